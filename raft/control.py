@@ -1,0 +1,134 @@
+"""What a node tells its supervisor, and what a supervisor may ask of a node.
+
+Owns the reports from which the launcher's leader history is made, and the requests that
+steer or break one running node. Times are seconds on the machine's monotonic clock, which all
+processes of one machine share. Knows nothing of how a report is shown or a process is started.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+# -- reports: node to supervisor, told and never asked for --------------------------------------
+
+
+class NodeUp(Struct, frozen=True):
+    """The node has recovered its log and takes part; `recovered_entries` came from its own disk."""
+
+    node: int
+    incarnation: int
+    pid: int
+    at_seconds: float
+    recovered_entries: int = 0
+
+
+class Alive(Struct, frozen=True):
+    """The node's loop turns: a process that stops saying so without dying is hung."""
+
+    node: int
+    incarnation: int
+    at_seconds: float
+
+
+class BecameLeader(Struct, frozen=True):
+    """`node` won the election of `term`, `took_seconds` after it noticed that there was no leader."""
+
+    node: int
+    term: int
+    previous: int
+    votes: int
+    voters: int
+    took_seconds: float
+    reason: str  # startup | leader-died | timeout | transfer
+    at_seconds: float
+
+
+class LostLeadership(Struct, frozen=True):
+    """`node` led `term` and no longer does."""
+
+    node: int
+    term: int
+    reason: str  # higher-term | no-quorum | transfer | stopping | removed
+    at_seconds: float
+
+
+class SawLeader(Struct, frozen=True):
+    """`node` follows `leader` in `term` (0: it has lost sight of one)."""
+
+    node: int
+    term: int
+    leader: int
+    at_seconds: float
+
+
+Report = NodeUp | Alive | BecameLeader | LostLeadership | SawLeader
+
+# -- requests: supervisor to node ----------------------------------------------------------------
+
+
+class GetStatus(Struct, frozen=True):
+    """Answered by `NodeStatus`."""
+
+
+class NodeStatus(Struct, frozen=True):
+    """One node's view of itself and of the cluster."""
+
+    node: int
+    incarnation: int
+    role: str
+    term: int
+    vote: int
+    leader: int
+    commit: int
+    applied: int
+    last: int
+    contact_seconds: float | None  # Since the leader was heard; of a leader: since a quorum was.
+    voters: list[int]
+    learners: list[int]
+    match: dict[int, int]  # A leader's view of its followers; empty elsewhere.
+    faults: list[str]
+    counters: dict[str, int]  # Dropped frames and dead letters by reason.
+
+
+class SetLink(Struct, frozen=True):
+    """Break the way from this node to `to` until cleared; `fault` names it."""
+
+    fault: int
+    to: list[int]
+    cut: bool = False
+    delay_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    drop: float = 0.0  # Probabilities, 0.0 to 1.0.
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+
+class SetDisk(Struct, frozen=True):
+    """Break this node's disk until cleared; `fault` names it."""
+
+    fault: int
+    fsync_delay_seconds: float = 0.0
+    full: bool = False
+    fail_fsync: bool = False
+
+
+class ClearFault(Struct, frozen=True):
+    """End one injected fault, or all of them (`fault` 0)."""
+
+    fault: int = 0
+
+
+class Transfer(Struct, frozen=True):
+    """Hand leadership to `to`, or to the follower that is furthest ahead (0)."""
+
+    to: int = 0
+
+
+class Done(Struct, frozen=True):
+    """The request was carried out."""
+
+
+class CannotDo(Struct, frozen=True):
+    """The request was refused and changed nothing."""
+
+    reason: str
