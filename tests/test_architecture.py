@@ -1,0 +1,160 @@
+"""The shape of the code, held by a test: who may import whom, how long things get, what is documented.
+
+The arrows are written below as data. Imports are read from the source, so a lazy import inside a
+function counts like one at the top. What a node process really loads is asked of a real interpreter.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(
+    path for top in ("actors", "raft") for path in (ROOT / top).rglob("*.py") if "__pycache__" not in path.parts
+) + [ROOT / "launcher.py"]
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+PURE = {
+    "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
+    "heapq", "itertools", "math", "operator", "random", "struct", "types", "typing", "zlib", "msgspec",
+}  # fmt: skip
+
+# Layer -> what of this project it may import. The most specific layer wins.
+ARROWS: dict[str, set[str]] = {
+    "actors": {"actors"},
+    "raft": set(),
+    "raft.core": {"raft.core"},
+    "raft.storage": {"raft.storage", "raft.core.types", "raft.core.errors"},
+    "raft.machines": {"raft.machines"},
+    "raft.requests": set(),
+    "raft.control": set(),
+    "raft.wire": {"actors", "raft.core", "raft.requests", "raft.control"},
+    "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.wire", "raft.requests", "raft.control", "raft.node"},
+    "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
+    "raft.cluster": {
+        "actors", "raft.node", "raft.client", "raft.wire", "raft.requests", "raft.control", "raft.machines", "raft.storage",
+        "raft.cluster",
+    },
+    "raft.lab": {"actors", "raft"},
+    "launcher": {"raft.cluster", "raft.client", "raft.lab", "actors.process"},
+}  # fmt: skip
+
+PURE_LAYERS = {"raft.core", "raft.machines", "raft.requests", "raft.control"}
+ZMQ_FILES = {"actors/zeromq.py", "actors/curve.py"}
+TERMINAL = {"typer", "rich", "click"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_of(module: str) -> str:
+    return max((layer for layer in ARROWS if within(module, layer)), key=len)
+
+
+def within(module: str, layer: str) -> bool:
+    return module == layer or module.startswith(layer + ".")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module imported anywhere in the file; type-checking blocks included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            assert node.module is not None
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in names if is_module(name)]
+            yield from submodules or [node.module]
+
+
+def is_module(name: str) -> bool:
+    base = ROOT.joinpath(*name.split("."))
+    return base.with_suffix(".py").exists() or (base / "__init__.py").exists()
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_file = pytest.mark.parametrize("path", SOURCES, ids=relative)
+
+
+@every_file
+def test_arrows_between_layers_point_down_only(path: Path) -> None:
+    module = module_name(path)
+    allowed = ARROWS[layer_of(module)]
+    ours = [name for name in imports(path) if name.split(".")[0] in {"actors", "raft", "launcher"}]
+    wrong = [name for name in ours if not any(within(name, layer) for layer in allowed)]
+    assert not wrong, f"{module} may import {sorted(allowed)}, not {wrong}"
+
+
+@every_file
+def test_pure_layers_import_only_what_computes(path: Path) -> None:
+    if layer_of(module_name(path)) not in PURE_LAYERS:
+        return
+    theirs = {name.split(".")[0] for name in imports(path)} - {"raft"}
+    assert theirs <= PURE, f"{relative(path)} imports {sorted(theirs - PURE)}"
+
+
+@every_file
+def test_only_the_transport_imports_zmq(path: Path) -> None:
+    if relative(path) not in ZMQ_FILES:
+        assert "zmq" not in {name.split(".")[0] for name in imports(path)}
+
+
+@every_file
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= FILE_LINES_MAX, f"{relative(path)} has {len(text.splitlines())} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= FUNCTION_LINES_MAX, f"{relative(path)}: {node.name} has {lines} lines"
+
+
+@every_file
+def test_modules_and_public_names_have_docstrings(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{relative(path)} does not say what it owns"
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{relative(path)}: {node.name} has no docstring"
+
+
+@every_file
+def test_no_pickle_no_wall_clock_no_catch_all_name(path: Path) -> None:
+    text = path.read_text()
+    assert not {"pickle", "cloudpickle", "marshal"} & {name.split(".")[0] for name in imports(path)}
+    assert path.name not in {"utils.py", "helpers.py", "common.py"}
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    assert "time.time" not in calls, f"{relative(path)} reads the wall clock"
+
+
+def test_the_actor_runtime_never_says_raft() -> None:
+    for path in (ROOT / "actors").rglob("*.py"):
+        assert "raft" not in path.read_text().lower().replace("raft-actors", ""), relative(path)
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:
+    loaded = loaded_after("import raft.node.process")
+    assert not loaded & (TERMINAL | {"asyncio", "multiprocessing", "hypothesis", "pytest"})
+
+
+def test_importing_the_core_never_loads_zeromq() -> None:
+    assert "zmq" not in loaded_after("import raft, raft.core.raft")
