@@ -1,0 +1,91 @@
+"""What travels between two actors, beside the message itself.
+
+Owns the envelope and the small messages that runtimes send each other. Knows nothing of how
+either becomes bytes (see codec) or reaches the other process (see transport).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from actors.address import Address
+
+NO_CORRELATION: Final = 0
+
+
+class Envelope(msgspec.Struct, array_like=True, gc=False):
+    """A message on the wire, its payload not yet decoded.
+
+    `correlation` is 0 for a tell, positive for an ask, and the negated ask's for its reply.
+    An empty `sender` is the runtime itself.
+    """
+
+    to: str
+    sender: str
+    correlation: int
+    tag: int
+    payload: msgspec.Raw
+
+
+class Terminated(msgspec.Struct, frozen=True, gc=False):
+    """Told to those who watch an actor: it is gone for good, or its process cannot be reached."""
+
+    address: Address
+    reason: str
+
+
+class ProcessUp(msgspec.Struct, frozen=True, gc=False):
+    """Told to those who watch a process: that life of it can be heard."""
+
+    process: str
+    incarnation: int
+
+
+class ProcessDown(msgspec.Struct, frozen=True, gc=False):
+    """Told to those who watch a process: it has died or cannot be reached any more."""
+
+    process: str
+    reason: str
+
+
+class Watch(msgspec.Struct, frozen=True, gc=False):
+    """From runtime to runtime: tell the sender when the addressed actor is gone."""
+
+
+class Unwatch(msgspec.Struct, frozen=True, gc=False):
+    """From runtime to runtime: the sender no longer watches the addressed actor."""
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The reply that a runtime gives to an ask which no actor will answer.
+
+    `delivered` tells whether the target may have acted on it.
+    """
+
+    reason: str
+    delivered: bool
+
+
+class Inspect(msgspec.Struct, frozen=True, gc=False):
+    """Ask any actor, here or elsewhere, for its ActorInfo; answered by its runtime, whatever its handlers."""
+
+
+class ActorInfo(msgspec.Struct, frozen=True):
+    """What can be seen of a running actor from outside."""
+
+    address: Address
+    state: str
+    behaviour: tuple[str, ...]
+    mailbox_depth: int
+    stashed: int
+    handled: int
+    dropped: int
+    restarts: int
+    children: tuple[str, ...]
+    last_error: str | None
+
+
+# Beside the tags of the user's messages, which are positive; one byte each in msgpack.
+SYSTEM_TAGS: Final = {-1: Watch, -2: Unwatch, -3: Terminated, -4: Refused, -5: Inspect, -6: ActorInfo}
