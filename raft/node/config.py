@@ -1,0 +1,147 @@
+"""What one node is told when it starts, and what of it makes no sense.
+
+Owns the node's configuration as one value that travels from the launcher as msgpack, its defaults
+and its checks. Knows nothing of how a command line or a cluster's directory is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+from msgspec import Struct
+
+NODE_ID_MAX = 1_000_000
+IPC_PATH_BYTES_MAX = 107
+KEY_VALUE_MACHINE = "raft.machines.kv:KeyValue"
+
+
+class BadConfig(Exception):
+    """The configuration cannot work; the text says which option to change."""
+
+
+class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that a node process needs to know; `check` says whether it can work."""
+
+    node: int
+    listen: str  # "ipc:///path" or "tcp://host:port"
+    data_dir: str
+    peers: dict[int, str] = {}  # The other first members, by id, and where they listen.
+    cluster: str = "default"
+    incarnation: int = 0  # 0: counted in the data directory.
+    heartbeat_seconds: float = 0.050
+    election_seconds_min: float = 0.250
+    election_seconds_max: float = 0.500
+    pre_vote: bool = True
+    check_quorum: bool = True
+    lease_reads: bool = False
+    machine: str = KEY_VALUE_MACHINE  # "package.module:Class"
+    sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
+    seed: str = ""  # For the draws of this node; "" takes them from the operating system.
+    supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
+    keys: str = ""  # A directory of CURVE keys; a must beyond loopback.
+    log_path: str = ""  # "" logs to standard error.
+    log_level: str = "INFO"
+    life_fd: int = -1  # A pipe whose end tells that the launcher is gone.
+
+    @property
+    def tick_seconds(self) -> float:
+        """Half a heartbeat: fine enough to tell rivals' election timeouts apart, coarse enough to idle."""
+        return self.heartbeat_seconds / 2
+
+    @property
+    def election_ticks(self) -> int:
+        """The shortest election timeout in ticks."""
+        return max(1, round(self.election_seconds_min / self.tick_seconds))
+
+    @property
+    def election_ticks_max(self) -> int:
+        """The longest election timeout in ticks; always more than the shortest."""
+        return max(self.election_ticks + 1, round(self.election_seconds_max / self.tick_seconds))
+
+    @property
+    def voters(self) -> tuple[int, ...]:
+        """The ids of the first members, this node's among them."""
+        return tuple(sorted({self.node, *self.peers}))
+
+    def encode(self) -> bytes:
+        """The configuration as msgpack, for a node process's argument."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> NodeConfig:
+        """Read what `encode` wrote; BadConfig for anything else."""
+        try:
+            return msgspec.msgpack.decode(raw, type=cls)
+        except msgspec.DecodeError as error:
+            raise BadConfig(f"not a node's configuration: {error}") from None
+
+    def check(self) -> NodeConfig:
+        """Return the configuration, or raise BadConfig for the first thing that cannot work."""
+        self._check_members()
+        self._check_times()
+        for endpoint in (self.listen, *self.peers.values()):
+            check_endpoint(endpoint, keys=bool(self.keys))
+        if self.supervisor:
+            check_endpoint(self.supervisor, keys=bool(self.keys))
+        if not self.data_dir:
+            raise BadConfig("a node needs a data directory: give --data-dir")
+        module, _, name = self.machine.partition(":")
+        if not (module and name):
+            raise BadConfig(f"a machine is written package.module:Class, not {self.machine!r}")
+        return self
+
+    def _check_members(self) -> None:
+        for node in (self.node, *self.peers):
+            if not 1 <= node <= NODE_ID_MAX:
+                raise BadConfig(f"a node's id is a number from 1 to {NODE_ID_MAX}, not {node}")
+        if self.node in self.peers:
+            raise BadConfig(f"node {self.node} is listed among its own peers: give --peer for the others only")
+        endpoints = [self.listen, *self.peers.values()]
+        for endpoint in endpoints:
+            if endpoints.count(endpoint) > 1:
+                raise BadConfig(f"two members share the endpoint {endpoint}")
+
+    def _check_times(self) -> None:
+        if not 0.001 <= self.heartbeat_seconds <= 60:
+            raise BadConfig(f"a heartbeat takes 1ms to 60s, not {self.heartbeat_seconds}s")
+        if self.election_seconds_min < 2 * self.heartbeat_seconds:
+            raise BadConfig(
+                f"the shortest election timeout ({self.election_seconds_min}s) is less than two heartbeats "
+                f"({self.heartbeat_seconds}s each): one late heartbeat would cost an election"
+            )
+        if self.election_seconds_max <= self.election_seconds_min:
+            raise BadConfig(
+                f"the longest election timeout ({self.election_seconds_max}s) has to be more than the "
+                f"shortest ({self.election_seconds_min}s), or rivals that tie once tie for ever"
+            )
+        if self.lease_reads and not self.check_quorum:
+            raise BadConfig("lease reads need check-quorum: a leader without a quorum has no lease")
+
+
+def check_endpoint(endpoint: str, *, keys: bool) -> None:
+    """Raise BadConfig unless it is an ipc path that fits, or a TCP address that may be used without `keys`."""
+    scheme, _, rest = endpoint.partition("://")
+    if scheme == "ipc":
+        size = len(rest.encode())
+        if not 1 <= size <= IPC_PATH_BYTES_MAX:
+            raise BadConfig(
+                f"an ipc path has 1 to {IPC_PATH_BYTES_MAX} bytes, not the {size} of {endpoint}: "
+                "choose a shorter directory or name"
+            )
+        return
+    host, _, port = rest.rpartition(":")
+    if scheme != "tcp" or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise BadConfig(f"an endpoint is written ipc:///path or tcp://host:port, not {endpoint!r}")
+    if not keys and not is_loopback(host):
+        raise BadConfig(f"{endpoint} is beyond loopback, where nodes need CURVE keys: make some, and give --keys")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be reached by that name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
