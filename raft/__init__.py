@@ -1,1 +1,4 @@
-"""Raft as actors in processes of their own. Importing this package loads nothing; import what you need."""
+"""Raft for Python programs: a pure core, durable storage, deterministic machines, nodes and clients.
+
+Importing this package loads none of them; each part is imported by its own name.
+"""

@@ -1,0 +1,250 @@
+"""Everything that is said to and by a core, one class per kind.
+
+Owns the shapes and which kinds are replies. Knows no bytes: the wire and its tags are another
+layer's. Messages are values: nobody changes one after making it, entries lists included.
+
+A term of 0 means "whatever yours is": requests that are passed on to the leader.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Index, NodeId, Snapshot, Term
+
+
+class PreVote(msgspec.Struct, gc=False):
+    """Would you vote for me in `term`, which I have not begun yet?"""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    last_term: Term
+    last_index: Index
+
+
+class PreVoteReply(msgspec.Struct, gc=False):
+    """A grant carries the asked-for term; a rejection carries the voter's own."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    rejected: bool = False
+
+
+class RequestVote(msgspec.Struct, gc=False):
+    """Vote for me. With `transfer` the leader itself asked for this election, so its lease is no obstacle."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    last_term: Term
+    last_index: Index
+    transfer: bool = False
+
+
+class VoteReply(msgspec.Struct, gc=False):
+    """A vote or its refusal."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    rejected: bool = False
+
+
+class AppendEntries(msgspec.Struct, gc=False):
+    """Entries that follow (previous_term, previous_index), and how far the leader has committed."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    previous_term: Term
+    previous_index: Index
+    commit: Index
+    entries: list[Entry]
+
+
+class AppendReply(msgspec.Struct, gc=False):
+    """The log matches up to `index`; or, rejected, does not match there but perhaps at the hint."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    index: Index
+    rejected: bool = False
+    hint_index: Index = 0
+    hint_term: Term = 0
+
+
+class Heartbeat(msgspec.Struct, gc=False):
+    """The leader lives. `read_round`, if not 0, is echoed: the acknowledgement of pending reads."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    commit: Index
+    read_round: int = 0
+
+
+class HeartbeatReply(msgspec.Struct, gc=False):
+    """Heard, in this term."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    read_round: int = 0
+
+
+class InstallSnapshot(msgspec.Struct, gc=False):
+    """What the follower lacks is compacted away: take this instead."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    snapshot: Snapshot
+
+
+class TransferLeader(msgspec.Struct, gc=False):
+    """Passed on by a follower: the leader shall hand over to `transferee`."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    transferee: NodeId
+
+
+class TimeoutNow(msgspec.Struct, gc=False):
+    """Campaign at once, with the leader's blessing."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+
+
+class Propose(msgspec.Struct, gc=False):
+    """Append these; their terms and indexes are still 0."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    entries: list[Entry]
+
+
+class ReadIndex(msgspec.Struct, gc=False):
+    """From which index on is a read that starts now linearizable?"""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    context: bytes
+
+
+class ReadIndexReply(msgspec.Struct, gc=False):
+    """From this one."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    index: Index
+    context: bytes
+
+
+class StorageAppendReply(msgspec.Struct, gc=False):
+    """From the append thread: durable up to (last_term, last_index) if not 0, and the snapshot if any.
+
+    `term` is the core's when it asked. After a change of term the entries may have been overwritten
+    and appended again since, so the acknowledgement no longer counts for them.
+    """
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    last_term: Term = 0
+    last_index: Index = 0
+    snapshot: Snapshot | None = None
+
+
+class StorageApplyReply(msgspec.Struct, gc=False):
+    """From the apply thread: these entries have been applied."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    entries: list[Entry]
+
+
+class StorageAppend(msgspec.Struct, gc=False):
+    """To the append thread: make all of it durable, then deliver `responses` in order.
+
+    `term` is the hard state's, 0 without one.
+    """
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    entries: list[Entry]
+    hard_state: HardState | None
+    snapshot: Snapshot | None
+    responses: list[AppendReply | VoteReply | PreVoteReply | StorageAppendReply]
+
+
+class StorageApply(msgspec.Struct, gc=False):
+    """To the apply thread: apply these, then deliver `responses`."""
+
+    sender: NodeId
+    to: NodeId
+    term: Term
+    entries: list[Entry]
+    responses: list[StorageApplyReply]
+
+
+PeerMessage = (
+    PreVote
+    | PreVoteReply
+    | RequestVote
+    | VoteReply
+    | AppendEntries
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | InstallSnapshot
+    | TransferLeader
+    | TimeoutNow
+    | Propose
+    | ReadIndex
+    | ReadIndexReply
+)
+StorageReply = StorageAppendReply | StorageApplyReply
+Message = PeerMessage | StorageReply | StorageAppend | StorageApply
+DurableReply = AppendReply | VoteReply | PreVoteReply
+
+STEPPABLE = frozenset(
+    (
+        PreVote,
+        PreVoteReply,
+        RequestVote,
+        VoteReply,
+        AppendEntries,
+        AppendReply,
+        Heartbeat,
+        HeartbeatReply,
+        InstallSnapshot,
+        TransferLeader,
+        TimeoutNow,
+        Propose,
+        ReadIndex,
+        ReadIndexReply,
+        StorageAppendReply,
+        StorageApplyReply,
+    )
+)
+"""Every kind that `Raft.step` takes; the other two go to the storage threads."""
+
+PEER_REPLIES = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply, ReadIndexReply))
+"""Kinds that mean something only from a member of the configuration."""
+
+
+def is_local(message: Message) -> bool:
+    """Tell whether the message never leaves the node: to itself, or to or from a storage thread."""
+    threads = (APPEND_THREAD, APPLY_THREAD)
+    return message.sender == message.to or message.sender in threads or message.to in threads

@@ -1,0 +1,208 @@
+"""The nouns of consensus: entries, hard state, configurations, snapshots, and the storage read by the core.
+
+Owns their shapes, their encodings and the size an entry counts for. Knows nothing of roles or messages.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+NodeId = int
+Term = int
+Index = int
+
+NO_NODE: NodeId = 0
+APPEND_THREAD: NodeId = 2**64 - 1
+APPLY_THREAD: NodeId = 2**64 - 2
+LOCAL_THREADS = frozenset((APPEND_THREAD, APPLY_THREAD))
+
+NO_LIMIT = 2**64 - 1
+
+
+class Role(enum.Enum):
+    """What a node is in its current term."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+class EntryKind(enum.IntEnum):
+    """What an entry's data means: a command for the machine, or a change of the configuration."""
+
+    NORMAL = 0
+    CONF_CHANGE = 1
+    CONF_CHANGE_V2 = 2
+
+
+class Entry(msgspec.Struct, gc=False, eq=False):
+    """One slot of the log. Never changed once made, except for the two caches.
+
+    Data that is None or empty holds nothing to apply: a new leader's first entry has None,
+    an entry that stands where a forwarded configuration change was refused has b"".
+    """
+
+    term: Term
+    index: Index
+    kind: EntryKind = EntryKind.NORMAL
+    data: bytes | None = None
+    encoded_cache: bytes | None = None
+    size_cache: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return (
+            self.index == other.index
+            and self.term == other.term
+            and self.kind == other.kind
+            and self.data == other.data
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Entry({self.term}/{self.index} {self.kind.name} {self.data!r})"
+
+    def encoded(self) -> bytes:
+        """Return msgpack [term, index, kind, data]: made once, then the same bytes on the wire and in each log."""
+        if self.encoded_cache is None:
+            self.encoded_cache = msgspec.msgpack.encode((self.term, self.index, self.kind, self.data))
+        return self.encoded_cache
+
+    def size(self) -> int:
+        """Return the bytes that this entry counts for under a size limit (etcd/raft's encoded size)."""
+        if not self.size_cache:
+            self.size_cache = _entry_size(self)
+        return self.size_cache
+
+
+_ENTRY_FIELDS = msgspec.msgpack.Decoder(tuple[int, int, EntryKind, bytes | None])
+
+
+def decode_entry(raw: bytes) -> Entry:
+    """Return the entry that `Entry.encoded` wrote, keeping `raw` as its encoding.
+
+    Raises msgspec.DecodeError for anything else.
+    """
+    term, index, kind, data = _ENTRY_FIELDS.decode(raw)
+    return Entry(term, index, kind, data, raw)
+
+
+def _varint_size(number: int) -> int:
+    return (number.bit_length() + 6) // 7 or 1
+
+
+def _entry_size(entry: Entry) -> int:
+    size = 2 if entry.kind else 0
+    if entry.term:
+        size += 1 + _varint_size(entry.term)
+    if entry.index:
+        size += 1 + _varint_size(entry.index)
+    if entry.data is not None:
+        length = len(entry.data)
+        size += 1 + _varint_size(length) + length
+    return size
+
+
+def entries_size(entries: Sequence[Entry]) -> int:
+    """Return the bytes that these entries count for under a size limit."""
+    total = 0
+    for entry in entries:
+        total += entry.size_cache or entry.size()
+    return total
+
+
+def payload_size(entries: Sequence[Entry]) -> int:
+    """Return the bytes of data alone."""
+    total = 0
+    for entry in entries:
+        if entry.data:
+            total += len(entry.data)
+    return total
+
+
+def limit_size(entries: list[Entry], bytes_max: int) -> list[Entry]:
+    """Return the longest prefix of at most `bytes_max` bytes; the first entry is always in it."""
+    if bytes_max >= NO_LIMIT:
+        return entries
+    total = 0
+    for count, entry in enumerate(entries):
+        total += entry.size_cache or entry.size()
+        if total > bytes_max and count:
+            return entries[:count]
+    return entries
+
+
+class HardState(msgspec.Struct, frozen=True, gc=False):
+    """What must survive a crash besides the log."""
+
+    term: Term = 0
+    vote: NodeId = NO_NODE
+    commit: Index = 0
+
+
+class SoftState(msgspec.Struct, frozen=True, gc=False):
+    """What is worth telling about a node, and is not stored."""
+
+    leader: NodeId
+    role: Role
+
+
+class ConfState(msgspec.Struct, frozen=True):
+    """A configuration as it is stored in a snapshot; ids in ascending order."""
+
+    voters: tuple[NodeId, ...] = ()
+    voters_outgoing: tuple[NodeId, ...] = ()
+    learners: tuple[NodeId, ...] = ()
+    learners_next: tuple[NodeId, ...] = ()
+    auto_leave: bool = False
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The applied state up to and including `index`; index 0 means there is none."""
+
+    index: Index = 0
+    term: Term = 0
+    conf_state: ConfState = ConfState()
+    data: bytes = b""
+
+
+class ReadState(msgspec.Struct, frozen=True, gc=False):
+    """A read request that was confirmed: serve it once `index` has been applied."""
+
+    index: Index
+    context: bytes
+
+
+class Storage(Protocol):
+    """What the core reads back. Raises Compacted or Unavailable for what it does not hold."""
+
+    def initial_state(self) -> tuple[HardState, ConfState]:
+        """Return what was saved before the start."""
+        ...
+
+    def entries(self, lo: Index, hi: Index, max_bytes: int) -> list[Entry]:
+        """Return entries lo to hi-1, cut to the prefix within `max_bytes` (at least one)."""
+        ...
+
+    def term(self, index: Index) -> Term:
+        """Return the term at `index`, which may be one below the first index."""
+        ...
+
+    def first_index(self) -> Index:
+        """Return the first index not compacted away."""
+        ...
+
+    def last_index(self) -> Index:
+        """Return the last stored index, or the snapshot's if nothing follows it."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the newest snapshot, or raise SnapshotTemporarilyUnavailable."""
+        ...
