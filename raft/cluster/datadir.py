@@ -1,0 +1,158 @@
+"""Where a cluster's data is, and of what shape it is.
+
+Owns the difference between a durable directory and a throw-away one, the shape recorded in the
+former, and its lock. What a node keeps inside its own directory belongs to the node.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from raft.cluster.failures import BadUsage, VerbFailed
+from raft.cluster.spec import ClusterSpec
+
+VERSION = 1
+_SHAPE = "cluster.json"
+
+
+class Shape(Struct, frozen=True, kw_only=True):
+    """What must not change between two starts on the same data."""
+
+    v: int = VERSION
+    cluster: str
+    nodes: int
+    machine: str | None = None
+
+
+class DataDirectory:
+    """A cluster's data; held by one launcher at a time."""
+
+    def __init__(self, path: Path, shape: Shape, lock_fd: int, *, durable: bool, keep: bool) -> None:
+        self.path = path
+        self.cluster = shape.cluster
+        self.durable = durable
+        self.keep = keep or durable
+        self._lock_fd = lock_fd
+
+    def of_node(self, node: int) -> Path:
+        """One node's own directory."""
+        return self.path / f"n{node}"
+
+    @property
+    def logs(self) -> Path:
+        """Where nodes' logs and the cluster's events go."""
+        return self.path / "logs"
+
+    def close(self) -> None:
+        """Let others have it; a throw-away one is removed."""
+        if not self.keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock_fd)
+
+
+def open_data(spec: ClusterSpec) -> DataDirectory:
+    """The data directory that `spec` asks for, made if need be and locked.
+
+    Raises BadUsage for data of another shape or of something else, VerbFailed when it is in use or
+    cannot be made. Existing data is not touched before all of this is known.
+    """
+    try:
+        if spec.data_dir is None:
+            return _throw_away(spec)
+        return _durable(Path(spec.data_dir).absolute(), spec)
+    except OSError as error:
+        where = spec.data_dir or tempfile.gettempdir()
+        raise VerbFailed(f"data cannot be kept in {where}: {error.strerror}") from error
+
+
+def _throw_away(spec: ClusterSpec) -> DataDirectory:
+    path = Path(tempfile.mkdtemp(prefix=f"raft-actors-{spec.name}-"))
+    shape = _new_shape(spec)
+    _write_shape(path, shape)
+    (path / "logs").mkdir(mode=0o700)
+    return DataDirectory(path, shape, _lock(path), durable=False, keep=spec.keep)
+
+
+def _durable(path: Path, spec: ClusterSpec) -> DataDirectory:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock_fd = _lock(path)
+    try:
+        shape = _read_shape(path)
+        if shape is None:
+            shape = _new_shape(spec)
+            _write_shape(path, shape)
+        _check_shape(path, shape, spec)
+        (path / "logs").mkdir(mode=0o700, exist_ok=True)
+    except BaseException:
+        os.close(lock_fd)
+        raise
+    return DataDirectory(path, shape, lock_fd, durable=True, keep=True)
+
+
+def _new_shape(spec: ClusterSpec) -> Shape:
+    return Shape(cluster=f"{spec.name}-{uuid.uuid4().hex[:12]}", nodes=spec.nodes, machine=spec.machine)
+
+
+def _lock(path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise VerbFailed(f"the data in {path} is in use by another running cluster") from None
+    return fd
+
+
+def _read_shape(path: Path) -> Shape | None:
+    """The recorded shape; None for an empty directory. Raises BadUsage for anything else."""
+    try:
+        raw = (path / _SHAPE).read_bytes()
+    except FileNotFoundError:
+        if any(path.iterdir()):
+            raise BadUsage(
+                f"{path} holds something else than a cluster's data: choose an empty directory"
+            ) from None
+        return None
+    try:
+        shape = msgspec.json.decode(raw, type=Shape)
+    except msgspec.DecodeError as error:
+        raise BadUsage(f"{path / _SHAPE} does not say what the data is: {error}") from error
+    if shape.v > VERSION:
+        raise BadUsage(f"the data in {path} was written by a newer version of this program")
+    return shape
+
+
+def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
+    if shape.nodes != spec.nodes:
+        raise BadUsage(
+            f"the data in {path} is that of {shape.nodes} nodes, not {spec.nodes}: "
+            f"start it with --nodes {shape.nodes}, or choose another --data-dir"
+        )
+    if shape.machine != spec.machine:
+        raise BadUsage(
+            f"the data in {path} belongs to the machine {shape.machine or 'built in'}, "
+            f"not {spec.machine or 'built in'}: its log would mean nothing to another one"
+        )
+
+
+def _write_shape(path: Path, shape: Shape) -> None:
+    """Whole and durable, or not there at all."""
+    draft = path / f"{_SHAPE}.new"
+    with draft.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path / _SHAPE)
+    directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory_fd)
+    finally:
+        os.close(directory_fd)

@@ -1,0 +1,63 @@
+"""Who leads now, as far as the nodes' reports tell.
+
+Owns what the launcher believes about leadership: the leader of the highest term that still
+stands, whom each node follows, and whether all of them agree. Pure; it is told and asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from msgspec import Struct
+
+
+class Leader(Struct, frozen=True):
+    """A node and the term that it leads."""
+
+    node: int
+    term: int
+
+
+class LeaderHistory:
+    """Told of elections and losses in any order; a lower term never displaces a higher one."""
+
+    def __init__(self) -> None:
+        self.leader: Leader | None = None
+        self.term = 0
+        self._followed: dict[int, Leader] = {}
+
+    def elected(self, node: int, term: int) -> bool:
+        """`node` leads `term`; True if that is news."""
+        self.saw(node, Leader(node, term))
+        if term < self.term or self.leader == Leader(node, term):
+            return False
+        self.leader, self.term = Leader(node, term), term
+        return True
+
+    def lost(self, node: int, term: int) -> bool:
+        """`node` no longer leads `term`; True if it was taken for the leader until now."""
+        if self.leader != Leader(node, term):
+            return False
+        self.leader = None
+        return True
+
+    def died(self, node: int) -> Leader | None:
+        """The process of `node` is gone; the leadership that this ended, if it led."""
+        self._followed.pop(node, None)
+        ended = self.leader
+        if ended is None or ended.node != node:
+            return None
+        self.leader = None
+        return ended
+
+    def saw(self, node: int, leader: Leader) -> None:
+        """`node` follows `leader`, or nobody (node 0) in its term."""
+        known = self._followed.get(node)
+        if known is None or leader.term >= known.term:
+            self._followed[node] = leader
+
+    def agreed(self, nodes: Collection[int]) -> Leader | None:
+        """The leader that stands and that all of `nodes` follow, if they do."""
+        if self.leader is None or any(self._followed.get(node) != self.leader for node in nodes):
+            return None
+        return self.leader

@@ -1,0 +1,81 @@
+"""Durations and probabilities as people type and read them.
+
+Owns the notation: `500ms`, `5s`, `2m`, `250ms-500ms`, `10%`. A bare number is never a
+duration, since nobody remembers whose unit it would be. Inside the program all are floats.
+"""
+
+from __future__ import annotations
+
+import re
+
+from raft.cluster.failures import BadUsage
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m|h)", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """The seconds that `text` means, as in `500ms`, `5s`, `2m` or `1m30s`; raises BadUsage."""
+    written = text.strip()
+    if _NUMBER.fullmatch(written):
+        raise BadUsage(f"{text!r} has no unit: write {written}ms or {written}s")
+    parts = list(_DURATION.finditer(written))
+    if not parts or "".join(part.group() for part in parts) != written:
+        raise BadUsage(f"{text!r} is not a duration: write one like 500ms, 5s or 2m")
+    return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+
+
+def parse_positive_duration(text: str) -> float:
+    """Like `parse_duration`, but zero is refused."""
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise BadUsage(f"{text!r} must be more than nothing")
+    return seconds
+
+
+def parse_duration_range(text: str) -> tuple[float, float]:
+    """Two positive durations joined by a dash, the shorter first; one alone means `D` to `2D`."""
+    shortest, dash, longest = text.partition("-")
+    if not dash:
+        seconds = parse_positive_duration(shortest)
+        return seconds, 2 * seconds
+    low, high = parse_positive_duration(shortest), parse_positive_duration(longest)
+    if low >= high:
+        raise BadUsage(f"{text!r} leaves no room to draw from: the second must be longer than the first")
+    return low, high
+
+
+def parse_probability(text: str) -> float:
+    """A share of all messages, from `0%` to `100%`; raises BadUsage."""
+    written = text.strip()
+    number = written.removesuffix("%")
+    if number == written:
+        raise BadUsage(f"{text!r} is not a share: write one like 10% or 0.5%")
+    if not _NUMBER.fullmatch(number) or float(number) > 100:
+        raise BadUsage(f"{text!r} is not a share: it lies between 0% and 100%")
+    return float(number) / 100
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in the unit that fits, in the notation that `parse_duration` reads."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f}us" if seconds else "0s"
+    if seconds < 1:
+        return f"{_short(seconds * 1e3)}ms"
+    if seconds < 60:
+        return f"{_short(seconds)}s"
+    unit, letter = (3600, "h") if seconds >= 3600 and seconds % 3600 == 0 else (60, "m")
+    whole, rest = divmod(seconds, unit)
+    return f"{whole:.0f}{letter}" + (f"{_short(rest)}s" if rest else "")
+
+
+def format_share(probability: float) -> str:
+    """A probability as `parse_probability` reads it."""
+    return f"{_short(probability * 100)}%"
+
+
+def _short(number: float) -> str:
+    """Three digits or so, without zeros that say nothing."""
+    text = f"{number:.0f}" if number >= 100 else f"{number:.1f}"
+    return text.removesuffix(".0")

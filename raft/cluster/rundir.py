@@ -1,0 +1,201 @@
+"""The run directory: where a running cluster's sockets are, and how a verb finds the cluster.
+
+Owns its place, its mode, its lock (on the directory's own descriptor, so that no lock file can be
+left behind) and its removal. There is one below a private directory per user for each cluster name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
+
+IPC_PATH_BYTES_MAX = 107
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_LOCK_TRIES = 100
+_LOCK_PAUSE_SECONDS = 0.02
+_REFUSALS_MAX = 5  # A verb that looks whether the cluster is alive holds the lock for microseconds only.
+
+
+def run_base() -> Path:
+    """The user's private directory below which all run directories are."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    return parent / f"raft-actors-{os.getuid()}"
+
+
+def check_name(name: str) -> str:
+    """Return the cluster's name if it can be one; raises BadUsage."""
+    if not _NAME.fullmatch(name):
+        raise BadUsage(f"{name!r} cannot be a cluster's name: use up to 64 letters, digits, '.', '_' or '-'")
+    return name
+
+
+class RunDirectory:
+    """The paths inside one cluster's run directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "cluster.json"
+        self.launcher_socket = path / "launcher.sock"
+        self.launcher_log = path / "launcher.log"
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.path.name
+
+    @property
+    def launcher_endpoint(self) -> str:
+        """Where the launcher listens."""
+        return f"ipc://{self.launcher_socket}"
+
+    def node_endpoint(self, node: int) -> str:
+        """Where a node listens."""
+        return f"ipc://{self.path / f'n{node}.sock'}"
+
+    def check_paths(self, nodes: int) -> None:
+        """Raise BadUsage if a socket's path would be longer than the kernel takes."""
+        longest = max((self.launcher_endpoint, self.node_endpoint(nodes)), key=len).removeprefix("ipc://")
+        size = len(os.fsencode(longest))
+        if size > IPC_PATH_BYTES_MAX:
+            raise BadUsage(
+                f"{longest} is too long for a socket ({size} bytes, {IPC_PATH_BYTES_MAX} at most): "
+                "set XDG_RUNTIME_DIR to a shorter path or choose a shorter --name"
+            )
+
+
+class RunLock:
+    """The right to be the launcher of a name; ends with the process at the latest."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the name free."""
+        os.close(self._fd)
+
+
+def claim(name: str, nodes: int) -> tuple[RunDirectory, RunLock]:
+    """Make the run directory of a cluster that is about to start.
+
+    Raises BadUsage for a name or path that cannot be, VerbFailed when a cluster of that name runs
+    or the directory cannot be made.
+    """
+    directory = RunDirectory(run_base() / check_name(name))
+    directory.check_paths(nodes)
+    try:
+        _make_private(directory.path.parent)
+        lock = _lock(directory)
+        _sweep(directory)
+    except OSError as error:
+        raise VerbFailed(f"the run directory {directory.path} cannot be used: {error.strerror}") from error
+    return directory, lock
+
+
+def find(name: str | None) -> RunDirectory:
+    """The run directory of the cluster called `name`, or of the only one that runs.
+
+    Raises Unreachable when there is none, BadUsage when there are several to choose from.
+    """
+    if name is not None:
+        directory = RunDirectory(run_base() / check_name(name))
+        if not _is_alive(directory.path):
+            raise Unreachable(f"no cluster called {name!r} is running")
+        return directory
+    alive = [path for path in sorted(_listed(run_base())) if _is_alive(path)]
+    if not alive:
+        raise Unreachable("no cluster is running: start one with `python launcher.py --nodes 5`")
+    if len(alive) > 1:
+        running = ", ".join(path.name for path in alive)
+        raise BadUsage(f"several clusters are running ({running}): choose one with --cluster NAME")
+    return RunDirectory(alive[0])
+
+
+def remove(directory: RunDirectory) -> None:
+    """Remove the run directory, and the user's own directory with the last one."""
+    shutil.rmtree(directory.path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.path.parent.rmdir()
+
+
+def _make_private(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seen = path.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
+        raise VerbFailed(f"{path} belongs to somebody else: set XDG_RUNTIME_DIR to a directory of your own")
+    if stat.S_IMODE(seen.st_mode) != 0o700:
+        path.chmod(0o700)
+
+
+def _lock(directory: RunDirectory) -> RunLock:
+    """Lock the directory, making it first.
+
+    A record in a directory that nobody holds was left by a launcher that was killed; its fork server
+    is about to remove the directory, and must not remove it under a successor.
+    """
+    refusals = 0
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        with contextlib.suppress(FileExistsError):
+            directory.path.mkdir(mode=0o700, parents=True)
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not _try_lock(fd, fcntl.LOCK_EX):
+                refusals += 1
+            elif _is_same(fd, directory.path) and not (directory.record.exists() and tries_left):
+                return RunLock(fd)
+            os.close(fd)
+            if refusals == _REFUSALS_MAX:
+                break
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    raise VerbFailed(
+        f"a cluster called {directory.name!r} is running already: "
+        f"stop it with `python launcher.py down --cluster {directory.name}` or choose another --name"
+    )
+
+
+def _is_same(fd: int, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(fd), path.stat())
+    return False
+
+
+def _sweep(directory: RunDirectory) -> None:
+    """Remove what a launcher left that was killed together with its fork server."""
+    for path in directory.path.iterdir():
+        path.unlink()
+
+
+def _try_lock(fd: int, how: int) -> bool:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(path: Path) -> bool:
+    """Does a launcher hold this directory's lock?"""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _listed(base: Path) -> list[Path]:
+    try:
+        return [path for path in base.iterdir() if path.is_dir()]
+    except OSError:
+        return []

@@ -1,0 +1,97 @@
+"""What a cluster is asked to be, and what it is once it runs.
+
+Owns the shape that a person asked for, checked as a whole, and the record in the run directory
+by which other processes find the nodes, the logs and the clock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from raft.cluster.failures import BadUsage, Unreachable
+from raft.cluster.quantities import format_duration
+
+NODES_MAX = 64
+VERSION = 1
+
+
+class ClusterSpec(Struct, frozen=True, kw_only=True):
+    """A cluster as asked for; `check` before use."""
+
+    name: str = "default"
+    nodes: int = 5
+    data_dir: str | None = None
+    keep: bool = False
+    heartbeat_seconds: float = 0.050
+    election_seconds_min: float = 0.250
+    election_seconds_max: float = 0.500
+    seed: int | None = None
+    machine: str | None = None
+    trace: str | None = None
+    pre_vote: bool = True
+    check_quorum: bool = True
+    lease_reads: bool = False
+    ephemeral_log: bool = False
+
+    def check(self) -> None:
+        """Raise BadUsage for what cannot work, naming the options that contradict each other."""
+        if not 1 <= self.nodes <= NODES_MAX:
+            raise BadUsage(f"--nodes {self.nodes}: a cluster has 1 to {NODES_MAX} nodes, best 3, 5 or 7")
+        if self.heartbeat_seconds * 2 > self.election_seconds_min:
+            raise BadUsage(
+                f"--heartbeat {format_duration(self.heartbeat_seconds)} is too slow for --election-timeout "
+                f"{format_duration(self.election_seconds_min)}-{format_duration(self.election_seconds_max)}: "
+                "at least two heartbeats must fit into the shortest timeout"
+            )
+        if self.lease_reads and not self.check_quorum:
+            raise BadUsage("--lease-reads needs check-quorum: a lease is what a quorum has confirmed")
+        if self.machine is not None and not _names_a_class(self.machine):
+            raise BadUsage(f"--machine {self.machine!r}: write it as package.module:Class")
+
+
+def _names_a_class(text: str) -> bool:
+    module, colon, name = text.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+class NodeRecord(Struct, kw_only=True):
+    """Where one node is found; `pid` 0 while it is down."""
+
+    id: int
+    endpoint: str
+    log: str
+    pid: int = 0
+
+
+class ClusterRecord(Struct, kw_only=True):
+    """A running cluster, as other processes find it in `cluster.json`."""
+
+    v: int = VERSION
+    name: str
+    cluster: str  # The id that frames and data directories carry.
+    pid: int
+    started_seconds: float  # Monotonic: the zero of every event's `t`.
+    data_dir: str
+    log_dir: str
+    events: str
+    spec: ClusterSpec
+    nodes: list[NodeRecord]
+
+    def write(self, path: Path) -> None:
+        """Replace the file as a whole, so that a reader sees the old or the new one."""
+        draft = path.with_suffix(".new")
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        draft.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> ClusterRecord:
+        """Raises Unreachable when there is none, or none that this version understands."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError:
+            raise Unreachable(f"no cluster runs here: {path} is not there") from None
+        except (msgspec.DecodeError, OSError) as error:
+            raise Unreachable(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,195 @@
+"""What a launcher process may be asked by another one, and its answers: a struct for each verb.
+
+Owns the conversation between the command line and the supervisor. How a verb is typed, shown or
+carried out is not known here. Selectors travel as typed, and are resolved where the cluster is known.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+SUPERVISOR_PROCESS = "launcher"
+SUPERVISOR_ACTOR = "supervisor"
+
+
+class GetClusterStatus(Struct, frozen=True):
+    """Answered by `ClusterStatus`."""
+
+
+class GetLeader(Struct, frozen=True):
+    """Answered by `LeaderAnswer`, or by `Failed` if none stands within `wait_seconds`."""
+
+    wait_seconds: float = 0.0
+
+
+class Kill(Struct, frozen=True):
+    """SIGKILL; the nodes stay down, or are started again after a while."""
+
+    selector: str
+    restart_after_seconds: float | None = None
+
+
+class Stop(Struct, frozen=True):
+    """SIGTERM; a leader hands over first."""
+
+    selector: str
+
+
+class Start(Struct, frozen=True):
+    """Start nodes that are down."""
+
+    selector: str
+
+
+class Restart(Struct, frozen=True):
+    """Stop, then start; `rolling`: one after the other, each only when its predecessor is back."""
+
+    selector: str
+    rolling: bool = False
+
+
+class Pause(Struct, frozen=True):
+    """SIGSTOP, for good or for a while."""
+
+    selector: str
+    for_seconds: float | None = None
+
+
+class Resume(Struct, frozen=True):
+    """SIGCONT."""
+
+    selector: str
+
+
+class Partition(Struct, frozen=True):
+    """Cut the links between groups; one group alone is cut from the rest."""
+
+    groups: list[str]
+    one_way: bool = False
+
+
+class Isolate(Struct, frozen=True):
+    """Cut each of the nodes from all others."""
+
+    selector: str
+
+
+class Link(Struct, frozen=True):
+    """Make the ways from some nodes to others bad."""
+
+    sources: str
+    targets: str
+    both: bool = False
+    delay_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+
+class Heal(Struct, frozen=True):
+    """End all network faults."""
+
+
+class ListFaults(Struct, frozen=True):
+    """Answered by `FaultList`."""
+
+
+class ClearFaults(Struct, frozen=True):
+    """End the faults of these ids, or all: the paused are resumed, the killed started."""
+
+    ids: list[int] = []
+
+
+class HandOver(Struct, frozen=True):
+    """Move leadership to the node that `to` means, or away from the present leader ("")."""
+
+    to: str = ""
+
+
+class Down(Struct, frozen=True):
+    """Stop all nodes gracefully and end; answered first."""
+
+
+class Done(Struct, frozen=True):
+    """It was carried out; `lines` say what that was."""
+
+    lines: list[str] = []
+
+
+class Failed(Struct, frozen=True):
+    """It was not, or not wholly; `exit_code` is the verb's."""
+
+    reason: str
+    exit_code: int
+
+
+class LeaderAnswer(Struct, frozen=True):
+    """Who leads."""
+
+    leader: int
+    term: int
+
+
+class FaultEntry(Struct, frozen=True):
+    """One fault in force."""
+
+    id: int
+    kind: str
+    nodes: list[int]
+    text: str
+    age_s: float
+
+
+class FaultList(Struct, frozen=True):
+    """All faults in force."""
+
+    faults: list[FaultEntry]
+    v: int = 1
+
+
+class NodeView(Struct, frozen=True, kw_only=True):
+    """One node in the status; what only the node itself knows is None while it does not answer."""
+
+    id: int
+    pid: int | None
+    state: str
+    role: str | None = None
+    term: int | None = None
+    leader: int | None = None
+    commit: int | None = None
+    applied: int | None = None
+    last: int | None = None
+    contact_ms: float | None = None
+    restarts: int = 0
+    uptime_s: float | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    faults: list[str] = []
+
+
+class ClusterStatus(Struct, frozen=True, kw_only=True):
+    """The whole cluster at one moment; `leader` is None while there is none."""
+
+    v: int = 1
+    cluster: str
+    leader: int | None
+    term: int
+    voters: int
+    alive: int
+    can_lose: int
+    nodes: list[NodeView]
+
+
+VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus
+
+# Numbers of their own, above those of the conversations with nodes, which travel the same way.
+VERB_TAGS: dict[int, type] = dict(
+    enumerate(
+        (
+            GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
+            Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList, ClusterStatus,
+        ),
+        start=1000,
+    )
+)  # fmt: skip
