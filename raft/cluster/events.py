@@ -120,7 +120,7 @@ Event = (
 )
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Event).decode
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def encode_event(event: Event) -> bytes:
@@ -130,7 +130,7 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(line: bytes | str) -> Event:
     """The event of one line; raises msgspec.DecodeError for what is none."""
-    return _decode(line)
+    return _decoder.decode(line)
 
 
 class EventLog:

@@ -188,7 +188,8 @@ VERB_TAGS: dict[int, type] = dict(
     enumerate(
         (
             GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
-            Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList, ClusterStatus,
+            Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
+            ClusterStatus,
         ),
         start=1000,
     )
