@@ -1,8 +1,8 @@
 """What a client may ask of a node, and the answers it can get.
 
 Owns the shape of the conversation between the client library and a node, and its honesty:
-every command ends as `Committed`, as one of the refusals (it never entered the log, so a
-retry is safe) or as `Unknown`. Knows nothing of sockets, of the log, or of what the
+every command ends as `Committed` (or as `Failed`, if the machine turned it down), as one of the
+refusals (it is not in the log and never will be, so a retry is safe) or as `Unknown`. Knows nothing of sockets, of the log, or of what the
 commands mean; those bytes belong to the state machine.
 """
 
@@ -42,6 +42,13 @@ class Committed(Struct, frozen=True, gc=False):
 
     index: int
     result: bytes
+
+
+class Failed(Struct, frozen=True, gc=False):
+    """The command is in the log for good, and the machine turned it down at `index`, alike on every replica."""
+
+    index: int
+    reason: str
 
 
 class QueryResult(Struct, frozen=True, gc=False):
@@ -86,4 +93,4 @@ class LeaderIs(Struct, frozen=True, gc=False):
     endpoints: dict[int, str]
 
 
-Answer = Committed | QueryResult | NotLeader | Refused | Invalid | Unknown | LeaderIs
+Answer = Committed | Failed | QueryResult | NotLeader | Refused | Invalid | Unknown | LeaderIs

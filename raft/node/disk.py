@@ -1,0 +1,113 @@
+"""The node's writes to its log: one at a time, each taking along all that gathered meanwhile.
+
+Owns group commit and the rule that nothing is answered before what it depends on is durable. Knows
+nothing of files, and decides nothing about messages but when they may leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raft.core.messages import Message, StorageAppend
+from raft.core.types import Entry, HardState, Snapshot
+from raft.node.worker import Worker
+
+
+class Log(Protocol):
+    """The two halves of a durable save."""
+
+    def write(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+        """Make all three durable; may block, and is called on the worker's thread."""
+        ...
+
+    def accept(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+        """Show what was written to readers; on the loop's thread."""
+        ...
+
+
+class DiskFailed(Exception):
+    """The log could not be written: the node must stop, for what is durable is no longer known."""
+
+
+class Disk:
+    """Writes `StorageAppend`s in order, and hands their responses out once they are true.
+
+    While one write is under way the following ones queue up, and the next write takes them all: under
+    load the cost of one fsync is shared by everything that arrived during the last one.
+    """
+
+    def __init__(self, log: Log, worker: Worker, answer: Callable[[Sequence[Message]], None]) -> None:
+        self._log = log
+        self._worker = worker
+        self._answer = answer
+        self._queue: list[StorageAppend] = []
+        self._writing = False
+        self.writes = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being written or waits to be."""
+        return not self._writing
+
+    def append(self, message: StorageAppend) -> None:
+        """Write what the message holds, then give out its responses."""
+        self._queue.append(message)
+        if not self._writing:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        group = self._take_group()
+        hard_state, entries, snapshot = merge(group)
+        if hard_state is None and not entries and snapshot is None:
+            # Nothing to make durable and nothing under way: what the responses say is true already.
+            self._give_out(group)
+            return
+        self._writing = True
+        self.writes += 1
+
+        def write() -> None:
+            self._log.write(hard_state, entries, snapshot)
+
+        def written(_result: None, error: Exception | None) -> None:
+            if error is not None:
+                raise DiskFailed(f"the log could not be written: {error}") from error
+            self._writing = False
+            self._log.accept(hard_state, entries, snapshot)
+            self._give_out(group)
+            if self._queue and not self._writing:
+                self._write_next()
+
+        self._worker.submit(write, written)
+
+    def _take_group(self) -> list[StorageAppend]:
+        """All that waits, up to the next snapshot: entries before and after one don't join."""
+        end = 1
+        if self._queue[0].snapshot is None:
+            while end < len(self._queue) and self._queue[end].snapshot is None:
+                end += 1
+        group, self._queue = self._queue[:end], self._queue[end:]
+        return group
+
+    def _give_out(self, group: Sequence[StorageAppend]) -> None:
+        for message in group:
+            self._answer(message.responses)
+
+
+def merge(
+    group: Sequence[StorageAppend],
+) -> tuple[HardState | None, Sequence[Entry], Snapshot | None]:
+    """One write that leaves the log as the group's writes in order would."""
+    if len(group) == 1:
+        return group[0].hard_state, group[0].entries, group[0].snapshot
+    hard_state: HardState | None = None
+    entries: list[Entry] = []
+    for message in group:
+        hard_state = message.hard_state or hard_state
+        if message.entries:
+            # A later write replaces from its first index on, also what an earlier one has not yet written.
+            overlap = entries[-1].index + 1 - message.entries[0].index if entries else 0
+            if overlap > 0:
+                del entries[-overlap:]
+            entries.extend(message.entries)
+    return hard_state, entries, group[0].snapshot

@@ -1,0 +1,117 @@
+"""Commands on their way through the log, and an honest answer for each of them.
+
+Owns the promise that every logged command ends as committed, as refused (it surely never will be) or
+as unknown. Knows nothing of how entries are replicated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.types import Entry, Index, Term
+from raft.node.applying import Outcome, Rejection
+from raft.requests import Committed, Failed, Refused, Unknown
+
+OVERWRITTEN = Refused("another leader's entry took its place")
+LEADERSHIP_LOST = Unknown("leadership was lost before the command was seen committed")
+SNAPSHOT_PASSED = Unknown("a snapshot went past the command, which may be part of it")
+NODE_STOPPED = Unknown("the node stopped before the command was seen committed")
+
+
+class Answerable(Protocol):
+    """The right to answer one request."""
+
+    def send(self, message: object) -> None:
+        """Answer it."""
+        ...
+
+
+class Tenure(Struct, gc=False):
+    """What this node logged as leader of one term, and who waits for which index of it."""
+
+    term: Term
+    waiting: dict[Index, Answerable]
+    give_up_at: float | None = None  # None while the term lasts.
+
+
+class Proposals:
+    """Everybody who waits for a command to be applied.
+
+    A lost leadership decides nothing about what was logged: the next leader may have it. So those who
+    wait go on waiting until the index is applied, by whichever term, or for `patience_seconds`.
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._tenures: list[Tenure] = []
+        self._leading = False
+
+    def __len__(self) -> int:
+        return sum(len(tenure.waiting) for tenure in self._tenures)
+
+    def logged(self, term: Term, first: Index, replies: Sequence[Answerable]) -> None:
+        """These commands have entered this leader's log, one after another from `first`."""
+        if not self._leading or self._tenures[-1].term != term:
+            self._tenures.append(Tenure(term, {}))
+            self._leading = True
+        waiting = self._tenures[-1].waiting
+        for index, reply in enumerate(replies, first):
+            waiting[index] = reply
+
+    def leadership_lost(self, now: float) -> None:
+        """From now on the fate of what was logged is in others' hands."""
+        self._leading = False
+        for tenure in self._tenures:
+            if tenure.give_up_at is None:
+                tenure.give_up_at = now + self._patience_seconds
+
+    def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Answer those who wait for these entries, or for others in their place."""
+        for tenure in self._tenures:
+            waiting, term = tenure.waiting, tenure.term
+            if not waiting:
+                continue
+            for entry, outcome in zip(entries, outcomes, strict=True):
+                reply = waiting.pop(entry.index, None)
+                if reply is None:
+                    continue
+                if entry.term != term:
+                    # One index commits one entry, so the other one never will.
+                    reply.send(OVERWRITTEN)
+                elif isinstance(outcome, Rejection):
+                    reply.send(Failed(entry.index, outcome.reason))
+                else:
+                    reply.send(Committed(entry.index, outcome or b""))
+
+    def restored(self, index: Index) -> None:
+        """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""
+        for tenure in self._tenures:
+            for passed in [waited for waited in tenure.waiting if waited <= index]:
+                tenure.waiting.pop(passed).send(SNAPSHOT_PASSED)
+
+    def expire(self, now: float) -> None:
+        """Tell those who have waited long enough since leadership was lost that nobody knows."""
+        kept = []
+        for tenure in self._tenures:
+            if tenure.give_up_at is None or (tenure.waiting and now < tenure.give_up_at):
+                kept.append(tenure)
+            else:
+                answer_all(tenure, LEADERSHIP_LOST)
+        self._tenures = kept
+
+    def stop(self) -> None:
+        """Tell everybody that the node stops."""
+        for tenure in self._tenures:
+            answer_all(tenure, NODE_STOPPED)
+        self._tenures = []
+        self._leading = False
+
+
+def answer_all(tenure: Tenure, answer: Unknown) -> None:
+    """Answer all who still wait for something logged in that tenure."""
+    for reply in tenure.waiting.values():
+        reply.send(answer)
+    tenure.waiting.clear()

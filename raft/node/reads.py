@@ -1,0 +1,160 @@
+"""Linearizable queries: one confirmation by a quorum for all that wait, then the machine's answer.
+
+Owns the way of a query from its arrival to its answer (ReadIndex, thesis section 6.4). Knows nothing
+of how the core confirms a leader.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.types import Index, ReadState
+from raft.node.applying import Rejection
+from raft.node.proposals import Answerable
+from raft.requests import Invalid, QueryResult, Refused
+
+ROUNDS_MAX = 2  # One on its way, one that gathers; more would only split the same queries up.
+
+NOT_CONFIRMED = Refused("no quorum confirmed the leader in time")
+NODE_STOPS = Refused("the node stops")
+
+
+class Machine(Protocol):
+    """The part of the applier that reads need."""
+
+    applied: Index
+
+    @property
+    def free(self) -> bool:
+        """The machine may be queried now."""
+        ...
+
+    def query(self, body: bytes) -> bytes | Rejection:
+        """The machine's answer."""
+        ...
+
+
+class Waiting(Struct, gc=False):
+    """One query and whom to answer."""
+
+    body: bytes
+    reply: Answerable
+    give_up_at: float
+
+
+class Round(Struct, gc=False):
+    """Queries that share one confirmation, asked for at `asked_at`."""
+
+    queries: list[Waiting]
+    asked_at: float
+
+
+class Reads:
+    """All linearizable queries that are not answered yet.
+
+    `confirm` asks the core for a confirmation; its context is never used twice, not even by the next
+    life of this node, so an answer that took long cannot confirm a later question.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: int,
+        incarnation: int,
+        machine: Machine,
+        confirm: Callable[[bytes], None],
+        patience_seconds: float,
+        retry_seconds: float,
+    ) -> None:
+        self._identity = struct.pack(">IQ", node, incarnation)
+        self._machine = machine
+        self._confirm = confirm
+        self._patience_seconds = patience_seconds
+        self._retry_seconds = retry_seconds
+        self._serial = 0
+        self._arrived: list[Waiting] = []
+        self._rounds: dict[bytes, Round] = {}
+        self._confirmed: deque[tuple[Index, list[Waiting]]] = deque()
+
+    def __len__(self) -> int:
+        rounds = sum(len(asked.queries) for asked in self._rounds.values())
+        return len(self._arrived) + rounds + sum(len(queries) for _, queries in self._confirmed)
+
+    def add(self, body: bytes, reply: Answerable, now: float) -> None:
+        """A query has arrived; it joins the next round."""
+        self._arrived.append(Waiting(body, reply, now + self._patience_seconds))
+
+    def flush(self, now: float) -> None:
+        """Begin a round for what has arrived, unless enough are under way."""
+        if self._arrived and len(self._rounds) < ROUNDS_MAX:
+            queries, self._arrived = self._arrived, []
+            self._begin(queries, now)
+
+    def confirmed(self, states: list[ReadState]) -> None:
+        """The core has confirmed these rounds at their indices; those of an earlier asking are ignored."""
+        for state in states:
+            asked = self._rounds.pop(state.context, None)
+            if asked is not None:
+                self._confirmed.append((state.index, asked.queries))
+
+    def answer(self) -> None:
+        """Answer all confirmed queries whose index has been applied."""
+        machine = self._machine
+        while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
+            _, queries = self._confirmed.popleft()
+            for waiting in queries:
+                waiting.reply.send(answer_query(machine, waiting.body))
+
+    def ask_again(self, now: float) -> None:
+        """Whom we asked is gone or was not heard: begin all rounds anew, with fresh contexts."""
+        queries = [waiting for asked in self._rounds.values() for waiting in asked.queries]
+        self._rounds.clear()
+        if queries:
+            self._begin(queries, now)
+
+    def expire(self, now: float) -> None:
+        """Refuse queries that have waited too long, and ask again for rounds that seem to be lost."""
+        self._arrived = refuse_late(self._arrived, now)
+        for asked in self._rounds.values():
+            asked.queries = refuse_late(asked.queries, now)
+        if any(now - asked.asked_at >= self._retry_seconds for asked in self._rounds.values()):
+            self.ask_again(now)
+
+    def stop(self) -> None:
+        """Refuse everything that waits."""
+        for asked in self._rounds.values():
+            self._arrived.extend(asked.queries)
+        for _, queries in self._confirmed:
+            self._arrived.extend(queries)
+        for waiting in self._arrived:
+            waiting.reply.send(NODE_STOPS)
+        self._arrived.clear()
+        self._rounds.clear()
+        self._confirmed.clear()
+
+    def _begin(self, queries: list[Waiting], now: float) -> None:
+        self._serial += 1
+        context = self._identity + self._serial.to_bytes(8, "big")
+        self._rounds[context] = Round(queries, now)
+        self._confirm(context)
+
+
+def answer_query(machine: Machine, body: bytes, *, stale: bool = False) -> QueryResult | Invalid:
+    """What the machine says now, as an answer for a client."""
+    result = machine.query(body)
+    if isinstance(result, Rejection):
+        return Invalid(result.reason)
+    return QueryResult(machine.applied, result, stale)
+
+
+def refuse_late(queries: list[Waiting], now: float) -> list[Waiting]:
+    """Refuse those whose time is up, and return the others."""
+    late = [waiting for waiting in queries if waiting.give_up_at <= now]
+    for waiting in late:
+        waiting.reply.send(NOT_CONFIRMED)
+    return [waiting for waiting in queries if waiting.give_up_at > now] if late else queries

@@ -1,0 +1,163 @@
+"""Which message is which tag, between nodes, clients and supervisors; the only table of its kind.
+
+Owns the tags, and the forms in which entries travel: the bytes that the leader made for an entry are
+the bytes on the wire. Knows nothing of sockets or frames.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from actors.address import Address
+from actors.codec import Registry
+from raft.control import (
+    Alive,
+    BecameLeader,
+    CannotDo,
+    ClearFault,
+    Done,
+    GetStatus,
+    LostLeadership,
+    NodeStatus,
+    NodeUp,
+    SawLeader,
+    SetDisk,
+    SetLink,
+    Transfer,
+)
+from raft.core.messages import (
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    PreVote,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    TimeoutNow,
+    TransferLeader,
+    VoteReply,
+)
+from raft.core.types import decode_entry
+from raft.requests import (
+    Command,
+    Committed,
+    Failed,
+    Invalid,
+    LeaderIs,
+    NotLeader,
+    Query,
+    QueryResult,
+    Refused,
+    Unknown,
+    WhoLeads,
+)
+
+NODE_ACTOR: Final = "raft"
+SUPERVISOR: Final = Address("launcher", "supervisor")
+
+
+class Append(Struct, array_like=True, gc=False):
+    """AppendEntries as it travels, each entry in the encoding that it keeps in every log."""
+
+    sender: int
+    to: int
+    term: int
+    previous_term: int
+    previous_index: int
+    commit: int
+    entries: list[Raw]
+
+
+class BadEntry(Exception):
+    """What stands where an entry should be is none."""
+
+
+TAGS: Final[dict[int, type]] = {
+    1: PreVote,
+    2: PreVoteReply,
+    3: RequestVote,
+    4: VoteReply,
+    5: Append,
+    6: AppendReply,
+    7: Heartbeat,
+    8: HeartbeatReply,
+    9: InstallSnapshot,
+    10: TransferLeader,
+    11: TimeoutNow,
+    12: ReadIndex,
+    13: ReadIndexReply,
+    # Clients.
+    32: Command,
+    33: Query,
+    34: WhoLeads,
+    35: Committed,
+    36: Failed,
+    37: QueryResult,
+    38: NotLeader,
+    39: Refused,
+    40: Invalid,
+    41: Unknown,
+    42: LeaderIs,
+    # Supervisors.
+    64: NodeUp,
+    65: Alive,
+    66: BecameLeader,
+    67: LostLeadership,
+    68: SawLeader,
+    69: GetStatus,
+    70: NodeStatus,
+    71: SetLink,
+    72: SetDisk,
+    73: ClearFault,
+    74: Transfer,
+    75: Done,
+    76: CannotDo,
+}
+
+REGISTRY: Final = Registry(TAGS)
+
+
+def process_of(node: int) -> str:
+    """The name of a node's process."""
+    return f"n{node}"
+
+
+def address_of(node: int) -> Address:
+    """Where a node's actor can be told something."""
+    return Address(process_of(node), NODE_ACTOR)
+
+
+def pack_append(message: AppendEntries) -> Append:
+    """The form in which an append travels."""
+    return Append(
+        message.sender,
+        message.to,
+        message.term,
+        message.previous_term,
+        message.previous_index,
+        message.commit,
+        [Raw(entry.encoded_cache or entry.encoded()) for entry in message.entries],
+    )
+
+
+def unpack_append(message: Append) -> AppendEntries:
+    """The append that travelled; raises BadEntry."""
+    try:
+        entries = [decode_entry(bytes(raw)) for raw in message.entries]
+    except msgspec.DecodeError as error:
+        raise BadEntry(f"node {message.sender} sent what is no entry: {error}") from None
+    return AppendEntries(
+        message.sender,
+        message.to,
+        message.term,
+        message.previous_term,
+        message.previous_index,
+        message.commit,
+        entries,
+    )
