@@ -1,0 +1,57 @@
+"""What the children in the process tests do."""
+
+import os
+import signal
+import sys
+import time
+
+
+def park(argument: bytes, life_fd: int) -> None:
+    os.read(life_fd, 1)
+
+
+def park_for_ever(argument: bytes, life_fd: int) -> None:
+    os.close(life_fd)
+    while True:
+        signal.pause()
+
+
+def exit_with(argument: bytes, life_fd: int) -> int:
+    return int(argument)
+
+
+def fail(argument: bytes, life_fd: int) -> None:
+    raise ValueError("no such luck")
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def describe(argument: bytes, life_fd: int) -> None:
+    fds = [fd for fd in range(256) if is_open(fd)]
+    print("argument", argument.decode())
+    print("env", os.environ["COLOUR"])
+    print("session", os.getsid(0) == os.getpid())
+    print("stdin", os.read(0, 1))
+    print("fds", fds == [0, 1, 2, life_fd])
+    print("preloaded", "colorsys" in sys.modules)
+    print("defaults", {signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)})
+    print("blocked", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    print("on stderr", file=sys.stderr)
+
+
+def breed(argument: bytes, life_fd: int) -> None:
+    """Start something that would outlive everybody, and wait."""
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            time.sleep(1000)
+    print(pid, flush=True)
+    os.read(life_fd, 1)
+    while True:
+        time.sleep(1000)
