@@ -1,40 +1,194 @@
 """Questions that wait for a reply.
 
-Owns the open asks of a runtime, and the two ends of one: Pending for who asked, Reply for who answers.
+Owns the open asks of a runtime and the two ends of one: Pending for who asked, Reply for who
+answers. A reply that answers nothing open, or comes from another process than was asked, is
+told apart here, so that what a dead or paused process left behind never counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from actors.errors import AskFailed
+from actors.address import Address
+from actors.envelope import Refused
+from actors.errors import AskFailed, TargetDown, Undeliverable
+from actors.timers import Timer
+
+_CORRELATION_MASK: Final = (1 << 48) - 1
+
+Runner = Callable[[Callable[[], None]], None]
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
 
 
 class Pending:
-    """A reply that has not come yet. Ends exactly once: with a reply, or with an AskFailed."""
+    """A reply that has not come yet. Ends exactly once: with a reply, with an AskFailed, or cancelled."""
 
-    @property
-    def done(self) -> bool:
-        """Has it ended?"""
-        raise NotImplementedError
+    __slots__ = (
+        "_book",
+        "_cancelled",
+        "_failure",
+        "_group",
+        "_on_failure",
+        "_on_reply",
+        "_reply",
+        "_run",
+        "correlation",
+        "done",
+        "target",
+        "timer",
+    )
+
+    def __init__(
+        self, book: Asks, correlation: int, target: Address, run: Runner, group: set[Pending] | None
+    ) -> None:
+        self._book = book
+        self._run = run
+        self._group = group
+        self._cancelled = False
+        self._reply: Any = None
+        self._failure: AskFailed | None = None
+        self._on_reply: Callable[[Any], None] | None = None
+        self._on_failure: Callable[[AskFailed], None] | None = None
+        self.correlation = correlation
+        self.target = target
+        self.timer: Timer | None = None
+        self.done = False
+        if group is not None:
+            group.add(self)
 
     def result(self) -> Any:
-        """The reply; raises the AskFailed it ended with. Only when done."""
-        raise NotImplementedError
+        """The reply; raises the AskFailed that it ended with. Only when `done`."""
+        assert self.done, f"{self.target} has not answered yet"
+        if self._failure is not None:
+            raise self._failure
+        return self._reply
 
     def then(self, on_reply: Callable[[Any], None], on_failure: Callable[[AskFailed], None]) -> None:
         """Call one of the two when it ends, or at once when it has."""
-        raise NotImplementedError
+        self._on_reply = on_reply
+        self._on_failure = on_failure
+        if self.done:
+            self._call_back()
 
     def cancel(self) -> None:
-        """Lose interest: neither callback is called, a reply is dropped."""
-        raise NotImplementedError
+        """Lose interest: neither callback is called, and the reply is dropped."""
+        self._cancelled = True
+        self._leave()
+
+    def end(self, reply: Any, failure: AskFailed | None) -> None:
+        """End it, by way of whoever runs its callbacks; for the book that has just struck it out."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self._run(partial(self._finish, reply, failure))
+
+    def _finish(self, reply: Any, failure: AskFailed | None) -> None:
+        if self._cancelled:
+            return
+        self._reply = reply
+        self._failure = failure
+        self.done = True
+        self._leave()
+        self._call_back()
+
+    def _leave(self) -> None:
+        self._book.forget(self)
+        if self._group is not None:
+            self._group.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def _call_back(self) -> None:
+        if self._failure is None:
+            if self._on_reply is not None:
+                self._on_reply(self._reply)
+        elif self._on_failure is not None:
+            self._on_failure(self._failure)
+
+
+class Asks:
+    """The open asks of one runtime, by correlation."""
+
+    def __init__(self, incarnation: int) -> None:
+        # Each life counts from elsewhere, so that a reply meant for an earlier one finds nothing open.
+        self._last = (incarnation * 0x9E3779B97F4A7C15 >> 16) & _CORRELATION_MASK
+        self._open: dict[int, Pending] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, target: Address, run: Runner | None = None, group: set[Pending] | None = None) -> Pending:
+        """A new ask; `run` calls its callbacks, at once when not given."""
+        self._last = self._last + 1 & _CORRELATION_MASK or 1
+        pending = Pending(self, self._last, target, run or _at_once, group)
+        self._open[self._last] = pending
+        return pending
+
+    def settle(self, process: str, correlation: int, reply: Any) -> bool:
+        """Let a reply from `process` end its ask; False when it answers nothing that is open there."""
+        pending = self._open.get(correlation)
+        if pending is None or pending.target.process != process:
+            return False
+        if type(reply) is Refused:
+            kind = TargetDown if reply.delivered else Undeliverable
+            self.fail(correlation, kind(f"{pending.target}: {reply.reason}"))
+        else:
+            del self._open[correlation]
+            pending.end(reply, None)
+        return True
+
+    def fail(self, correlation: int, failure: AskFailed) -> None:
+        """End an ask without a reply; does nothing when it isn't open any more."""
+        pending = self._open.pop(correlation, None)
+        if pending is not None:
+            pending.end(None, failure)
+
+    def fail_process(self, process: str, reason: str) -> None:
+        """End all that was asked of a process that is gone."""
+        lost = [key for key, pending in self._open.items() if pending.target.process == process]
+        for correlation in lost:
+            self.fail(correlation, TargetDown(f"{process}: {reason}"))
+
+    def forget(self, pending: Pending) -> None:
+        """Strike out an ask whose end interests nobody."""
+        self._open.pop(pending.correlation, None)
 
 
 class Reply:
-    """The right to answer one ask, once."""
+    """The right to answer one ask, once, and until then a debt.
+
+    When the actor that took it crashes or stops without having answered, the asker is told.
+    """
+
+    __slots__ = ("_debts", "_send", "correlation", "to")
+
+    def __init__(
+        self,
+        to: Address,
+        correlation: int,
+        send: Callable[[Address, int, object], None],
+        debts: dict[Reply, None] | None = None,
+    ) -> None:
+        self._send: Callable[[Address, int, object], None] | None = send
+        self._debts = debts
+        self.to = to
+        self.correlation = correlation
+        if debts is not None:
+            debts[self] = None
 
     def send(self, message: object) -> None:
-        """Answer; a second answer, or one after the asker has given up, is dropped and counted."""
-        raise NotImplementedError
+        """Answer. A second answer does nothing; one that comes too late is a dead letter over there."""
+        send = self._send
+        if send is not None:
+            self.drop()
+            send(self.to, self.correlation, message)
+
+    def drop(self) -> None:
+        """Never answer; the asker waits until its time is up."""
+        self._send = None
+        if self._debts is not None:
+            self._debts.pop(self, None)

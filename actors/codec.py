@@ -63,7 +63,9 @@ class FrameBuilder:
         self._buffer = bytearray(_LIST_HEADER)
         self.count = 0
 
-    def __len__(self) -> int:
+    @property
+    def bytes_count(self) -> int:
+        """How long the frame is so far."""
         return len(self._buffer)
 
     def add(self, to: str, sender: str, correlation: int, message: object) -> None:

@@ -1,73 +1,131 @@
-"""What an actor can do: everything it may ask of its runtime.
+"""What an actor can do: everything that it may ask of its runtime.
 
-Owns the methods that actors call. The work is done by the runtime and the actor's cell.
+Owns the methods that actors call. The work is done elsewhere: letters by the post office, lives
+by the lifecycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from actors.address import Address
+from actors.asks import Pending, Reply
+from actors.cell import Cell, State
 from actors.clock import Clock
+from actors.dead_letters import Reason
+from actors.errors import RuntimeStopped, UnknownActor
+from actors.mailbox import MailboxPolicy
+from actors.post_office import PostOffice
 from actors.supervision import Restart
+from actors.timers import Timer, Timers
+from actors.transport import Transport
 
 if TYPE_CHECKING:
     from actors.actor import Actor, Handlers
-    from actors.asks import Pending, Reply
-    from actors.timers import Timer
+    from actors.lifecycle import Lifecycle
 
 
 class Context:
-    """An actor's access to its runtime; only for the runtime's own thread, `post` excepted."""
+    """An actor's access to its runtime; only for the runtime's own thread, `post` excepted.
 
-    address: Address
+    What was begun through it belongs to the actor's present life: when it crashes or stops, its
+    timers, asks, watches and readers end, and the asks that it owes an answer fail.
+    """
+
+    def __init__(
+        self,
+        *,
+        cell: Cell,
+        office: PostOffice,
+        lifecycle: Lifecycle,
+        timers: Timers,
+        transport: Transport,
+        clock: Clock,
+        post: Callable[[Address, object], None],
+    ) -> None:
+        self.address = cell.address
+        self.clock = clock
+        self._cell = cell
+        self._office = office
+        self._lifecycle = lifecycle
+        self._timers = timers
+        self._transport = transport
+        self._post = post
 
     @property
     def sender(self) -> Address | None:
-        """Who told the message that is being handled; None when it was the runtime, or a timer."""
-        raise NotImplementedError
+        """Who told the message that is being handled; None when it was this process's runtime, or a timer.
 
-    @property
-    def clock(self) -> Clock:
-        """The runtime's clock."""
-        raise NotImplementedError
+        Its `actor` is empty when it was another process's runtime, as for a program that merely asks.
+        """
+        return self._cell.letter[1]
 
     def now(self) -> float:
         """Monotonic seconds."""
-        raise NotImplementedError
+        return self.clock.now()
 
     def tell(self, to: Address, message: object) -> None:
-        """Send a message: at most once, in order with what this actor told `to` before."""
-        raise NotImplementedError
+        """Send a message: at most once, in order with what this actor told `to` before.
+
+        To an actor of this process goes the object itself, so that neither side may change it any
+        more; to another process, its encoding at this moment, which leaves when the turn ends.
+        Raises CodecError when it can't be encoded.
+        """
+        self._office.tell(self.address, to, message)
 
     def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
         """Send a message that wants a reply.
 
         Fails with AskTimeout, or earlier with TargetDown or Undeliverable. The callbacks given to
-        `Pending.then` run like handlers of this actor, and not at all once it has crashed or stopped.
+        `Pending.then` run like handlers of this actor, and not at all once this life is over.
         """
-        raise NotImplementedError
+        cell = self._cell
+        return self._office.ask(self.address, to, message, timeout_seconds, cell.run_errand, cell.asks)
 
     def reply(self, message: object) -> None:
-        """Answer the message that is being handled; a tell to its sender when it was not an ask."""
-        raise NotImplementedError
+        """Answer the message that is being handled: with the reply to an ask, or a tell to its sender.
+
+        A second answer to an ask is a dead letter. An ask that its handler neither answers, stashes
+        nor keeps the `reply_handle` of fails at once, as nobody could answer it any more.
+        """
+        cell = self._cell
+        message_handled, sender, correlation = cell.letter
+        if cell.claim:
+            assert sender is not None, "an ask comes from somewhere"
+            cell.claim = 0
+            self._office.answer(sender, correlation, message)
+        elif sender is None or correlation:
+            reason = Reason.ANSWERED_BEFORE if correlation else Reason.NOBODY_TO_ANSWER
+            to = sender or self._office.itself
+            self._office.dead_letters.add(reason, to, self.address, type(message_handled).__qualname__)
+        else:
+            self.tell(sender, message)
 
     def reply_handle(self) -> Reply:
-        """The right to answer the message that is being handled, later."""
-        raise NotImplementedError
+        """The right to answer the ask that is being handled, later; see that it is used, or dropped."""
+        return self._cell.take_debt()
 
     def after(self, seconds: float, what: object) -> Timer:
         """Once, after so many seconds: call `what`, or, if it can't be called, tell it to this actor."""
-        raise NotImplementedError
+        deadline = self.clock.now() + seconds
+        return self._timers.at(deadline, self._timed(what), group=self._cell.timers)
 
     def every(self, seconds: float, what: object) -> Timer:
         """Like `after`, again and again. Firings that were missed are skipped, not made up for."""
-        raise NotImplementedError
+        deadline = self.clock.now() + seconds
+        action = self._timed(what)
+        return self._timers.at(deadline, action, period_seconds=seconds, group=self._cell.timers)
+
+    def _timed(self, what: object) -> Callable[[], None]:
+        if callable(what):
+            return partial(self._lifecycle.visit, self._cell, "a timer", what)
+        return partial(self._cell.put_own, what)
 
     def post(self, message: object) -> None:
-        """Tell this actor from another thread; never refused for a full mailbox."""
-        raise NotImplementedError
+        """Tell this actor something from another thread; never refused for a full mailbox."""
+        self._post(self.address, message)
 
     def spawn(
         self,
@@ -75,63 +133,79 @@ class Context:
         name: str,
         *,
         restart: Restart | None = None,
-        mailbox_messages_max: int | None = None,
+        mailbox: MailboxPolicy | None = None,
     ) -> Address:
-        """Start a child, named below this actor; `factory` is called for each of its lives."""
-        raise NotImplementedError
+        """Start a child `name`, addressed as this actor's name, a slash, and its own.
+
+        `factory` makes a new object for each of its lives; the first starts in this turn. What
+        happens when it fails is this actor's `supervision`, where `restart` deviates for this child.
+        """
+        if self._cell.state is not State.RUNNING:
+            raise RuntimeStopped(f"{self.address} is ending, and starts nobody")
+        return self._lifecycle.spawn(self._cell, factory, name, restart, mailbox)
 
     def stop(self, address: Address | None = None) -> None:
-        """Stop a child for good, or, without an address, this actor once the present message is handled."""
-        raise NotImplementedError
+        """End a child for good, now; or, without an address, this actor after the present message.
+
+        What waits in its mailbox becomes dead letters. Raises UnknownActor for anybody else's child.
+        """
+        cell = self._cell
+        if address is None or address == self.address:
+            if cell.state is State.RUNNING:
+                cell.state = State.LEAVING
+            return
+        child = cell.children.get(address.actor)
+        if child is None or child.address != address:
+            raise UnknownActor(f"{address} is no child of {self.address}")
+        self._lifecycle.stop(child, "its parent stopped it")
 
     def watch(self, address: Address) -> None:
-        """Be told Terminated when that actor is gone: at once, if it never was."""
-        raise NotImplementedError
+        """Be told Terminated when that actor is gone for good: at once, if it can't be reached."""
+        self._office.watch(self._cell, address)
 
     def unwatch(self, address: Address) -> None:
         """Take back `watch`."""
-        raise NotImplementedError
+        self._office.unwatch(self._cell, address)
 
     def watch_process(self, process: str) -> None:
-        """Be told ProcessUp and ProcessDown; ProcessUp at once, if it is up."""
-        raise NotImplementedError
+        """Be told ProcessUp and ProcessDown of it; ProcessUp at once, if it is up."""
+        self._office.watch_process(self._cell, process)
 
     def unwatch_process(self, process: str) -> None:
         """Take back `watch_process`."""
-        raise NotImplementedError
+        self._office.unwatch_process(self._cell, process)
 
     def become(self, handlers: Handlers) -> None:
-        """Handle messages by another table from the next one on."""
-        raise NotImplementedError
+        """Handle messages by another table, from the next one on, until `become`, `unbecome` or a crash."""
+        self._cell.behaviour = handlers
 
     def unbecome(self) -> None:
         """Return to the actor's own table."""
-        raise NotImplementedError
+        self._cell.behaviour = self._cell.actor.handlers
 
     def stash(self) -> None:
-        """Put the message that is being handled aside, to be handled after `unstash_all`."""
-        raise NotImplementedError
+        """Put the message that is being handled aside, unanswered; a full stash makes it a dead letter."""
+        self._cell.stash()
 
     def unstash_all(self) -> None:
-        """Handle what was put aside next, in the order in which it came."""
-        raise NotImplementedError
+        """Handle next what was put aside, in the order in which it came. A crash does the same."""
+        self._cell.unstash_all()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection to a process; see Transport.connect."""
-        raise NotImplementedError
+        self._transport.connect(process, endpoint, public_key)
 
     def disconnect(self, process: str) -> None:
         """Forget the connection to a process."""
-        raise NotImplementedError
+        self._transport.disconnect(process)
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call `callback`, like a handler of this actor, while `fd` is readable; ends with this life."""
-        raise NotImplementedError
+        """Call `callback`, like a handler of this actor, while `fd` is readable."""
+        self._cell.readers.add(fd)
+        self._transport.add_reader(fd, partial(self._lifecycle.visit, self._cell, "a reader", callback))
 
     def remove_reader(self, fd: int) -> None:
         """Forget `fd`."""
-        raise NotImplementedError
-
-    def inspect_transport(self) -> Mapping[str, Any]:
-        """The transport's counters."""
-        raise NotImplementedError
+        if fd in self._cell.readers:
+            self._cell.readers.remove(fd)
+            self._transport.remove_reader(fd)

@@ -6,13 +6,14 @@ either becomes bytes (see codec) or reaches the other process (see transport).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from actors.address import Address
 
-NO_CORRELATION: Final = 0
+# Both a number and its negation must be writable again, whatever a stranger sends.
+Correlation = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -24,7 +25,7 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
 
     to: str
     sender: str
-    correlation: int
+    correlation: Correlation
     tag: int
     payload: msgspec.Raw
 
@@ -51,11 +52,13 @@ class ProcessDown(msgspec.Struct, frozen=True, gc=False):
 
 
 class Watch(msgspec.Struct, frozen=True, gc=False):
-    """From runtime to runtime: tell the sender when the addressed actor is gone."""
+    """The ask that runtimes send for `watch`; its reply is Terminated, however late."""
 
 
 class Unwatch(msgspec.Struct, frozen=True, gc=False):
-    """From runtime to runtime: the sender no longer watches the addressed actor."""
+    """From runtime to runtime: the ask of that correlation, a Watch, needs no reply any more."""
+
+    watch: Correlation
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -73,13 +76,18 @@ class Inspect(msgspec.Struct, frozen=True, gc=False):
 
 
 class ActorInfo(msgspec.Struct, frozen=True):
-    """What can be seen of a running actor from outside."""
+    """What can be seen of a running actor from outside.
+
+    `behaviour` names the messages that it handles at present; `owed` counts the asks whose
+    answers it has put off; `dropped` counts what found its mailbox full.
+    """
 
     address: Address
     state: str
     behaviour: tuple[str, ...]
     mailbox_depth: int
     stashed: int
+    owed: int
     handled: int
     dropped: int
     restarts: int

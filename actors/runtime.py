@@ -1,27 +1,40 @@
 """The loop of a process: poll, deliver, run actors, fire timers, send.
 
-Owns the order of a turn. One thread; actors run to completion.
+Owns the order of a turn. One thread runs everything; an actor is never interrupted.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 
 from actors.actor import Actor
-from actors.address import Address
+from actors.address import Address, check_process_name
 from actors.asks import Pending
-from actors.clock import Clock
+from actors.clock import Clock, MonotonicClock
 from actors.codec import Registry
+from actors.crashes import CrashReport, print_crash
+from actors.dead_letters import DeadLetters
 from actors.envelope import ActorInfo
+from actors.errors import RuntimeStopped, UnknownActor
+from actors.lifecycle import Lifecycle
+from actors.mailbox import MailboxPolicy
+from actors.post_office import PostOffice
+from actors.schedule import Schedule
 from actors.supervision import Restart, RestartPolicy
+from actors.timers import Timers
 from actors.transport import Transport
-
-MAILBOX_MESSAGES_MAX = 10_000
 
 
 class Runtime:
-    """The actors of one process, and the thread that runs them."""
+    """The actors of one process, and the thread that runs them; it owns its transport.
+
+    When an actor at the top fails too often for `supervision`, everything is stopped and `run`
+    raises GaveUp, so that whoever supervises the process can start it afresh.
+    """
 
     def __init__(
         self,
@@ -32,9 +45,57 @@ class Runtime:
         clock: Clock | None = None,
         random: random.Random | None = None,
         supervision: RestartPolicy | None = None,
-        mailbox_messages_max: int = MAILBOX_MESSAGES_MAX,
+        mailbox: MailboxPolicy | None = None,
+        on_crash: Callable[[CrashReport], None] = print_crash,
     ) -> None:
-        raise NotImplementedError
+        if transport.name != check_process_name(name):
+            raise ValueError(f"the runtime {name!r} has a transport named {transport.name!r}")
+        self.name = name
+        self.clock: Clock = clock or MonotonicClock()
+        self.transport = transport
+        self.stopped = False
+        self._stop_asked = False
+        self._posted: deque[tuple[Address, object, bool]] = deque()
+        self._timers = Timers()
+        self._schedule = Schedule()
+        self._office = PostOffice(transport, registry, self.clock, self._timers)
+        self._lifecycle = Lifecycle(
+            office=self._office,
+            schedule=self._schedule,
+            timers=self._timers,
+            transport=transport,
+            clock=self.clock,
+            random=random or _fresh_random(),
+            supervision=supervision or RestartPolicy(),
+            mailbox=mailbox or MailboxPolicy(),
+            on_crash=on_crash,
+            post=self._post_own,
+        )
+
+    @property
+    def incarnation(self) -> int:
+        """Which life of the process this is."""
+        return self.transport.incarnation
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What nobody handled."""
+        return self._office.dead_letters
+
+    @property
+    def peers(self) -> Mapping[str, int]:
+        """The processes that can be heard, with their incarnations."""
+        return MappingProxyType(self._office.peers)
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The names of the actors that live here."""
+        return tuple(self._office.cells)
+
+    @property
+    def busy(self) -> bool:
+        """Is there something to do without waiting for the transport or a timer?"""
+        return bool(self._schedule or self._posted or self._office.outbox) or self._stop_pending
 
     def spawn(
         self,
@@ -42,39 +103,122 @@ class Runtime:
         name: str,
         *,
         restart: Restart | None = None,
-        mailbox_messages_max: int | None = None,
+        mailbox: MailboxPolicy | None = None,
     ) -> Address:
-        """Start an actor at the top; its `on_start` runs in the next turn."""
-        raise NotImplementedError
+        """Start an actor at the top; its `on_start` runs in the next turn. See Context.spawn."""
+        self._check_running()
+        return self._lifecycle.spawn(None, factory, name, restart, mailbox)
 
     def tell(self, to: Address, message: object) -> None:
-        """Send a message from nobody."""
-        raise NotImplementedError
+        """Send a message from nobody, in the next turn."""
+        self._office.tell(None, to, message)
 
     def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
-        """Send a message that wants a reply; see `run_until`."""
-        raise NotImplementedError
+        """Send a message that wants a reply; see `run_until`, and Context.ask."""
+        self._check_running()
+        return self._office.ask(self._office.itself, to, message, timeout_seconds)
 
     def post(self, to: Address, message: object) -> None:
-        """Send a message from another thread; wakes the loop."""
-        raise NotImplementedError
-
-    def run(self) -> None:
-        """Turn until `stop` was called and every actor has stopped; raises GaveUp when the top gave up."""
-        raise NotImplementedError
-
-    def run_turn(self, timeout_seconds: float | None = 0.0) -> int:
-        """One turn, waiting at most so long for something to do; the number of messages handled."""
-        raise NotImplementedError
-
-    def run_until(self, done: Callable[[], bool] | Pending, timeout_seconds: float) -> bool:
-        """Turn until `done`; False when the time was up first."""
-        raise NotImplementedError
+        """Send a message from nobody; from any thread."""
+        self._posted.append((to, message, False))
+        self.transport.wake()
 
     def stop(self) -> None:
-        """Stop every actor, children first, send what they told last, and end `run`. From any thread."""
-        raise NotImplementedError
+        """Soon: end every actor, children first, send what they told last, and close the transport.
+
+        From any thread, or a signal handler. `run` returns afterwards.
+        """
+        self._stop_asked = True
+        self.transport.wake()
 
     def inspect(self, actor: str) -> ActorInfo:
-        """A running actor seen from outside; raises UnknownActor."""
-        raise NotImplementedError
+        """A running actor seen from outside; raises UnknownActor. Ask it to Inspect from elsewhere."""
+        cell = self._office.cells.get(actor)
+        if cell is None:
+            raise UnknownActor(f"{self.name}/{actor} does not live here")
+        return cell.info()
+
+    def next_deadline(self) -> float | None:
+        """When the next timer is due, by the clock; None when there is none."""
+        return self._timers.next_deadline()
+
+    def run(self) -> None:
+        """Turn until the runtime has stopped; raises GaveUp when that was not asked for."""
+        while not self.stopped:
+            self.run_turn(None)
+        if self._lifecycle.failure is not None:
+            raise self._lifecycle.failure
+
+    def run_until(self, done: Callable[[], bool] | Pending, timeout_seconds: float) -> bool:
+        """Turn until `done`; False when the time was up first, or the runtime has stopped."""
+        is_done: Callable[[], bool] = partial(getattr, done, "done") if isinstance(done, Pending) else done
+        deadline = self.clock.now() + timeout_seconds
+        while not is_done():
+            left_seconds = deadline - self.clock.now()
+            if left_seconds <= 0 or self.stopped:
+                return False
+            self.run_turn(left_seconds)
+        return True
+
+    def run_turn(self, timeout_seconds: float | None = 0.0) -> int:
+        """One turn, waiting at most so long for something to do; returns how many letters were handled.
+
+        Letters that arrived, then timers that are due, then what those two caused; then each actor
+        that did something hears that the turn is over; last, everything told leaves.
+        """
+        if self.stopped:
+            return 0
+        self.transport.poll(self._wait_seconds(timeout_seconds))
+        self._take_posted()
+        for event in self.transport.receive():
+            self._office.receive(event)
+        handled = self._schedule.run(self._lifecycle.run)
+        for timer in self._timers.due(self.clock.now()):
+            timer.action()
+        handled += self._schedule.run(self._lifecycle.run)
+        self._lifecycle.end_turn()
+        self._office.outbox.flush()
+        if self._stop_pending:
+            self._shut_down()
+        return handled
+
+    @property
+    def _stop_pending(self) -> bool:
+        return self._stop_asked or self._lifecycle.failure is not None
+
+    def _wait_seconds(self, timeout_seconds: float | None) -> float | None:
+        if self.busy:
+            return 0.0
+        deadline = self._timers.next_deadline()
+        if deadline is None:
+            return timeout_seconds
+        left_seconds = max(deadline - self.clock.now(), 0.0)
+        return left_seconds if timeout_seconds is None else min(left_seconds, timeout_seconds)
+
+    def _post_own(self, to: Address, message: object) -> None:
+        self._posted.append((to, message, True))
+        self.transport.wake()
+
+    def _take_posted(self) -> None:
+        # No more than there are now, or a busy thread could keep the turn from ending.
+        for _ in range(len(self._posted)):
+            to, message, own = self._posted.popleft()
+            cell = self._office.cells.get(to.actor) if own else None
+            if cell is None:
+                self._office.tell(None, to, message)
+            else:
+                cell.put_own(message)
+
+    def _shut_down(self) -> None:
+        self._lifecycle.stop_all()
+        self._office.outbox.flush()
+        self.stopped = True
+        self.transport.close()
+
+    def _check_running(self) -> None:
+        if self.stopped:
+            raise RuntimeStopped(f"the runtime of {self.name} has stopped")
+
+
+def _fresh_random() -> random.Random:
+    return random.Random()

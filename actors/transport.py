@@ -85,7 +85,7 @@ class Transport(Protocol):
         """Forget `fd`; does nothing when it is not known."""
 
     def wake(self) -> None:
-        """Make a waiting or the next `poll` return at once; the one method for other threads."""
+        """Make a waiting or the next `poll` return at once; from any thread, also when closed."""
 
     def close(self) -> None:
         """Release everything; what was accepted is given a short while to leave."""

@@ -1,0 +1,240 @@
+"""What surrounds one actor: its mailbox, its present life, and all that ends with that life.
+
+Owns how letters become calls of handlers. Knows nothing of when a cell runs (see schedule), of
+what becomes of an exception (see lifecycle), or of how letters travel (see post_office).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from actors.address import Address
+from actors.asks import Pending, Reply
+from actors.dead_letters import Reason
+from actors.envelope import ActorInfo
+from actors.mailbox import Letter, Mailbox
+from actors.supervision import Supervisor
+from actors.timers import Timer
+
+if TYPE_CHECKING:
+    from actors.actor import Actor, Handlers
+    from actors.context import Context
+    from actors.post_office import PostOffice
+    from actors.schedule import Schedule
+
+
+class State(enum.Enum):
+    """Where a cell is in its life-cycle."""
+
+    STARTING = "starting"  # scheduled; its actor is made when it runs
+    RUNNING = "running"
+    LEAVING = "leaving"  # has asked to be stopped; the present handler is the last
+    RESTARTING = "restarting"  # crashed or was taken along; waits for its backoff
+    STOPPED = "stopped"
+
+
+class Errand(msgspec.Struct, frozen=True, gc=False):
+    """A letter to the actor's own cell: call this, in its turn."""
+
+    call: Callable[[], None]
+
+
+NO_LETTER: Final[Letter] = (None, None, 0)
+
+
+class Cell:
+    """One actor through all of its lives."""
+
+    def __init__(
+        self,
+        address: Address,
+        factory: Callable[[], Actor],
+        *,
+        parent: Cell | None,
+        mailbox: Mailbox,
+        office: PostOffice,
+        schedule: Schedule,
+    ) -> None:
+        self.address = address
+        self.factory = factory
+        self.parent = parent
+        self.mailbox = mailbox
+        self.context: Context
+        self._office = office
+        self._schedule = schedule
+        self.queued = False
+        self.touched = False
+        self.state = State.STARTING
+        self.children: dict[str, Cell] = {}
+        self.supervisor: Supervisor
+        self.watchers: dict[tuple[Address, int], None] = {}
+        self.handled = 0
+        self.restarts = 0
+        self.last_error: str | None = None
+        # From here on: what belongs to one life.
+        self.actor: Any = None
+        self.entered = False
+        self.behaviour: Handlers = {}
+        self.letter: Letter = NO_LETTER
+        self.claim = 0  # the correlation of the ask that is being handled, until it is answered
+        self.stashed: list[Letter] = []
+        self.timers: set[Timer] = set()
+        self.asks: set[Pending] = set()
+        self.debts: dict[Reply, None] = {}
+        self.watches: dict[Address, Pending] = {}
+        self.readers: set[int] = set()
+
+    @property
+    def name(self) -> str:
+        """The actor's name, which begins with its parent's."""
+        return self.address.actor
+
+    @property
+    def running(self) -> bool:
+        """May its actor be called?"""
+        return self.state is State.RUNNING
+
+    @property
+    def leaving(self) -> bool:
+        """Has its actor asked to be stopped?"""
+        return self.state is State.LEAVING
+
+    @property
+    def wants_to_run(self) -> bool:
+        """Is there something to do that may be done now?"""
+        return self.state is State.STARTING or (self.state is State.RUNNING and len(self.mailbox) > 0)
+
+    def put(self, letter: Letter) -> None:
+        """Let a letter wait; one that finds no place is a dead letter."""
+        lost = self.mailbox.put(letter)
+        if lost is not None:
+            self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
+        self.enqueue()
+
+    def put_own(self, message: object) -> None:
+        """Let a message wait that the actor itself has caused."""
+        self.mailbox.put_own((message, None, 0))
+        self.enqueue()
+
+    def put_urgent(self, message: object) -> None:
+        """Let a message of the runtime wait, before others."""
+        self.mailbox.put_urgent((message, None, 0))
+        self.enqueue()
+
+    def run_errand(self, call: Callable[[], None]) -> None:
+        """Call `call` in the actor's turn."""
+        self.put_own(Errand(call))
+
+    def enqueue(self) -> None:
+        """Ask for a run, unless that was done already."""
+        if not self.queued:
+            self.queued = True
+            self._schedule.add(self)
+
+    def touch(self) -> None:
+        """Ask for `on_turn_end`, unless that was done already."""
+        if not self.touched:
+            self.touched = True
+            self._schedule.touch(self)
+
+    def handle(self, letters_max: int) -> None:
+        """Handle so many letters, or all, or until the actor asks to be stopped or raises."""
+        urgent, ordinary = self.mailbox.urgent, self.mailbox.ordinary
+        actor = self.actor
+        running = State.RUNNING
+        handled = 0
+        try:
+            while handled < letters_max and self.state is running:
+                if urgent:
+                    letter = urgent.popleft()
+                elif ordinary:
+                    letter = ordinary.popleft()
+                else:
+                    break
+                handled += 1
+                self.letter = letter
+                self.claim = letter[2]
+                message = letter[0]
+                handler = self.behaviour.get(type(message))
+                if handler is None:
+                    self._without_handler(letter)
+                else:
+                    handler(actor, message)
+                    if self.claim:
+                        self.break_claim("not answered")
+        finally:
+            self.handled += handled
+
+    def _without_handler(self, letter: Letter) -> None:
+        message = letter[0]
+        if type(message) is Errand:
+            message.call()
+        else:
+            self.claim = 0
+            self._office.undelivered(self.address, letter, Reason.NO_HANDLER)
+
+    def break_claim(self, reason: str) -> None:
+        """Tell the asker of the present letter that it won't be answered; does nothing when it was."""
+        if self.claim:
+            self.claim = 0
+            self._office.refuse(self.letter, reason, delivered=True)
+
+    def stash(self) -> None:
+        """Put the present letter aside, with its claim to an answer."""
+        if self.mailbox.has_room_aside(len(self.stashed)):
+            self.stashed.append(self.letter)
+        else:
+            self._office.undelivered(self.address, self.letter, Reason.STASH_FULL)
+        self.claim = 0
+
+    def unstash_all(self) -> None:
+        """Handle next what was put aside."""
+        self.mailbox.put_back(self.stashed)
+        self.stashed.clear()
+        self.enqueue()
+
+    def take_debt(self) -> Reply:
+        """Turn the present letter's claim into a debt."""
+        _, sender, correlation = self.letter
+        assert sender is not None and self.claim, "the message being handled is no ask, or was answered"
+        self.claim = 0
+        return Reply(sender, correlation, self._office.answer, self.debts)
+
+    def end_life(self, reason: str) -> None:
+        """Undo everything that belongs to the present life, and let those who wait for it know."""
+        self.break_claim(reason)
+        for debt in list(self.debts):
+            debt.drop()
+            self._office.answer_refused(debt.to, debt.correlation, reason, delivered=True)
+        for timer in list(self.timers):
+            timer.cancel()
+        for address in list(self.watches):
+            self._office.unwatch(self, address)
+        self._office.unwatch_processes(self)
+        for pending in list(self.asks):
+            pending.cancel()
+        self.unstash_all()
+        self.actor = None
+        self.entered = False
+        self.behaviour = {}
+        self.letter = NO_LETTER
+
+    def info(self) -> ActorInfo:
+        """What can be seen from outside."""
+        return ActorInfo(
+            address=self.address,
+            state=self.state.value,
+            behaviour=tuple(sorted(kind.__qualname__ for kind in self.behaviour)),
+            mailbox_depth=len(self.mailbox),
+            stashed=len(self.stashed),
+            owed=len(self.debts),
+            handled=self.handled,
+            dropped=self.mailbox.dropped,
+            restarts=self.restarts,
+            children=tuple(self.children),
+            last_error=self.last_error,
+        )

@@ -1,0 +1,269 @@
+"""How actors begin, fail, are started again, and end.
+
+Owns the one place where an exception of an actor is caught, and carries out what supervision
+decides. An actor's children end before it does, the youngest first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+from actors.actor import Actor
+from actors.address import Address, check_actor_name
+from actors.cell import Cell, Errand, State
+from actors.clock import Clock
+from actors.context import Context
+from actors.crashes import CrashReport
+from actors.dead_letters import Reason
+from actors.envelope import Terminated
+from actors.errors import GaveUp, NameTaken
+from actors.mailbox import Mailbox, MailboxPolicy
+from actors.post_office import PostOffice
+from actors.schedule import Schedule
+from actors.supervision import (
+    Decision,
+    ForgetChild,
+    GiveUp,
+    Restart,
+    RestartChildren,
+    RestartPolicy,
+    Supervisor,
+)
+from actors.timers import Timers
+from actors.transport import Transport
+
+
+class Lifecycle:
+    """The family tree of one runtime's actors; the root is nobody, and outlives them all."""
+
+    def __init__(
+        self,
+        *,
+        office: PostOffice,
+        schedule: Schedule,
+        timers: Timers,
+        transport: Transport,
+        clock: Clock,
+        random: random.Random,
+        supervision: RestartPolicy,
+        mailbox: MailboxPolicy,
+        on_crash: Callable[[CrashReport], None],
+        post: Callable[[Address, object], None],
+    ) -> None:
+        self.failure: GaveUp | None = None
+        self._office = office
+        self._schedule = schedule
+        self._timers = timers
+        self._transport = transport
+        self._clock = clock
+        self._random = random
+        self._mailbox = mailbox
+        self._on_crash = on_crash
+        self._post = post
+        self._root = self._cell(office.itself, Actor, None, mailbox)
+        self._root.state = State.RUNNING
+        self._root.supervisor = Supervisor(supervision, random)
+
+    def spawn(
+        self,
+        parent: Cell | None,
+        factory: Callable[[], Actor],
+        name: str,
+        restart: Restart | None,
+        mailbox: MailboxPolicy | None,
+    ) -> Address:
+        """Give `factory` a cell under `parent`, or under the root; it starts when it first runs."""
+        parent = parent or self._root
+        full_name = check_actor_name(f"{parent.name}/{name}" if parent.name else name)
+        if full_name in self._office.cells:
+            raise NameTaken(f"{self._office.name}/{full_name} lives already")
+        cell = self._cell(Address(self._office.name, full_name), factory, parent, mailbox or self._mailbox)
+        self._office.cells[full_name] = cell
+        parent.children[full_name] = cell
+        parent.supervisor.started(full_name, self._clock.now(), restart)
+        cell.enqueue()
+        return cell.address
+
+    def run(self, cell: Cell, letters_max: int) -> int:
+        """Let a cell handle some letters, or start it; returns how many it handled."""
+        if cell.state is State.STARTING:
+            self._start(cell)
+        before = cell.handled
+        if cell.running and len(cell.mailbox) > 0:
+            self.visit(cell, None, partial(cell.handle, letters_max))
+        return cell.handled - before
+
+    def visit(self, cell: Cell, doing: str | None, call: Callable[[], None]) -> None:
+        """Call something that is an actor's, if it runs; without a name it is a letter."""
+        if not cell.running:
+            return
+        cell.touch()
+        error = _catch(call)
+        if error is not None:
+            self._fail(cell, doing or _letter_name(cell), error)
+        elif cell.leaving:
+            self._leave(cell)
+
+    def end_turn(self) -> None:
+        """Tell every actor that did something that the turn is over."""
+        for cell in self._schedule.take_touched():
+            if cell.running and type(cell.actor).on_turn_end is not Actor.on_turn_end:
+                error = _catch(cell.actor.on_turn_end)
+                if error is not None:
+                    self._fail(cell, "on_turn_end", error)
+                elif cell.leaving:
+                    self._leave(cell)
+
+    def stop(self, cell: Cell, reason: str) -> None:
+        """End a child for good, on its parent's wish."""
+        if cell.state is State.STOPPED:
+            return
+        self._end_life(cell, reason)
+        self._bury(cell, reason)
+
+    def stop_all(self) -> None:
+        """End every actor for good."""
+        for cell in reversed(list(self._root.children.values())):
+            self.stop(cell, "the runtime stops")
+
+    def _cell(
+        self, address: Address, factory: Callable[[], Actor], parent: Cell | None, mailbox: MailboxPolicy
+    ) -> Cell:
+        cell = Cell(
+            address,
+            factory,
+            parent=parent,
+            mailbox=Mailbox(mailbox),
+            office=self._office,
+            schedule=self._schedule,
+        )
+        cell.context = Context(
+            cell=cell,
+            office=self._office,
+            lifecycle=self,
+            timers=self._timers,
+            transport=self._transport,
+            clock=self._clock,
+            post=self._post,
+        )
+        return cell
+
+    def _start(self, cell: Cell) -> None:
+        assert cell.parent is not None, "the root is never started"
+        cell.state = State.RUNNING
+        cell.parent.supervisor.started(cell.name, self._clock.now())
+
+        def enter() -> None:
+            cell.actor = cell.factory()
+            cell.actor.context = cell.context
+            cell.behaviour = cell.actor.handlers
+            cell.supervisor = Supervisor(cell.actor.supervision, self._random)
+            if cell.restarts:
+                cell.actor.on_restart(cell.last_error or "a sibling ended")
+            else:
+                cell.actor.on_start()
+            cell.entered = True
+
+        self.visit(cell, "its start", enter)
+
+    def _fail(self, cell: Cell, doing: str, error: Exception) -> None:
+        if cell.parent is None:
+            assert isinstance(error, GaveUp), f"the root runs nothing that could raise {error!r}"
+            self.failure = error
+            self.stop_all()
+            return
+        decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=True)
+        report = CrashReport.of(cell.address, doing, error, _in_words(decision))
+        cell.last_error = report.error
+        self._on_crash(report)
+        if CrashReport in cell.parent.behaviour:
+            cell.parent.put_urgent(report)
+        self._end_life(cell, f"crashed: {report.error}")
+        self._carry_out(decision, cell, f"crashed: {report.error}")
+
+    def _leave(self, cell: Cell) -> None:
+        assert cell.parent is not None, "the root never leaves"
+        decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=False)
+        cell.last_error = None
+        self._end_life(cell, "stopped itself")
+        self._carry_out(decision, cell, "stopped itself")
+
+    def _carry_out(self, decision: Decision, cell: Cell, reason: str) -> None:
+        parent = cell.parent
+        assert parent is not None, "decisions are about children"
+        if isinstance(decision, ForgetChild):
+            self._bury(cell, reason)
+        elif isinstance(decision, GiveUp):
+            self._bury(cell, reason)
+            self._fail(parent, "supervision", GaveUp(decision.reason))
+        else:
+            for name in decision.stop:
+                sibling = parent.children[name]
+                sibling.last_error = None
+                self._end_life(sibling, f"{cell.name} {reason}")
+                if name not in decision.start:
+                    self._bury(sibling, f"{cell.name} {reason}")
+            self._start_later(parent, decision)
+
+    def _start_later(self, parent: Cell, decision: RestartChildren) -> None:
+        moment = self._clock.now() + decision.after_seconds
+        for name in decision.start:
+            child = parent.children[name]
+            child.state = State.RESTARTING
+            self._timers.at(moment, partial(self._start_again, child), group=child.timers)
+
+    def _start_again(self, cell: Cell) -> None:
+        cell.restarts += 1
+        cell.state = State.STARTING
+        cell.enqueue()
+
+    def _end_life(self, cell: Cell, reason: str) -> None:
+        cell.state = State.LEAVING  # so that its last words start nobody
+        for child in reversed(list(cell.children.values())):
+            self.stop(child, f"{cell.name} ended")
+        if cell.entered:
+            cell.entered = False
+            error = _catch(cell.actor.on_stop)
+            if error is not None:
+                self._on_crash(CrashReport.of(cell.address, "on_stop", error, "it ends all the same"))
+        for fd in cell.readers:
+            self._transport.remove_reader(fd)
+        cell.readers.clear()
+        cell.end_life(reason)
+
+    def _bury(self, cell: Cell, reason: str) -> None:
+        assert cell.parent is not None, "the root is never buried"
+        cell.state = State.STOPPED
+        del self._office.cells[cell.name]
+        del cell.parent.children[cell.name]
+        cell.parent.supervisor.forget(cell.name)
+        for letter in cell.mailbox.clear():
+            if type(letter[0]) is not Errand:
+                self._office.undelivered(cell.address, letter, Reason.STOPPED)
+        for watcher, correlation in cell.watchers:
+            self._office.answer(watcher, correlation, Terminated(cell.address, reason))
+
+
+def _catch(call: Callable[[], None]) -> Exception | None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - the supervision point: whatever an actor raises is a crash of it
+        return error
+    return None
+
+
+def _letter_name(cell: Cell) -> str:
+    message = cell.letter[0]
+    return "a callback" if type(message) is Errand else type(message).__qualname__
+
+
+def _in_words(decision: Decision) -> str:
+    if isinstance(decision, GiveUp):
+        return f"its supervisor gives up: {decision.reason}"
+    if isinstance(decision, ForgetChild):
+        return "it is not started again"
+    if len(decision.start) == 1:
+        return f"it is started again in {decision.after_seconds:.3f} s"
+    return f"{', '.join(decision.start)} are started again in {decision.after_seconds:.3f} s"

@@ -1,0 +1,91 @@
+"""What waits for an actor: a bounded queue, and a short one that goes first.
+
+Owns order and bound. Full means that the newest message is refused, unless the policy says
+that the oldest makes way; either is a dead letter, counted by the caller. Three kinds are never
+refused, as an actor's own doing bounds them: what the runtime tells it (the death of a child or
+of somebody watched), which also goes first, the replies to its own asks, and its own timers.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from actors.address import Address
+
+Letter = tuple[Any, Address | None, int]
+"""A message, its sender, and the correlation of the ask that it is, or 0. A bare tuple for speed."""
+
+
+class Overflow(enum.Enum):
+    """Which message becomes a dead letter when a mailbox is full."""
+
+    DROP_NEWEST = "drop-newest"
+    DROP_OLDEST = "drop-oldest"
+
+
+class MailboxPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may wait for an actor, and what happens to the rest."""
+
+    messages_max: int = 10_000
+    overflow: Overflow = Overflow.DROP_NEWEST
+
+    def __post_init__(self) -> None:
+        if self.messages_max < 1:
+            raise ValueError(f"a mailbox holds at least one message, not {self.messages_max}")
+
+
+class Mailbox:
+    """The letters that wait for one actor, through all of its lives."""
+
+    __slots__ = ("_drop_oldest", "_messages_max", "dropped", "ordinary", "urgent")
+
+    def __init__(self, policy: MailboxPolicy) -> None:
+        self._messages_max = policy.messages_max
+        self._drop_oldest = policy.overflow is Overflow.DROP_OLDEST
+        self.urgent: deque[Letter] = deque()
+        self.ordinary: deque[Letter] = deque()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self.urgent) + len(self.ordinary)
+
+    def put(self, letter: Letter) -> Letter | None:
+        """Let a letter wait; returns the one that finds no place any more, if any."""
+        ordinary = self.ordinary
+        if len(ordinary) < self._messages_max:
+            ordinary.append(letter)
+            return None
+        self.dropped += 1
+        if not self._drop_oldest:
+            return letter
+        oldest = ordinary.popleft()
+        ordinary.append(letter)
+        return oldest
+
+    def put_own(self, letter: Letter) -> None:
+        """Let a letter wait that is of the actor's own making, however many there are."""
+        self.ordinary.append(letter)
+
+    def put_urgent(self, letter: Letter) -> None:
+        """Let a letter of the runtime wait, before all others but those of its like."""
+        self.urgent.append(letter)
+
+    def put_back(self, letters: Iterable[Letter]) -> None:
+        """Let letters that were taken before go next, in their order."""
+        self.ordinary.extendleft(reversed(list(letters)))
+
+    def has_room_aside(self, stashed: int) -> bool:
+        """May one more letter be stashed when so many are? As many as may wait."""
+        return stashed < self._messages_max
+
+    def clear(self) -> list[Letter]:
+        """Take everything that waits."""
+        letters = [*self.urgent, *self.ordinary]
+        self.urgent.clear()
+        self.ordinary.clear()
+        return letters

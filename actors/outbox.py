@@ -1,0 +1,61 @@
+"""What leaves this process in the present turn: one frame for each destination.
+
+Owns the batching. What the transport refuses is counted, and asks among it end at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from actors.address import Address
+from actors.asks import Asks
+from actors.codec import FrameBuilder, Registry
+from actors.dead_letters import DeadLetters
+from actors.errors import Undeliverable
+from actors.transport import Transport
+
+FRAME_BYTES_SOFT_MAX: Final = 512 * 1024  # a frame that has grown beyond leaves before the turn ends
+
+
+class Outbox:
+    """The frames that are being filled, by destination."""
+
+    def __init__(self, transport: Transport, registry: Registry, asks: Asks, dead: DeadLetters) -> None:
+        self._transport = transport
+        self._registry = registry
+        self._asks = asks
+        self._dead = dead
+        self._frames: dict[str, FrameBuilder] = {}
+        self._asked: dict[str, list[int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._frames)
+
+    def put(self, to: Address, sender: str, correlation: int, message: object) -> None:
+        """Encode a message for another process; raises CodecError when it can't be."""
+        frame = self._frames.get(to.process)
+        if frame is None:
+            frame = FrameBuilder(self._registry)
+            frame.add(to.actor, sender, correlation, message)
+            self._frames[to.process] = frame
+        else:
+            frame.add(to.actor, sender, correlation, message)
+        if correlation > 0:
+            self._asked.setdefault(to.process, []).append(correlation)
+        if frame.bytes_count > FRAME_BYTES_SOFT_MAX:
+            self._send(to.process, self._frames.pop(to.process))
+
+    def flush(self) -> None:
+        """Hand every frame to the transport."""
+        while self._frames:
+            process, frame = self._frames.popitem()
+            self._send(process, frame)
+
+    def _send(self, process: str, frame: FrameBuilder) -> None:
+        asked = self._asked.pop(process, ())
+        refusal = self._transport.send(process, frame.take())
+        if refusal is None:
+            return
+        self._dead.add(f"peer {refusal}", Address(process, ""), None, "frame", frame.count)
+        for correlation in asked:
+            self._asks.fail(correlation, Undeliverable(f"{process}: {refusal}"))

@@ -1,0 +1,57 @@
+"""Whose turn it is: the cells that have letters, and those that did something in this turn.
+
+Owns fairness: a cell handles a batch and goes to the back, and a turn ends after so many letters
+even if two actors keep each other busy, so that timers and sockets are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+BATCH_LETTERS_MAX: Final = 256
+TURN_LETTERS_MAX: Final = 4096
+
+
+class Schedule:
+    """The cells of one runtime that want to run."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Cell] = deque()
+        self._touched: list[Cell] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)
+
+    def add(self, cell: Cell) -> None:
+        """Run `cell` soon; it sees to it that it is added once."""
+        self._ready.append(cell)
+
+    def touch(self, cell: Cell) -> None:
+        """Call `cell` again at the end of the turn; it sees to it that it is added once."""
+        self._touched.append(cell)
+
+    def run(self, visit: Callable[[Cell, int], int]) -> int:
+        """Visit ready cells, with the number of letters that each may handle; returns how many they did."""
+        ready = self._ready
+        handled = 0
+        while ready and handled < TURN_LETTERS_MAX:
+            cell = ready.popleft()
+            cell.queued = False
+            handled += visit(cell, BATCH_LETTERS_MAX)
+            if cell.wants_to_run and not cell.queued:
+                cell.queued = True
+                ready.append(cell)
+        return handled
+
+    def take_touched(self) -> list[Cell]:
+        """The cells that did something since the last call."""
+        touched = self._touched
+        self._touched = []
+        for cell in touched:
+            cell.touched = False
+        return touched
