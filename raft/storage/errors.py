@@ -1,0 +1,52 @@
+"""What storage refuses, and what to do about it.
+
+Owns the error family of the durable store. Every message ends with the remedy. Knows nothing of
+how the errors are found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raft.core.errors import RaftError
+
+
+class StoreError(RaftError):
+    """The durable store can't do what was asked."""
+
+
+class StoreFull(StoreError):
+    """No room on the device. Nothing of the refused batch counts; try again when there is room."""
+
+
+class StoreFailed(StoreError):
+    """The device failed, so what it holds is no longer known. Fatal: restart the node, never retry."""
+
+
+class DirectoryInUse(StoreError):
+    """Another process has the directory open."""
+
+
+class DirectoryUnusable(StoreError):
+    """The directory can't be created, read or written: permissions, a read-only file system, a bad device."""
+
+
+class ForeignDirectory(StoreError):
+    """The directory belongs to another node, another cluster or another program."""
+
+
+class NewerFormat(StoreError):
+    """A newer version of this software wrote the directory."""
+
+
+class CorruptLog(StoreError):
+    """Data that had been durable is damaged or missing. Opening never shortens such a log by itself."""
+
+    def __init__(self, path: Path, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {offset}: {reason}. Entries that this node acknowledged may be lost, "
+            f"so it must not vote with what is left: look with the wal verb, then let its peers rebuild it."
+        )
+        self.path = path
+        self.offset = offset
+        self.reason = reason

@@ -1,0 +1,167 @@
+"""The file operations that storage needs, as a protocol, and the operating system's version of them.
+
+Owns the seam at which a simulated or a faulty disk takes over. Knows nothing of logs, records or
+snapshots, and decides nothing about errors: they leave here as OSError.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class File(Protocol):
+    """An open file. Offsets and sizes are in bytes."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write all of data at offset. After an error any part of it may have been written."""
+
+    def allocate(self, size: int) -> None:
+        """Reserve space so that the file is at least size bytes long; new bytes read as zero."""
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to size bytes."""
+
+    def sync(self) -> None:
+        """Return when contents and length are durable. After an error the contents are unknown."""
+
+    def close(self) -> None:
+        """Give the descriptor back; makes nothing durable."""
+
+
+class DirectoryLock(Protocol):
+    """Proof that this process alone uses a directory; ends with the process at the latest."""
+
+    def close(self) -> None:
+        """Let others have the directory."""
+
+
+class FileSystem(Protocol):
+    """Files by path. A new, renamed or removed name is durable only after `sync_directory`."""
+
+    def make_directory(self, path: Path) -> None:
+        """Create path and its parents where missing, private to this user, each name made durable."""
+
+    def lock_directory(self, path: Path) -> DirectoryLock:
+        """Lock an existing directory without leaving a file; BlockingIOError when someone else holds it."""
+
+    def names(self, directory: Path) -> list[str]:
+        """Sorted names in a directory."""
+
+    def read(self, path: Path) -> bytes:
+        """The whole file."""
+
+    def create(self, path: Path) -> File:
+        """Open a new, empty file for writing; an old one of that name is emptied."""
+
+    def open(self, path: Path) -> File:
+        """Open an existing file for writing."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give source the name target, atomically."""
+
+    def remove(self, path: Path) -> None:
+        """Unlink a file."""
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in path are durable."""
+
+
+class RealFile:
+    """A descriptor of the operating system."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, offset: int, data: bytes) -> None:
+        """See `File.write`; goes on after a short write."""
+        written = os.pwrite(self._descriptor, data, offset)
+        while written < len(data):
+            written += os.pwrite(self._descriptor, memoryview(data)[written:], offset + written)
+
+    def allocate(self, size: int) -> None:
+        """See `File.allocate`."""
+        os.posix_fallocate(self._descriptor, 0, size)
+
+    def truncate(self, size: int) -> None:
+        """See `File.truncate`."""
+        os.ftruncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        """See `File.sync`; fdatasync flushes a changed length too, only times are left out."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """See `File.close`."""
+        os.close(self._descriptor)
+
+
+class RealLock:
+    """flock on the directory's own descriptor: the kernel drops it when the process dies."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """See `DirectoryLock.close`."""
+        os.close(self._descriptor)
+
+
+class RealFiles:
+    """The operating system's file system."""
+
+    def make_directory(self, path: Path) -> None:
+        """See `FileSystem.make_directory`."""
+        if path.is_dir():
+            return
+        self.make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.sync_directory(path.parent)
+
+    def lock_directory(self, path: Path) -> RealLock:
+        """See `FileSystem.lock_directory`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return RealLock(descriptor)
+
+    def names(self, directory: Path) -> list[str]:
+        """See `FileSystem.names`."""
+        return sorted(os.listdir(directory))  # noqa: PTH208  names are wanted, not paths
+
+    def read(self, path: Path) -> bytes:
+        """See `FileSystem.read`."""
+        return path.read_bytes()
+
+    def create(self, path: Path) -> RealFile:
+        """See `FileSystem.create`."""
+        return RealFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+
+    def open(self, path: Path) -> RealFile:
+        """See `FileSystem.open`."""
+        return RealFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+
+    def rename(self, source: Path, target: Path) -> None:
+        """See `FileSystem.rename`."""
+        source.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """See `FileSystem.remove`."""
+        path.unlink()
+
+    def sync_directory(self, path: Path) -> None:
+        """See `FileSystem.sync_directory`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,105 @@
+"""Snapshot files: one each, checksummed, under their name either whole or not at all.
+
+Owns the layout and the names of the files. Knows nothing of the log, and leaves it to the log to say
+which files count.
+
+    32 bytes  magic, format, length of the description, length of the data, checksum of all the rest
+    description (index, term, configuration), data
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from raft.core.types import ConfState, Index, Snapshot, Term
+from raft.storage.device import Device
+from raft.storage.errors import CorruptLog, NewerFormat
+from raft.storage.files import File, FileSystem
+from raft.storage.record import FORMAT, Marker
+
+SNAPSHOT_SUFFIX = ".snap"
+
+_HEADER = struct.Struct("<8sIIQII")
+_MAGIC = b"\xf1RSNAP\r\n"
+_CHUNK_BYTES = 1 << 20
+
+
+class _Description(msgspec.Struct, frozen=True, array_like=True):
+    index: Index
+    term: Term
+    conf_state: ConfState
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Description)
+
+
+def snapshot_name(index: Index) -> str:
+    """The file name of the snapshot at index."""
+    return f"{index:020d}{SNAPSHOT_SUFFIX}"
+
+
+def index_of(name: str) -> Index | None:
+    """The index of the snapshot that a file is by its name, if any."""
+    stem = name.removesuffix(SNAPSHOT_SUFFIX)
+    return int(stem) if stem != name and stem.isdecimal() and snapshot_name(int(stem)) == name else None
+
+
+def write_snapshot(device: Device, directory: Path, snapshot: Snapshot) -> None:
+    """Make the file durable. After StoreFull there is none."""
+    device.check()
+    device.crash_point("snapshot.begun")
+    description = _encoder.encode(_Description(snapshot.index, snapshot.term, snapshot.conf_state))
+    data = snapshot.data
+    lengths = _HEADER.pack(_MAGIC, FORMAT, len(description), len(data), 0, 0)
+    checksum = crc32(data, crc32(description, crc32(lengths)))
+    header = _HEADER.pack(_MAGIC, FORMAT, len(description), len(data), 0, checksum)
+
+    def fill(file: File) -> None:
+        start = len(header) + len(description)
+        device.write(file, 0, header + description)
+        for offset in range(0, len(data), _CHUNK_BYTES):  # Small steps let the other threads run.
+            device.write(file, start + offset, data[offset : offset + _CHUNK_BYTES])
+
+    device.publish(directory / snapshot_name(snapshot.index), "snapshot", fill).close()
+
+
+def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapshot:
+    """The snapshot that the log names. Raises CorruptLog when it is damaged or not the one that was meant."""
+    path = directory / snapshot_name(marker.index)
+    try:
+        raw = files.read(path)
+    except FileNotFoundError:
+        raise CorruptLog(path, 0, "the snapshot is missing") from None
+    if len(raw) < _HEADER.size:
+        raise CorruptLog(path, 0, "the file is too short for a snapshot")
+    magic, written_as, description_bytes, data_bytes, zero, checksum = _HEADER.unpack_from(raw)
+    body = memoryview(raw)[_HEADER.size :]
+    lengths = _HEADER.pack(magic, written_as, description_bytes, data_bytes, zero, 0)
+    if magic != _MAGIC or crc32(body, crc32(lengths)) != checksum:
+        raise CorruptLog(path, 0, "the checksum of the snapshot is wrong")
+    if written_as > FORMAT:
+        raise NewerFormat(
+            f"{path} was written in format {written_as} and this version reads up to format {FORMAT}"
+        )
+    if description_bytes + data_bytes != len(body):
+        raise CorruptLog(path, 0, "the length of the snapshot is wrong")
+    description = _decoder.decode(body[:description_bytes])
+    if (description.index, description.term) != (marker.index, marker.term):
+        raise CorruptLog(path, 0, f"it is not the snapshot of index {marker.index} in term {marker.term}")
+    return Snapshot(
+        description.index, description.term, description.conf_state, bytes(body[description_bytes:])
+    )
+
+
+def purge_snapshots(device: Device, directory: Path, keep: Collection[Index]) -> None:
+    """Remove every snapshot but those."""
+    for name in device.names(directory):
+        index = index_of(name)
+        if index is not None and index not in keep:
+            device.remove(directory / name)

@@ -1,0 +1,199 @@
+"""What a node keeps: the log, hard state and snapshots of one data directory, on disk and in memory.
+
+Owns the directory: its lock, its opening and recovery, and the order between disk and memory. Reads are
+served from memory. Knows nothing of the layout of segments and snapshot files.
+
+Disk and memory are separate calls, because a disk blocks:
+
+    on disk, from any thread                  write, write_snapshot, release
+    in memory, from the thread of the reads   accept, accept_snapshot, accept_compaction
+    both                                      save, save_snapshot, compact
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term
+from raft.storage.device import CrashPoint, Device, no_crash
+from raft.storage.files import DirectoryLock, FileSystem, RealFiles
+from raft.storage.memory import MemoryStorage
+from raft.storage.opening import Opened, Recovery, lock_directory, open_directory
+from raft.storage.record import Identity, Marker
+from raft.storage.snapshots import purge_snapshots, write_snapshot
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+class Store:
+    """The durable storage of one node, and the core's `Storage`.
+
+    After StoreFailed every call that touches the disk raises it again: what the device holds is not known.
+    `recovery` says what opening found.
+    """
+
+    def __init__(
+        self, device: Device, directory: Path, lock: DirectoryLock, opened: Opened, recovery: Recovery
+    ) -> None:
+        self._device = device
+        self._directory = directory
+        self._lock = lock
+        self._log = opened.log
+        self._log_turn = threading.Lock()
+        self._memory = MemoryStorage()
+        if opened.snapshot is not None:
+            self._memory.apply_snapshot(opened.snapshot)
+        self._memory.set_hard_state(opened.hard_state)
+        self._memory.append(opened.entries)
+        self.recovery = recovery
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path,
+        *,
+        identity: Identity,
+        sync: bool = True,
+        files: FileSystem | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        crash_point: CrashPoint = no_crash,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> Store:
+        """Lock the directory, making it if need be, and recover what is there.
+
+        With sync off (`ephemeral`) what was saved survives the process, but not a power cut. Raises
+        DirectoryInUse, DirectoryUnusable, ForeignDirectory, NewerFormat, CorruptLog, StoreFull, StoreFailed.
+        """
+        start = now()
+        device = Device(files or RealFiles(), sync=sync, crash_point=crash_point)
+        lock = lock_directory(device, data_dir)
+        with contextlib.ExitStack() as unless_opened:
+            unless_opened.callback(lock.close)
+            opened = open_directory(device, data_dir, identity, segment_bytes=segment_bytes)
+            unless_opened.pop_all()
+        return cls(device, data_dir, lock, opened, opened.report(now() - start))
+
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+        """`write`, then `accept`."""
+        self.write(hard_state, entries, snapshot)
+        self.accept(hard_state, entries, snapshot)
+
+    def write(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
+        """Make all of it durable, as a whole or not at all; a power cut after the return loses none of it.
+
+        Entries stored earlier from entries[0].index on are replaced; a snapshot, which is one that the
+        leader sent, replaces the whole log. A hard state alone that only moves the commit index waits for
+        the next write, as nobody was promised anything about it. Raises StoreFull, and then nothing counts
+        and a later try may succeed, or StoreFailed, which is final.
+        """
+        marker = None
+        if snapshot is not None:
+            write_snapshot(self._device, self._directory, snapshot)
+            marker = Marker(snapshot.index, snapshot.term, installed=True)
+        with self._log_turn:
+            self._log.append(hard_state, entries, marker)
+            if snapshot is not None:
+                self._device.crash_point("snapshot.marked")
+                self._forget_before(snapshot.index)
+
+    def accept(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
+        """Show readers what `write` made durable."""
+        if snapshot is not None:
+            self._memory.apply_snapshot(snapshot)
+        if entries:
+            self._memory.append(entries)
+        if hard_state is not None:
+            self._memory.set_hard_state(hard_state)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """`write_snapshot`, then `accept_snapshot`."""
+        self.write_snapshot(snapshot)
+        self.accept_snapshot(snapshot)
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Make a snapshot of this node's own state durable; the last two are kept.
+
+        The file is written beside the log: `write` may go on meanwhile on another thread. A snapshot that
+        is not newer than the newest is left out. Raises StoreFull, and then nothing changed, or StoreFailed.
+        """
+        if self._is_outdated(snapshot):
+            return
+        write_snapshot(self._device, self._directory, snapshot)
+        with self._log_turn:
+            if self._is_outdated(snapshot):  # The leader's came in meanwhile.
+                return
+            self._log.append(None, (), Marker(snapshot.index, snapshot.term))
+            self._device.crash_point("snapshot.marked")
+            self._purge()
+
+    def accept_snapshot(self, snapshot: Snapshot) -> None:
+        """Show readers what `write_snapshot` made durable."""
+        if snapshot.index > self._memory.snapshot().index:
+            self._memory.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data)
+
+    def compact(self, index: Index) -> None:
+        """Forget the entries up to index, which a snapshot has to cover, in memory and on disk."""
+        self.accept_compaction(index)
+        self.release(index)
+
+    def accept_compaction(self, index: Index) -> None:
+        """Forget the entries up to index in memory. What is forgotten already stays so."""
+        newest = self._memory.snapshot().index
+        assert index <= newest, f"entries up to {index} can't go: the newest snapshot is at {newest}"
+        if index >= self._memory.first_index():
+            self._memory.compact(index)
+
+    def release(self, index: Index) -> int:
+        """Drop segments needed neither for entries above index nor for a kept snapshot; returns how many."""
+        with self._log_turn:
+            return self._log.release(index)
+
+    def close(self) -> None:
+        """Give files and lock back; nothing may be called after that."""
+        with self._log_turn:
+            self._log.close()
+        self._lock.close()
+
+    def initial_state(self) -> tuple[HardState, ConfState]:
+        """The hard state, and the configuration as of the newest snapshot."""
+        return self._memory.initial_state()
+
+    def entries(self, lo: Index, hi: Index, max_bytes: int) -> list[Entry]:
+        """Entries in [lo, hi), at least one, as many as max_bytes allow. Raises Compacted, Unavailable."""
+        return self._memory.entries(lo, hi, max_bytes)
+
+    def term(self, index: Index) -> Term:
+        """The term of the entry at index. Raises Compacted, Unavailable."""
+        return self._memory.term(index)
+
+    def first_index(self) -> Index:
+        """The first index that `entries` may be asked for."""
+        return self._memory.first_index()
+
+    def last_index(self) -> Index:
+        """The index of the last entry."""
+        return self._memory.last_index()
+
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot."""
+        return self._memory.snapshot()
+
+    def _is_outdated(self, snapshot: Snapshot) -> bool:
+        markers = self._log.markers
+        return bool(markers) and snapshot.index <= markers[-1].index
+
+    def _purge(self) -> None:
+        purge_snapshots(self._device, self._directory, [marker.index for marker in self._log.markers])
+        self._device.crash_point("snapshot.purged")
+
+    def _forget_before(self, index: Index) -> None:
+        self._purge()
+        self._log.release(index)
