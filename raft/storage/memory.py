@@ -39,7 +39,7 @@ class MemoryStorage:
         return self._compacted_index + len(self._entries)
 
     def term(self, index: Index) -> Term:
-        """Return the term at `index`. Raises Compacted before the compaction point, Unavailable past the end."""
+        """Return the term at `index`. Raises Compacted before the compacted one, Unavailable past the end."""
         position = index - self._compacted_index
         if position == 0:
             return self._compacted_term
@@ -83,7 +83,7 @@ class MemoryStorage:
         self._entries[max(position, 0) :] = entries[max(-position, 0) :]
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Start anew from a snapshot: the log is empty after it. Raises SnapshotOutOfDate if it is not newer."""
+        """Start anew from a snapshot, the log empty after it. Raises SnapshotOutOfDate if it is not newer."""
         self._replace_snapshot(snapshot)
         self._compacted_index, self._compacted_term = snapshot.index, snapshot.term
         self._entries = []
