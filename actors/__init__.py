@@ -3,22 +3,59 @@
 An actor is told things and tells others; it runs one message at a time on one thread, is
 addressed by a value that can be sent, is watched, and is restarted by whoever started it.
 Delivery is at most once, and in order per live pair. Knows nothing of what is built on it.
+
+A name is imported when it is first asked for: whoever only starts processes (see process) does
+not wait for all the rest.
 """
 
-from actors.actor import Actor, Handlers
-from actors.address import Address
-from actors.asks import Pending, Reply
-from actors.clock import Clock, ManualClock, MonotonicClock
-from actors.codec import Registry
-from actors.context import Context
-from actors.crashes import CrashReport
-from actors.dead_letters import DeadLetter, DeadLetters
-from actors.envelope import ActorInfo, Inspect, ProcessDown, ProcessUp, Terminated
-from actors.mailbox import MailboxPolicy, Overflow
-from actors.runtime import Runtime
-from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
-from actors.timers import Timer
-from actors.transport import Transport
+import importlib
+
+TYPE_CHECKING = False  # Type checkers take it for typing's.
+if TYPE_CHECKING:
+    from actors.actor import Actor, Handlers
+    from actors.address import Address
+    from actors.asks import Pending, Reply
+    from actors.clock import Clock, ManualClock, MonotonicClock
+    from actors.codec import Registry
+    from actors.context import Context
+    from actors.crashes import CrashReport
+    from actors.dead_letters import DeadLetter, DeadLetters
+    from actors.envelope import ActorInfo, Inspect, ProcessDown, ProcessUp, Terminated
+    from actors.mailbox import MailboxPolicy, Overflow
+    from actors.runtime import Runtime
+    from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
+    from actors.timers import Timer
+    from actors.transport import Transport
+
+_HOMES = {
+    "Actor": "actors.actor",
+    "ActorInfo": "actors.envelope",
+    "Address": "actors.address",
+    "Backoff": "actors.supervision",
+    "Clock": "actors.clock",
+    "Context": "actors.context",
+    "CrashReport": "actors.crashes",
+    "DeadLetter": "actors.dead_letters",
+    "DeadLetters": "actors.dead_letters",
+    "Handlers": "actors.actor",
+    "Inspect": "actors.envelope",
+    "MailboxPolicy": "actors.mailbox",
+    "ManualClock": "actors.clock",
+    "MonotonicClock": "actors.clock",
+    "Overflow": "actors.mailbox",
+    "Pending": "actors.asks",
+    "ProcessDown": "actors.envelope",
+    "ProcessUp": "actors.envelope",
+    "Registry": "actors.codec",
+    "Reply": "actors.asks",
+    "Restart": "actors.supervision",
+    "RestartPolicy": "actors.supervision",
+    "Runtime": "actors.runtime",
+    "Strategy": "actors.supervision",
+    "Terminated": "actors.envelope",
+    "Timer": "actors.timers",
+    "Transport": "actors.transport",
+}
 
 __all__ = [
     "Actor",
@@ -49,3 +86,10 @@ __all__ = [
     "Timer",
     "Transport",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
