@@ -5,7 +5,8 @@ randomness only from the generator it was given.
 """
 
 from raft.core.config import Config, ReadOnlyOption
-from raft.core.raft import Raft, Status
+from raft.core.raft import Raft
 from raft.core.ready import Ready
+from raft.core.status import Status
 
 __all__ = ["Config", "Raft", "ReadOnlyOption", "Ready", "Status"]

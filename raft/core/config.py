@@ -78,7 +78,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             (self.heartbeat_ticks < 1, "heartbeat_ticks must be at least 1"),
             (
                 self.election_ticks <= self.heartbeat_ticks,
-                f"election_ticks ({self.election_ticks}) must exceed heartbeat_ticks ({self.heartbeat_ticks})",
+                f"election_ticks ({self.election_ticks}) must exceed "
+                f"heartbeat_ticks ({self.heartbeat_ticks})",
             ),
             (self.applied < 0, "applied must not be negative"),
             (self.max_size_per_msg < 0, "max_size_per_msg must not be negative"),
@@ -92,7 +93,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ),
             (
                 self.applying_size_max == 0,
-                "with max_size_per_msg 0, max_committed_size_per_ready must be set, or nothing is ever applied",
+                "with max_size_per_msg 0, max_committed_size_per_ready must be set, "
+                "or applying stalls after one batch",
             ),
             (
                 lease_based and not self.check_quorum,

@@ -1,115 +1,360 @@
-"""One Raft node as a value machine (signatures first; the behaviour follows)."""
+"""One node: it takes ticks, messages and requests, and hands out what is to be done.
+
+Owns the state that roles share, and the dispatch to the current role. What is decided stands in the
+modules of the roles; nothing here waits, writes or sends.
+"""
 
 from __future__ import annotations
 
-import random as random_module
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from types import MappingProxyType
 
-import msgspec
-
-from raft.core.changes import AnyConfChange
-from raft.core.config import Config
-from raft.core.messages import Message
+from raft.core import candidate, common, elections, follower, leader, membership, state, trace
+from raft.core.changes import AnyConfChange, ConfChange
+from raft.core.confchange import restore
+from raft.core.config import Config, ReadOnlyOption
+from raft.core.errors import (
+    BrokenStorage,
+    ConfChangeRefused,
+    PeerNotFound,
+    ProposalDropped,
+    StepRefused,
+)
+from raft.core.log import Log
+from raft.core.messages import (
+    PEER_REPLIES,
+    STEPPABLE,
+    DurableReply,
+    Message,
+    Propose,
+    ReadIndex,
+    StorageAppendReply,
+    StorageApplyReply,
+    TransferLeader,
+)
+from raft.core.output import has_ready, take_ready
+from raft.core.reads import ReadQueue
 from raft.core.ready import Ready
-from raft.core.types import ConfState, HardState, Index, NodeId, SoftState, Storage, Term
+from raft.core.status import Status, status_of
+from raft.core.tracker import Tracker
+from raft.core.types import (
+    NO_NODE,
+    ConfState,
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    NodeId,
+    ReadState,
+    Role,
+    Snapshot,
+    SoftState,
+    Storage,
+    Term,
+)
 
-Observer = Callable[[str, "Raft", Any], None]
-
-
-class ProgressStatus(msgspec.Struct, frozen=True):
-    """How far a leader knows one peer to be."""
-
-    match: Index
-    next: Index
-    state: str  # "probe", "replicate" or "snapshot"
-    is_learner: bool
-    paused: bool
-    pending_snapshot: Index
-    recently_active: bool
-    inflight: int
-    inflight_full: bool
-
-
-class Status(msgspec.Struct, frozen=True):
-    """What a node can tell about itself."""
-
-    id: NodeId
-    hard_state: HardState
-    soft_state: SoftState
-    applied: Index
-    last_index: Index
-    configuration: ConfState
-    transferee: NodeId
-    progress: dict[NodeId, ProgressStatus]
+_HANDLERS: Mapping[Role, common.Handlers] = MappingProxyType(
+    {
+        Role.FOLLOWER: follower.HANDLERS,
+        Role.PRE_CANDIDATE: candidate.PRE_CANDIDATE_HANDLERS,
+        Role.CANDIDATE: candidate.CANDIDATE_HANDLERS,
+        Role.LEADER: leader.HANDLERS,
+    }
+)
 
 
 class Raft:
-    """A core."""
+    """A Raft node without a world around it. One caller at a time, never from inside an observer."""
 
-    id: NodeId
-    term: Term
-    vote: NodeId
-    leader: NodeId
-    randomized_election_ticks: int
+    __slots__ = (
+        "_handlers",
+        "_on_tick",
+        "after_append",
+        "applies_unstable",
+        "config",
+        "election_elapsed",
+        "heartbeat_elapsed",
+        "held_reads",
+        "id",
+        "leader",
+        "log",
+        "messages",
+        "observer",
+        "pending_conf_index",
+        "random",
+        "randomized_election_ticks",
+        "read_states",
+        "reads",
+        "restored_index",
+        "role",
+        "steps_on_advance",
+        "term",
+        "told_hard_state",
+        "told_soft_state",
+        "tracker",
+        "transferee",
+        "uncommitted_size",
+        "vote",
+    )
 
     def __init__(
-        self,
-        config: Config,
-        storage: Storage,
-        random: random_module.Random,
-        observer: Observer | None = None,
-    ) -> None: ...
+        self, config: Config, storage: Storage, random: Random, observer: trace.Observer | None = None
+    ) -> None:
+        """Start from what storage holds, as a follower.
+
+        The only draws are `random.randrange(election_ticks)`. Raises BrokenStorage if the stored
+        parts contradict each other.
+        """
+        self.config = config
+        self.id: NodeId = config.id
+        self.random = random
+        self.observer = observer
+        self.applies_unstable = not config.async_storage_writes
+        self.term: Term = 0
+        self.vote: NodeId = NO_NODE
+        self.leader: NodeId = NO_NODE
+        self.role = Role.FOLLOWER
+        self.log = Log(storage, config.applying_size_max)
+        self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
+        self.reads = ReadQueue()
+        self.held_reads: list[ReadIndex] = []
+        self.read_states: list[ReadState] = []
+        self.messages: list[Message] = []
+        self.after_append: list[DurableReply] = []
+        self.steps_on_advance: list[DurableReply | StorageAppendReply | StorageApplyReply] = []
+        self.election_elapsed = 0
+        self.heartbeat_elapsed = 0
+        self.randomized_election_ticks = 0
+        self.transferee: NodeId = NO_NODE
+        self.pending_conf_index: Index = 0
+        self.uncommitted_size = 0
+        self.restored_index: Index = self.log.first_index() - 1
+        self._on_tick: Callable[[Raft], None]
+        self._handlers: common.Handlers
+        self.take_up_role()
+        self.notify(trace.INIT_STATE)
+        self._load(*storage.initial_state())
+        state.become_follower(self, self.term, NO_NODE)
+        self.told_soft_state = SoftState(self.leader, self.role)
+        self.told_hard_state = HardState(self.term, self.vote, self.log.committed)
+
+    def _load(self, hard_state: HardState, conf_state: ConfState) -> None:
+        log = self.log
+        try:
+            membership.switch(self, restore(self.tracker, conf_state, log.last))
+        except ConfChangeRefused as refused:
+            raise BrokenStorage(f"stored configuration: {refused.reason}") from refused
+        if hard_state != HardState():
+            if not log.committed <= hard_state.commit <= log.last:
+                raise BrokenStorage(
+                    f"stored commit index {hard_state.commit} is outside of {log.committed} to {log.last}"
+                )
+            log.committed = hard_state.commit
+            self.term = hard_state.term
+            self.vote = hard_state.vote
+        applied = self.config.applied
+        if applied:
+            if not log.applied <= applied <= log.committed:
+                raise BrokenStorage(f"applied {applied} is outside of {log.applied} to {log.committed}")
+            log.applied_to(applied, 0)
+
+    # Input
 
     def tick(self) -> None:
         """Let one tick pass."""
+        self._on_tick(self)
 
     def step(self, message: Message) -> None:
-        """Take a message; raises StepRefused (PeerNotFound) or, for a Propose, ProposalDropped."""
+        """Take a message of a peer, of a storage thread, or of this node to itself.
+
+        Stale messages are dropped or answered. Raises StepRefused for what is not for a core (as
+        PeerNotFound, a reply of a stranger), ProposalDropped for a Propose that can't be taken.
+        """
+        kind = type(message)
+        if kind in PEER_REPLIES:
+            if message.sender not in self.tracker.progress:
+                raise PeerNotFound
+        elif kind not in STEPPABLE:
+            raise StepRefused(f"{kind.__name__} is for a storage thread, not for the core")
+        self._take(message)
+
+    def _take(self, message: Message) -> None:
+        kind = type(message)
+        if self.observer is not None and kind in trace.RECEIVE_EVENTS:
+            self.observer(trace.RECEIVE_EVENTS[kind], self, message)
+        if message.term != self.term and not elections.settle_term(self, message):
+            return
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(self, message)
+
+    # Requests
 
     def propose(self, data: bytes) -> None:
-        """Append or forward one command; raises ProposalDropped."""
+        """Append one command as the leader, or pass it on; raises ProposalDropped."""
+        self.propose_batch((data,))
 
     def propose_batch(self, commands: Sequence[bytes]) -> tuple[Index, Term]:
-        """Append many; returns (first index, term), (0, 0) if they were forwarded."""
-        raise NotImplementedError
+        """Append all of them or none, in order; raises ProposalDropped.
+
+        Returns the index of the first and their term, (0, 0) if they were passed on to the leader.
+        """
+        if not commands:
+            raise ProposalDropped("there is nothing to propose")
+        if self.role is not Role.LEADER:
+            entries = [Entry(0, 0, EntryKind.NORMAL, data) for data in commands]
+            self._take(Propose(self.id, self.id, 0, entries))
+            return 0, 0
+        leader.check_accepting(self)
+        term, first = self.term, self.log.last + 1
+        index = first
+        entries = []
+        for data in commands:
+            entries.append(Entry(term, index, EntryKind.NORMAL, data))
+            index += 1
+        leader.append_accepted(self, entries)
+        return first, term
 
     def propose_conf_change(self, change: AnyConfChange, *, expected: ConfState | None = None) -> None:
-        """Propose a change; raises ConfChangeRefused at once, or ProposalDropped."""
+        """Append a change as the leader, or pass it on; raises ProposalDropped.
+
+        A leader raises ConfChangeRefused, with the reason and at once, for what can't be done now or
+        if its configuration is not the expected one. Only a leader can compare.
+        """
+        if self.role is Role.LEADER:
+            current = self.tracker.configuration.conf_state()
+            if expected is not None and expected != current:
+                raise ConfChangeRefused(f"the configuration is {current}, not the expected {expected}")
+            reason = membership.refusal(self, change)
+            if reason and not self.config.disable_conf_change_validation:
+                raise ConfChangeRefused(reason)
+        elif expected is not None:
+            raise ProposalDropped("only a leader can compare the configuration with the expected one")
+        kind = EntryKind.CONF_CHANGE if isinstance(change, ConfChange) else EntryKind.CONF_CHANGE_V2
+        self._take(Propose(self.id, self.id, 0, [Entry(0, 0, kind, change.encode())]))
 
     def apply_conf_change(self, change: AnyConfChange, index: Index | None = None) -> ConfState:
-        """Apply a committed change; `index` is its entry's."""
-        raise NotImplementedError
+        """Switch to the configuration that a committed change asks for, and return it.
+
+        With the index of its entry, a change that a restored snapshot already contains does nothing.
+        Raises ConfChangeRefused, on every node alike, for a change that can't be made: skip it.
+        """
+        if index is not None and index <= self.restored_index:
+            return self.tracker.configuration.conf_state()
+        return membership.apply(self, change)
 
     def campaign(self) -> None:
-        """Start an election."""
+        """Start an election now, unless this node may not lead."""
+        elections.hup(self)
 
     def transfer_leader(self, to: NodeId) -> None:
-        """Hand leadership over."""
+        """Ask the leader, this node or another, to hand over to `to`. Nothing tells if it does not."""
+        if self.role is Role.LEADER:
+            leader.transfer(self, to)
+        elif self.role is Role.FOLLOWER and self.leader != NO_NODE:
+            self.send(TransferLeader(self.id, self.leader, self.term, to))
 
-    def read_index(self, context: bytes) -> None:
-        """Ask for a linearizable read; answered in Ready.read_states."""
+    def read_index(self, context: bytes) -> bool:
+        """Ask from which index on a read is linearizable; the answer comes as a ReadState.
+
+        Returns False if there is no leader to ask. A message may be lost, so ask again after a
+        while; a context must never be used twice, or an old answer could be taken for a new one.
+        """
+        if self.role is not Role.LEADER and self.leader == NO_NODE:
+            return False
+        self._take(ReadIndex(self.id, self.id, 0, context))
+        return True
 
     def forget_leader(self) -> None:
-        """Forget the leader, so that a vote can be granted."""
+        """Behave as if no leader had been heard of, so that a vote can be granted before the timeout.
+
+        The timeout itself goes on. Not with lease-based reads: they rely on votes being withheld.
+        """
+        if self.role is Role.FOLLOWER and self.config.read_only is not ReadOnlyOption.LEASE_BASED:
+            self.leader = NO_NODE
 
     def report_unreachable(self, node: NodeId) -> None:
-        """A message to `node` was lost."""
+        """Tell that a message to `node` was probably lost."""
+        if self.role is Role.LEADER:
+            leader.report_unreachable(self, node)
 
     def report_snapshot(self, node: NodeId, ok: bool) -> None:
-        """A snapshot to `node` was delivered, or was not."""
+        """Tell whether a snapshot reached `node`; until then nothing else is sent there."""
+        if self.role is Role.LEADER:
+            leader.report_snapshot(self, node, ok=ok)
+
+    # Output
 
     def has_ready(self) -> bool:
-        """Whether there is anything to do."""
-        raise NotImplementedError
+        """Tell whether `ready` would return anything to do."""
+        return has_ready(self)
 
     def ready(self) -> Ready:
-        """Hand out what there is to do."""
-        raise NotImplementedError
+        """Hand out what is to be done now.
 
-    def advance(self, ready: Ready) -> None:
-        """Tell that a Ready has been dealt with (synchronous mode only)."""
+        Without asynchronous storage writes, `advance` must follow before the next one.
+        """
+        return take_ready(self)
+
+    def advance(self, _ready: Ready | None = None) -> None:
+        """Tell that the last Ready is saved, sent and applied; not with asynchronous storage writes."""
+        assert not self.config.async_storage_writes, "storage replies take the place of advance"
+        steps = self.steps_on_advance
+        self.steps_on_advance = []
+        for message in steps:
+            self._take(message)
 
     def status(self) -> Status:
         """Describe the node."""
-        raise NotImplementedError
+        return status_of(self)
+
+    # For the modules of the roles
+
+    def take_up_role(self) -> None:
+        """Use the tables of the current role."""
+        self._handlers = _HANDLERS[self.role]
+        self._on_tick = leader.tick if self.role is Role.LEADER else elections.tick
+
+    def send(self, message: Message) -> None:
+        """Queue a message that may leave before anything is durable."""
+        self.messages.append(message)
+        if self.observer is not None:
+            self._notify_sent(message)
+
+    def send_when_durable(self, message: DurableReply) -> None:
+        """Queue a promise, which must not leave before what it promises is durable."""
+        self.after_append.append(message)
+        if self.observer is not None:
+            self._notify_sent(message)
+
+    def _notify_sent(self, message: Message) -> None:
+        event = trace.SEND_EVENTS.get(type(message))
+        if event is not None and self.observer is not None:
+            self.observer(event, self, message)
+
+    def notify(self, event: str, detail: trace.Detail = None) -> None:
+        """Tell the observer, if there is one."""
+        if self.observer is not None:
+            self.observer(event, self, detail)
+
+    def applied_to(self, index: Index, size_bytes: int) -> None:
+        """Note what has been applied, and leave a joint configuration that is to be left by itself."""
+        log = self.log
+        index = max(index, log.applied)
+        log.applied_to(index, size_bytes)
+        if (
+            self.tracker.configuration.auto_leave
+            and index >= self.pending_conf_index
+            and self.role is Role.LEADER
+        ):
+            leave = Entry(0, 0, EntryKind.CONF_CHANGE_V2)
+            try:
+                self._take(Propose(self.id, self.id, 0, [leave]))
+            except ProposalDropped:
+                pass  # A transfer is under way; whoever leads after it tries again.
+
+    def snapshot_saved(self, snapshot: Snapshot) -> None:
+        """Note that a received snapshot is durable and restored."""
+        self.log.stable_snapshot_to(snapshot.index)
+        self.applied_to(snapshot.index, 0)

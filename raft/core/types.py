@@ -70,7 +70,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return f"Entry({self.term}/{self.index} {self.kind.name} {self.data!r})"
 
     def encoded(self) -> bytes:
-        """Return msgpack [term, index, kind, data]: made once, then the same bytes on the wire and in each log."""
+        """Return msgpack [term, index, kind, data], made once: the same bytes on the wire and in each log."""
         if self.encoded_cache is None:
             self.encoded_cache = msgspec.msgpack.encode((self.term, self.index, self.kind, self.data))
         return self.encoded_cache

@@ -1,0 +1,312 @@
+"""The log: what storage holds, followed by what is not durable yet, and how far it is committed and applied.
+
+Owns the indexes. Entries from `offset` on are unstable; those below `offset_in_progress` have been handed
+out to be written. Knows nothing of roles and messages.
+"""
+
+from __future__ import annotations
+
+from raft.core.errors import BrokenStorage, Compacted, Unavailable
+from raft.core.types import (
+    NO_LIMIT,
+    Entry,
+    EntryKind,
+    Index,
+    Snapshot,
+    Storage,
+    Term,
+    entries_size,
+    limit_size,
+)
+
+
+class Log:
+    """All indexes are positions in one sequence: applied <= applying <= committed <= last."""
+
+    __slots__ = (
+        "_storage",
+        "_tail_start",
+        "_unstable",
+        "applied",
+        "applying",
+        "applying_bytes",
+        "applying_bytes_max",
+        "applying_paused",
+        "committed",
+        "last",
+        "last_term",
+        "offset",
+        "offset_in_progress",
+        "snapshot_in_progress",
+        "unstable_snapshot",
+    )
+
+    def __init__(self, storage: Storage, applying_bytes_max: int) -> None:
+        self._storage = storage
+        first, last = storage.first_index(), storage.last_index()
+        if last + 1 < first:
+            raise BrokenStorage(f"the first stored index is {first} and the last is {last}")
+        self.last: Index = last
+        self.last_term: Term = storage.term(last)
+        # Entries from here to the end are known to be of the last term: most look-ups end there.
+        self._tail_start: Index = last
+        self._unstable: list[Entry] = []
+        self.offset: Index = last + 1
+        self.offset_in_progress: Index = last + 1
+        self.unstable_snapshot: Snapshot | None = None
+        self.snapshot_in_progress = False
+        self.committed: Index = first - 1
+        self.applying: Index = first - 1
+        self.applied: Index = first - 1
+        self.applying_bytes_max = applying_bytes_max
+        self.applying_bytes = 0
+        self.applying_paused = False
+
+    # What is there
+
+    def first_index(self) -> Index:
+        """Return the first index that is not covered by a snapshot."""
+        if self.unstable_snapshot is not None:
+            return self.unstable_snapshot.index + 1
+        return self._storage.first_index()
+
+    def last_index(self) -> Index:
+        """Return the index of the last entry, or of the snapshot that nothing follows."""
+        return self.last
+
+    def term(self, index: Index) -> Term:
+        """Return the term at `index`; raises Compacted or Unavailable."""
+        if index >= self._tail_start:
+            if index > self.last:
+                raise Unavailable
+            if index >= self.committed:  # Never compacted away.
+                return self.last_term
+        if index >= self.offset:
+            return self._unstable[index - self.offset].term
+        snapshot = self.unstable_snapshot
+        if snapshot is not None and snapshot.index == index:
+            return snapshot.term
+        # The term just below the first entry is still known, for matching.
+        if index + 1 < self.first_index():
+            raise Compacted
+        return self._storage.term(index)
+
+    def matches(self, index: Index, term: Term) -> bool:
+        """Tell whether there is an entry of this term at `index`."""
+        try:
+            return self.term(index) == term
+        except (Compacted, Unavailable):
+            return False
+
+    def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
+        """Tell whether a log that ends there is no worse than this one (thesis section 3.6.1)."""
+        return last_term > self.last_term or (last_term == self.last_term and last_index >= self.last)
+
+    def find_conflict_by_term(self, index: Index, term: Term) -> tuple[Index, Term]:
+        """Return the last position up to `index` whose term is at most `term`: the best guess at a match.
+
+        The term is 0 where it is no longer known.
+        """
+        while index > 0:
+            try:
+                own = self.term(index)
+            except (Compacted, Unavailable):
+                return index, 0
+            if own <= term:
+                return index, own
+            index -= 1
+        return 0, 0
+
+    def entries(self, lo: Index, bytes_max: int) -> list[Entry]:
+        """Return the entries from `lo` on that fit, at least one if there is any; raises Compacted."""
+        if lo > self.last:
+            return []
+        return self.slice(lo, self.last + 1, bytes_max)
+
+    def slice(self, lo: Index, hi: Index, bytes_max: int) -> list[Entry]:
+        """Return entries lo to hi-1, cut to those that fit, at least one; raises Compacted."""
+        offset = self.offset
+        if lo >= offset:
+            return limit_size(self._unstable[lo - offset : hi - offset], bytes_max)
+        if lo < self.first_index():
+            raise Compacted
+        cut = min(hi, offset)
+        try:
+            stored = self._storage.entries(lo, cut, bytes_max)
+        except Unavailable as error:
+            raise BrokenStorage(f"entries {lo} to {cut - 1} were stored and are not there") from error
+        if hi <= offset or len(stored) < cut - lo:
+            return stored
+        if bytes_max >= NO_LIMIT:
+            return stored + self._unstable[: hi - offset]
+        room = bytes_max - entries_size(stored)
+        if room <= 0:
+            return stored
+        rest = limit_size(self._unstable[: hi - offset], room)
+        if len(rest) == 1 and rest[0].size() > room:
+            return stored
+        return stored + rest
+
+    def has_conf_change_to_apply(self) -> bool:
+        """Tell whether an entry that is committed and not yet applied changes the configuration."""
+        lo = self.applied + 1
+        while lo <= self.committed:
+            page = self.slice(lo, self.committed + 1, self.applying_bytes_max)
+            if any(entry.kind is not EntryKind.NORMAL for entry in page):
+                return True
+            lo += len(page)
+        return False
+
+    # Growing
+
+    def try_append(
+        self, previous_index: Index, previous_term: Term, commit: Index, entries: list[Entry]
+    ) -> bool:
+        """Append what a leader sent if it fits on (previous_index, previous_term), and commit with it.
+
+        Only an entry that contradicts one of ours is replaced, with all after it: a late or doubled
+        append never shortens the log.
+        """
+        if previous_index == self.last:
+            if previous_term != self.last_term:
+                return False
+            if entries:
+                self.append(entries)
+        else:
+            if not self.matches(previous_index, previous_term):
+                return False
+            for position, entry in enumerate(entries):
+                if not self.matches(entry.index, entry.term):
+                    self.append(entries[position:] if position else entries)
+                    break
+        verified = previous_index + len(entries)
+        self.commit_to(commit if commit < verified else verified)
+        return True
+
+    def append(self, entries: list[Entry]) -> None:
+        """Make the log end with these, in place of whatever is there from the first one's index on."""
+        first = entries[0].index
+        if first <= self.committed:
+            raise BrokenStorage(f"entry {first} is to be replaced, but {self.committed} is committed")
+        offset = self.offset
+        if first > self.last:
+            self._unstable += entries
+        elif first <= offset:
+            self._unstable = entries.copy()
+            self.offset = self.offset_in_progress = first
+        else:
+            del self._unstable[first - offset :]
+            self._unstable += entries
+            # What is being written above `first` is being overwritten: it must be handed out anew.
+            self.offset_in_progress = min(self.offset_in_progress, first)
+        tail = entries[-1]
+        self.last = tail.index
+        if tail.term != self.last_term or first <= self._tail_start:
+            self.last_term = tail.term
+            self._tail_start = first if entries[0].term == tail.term else tail.index
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace the whole log by a snapshot that is not durable yet."""
+        assert snapshot.index > self.committed, f"snapshot {snapshot.index} is behind {self.committed}"
+        self.committed = snapshot.index
+        self.offset = self.offset_in_progress = snapshot.index + 1
+        self._unstable = []
+        self.unstable_snapshot = snapshot
+        self.snapshot_in_progress = False
+        self.last = self._tail_start = snapshot.index
+        self.last_term = snapshot.term
+
+    # Becoming durable
+
+    def next_unstable(self) -> list[Entry]:
+        """Return the entries to be written that nobody is writing yet."""
+        return self._unstable[self.offset_in_progress - self.offset :]
+
+    def has_next_unstable(self) -> bool:
+        """Tell whether there are any."""
+        return self.offset_in_progress <= self.last
+
+    def has_unstable(self) -> bool:
+        """Tell whether any entry is not known to be durable, being written or not."""
+        return bool(self._unstable)
+
+    def next_snapshot(self) -> Snapshot | None:
+        """Return the snapshot to be written that nobody is writing yet."""
+        return None if self.snapshot_in_progress else self.unstable_snapshot
+
+    def accept_unstable(self) -> None:
+        """Note that all of it has been handed out to be written."""
+        if self._unstable:
+            self.offset_in_progress = self.last + 1
+        if self.unstable_snapshot is not None:
+            self.snapshot_in_progress = True
+
+    def stable_to(self, index: Index, term: Term) -> None:
+        """Note that the log is durable up to an entry, unless that has been overwritten since."""
+        if self.offset <= index <= self.last and self.term(index) == term:
+            del self._unstable[: index + 1 - self.offset]
+            self.offset = index + 1
+            if self.offset_in_progress <= index:
+                self.offset_in_progress = index + 1
+
+    def stable_snapshot_to(self, index: Index) -> None:
+        """Note that the snapshot at `index` is durable."""
+        if self.unstable_snapshot is not None and self.unstable_snapshot.index == index:
+            self.unstable_snapshot = None
+            self.snapshot_in_progress = False
+
+    # Committing and applying
+
+    def commit_to(self, index: Index) -> None:
+        """Raise the commit index; one that is lower changes nothing."""
+        if index > self.committed:
+            if index > self.last:
+                raise BrokenStorage(
+                    f"{index} is committed, but this log ends at {self.last}: it lost acknowledged entries"
+                )
+            self.committed = index
+
+    def has_next_committed(self, *, allow_unstable: bool) -> bool:
+        """Tell whether there are entries to hand out for applying."""
+        return (
+            self.applying < self.committed
+            and not self.applying_paused
+            and self.unstable_snapshot is None
+            and self.applying < self._appliable(allow_unstable)
+        )
+
+    def next_committed(self, *, allow_unstable: bool) -> list[Entry]:
+        """Return the entries to apply next, within the limit on those handed out and not yet applied."""
+        if not self.has_next_committed(allow_unstable=allow_unstable):
+            return []
+        room = self.applying_bytes_max
+        if room < NO_LIMIT:
+            room -= self.applying_bytes
+        return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
+
+    def accept_applying(self, last: Entry, size_bytes: int, *, allow_unstable: bool) -> None:
+        """Note that the entries up to `last` have been handed out for applying."""
+        assert last.index <= self.committed, f"applying {last.index} is past commit {self.committed}"
+        self.applying = last.index
+        self.applying_bytes += size_bytes
+        # A batch that stopped short did so for its size: nothing more before some of it is applied.
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max or last.index < self._appliable(
+            allow_unstable
+        )
+
+    def applied_to(self, index: Index, size_bytes: int) -> None:
+        """Note that the machine has applied everything up to `index`."""
+        assert self.applied <= index, f"applied would move back from {self.applied} to {index}"
+        assert index <= self.committed, f"applied {index} is past commit {self.committed}"
+        self.applied = index
+        if self.applying < index:
+            self.applying = index
+        self.applying_bytes = max(0, self.applying_bytes - size_bytes)
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max
+
+    def _appliable(self, allow_unstable: bool) -> Index:
+        return self.committed if allow_unstable else min(self.committed, self.offset - 1)
+
+    def snapshot(self) -> Snapshot:
+        """Return the newest snapshot; raises SnapshotTemporarilyUnavailable."""
+        return self.unstable_snapshot or self._storage.snapshot()

@@ -1,0 +1,138 @@
+"""How a Ready is made, and what is stepped once it has been dealt with.
+
+Owns the order of messages: those that may leave at once, then those that wait for the disk, then the
+work for the storage threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft.core import trace
+from raft.core.messages import (
+    DurableReply,
+    Message,
+    StorageAppend,
+    StorageAppendReply,
+    StorageApply,
+    StorageApplyReply,
+)
+from raft.core.ready import Ready
+from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Snapshot, SoftState, entries_size
+
+if TYPE_CHECKING:
+    from raft.core.raft import Raft
+
+
+def has_ready(raft: Raft) -> bool:
+    """Tell whether `take_ready` would return anything to do."""
+    log, told = raft.log, raft.told_hard_state
+    return bool(
+        raft.messages
+        or raft.after_append
+        or log.offset_in_progress <= log.last
+        or log.committed != told.commit
+        or log.has_next_committed(allow_unstable=raft.applies_unstable)
+        or raft.term != told.term
+        or raft.vote != told.vote
+        or raft.leader != raft.told_soft_state.leader
+        or raft.role is not raft.told_soft_state.role
+        or raft.read_states
+        or log.next_snapshot() is not None
+    )
+
+
+def take_ready(raft: Raft) -> Ready:
+    """Hand out all there is to do, and take it as begun."""
+    log, told = raft.log, raft.told_hard_state
+    soft_state: SoftState | None = None
+    if raft.leader != raft.told_soft_state.leader or raft.role is not raft.told_soft_state.role:
+        soft_state = raft.told_soft_state = SoftState(raft.leader, raft.role)
+    hard_state: HardState | None = None
+    must_sync = raft.term != told.term or raft.vote != told.vote
+    if must_sync or log.committed != told.commit:
+        hard_state = raft.told_hard_state = HardState(raft.term, raft.vote, log.committed)
+    entries = log.next_unstable()
+    committed = log.next_committed(allow_unstable=raft.applies_unstable)
+    snapshot = log.next_snapshot()
+    read_states, raft.read_states = raft.read_states, []
+    messages, raft.messages = raft.messages, []
+    waiting, raft.after_append = raft.after_append, []
+
+    append_reply = _append_reply(raft, snapshot)
+    apply_reply = StorageApplyReply(APPLY_THREAD, raft.id, 0, committed) if committed else None
+    if raft.config.async_storage_writes:
+        _add_storage_work(raft, messages, entries, hard_state, snapshot, waiting, append_reply)
+        if apply_reply is not None:
+            messages.append(StorageApply(raft.id, APPLY_THREAD, 0, committed, [apply_reply]))
+    else:
+        assert not raft.steps_on_advance, "a Ready was handed out and has not been advanced"
+        _split_waiting(raft, messages, waiting, append_reply, apply_reply)
+    log.accept_unstable()
+    if committed:
+        size = entries_size(committed)
+        log.accept_applying(committed[-1], size, allow_unstable=raft.applies_unstable)
+    ready = Ready(
+        soft_state,
+        hard_state,
+        read_states,
+        entries,
+        snapshot,
+        committed,
+        messages,
+        must_sync or bool(entries),
+    )
+    raft.notify(trace.READY)
+    return ready
+
+
+def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply | None:
+    """Make the acknowledgement of this write, for the end of the log as it is now.
+
+    It is asked for also when only earlier writes are under way: should an entry be overwritten and
+    appended again in between, the acknowledgement of the first write is void, and this one is not.
+    """
+    log = raft.log
+    if log.has_unstable():
+        return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, log.last_term, log.last, snapshot)
+    if snapshot is not None:
+        return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, 0, 0, snapshot)
+    return None
+
+
+def _add_storage_work(
+    raft: Raft,
+    messages: list[Message],
+    entries: list[Entry],
+    hard_state: HardState | None,
+    snapshot: Snapshot | None,
+    waiting: list[DurableReply],
+    append_reply: StorageAppendReply | None,
+) -> None:
+    if not (entries or hard_state or snapshot or waiting):
+        return
+    # Our own acknowledgements go first, while the terms of the entries are still at hand.
+    responses: list[DurableReply | StorageAppendReply] = [*waiting]
+    if append_reply is not None:
+        responses.append(append_reply)
+    term = hard_state.term if hard_state is not None else 0
+    messages.append(StorageAppend(raft.id, APPEND_THREAD, term, entries, hard_state, snapshot, responses))
+
+
+def _split_waiting(
+    raft: Raft,
+    messages: list[Message],
+    waiting: list[DurableReply],
+    append_reply: StorageAppendReply | None,
+    apply_reply: StorageApplyReply | None,
+) -> None:
+    steps = raft.steps_on_advance
+    for message in waiting:
+        if message.to == raft.id:
+            steps.append(message)
+        else:
+            messages.append(message)
+    if append_reply is not None:
+        steps.append(append_reply)
+    if apply_reply is not None:
+        steps.append(apply_reply)

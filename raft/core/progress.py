@@ -1,0 +1,141 @@
+"""What a leader knows of one peer's log, and whether it may send it more.
+
+Owns the three ways to send: probe (one append, then wait), replicate (a window of appends) and
+snapshot (nothing until it arrived). Knows nothing of messages or quorums.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from raft.core.inflights import Inflights
+from raft.core.types import Index
+
+
+class ProgressState(enum.Enum):
+    """How appends flow to the peer."""
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
+
+
+PROBE = ProgressState.PROBE
+REPLICATE = ProgressState.REPLICATE
+SNAPSHOT = ProgressState.SNAPSHOT
+
+
+class Progress:
+    """One peer, seen from the leader. `match` < `next` always; entries between them are under way."""
+
+    __slots__ = (
+        "flow_paused",
+        "inflights",
+        "is_learner",
+        "match",
+        "next",
+        "pending_snapshot",
+        "recently_active",
+        "sent_commit",
+        "state",
+    )
+
+    def __init__(
+        self,
+        match: Index,
+        next_index: Index,
+        inflights: Inflights,
+        *,
+        is_learner: bool = False,
+        recently_active: bool = False,
+    ) -> None:
+        assert match < next_index, f"next {next_index} must be past match {match}"
+        self.match = match
+        self.next = next_index
+        self.state = PROBE
+        self.pending_snapshot: Index = 0
+        self.recently_active = recently_active
+        self.flow_paused = False
+        self.inflights = inflights
+        self.is_learner = is_learner
+        self.sent_commit: Index = 0
+
+    def copy(self) -> Progress:
+        """Return a progress of its own that shares the window of appends."""
+        other = Progress.__new__(Progress)
+        for name in Progress.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def become_probe(self) -> None:
+        """Go back to one append at a time, from behind a pending snapshot if there is one."""
+        next_index = self.match + 1
+        if self.state is SNAPSHOT:
+            next_index = max(next_index, self.pending_snapshot + 1)
+        self._enter(PROBE)
+        self.next = next_index
+        self.sent_commit = min(self.sent_commit, next_index - 1)
+
+    def become_replicate(self) -> None:
+        """Send optimistically from what is known to match."""
+        self._enter(REPLICATE)
+        self.next = self.match + 1
+
+    def become_snapshot(self, snapshot_index: Index) -> None:
+        """Send nothing until a snapshot up to this index arrived."""
+        self._enter(SNAPSHOT)
+        self.pending_snapshot = snapshot_index
+        self.next = snapshot_index + 1
+        self.sent_commit = snapshot_index
+
+    def _enter(self, state: ProgressState) -> None:
+        self.state = state
+        self.flow_paused = False
+        self.pending_snapshot = 0
+        self.inflights.clear()
+
+    def paused(self) -> bool:
+        """Tell whether appends have to wait."""
+        return self.flow_paused or self.state is SNAPSHOT
+
+    def sent_entries(self, count: int, payload_bytes: int) -> None:
+        """Note an append of `count` entries; with none it was only a probe or a commit index."""
+        if self.state is REPLICATE:
+            inflights = self.inflights
+            if count:
+                self.next += count
+                inflights.add(self.next - 1, payload_bytes)
+            # A full window, or an append sent despite one, counts as a probe: wait for news.
+            self.flow_paused = inflights.full()
+        elif count:
+            assert self.state is PROBE, "entries must not be sent while a snapshot is under way"
+            self.flow_paused = True
+
+    def can_bump_commit(self, commit: Index) -> bool:
+        """Tell whether sending this commit index may teach the peer something."""
+        return commit > self.sent_commit and self.sent_commit < self.next - 1
+
+    def acknowledge(self, index: Index) -> bool:
+        """Note that the peer's log matches up to `index`; False if that is not news."""
+        if index <= self.match:
+            return False
+        self.match = index
+        if self.next <= index:
+            self.next = index + 1
+        self.flow_paused = False
+        return True
+
+    def reject(self, rejected: Index, hint: Index) -> bool:
+        """Step back after a refused append at `rejected`, to at most `hint`; False if the reply is stale."""
+        if self.state is REPLICATE:
+            if rejected <= self.match:
+                return False
+            self.next = self.match + 1
+        elif self.next - 1 != rejected:
+            # Probes go out one at a time: a reply to any other one is an old one.
+            return False
+        else:
+            self.next = max(min(rejected, hint + 1), self.match + 1)
+            self.flow_paused = False
+        self.sent_commit = min(self.sent_commit, self.next - 1)
+        return True

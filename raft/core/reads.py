@@ -1,0 +1,131 @@
+"""Reads that wait for a quorum to confirm the leader (thesis section 6.4).
+
+Owns the queue of requests and the rounds of heartbeats that confirm them. A round is numbered by the
+leader, never by the client, so that an answer to an older question can't be taken for one to this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from raft.core.config import ReadOnlyOption
+from raft.core.messages import Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
+from raft.core.quorum import VoteResult
+from raft.core.types import Index, NodeId, ReadState
+
+if TYPE_CHECKING:
+    from raft.core.raft import Raft
+
+
+class PendingRead(msgspec.Struct):
+    """A request, the commit index when it came in, and who has confirmed the leader since."""
+
+    request: ReadIndex
+    index: Index
+    acks: dict[NodeId, bool]
+
+
+class ReadQueue:
+    """Requests in the order of their rounds; a confirmed round confirms all before it."""
+
+    __slots__ = ("_by_context", "_by_round", "_last_round")
+
+    def __init__(self) -> None:
+        self._by_round: dict[int, PendingRead] = {}
+        self._by_context: dict[bytes, int] = {}
+        self._last_round = 0
+
+    def add(self, request: ReadIndex, index: Index) -> int:
+        """Queue a request and return its round; one whose context already waits joins that one."""
+        waiting = self._by_context.get(request.context)
+        if waiting is not None:
+            return waiting
+        self._last_round += 1
+        self._by_context[request.context] = self._last_round
+        self._by_round[self._last_round] = PendingRead(request, index, {})
+        return self._last_round
+
+    def acknowledge(self, read_round: int, node: NodeId) -> dict[NodeId, bool]:
+        """Note that `node` heard the round, and return all who did."""
+        pending = self._by_round.get(read_round)
+        if pending is None:
+            return {}
+        pending.acks[node] = True
+        return pending.acks
+
+    def confirm(self, read_round: int) -> list[PendingRead]:
+        """Take out all requests up to the round."""
+        if read_round not in self._by_round:
+            return []
+        confirmed = [number for number in self._by_round if number <= read_round]
+        reads = [self._by_round.pop(number) for number in confirmed]
+        for read in reads:
+            del self._by_context[read.request.context]
+        return reads
+
+    def last_pending_round(self) -> int:
+        """Return the newest round that still waits, 0 if none does."""
+        return next(reversed(self._by_round), 0)
+
+
+def on_read_index(raft: Raft, message: ReadIndex) -> None:
+    """Answer a read as the leader, at once or when it is known to lead still."""
+    if raft.tracker.is_singleton():
+        answer(raft, message, raft.log.committed)
+    elif not committed_in_current_term(raft):
+        # Until then the commit index may lag behind what an earlier leader has promised.
+        raft.held_reads.append(message)
+    else:
+        confirm_or_answer(raft, message)
+
+
+def release_held_reads(raft: Raft) -> None:
+    """Go on with the reads that waited for the first commit of the term."""
+    if raft.held_reads and committed_in_current_term(raft):
+        held, raft.held_reads = raft.held_reads, []
+        for message in held:
+            confirm_or_answer(raft, message)
+
+
+def committed_in_current_term(raft: Raft) -> bool:
+    """Tell whether an entry of the leader's own term is committed."""
+    return raft.log.matches(raft.log.committed, raft.term)
+
+
+def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
+    """Ask a quorum, or rely on the lease."""
+    if raft.config.read_only is ReadOnlyOption.LEASE_BASED:
+        answer(raft, message, raft.log.committed)
+        return
+    read_round = raft.reads.add(message, raft.log.committed)
+    raft.reads.acknowledge(read_round, raft.id)
+    broadcast_heartbeat(raft, read_round)
+
+
+def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
+    """Count a heartbeat's echo towards its round."""
+    if raft.config.read_only is not ReadOnlyOption.SAFE or not message.read_round:
+        return
+    acks = raft.reads.acknowledge(message.read_round, message.sender)
+    if raft.tracker.vote_result(acks) is VoteResult.WON:
+        for read in raft.reads.confirm(message.read_round):
+            answer(raft, read.request, read.index)
+
+
+def answer(raft: Raft, request: ReadIndex, index: Index) -> None:
+    """Tell the one who asked, here or at a follower."""
+    if request.sender == raft.id:
+        raft.read_states.append(ReadState(index, request.context))
+    else:
+        raft.send(ReadIndexReply(raft.id, request.sender, raft.term, index, request.context))
+
+
+def broadcast_heartbeat(raft: Raft, read_round: int) -> None:
+    """Send everyone a heartbeat, with the part of the commit index that each is known to hold."""
+    for node, peer in raft.tracker.progress.items():
+        if node != raft.id:
+            commit = min(peer.match, raft.log.committed)
+            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round))
+            peer.sent_commit = commit

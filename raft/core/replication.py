@@ -1,0 +1,92 @@
+"""How a leader brings its log to the others, and finds out what is committed.
+
+Owns the sending of appends, snapshots and heartbeats within the limits of each peer's progress.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft.core import reads, trace
+from raft.core.errors import BrokenStorage, Compacted, SnapshotTemporarilyUnavailable, Unavailable
+from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
+from raft.core.progress import REPLICATE, Progress
+from raft.core.types import Entry, EntryKind, NodeId, payload_size
+
+if TYPE_CHECKING:
+    from raft.core.raft import Raft
+
+
+def append_to_log(raft: Raft, entries: list[Entry]) -> None:
+    """Append as the leader; it acknowledges them to itself once they are durable, not before."""
+    if raft.observer is not None:
+        for entry in entries:
+            if entry.kind is EntryKind.NORMAL:
+                raft.notify(trace.REPLICATE)
+    raft.log.append(entries)
+    raft.send_when_durable(AppendReply(raft.id, raft.id, raft.term, raft.log.last))
+
+
+def broadcast_append(raft: Raft) -> None:
+    """Send everyone what it lacks, an empty append if nothing."""
+    own = raft.id
+    for node, peer in raft.tracker.progress.items():
+        if node != own:
+            send_append(raft, node, peer)
+
+
+def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool = True) -> bool:
+    """Send one append, or a snapshot if the log no longer reaches back; False if nothing was sent."""
+    if peer.paused():
+        return False
+    log = raft.log
+    previous = peer.next - 1
+    entries: list[Entry] = []
+    try:
+        previous_term = log.term(previous)
+        # With a full window only empty appends go out: if all in it were lost, their rejection tells.
+        if peer.state is not REPLICATE or not peer.inflights.full():
+            entries = log.entries(peer.next, raft.config.max_size_per_msg)
+    except (Compacted, Unavailable):
+        return _send_snapshot(raft, node, peer)
+    if not entries and not even_if_empty:
+        return False
+    commit = log.committed
+    raft.send(AppendEntries(raft.id, node, raft.term, previous_term, previous, commit, entries))
+    peer.sent_entries(len(entries), payload_size(entries) if raft.config.max_inflight_bytes else 0)
+    peer.sent_commit = commit
+    return True
+
+
+def _send_snapshot(raft: Raft, node: NodeId, peer: Progress) -> bool:
+    if not peer.recently_active:
+        return False
+    try:
+        snapshot = raft.log.snapshot()
+    except SnapshotTemporarilyUnavailable:
+        return False
+    if snapshot.index == 0:
+        raise BrokenStorage("entries are compacted away, and there is no snapshot that covers them")
+    peer.become_snapshot(snapshot.index)
+    raft.send(InstallSnapshot(raft.id, node, raft.term, snapshot))
+    return True
+
+
+def try_commit(raft: Raft) -> bool:
+    """Commit what a quorum holds; an entry of an earlier term only along with one of our own.
+
+    Counting replicas of an older term's entry proves nothing (thesis section 3.6.2, figure 3.7).
+    """
+    log = raft.log
+    index = raft.tracker.committed()
+    advanced = index > log.committed and log.matches(index, raft.term)
+    if advanced:
+        log.commit_to(index)
+    if raft.observer is not None:
+        raft.notify(trace.COMMIT)
+    return advanced
+
+
+def broadcast_heartbeat(raft: Raft) -> None:
+    """Send everyone a heartbeat, asking again for the reads that still wait."""
+    reads.broadcast_heartbeat(raft, raft.reads.last_pending_round())
