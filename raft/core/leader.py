@@ -75,7 +75,7 @@ def check_accepting(raft: Raft) -> None:
 
 
 def append_accepted(raft: Raft, entries: list[Entry]) -> None:
-    """Append entries that have their places, and send them out; raises ProposalDropped if they are too many."""
+    """Append entries that have their places, and send them; raises ProposalDropped if that is too much."""
     limit = raft.config.uncommitted_size_max
     if limit < NO_LIMIT:
         size = payload_size(entries)

@@ -7,6 +7,7 @@ modules of the roles; nothing here waits, writes or sends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 
@@ -349,10 +350,9 @@ class Raft:
             and self.role is Role.LEADER
         ):
             leave = Entry(0, 0, EntryKind.CONF_CHANGE_V2)
-            try:
+            # During a transfer it is dropped; whoever leads after that tries again.
+            with suppress(ProposalDropped):
                 self._take(Propose(self.id, self.id, 0, [leave]))
-            except ProposalDropped:
-                pass  # A transfer is under way; whoever leads after it tries again.
 
     def snapshot_saved(self, snapshot: Snapshot) -> None:
         """Note that a received snapshot is durable and restored."""

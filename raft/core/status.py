@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from raft.core.progress import Progress, ProgressState
+from raft.core.progress import Progress
 from raft.core.types import ConfState, HardState, Index, NodeId, Role, SoftState
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class ProgressStatus(msgspec.Struct, frozen=True):
 
     match: Index
     next: Index
-    state: ProgressState
+    state: str
+    """One of "probe", "replicate" and "snapshot"."""
     is_learner: bool
     paused: bool
     pending_snapshot: Index
@@ -64,7 +65,7 @@ def _describe(peer: Progress) -> ProgressStatus:
     return ProgressStatus(
         peer.match,
         peer.next,
-        peer.state,
+        peer.state.value,
         peer.is_learner,
         peer.paused(),
         peer.pending_snapshot,

@@ -6,7 +6,7 @@ Owns the commands `simple`, `enter-joint` and `leave-joint`.
 from raft.core.confchange import Changed, Changer
 from raft.core.errors import ConfChangeRefused
 from raft.core.progress import Progress
-from raft.core.raft import ProgressStatus
+from raft.core.status import ProgressStatus
 from raft.core.tracker import Tracker
 from tests.transcripts.conf_changes import parse_changes
 from tests.transcripts.describe import config_text, progress_lines

@@ -55,7 +55,7 @@ class Directive:
 
     def switch(self, key: str) -> bool:
         """Whether `key=true` was given; absent means off."""
-        value = (*self.values(key), "")[-1]
+        value = ("", *self.values(key))[-1]
         if value not in ("true", "false", ""):
             raise SyntaxFault(f"{key} is true or false, not {value!r}")
         return value == "true"
