@@ -53,9 +53,10 @@ class Outbox:
 
     def _send(self, process: str, frame: FrameBuilder) -> None:
         asked = self._asked.pop(process, ())
+        count = frame.count
         refusal = self._transport.send(process, frame.take())
         if refusal is None:
             return
-        self._dead.add(f"peer {refusal}", Address(process, ""), None, "frame", frame.count)
+        self._dead.add(f"peer {refusal}", Address(process, ""), None, "frame", count)
         for correlation in asked:
             self._asks.fail(correlation, Undeliverable(f"{process}: {refusal}"))
