@@ -190,6 +190,11 @@ class ForkServer:
 
         self._send(Cleanup([str(path.absolute()) for path in paths]))
 
+    @property
+    def ended(self) -> bool:
+        """Is it gone, and every child with it?"""
+        return self._channel.ended
+
     def receive(self) -> list[ChildProcess]:
         """Take in the server's answers without waiting; the children that started, failed or ended."""
         if self._channel.ended:

@@ -17,11 +17,11 @@ VERSION = 1
 
 
 class Happening(Struct, frozen=True, kw_only=True, tag_field="event"):
-    """What all events have."""
+    """What all events have; the journal fills in when."""
 
     v: int = VERSION
-    t: float
-    wall: str
+    t: float = 0.0
+    wall: str = ""
 
 
 class ClusterReady(Happening, frozen=True, kw_only=True, tag="cluster-ready"):

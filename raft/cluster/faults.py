@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
+from raft.cluster.events import FaultCleared, FaultInjected
 from raft.control import SetLink
 
 KILL, PAUSE = "kill", "pause"
@@ -91,6 +92,16 @@ class FaultRegistry:
         self._active[fault.id] = fault
         self._next_id += 1
         return fault
+
+
+def injected(fault: Fault) -> FaultInjected:
+    """The event that tells of the fault."""
+    return FaultInjected(id=fault.id, kind=fault.kind, nodes=list(fault.nodes), text=fault.text)
+
+
+def cleared(fault: Fault) -> FaultCleared:
+    """The event that tells of its end."""
+    return FaultCleared(id=fault.id, kind=fault.kind, nodes=list(fault.nodes), text=fault.text)
 
 
 def partition_ways(groups: Sequence[Collection[int]], *, one_way: bool) -> dict[int, set[int]]:

@@ -9,16 +9,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 
-from msgspec import Struct
+import msgspec
 
 from raft.cluster.events import Event, EventLog
-
-
-class Stamp(Struct, frozen=True):
-    """When something happened, in both notations of an event."""
-
-    t: float
-    wall: str
 
 
 class Journal:
@@ -37,17 +30,18 @@ class Journal:
         """Everything so far, in the order of recording."""
         return self._events
 
-    def stamp(self, at_seconds: float) -> Stamp:
-        """The stamp of a moment on the machine's monotonic clock."""
+    def record(self, event: Event, at_seconds: float) -> None:
+        """Keep the event for good, as of a moment on the machine's monotonic clock, and tell the listener."""
         t = round(at_seconds - self._started_seconds, 6)
-        wall = self._started_wall + datetime.timedelta(seconds=t)
-        return Stamp(t, wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+        wall = (self._started_wall + datetime.timedelta(seconds=t)).isoformat(timespec="milliseconds")
+        stamped = msgspec.structs.replace(event, t=t, wall=wall.replace("+00:00", "Z"))
+        self._events.append(stamped)
+        self._log.append(stamped)
+        self.listener(stamped)
 
-    def record(self, event: Event) -> None:
-        """Keep the event for good and tell the listener."""
-        self._events.append(event)
-        self._log.append(event)
-        self.listener(event)
+    def elapsed_seconds(self, now_seconds: float) -> float:
+        """The cluster's time now, on which events are stamped."""
+        return now_seconds - self._started_seconds
 
     def close(self) -> None:
         """Close the file; nothing is recorded afterwards."""

@@ -28,7 +28,6 @@ class _Fields(Struct):
 
     time: str = ""
     level: str = "INFO"
-    node: int = 0
     term: int | None = None
     role: str | None = None
     event: str | None = None
@@ -39,6 +38,7 @@ class LogLine(Struct, frozen=True):
     """One line of one node's log; `moment` is its wall-clock time in seconds, for order only."""
 
     moment: float
+    time: str
     node: int
     level: str
     role: str
@@ -84,9 +84,17 @@ def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
         fields = msgspec.json.decode(raw, type=_Fields)
         moment = datetime.datetime.fromisoformat(fields.time).timestamp()
     except (msgspec.DecodeError, ValueError):
-        return LogLine(previous_moment, node, "INFO", "", None, "", raw, raw)
+        return LogLine(previous_moment, "", node, "INFO", "", None, "", raw, raw)
     return LogLine(
-        moment, node, fields.level, fields.role or "", fields.term, fields.event or "", fields.message, raw
+        moment=moment,
+        time=fields.time,
+        node=node,
+        level=fields.level,
+        role=fields.role or "",
+        term=fields.term,
+        event=fields.event or "",
+        message=fields.message,
+        raw=raw,
     )
 
 

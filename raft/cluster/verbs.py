@@ -138,7 +138,6 @@ class FaultEntry(Struct, frozen=True):
     kind: str
     nodes: list[int]
     text: str
-    age_s: float
 
 
 class FaultList(Struct, frozen=True):

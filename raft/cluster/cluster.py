@@ -1,0 +1,74 @@
+"""The running cluster as its supervisor holds it: one place for what all verbs look at.
+
+Owns the state (nodes, leadership, faults, the journal) and the choice of nodes. Acts on nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+
+from raft.cluster.failures import VerbFailed
+from raft.cluster.faults import FaultRegistry
+from raft.cluster.history import LeaderHistory
+from raft.cluster.journal import Journal
+from raft.cluster.nodes import NodeProcess, NodeState
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.safety import ElectionSafety
+from raft.cluster.selectors import Picture, select, select_one
+from raft.cluster.spec import ClusterRecord
+
+
+class Cluster:
+    """State only; changed by the supervisor and by those who carry out verbs for it."""
+
+    def __init__(
+        self, record: ClusterRecord, run_directory: RunDirectory, journal: Journal, rng: random.Random
+    ) -> None:
+        self.record = record
+        self.spec = record.spec
+        self.run_directory = run_directory
+        self.journal = journal
+        self.random = rng
+        self.nodes = {node.id: NodeProcess(node.id) for node in record.nodes}
+        self.history = LeaderHistory()
+        self.safety = ElectionSafety()
+        self.faults = FaultRegistry()
+        self.ending = False
+
+    def in_state(self, states: Collection[NodeState]) -> list[NodeProcess]:
+        """The nodes in one of `states`, by id."""
+        return [node for node in self.nodes.values() if node.state in states]
+
+    def choose(self, selector: str, states: Collection[NodeState] = tuple(NodeState)) -> list[NodeProcess]:
+        """The nodes that a selector means now; words for groups mean those in one of `states` only.
+
+        Raises VerbFailed for a node that was named and is in none of them.
+        """
+        chosen = [self.nodes[node] for node in select(selector, self._picture(states), self.random)]
+        unfit = [node for node in chosen if node.state not in states]
+        if unfit:
+            raise VerbFailed(", ".join(f"{node.name} is {_in_words(node.state)}" for node in unfit))
+        return chosen
+
+    def choose_one(self, selector: str) -> NodeProcess:
+        """The one node that a selector means now."""
+        return self.nodes[select_one(selector, self._picture(tuple(NodeState)), self.random)]
+
+    def save_record(self) -> None:
+        """Let other processes see who runs where."""
+        for entry in self.record.nodes:
+            entry.pid = self.nodes[entry.id].pid or 0
+        self.record.write(self.run_directory.record)
+
+    def _picture(self, states: Collection[NodeState]) -> Picture:
+        leader = self.history.leader
+        return Picture(
+            tuple(self.nodes),
+            tuple(node.id for node in self.in_state(states)),
+            leader.node if leader is not None else 0,
+        )
+
+
+def _in_words(state: NodeState) -> str:
+    return {NodeState.DOWN: "down already", NodeState.RUNNING: "running already"}.get(state, state.value)

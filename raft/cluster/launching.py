@@ -1,0 +1,212 @@
+"""One cluster's life in the foreground: claimed, started, supervised, ended, cleaned up.
+
+Owns the order in which directories, fork server, runtime and supervisor come and go. What the
+supervisor does meanwhile is its own; what is printed is decided by who listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from actors.clock import MonotonicClock
+from actors.codec import Registry
+from actors.errors import GaveUp, TransportError
+from actors.runtime import Runtime
+from actors.supervision import RestartPolicy
+from actors.zeromq import ZeroMqTransport
+from raft.cluster import rundir
+from raft.cluster.cluster import Cluster
+from raft.cluster.datadir import DataDirectory, open_data
+from raft.cluster.events import Event, EventLog
+from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.journal import Journal
+from raft.cluster.nodes import NodeProcess
+from raft.cluster.report import LeaderReport, leader_report
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
+from raft.cluster.supervisor import Ending, SupervisorActor
+from raft.cluster.verbs import VERB_TAGS, Down
+from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
+from raft.wire import SUPERVISOR, TAGS
+
+if TYPE_CHECKING:
+    from actors.process import ForkServer
+
+
+class Ended(Struct, frozen=True):
+    """How a cluster's life in this process went; `reason` is empty when it ended as it was asked to."""
+
+    exit_code: ExitCode
+    reason: str
+    report: LeaderReport
+
+
+class RunningCluster:
+    """A cluster that has been claimed and is about to run in this process."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        data: DataDirectory,
+        fork_server: ForkServer,
+        clock: MonotonicClock,
+        duration_seconds: float | None,
+    ) -> None:
+        self.cluster = cluster
+        self.record = cluster.record
+        self._data = data
+        self._clock = clock
+        self._ending = Ending()
+        self._interrupts = 0
+        transport = ZeroMqTransport(
+            SUPERVISOR.process,
+            1,
+            cluster=cluster.record.cluster,
+            endpoint=cluster.run_directory.launcher_endpoint,
+        )
+        # A supervisor that has lost its mind must not restart nodes: then the launcher ends, and all with it.
+        self._runtime = Runtime(
+            SUPERVISOR.process,
+            transport=transport,
+            registry=Registry({**TAGS, **VERB_TAGS}),
+            clock=clock,
+            supervision=RestartPolicy(max_restarts=0),
+        )
+        self._runtime.spawn(
+            lambda: SupervisorActor(
+                cluster,
+                fork_server,
+                self._argument_of,
+                self._runtime.stop,
+                self._ending,
+                duration_seconds,
+            ),
+            SUPERVISOR.actor,
+        )
+
+    def run(self, listener: Callable[[Event], None]) -> Ended:
+        """Until it is asked to end, by a verb or a signal; `listener` is told of every event."""
+        self.cluster.journal.listener = listener
+        with self._signals():
+            try:
+                self._runtime.run()
+            except GaveUp as failure:
+                self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
+        elapsed = self.cluster.journal.elapsed_seconds(self._clock.now())
+        report = leader_report(self.cluster.journal.events, elapsed)
+        return Ended(self._ending.exit_code, self._ending.reason, report)
+
+    def end(self) -> None:
+        """Ask for the end; from any thread."""
+        self._runtime.post(SUPERVISOR, Down())
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the cluster gracefully; a second one does not wait for that."""
+
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                raise SystemExit(128 + number)
+            self.end()
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, interrupt) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _argument_of(self, node: NodeProcess) -> bytes:
+        spec, run_directory = self.cluster.spec, self.cluster.run_directory
+        config = NodeConfig(
+            node=node.id,
+            listen=run_directory.node_endpoint(node.id),
+            data_dir=str(self._data.of_node(node.id)),
+            peers={
+                other: run_directory.node_endpoint(other) for other in self.cluster.nodes if other != node.id
+            },
+            cluster=self.record.cluster,
+            heartbeat_seconds=spec.heartbeat_seconds,
+            election_seconds_min=spec.election_seconds_min,
+            election_seconds_max=spec.election_seconds_max,
+            pre_vote=spec.pre_vote,
+            check_quorum=spec.check_quorum,
+            lease_reads=spec.lease_reads,
+            machine=spec.machine or KEY_VALUE_MACHINE,
+            sync=not spec.ephemeral_log,
+            # Each life draws anew, or a node that lost a race once would lose it in the same way again.
+            seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
+            supervisor=run_directory.launcher_endpoint,
+            log_path=str(self._data.logs / f"{node.name}.log"),
+        )
+        return config.encode()
+
+
+@contextlib.contextmanager
+def launched(
+    spec: ClusterSpec,
+    fork_server: ForkServer,
+    started_seconds: float,
+    duration_seconds: float | None = None,
+) -> Iterator[RunningCluster]:
+    """A cluster of this shape, ready to `run`; all of it is gone when the block is left.
+
+    Raises VerbFailed, before anything was started, for what cannot be.
+    """
+    spec.check()
+    clock = MonotonicClock()
+    run_directory, lock = rundir.claim(spec.name, spec.nodes)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        stack.callback(rundir.remove, run_directory)
+        fork_server.set_cleanup([run_directory.path])
+        data = open_data(spec)
+        stack.callback(data.close)
+        if not data.keep:
+            fork_server.set_cleanup([run_directory.path, data.path])
+        # It cleans as it ends, so that it has to be gone before somebody else may have the name.
+        stack.callback(fork_server.close)
+        record = _record(spec, run_directory, data, started_seconds)
+        try:
+            journal = Journal(
+                EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds, now_seconds=clock.now()
+            )
+            stack.callback(journal.close)
+            record.write(run_directory.record)
+            cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
+            yield RunningCluster(cluster, data, fork_server, clock, duration_seconds)
+        except (OSError, TransportError) as error:
+            raise VerbFailed(f"the cluster cannot run: {error}") from error
+
+
+def _record(
+    spec: ClusterSpec, run_directory: RunDirectory, data: DataDirectory, started_seconds: float
+) -> ClusterRecord:
+    return ClusterRecord(
+        name=spec.name,
+        cluster=data.cluster,
+        pid=os.getpid(),
+        started_seconds=started_seconds,
+        data_dir=str(data.path),
+        log_dir=str(data.logs),
+        events=str(data.logs / "events.jsonl"),
+        spec=spec,
+        nodes=[
+            NodeRecord(
+                id=node,
+                endpoint=run_directory.node_endpoint(node),
+                log=str(data.logs / f"n{node}.log"),
+            )
+            for node in range(1, spec.nodes + 1)
+        ],
+    )

@@ -1,0 +1,100 @@
+"""One look at the whole cluster.
+
+Owns asking every node at once, not waiting long for those that cannot answer, and putting
+together what they say with what the supervisor knows. How it is shown is the view's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from actors.context import Context
+from raft.cluster.cluster import Cluster
+from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
+from raft.cluster.usage import is_stopped
+from raft.cluster.verbs import ClusterStatus, NodeView
+from raft.control import GetStatus, NodeStatus
+from raft.wire import address_of
+
+ANSWER_SECONDS_MAX = 0.1
+
+
+class StatusRound:
+    """One question to all nodes; `then` gets the whole when all have answered or time is up."""
+
+    def __init__(self, context: Context, cluster: Cluster, then: Callable[[ClusterStatus], None]) -> None:
+        self._context = context
+        self._cluster = cluster
+        self._then = then
+        self._said: dict[int, NodeStatus] = {}
+        self._open = 0
+
+    def begin(self) -> None:
+        """Ask."""
+        asked = self._cluster.in_state({NodeState.RUNNING, NodeState.STARTING})
+        self._open = len(asked)
+        if not asked:
+            self._then(self._whole())
+        for node in asked:
+            pending = self._context.ask(address_of(node.id), GetStatus(), ANSWER_SECONDS_MAX)
+            pending.then(partial(self._answered, node), lambda _: self._closed())
+
+    def _answered(self, node: NodeProcess, said: NodeStatus) -> None:
+        self._said[node.id] = said
+        self._closed()
+
+    def _closed(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._then(self._whole())
+
+    def _whole(self) -> ClusterStatus:
+        cluster, leader = self._cluster, self._cluster.history.leader
+        views = [self._view(node) for node in cluster.nodes.values()]
+        told = self._said.get(leader.node) if leader is not None else None
+        voters = len(told.voters) if told is not None and told.voters else len(views)
+        alive = sum(view.state == NodeState.RUNNING.value for view in views)
+        return ClusterStatus(
+            cluster=cluster.spec.name,
+            leader=leader.node if leader is not None else None,
+            term=max([cluster.history.term, *(said.term for said in self._said.values())]),
+            voters=voters,
+            alive=alive,
+            can_lose=max(alive - (voters // 2 + 1), 0),
+            nodes=views,
+        )
+
+    def _view(self, node: NodeProcess) -> NodeView:
+        now = self._context.now()
+        said = self._said.get(node.id)
+        if said is None and node.state is NodeState.RUNNING and node.pid and is_stopped(node.pid):
+            node.state = NodeState.PAUSED  # From outside: nobody told us.
+        usage = node.usage(now)
+        view = NodeView(
+            id=node.id,
+            pid=node.pid,
+            state=node.state.value,
+            restarts=node.restarts,
+            uptime_s=round(now - node.started_seconds, 3) if node.state in HAS_PROCESS else None,
+            cpu_percent=None if usage is None else usage.cpu_percent,
+            rss_bytes=None if usage is None else usage.rss_bytes,
+            faults=[str(fault) for fault in self._cluster.faults.of_node(node.id)],
+        )
+        return view if said is None else _with(view, said)
+
+
+def _with(view: NodeView, said: NodeStatus) -> NodeView:
+    contact = said.contact_seconds
+    return msgspec.structs.replace(
+        view,
+        role=said.role,
+        term=said.term,
+        leader=said.leader or None,
+        commit=said.commit,
+        applied=said.applied,
+        last=said.last,
+        contact_ms=None if contact is None else round(1000 * contact, 1),
+    )

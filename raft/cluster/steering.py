@@ -1,0 +1,205 @@
+"""Ending, starting, pausing and waking nodes by request.
+
+Owns what each of those verbs means step by step, and what is answered when all steps are done.
+Knows nothing of how it was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from actors.context import Context
+from raft.cluster.cluster import Cluster
+from raft.cluster.conditions import Conditions
+from raft.cluster.faults import KILL, PAUSE, Fault, cleared, injected
+from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
+from raft.cluster.processes import Processes
+from raft.cluster.quantities import format_duration
+from raft.cluster.verbs import Kill, Pause, Restart, Resume, Start, Stop
+
+EXIT_SECONDS_MAX = 5.0
+START_SECONDS_MAX = 15.0
+
+Lines = list[str]
+
+
+class Answer(Protocol):
+    """How a verb's end is told; one of the two, once."""
+
+    def done(self, lines: Lines) -> None:
+        """It was carried out."""
+
+    def failed(self, reason: str) -> None:
+        """It was begun, and did not end well."""
+
+
+class Steering:
+    """Carries out verbs on processes."""
+
+    def __init__(
+        self, context: Context, cluster: Cluster, processes: Processes, conditions: Conditions
+    ) -> None:
+        self._context = context
+        self._cluster = cluster
+        self._processes = processes
+        self._conditions = conditions
+
+    def kill(self, verb: Kill, answer: Answer) -> None:
+        """SIGKILL; answered when they are dead."""
+        chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
+        lines = [f"{node.name} killed (pid {node.pid})" for node in chosen]
+        back = verb.restart_after_seconds
+        for node in chosen:
+            words = f"kill {node.name}" + ("" if back is None else f", back after {format_duration(back)}")
+            self._inject(self._cluster.faults.add_process_fault(KILL, node.id, words))
+            self._processes.kill(node, Cause.INJECTED)
+            if back is not None:
+                self._context.after(back, self._starter(node))
+        self._when_ended(chosen, lambda: answer.done(lines), answer.failed)
+
+    def stop(self, verb: Stop, answer: Answer) -> None:
+        """SIGTERM; answered when they have ended."""
+        chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
+        lines = [f"{node.name} stopped (pid {node.pid})" for node in chosen]
+        self.terminate(chosen, lambda: answer.done(lines), answer.failed)
+
+    def start(self, verb: Start, answer: Answer) -> None:
+        """Answered when they take part."""
+        chosen = self._cluster.choose(verb.selector, HAS_NONE)
+        self.begin(chosen, lambda: answer.done(self._started_lines(chosen)), answer.failed)
+
+    def restart(self, verb: Restart, answer: Answer) -> None:
+        """Stop those that run and start all; one after the other if rolling."""
+        chosen = self._cluster.choose(verb.selector)
+        groups = [[node] for node in chosen] if verb.rolling else [chosen]
+
+        def next_group() -> None:
+            if not groups:
+                answer.done([f"{node.name} restarted (pid {node.pid})" for node in chosen])
+                return
+            group = groups.pop(0)
+            running = [node for node in group if node.state in HAS_PROCESS]
+            self.terminate(running, lambda: self.begin(group, settle, answer.failed), answer.failed)
+
+        def settle() -> None:
+            # The next one may only go when this one counts again, or two would be missing at once.
+            everyone = [node.id for node in self._cluster.in_state({NodeState.RUNNING})]
+            self._conditions.wait(
+                lambda: not verb.rolling or self._cluster.history.agreed(everyone) is not None,
+                START_SECONDS_MAX,
+                lambda held: next_group() if held else answer.failed("no leader stands that all follow"),
+            )
+
+        next_group()
+
+    def pause(self, verb: Pause, answer: Answer) -> None:
+        """SIGSTOP."""
+        chosen = self._cluster.choose(verb.selector, {NodeState.RUNNING})
+        for node in chosen:
+            words = f"pause {node.name}"
+            if verb.for_seconds is not None:
+                words += f" for {format_duration(verb.for_seconds)}"
+            fault = self._cluster.faults.add_process_fault(PAUSE, node.id, words)
+            self._processes.pause(node)
+            self._inject(fault)
+            if verb.for_seconds is not None:
+                self._context.after(verb.for_seconds, self._waker(node, fault))
+        answer.done([f"{node.name} paused (pid {node.pid})" for node in chosen])
+
+    def resume(self, verb: Resume, answer: Answer) -> None:
+        """SIGCONT."""
+        chosen = self._cluster.choose(verb.selector, {NodeState.PAUSED})
+        for node in chosen:
+            self.wake(node)
+        answer.done([f"{node.name} resumed (pid {node.pid})" for node in chosen])
+
+    def wake(self, node: NodeProcess) -> None:
+        """Let a paused node go on."""
+        self._processes.resume(node)
+        self._clear(PAUSE, node)
+
+    def terminate(
+        self, nodes: Sequence[NodeProcess], then: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        """SIGTERM, and SIGKILL to those that have not ended in time."""
+        for node in nodes:
+            self._processes.terminate(node)
+        exits = {node: node.exits for node in nodes}
+
+        def ended(held: bool) -> None:
+            late = [node for node in nodes if node.exits == exits[node]]
+            for node in late:
+                self._processes.kill(node, Cause.STOPPED)
+            if held:
+                then()
+            else:
+                self._when_ended(late, then, failed)
+
+        self._conditions.wait(
+            lambda: all(node.exits > exits[node] for node in nodes), EXIT_SECONDS_MAX, ended
+        )
+
+    def begin(
+        self, nodes: Sequence[NodeProcess], then: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        """Start them, and wait until all take part."""
+        for node in nodes:
+            self._clear(KILL, node)
+            if node.state in HAS_NONE:
+                self._processes.start(node)
+        self._conditions.wait(
+            lambda: all(node.state is NodeState.RUNNING for node in nodes),
+            START_SECONDS_MAX,
+            lambda held: then() if held else failed(self._not_up(nodes)),
+        )
+
+    def forget_faults_of_dead(self, node: NodeProcess) -> None:
+        """A process that has gone is no longer paused."""
+        self._clear(PAUSE, node)
+
+    def _when_ended(
+        self, nodes: Sequence[NodeProcess], then: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        exits = {node: node.exits for node in nodes}
+        self._conditions.wait(
+            lambda: all(node.exits > exits[node] for node in nodes),
+            EXIT_SECONDS_MAX,
+            lambda held: then() if held else failed("the kernel has not ended them yet"),
+        )
+
+    def _starter(self, node: NodeProcess) -> Callable[[], None]:
+        exits = node.exits + 1
+
+        def start() -> None:
+            if node.exits == exits and node.state is NodeState.DOWN:
+                self._clear(KILL, node)
+                self._processes.start(node)
+
+        return start
+
+    def _waker(self, node: NodeProcess, fault: Fault) -> Callable[[], None]:
+        def wake() -> None:
+            if self._cluster.faults.process_fault(PAUSE, node.id) is fault:
+                self.wake(node)
+
+        return wake
+
+    def _inject(self, fault: Fault) -> None:
+        self._cluster.journal.record(injected(fault), self._context.now())
+
+    def _clear(self, kind: str, node: NodeProcess) -> None:
+        fault = self._cluster.faults.process_fault(kind, node.id)
+        if fault is not None:
+            self._cluster.faults.remove(fault.id)
+            self._cluster.journal.record(cleared(fault), self._context.now())
+
+    def _started_lines(self, nodes: Sequence[NodeProcess]) -> Lines:
+        took = {node: format_duration(node.up_seconds - node.started_seconds) for node in nodes}
+        return [f"{node.name} started (pid {node.pid}) in {took[node]}" for node in nodes]
+
+    def _not_up(self, nodes: Sequence[NodeProcess]) -> str:
+        late = [node for node in nodes if node.state is not NodeState.RUNNING]
+        return f"not up within {format_duration(START_SECONDS_MAX)}: " + ", ".join(
+            f"{node.name} is {node.state.value}" for node in late
+        )

@@ -1,0 +1,351 @@
+"""The actor that keeps a cluster running, hears its nodes, and answers whoever steers it.
+
+Owns the order of things: start all, learn who leads, restart what crashed, stop all. What a verb
+does step by step is in `steering` and `network`; how a process is handled, in `processes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from actors.actor import Actor, Handlers
+from actors.asks import Reply
+from raft.cluster.cluster import Cluster
+from raft.cluster.conditions import Conditions
+from raft.cluster.events import ClusterReady, LeaderElected, LeaderLost, NodeStarted, Violation
+from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
+from raft.cluster.faults import KILL, PAUSE
+from raft.cluster.history import Leader
+from raft.cluster.network import Network
+from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
+from raft.cluster.processes import ForkServerLike, Processes
+from raft.cluster.status import StatusRound
+from raft.cluster.steering import Answer, Steering
+from raft.cluster.verbs import (
+    ClearFaults,
+    Done,
+    Down,
+    Failed,
+    FaultEntry,
+    FaultList,
+    GetClusterStatus,
+    GetLeader,
+    HandOver,
+    Heal,
+    Isolate,
+    Kill,
+    LeaderAnswer,
+    Link,
+    ListFaults,
+    Partition,
+    Pause,
+    Restart,
+    Resume,
+    Start,
+    Stop,
+)
+from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, Transfer
+from raft.wire import address_of, process_of
+
+HAND_OVER_SECONDS_MAX = 5.0
+
+
+class Ending:
+    """How a launcher's life ends; written by the supervisor, read once its runtime has stopped."""
+
+    def __init__(self) -> None:
+        self.exit_code = ExitCode.OK
+        self.reason = ""
+
+
+class _ReplyAnswer:
+    """An Answer to whoever asked."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def done(self, lines: list[str]) -> None:
+        self._reply.send(Done(lines))
+
+    def failed(self, reason: str) -> None:
+        self._reply.send(Failed(reason, ExitCode.FAILURE))
+
+
+def _refusable(handle: Callable[[SupervisorActor, Any], None]) -> Callable[[SupervisorActor, Any], None]:
+    """A verb's handler that may refuse by raising VerbFailed, and then has changed nothing."""
+
+    def handler(supervisor: SupervisorActor, verb: Any) -> None:
+        try:
+            handle(supervisor, verb)
+        except VerbFailed as refusal:
+            supervisor.context.reply(Failed(str(refusal), refusal.exit_code))
+
+    return handler
+
+
+def _carried_out(
+    by: Callable[[SupervisorActor], Callable[[Any, Answer], None]],
+) -> Callable[[SupervisorActor, Any], None]:
+    """The handler of a verb that `steering` or `network` carries out."""
+
+    def handle(supervisor: SupervisorActor, verb: Any) -> None:
+        by(supervisor)(verb, _ReplyAnswer(supervisor.context.reply_handle()))
+
+    return _refusable(handle)
+
+
+class SupervisorActor(Actor):
+    """Hosted by the launcher's runtime; `stop_runtime` is called when all nodes have ended."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        fork_server: ForkServerLike,
+        argument_of: Callable[[NodeProcess], bytes],
+        stop_runtime: Callable[[], None],
+        ending: Ending,
+        duration_seconds: float | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._fork_server = fork_server
+        self._argument_of = argument_of
+        self._stop_runtime = stop_runtime
+        self._ending = ending
+        self._duration_seconds = duration_seconds
+
+    def on_start(self) -> None:
+        """Ask for all processes at once."""
+        cluster, context = self._cluster, self.context
+        self._conditions = Conditions(context)
+        self._processes = Processes(
+            context,
+            cluster,
+            self._fork_server,
+            self._argument_of,
+            self._on_exit,
+            lambda: self._end(ExitCode.FAILURE, "the fork server has ended, and all nodes with it"),
+        )
+        self.steering = Steering(context, cluster, self._processes, self._conditions)
+        self.network = Network(context, cluster)
+        for node in cluster.nodes.values():
+            self._processes.start(node)
+            context.connect(process_of(node.id), cluster.run_directory.node_endpoint(node.id))
+        if self._duration_seconds is not None:
+            context.after(self._duration_seconds, lambda: self._end(self._ending.exit_code, ""))
+        everyone = list(cluster.nodes)
+        self._conditions.wait(lambda: cluster.history.agreed(everyone) is not None, None, self._ready)
+        self._conditions.wait(
+            lambda: len(cluster.in_state({NodeState.GAVE_UP})) == len(everyone),
+            None,
+            lambda _: self._end(ExitCode.FAILURE, "all nodes failed too often and were given up"),
+        )
+
+    def on_turn_end(self) -> None:
+        """Something was learnt: see whose waiting is over."""
+        self._conditions.check()
+
+    # -- what nodes tell ---------------------------------------------------------------------------
+
+    def on_node_up(self, report: NodeUp) -> None:
+        """A node has recovered its log and takes part."""
+        node = self._cluster.nodes[report.node]
+        if not node.belongs_to_this_life(report.at_seconds):
+            return
+        node.pid, node.incarnation, node.up_seconds = report.pid, report.incarnation, report.at_seconds
+        node.heard_seconds = self.context.now()
+        if node.state is NodeState.STARTING:
+            node.state = NodeState.RUNNING
+        took_ms = round(1000 * (report.at_seconds - node.started_seconds), 3)
+        started = NodeStarted(node=node.id, pid=report.pid, incarnation=report.incarnation, took_ms=took_ms)
+        self._cluster.journal.record(started, report.at_seconds)
+        if self._cluster.faults.links_of(node.id):
+            self.network.bring_up_to_date(node)
+
+    def on_alive(self, report: Alive) -> None:
+        """A node's loop turns."""
+        node = self._cluster.nodes[report.node]
+        if not node.belongs_to_this_life(report.at_seconds):
+            return
+        node.heard_seconds = self.context.now()
+        if node.state is NodeState.PAUSED and self._cluster.faults.process_fault(PAUSE, node.id) is None:
+            node.state = NodeState.RUNNING  # Whoever stopped it from outside has let it go on.
+
+    def on_became_leader(self, report: BecameLeader) -> None:
+        """An election was won; the one moment at which safety can be seen to be broken."""
+        cluster = self._cluster
+        elected = LeaderElected(
+            node=report.node,
+            term=report.term,
+            previous=report.previous,
+            votes=report.votes,
+            voters=report.voters,
+            took_ms=round(1000 * report.took_seconds, 3),
+            reason=report.reason,
+        )
+        cluster.journal.record(elected, report.at_seconds)
+        rival = cluster.safety.rival(report.term, report.node)
+        if rival is not None:
+            text = f"two leaders in term {report.term}: n{rival} and n{report.node}"
+            violation = Violation(term=report.term, nodes=[rival, report.node], text=text)
+            cluster.journal.record(violation, report.at_seconds)
+            self._ending.exit_code = ExitCode.VIOLATION
+        cluster.history.elected(report.node, report.term)
+        node = cluster.nodes[report.node]
+        if not node.belongs_to_this_life(report.at_seconds):
+            self._lose_dead_leader(node, self.context.now())  # It won, said so, and died.
+
+    def on_lost_leadership(self, report: LostLeadership) -> None:
+        """A leader leads no more."""
+        self._cluster.history.lost(report.node, report.term)
+        lost = LeaderLost(node=report.node, term=report.term, reason=report.reason)
+        self._cluster.journal.record(lost, report.at_seconds)
+
+    def on_saw_leader(self, report: SawLeader) -> None:
+        """A node follows somebody else than before."""
+        if self._cluster.nodes[report.node].belongs_to_this_life(report.at_seconds):
+            self._cluster.history.saw(report.node, Leader(report.leader, report.term))
+
+    def _on_exit(self, node: NodeProcess, now: float) -> None:
+        self.steering.forget_faults_of_dead(node)
+        self._lose_dead_leader(node, now)
+
+    def _lose_dead_leader(self, node: NodeProcess, now: float) -> None:
+        ended = self._cluster.history.died(node.id)
+        if ended is not None:
+            self._cluster.journal.record(LeaderLost(node=node.id, term=ended.term, reason="died"), now)
+
+    # -- what people ask ---------------------------------------------------------------------------
+
+    def on_status(self, verb: GetClusterStatus) -> None:
+        """Ask all nodes; those that cannot answer delay it by a moment at most."""
+        del verb
+        StatusRound(self.context, self._cluster, self.context.reply_handle().send).begin()
+
+    def on_get_leader(self, verb: GetLeader) -> None:
+        """At once if one stands."""
+        reply = self.context.reply_handle()
+
+        def answer(held: bool) -> None:
+            leader = self._cluster.history.leader
+            if held and leader is not None:
+                reply.send(LeaderAnswer(leader.node, leader.term))
+            else:
+                reply.send(Failed("the cluster has no leader", ExitCode.NO_LEADER))
+
+        self._conditions.wait(lambda: self._cluster.history.leader is not None, verb.wait_seconds, answer)
+        self._conditions.check()
+
+    def on_list_faults(self, verb: ListFaults) -> None:
+        """What is broken on purpose now."""
+        del verb
+        entries = [
+            FaultEntry(fault.id, fault.kind, list(fault.nodes), fault.text)
+            for fault in self._cluster.faults.active
+        ]
+        self.context.reply(FaultList(entries))
+
+    def on_heal(self, verb: Heal) -> None:
+        """End all network faults."""
+        del verb
+        answer = _ReplyAnswer(self.context.reply_handle())
+        self.network.clear(self._cluster.faults.network_faults(), answer, [])
+
+    def on_clear_faults(self, verb: ClearFaults) -> None:
+        """End faults of any kind."""
+        faults = self._cluster.faults
+        unknown = set(verb.ids) - {fault.id for fault in faults.active}
+        if unknown:
+            raise VerbFailed(f"no fault has the id {min(unknown)}", ExitCode.NOT_FOUND)
+        chosen = [fault for fault in faults.active if not verb.ids or fault.id in verb.ids]
+        lines = []
+        for fault in chosen:
+            node = self._cluster.nodes[fault.nodes[0]]
+            if fault.kind == PAUSE:
+                self.steering.wake(node)
+            elif fault.kind == KILL:
+                self.steering.begin([node], lambda: None, lambda _: None)
+            else:
+                continue
+            lines.append(f"{fault} cleared ({fault.text})")
+        answer = _ReplyAnswer(self.context.reply_handle())
+        self.network.clear([fault for fault in chosen if fault.links], answer, lines)
+
+    def on_hand_over(self, verb: HandOver) -> None:
+        """Ask the leader, then wait for its successor."""
+        cluster, reply = self._cluster, self.context.reply_handle()
+        leader = cluster.history.leader
+        if leader is None:
+            raise NoLeader("there is no leader that could hand over")
+        target = cluster.choose_one(verb.to).id if verb.to else 0
+        if target == leader.node:
+            raise VerbFailed(f"n{target} leads already")
+
+        def succeeded() -> bool:
+            now = cluster.history.leader
+            return now is not None and now.term > leader.term and target in (0, now.node)
+
+        def finish(held: bool) -> None:
+            now = cluster.history.leader
+            if held and now is not None:
+                reply.send(Done([f"n{now.node} leads term {now.term}, after n{leader.node}"]))
+            else:
+                reply.send(Failed("leadership has not moved", ExitCode.TIMED_OUT))
+
+        def accepted(message: object) -> None:
+            if isinstance(message, CannotDo):
+                reply.send(Failed(message.reason, ExitCode.FAILURE))
+            else:
+                self._conditions.wait(succeeded, HAND_OVER_SECONDS_MAX, finish)
+
+        pending = self.context.ask(address_of(leader.node), Transfer(target), HAND_OVER_SECONDS_MAX)
+        pending.then(accepted, lambda failure: reply.send(Failed(str(failure), ExitCode.FAILURE)))
+
+    def on_down(self, verb: Down) -> None:
+        """Stop all nodes gracefully, and end; at the second time of asking, by force."""
+        del verb
+        self.context.reply(Done([f"stopping {len(self._cluster.in_state(HAS_PROCESS))} nodes"]))
+        self._end(self._ending.exit_code, "")
+
+    # -- the order of things -----------------------------------------------------------------------
+
+    def _ready(self, _held: bool) -> None:
+        leader = self._cluster.history.leader
+        assert leader is not None, "all nodes agree on a leader, and there is none"
+        now = self.context.now()
+        took_ms = round(1000 * self._cluster.journal.elapsed_seconds(now), 3)
+        ready = ClusterReady(
+            nodes=len(self._cluster.nodes), leader=leader.node, term=leader.term, took_ms=took_ms
+        )
+        self._cluster.journal.record(ready, now)
+
+    def _end(self, exit_code: ExitCode, reason: str) -> None:
+        self._ending.exit_code = exit_code
+        self._ending.reason = reason
+        self._cluster.ending = True
+        running = self._cluster.in_state(HAS_PROCESS)
+        self.steering.terminate(running, self._stop_runtime, lambda _: self._stop_runtime())
+
+    handlers: ClassVar[Handlers] = {
+        NodeUp: on_node_up,
+        Alive: on_alive,
+        BecameLeader: on_became_leader,
+        LostLeadership: on_lost_leadership,
+        SawLeader: on_saw_leader,
+        GetClusterStatus: on_status,
+        GetLeader: on_get_leader,
+        Kill: _carried_out(lambda self: self.steering.kill),
+        Stop: _carried_out(lambda self: self.steering.stop),
+        Start: _carried_out(lambda self: self.steering.start),
+        Restart: _carried_out(lambda self: self.steering.restart),
+        Pause: _carried_out(lambda self: self.steering.pause),
+        Resume: _carried_out(lambda self: self.steering.resume),
+        Partition: _carried_out(lambda self: self.network.partition),
+        Isolate: _carried_out(lambda self: self.network.isolate),
+        Link: _carried_out(lambda self: self.network.link),
+        Heal: on_heal,
+        ListFaults: on_list_faults,
+        ClearFaults: _refusable(on_clear_faults),
+        HandOver: _refusable(on_hand_over),
+        Down: on_down,
+    }

@@ -1,0 +1,224 @@
+"""How the cluster looks as text: event lines, tables, log lines.
+
+Owns layout and colour, and nothing else: values in, strings out. Colour is left out where the
+reader is no terminal or asks for none (NO_COLOR, TERM=dumb).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+from msgspec import UNSET
+
+from raft.cluster.events import (
+    ClusterReady,
+    Event,
+    FaultCleared,
+    FaultInjected,
+    LeaderElected,
+    LeaderLost,
+    NodeExited,
+    NodeGaveUp,
+    NodeStarted,
+    Violation,
+)
+from raft.cluster.logs import LogLine
+from raft.cluster.report import Leadership, LeaderReport
+from raft.cluster.selectors import names
+from raft.cluster.verbs import ClusterStatus, FaultList, NodeView
+
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
+_NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
+_LEVEL_COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+_BLANK = "-"
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """May lines on this stream be coloured and the cursor moved?"""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class Paint:
+    """Colours, or none."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __call__(self, text: str, *styles: str) -> str:
+        """`text` in those styles."""
+        if not self._enabled or not styles:
+            return text
+        codes = ";".join(str(_STYLES[style]) for style in styles)
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+    def node(self, node: int, text: str = "") -> str:
+        """A node's name, or a text, in the node's own colour."""
+        return self(text or f"n{node}", _NODE_COLOURS[(node - 1) % len(_NODE_COLOURS)])
+
+
+def event_line(event: Event, paint: Paint) -> str:
+    """One event as a line."""
+    return f"{event.t:.3f}s  {_event_words(event, paint)}"
+
+
+def _event_words(event: Event, paint: Paint) -> str:
+    match event:
+        case LeaderElected():
+            votes = f"term {event.term}  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms"
+            return f"{paint(f'LEADER n{event.node}', 'bold', 'green')}  {votes}  ({_why_elected(event)})"
+        case LeaderLost():
+            return f"{paint(f'LOST n{event.node}', 'yellow')}  term {event.term}  ({event.reason})"
+        case NodeStarted():
+            return f"STARTED n{event.node}  pid {event.pid}  in {event.took_ms:.1f} ms"
+        case NodeExited():
+            return _exit_words(event, paint)
+        case NodeGaveUp():
+            words = f"GAVE UP n{event.node}  failed again after {event.restarts} restarts within {event.window_s:g} s"
+            return paint(words, "bold", "red") + "  (start it with `start`)"
+        case FaultInjected():
+            return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
+        case FaultCleared():
+            return f"{paint(f'CLEARED {event.kind}#{event.id}', 'green')}  {event.text}"
+        case ClusterReady():
+            return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
+        case Violation():
+            return paint(f"VIOLATION  {event.text}", "bold", "red")
+
+
+def _why_elected(event: LeaderElected) -> str:
+    if event.reason == "transfer":
+        return f"transfer from n{event.previous}" if event.previous else "transfer"
+    if event.reason == "startup" or not event.previous:
+        return event.reason
+    return f"leader n{event.previous} " + ("died" if event.reason == "leader-died" else "timed out")
+
+
+def _exit_words(event: NodeExited, paint: Paint) -> str:
+    how = f"code {event.code}" if event.signal is UNSET else str(event.signal)
+    words = f"EXITED n{event.node}  pid {event.pid}  {how}  ({event.cause})"
+    if event.cause != "crash":
+        return words
+    last = "" if event.traceback is UNSET else str(event.traceback).strip().splitlines()[-1]
+    return paint(words, "red") + (f"  {last}" if last else "")
+
+
+def status_table(status: ClusterStatus, paint: Paint) -> str:
+    """The status: a header, then a line for each node."""
+    lead = "no leader" if status.leader is None else f"leader n{status.leader}"
+    quorum = f"quorum {status.alive}/{status.voters}, can lose {status.can_lose}"
+    if status.alive <= status.voters // 2:
+        quorum = paint(f"NO QUORUM {status.alive}/{status.voters}", "bold", "red")
+    header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {quorum}"
+    leader = next((node for node in status.nodes if node.id == status.leader), None)
+    last = leader.last if leader is not None else None
+    titles = "NODE PID ROLE TERM LEADER COMMIT APPLIED LAG CONTACT RESTARTS CPU RSS FAULTS".split()
+    rows = [_status_row(node, last) for node in status.nodes]
+    styles = [_status_style(node) for node in status.nodes]
+    return header + "\n" + table(titles, rows, paint, left={0, 2, 12}, styles=styles)
+
+
+def _status_row(node: NodeView, last: int | None) -> list[str]:
+    lag = None if last is None or node.last is None else max(last - node.last, 0)
+    return [
+        f"n{node.id}",
+        _or_blank(node.pid),
+        node.role if node.state == "running" and node.role else node.state,
+        _or_blank(node.term),
+        f"n{node.leader}" if node.leader else _BLANK,
+        _or_blank(node.commit),
+        _or_blank(node.applied),
+        _or_blank(lag),
+        _BLANK if node.contact_ms is None else f"{node.contact_ms:.0f}ms",
+        str(node.restarts),
+        _BLANK if node.cpu_percent is None else f"{node.cpu_percent:.1f}%",
+        _BLANK if node.rss_bytes is None else f"{node.rss_bytes / 1e6:.0f}MB",
+        " ".join(node.faults) or _BLANK,
+    ]
+
+
+def _status_style(node: NodeView) -> tuple[str, ...]:
+    if node.state in ("down", "gave-up"):
+        return ("red",)
+    if node.state in ("paused", "starting"):
+        return ("yellow",)
+    return ("bold", "green") if node.role == "leader" else ()
+
+
+def report_table(report: LeaderReport, paint: Paint) -> str:
+    """The leader report: a line for each leader, then the sums."""
+    titles = "TERM NODE ELECTED LASTED TOOK VOTES REASON ENDED".split()
+    rows = [_report_row(leadership) for leadership in report.leaders]
+    lines = [table(titles, rows, paint, left={1, 6, 7})] if rows else ["no leader so far"]
+    if report.leaderless_terms:
+        terms = ", ".join(str(term) for term in report.leaderless_terms)
+        lines.append(f"terms without a leader: {terms}")
+    lines += [paint(f"VIOLATION  {violation.text}", "bold", "red") for violation in report.violations]
+    lines.append(
+        f"{_count(len(report.leaders), 'leader')} in {_count(report.elections, 'election')}, "
+        f"{report.leaderless_s:.3f} s without a leader, "
+        f"{_count(len(report.violations), 'safety violation')}"
+    )
+    return "\n".join(lines)
+
+
+def _report_row(leadership: Leadership) -> list[str]:
+    return [
+        str(leadership.term),
+        f"n{leadership.node}",
+        f"{leadership.elected_t:.3f}s",
+        f"{leadership.lasted_s:.3f}s",
+        f"{leadership.took_ms:.1f}ms",
+        str(leadership.votes),
+        leadership.reason,
+        leadership.ended or "leads",
+    ]
+
+
+def fault_table(faults: FaultList, paint: Paint) -> str:
+    """What is broken on purpose."""
+    rows = [[str(fault.id), fault.kind, names(fault.nodes), fault.text] for fault in faults.faults]
+    return table(["ID", "KIND", "NODES", "WHAT"], rows, paint, left={1, 2, 3}) if rows else "no faults"
+
+
+def log_line(line: LogLine, paint: Paint) -> str:
+    """One line of a node's log, as people read it."""
+    clock = line.time[11:23] or " " * 12
+    where = f"{line.role} t{line.term}" if line.role and line.term is not None else ""
+    level = line.level if line.level in _LEVEL_COLOURS else ""
+    words = " ".join(part for part in (level, line.event, line.message) if part)
+    colour = _LEVEL_COLOURS.get(line.level)
+    return f"{clock} {paint.node(line.node)} {where:<15} {paint(words, colour) if colour else words}"
+
+
+def table(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    paint: Paint,
+    *,
+    left: frozenset[int] | set[int] = frozenset(),
+    styles: Sequence[tuple[str, ...]] = (),
+) -> str:
+    """Columns under titles; those in `left` are aligned to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
+
+    def laid_out(row: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    lines = [paint(laid_out(titles), "dim")]
+    for position, row in enumerate(rows):
+        lines.append(paint(laid_out(row), *(styles[position] if styles else ())))
+    return "\n".join(lines)
+
+
+def _or_blank(value: int | None) -> str:
+    return _BLANK if value is None else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
