@@ -26,16 +26,16 @@ def refusal(raft: Raft, change: AnyConfChange) -> str:
         return f"a change up to index {pending} may not be applied yet (applied is {applied})"
     wanted = change.as_v2()
     joint = raft.tracker.configuration.joint
-    if joint and wanted.changes:
+    if joint and not wanted.leaves_joint:
         return "must transition out of joint config first"
     if not joint and not wanted.changes:
         return "not in joint state; refusing empty conf change"
-    try:
-        # What can't be applied must not be committed: it would fail on every node, for ever.
-        Changer(raft.tracker, raft.log.last).change(wanted)
-    except ConfChangeRefused as refused:
-        return refused.reason
     return ""
+
+
+def dry_run(raft: Raft, change: AnyConfChange) -> None:
+    """Raise ConfChangeRefused if the change could not be applied to the configuration of now."""
+    Changer(raft.tracker, raft.log.last).change(change.as_v2())
 
 
 def screen(raft: Raft, entries: list[Entry]) -> list[Entry]:
@@ -44,19 +44,24 @@ def screen(raft: Raft, entries: list[Entry]) -> list[Entry]:
     for position, entry in enumerate(entries):
         if entry.kind is EntryKind.NORMAL:
             continue
-        try:
-            change = decode_conf_change(entry)
-            reason = refusal(raft, change)
-        except ConfChangeRefused:
-            screened[position] = Entry(0, 0, EntryKind.NORMAL, b"")
-            continue
-        if reason and not raft.config.disable_conf_change_validation:
+        change = _allowed_change(raft, entry)
+        if change is None:
             screened[position] = Entry(0, 0, EntryKind.NORMAL, b"")
         else:
             raft.pending_conf_index = raft.log.last + position + 1
             if change.as_v2().changes:
                 raft.notify(trace.CHANGE_CONF, change)
     return screened
+
+
+def _allowed_change(raft: Raft, entry: Entry) -> AnyConfChange | None:
+    try:
+        change = decode_conf_change(entry)
+    except ConfChangeRefused:
+        return None
+    if raft.config.disable_conf_change_validation or not refusal(raft, change):
+        return change
+    return None
 
 
 def apply(raft: Raft, change: AnyConfChange) -> ConfState:

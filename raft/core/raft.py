@@ -227,9 +227,11 @@ class Raft:
             current = self.tracker.configuration.conf_state()
             if expected is not None and expected != current:
                 raise ConfChangeRefused(f"the configuration is {current}, not the expected {expected}")
-            reason = membership.refusal(self, change)
-            if reason and not self.config.disable_conf_change_validation:
-                raise ConfChangeRefused(reason)
+            if not self.config.disable_conf_change_validation:
+                reason = membership.refusal(self, change)
+                if reason:
+                    raise ConfChangeRefused(reason)
+                membership.dry_run(self, change)
         elif expected is not None:
             raise ProposalDropped("only a leader can compare the configuration with the expected one")
         kind = EntryKind.CONF_CHANGE if isinstance(change, ConfChange) else EntryKind.CONF_CHANGE_V2
@@ -260,7 +262,7 @@ class Raft:
         """Ask from which index on a read is linearizable; the answer comes as a ReadState.
 
         Returns False if there is no leader to ask. A message may be lost, so ask again after a
-        while; a context must never be used twice, or an old answer could be taken for a new one.
+        while, with another context: an answer to the earlier request may still come.
         """
         if self.role is not Role.LEADER and self.leader == NO_NODE:
             return False

@@ -30,26 +30,21 @@ class PendingRead(msgspec.Struct):
 class ReadQueue:
     """Requests in the order of their rounds; a confirmed round confirms all before it."""
 
-    __slots__ = ("_by_context", "_by_round", "_last_round")
+    __slots__ = ("_last_round", "_pending")
 
     def __init__(self) -> None:
-        self._by_round: dict[int, PendingRead] = {}
-        self._by_context: dict[bytes, int] = {}
+        self._pending: dict[int, PendingRead] = {}
         self._last_round = 0
 
     def add(self, request: ReadIndex, index: Index) -> int:
-        """Queue a request and return its round; one whose context already waits joins that one."""
-        waiting = self._by_context.get(request.context)
-        if waiting is not None:
-            return waiting
+        """Queue a request and return its round."""
         self._last_round += 1
-        self._by_context[request.context] = self._last_round
-        self._by_round[self._last_round] = PendingRead(request, index, {})
+        self._pending[self._last_round] = PendingRead(request, index, {})
         return self._last_round
 
     def acknowledge(self, read_round: int, node: NodeId) -> dict[NodeId, bool]:
         """Note that `node` heard the round, and return all who did."""
-        pending = self._by_round.get(read_round)
+        pending = self._pending.get(read_round)
         if pending is None:
             return {}
         pending.acks[node] = True
@@ -57,17 +52,14 @@ class ReadQueue:
 
     def confirm(self, read_round: int) -> list[PendingRead]:
         """Take out all requests up to the round."""
-        if read_round not in self._by_round:
+        if read_round not in self._pending:
             return []
-        confirmed = [number for number in self._by_round if number <= read_round]
-        reads = [self._by_round.pop(number) for number in confirmed]
-        for read in reads:
-            del self._by_context[read.request.context]
-        return reads
+        confirmed = [number for number in self._pending if number <= read_round]
+        return [self._pending.pop(number) for number in confirmed]
 
     def last_pending_round(self) -> int:
         """Return the newest round that still waits, 0 if none does."""
-        return next(reversed(self._by_round), 0)
+        return next(reversed(self._pending), 0)
 
 
 def on_read_index(raft: Raft, message: ReadIndex) -> None:
