@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import common, elections, follower, replication, state
+from raft.core import elections, every_role, follower, replication, state
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -78,8 +78,8 @@ def _count(raft: Raft, message: PreVoteReply | VoteReply) -> VoteResult:
     return raft.tracker.vote_result(raft.tracker.votes)
 
 
-_SHARED: common.Handlers = {
-    **common.HANDLERS,
+_SHARED: every_role.Handlers = {
+    **every_role.HANDLERS,
     Propose: on_propose,
     AppendEntries: on_append_entries,
     Heartbeat: on_heartbeat,
@@ -89,7 +89,7 @@ _SHARED_IGNORED = frozenset(
     (AppendReply, HeartbeatReply, TransferLeader, TimeoutNow, ReadIndex, ReadIndexReply)
 )
 
-CANDIDATE_HANDLERS: common.Handlers = {**_SHARED, VoteReply: on_vote_reply}
+CANDIDATE_HANDLERS: every_role.Handlers = {**_SHARED, VoteReply: on_vote_reply}
 CANDIDATE_IGNORED = _SHARED_IGNORED | {PreVoteReply}  # An answer to the question before.
-PRE_CANDIDATE_HANDLERS: common.Handlers = {**_SHARED, PreVoteReply: on_pre_vote_reply}
+PRE_CANDIDATE_HANDLERS: every_role.Handlers = {**_SHARED, PreVoteReply: on_pre_vote_reply}
 PRE_CANDIDATE_IGNORED = _SHARED_IGNORED | {VoteReply}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from raft.core import common, elections, membership
+from raft.core import elections, every_role, membership
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -112,8 +112,8 @@ def on_timeout_now(raft: Raft, _message: TimeoutNow) -> None:
     elections.hup(raft, transfer=True)
 
 
-HANDLERS: common.Handlers = {
-    **common.HANDLERS,
+HANDLERS: every_role.Handlers = {
+    **every_role.HANDLERS,
     AppendEntries: on_append_entries,
     Heartbeat: on_heartbeat,
     InstallSnapshot: on_install_snapshot,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import common, membership, reads, replication, state
+from raft.core import every_role, membership, reads, replication, state
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -184,8 +184,8 @@ def report_snapshot(raft: Raft, node: NodeId, *, ok: bool) -> None:
         peer.flow_paused = True
 
 
-HANDLERS: common.Handlers = {
-    **common.HANDLERS,
+HANDLERS: every_role.Handlers = {
+    **every_role.HANDLERS,
     Propose: on_propose,
     AppendReply: on_append_reply,
     HeartbeatReply: on_heartbeat_reply,

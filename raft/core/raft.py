@@ -11,7 +11,7 @@ from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 
-from raft.core import candidate, common, elections, follower, leader, membership, state, trace
+from raft.core import candidate, elections, every_role, follower, leader, membership, state, trace
 from raft.core.changes import AnyConfChange, ConfChange
 from raft.core.confchange import restore
 from raft.core.config import Config, ReadOnlyOption
@@ -55,7 +55,7 @@ from raft.core.types import (
     Term,
 )
 
-_HANDLERS: Mapping[Role, common.Handlers] = MappingProxyType(
+_HANDLERS: Mapping[Role, every_role.Handlers] = MappingProxyType(
     {
         Role.FOLLOWER: follower.HANDLERS,
         Role.PRE_CANDIDATE: candidate.PRE_CANDIDATE_HANDLERS,
@@ -132,7 +132,7 @@ class Raft:
         self.uncommitted_size = 0
         self.restored_index: Index = self.log.first_index() - 1
         self._on_tick: Callable[[Raft], None]
-        self._handlers: common.Handlers
+        self._handlers: every_role.Handlers
         self.take_up_role()
         self.notify(trace.INIT_STATE)
         self._load(*storage.initial_state())
