@@ -1,1 +1,1 @@
-"""Deterministic applications that a replicated log drives: the protocol, and those that come with the project."""
+"""Deterministic applications that a replicated log drives, and the protocol that all of them follow."""

@@ -80,7 +80,7 @@ _STORED = _ENCODER.encode(Stored())
 
 
 def encode_request(request: KvCommand | KvQuery) -> bytes:
-    """The bytes of a command or query that is within limits; MachineError, before anything is sent, if not."""
+    """The bytes of a command or query; MachineError, before anything is sent, if it is beyond the limits."""
     check_limits(request)
     return _ENCODER.encode(request)
 
@@ -94,7 +94,9 @@ def check_limits(request: KvCommand | KvQuery) -> None:
     """Raise MachineError for a key or a value that is too long."""
     if len(request.key) > KEY_BYTES_MAX:
         raise MachineError(f"the key has {len(request.key)} bytes, more than {KEY_BYTES_MAX}")
-    value = request.value if type(request) is Put else request.new if type(request) is CompareAndSwap else None
+    value = (
+        request.value if type(request) is Put else request.new if type(request) is CompareAndSwap else None
+    )
     if value is not None and len(value) > VALUE_BYTES_MAX:
         raise MachineError(f"the value has {len(value)} bytes, more than {VALUE_BYTES_MAX}")
 
@@ -105,7 +107,7 @@ class KeyValue:
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
 
-    def apply(self, index: int, command: bytes) -> bytes:
+    def apply(self, index: int, command: bytes) -> bytes:  # noqa: ARG002
         """Carry out one encoded command; MachineError for what is none, or beyond the limits."""
         try:
             request = _COMMANDS.decode(command)

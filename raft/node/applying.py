@@ -48,13 +48,15 @@ class Applier:
 
     def __init__(
         self,
+        *,
         machine: StateMachine,
+        applied: Index,
         waiters: Waiters,
         on_config: Callable[[Entry], None],
         answer: Callable[[Sequence[Message]], None],
         worker: Worker | None = None,
     ) -> None:
-        self.applied: Index = 0
+        self.applied = applied
         self._machine = machine
         self._waiters = waiters
         self._on_config = on_config
@@ -85,6 +87,12 @@ class Applier:
             return self._machine.query(body)
         except COMMAND_ERRORS as error:
             return Rejection(reason_of(error))
+
+    def close(self) -> None:
+        """Let the batch in hand end, and begin no other."""
+        self._queue.clear()
+        if self._worker is not None:
+            self._worker.close()
 
     def _next(self) -> None:
         while self._queue and not self._busy:
@@ -125,7 +133,9 @@ class Applier:
     def _finish(self, work: StorageApply, outcomes: list[Outcome]) -> None:
         entries = work.entries
         if entries:
-            assert entries[0].index == self.applied + 1, f"entry {entries[0].index} does not follow {self.applied}"
+            assert entries[0].index == self.applied + 1, (
+                f"entry {entries[0].index} does not follow {self.applied}"
+            )
             for entry in entries:
                 if entry.kind is not EntryKind.NORMAL:
                     self._on_config(entry)

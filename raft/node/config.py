@@ -96,7 +96,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             if not 1 <= node <= NODE_ID_MAX:
                 raise BadConfig(f"a node's id is a number from 1 to {NODE_ID_MAX}, not {node}")
         if self.node in self.peers:
-            raise BadConfig(f"node {self.node} is listed among its own peers: give --peer for the others only")
+            raise BadConfig(
+                f"node {self.node} is listed among its own peers: give --peer for the others only"
+            )
         endpoints = [self.listen, *self.peers.values()]
         for endpoint in endpoints:
             if endpoints.count(endpoint) > 1:
@@ -120,7 +122,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_endpoint(endpoint: str, *, keys: bool) -> None:
-    """Raise BadConfig unless it is an ipc path that fits, or a TCP address that may be used without `keys`."""
+    """Raise BadConfig unless it is an ipc path that fits or a TCP address; beyond loopback it takes `keys`."""
     scheme, _, rest = endpoint.partition("://")
     if scheme == "ipc":
         size = len(rest.encode())
@@ -134,7 +136,9 @@ def check_endpoint(endpoint: str, *, keys: bool) -> None:
     if scheme != "tcp" or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise BadConfig(f"an endpoint is written ipc:///path or tcp://host:port, not {endpoint!r}")
     if not keys and not is_loopback(host):
-        raise BadConfig(f"{endpoint} is beyond loopback, where nodes need CURVE keys: make some, and give --keys")
+        raise BadConfig(
+            f"{endpoint} is beyond loopback, where nodes need CURVE keys: make some, and give --keys"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """The node's writes to its log: one at a time, each taking along all that gathered meanwhile.
 
-Owns group commit and the rule that nothing is answered before what it depends on is durable. Knows
-nothing of files, and decides nothing about messages but when they may leave.
+Owns group commit, and the rule that nothing is answered before what it depends on is durable. Knows
+nothing of files, nor of what the answers say.
 """
 
 from __future__ import annotations
@@ -17,38 +17,46 @@ from raft.node.worker import Worker
 class Log(Protocol):
     """The two halves of a durable save."""
 
-    def write(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+    def write(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
         """Make all three durable; may block, and is called on the worker's thread."""
         ...
 
-    def accept(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
-        """Show what was written to readers; on the loop's thread."""
+    def accept(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
+        """Show readers what was written; on the loop's thread."""
         ...
 
 
 class DiskFailed(Exception):
-    """The log could not be written: the node must stop, for what is durable is no longer known."""
+    """The log could not be written, so what is durable is no longer known: the node must stop."""
 
 
 class Disk:
-    """Writes `StorageAppend`s in order, and hands their responses out once they are true.
+    """Writes `StorageAppend`s in order, and gives out their responses once they are true.
 
-    While one write is under way the following ones queue up, and the next write takes them all: under
-    load the cost of one fsync is shared by everything that arrived during the last one.
+    While one write is under way the next ones queue up, and one write takes them all: under load the
+    cost of an fsync is shared by everything that arrived during the last one.
     """
 
-    def __init__(self, log: Log, worker: Worker, answer: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        worker: Worker,
+        hard_state: HardState,
+        restored: Callable[[Snapshot], None],
+        answer: Callable[[Sequence[Message]], None],
+    ) -> None:
         self._log = log
         self._worker = worker
+        self._durable = hard_state
+        self._restored = restored
         self._answer = answer
         self._queue: list[StorageAppend] = []
+        self._late_commit: HardState | None = None
         self._writing = False
-        self.writes = 0
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is being written or waits to be."""
-        return not self._writing
 
     def append(self, message: StorageAppend) -> None:
         """Write what the message holds, then give out its responses."""
@@ -56,15 +64,23 @@ class Disk:
         if not self._writing:
             self._write_next()
 
+    def close(self) -> None:
+        """Let the write in hand end, and begin no other."""
+        self._queue.clear()
+        self._worker.close()
+
     def _write_next(self) -> None:
         group = self._take_group()
         hard_state, entries, snapshot = merge(group)
-        if hard_state is None and not entries and snapshot is None:
-            # Nothing to make durable and nothing under way: what the responses say is true already.
+        if not entries and snapshot is None and not self._is_promise(hard_state):
+            # Nothing that a crash must not lose, and nothing under way: the responses are true already.
+            self._late_commit = hard_state or self._late_commit
+            self._log.accept(hard_state, (), None)
             self._give_out(group)
             return
+        hard_state = hard_state or self._late_commit
+        self._late_commit = None
         self._writing = True
-        self.writes += 1
 
         def write() -> None:
             self._log.write(hard_state, entries, snapshot)
@@ -73,12 +89,20 @@ class Disk:
             if error is not None:
                 raise DiskFailed(f"the log could not be written: {error}") from error
             self._writing = False
+            self._durable = hard_state or self._durable
             self._log.accept(hard_state, entries, snapshot)
+            if snapshot is not None:
+                self._restored(snapshot)
             self._give_out(group)
             if self._queue and not self._writing:
                 self._write_next()
 
         self._worker.submit(write, written)
+
+    def _is_promise(self, hard_state: HardState | None) -> bool:
+        """Is it more than a commit index, which can always be learnt again?"""
+        durable = self._durable
+        return hard_state is not None and (hard_state.term, hard_state.vote) != (durable.term, durable.vote)
 
     def _take_group(self) -> list[StorageAppend]:
         """All that waits, up to the next snapshot: entries before and after one don't join."""
@@ -97,7 +121,7 @@ class Disk:
 def merge(
     group: Sequence[StorageAppend],
 ) -> tuple[HardState | None, Sequence[Entry], Snapshot | None]:
-    """One write that leaves the log as the group's writes in order would."""
+    """One write that leaves the log as the group's writes would, one after another."""
     if len(group) == 1:
         return group[0].hard_state, group[0].entries, group[0].snapshot
     hard_state: HardState | None = None
@@ -105,9 +129,9 @@ def merge(
     for message in group:
         hard_state = message.hard_state or hard_state
         if message.entries:
-            # A later write replaces from its first index on, also what an earlier one has not yet written.
+            # A write replaces from its first index on, also what was to be written just before.
             overlap = entries[-1].index + 1 - message.entries[0].index if entries else 0
             if overlap > 0:
                 del entries[-overlap:]
             entries.extend(message.entries)
-    return hard_state, entries, group[0].snapshot
+    return hard_state, entries, None

@@ -67,7 +67,7 @@ class Reads:
         node: int,
         incarnation: int,
         machine: Machine,
-        confirm: Callable[[bytes], None],
+        confirm: Callable[[bytes], object],
         patience_seconds: float,
         retry_seconds: float,
     ) -> None:
@@ -79,6 +79,7 @@ class Reads:
         self._serial = 0
         self._arrived: list[Waiting] = []
         self._rounds: dict[bytes, Round] = {}
+        self._stale: list[Waiting] = []
         self._confirmed: deque[tuple[Index, list[Waiting]]] = deque()
 
     def __len__(self) -> int:
@@ -88,6 +89,10 @@ class Reads:
     def add(self, body: bytes, reply: Answerable, now: float) -> None:
         """A query has arrived; it joins the next round."""
         self._arrived.append(Waiting(body, reply, now + self._patience_seconds))
+
+    def add_stale(self, body: bytes, reply: Answerable) -> None:
+        """A query that needs no confirmation, but has to wait until the machine is free."""
+        self._stale.append(Waiting(body, reply, 0.0))
 
     def flush(self, now: float) -> None:
         """Begin a round for what has arrived, unless enough are under way."""
@@ -105,6 +110,10 @@ class Reads:
     def answer(self) -> None:
         """Answer all confirmed queries whose index has been applied."""
         machine = self._machine
+        if self._stale and machine.free:
+            stale, self._stale = self._stale, []
+            for waiting in stale:
+                waiting.reply.send(answer_query(machine, waiting.body, stale=True))
         while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
             _, queries = self._confirmed.popleft()
             for waiting in queries:
@@ -131,9 +140,10 @@ class Reads:
             self._arrived.extend(asked.queries)
         for _, queries in self._confirmed:
             self._arrived.extend(queries)
-        for waiting in self._arrived:
+        for waiting in [*self._arrived, *self._stale]:
             waiting.reply.send(NODE_STOPS)
         self._arrived.clear()
+        self._stale.clear()
         self._rounds.clear()
         self._confirmed.clear()
 

@@ -1,0 +1,84 @@
+"""When to ask for votes ahead of the election timeout: at a leader's death, and at the start.
+
+Owns the waits, and nothing else: a campaign ahead of time is harmless, for it begins with pre-votes,
+which nobody who hears a leader grants. Knows nothing of how a death is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from random import Random
+
+from actors.timers import Timer
+
+# Everybody who saw the leader die may campaign. The first in rank does so as soon as the others have
+# most likely seen it too, and is done before the second would begin.
+FIRST_SECONDS = 0.001
+RANK_SECONDS = 0.004
+JITTER_SECONDS = 0.001
+# After a rival was granted a pre-vote or a vote: as long as an election takes on a busy machine.
+STAND_BACK_SECONDS = 0.025
+AGAIN_SECONDS = 0.012
+TRIES_MAX = 6
+
+
+class QuickElection:
+    """A few campaigns at short intervals while no leader is known; then the election timeout takes over.
+
+    `campaign` is called at most `TRIES_MAX` times after one `begin`.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: int,
+        random: Random,
+        after: Callable[[float, Callable[[], None]], Timer],
+        campaign: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._random = random
+        self._after = after
+        self._campaign = campaign
+        self._timer: Timer | None = None
+        self._tries = 0
+
+    @property
+    def active(self) -> bool:
+        """A campaign is to come."""
+        return self._timer is not None
+
+    def begin(self, voters: Collection[int], dead: int = 0) -> None:
+        """There is no leader, because `dead` died or because nobody has ever led; begins once, not anew."""
+        if self._timer is None and self._node in voters:
+            self._tries = 0
+            self._wait(FIRST_SECONDS + RANK_SECONDS * rank(self._node, voters, dead))
+
+    def stand_back(self) -> None:
+        """A rival may win: give it the time."""
+        if self._timer is not None:
+            self._wait(STAND_BACK_SECONDS)
+
+    def end(self) -> None:
+        """There is a leader."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._after(seconds + self._random.uniform(0, JITTER_SECONDS), self._try)
+
+    def _try(self) -> None:
+        self._timer = None
+        self._tries += 1
+        self._campaign()
+        if self._tries < TRIES_MAX:
+            # A fresh draw each time, and a wider one, or those who tied tie again.
+            self._wait(AGAIN_SECONDS * self._tries * self._random.uniform(1, 2))
+
+
+def rank(node: int, voters: Collection[int], dead: int) -> int:
+    """The node's place among the voters that follow `dead`, round and round: 0 for the next one."""
+    return sorted(voters, key=lambda voter: (voter <= dead, voter)).index(node)

@@ -1,0 +1,421 @@
+"""The node actor: one Raft core, acted on.
+
+Owns the order of effects, time as ticks, and the way of every message to and from the core. Knows
+nothing of how a majority decides, of sockets, or of the layout of files: see raft.core, actors and
+raft.storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+
+from actors.actor import Actor, Handlers
+from actors.envelope import ProcessDown, ProcessUp
+from raft.control import ClearFault, GetStatus, Report, SetDisk, SetLink, Transfer
+from raft.core.changes import decode_conf_change
+from raft.core.errors import ConfChangeRefused, StepRefused
+from raft.core.messages import (
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PeerMessage,
+    PreVote,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    StorageAppend,
+    StorageApply,
+    TimeoutNow,
+    TransferLeader,
+    VoteReply,
+)
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, Entry, NodeId, Role, Snapshot
+from raft.node.applying import Applier
+from raft.node.disk import Disk
+from raft.node.failover import QuickElection
+from raft.node.parts import NodeParts, core_config
+from raft.node.peers import Peers, decode_endpoints
+from raft.node.proposals import Proposals
+from raft.node.reads import Reads
+from raft.node.reporting import Reporter, Standing
+from raft.node.service import Service
+from raft.node.steering import Contacts, Steering
+from raft.node.ticker import Ticker
+from raft.node.worker import WorkDone
+from raft.requests import Command, Query, WhoLeads
+from raft.wire import SUPERVISOR, Append, BadEntry, address_of, pack_append, process_of, unpack_append
+
+READIES_PER_TURN_MAX = 8
+ALIVE_SECONDS = 0.5
+STOP_SECONDS_MAX = 0.3
+SNAPSHOT_SECONDS_MAX = 5.0
+
+
+class Leave(Struct, frozen=True):
+    """Told by this node's own process: hand leadership over, answer what can be answered, and end."""
+
+
+class Continue(Struct, frozen=True):
+    """Told by the node to itself: there is more to carry out."""
+
+
+class Node(Actor):
+    """A member of the cluster. One life: when it fails, the process ends and starts again from disk."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._parts = parts
+        self._id: NodeId = parts.config.node
+
+    def on_start(self) -> None:
+        """Recover, and take part."""
+        parts, config, context = self._parts, self._parts.config, self.context
+        now = context.now()
+        snapshot = parts.store.snapshot()
+        parts.machine.restore(snapshot.data)
+        self._raft = Raft(core_config(config, snapshot.index), parts.store, parts.random)
+        self._voters = frozenset(snapshot.conf_state.voters)
+        self._peers = Peers(self._id, config.listen, config.peers)
+        self._reporter = Reporter(
+            node=self._id,
+            incarnation=parts.incarnation,
+            now=context.now,
+            tell=self._tell_supervisor if config.supervisor else None,
+            journal=parts.journal,
+        )
+        self._build(snapshot)
+        self._ticker = Ticker(config.tick_seconds, now)
+        self._leaving = False
+        self._ballot: dict[NodeId, bool] = {}
+        for peer, endpoint in config.peers.items():
+            self._meet(peer, endpoint)
+        if config.supervisor:
+            context.connect(SUPERVISOR.process, config.supervisor)
+            context.watch_process(SUPERVISOR.process)
+            context.every(ALIVE_SECONDS, self._reporter.alive)
+        context.every(config.tick_seconds, self._on_tick)
+        self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
+        self._begin_quick_election()
+
+    def _build(self, snapshot: Snapshot) -> None:
+        parts, config, context = self._parts, self._parts.config, self.context
+        patience_seconds = 2 * config.election_seconds_max
+        self._proposals = Proposals(patience_seconds)
+        hard_state, _ = parts.store.initial_state()
+        self._disk = Disk(
+            parts.store, parts.disk_worker(context.post), hard_state, self._restored, self._answer
+        )
+        self._applier = Applier(
+            machine=parts.machine,
+            applied=snapshot.index,
+            waiters=self._proposals,
+            on_config=self._on_config_entry,
+            answer=self._answer,
+            worker=parts.apply_worker(context.post) if parts.apply_worker else None,
+        )
+        self._reads = Reads(
+            node=self._id,
+            incarnation=parts.incarnation,
+            machine=self._applier,
+            confirm=self._raft.read_index,
+            patience_seconds=patience_seconds,
+            retry_seconds=config.election_seconds_min,
+        )
+        self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
+        self._contacts = Contacts()
+        self._steering = Steering(
+            raft=self._raft,
+            incarnation=parts.incarnation,
+            peers=self._peers,
+            contacts=self._contacts,
+            faults=parts.faults,
+            counters=parts.counters,
+            now=context.now,
+        )
+        self._quick = QuickElection(
+            node=self._id, random=parts.random, after=context.after, campaign=self._campaign
+        )
+
+    def on_stop(self) -> None:
+        """Tell everybody who waits what is known, and let the write in hand end."""
+        self._proposals.stop()
+        self._reads.stop()
+        self._disk.close()
+        self._applier.close()
+
+    def on_turn_end(self) -> None:
+        """Hand the turn's requests to the core as one batch, and carry out what the core wants."""
+        now = self.context.now()
+        self._service.flush(now)
+        self._carry_out()
+        self._reads.answer()
+        if self._leaving:
+            self._leave_if_done()
+
+    # -- the order of effects ---------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        """Do what the core wants done. The order is the promise: persist before you speak.
+
+        Term, vote and entries go to the disk; whatever may only be said once they are durable is not
+        among `messages`, but comes with the write as its `responses`, and `_answer` gives it out when
+        the write has ended. What is left may be said at once, and a leader's appends overtake its own
+        write on purpose (thesis section 10.2.1): it counts itself only by that write's response.
+        Entries are applied once they are committed, and are durable here.
+        """
+        raft = self._raft
+        for _ in range(READIES_PER_TURN_MAX):
+            if not raft.has_ready():
+                return
+            ready = raft.ready()
+            for message in ready.messages:
+                if type(message) is StorageAppend:
+                    self._disk.append(message)
+                elif type(message) is StorageApply:
+                    self._applier.apply(message)
+                else:
+                    self._send(message)
+            self._reads.confirmed(ready.read_states)
+            self._notice_standing()
+        # The inbox first: a long log is applied without keeping a heartbeat waiting.
+        self.context.tell(self.context.address, Continue())
+
+    def _answer(self, responses: Sequence[Message]) -> None:
+        """Give out what has become true: to the core itself, or to a peer."""
+        for message in responses:
+            if message.to == self._id:
+                self._raft.step(message)
+            else:
+                self._send(message)
+
+    def _send(self, message: Message) -> None:
+        to = address_of(message.to)
+        if type(message) is AppendEntries:
+            self.context.tell(to, pack_append(message))
+            return
+        self.context.tell(to, message)
+        if type(message) is InstallSnapshot:
+            # Nothing tells that it was lost on the way; without a word from the follower, try again.
+            peer = message.to
+            self.context.after(SNAPSHOT_SECONDS_MAX, lambda: self._raft.report_snapshot(peer, False))
+
+    def _notice_standing(self) -> None:
+        raft, before = self._raft, self._reporter.standing
+        if raft.leader == before.leader and raft.term == before.term and raft.role is before.role:
+            return
+        now = self.context.now()
+        if before.role is Role.LEADER and raft.role is not Role.LEADER:
+            self._proposals.leadership_lost(now)
+        if raft.leader != NO_NODE:
+            self._quick.end()
+            if raft.leader != before.leader:
+                self._reads.ask_again(now)
+        if raft.role is Role.CANDIDATE:
+            self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
+        granted = sum(self._ballot.values())
+        self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._voters))
+
+    def on_work_done(self, work: WorkDone) -> None:
+        """A worker has finished a job."""
+        work.deliver()
+
+    def on_continue(self, _: Continue) -> None:
+        """The turn's end goes on with what the last one left."""
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        now = self.context.now()
+        for _ in range(self._ticker.due(now)):
+            self._raft.tick()
+        if self._ticker.stalled_seconds:
+            self._parts.journal.event(
+                "stalled",
+                f"was not running for {self._ticker.stalled_seconds:.3f} s",
+                seconds=self._ticker.stalled_seconds,
+            )
+        self._proposals.expire(now)
+        self._reads.expire(now)
+
+    def _campaign(self) -> None:
+        if self._raft.leader == NO_NODE:
+            self._raft.campaign()
+
+    # -- peers ------------------------------------------------------------------------------------
+
+    def on_peer_message(self, message: PeerMessage) -> None:
+        """A message for the core, from whom it says."""
+        if self._is_genuine(message.sender):
+            self._step(message)
+
+    def on_append(self, append: Append) -> None:
+        """Entries from the leader, in the bytes that it made."""
+        if self._is_genuine(append.sender):
+            try:
+                message = unpack_append(append)
+            except BadEntry as error:
+                self._parts.journal.event("bad-entry", str(error), sender=append.sender)
+                return
+            self._step(message)
+
+    def on_vote_request(self, message: PreVote | RequestVote) -> None:
+        """A rival asks; if it may win, give it the time to."""
+        if self._is_genuine(message.sender):
+            self._step(message)
+            if self._raft.log.is_up_to_date(message.last_index, message.last_term):
+                self._quick.stand_back()
+
+    def on_timeout_now(self, message: TimeoutNow) -> None:
+        """The leader hands over to this node."""
+        if self._is_genuine(message.sender):
+            self._reporter.asked_to_lead()
+            self._step(message)
+
+    def on_process_up(self, event: ProcessUp) -> None:
+        """A peer or the supervisor can be heard."""
+        if event.process == SUPERVISOR.process:
+            self._reporter.supervisor_up()
+            return
+        peer = self._peers.node_of(event.process)
+        self._peers.up.add(peer)
+        self._begin_quick_election()
+
+    def on_process_down(self, event: ProcessDown) -> None:
+        """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
+        if event.process == SUPERVISOR.process:
+            self._reporter.supervisor_down()
+            return
+        peer = self._peers.node_of(event.process)
+        self._peers.up.discard(peer)
+        if self._raft.role is Role.LEADER:
+            self._raft.report_unreachable(peer)
+            self._raft.report_snapshot(peer, False)
+        elif peer == self._raft.leader and self._may_hurry:
+            self._reporter.leader_died(peer)
+            self._raft.forget_leader()
+            self._quick.begin(self._voters, dead=peer)
+
+    @property
+    def _may_hurry(self) -> bool:
+        """Votes ahead of time are harmless behind pre-votes, but would break the promise of a lease."""
+        return self._parts.config.pre_vote and not self._parts.config.lease_reads
+
+    def _begin_quick_election(self) -> None:
+        """With a quorum connected and nobody leading there is nothing to wait for."""
+        connected = len(self._peers.up & self._voters) + 1
+        if self._raft.leader == NO_NODE and connected > len(self._voters) // 2 and self._may_hurry:
+            self._quick.begin(self._voters)
+
+    def _is_genuine(self, sender: NodeId) -> bool:
+        """Is the message from the process it claims, and from a life that is not known to be over?
+
+        What a dead leader left in the inbox must not bring it back to life.
+        """
+        source = self.context.sender
+        if source is None or self._peers.node_of(source.process) != sender or sender not in self._peers.up:
+            return False
+        self._contacts.heard_at[sender] = self.context.now()
+        return True
+
+    def _step(self, message: Message) -> None:
+        try:
+            self._raft.step(message)
+        except StepRefused as refused:
+            self._parts.journal.event("step-refused", str(refused), sender=message.sender)
+
+    def _meet(self, peer: NodeId, endpoint: str) -> None:
+        self.context.connect(process_of(peer), endpoint)
+        self.context.watch_process(process_of(peer))
+
+    # -- configuration and snapshots --------------------------------------------------------------
+
+    def _on_config_entry(self, entry: Entry) -> None:
+        try:
+            change = decode_conf_change(entry)
+            conf_state = self._raft.apply_conf_change(change, entry.index)
+        except ConfChangeRefused as refused:
+            # Alike on every replica: an entry that changes nothing, not a crash.
+            self._parts.journal.event("conf-change-refused", str(refused), index=entry.index)
+            return
+        self._voters = frozenset(conf_state.voters)
+        for peer, endpoint in decode_endpoints(change.as_v2().context).items():
+            if self._peers.add(peer, endpoint):
+                self._meet(peer, endpoint)
+
+    def _restored(self, snapshot: Snapshot) -> None:
+        self._voters = frozenset(snapshot.conf_state.voters)
+        self._applier.restore(snapshot)
+
+    # -- clients and the supervisor ---------------------------------------------------------------
+
+    def on_command(self, command: Command) -> None:
+        """A client's command."""
+        self._reply(self._service.command(command, self.context.reply_handle))
+
+    def on_query(self, query: Query) -> None:
+        """A client's query."""
+        self._reply(self._service.query(query, self.context.reply_handle, self.context.now()))
+
+    def _reply(self, answer: object | None) -> None:
+        if answer is not None:
+            self.context.reply(answer)
+
+    def _tell_supervisor(self, report: Report) -> None:
+        self.context.tell(SUPERVISOR, report)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def on_leave(self, _: Leave) -> None:
+        """End gracefully: a leader hands over first, for as long as that may take."""
+        if self._leaving:
+            return
+        self._leaving = self._service.closed = True
+        self._parts.journal.event("node-stopping", f"node {self._id} was asked to stop")
+        heir = self._steering.heir() if self._raft.role is Role.LEADER else NO_NODE
+        if heir == NO_NODE:
+            self._parts.leave()
+            return
+        self._reporter.losing("stopping")
+        self._raft.transfer_leader(heir)
+        self.context.after(STOP_SECONDS_MAX, self._parts.leave)
+
+    def _leave_if_done(self) -> None:
+        handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
+        if handed_over and not len(self._proposals):
+            self._parts.leave()
+
+    handlers: ClassVar[Handlers] = {
+        Append: on_append,
+        AppendReply: on_peer_message,
+        Heartbeat: on_peer_message,
+        HeartbeatReply: on_peer_message,
+        InstallSnapshot: on_peer_message,
+        PreVote: on_vote_request,
+        PreVoteReply: on_peer_message,
+        RequestVote: on_vote_request,
+        VoteReply: on_peer_message,
+        TransferLeader: on_peer_message,
+        TimeoutNow: on_timeout_now,
+        ReadIndex: on_peer_message,
+        ReadIndexReply: on_peer_message,
+        WorkDone: on_work_done,
+        Continue: on_continue,
+        ProcessUp: on_process_up,
+        ProcessDown: on_process_down,
+        Command: on_command,
+        Query: on_query,
+        WhoLeads: lambda self, question: self._reply(self._service.who_leads(question)),
+        GetStatus: lambda self, request: self._reply(self._steering.status(request)),
+        Transfer: lambda self, request: self._reply(self._steering.transfer(request)),
+        SetLink: lambda self, request: self._reply(self._steering.set_link(request)),
+        SetDisk: lambda self, request: self._reply(self._steering.set_disk(request)),
+        ClearFault: lambda self, request: self._reply(self._steering.clear_fault(request)),
+        Leave: on_leave,
+    }

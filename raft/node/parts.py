@@ -1,0 +1,89 @@
+"""What a node is made of, chosen by whoever starts it: a process, a test, a simulation.
+
+Owns the list of parts, the core's options that follow from the node's, and the first configuration of
+a cluster. Knows nothing of what the parts do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.config import Config, ReadOnlyOption
+from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
+from raft.machines.machine import StateMachine
+from raft.node.config import NodeConfig
+from raft.node.disk import Log
+from raft.node.reporting import Journal
+from raft.node.steering import Faults, NoFaults
+from raft.node.worker import WorkDone, Worker
+
+Post = Callable[[WorkDone], None]
+
+HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
+APPEND_BYTES_MAX = 512 * 1024
+# What is applied in one go, between two looks at the inbox: a few milliseconds' worth.
+APPLY_BYTES_MAX = 64 * 1024
+UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
+INFLIGHT_BYTES_MAX = 16 * 1024 * 1024
+
+
+class NodeStore(Storage, Log, Protocol):
+    """A log that the core can read and the node can write."""
+
+
+class NodeParts(Struct, kw_only=True):
+    """The parts. `incarnation` numbers this life; `leave` ends the process once the node has stopped."""
+
+    config: NodeConfig
+    incarnation: int
+    store: NodeStore
+    machine: StateMachine
+    random: Random
+    journal: Journal
+    disk_worker: Callable[[Post], Worker]
+    # None applies on the loop: right for a machine that is known to be quick.
+    apply_worker: Callable[[Post], Worker] | None = None
+    faults: Faults = NoFaults()
+    counters: Callable[[], Mapping[str, int]] = dict
+    leave: Callable[[], None] = lambda: None
+    pid: int = 0
+
+
+def core_config(config: NodeConfig, applied: Index) -> Config:
+    """The core's options for a node whose machine stands at `applied`."""
+    return Config(
+        id=config.node,
+        election_ticks=config.election_ticks,
+        heartbeat_ticks=HEARTBEAT_TICKS,
+        applied=applied,
+        async_storage_writes=True,
+        max_size_per_msg=APPEND_BYTES_MAX,
+        max_committed_size_per_ready=APPLY_BYTES_MAX,
+        max_uncommitted_size=UNCOMMITTED_BYTES_MAX,
+        max_inflight_bytes=INFLIGHT_BYTES_MAX,
+        check_quorum=config.check_quorum,
+        pre_vote=config.pre_vote,
+        read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
+        # A client asks the leader itself, and so hears from the one who knows what became of its command.
+        disable_proposal_forwarding=True,
+        step_down_on_removal=True,
+    )
+
+
+def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
+    """Give an empty log the first configuration; whether it was empty.
+
+    The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
+    and a member that is added later learns the configuration as it learns everything else.
+    """
+    hard_state, _ = store.initial_state()
+    if store.last_index() or hard_state != HardState():
+        return False
+    first = Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters))
+    store.write(HardState(term=1, commit=1), (), first)
+    store.accept(HardState(term=1, commit=1), (), first)
+    return True

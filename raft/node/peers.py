@@ -1,0 +1,62 @@
+"""The other members: what their processes are called, where they listen, and which of them are up.
+
+Owns the members' endpoints, which travel with the configuration changes that add them. Knows nothing
+of who may vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from raft.wire import process_of
+
+_ENDPOINTS = msgspec.msgpack.Decoder(dict[int, str])
+
+
+class Peers:
+    """Every known member by id; `endpoints` has this node's own too."""
+
+    def __init__(self, node: int, endpoint: str, others: Mapping[int, str]) -> None:
+        self.endpoints: dict[int, str] = {node: endpoint, **others}
+        self.up: set[int] = set()
+        self._nodes: dict[str, int] = {process_of(peer): peer for peer in others}
+        self._node = node
+
+    @property
+    def others(self) -> list[int]:
+        """The ids of everybody but this node."""
+        return [peer for peer in self.endpoints if peer != self._node]
+
+    def node_of(self, process: str) -> int:
+        """Which member a process is; 0 for a stranger."""
+        return self._nodes.get(process, 0)
+
+    def add(self, peer: int, endpoint: str) -> bool:
+        """Learn of a member; whether it is new, or listens elsewhere now."""
+        if peer == self._node or self.endpoints.get(peer) == endpoint:
+            return False
+        self.endpoints[peer] = endpoint
+        self._nodes[process_of(peer)] = peer
+        return True
+
+    def remove(self, peer: int) -> None:
+        """Forget a member that was removed."""
+        if peer != self._node:
+            self.endpoints.pop(peer, None)
+            self._nodes.pop(process_of(peer), None)
+            self.up.discard(peer)
+
+
+def encode_endpoints(endpoints: Mapping[int, str]) -> bytes:
+    """Where the nodes that a configuration change adds listen: the change's context."""
+    return msgspec.msgpack.encode(dict(endpoints))
+
+
+def decode_endpoints(context: bytes) -> dict[int, str]:
+    """What `encode_endpoints` wrote; nothing for a change that was made without."""
+    try:
+        return _ENDPOINTS.decode(context) if context else {}
+    except msgspec.DecodeError:
+        return {}

@@ -1,0 +1,97 @@
+"""What clients ask of a node: commands, queries, and who leads.
+
+Owns the admission of requests, and the gathering of a turn's commands into one batch. Knows nothing of
+how a command is replicated, or of what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.errors import ProposalDropped
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, Role
+from raft.node.applying import Applier
+from raft.node.peers import Peers
+from raft.node.proposals import Answerable, Proposals
+from raft.node.reads import Reads, answer_query
+from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused, WhoLeads
+
+COMMAND_BYTES_MAX = 2 * 1024 * 1024
+PENDING_MAX = 16_384
+
+TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
+TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
+STOPPING = Refused("the node is stopping")
+
+
+class Service:
+    """Takes requests during a turn, and hands them on at its end."""
+
+    def __init__(
+        self, raft: Raft, proposals: Proposals, reads: Reads, applier: Applier, peers: Peers
+    ) -> None:
+        self.closed = False
+        self._raft = raft
+        self._proposals = proposals
+        self._reads = reads
+        self._applier = applier
+        self._peers = peers
+        self._commands: list[bytes] = []
+        self._replies: list[Answerable] = []
+
+    def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
+        """Take a command in, to be answered through its handle; or return the refusal."""
+        if self._raft.role is not Role.LEADER:
+            return self._not_leader()
+        if self.closed:
+            return STOPPING
+        if len(command.body) > COMMAND_BYTES_MAX:
+            return TOO_LARGE
+        if len(self._proposals) + len(self._commands) >= PENDING_MAX:
+            return TOO_MANY
+        self._commands.append(command.body)
+        self._replies.append(reply_handle())
+        return None
+
+    def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
+        """Take a query in, to be answered through its handle; or return the answer."""
+        if query.consistency is Consistency.STALE:
+            if self._applier.free:
+                return answer_query(self._applier, query.body, stale=True)
+            self._reads.add_stale(query.body, reply_handle())
+            return None
+        if self._raft.leader == NO_NODE:
+            return self._not_leader()
+        self._reads.add(query.body, reply_handle(), now)
+        return None
+
+    def who_leads(self, _question: WhoLeads) -> LeaderIs:
+        """Whom this node follows."""
+        return LeaderIs(self._raft.leader, self._raft.term, dict(self._peers.endpoints))
+
+    def flush(self, now: float) -> None:
+        """The turn is over: log its commands as one batch, and begin a round for its queries."""
+        if self._commands:
+            commands, replies = self._commands, self._replies
+            self._commands, self._replies = [], []
+            self._propose(commands, replies)
+        self._reads.flush(now)
+
+    def _propose(self, commands: list[bytes], replies: list[Answerable]) -> None:
+        # Leadership may have been lost since the commands arrived, within the turn.
+        refusal: object = self._not_leader()
+        if self._raft.role is Role.LEADER:
+            try:
+                first, term = self._raft.propose_batch(commands)
+            except ProposalDropped as dropped:
+                refusal = Refused(dropped.reason)
+            else:
+                self._proposals.logged(term, first, replies)
+                return
+        for reply in replies:
+            reply.send(refusal)
+
+    def _not_leader(self) -> NotLeader:
+        leader = self._raft.leader
+        return NotLeader(leader, self._peers.endpoints.get(leader, ""), self._raft.term)

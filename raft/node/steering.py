@@ -1,0 +1,174 @@
+"""What a supervisor asks of a running node: its status, a transfer, a fault.
+
+Owns the answers. Knows nothing of how the supervisor is reached, or why it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from raft.control import (
+    CannotDo,
+    ClearFault,
+    Done,
+    GetStatus,
+    NodeStatus,
+    SetDisk,
+    SetLink,
+    Transfer,
+)
+from raft.core.raft import Raft
+from raft.core.status import Status
+from raft.core.types import NO_NODE, NodeId, Role
+from raft.node.peers import Peers
+
+
+class Faults(Protocol):
+    """What can be broken on purpose in this process. Each raises ValueError for what makes no sense."""
+
+    def set_link(self, fault: SetLink) -> None:
+        """Break the ways to some peers."""
+        ...
+
+    def set_disk(self, fault: SetDisk) -> None:
+        """Break the disk."""
+        ...
+
+    def clear(self, fault: int) -> None:
+        """End one fault, or all (0)."""
+        ...
+
+    def describe(self) -> list[str]:
+        """What is broken now, in words."""
+        ...
+
+
+class NoFaults:
+    """A process in which nothing can be broken on purpose."""
+
+    def set_link(self, fault: SetLink) -> None:  # noqa: ARG002
+        """See `Faults`."""
+        raise ValueError("this node's network cannot be broken")
+
+    def set_disk(self, fault: SetDisk) -> None:  # noqa: ARG002
+        """See `Faults`."""
+        raise ValueError("this node's disk cannot be broken")
+
+    def clear(self, fault: int) -> None:
+        """See `Faults`."""
+
+    def describe(self) -> list[str]:
+        """See `Faults`."""
+        return []
+
+
+class Contacts:
+    """When each peer was last heard."""
+
+    def __init__(self) -> None:
+        self.heard_at: dict[NodeId, float] = {}
+
+    def seconds(self, status: Status, now: float) -> float | None:
+        """Since the leader was heard; of a leader, since a quorum was. None if that never was."""
+        leader = status.soft_state.leader
+        if status.soft_state.role is not Role.LEADER:
+            heard = self.heard_at.get(leader)
+            return None if heard is None else now - heard
+        voters = status.configuration.voters
+        times = [now if voter == status.id else self.heard_at.get(voter) for voter in voters]
+        known = sorted((time for time in times if time is not None), reverse=True)
+        majority = len(voters) // 2 + 1
+        return now - known[majority - 1] if len(known) >= majority else None
+
+
+class Steering:
+    """Answers a supervisor's requests."""
+
+    def __init__(
+        self,
+        *,
+        raft: Raft,
+        incarnation: int,
+        peers: Peers,
+        contacts: Contacts,
+        faults: Faults,
+        counters: Callable[[], Mapping[str, int]],
+        now: Callable[[], float],
+    ) -> None:
+        self._raft = raft
+        self._incarnation = incarnation
+        self._peers = peers
+        self._contacts = contacts
+        self._faults = faults
+        self._counters = counters
+        self._now = now
+
+    def status(self, _request: GetStatus) -> NodeStatus:
+        """This node's view of itself and of the cluster."""
+        status = self._raft.status()
+        state = status.hard_state
+        configuration = status.configuration
+        is_learner = status.id in configuration.learners
+        return NodeStatus(
+            node=status.id,
+            incarnation=self._incarnation,
+            role="learner" if is_learner else status.soft_state.role.value,
+            term=state.term,
+            vote=state.vote,
+            leader=status.soft_state.leader,
+            commit=state.commit,
+            applied=status.applied,
+            last=status.last_index,
+            contact_seconds=self._contacts.seconds(status, self._now()),
+            voters=list(configuration.voters),
+            learners=list(configuration.learners),
+            match={peer: progress.match for peer, progress in status.progress.items()},
+            faults=self._faults.describe(),
+            counters=dict(self._counters()),
+        )
+
+    def transfer(self, request: Transfer) -> Done | CannotDo:
+        """Begin to hand leadership over; that it was taken shows in the reports."""
+        if self._raft.role is not Role.LEADER:
+            leader = self._raft.leader
+            hint = f"node {leader} is" if leader != NO_NODE else "nobody is known to be"
+            return CannotDo(f"node {self._raft.id} is not the leader, {hint}")
+        if request.to == self._raft.id:
+            return CannotDo(f"node {request.to} leads already")
+        target = request.to or self.heir()
+        if target == NO_NODE:
+            return CannotDo("no other voter can be reached")
+        if target not in self._raft.status().configuration.voters:
+            return CannotDo(f"node {target} is no voter")
+        if target not in self._peers.up:
+            return CannotDo(f"node {target} cannot be reached")
+        self._raft.transfer_leader(target)
+        return Done()
+
+    def heir(self) -> NodeId:
+        """The reachable voter that has most of this leader's log; 0 if there is none."""
+        progress = self._raft.tracker.progress
+        voters = self._raft.tracker.configuration.voters
+        return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
+
+    def set_link(self, request: SetLink) -> Done | CannotDo:
+        """Break the ways to some peers."""
+        return attempt(lambda: self._faults.set_link(request))
+
+    def set_disk(self, request: SetDisk) -> Done | CannotDo:
+        """Break the disk."""
+        return attempt(lambda: self._faults.set_disk(request))
+
+    def clear_fault(self, request: ClearFault) -> Done | CannotDo:
+        """Mend what was broken on purpose."""
+        return attempt(lambda: self._faults.clear(request.fault))
+
+
+def attempt(action: Callable[[], None]) -> Done | CannotDo:
+    """Do it, or say why it makes no sense."""
+    try:
+        action()
+    except ValueError as error:
+        return CannotDo(str(error))
+    return Done()

@@ -1,0 +1,259 @@
+"""A cluster of node actors in one process: a loopback network, a manual clock, disks that wait when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+from actors.address import Address
+from actors.asks import Pending
+from actors.clock import ManualClock
+from actors.faults import Fault, FaultyTransport
+from actors.loopback import LoopbackNetwork
+from actors.runtime import Runtime
+from actors.supervision import RestartPolicy
+from raft.control import Report
+from raft.core.raft import Raft
+from raft.core.types import Role
+from raft.machines.kv import Get, KeyValue, Put, decode_result, encode_request
+from raft.machines.machine import StateMachine
+from raft.node.config import NodeConfig
+from raft.node.node import Leave, Node
+from raft.node.parts import NodeParts, bootstrap
+from raft.node.worker import InlineWorker, WorkDone
+from raft.requests import Command, Consistency, Query
+from raft.storage.memory import MemoryStorage
+from raft.wire import REGISTRY, address_of, process_of
+
+
+class MemoryLog(MemoryStorage):
+    """A log that survives a node's process in these tests, if it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[tuple[Any, Any, Any]] = []
+        self.fail: Exception | None = None
+
+    def write(self, hard_state: Any, entries: Any, snapshot: Any) -> None:
+        if self.fail is not None:
+            raise self.fail
+        self.writes.append((hard_state, list(entries), snapshot))
+
+    def accept(self, hard_state: Any, entries: Any, snapshot: Any) -> None:
+        if snapshot is not None:
+            self.apply_snapshot(snapshot)
+        if entries:
+            self.append(entries)
+        if hard_state is not None:
+            self.set_hard_state(hard_state)
+
+
+class Events:
+    """A journal that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        self.names.append(event)
+
+
+class Member:
+    """One node's process."""
+
+    def __init__(self, cluster: Cluster, node: int) -> None:
+        self.cluster = cluster
+        self.node = node
+        self.log = MemoryLog()
+        self.lives = 0
+        self.start()
+
+    def start(self) -> None:
+        self.lives += 1
+        cluster = self.cluster
+        others = [n for n in cluster.ids if n != self.node]
+        self.config = NodeConfig(
+            node=self.node,
+            listen=f"ipc:///n{self.node}",
+            data_dir="/nowhere",
+            peers={other: f"ipc:///n{other}" for other in others},
+            **cluster.options,
+        )
+        self.transport = FaultyTransport(
+            cluster.network.transport(process_of(self.node)),
+            random=Random(self.node),
+            clock=cluster.clock,
+        )
+        self.runtime = Runtime(
+            process_of(self.node),
+            transport=self.transport,
+            registry=REGISTRY,
+            clock=cluster.clock,
+            random=Random(self.node),
+            supervision=RestartPolicy(max_restarts=0),
+            on_crash=cluster.crashes.append,
+        )
+        bootstrap(self.log, self.config)
+        self.machine = cluster.make_machine()
+        self.events = Events()
+        self.actor = Node(
+            NodeParts(
+                config=self.config,
+                incarnation=self.lives,
+                store=self.log,
+                machine=self.machine,
+                random=Random(f"{cluster.seed}:{self.node}:{self.lives}"),
+                journal=self.events,
+                disk_worker=self._disk_worker,
+                apply_worker=self._apply_worker if cluster.apply_on_worker else None,
+                leave=self.runtime.stop,
+            )
+        )
+        self.runtime.spawn(lambda: self.actor, "raft")
+        cluster.network.join(self.runtime)
+
+    def _disk_worker(self, post: Callable[[WorkDone], None]) -> InlineWorker:
+        self.disk = InlineWorker(post)
+        return self.disk
+
+    def _apply_worker(self, post: Callable[[WorkDone], None]) -> InlineWorker:
+        self.applying = InlineWorker(post)
+        return self.applying
+
+    @property
+    def raft(self) -> Raft:
+        return self.actor._raft
+
+    def kill(self) -> None:
+        self.cluster.network.crash(process_of(self.node))
+
+    def stop(self) -> None:
+        self.runtime.post(address_of(self.node), Leave())
+
+    def cut(self, *others: int) -> None:
+        for other in others:
+            self.transport.add(Fault(to=process_of(other), cut=True))
+
+    def heal(self) -> None:
+        self.transport.clear()
+
+
+class Cluster:
+    """Members 1..n, one outside process that asks, and the time."""
+
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        seed: int = 1,
+        machine: Callable[[], StateMachine] = KeyValue,
+        apply_on_worker: bool = False,
+        **options: Any,
+    ) -> None:
+        self.seed = seed
+        self.options = options
+        self.make_machine = machine
+        self.apply_on_worker = apply_on_worker
+        self.clock = ManualClock(1000.0)
+        self.network = LoopbackNetwork(self.clock)
+        self.crashes: list[Any] = []
+        self.ids = list(range(1, nodes + 1))
+        self.client = self._process("client")
+        self.members = {node: Member(self, node) for node in self.ids}
+        for node in self.ids:
+            self.client.transport.connect(process_of(node), f"ipc:///n{node}")
+
+    def _process(self, name: str) -> Runtime:
+        transport = self.network.transport(name)
+        runtime = Runtime(name, transport=transport, registry=REGISTRY, clock=self.clock, random=Random(0))
+        return self.network.join(runtime)
+
+    def __getitem__(self, node: int) -> Member:
+        return self.members[node]
+
+    def alive(self) -> list[Member]:
+        return [member for member in self.members.values() if not member.runtime.stopped and self.is_up(member)]
+
+    def is_up(self, member: Member) -> bool:
+        return process_of(member.node) in self.network._ends
+
+    def leaders(self) -> list[int]:
+        return [member.node for member in self.alive() if member.raft.role is Role.LEADER]
+
+    def advance(self, seconds: float) -> None:
+        self.network.advance(seconds)
+        assert not self.crashes, self.crashes[0].traceback
+
+    def until(self, done: Callable[[], bool], seconds: float = 10.0) -> float:
+        """The simulated seconds it took."""
+        start = self.clock.now()
+        assert self.network.run_until(done, seconds), f"not within {seconds} simulated seconds"
+        assert not self.crashes, self.crashes[0].traceback
+        return self.clock.now() - start
+
+    def agree(self, nodes: Iterable[int] | None = None) -> bool:
+        """All of them follow one living leader."""
+        members = [self[node] for node in nodes] if nodes else self.alive()
+        leaders = {member.raft.leader for member in members}
+        return len(leaders) == 1 and leaders.issubset(member.node for member in members)
+
+    def elect(self) -> int:
+        self.until(self.agree)
+        self.network.settle()
+        return self.leaders()[0]
+
+    def followers(self) -> list[int]:
+        return [member.node for member in self.alive() if member.raft.role is not Role.LEADER]
+
+    def ask(self, node: int, message: object, timeout_seconds: float = 5.0) -> Pending:
+        pending = self.client.ask(address_of(node), message, timeout_seconds)
+        self.network.settle()
+        return pending
+
+    def answer(self, node: int, message: object, seconds: float = 5.0) -> Any:
+        pending = self.ask(node, message, seconds)
+        self.until(lambda: pending.done, seconds + 0.1)
+        return pending.result()
+
+    def put(self, node: int, key: bytes, value: bytes) -> Any:
+        return self.answer(node, command(key, value))
+
+    def get(self, node: int, key: bytes, consistency: Consistency = Consistency.LINEARIZABLE) -> Any:
+        return self.answer(node, query(key, consistency))
+
+
+def command(key: bytes, value: bytes) -> Command:
+    return Command(encode_request(Put(key, value)))
+
+
+def query(key: bytes, consistency: Consistency = Consistency.LINEARIZABLE) -> Query:
+    return Query(encode_request(Get(key)), consistency)
+
+
+def value_in(answer: Any) -> bytes | None:
+    value = decode_result(answer.result).value  # type: ignore[union-attr]
+    assert value is None or isinstance(value, bytes)
+    return value
+
+
+class Supervisor:
+    """A stand-in for the launcher, which keeps every report."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        from actors.actor import Actor
+
+        reports: list[Report] = []
+
+        class Keeper(Actor):
+            handlers = {kind: lambda self, message: reports.append(message) for kind in Report.__args__}
+
+        self.reports = reports
+        self.runtime = cluster._process("launcher")
+        self.runtime.spawn(Keeper, "supervisor")
+
+    def of(self, kind: type) -> list[Any]:
+        return [report for report in self.reports if type(report) is kind]
+
+
+__all__ = ["Address", "Cluster", "Member", "Supervisor", "command", "query", "value_in"]
