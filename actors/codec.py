@@ -14,6 +14,8 @@ import msgspec
 from actors.envelope import SYSTEM_TAGS, Envelope
 from actors.errors import CodecError, UnregisteredMessage
 
+# Besides its own errors the decoder lets out UnicodeDecodeError, a ValueError, and a RecursionError.
+_NOT_DECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _LIST_HEADER: Final = b"\xdd\x00\x00\x00\x00"  # msgpack's list of up to 2**32 - 1 elements
 
 
@@ -50,7 +52,7 @@ class Registry:
             raise CodecError(f"nobody knows the tag {tag}")
         try:
             return decoder(payload)
-        except msgspec.MsgspecError as error:
+        except _NOT_DECODABLE as error:
             raise CodecError(f"tag {tag}: {error}") from error
 
 
@@ -95,5 +97,5 @@ def decode_frame(payload: bytes) -> list[Envelope]:
     """The envelopes of a frame, in order; raises CodecError when it is not one."""
     try:
         return _decode_envelopes(payload)
-    except msgspec.MsgspecError as error:
+    except _NOT_DECODABLE as error:
         raise CodecError(f"not a frame: {error}") from error
