@@ -4,7 +4,7 @@ Owns the layout of a batch and the judgement on a damaged one. Knows nothing of 
 payload means, nor of files.
 
     header   16 bytes  magic, body length, blank sectors, checksum (of these, the segment and the offset)
-    body     records   length << 3 | kind, checksum (seeded with the word before it), payload
+    body     records   length << 3 | kind, checksum (of that and of the payload), payload
              0xA5      the end mark, so that a whole batch never ends in zero
     padding            zeros up to a multiple of 16
 
@@ -40,6 +40,9 @@ _SIGNED = struct.Struct("<4sIIQQ")  # What the header's checksum covers.
 _RECORD = struct.Struct("<II")
 _MAGIC = b"\xf1RB\x01"
 _END_MARK = b"\xa5"
+# Seeds a record's checksum with its first word, spread out so that no flip in the payload undoes one there.
+# The 1 makes a checksum of zero wrong for a word of zero: blank bytes are no record.
+_SPREAD = 0x9E3779B1
 _BLANK_SECTOR = bytes(SECTOR_BYTES)
 _BLANK_PAGE = bytes(64 * 1024)
 
@@ -74,7 +77,7 @@ def encode_batch(payloads: Sequence[tuple[Kind, bytes]], sequence: int, offset: 
     add = parts.append
     for kind, payload in payloads:
         word = len(payload) << 3 | kind
-        add(_RECORD.pack(word, crc32(payload, word)))
+        add(_RECORD.pack(word, crc32(payload, word * _SPREAD + 1)))
         add(payload)
     add(_END_MARK)
     length = sum(map(len, parts))
@@ -165,7 +168,7 @@ def _read_records(data: bytes, offset: int, end: int) -> list[Record] | int:
         start = offset + _RECORD.size
         stop = start + (word >> 3)
         payload = data[start:stop]
-        if stop > last or crc32(payload, word) != checksum:
+        if stop > last or crc32(payload, word * _SPREAD + 1) != checksum:
             return offset
         add(Record(offset, word & 7, payload))
         offset = stop

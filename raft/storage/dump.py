@@ -57,7 +57,7 @@ def _dump_segment(name: str, data: bytes, sequence: int) -> Iterator[DumpedRecor
         found = read_batch(data, offset, used, sequence)
         if isinstance(found, Damage):
             kind = "torn" if found.torn else "damaged"
-            offset = find_batch(data, found.offset, sequence)
+            offset = find_batch(data, found.offset + 1, sequence)
             until = f"up to byte {used}" if offset is None else f"up to the write at byte {offset}"
             yield DumpedRecord(name, found.offset, kind, None, None, f"{found.reason}; {until}")
         else:

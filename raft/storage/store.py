@@ -26,7 +26,7 @@ from raft.storage.opening import Opened, Recovery, lock_directory, open_director
 from raft.storage.record import Identity, Marker
 from raft.storage.snapshots import purge_snapshots, write_snapshot
 
-SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENT_BYTES = 4 * 1024 * 1024
 
 
 class Store:
