@@ -1,0 +1,119 @@
+"""Where a process may listen or connect, checked before a socket exists.
+
+Owns the rules: local means a private directory, a socket's path has its limit, a socket in use is
+not taken over, and what leaves this machine needs keys. Every error says what to do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from actors.errors import TransportError
+
+IPC_PATH_BYTES_MAX: Final = 107
+_PORT_MAX: Final = 65535
+
+
+class EndpointError(TransportError):
+    """An endpoint that cannot be one, is not safe, or is in use."""
+
+
+def check_endpoint(endpoint: str, *, has_keys: bool) -> None:
+    """Raise EndpointError unless it is ipc:///absolute/path, or a tcp://host:port that is safe."""
+    kind, separator, rest = endpoint.partition("://")
+    if kind == "ipc" and separator:
+        _check_ipc_path(rest)
+    elif kind == "tcp" and separator:
+        host, _port = split_tcp(endpoint)
+        if not has_keys and not is_loopback(host):
+            raise EndpointError(
+                f"{endpoint} can be reached from other machines, so it needs CURVE keys: make them, give this"
+                " process its key file, or use a loopback address (127.0.0.1) or ipc://"
+            )
+    else:
+        raise EndpointError(f"an endpoint is ipc:///absolute/path or tcp://host:port, not {endpoint!r}")
+
+
+def split_tcp(endpoint: str) -> tuple[str, int]:
+    """Host and port of tcp://host:port; port 0 for `*`, which lets the system choose."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if not host or any(character in host for character in "/; ,"):
+        raise EndpointError(f"a TCP endpoint is tcp://host:port, not {endpoint!r}")
+    if port == "*":
+        return host, 0
+    if not (port.isascii() and port.isdigit() and int(port) <= _PORT_MAX):
+        raise EndpointError(f"the port in {endpoint!r} is not a number up to {_PORT_MAX}")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine only; a name other than localhost may lead anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def claim_ipc_path(endpoint: str) -> None:
+    """Make way for a socket at ipc://path: its directory is private, and nobody listens there.
+
+    Removes the socket that a dead process left. Two that start at the same moment are kept apart by the
+    lock that their caller holds, not by this. Raises EndpointError.
+    """
+    path = Path(endpoint.removeprefix("ipc://"))
+    _check_private_directory(path.parent)
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise EndpointError(f"{path} is there already and is no socket: remove it or listen elsewhere")
+    if _somebody_listens(path):
+        raise EndpointError(f"another process listens at {path}: stop it or listen elsewhere")
+    path.unlink(missing_ok=True)
+
+
+def _check_ipc_path(text: str) -> None:
+    if not text.startswith("/"):
+        raise EndpointError(f"ipc:// needs an absolute path, not {text!r}")
+    length = len(os.fsencode(text))
+    if length > IPC_PATH_BYTES_MAX:
+        raise EndpointError(
+            f"the socket path {text} has {length} bytes, and the system allows {IPC_PATH_BYTES_MAX}:"
+            " use a directory with a shorter name"
+        )
+
+
+def _check_private_directory(directory: Path) -> None:
+    try:
+        found = directory.stat()
+    except OSError as error:
+        raise EndpointError(f"no socket can be made in {directory}: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise EndpointError(f"{directory} is not a directory")
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise EndpointError(
+            f"{directory} is open to others (owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}):"
+            " sockets need a directory of your own with mode 700"
+        )
+
+
+def _somebody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except BlockingIOError:
+            return True  # Its backlog is full: paused, perhaps, but there.
+        except OSError as error:
+            raise EndpointError(f"{path} cannot be used: {error.strerror}") from error
+    return True

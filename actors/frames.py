@@ -1,0 +1,89 @@
+"""The header of a frame: which cluster, who, which life of it, and the how-manieth.
+
+Owns the bytes before the payload. Whatever comes in is data, so a bad frame is a reason and never
+an exception. Knows nothing of sockets, and not whether a frame is fresh.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+import zlib
+from typing import Final
+
+import msgspec
+
+from actors.address import check_process_name
+from actors.errors import BadAddress, TransportError
+
+MAGIC: Final = b"act\x01"  # The last byte is the version.
+NAME_BYTES_MAX: Final = 255
+
+_FIXED = struct.Struct(">4s8sQB")  # Magic, cluster, incarnation, length of the name that follows.
+_MOVING = struct.Struct(">QB")  # Sequence, kind.
+_CHECK = struct.Struct(">I")  # Over all of the header: a flipped bit must not pass for a later life.
+_TAIL_BYTES = _MOVING.size + _CHECK.size
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame is for."""
+
+    PAYLOAD = 0
+    HELLO = 1  # The first on a connection: who I am. Answered with a WELCOME.
+    WELCOME = 2
+
+
+class Frame(msgspec.Struct, gc=False):
+    """A frame whose header is sound."""
+
+    sender: bytes
+    incarnation: int
+    sequence: int
+    kind: int
+    payload: bytes
+
+
+class FrameWriter:
+    """Puts this life's header before payloads."""
+
+    def __init__(self, cluster: str, name: str, incarnation: int) -> None:
+        encoded = check_process_name(name).encode()
+        if len(encoded) > NAME_BYTES_MAX:
+            raise BadAddress(
+                f"{name!r} has {len(encoded)} bytes, and a process name may have {NAME_BYTES_MAX}"
+            )
+        if not 0 <= incarnation < 1 << 64:
+            raise TransportError(f"an incarnation has 64 bits and no sign, unlike {incarnation}")
+        self._prefix = _FIXED.pack(MAGIC, cluster_digest(cluster), incarnation, len(encoded)) + encoded
+        self._prefix_check = zlib.crc32(self._prefix)
+
+    def write(self, sequence: int, kind: FrameKind, payload: bytes) -> bytes:
+        """The frame; `sequence` is greater than in every frame written before."""
+        moving = _MOVING.pack(sequence, kind)
+        return b"".join((self._prefix, moving, _CHECK.pack(zlib.crc32(moving, self._prefix_check)), payload))
+
+
+def read_frame(raw: bytes, cluster: bytes) -> Frame | str:
+    """Take a frame of that cluster (a `cluster_digest`) apart, or say what is wrong with it."""
+    if len(raw) < _FIXED.size + _TAIL_BYTES:
+        return "short"
+    magic, of_cluster, incarnation, name_bytes = _FIXED.unpack_from(raw)
+    if magic != MAGIC:
+        return "garbage" if magic[:3] != MAGIC[:3] else "version"
+    moving_at = _FIXED.size + name_bytes
+    check_at = moving_at + _MOVING.size
+    payload_at = check_at + _CHECK.size
+    if len(raw) < payload_at:
+        return "short"
+    if zlib.crc32(raw[:check_at]) != _CHECK.unpack_from(raw, check_at)[0]:
+        return "corrupt"
+    if of_cluster != cluster:
+        return "foreign"
+    sequence, kind = _MOVING.unpack_from(raw, moving_at)
+    return Frame(raw[_FIXED.size : moving_at], incarnation, sequence, kind, raw[payload_at:])
+
+
+def cluster_digest(cluster: str) -> bytes:
+    """What a frame says of its cluster."""
+    return hashlib.blake2b(cluster.encode(), digest_size=8).digest()

@@ -1,0 +1,167 @@
+"""Who has been heard: which frames are fresh, whose they are, and who is up.
+
+Owns the books on every process from which a frame has come. A frame counts at most once, in the
+order in which it was sent, and never after a later life of its sender has spoken. Knows nothing
+of sockets: it is told of frames and of connections, and says what to report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+from actors.address import check_process_name
+from actors.errors import BadAddress
+from actors.frames import Frame, FrameKind, cluster_digest, read_frame
+from actors.transport import PeerDown, PeerUp, Received, TransportEvent
+
+_KINDS: Final = frozenset(FrameKind)
+
+
+class Origin(msgspec.Struct, gc=False):
+    """What is known of a frame apart from what it says itself."""
+
+    process: str | None = None
+    """Whom we connected to, when it came from there."""
+    owner: str | None = None
+    """Whose key its sender has shown."""
+    route: bytes | None = None
+    """Which connection of our inbox leads back to its sender."""
+
+
+class _Life(msgspec.Struct):
+    """What is known of the latest life of a process."""
+
+    process: str
+    sender: bytes
+    incarnation: int
+    sequence: int = 0
+    up: bool = False
+    reported: bool = False  # Up now, or at some time.
+    route: bytes | None = None
+
+
+class Hearing:
+    """The books; see the module. `dropped` counts frames by reason."""
+
+    def __init__(self, cluster: str, lives_max: int) -> None:
+        self._cluster = cluster_digest(cluster)
+        self._lives_max = lives_max
+        self._lives: dict[str, _Life] = {}
+        self._names: dict[bytes, str] = {}
+        self._connected: dict[str, bool] = {}
+        self._events: list[TransportEvent] = []
+        self.dropped: Counter[str] = Counter()
+
+    @property
+    def has_events(self) -> bool:
+        """Is there something to report?"""
+        return bool(self._events)
+
+    def take_events(self) -> list[TransportEvent]:
+        """What there is to report, in order."""
+        if len(self._lives) > self._lives_max:
+            self._forget_surplus()
+        events, self._events = self._events, []
+        return events
+
+    def hear(self, raw: bytes, origin: Origin) -> str | None:
+        """Enter a frame, or drop and count it; returns a process that has said hello."""
+        frame = read_frame(raw, self._cluster)
+        entered = frame if isinstance(frame, str) else self._enter(frame, origin)
+        if isinstance(frame, str) or isinstance(entered, str):
+            self.dropped[str(entered)] += 1
+            return None
+        if not entered.up:
+            self._consider_up(entered)
+        if frame.kind == FrameKind.PAYLOAD:
+            self._events.append(Received(entered.process, frame.incarnation, frame.payload))
+        return entered.process if frame.kind == FrameKind.HELLO else None
+
+    def route_to(self, process: str) -> bytes | None:
+        """The connection of our inbox through which `process` spoke last."""
+        life = self._lives.get(process)
+        return life.route if life is not None else None
+
+    def connection_changed(self, process: str, connected: bool) -> None:
+        """Our own connection to `process` stands, or it does not; then nobody is up at its end."""
+        self._connected[process] = connected
+        if not connected:
+            self.lost(process, "connection closed")
+
+    def connection_forgotten(self, process: str) -> None:
+        """We have no connection to `process` of our own any more."""
+        self._connected.pop(process, None)
+        self.lost(process, "disconnected")
+
+    def lost(self, process: str, reason: str) -> None:
+        """Report `process` down if it was up."""
+        life = self._lives.get(process)
+        if life is not None and life.up:
+            life.up = False
+            self._events.append(PeerDown(process, reason))
+
+    def _enter(self, frame: Frame, origin: Origin) -> _Life | str:
+        """The life that has sent a frame, if that is to count; else the reason."""
+        process = self._name_of(frame.sender)
+        if process is None or frame.kind not in _KINDS:
+            return "garbage"
+        if not _may_speak(process, origin):
+            return "misnamed"
+        life = self._lives.get(process)
+        if life is None or frame.incarnation > life.incarnation:
+            life = self._begin_life(process, frame, life)
+        elif frame.incarnation < life.incarnation:
+            return "older life"
+        if frame.kind == FrameKind.PAYLOAD:
+            # Greetings don't count: one on a new connection may overtake payloads on the one before.
+            if frame.sequence <= life.sequence:
+                return "repeated"
+            life.sequence = frame.sequence
+        if origin.route is not None:
+            life.route = origin.route
+        return life
+
+    def _begin_life(self, process: str, frame: Frame, earlier: _Life | None) -> _Life:
+        if earlier is not None:
+            self.lost(process, "restarted")
+        life = self._lives[process] = _Life(process, frame.sender, frame.incarnation)
+        self._names[frame.sender] = process
+        return life
+
+    def _consider_up(self, life: _Life) -> None:
+        # What a life that was reported down had still sent does not make it alive; a new connection does.
+        if not life.reported or self._connected.get(life.process, True):
+            life.up = life.reported = True
+            self._events.append(PeerUp(life.process, life.incarnation))
+
+    def _name_of(self, sender: bytes) -> str | None:
+        name = self._names.get(sender)
+        if name is not None:
+            return name
+        try:
+            return check_process_name(sender.decode())
+        except (UnicodeDecodeError, BadAddress):
+            return None
+
+    def _forget_surplus(self) -> None:
+        # Anybody may come up with a new name, so the oldest are let go; never our own peers.
+        surplus = len(self._lives) - self._lives_max
+        for life in [life for life in self._lives.values() if life.process not in self._connected][:surplus]:
+            self.lost(life.process, "forgotten")
+            del self._lives[life.process]
+            del self._names[life.sender]
+
+
+def may_speak_as(owner: str, name: str) -> bool:
+    """Whether the owner of a key may call itself `name`: its own name, or one under it."""
+    return name == owner or name.startswith(owner + ".")
+
+
+def _may_speak(process: str, origin: Origin) -> bool:
+    """Whoever connects to n2 hears n2 alone, and a key speaks for its owner alone."""
+    if origin.process is not None and origin.process != process:
+        return False
+    return origin.owner is None or may_speak_as(origin.owner, process)

@@ -1,0 +1,385 @@
+"""Frames over ZeroMQ: one ROUTER that hears everybody, and a DEALER to each peer.
+
+Owns the sockets of one process and the one wait over all of them. libzmq is told to keep nothing
+for whoever is not there, and tells at once when a connection closes. The ROUTER names connections
+by itself: nobody can steal or inherit a routing id, because who speaks is in the frame's header
+(see frames) or, with keys, in the key (see curve). Never shared between threads or across a fork.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from actors.curve import Doorkeeper, Keys, KeysError, identify
+from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp
+from actors.errors import TransportError
+from actors.frames import FrameKind, FrameWriter
+from actors.hearing import Hearing, Origin, may_speak_as
+from actors.transport import TransportEvent
+
+Socket = zmq.Socket[bytes]
+_Take = tuple[int, Callable[[], None]]
+
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
+_INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+# What is read first. A peer that answers us before it has connected itself does so through our DEALER, and
+# goes on through our ROUTER; and the last words of the dead come before their death.
+_DEALER_FIRST, _INBOX_SECOND, _MONITOR_LAST = range(3)
+_order = itemgetter(0)
+_HEADER_BYTES_MAX: Final = 512
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be set; the defaults suit nodes on one machine and on a local network."""
+
+    frames_queued_max: int = 64
+    """Per connection and direction; kept small, for what a paused process finds there is stale."""
+    frame_bytes_max: int = 64 * 1024 * 1024
+    receive_frames_max: int = 256
+    lives_max: int = 4096
+    """How many processes are remembered; the peers that are connected to always are."""
+    reconnect_milliseconds: int = 10
+    heartbeat_milliseconds: int = 250
+    heartbeat_timeout_milliseconds: int = 1000
+    handshake_milliseconds: int = 1000
+    refused_retry_seconds: float = 1.0
+    linger_milliseconds: int = 100
+    """On close only: how long what was accepted may take to leave."""
+
+
+class _Link:
+    """A DEALER to one process, and the monitor that tells whether it is connected."""
+
+    def __init__(self, process: str, endpoint: str, public_key: bytes | None) -> None:
+        self.process = process
+        self.endpoint = endpoint
+        self.public_key = public_key
+        self.connected = False
+        self.dealer: Socket
+        self.monitor: Socket
+
+
+class ZeroMqTransport:
+    """One process's end; see Transport for the methods. Without an endpoint of its own it is a guest.
+
+    A guest connects to nodes and is answered through the same connections; nobody can connect to it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        *,
+        cluster: str,
+        endpoint: str | None = None,
+        keys: Keys | None = None,
+        tuning: Tuning | None = None,
+    ) -> None:
+        """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
+
+        A process with `keys` speaks to, and hears, only those whose public keys are allowed. Whoever
+        listens at an ipc endpoint holds a lock that keeps a second life of itself out. Raises TransportError.
+        """
+        if keys is not None and not may_speak_as(keys.name, name):
+            raise KeysError(
+                f"with the key of {keys.name} a process is called {keys.name} or {keys.name}.…, not {name}"
+            )
+        self.name = name
+        self.incarnation = incarnation
+        self.endpoint: str | None = None
+        self._writer = FrameWriter(cluster, name, incarnation)
+        self._keys = keys
+        self._tuning = tuning or Tuning()
+        self._hearing = Hearing(cluster, self._tuning.lives_max)
+        self._links: dict[str, _Link] = {}
+        self._sequence = 0
+        self._retries: dict[str, float] = {}
+        self._poller = zmq.Poller()
+        # What to do when a socket (receive) or a descriptor (poll) is readable.
+        self._on_socket: dict[Socket, _Take] = {}
+        self._on_fd: dict[int, Callable[[], None]] = {}
+        self._ready: list[_Take] = []
+        self._context: zmq.Context[Socket] = zmq.Context()
+        self._waker, self._wakee = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakee.setblocking(False)
+        self.add_reader(self._wakee.fileno(), self._drain_wakee)
+        self._doorkeeper: Doorkeeper | None = None
+        self._inbox: Socket | None = None
+        if endpoint is not None:
+            try:
+                self._open_inbox(endpoint)
+            except TransportError:
+                self.close()
+                raise
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """How many frames, handshakes and strangers were turned away, by reason; and sends, "send: …"."""
+        return MappingProxyType(self._hearing.dropped)
+
+    def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
+        """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.
+
+        Raises TransportError for an endpoint or a peer that cannot be connected to.
+        """
+        check_endpoint(endpoint, has_keys=self._keys is not None)
+        if self._keys is not None and public_key is None:
+            public_key = self._keys.public_key_of(process)
+        link = self._links.get(process)
+        if link is not None:
+            if (link.endpoint, link.public_key) == (endpoint, public_key):
+                return
+            self.disconnect(process)
+        link = self._links[process] = _Link(process, endpoint, public_key)
+        self._open_link(link)
+
+    def disconnect(self, process: str) -> None:
+        """Forget the connection; a peer that was up is reported down."""
+        link = self._links.pop(process, None)
+        if link is not None:
+            self._retries.pop(process, None)
+            self._close_link(link)
+            self._hearing.connection_forgotten(process)
+
+    def send(self, process: str, payload: bytes) -> str | None:
+        """Hand over a payload: None, or "unknown", "full", "down", "too big". Never waits."""
+        refusal = self._send(process, FrameKind.PAYLOAD, payload)
+        if refusal is not None:
+            self._hearing.dropped[f"send: {refusal}"] += 1
+        return refusal
+
+    def poll(self, timeout_seconds: float | None) -> None:
+        """Wait for a socket, a reader, `wake` or the time; calls the readers that are ready."""
+        if self._ready or self._hearing.has_events:
+            timeout_seconds = 0.0
+        elif self._retries:
+            due_seconds = max(0.0, min(self._retries.values()) - time.monotonic())
+            timeout_seconds = due_seconds if timeout_seconds is None else min(timeout_seconds, due_seconds)
+        # Rounded up: rounded down, the last millisecond before a deadline would be spent in circles.
+        milliseconds = None if timeout_seconds is None else math.ceil(timeout_seconds * 1000)
+        for source, _events in self._poller.poll(milliseconds):
+            if isinstance(source, int):
+                callback = self._on_fd.get(source)
+                if callback is not None:
+                    callback()
+            elif source in self._on_socket:
+                self._ready.append(self._on_socket[source])
+        if self._retries:
+            self._retry_refused()
+
+    def receive(self) -> list[TransportEvent]:
+        """What the last `poll` found, without waiting: frames first, then who went up or down."""
+        ready, self._ready = self._ready, []
+        ready.sort(key=_order)
+        for _, take in ready:
+            take()
+        return self._hearing.take_events()
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` from `poll` whenever `fd` is readable."""
+        self._on_fd[fd] = callback
+        self._poller.register(fd, zmq.POLLIN)
+
+    def remove_reader(self, fd: int) -> None:
+        """Forget `fd`."""
+        if self._on_fd.pop(fd, None) is not None:
+            self._poller.unregister(fd)
+
+    def wake(self) -> None:
+        """Make `poll` return; from any thread, and harmless after `close`."""
+        with suppress(OSError):  # Full: then it wakes anyway.
+            self._waker.send(b"\0")
+
+    def close(self) -> None:
+        """Release everything; what was accepted has `linger_milliseconds` to leave. Twice is once."""
+        self._context.destroy(linger=self._tuning.linger_milliseconds)
+        self._links.clear()
+        self._on_socket.clear()
+        self._inbox = None
+        if self.endpoint is not None and self.endpoint.startswith("ipc://"):
+            Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+            self.endpoint = None
+        self._waker.close()
+        self._wakee.close()
+
+    def _send(self, process: str, kind: FrameKind, payload: bytes) -> str | None:
+        if len(payload) > self._tuning.frame_bytes_max:
+            return "too big"
+        link = self._links.get(process)
+        route = None
+        if link is None or not link.connected:
+            route = self._hearing.route_to(process) if self._inbox is not None else None
+            if link is None and route is None:
+                return "unknown"
+        self._sequence += 1
+        frame = self._writer.write(self._sequence, kind, payload)
+        try:
+            if route is not None:
+                assert self._inbox is not None, "a route without an inbox"
+                self._inbox.send_multipart((route, frame), zmq.DONTWAIT)
+            elif link is not None:
+                link.dealer.send(frame, zmq.DONTWAIT)
+        except zmq.Again:
+            return "full" if link is None or link.connected else "down"
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._hearing.lost(process, "connection closed")
+            return "down"
+        return None
+
+    def _take_inbox(self) -> None:
+        inbox = self._inbox
+        if inbox is None:
+            return
+        with suppress(zmq.Again):
+            for _ in range(self._tuning.receive_frames_max):
+                route = inbox.recv(zmq.DONTWAIT)
+                self._take_frame(inbox, None, route)
+
+    def _take_dealer(self, link: _Link) -> None:
+        with suppress(zmq.Again):
+            for _ in range(self._tuning.receive_frames_max):
+                if self._links.get(link.process) is not link:
+                    return
+                self._take_frame(link.dealer, link.process, None)
+
+    def _take_frame(self, source: Socket, expected: str | None, route: bytes | None) -> None:
+        """Read one frame and act on it. Raises zmq.Again when there is none."""
+        owner = None
+        if self._keys is None or expected is not None:
+            raw = source.recv(zmq.DONTWAIT)
+            more = source.getsockopt(zmq.RCVMORE)
+        else:
+            part = source.recv(zmq.DONTWAIT, copy=False)
+            owner, raw, more = str(part.get("User-Id")), part.bytes, part.more
+        if more:
+            while source.getsockopt(zmq.RCVMORE):
+                source.recv(zmq.DONTWAIT)
+            self._hearing.dropped["multipart"] += 1
+        elif (greeter := self._hearing.hear(raw, Origin(expected, owner, route))) is not None:
+            self._send(greeter, FrameKind.WELCOME, b"")
+
+    def _take_monitor(self, link: _Link) -> None:
+        with suppress(zmq.Again):
+            while self._links.get(link.process) is link:
+                event = parse_monitor_message(link.monitor.recv_multipart(zmq.DONTWAIT))["event"]
+                link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                self._hearing.connection_changed(link.process, link.connected)
+                if link.connected:
+                    self._send(link.process, FrameKind.HELLO, b"")
+                elif event & _REFUSED:
+                    self._hearing.dropped["refused by peer"] += 1
+                    # libzmq takes it for final; but keys are added and wrong processes replaced.
+                    self._retries[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
+
+    def _take_inbox_monitor(self, monitor: Socket) -> None:
+        with suppress(zmq.Again):
+            while True:
+                monitor.recv_multipart(zmq.DONTWAIT)
+                self._hearing.dropped["handshake"] += 1
+
+    def _retry_refused(self) -> None:
+        now = time.monotonic()
+        for process in [process for process, due in self._retries.items() if due <= now]:
+            del self._retries[process]
+            link = self._links[process]
+            if not link.connected:
+                self._close_link(link)
+                self._open_link(link)
+
+    def _open_inbox(self, endpoint: str) -> None:
+        check_endpoint(endpoint, has_keys=self._keys is not None)
+        if endpoint.startswith("ipc://"):
+            claim_ipc_path(endpoint)
+        else:
+            host, port = split_tcp(endpoint)
+            # libzmq listens at addresses, not at names.
+            endpoint = f"tcp://{'127.0.0.1' if host == 'localhost' else host}:{port or '*'}"
+        inbox = self._socket(zmq.ROUTER, endpoint)
+        # Or it drops what it cannot send, and calls that success.
+        inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if self._keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
+            self._doorkeeper.guard(inbox)
+            self._watch(self._doorkeeper.socket, _MONITOR_LAST, self._doorkeeper.answer)
+        monitor = inbox.get_monitor_socket(_INBOX_EVENTS)
+        try:
+            inbox.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
+        self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._inbox = inbox
+        self._watch(inbox, _INBOX_SECOND, self._take_inbox)
+        self._watch(monitor, _MONITOR_LAST, partial(self._take_inbox_monitor, monitor))
+
+    def _open_link(self, link: _Link) -> None:
+        dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
+        # Nothing is queued for whoever is not there: it would be stale on arrival.
+        dealer.setsockopt(zmq.IMMEDIATE, 1)
+        dealer.setsockopt(zmq.RECONNECT_IVL, self._tuning.reconnect_milliseconds)
+        dealer.setsockopt(zmq.CONNECT_TIMEOUT, self._tuning.handshake_milliseconds)
+        if self._keys is not None and link.public_key is not None:
+            identify(dealer, self._keys, link.public_key)
+        link.monitor = dealer.get_monitor_socket(_LINK_EVENTS)
+        try:
+            dealer.connect(link.endpoint)
+        except zmq.ZMQError as error:
+            del self._links[link.process]
+            dealer.close(0)
+            raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
+        self._watch(dealer, _DEALER_FIRST, partial(self._take_dealer, link))
+        self._watch(link.monitor, _MONITOR_LAST, partial(self._take_monitor, link))
+
+    def _close_link(self, link: _Link) -> None:
+        for watched in (link.dealer, link.monitor):
+            del self._on_socket[watched]
+            self._poller.unregister(watched)
+        link.connected = False
+        link.dealer.disable_monitor()
+        link.monitor.close(0)
+        link.dealer.close(self._tuning.linger_milliseconds)
+
+    def _socket(self, kind: int, endpoint: str) -> Socket:
+        opened: Socket = self._context.socket(kind)
+        tuning = self._tuning
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, tuning.frames_queued_max),
+            (zmq.RCVHWM, tuning.frames_queued_max),
+            (zmq.MAXMSGSIZE, tuning.frame_bytes_max + _HEADER_BYTES_MAX),
+            # At both ends, or a healed partition is noticed by one of them only.
+            (zmq.HEARTBEAT_IVL, tuning.heartbeat_milliseconds),
+            (zmq.HEARTBEAT_TIMEOUT, tuning.heartbeat_timeout_milliseconds),
+            (zmq.HANDSHAKE_IVL, tuning.handshake_milliseconds),
+            (zmq.IPV6, int("[" in endpoint)),
+        ):
+            opened.setsockopt(option, value)
+        return opened
+
+    def _watch(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
+        self._on_socket[watched] = (order, take)
+        self._poller.register(watched, zmq.POLLIN)
+
+    def _count_stranger(self) -> None:
+        self._hearing.dropped["stranger"] += 1
+
+    def _drain_wakee(self) -> None:
+        with suppress(BlockingIOError):
+            while self._wakee.recv(4096):
+                pass
