@@ -174,6 +174,16 @@ def report_unreachable(raft: Raft, node: NodeId) -> None:
         peer.become_probe()
 
 
+def report_reachable(raft: Raft, node: NodeId) -> None:
+    """Look at once where a peer's log stands that was away."""
+    peer = raft.tracker.progress.get(node)
+    if peer is not None and peer.state is not SNAPSHOT and node != raft.id:
+        if peer.state is REPLICATE:
+            peer.become_probe()
+        peer.flow_paused = False
+        replication.send_append(raft, node, peer)
+
+
 def report_snapshot(raft: Raft, node: NodeId, *, ok: bool) -> None:
     """Go on after a snapshot, or from before it, once the peer is heard of again."""
     peer = raft.tracker.progress.get(node)

@@ -78,6 +78,7 @@ class Raft:
         "heartbeat_elapsed",
         "held_reads",
         "id",
+        "lapsed_round",
         "leader",
         "log",
         "messages",
@@ -119,6 +120,7 @@ class Raft:
         self.log = Log(storage, config.applying_size_max)
         self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
         self.reads = ReadQueue()
+        self.lapsed_round: int | None = None
         self.held_reads: list[ReadIndex] = []
         self.read_states: list[ReadState] = []
         self.messages: list[Message] = []
@@ -281,6 +283,18 @@ class Raft:
         """Tell that a message to `node` was probably lost."""
         if self.role is Role.LEADER:
             leader.report_unreachable(self, node)
+
+    def report_reachable(self, node: NodeId) -> None:
+        """Tell that `node` can be reached again: it is sent what it lacks now, not after a heartbeat."""
+        if self.role is Role.LEADER:
+            leader.report_reachable(self, node)
+
+    def lapse_lease(self) -> None:
+        """Tell that this node may have been stopped for longer than its lease lasts.
+
+        Lease-based reads ask a quorum again, until one has answered.
+        """
+        self.lapsed_round = self.reads.last_round
 
     def report_snapshot(self, node: NodeId, ok: bool) -> None:
         """Tell whether a snapshot reached `node`; until then nothing else is sent there."""

@@ -30,17 +30,17 @@ class PendingRead(msgspec.Struct):
 class ReadQueue:
     """Requests in the order of their rounds; a confirmed round confirms all before it."""
 
-    __slots__ = ("_last_round", "_pending")
+    __slots__ = ("_pending", "last_round")
 
     def __init__(self) -> None:
         self._pending: dict[int, PendingRead] = {}
-        self._last_round = 0
+        self.last_round = 0
 
     def add(self, request: ReadIndex, index: Index) -> int:
         """Queue a request and return its round."""
-        self._last_round += 1
-        self._pending[self._last_round] = PendingRead(request, index, {})
-        return self._last_round
+        self.last_round += 1
+        self._pending[self.last_round] = PendingRead(request, index, {})
+        return self.last_round
 
     def acknowledge(self, read_round: int, node: NodeId) -> dict[NodeId, bool]:
         """Note that `node` heard the round, and return all who did."""
@@ -88,7 +88,7 @@ def committed_in_current_term(raft: Raft) -> bool:
 
 def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
     """Ask a quorum, or rely on the lease."""
-    if raft.config.read_only is ReadOnlyOption.LEASE_BASED:
+    if raft.config.read_only is ReadOnlyOption.LEASE_BASED and raft.lapsed_round is None:
         answer(raft, message, raft.log.committed)
         return
     read_round = raft.reads.add(message, raft.log.committed)
@@ -98,10 +98,12 @@ def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
 
 def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
     """Count a heartbeat's echo towards its round."""
-    if raft.config.read_only is not ReadOnlyOption.SAFE or not message.read_round:
+    if not message.read_round:
         return
     acks = raft.reads.acknowledge(message.read_round, message.sender)
     if raft.tracker.vote_result(acks) is VoteResult.WON:
+        if raft.lapsed_round is not None and message.read_round > raft.lapsed_round:
+            raft.lapsed_round = None  # Asked and answered since: the lease holds again.
         for read in raft.reads.confirm(message.read_round):
             answer(raft, read.request, read.index)
 
