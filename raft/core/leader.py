@@ -128,7 +128,7 @@ def _advance(raft: Raft, node: NodeId, peer: Progress) -> None:
     elif remote and peer.can_bump_commit(raft.log.committed):
         replication.send_append(raft, node, peer)
     if remote:
-        while replication.send_append(raft, node, peer, even_if_empty=False):
+        while peer.next <= raft.log.last and replication.send_append(raft, node, peer, even_if_empty=False):
             pass
         if node == raft.transferee and peer.match == raft.log.last:
             raft.send(TimeoutNow(raft.id, node, raft.term))

@@ -284,11 +284,12 @@ class Log:
             room -= self.applying_bytes
         return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
 
-    def accept_applying(self, last: Entry, size_bytes: int, *, allow_unstable: bool) -> None:
-        """Note that the entries up to `last` have been handed out for applying."""
+    def accept_applying(self, entries: list[Entry], *, allow_unstable: bool) -> None:
+        """Note that these entries have been handed out for applying."""
+        last = entries[-1]
         assert last.index <= self.committed, f"applying {last.index} is past commit {self.committed}"
         self.applying = last.index
-        self.applying_bytes += size_bytes
+        self.applying_bytes += entries_size(entries)
         # A batch that stopped short did so for its size: nothing more before some of it is applied.
         self.applying_paused = self.applying_bytes >= self.applying_bytes_max or last.index < self._appliable(
             allow_unstable

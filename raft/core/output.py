@@ -18,32 +18,37 @@ from raft.core.messages import (
     StorageApplyReply,
 )
 from raft.core.ready import Ready
-from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Snapshot, SoftState, entries_size
+from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Snapshot, SoftState
 
 if TYPE_CHECKING:
     from raft.core.raft import Raft
 
 
 def has_ready(raft: Raft) -> bool:
-    """Tell whether `take_ready` would return anything to do."""
+    """Tell whether `ready` would return anything to do."""
     log, told = raft.log, raft.told_hard_state
-    return bool(
+    if (
         raft.messages
         or raft.after_append
-        or log.offset_in_progress <= log.last
         or log.committed != told.commit
-        or log.has_next_committed(allow_unstable=raft.applies_unstable)
+        or log.offset_in_progress <= log.last
+        or raft.read_states
         or raft.term != told.term
         or raft.vote != told.vote
         or raft.leader != raft.told_soft_state.leader
         or raft.role is not raft.told_soft_state.role
-        or raft.read_states
-        or log.next_snapshot() is not None
-    )
+    ):
+        return True
+    if log.applying < log.committed and log.has_next_committed(allow_unstable=raft.applies_unstable):
+        return True
+    return log.unstable_snapshot is not None and not log.snapshot_in_progress
 
 
 def take_ready(raft: Raft) -> Ready:
-    """Hand out all there is to do, and take it as begun."""
+    """Hand out what is to be done now, and take it as begun.
+
+    Without asynchronous storage writes, `advance` must follow before the next one.
+    """
     log, told = raft.log, raft.told_hard_state
     soft_state: SoftState | None = None
     if raft.leader != raft.told_soft_state.leader or raft.role is not raft.told_soft_state.role:
@@ -52,9 +57,14 @@ def take_ready(raft: Raft) -> Ready:
     must_sync = raft.term != told.term or raft.vote != told.vote
     if must_sync or log.committed != told.commit:
         hard_state = raft.told_hard_state = HardState(raft.term, raft.vote, log.committed)
-    entries = log.next_unstable()
-    committed = log.next_committed(allow_unstable=raft.applies_unstable)
-    snapshot = log.next_snapshot()
+    entries: list[Entry] = []
+    if log.offset_in_progress <= log.last:
+        entries = log.next_unstable()
+        must_sync = True
+    committed: list[Entry] = []
+    if log.applying < log.committed:
+        committed = log.next_committed(allow_unstable=raft.applies_unstable)
+    snapshot = None if log.unstable_snapshot is None else log.next_snapshot()
     read_states, raft.read_states = raft.read_states, []
     messages, raft.messages = raft.messages, []
     waiting, raft.after_append = raft.after_append, []
@@ -70,20 +80,10 @@ def take_ready(raft: Raft) -> Ready:
         _split_waiting(raft, messages, waiting, append_reply, apply_reply)
     log.accept_unstable()
     if committed:
-        size = entries_size(committed)
-        log.accept_applying(committed[-1], size, allow_unstable=raft.applies_unstable)
-    ready = Ready(
-        soft_state,
-        hard_state,
-        read_states,
-        entries,
-        snapshot,
-        committed,
-        messages,
-        must_sync or bool(entries),
-    )
-    raft.notify(trace.READY)
-    return ready
+        log.accept_applying(committed, allow_unstable=raft.applies_unstable)
+    if raft.observer is not None:
+        raft.notify(trace.READY)
+    return Ready(soft_state, hard_state, read_states, entries, snapshot, committed, messages, must_sync)
 
 
 def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply | None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 
-from raft.core import candidate, elections, every_role, follower, leader, membership, state, trace
+from raft.core import candidate, elections, every_role, follower, leader, membership, output, state, trace
 from raft.core.changes import AnyConfChange, ConfChange
 from raft.core.confchange import restore
 from raft.core.config import Config, ReadOnlyOption
@@ -34,7 +34,6 @@ from raft.core.messages import (
     StorageApplyReply,
     TransferLeader,
 )
-from raft.core.output import has_ready, take_ready
 from raft.core.reads import ReadQueue
 from raft.core.ready import Ready
 from raft.core.status import Status, status_of
@@ -303,16 +302,9 @@ class Raft:
 
     # Output
 
-    def has_ready(self) -> bool:
-        """Tell whether `ready` would return anything to do."""
-        return has_ready(self)
-
-    def ready(self) -> Ready:
-        """Hand out what is to be done now.
-
-        Without asynchronous storage writes, `advance` must follow before the next one.
-        """
-        return take_ready(self)
+    # Not wrapped: both are called for every message.
+    has_ready = output.has_ready
+    ready = output.take_ready
 
     def advance(self, _ready: Ready | None = None) -> None:
         """Tell that the last Ready is saved, sent and applied; not with asynchronous storage writes."""

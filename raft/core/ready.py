@@ -11,7 +11,7 @@ from raft.core.messages import Message
 from raft.core.types import Entry, HardState, ReadState, Snapshot, SoftState
 
 
-class Ready(msgspec.Struct):
+class Ready(msgspec.Struct, gc=False):
     """One batch of effects. Without asynchronous writes the order is: save, send, apply, advance.
 
     With asynchronous writes `messages` holds all of it: a StorageAppend and a StorageApply stand

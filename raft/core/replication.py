@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from raft.core import reads, trace
 from raft.core.errors import BrokenStorage, Compacted, SnapshotTemporarilyUnavailable, Unavailable
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
-from raft.core.progress import REPLICATE, Progress
+from raft.core.progress import REPLICATE, SNAPSHOT, Progress
 from raft.core.types import Entry, EntryKind, NodeId, payload_size
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def broadcast_append(raft: Raft) -> None:
 
 def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool = True) -> bool:
     """Send one append, or a snapshot if the log no longer reaches back; False if nothing was sent."""
-    if peer.paused():
+    if peer.flow_paused or peer.state is SNAPSHOT:
         return False
     log = raft.log
     previous = peer.next - 1
