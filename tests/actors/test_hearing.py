@@ -1,0 +1,163 @@
+"""Frames and the books on who was heard, as pure values."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.errors import BadAddress, TransportError
+from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame
+from actors.hearing import Hearing, Origin, may_speak_as
+from actors.transport import PeerDown, PeerUp, Received
+
+HERE = cluster_digest("here")
+
+
+def frame(
+    sequence: int, payload: bytes = b"", *, name: str = "n2", incarnation: int = 1, cluster: str = "here"
+) -> bytes:
+    return FrameWriter(cluster, name, incarnation).write(sequence, FrameKind.PAYLOAD, payload)
+
+
+def hello(name: str = "n2", incarnation: int = 1) -> bytes:
+    return FrameWriter("here", name, incarnation).write(1, FrameKind.HELLO, b"")
+
+
+def heard(hearing: Hearing, *frames: bytes, origin: Origin | None = None) -> list[object]:
+    for raw in frames:
+        hearing.hear(raw, origin or Origin())
+    return list(hearing.take_events())
+
+
+@given(
+    st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=64),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+    st.binary(),
+)
+def test_a_frame_is_read_as_it_was_written(
+    name: str, incarnation: int, sequence: int, payload: bytes
+) -> None:
+    raw = FrameWriter("here", name, incarnation).write(sequence, FrameKind.PAYLOAD, payload)
+    assert read_frame(raw, HERE) == Frame(name.encode(), incarnation, sequence, FrameKind.PAYLOAD, payload)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_reason_and_never_an_exception(raw: bytes) -> None:
+    assert isinstance(read_frame(raw, HERE), str)
+
+
+def test_any_flipped_bit_of_the_header_and_any_cut_is_found() -> None:
+    raw = frame(7, b"")
+    for bit in range(len(raw) * 8):
+        mutated = bytearray(raw)
+        mutated[bit // 8] ^= 1 << bit % 8
+        assert isinstance(read_frame(bytes(mutated), HERE), str), f"bit {bit}"
+    for length in range(len(raw)):
+        assert isinstance(read_frame(raw[:length], HERE), str), f"cut at {length}"
+
+
+def test_each_kind_of_bad_frame_has_its_reason() -> None:
+    good = frame(1)
+    hearing = Hearing("here", 10)
+    cases = {
+        "short": good[:10],
+        "garbage": b"x" * 100,
+        "version": good[:3] + b"\x02" + good[4:],
+        "corrupt": good[:12] + b"\xff" + good[13:],
+        "foreign": frame(1, cluster="elsewhere"),
+    }
+    for reason, raw in cases.items():
+        assert heard(hearing, raw) == []
+        assert hearing.dropped == {reason: 1}
+        hearing.dropped.clear()
+
+
+def test_names_and_incarnations_that_do_not_fit_a_header_are_refused() -> None:
+    with pytest.raises(BadAddress):
+        FrameWriter("here", "n 2", 1)
+    with pytest.raises(BadAddress, match="256 bytes"):
+        FrameWriter("here", "\U00020000" * 64, 1)
+    with pytest.raises(TransportError, match="64 bits"):
+        FrameWriter("here", "n2", -1)
+
+
+def test_a_repeated_or_overtaken_frame_is_dropped() -> None:
+    hearing = Hearing("here", 10)
+    events = heard(hearing, frame(1, b"a"), frame(3, b"c"), frame(2, b"b"), frame(3, b"c"), frame(4, b"d"))
+    assert [event.payload for event in events if isinstance(event, Received)] == [b"a", b"c", b"d"]
+    assert hearing.dropped == {"repeated": 2}
+
+
+def test_a_greeting_that_overtakes_does_not_make_a_payload_stale() -> None:
+    hearing = Hearing("here", 10)
+    greeting = FrameWriter("here", "n2", 1).write(9, FrameKind.HELLO, b"")
+    assert heard(hearing, greeting, frame(8, b"late")) == [PeerUp("n2", 1), Received("n2", 1, b"late")]
+
+
+def test_an_older_life_is_not_heard_once_a_later_one_was() -> None:
+    hearing = Hearing("here", 10)
+    assert heard(hearing, frame(5, incarnation=1)) == [PeerUp("n2", 1), Received("n2", 1, b"")]
+    assert heard(hearing, frame(1, incarnation=2), frame(6, incarnation=1)) == [
+        PeerDown("n2", "restarted"),
+        PeerUp("n2", 2),
+        Received("n2", 2, b""),
+    ]
+    assert hearing.dropped == {"older life": 1}
+
+
+def test_the_last_words_of_a_peer_that_went_down_do_not_bring_it_up() -> None:
+    hearing = Hearing("here", 10)
+    hearing.connection_changed("n2", True)
+    assert heard(hearing, hello()) == [PeerUp("n2", 1)]
+    hearing.connection_changed("n2", False)
+    assert heard(hearing, frame(2, b"last")) == [
+        PeerDown("n2", "connection closed"),
+        Received("n2", 1, b"last"),
+    ]
+    hearing.connection_changed("n2", True)
+    assert heard(hearing, hello()) == [PeerUp("n2", 1)], "the same life, connected again"
+
+
+def test_whoever_is_not_who_it_says_is_dropped() -> None:
+    hearing = Hearing("here", 10)
+    assert heard(hearing, frame(1), origin=Origin(process="n3")) == []
+    assert heard(hearing, frame(1), origin=Origin(owner="n3")) == []
+    assert heard(hearing, frame(1, name="n2.x"), origin=Origin(owner="n2")) != []
+    assert hearing.dropped == {"misnamed": 2}
+    assert not may_speak_as("n2", "n22")
+    assert not may_speak_as("n2.x", "n2")
+
+
+def test_the_books_stay_bounded_and_keep_our_own_peers() -> None:
+    hearing = Hearing("here", 3)
+    hearing.connection_changed("n1", True)
+    heard(hearing, hello("n1"))
+    events = heard(hearing, *(hello(f"guest{number}") for number in range(5)))
+    assert [event.process for event in events if isinstance(event, PeerDown)] == [
+        "guest0",
+        "guest1",
+        "guest2",
+    ]
+    assert heard(hearing, hello("n1")) == [], "n1 is remembered as up"
+
+
+def test_only_a_hello_is_answered() -> None:
+    hearing = Hearing("here", 3)
+    assert hearing.hear(hello(), Origin()) == "n2"
+    assert hearing.hear(frame(2), Origin()) is None
+    assert hearing.hear(FrameWriter("here", "n2", 1).write(3, FrameKind.WELCOME, b""), Origin()) is None
+
+
+def test_mutated_frames_never_raise() -> None:
+    seed = random.randrange(2**32)
+    rng = random.Random(seed)
+    hearing = Hearing("here", 10)
+    for sequence in range(1, 20_000):
+        raw = bytearray(frame(sequence, b"payload"))
+        raw[rng.randrange(len(raw) - 7)] ^= rng.randrange(1, 256)
+        assert hearing.hear(bytes(raw), Origin()) is None, f"seed {seed}"
+    assert hearing.take_events() == [], f"seed {seed}"
