@@ -44,6 +44,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A leader that does not hear a quorum steps down; votes are ignored while a leader is heard."""
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
+    lone_reads_at_once: bool = False
+    """An only voter answers reads before its first commit, as etcd/raft does. Unsafe: the commit index is not
+    synced, so after a power loss it may lag behind what was served before."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False
