@@ -6,13 +6,12 @@ and its checks. Knows nothing of how a command line or a cluster's directory is 
 
 from __future__ import annotations
 
-import ipaddress
-
 import msgspec
 from msgspec import Struct
 
+from actors.endpoints import EndpointError, check_endpoint
+
 NODE_ID_MAX = 1_000_000
-IPC_PATH_BYTES_MAX = 107
 KEY_VALUE_MACHINE = "raft.machines.kv:KeyValue"
 
 
@@ -39,10 +38,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
-    keys: str = ""  # A directory of CURVE keys; a must beyond loopback.
+    keys: str = ""  # This node's CURVE key file; a must beyond loopback.
     log_path: str = ""  # "" logs to standard error.
     log_level: str = "INFO"
-    life_fd: int = -1  # A pipe whose end tells that the launcher is gone.
 
     @property
     def tick_seconds(self) -> float:
@@ -80,10 +78,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the configuration, or raise BadConfig for the first thing that cannot work."""
         self._check_members()
         self._check_times()
-        for endpoint in (self.listen, *self.peers.values()):
-            check_endpoint(endpoint, keys=bool(self.keys))
-        if self.supervisor:
-            check_endpoint(self.supervisor, keys=bool(self.keys))
+        self._check_endpoints()
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")
@@ -104,6 +99,13 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             if endpoints.count(endpoint) > 1:
                 raise BadConfig(f"two members share the endpoint {endpoint}")
 
+    def _check_endpoints(self) -> None:
+        try:
+            for endpoint in filter(None, (self.listen, *self.peers.values(), self.supervisor)):
+                check_endpoint(endpoint, has_keys=bool(self.keys))
+        except EndpointError as error:
+            raise BadConfig(str(error)) from None
+
     def _check_times(self) -> None:
         if not 0.001 <= self.heartbeat_seconds <= 60:
             raise BadConfig(f"a heartbeat takes 1ms to 60s, not {self.heartbeat_seconds}s")
@@ -119,33 +121,3 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if self.lease_reads and not self.check_quorum:
             raise BadConfig("lease reads need check-quorum: a leader without a quorum has no lease")
-
-
-def check_endpoint(endpoint: str, *, keys: bool) -> None:
-    """Raise BadConfig unless it is an ipc path that fits or a TCP address; beyond loopback it takes `keys`."""
-    scheme, _, rest = endpoint.partition("://")
-    if scheme == "ipc":
-        size = len(rest.encode())
-        if not 1 <= size <= IPC_PATH_BYTES_MAX:
-            raise BadConfig(
-                f"an ipc path has 1 to {IPC_PATH_BYTES_MAX} bytes, not the {size} of {endpoint}: "
-                "choose a shorter directory or name"
-            )
-        return
-    host, _, port = rest.rpartition(":")
-    if scheme != "tcp" or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise BadConfig(f"an endpoint is written ipc:///path or tcp://host:port, not {endpoint!r}")
-    if not keys and not is_loopback(host):
-        raise BadConfig(
-            f"{endpoint} is beyond loopback, where nodes need CURVE keys: make some, and give --keys"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can be reached by that name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -104,6 +104,11 @@ class Node(Actor):
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
         self._begin_quick_election()
 
+    @property
+    def standing(self) -> Standing:
+        """What this node is, for whoever writes its log."""
+        return self._reporter.standing if hasattr(self, "_reporter") else Standing()
+
     def _build(self, snapshot: Snapshot) -> None:
         parts, config, context = self._parts, self._parts.config, self.context
         patience_seconds = 2 * config.election_seconds_max
@@ -236,6 +241,7 @@ class Node(Actor):
         for _ in range(self._ticker.due(now)):
             self._raft.tick()
         if self._ticker.stalled_seconds:
+            self._raft.lapse_lease()
             self._parts.journal.event(
                 "stalled",
                 f"was not running for {self._ticker.stalled_seconds:.3f} s",
@@ -265,6 +271,12 @@ class Node(Actor):
                 return
             self._step(message)
 
+    def on_read_index(self, message: ReadIndex) -> None:
+        """A follower passes a read on; by a lease only if we have not been away for longer than that."""
+        if self._ticker.is_late(self.context.now()):
+            self._raft.lapse_lease()
+        self.on_peer_message(message)
+
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A rival asks; if it may win, give it the time to."""
         if self._is_genuine(message.sender):
@@ -285,6 +297,7 @@ class Node(Actor):
             return
         peer = self._peers.node_of(event.process)
         self._peers.up.add(peer)
+        self._raft.report_reachable(peer)
         self._begin_quick_election()
 
     def on_process_down(self, event: ProcessDown) -> None:
@@ -403,7 +416,7 @@ class Node(Actor):
         VoteReply: on_peer_message,
         TransferLeader: on_peer_message,
         TimeoutNow: on_timeout_now,
-        ReadIndex: on_peer_message,
+        ReadIndex: on_read_index,
         ReadIndexReply: on_peer_message,
         WorkDone: on_work_done,
         Continue: on_continue,

@@ -22,16 +22,20 @@ class Ticker:
         self._looked_at = now
         self._owed_ticks = 0.0
 
+    def is_late(self, now: float) -> bool:
+        """Has it been so long since the last look that the process must have stood still?"""
+        return now - self._looked_at >= (TICKS_AT_ONCE_MAX + 1) * self._tick_seconds
+
     def due(self, now: float) -> int:
         """The ticks to let pass now; `stalled_seconds` says how long we were away, if we were."""
         elapsed_seconds = now - self._looked_at
+        late = self.is_late(now)
         self._looked_at = now
-        owed = self._owed_ticks + elapsed_seconds / self._tick_seconds + SLACK_TICKS
-        if owed >= TICKS_AT_ONCE_MAX + 1:
-            self.stalled_seconds = elapsed_seconds
+        self.stalled_seconds = elapsed_seconds if late else 0.0
+        if late:
             self._owed_ticks = 0.0
             return 1
-        self.stalled_seconds = 0.0
-        ticks = int(owed)
-        self._owed_ticks = owed - SLACK_TICKS - ticks
+        owed = self._owed_ticks + elapsed_seconds / self._tick_seconds
+        ticks = min(int(owed + SLACK_TICKS), TICKS_AT_ONCE_MAX)
+        self._owed_ticks = owed - ticks
         return ticks

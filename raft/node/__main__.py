@@ -1,0 +1,98 @@
+"""One node on its own: `python -m raft.node --id 1 --listen … --peer 2=… --data-dir …`.
+
+Owns the command line of a node, for those who supervise their processes by other means. Knows nothing
+of how a node works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+
+from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
+from raft.node.process import main
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
+
+EXAMPLE = """\
+example, one of three nodes on one machine:
+  python -m raft.node --id 1 --listen tcp://127.0.0.1:7001 \\
+      --peer 2=tcp://127.0.0.1:7002 --peer 3=tcp://127.0.0.1:7003 --data-dir /var/lib/raft/n1
+"""
+
+
+def duration(text: str) -> float:
+    """Seconds in "50ms", "5s" or "2m"."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 50ms, 5s or 2m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def duration_range(text: str) -> tuple[float, float]:
+    """The two ends of "250ms-500ms"."""
+    low, dash, high = text.partition("-")
+    if not dash:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: write 250ms-500ms")
+    return duration(low), duration(high)
+
+
+def member(text: str) -> tuple[int, str]:
+    """The id and the endpoint in "2=tcp://host:port"."""
+    node, equals, endpoint = text.partition("=")
+    if not (equals and node.isdecimal() and endpoint):
+        raise argparse.ArgumentTypeError(f"{text!r} is no peer: write 2=tcp://host:port")
+    return int(node), endpoint
+
+
+def parse(arguments: Sequence[str] | None) -> NodeConfig:
+    """The configuration that a command line asks for; exits with 2 for one that cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raft.node",
+        description="Run one Raft node in the foreground.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")
+    add("--listen", required=True, metavar="ENDPOINT", help="tcp://host:port or ipc:///path")
+    add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another first member")
+    add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
+    add("--cluster", default="default", metavar="NAME", help="nodes of other clusters are not listened to")
+    add("--keys", default="", metavar="FILE", help="this node's CURVE key file; a must beyond loopback")
+    add("--heartbeat", type=duration, default=0.050, metavar="TIME")
+    add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
+    add("--machine", default=KEY_VALUE_MACHINE, metavar="MODULE:CLASS", help="the replicated machine")
+    add("--no-pre-vote", action="store_true")
+    add("--no-check-quorum", action="store_true")
+    add("--lease-reads", action="store_true")
+    add("--ephemeral-log", action="store_true", help="NO FSYNC: a power cut loses acknowledged writes")
+    add("--log-file", default="", metavar="FILE", help="JSON lines; standard error without")
+    add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    given = parser.parse_args(arguments)
+    low, high = given.election_timeout
+    return NodeConfig(
+        node=given.id,
+        listen=given.listen,
+        data_dir=given.data_dir,
+        peers=dict(given.peer),
+        cluster=given.cluster,
+        heartbeat_seconds=given.heartbeat,
+        election_seconds_min=low,
+        election_seconds_max=high,
+        pre_vote=not given.no_pre_vote,
+        check_quorum=not given.no_check_quorum,
+        lease_reads=given.lease_reads,
+        machine=given.machine,
+        sync=not given.ephemeral_log,
+        keys=given.keys,
+        log_path=given.log_file,
+        log_level=given.log_level,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse(None).encode()))

@@ -1,0 +1,97 @@
+"""What is broken on purpose in this process: ways to peers, and the disk.
+
+Owns the names of the faults and what each stands for below. Knows nothing of how a frame is dropped or
+an fsync delayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from actors.faults import Fault, FaultyTransport
+from raft.control import SetDisk, SetLink
+from raft.storage.faulty import FaultyFiles
+from raft.wire import process_of
+
+
+class ProcessFaults:
+    """Faults by the supervisor's number; setting one again replaces it."""
+
+    def __init__(self, transport: FaultyTransport, files: FaultyFiles) -> None:
+        self._transport = transport
+        self._files = files
+        self._links: dict[int, tuple[SetLink, list[int]]] = {}
+        self._disks: dict[int, SetDisk] = {}
+
+    def set_link(self, fault: SetLink) -> None:
+        """Break the ways to some peers; ValueError for what cannot be."""
+        rules = [
+            Fault(
+                to=process_of(peer),
+                cut=fault.cut,
+                drop=fault.drop,
+                duplicate=fault.duplicate,
+                delay_seconds=fault.delay_seconds,
+                jitter_seconds=fault.jitter_seconds,
+                reorder=fault.reorder,
+            )
+            for peer in fault.to
+        ]
+        self._mend_link(fault.fault)
+        self._links[fault.fault] = (fault, [self._transport.add(rule) for rule in rules])
+
+    def set_disk(self, fault: SetDisk) -> None:
+        """Break the disk; ValueError for what cannot be."""
+        if not 0 <= fault.fsync_delay_seconds < 3600:
+            raise ValueError(f"an fsync takes 0s to an hour longer, not {fault.fsync_delay_seconds}s")
+        self._disks[fault.fault] = fault
+        self._break_disk()
+
+    def clear(self, fault: int) -> None:
+        """End one fault, or all of them (0); one that is not there has ended already."""
+        for number in [*self._links] if fault == 0 else [fault]:
+            self._mend_link(number)
+        if fault == 0:
+            self._disks.clear()
+        self._disks.pop(fault, None)
+        self._break_disk()
+
+    def describe(self) -> list[str]:
+        """What is broken now, in words."""
+        return [*map(describe_link, self._link_faults()), *map(describe_disk, self._disks.values())]
+
+    def _link_faults(self) -> Iterable[SetLink]:
+        return (fault for fault, _ in self._links.values())
+
+    def _mend_link(self, number: int) -> None:
+        _, rules = self._links.pop(number, (None, []))
+        for rule in rules:
+            self._transport.clear(rule)
+
+    def _break_disk(self) -> None:
+        faults, files = self._disks.values(), self._files
+        files.sync_delay_seconds = max((fault.fsync_delay_seconds for fault in faults), default=0.0)
+        files.full = any(fault.full for fault in faults)
+        files.fail_sync = any(fault.fail_fsync for fault in faults)
+
+
+def describe_link(fault: SetLink) -> str:
+    """One line about a broken way."""
+    names = ",".join(process_of(peer) for peer in fault.to)
+    spoilt = {
+        "delay": f"{fault.delay_seconds * 1000:g}ms" if fault.delay_seconds else "",
+        "jitter": f"{fault.jitter_seconds * 1000:g}ms" if fault.jitter_seconds else "",
+        "drop": f"{fault.drop:.0%}" if fault.drop else "",
+        "duplicate": f"{fault.duplicate:.0%}" if fault.duplicate else "",
+        "reorder": f"{fault.reorder:.0%}" if fault.reorder else "",
+    }
+    words = ["cut"] if fault.cut else [f"{name} {much}" for name, much in spoilt.items() if much]
+    return f"link to {names}: {', '.join(words)}"
+
+
+def describe_disk(fault: SetDisk) -> str:
+    """One line about a broken disk."""
+    words = [f"fsync +{fault.fsync_delay_seconds * 1000:g}ms"] if fault.fsync_delay_seconds else []
+    words += ["full"] if fault.full else []
+    words += ["fsync fails"] if fault.fail_fsync else []
+    return f"disk: {', '.join(words)}"

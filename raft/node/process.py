@@ -1,0 +1,219 @@
+"""A node as a process of its own: from its configuration to its exit code.
+
+Owns what belongs to the process and not to the actor: the order of opening (the data directory's lock
+before the socket), the log file, signals, the life pipe, and the number of this life. Knows nothing of
+what the node decides.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from loguru import logger
+
+from actors import curve
+from actors.clock import MonotonicClock
+from actors.crashes import CrashReport
+from actors.errors import GaveUp, TransportError
+from actors.faults import FaultyTransport
+from actors.logs import log_to_file
+from actors.runtime import Runtime
+from actors.supervision import RestartPolicy
+from actors.zeromq import ZeroMqTransport
+from raft.machines.machine import StateMachine
+from raft.node.config import BadConfig, NodeConfig
+from raft.node.faults import ProcessFaults
+from raft.node.node import Leave, Node
+from raft.node.parts import NodeParts, bootstrap
+from raft.node.worker import ThreadWorker
+from raft.storage.errors import StoreError
+from raft.storage.faulty import FaultyFiles
+from raft.storage.files import RealFiles
+from raft.storage.record import Identity
+from raft.storage.store import Store
+from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+BUILT_IN = "raft.machines."
+# The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
+SWITCH_SECONDS = 0.0005
+
+
+def main(argument: bytes, life_fd: int = -1) -> int:
+    """Run a node until it is told to stop; `argument` is an encoded NodeConfig.
+
+    Returns the exit code: 0 after a graceful stop, 1 after a failure, 2 when it refused to start.
+    """
+    try:
+        run(NodeConfig.decode(argument).check(), life_fd)
+    except (BadConfig, StoreError, TransportError) as error:
+        sys.stderr.write(f"the node cannot start: {error}\n")
+        return EXIT_REFUSED
+    except GaveUp as error:
+        sys.stderr.write(f"the node has failed: {error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+def run(config: NodeConfig, life_fd: int) -> None:
+    """Open everything, run the loop to its end, close everything.
+
+    Raises what forbids a start: BadConfig, StoreError, TransportError; GaveUp when the node has failed.
+    """
+    if not __debug__:
+        raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
+    machine = load_machine(config.machine)
+    files = FaultyFiles(RealFiles())
+    data_dir = Path(config.data_dir)
+    # Its lock comes first: of two processes on the same data only one ever listens.
+    store = Store.open(
+        data_dir, identity=Identity(config.cluster, config.node), sync=config.sync, files=files
+    )
+    try:
+        incarnation = config.incarnation or count_life(data_dir / "incarnation", sync=config.sync)
+        bootstrap(store, config)
+        clock = MonotonicClock()
+        random = Random(config.seed or None)
+        transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
+        runtime = Runtime(
+            process_of(config.node),
+            transport=transport,
+            registry=REGISTRY,
+            clock=clock,
+            random=random,
+            # A node that has failed starts again from disk, as a new process, or not at all.
+            supervision=RestartPolicy(max_restarts=0),
+            on_crash=report_crash,
+        )
+        node = Node(
+            NodeParts(
+                config=config,
+                incarnation=incarnation,
+                store=store,
+                machine=machine,
+                random=random,
+                journal=LoggedEvents(),
+                disk_worker=partial(ThreadWorker, "disk"),
+                apply_worker=None if config.machine.startswith(BUILT_IN) else partial(ThreadWorker, "apply"),
+                faults=ProcessFaults(transport, files),
+                counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
+                leave=runtime.stop,
+                pid=os.getpid(),
+            )
+        )
+        open_log(config, incarnation, node)
+        runtime.spawn(lambda: node, NODE_ACTOR)
+        obey_signals(runtime, config.node)
+        if life_fd >= 0:
+            transport.add_reader(life_fd, partial(end_with_launcher, runtime, transport, life_fd))
+        sys.setswitchinterval(SWITCH_SECONDS)
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        runtime.run()
+    finally:
+        store.close()
+
+
+def open_transport(config: NodeConfig, incarnation: int) -> ZeroMqTransport:
+    """Listen where the configuration says."""
+    return ZeroMqTransport(
+        process_of(config.node),
+        incarnation,
+        cluster=config.cluster,
+        endpoint=config.listen,
+        keys=curve.load(Path(config.keys)) if config.keys else None,
+    )
+
+
+def load_machine(text: str) -> StateMachine:
+    """A new machine of the class at "package.module:Class"; raises BadConfig."""
+    module_name, _, name = text.partition(":")
+    try:
+        machine = getattr(importlib.import_module(module_name), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BadConfig(f"the machine {text} cannot be had: {error}") from error
+    if not isinstance(machine, StateMachine):
+        raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
+    return machine
+
+
+def count_life(path: Path, *, sync: bool) -> int:
+    """The number of this life, one more than the last one's; durable before anybody hears it."""
+    try:
+        last = int(path.read_text())
+    except FileNotFoundError:
+        last = 0
+    except ValueError:
+        raise BadConfig(f"{path} holds no number: write one into it that is higher than any before") from None
+    draft = path.with_suffix(".new")
+    with draft.open("w") as file:
+        file.write(f"{last + 1}\n")
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if sync:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(directory)
+        os.close(directory)
+    return last + 1
+
+
+def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
+    """Write events to the node's log file, or to standard error where there is none."""
+    if not config.log_path:
+        logger.remove()
+        logger.add(sys.stderr, level=config.log_level, format="{time} {level} {extra[event]}: {message}")
+        return
+
+    def standing() -> Mapping[str, Any]:
+        return {"term": node.standing.term, "role": node.standing.role.value}
+
+    log_to_file(
+        Path(config.log_path),
+        node=process_of(config.node),
+        incarnation=incarnation,
+        level=config.log_level,
+        extra=standing,
+    )
+
+
+class LoggedEvents:
+    """A journal that writes to the process's log."""
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        """See `Journal`."""
+        logger.bind(event=event, **values).info(message)
+
+
+def report_crash(report: CrashReport) -> None:
+    """Leave the traceback in the log, and on standard error for whoever buries the process."""
+    logger.bind(event="crashed", traceback=report.traceback).error(report.error)
+    sys.stderr.write(report.traceback)
+
+
+def obey_signals(runtime: Runtime, node: int) -> None:
+    """Leave gracefully on SIGTERM and SIGINT."""
+
+    def leave(_number: int, _frame: object) -> None:
+        runtime.post(address_of(node), Leave())
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+
+
+def end_with_launcher(runtime: Runtime, transport: FaultyTransport, life_fd: int) -> None:
+    """The launcher is gone: stop at once, for there is nobody to hand anything to."""
+    transport.remove_reader(life_fd)
+    runtime.stop()
