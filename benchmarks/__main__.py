@@ -9,7 +9,9 @@ import benchmarks
 
 def main() -> int:
     """Run the named measurement, or list them."""
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_")
+    names = sorted(
+        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_"
+    )
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(f"usage: python -m benchmarks {{{','.join(names)}}} [options]", file=sys.stderr)
         return 2

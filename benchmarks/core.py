@@ -48,7 +48,7 @@ class Cluster:
         while busy:
             busy = False
             for number, node in nodes.items():
-                while node.has_ready():
+                if node.has_ready():
                     busy = True
                     ready = node.ready()
                     storage = self.storages[number]

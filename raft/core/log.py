@@ -24,9 +24,9 @@ class Log:
     """All indexes are positions in one sequence: applied <= applying <= committed <= last."""
 
     __slots__ = (
+        "_applies_unstable",
         "_storage",
         "_tail_start",
-        "_unstable",
         "applied",
         "applying",
         "applying_bytes",
@@ -38,11 +38,14 @@ class Log:
         "offset",
         "offset_in_progress",
         "snapshot_in_progress",
+        "unstable",
         "unstable_snapshot",
     )
 
-    def __init__(self, storage: Storage, applying_bytes_max: int) -> None:
+    def __init__(self, storage: Storage, applying_bytes_max: int, *, applies_unstable: bool) -> None:
+        """Start with what is stored. `applies_unstable`: whoever applies an entry has saved it before."""
         self._storage = storage
+        self._applies_unstable = applies_unstable
         first, last = storage.first_index(), storage.last_index()
         if last + 1 < first:
             raise BrokenStorage(f"the first stored index is {first} and the last is {last}")
@@ -50,7 +53,7 @@ class Log:
         self.last_term: Term = storage.term(last)
         # Entries from here to the end are known to be of the last term: most look-ups end there.
         self._tail_start: Index = last
-        self._unstable: list[Entry] = []
+        self.unstable: list[Entry] = []
         self.offset: Index = last + 1
         self.offset_in_progress: Index = last + 1
         self.unstable_snapshot: Snapshot | None = None
@@ -82,7 +85,7 @@ class Log:
             if index >= self.committed:  # Never compacted away.
                 return self.last_term
         if index >= self.offset:
-            return self._unstable[index - self.offset].term
+            return self.unstable[index - self.offset].term
         snapshot = self.unstable_snapshot
         if snapshot is not None and snapshot.index == index:
             return snapshot.term
@@ -127,9 +130,9 @@ class Log:
         """Return entries lo to hi-1, cut to those that fit, at least one; raises Compacted."""
         offset = self.offset
         if lo >= offset:
-            return limit_size(self._unstable[lo - offset : hi - offset], bytes_max)
-        if lo < self.first_index():
-            raise Compacted
+            return limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
+        if self.unstable_snapshot is not None:
+            raise Compacted  # It covers all that is stored.
         cut = min(hi, offset)
         try:
             stored = self._storage.entries(lo, cut, bytes_max)
@@ -138,11 +141,11 @@ class Log:
         if hi <= offset or len(stored) < cut - lo:
             return stored
         if bytes_max >= NO_LIMIT:
-            return stored + self._unstable[: hi - offset]
+            return stored + self.unstable[: hi - offset]
         room = bytes_max - entries_size(stored)
         if room <= 0:
             return stored
-        rest = limit_size(self._unstable[: hi - offset], room)
+        rest = limit_size(self.unstable[: hi - offset], room)
         if len(rest) == 1 and rest[0].size() > room:
             return stored
         return stored + rest
@@ -180,7 +183,8 @@ class Log:
                     self.append(entries[position:] if position else entries)
                     break
         verified = previous_index + len(entries)
-        self.commit_to(commit if commit < verified else verified)
+        if commit > self.committed:
+            self.commit_to(commit if commit < verified else verified)
         return True
 
     def append(self, entries: list[Entry]) -> None:
@@ -190,13 +194,13 @@ class Log:
             raise BrokenStorage(f"entry {first} is to be replaced, but {self.committed} is committed")
         offset = self.offset
         if first > self.last:
-            self._unstable += entries
+            self.unstable += entries
         elif first <= offset:
-            self._unstable = entries.copy()
+            self.unstable = entries.copy()
             self.offset = self.offset_in_progress = first
         else:
-            del self._unstable[first - offset :]
-            self._unstable += entries
+            del self.unstable[first - offset :]
+            self.unstable += entries
             # What is being written above `first` is being overwritten: it must be handed out anew.
             self.offset_in_progress = min(self.offset_in_progress, first)
         tail = entries[-1]
@@ -210,7 +214,7 @@ class Log:
         assert snapshot.index > self.committed, f"snapshot {snapshot.index} is behind {self.committed}"
         self.committed = snapshot.index
         self.offset = self.offset_in_progress = snapshot.index + 1
-        self._unstable = []
+        self.unstable = []
         self.unstable_snapshot = snapshot
         self.snapshot_in_progress = False
         self.last = self._tail_start = snapshot.index
@@ -220,15 +224,7 @@ class Log:
 
     def next_unstable(self) -> list[Entry]:
         """Return the entries to be written that nobody is writing yet."""
-        return self._unstable[self.offset_in_progress - self.offset :]
-
-    def has_next_unstable(self) -> bool:
-        """Tell whether there are any."""
-        return self.offset_in_progress <= self.last
-
-    def has_unstable(self) -> bool:
-        """Tell whether any entry is not known to be durable, being written or not."""
-        return bool(self._unstable)
+        return self.unstable[self.offset_in_progress - self.offset :]
 
     def next_snapshot(self) -> Snapshot | None:
         """Return the snapshot to be written that nobody is writing yet."""
@@ -236,15 +232,15 @@ class Log:
 
     def accept_unstable(self) -> None:
         """Note that all of it has been handed out to be written."""
-        if self._unstable:
+        if self.unstable:
             self.offset_in_progress = self.last + 1
         if self.unstable_snapshot is not None:
             self.snapshot_in_progress = True
 
     def stable_to(self, index: Index, term: Term) -> None:
         """Note that the log is durable up to an entry, unless that has been overwritten since."""
-        if self.offset <= index <= self.last and self.term(index) == term:
-            del self._unstable[: index + 1 - self.offset]
+        if self.offset <= index <= self.last and self.unstable[index - self.offset].term == term:
+            del self.unstable[: index + 1 - self.offset]
             self.offset = index + 1
             if self.offset_in_progress <= index:
                 self.offset_in_progress = index + 1
@@ -266,34 +262,35 @@ class Log:
                 )
             self.committed = index
 
-    def has_next_committed(self, *, allow_unstable: bool) -> bool:
+    def has_next_committed(self) -> bool:
         """Tell whether there are entries to hand out for applying."""
         return (
             self.applying < self.committed
             and not self.applying_paused
             and self.unstable_snapshot is None
-            and self.applying < self._appliable(allow_unstable)
+            and self.applying < self._appliable()
         )
 
-    def next_committed(self, *, allow_unstable: bool) -> list[Entry]:
+    def next_committed(self) -> list[Entry]:
         """Return the entries to apply next, within the limit on those handed out and not yet applied."""
-        if not self.has_next_committed(allow_unstable=allow_unstable):
+        if self.applying_paused or self.unstable_snapshot is not None:
+            return []
+        last = self._appliable()
+        if self.applying >= last:
             return []
         room = self.applying_bytes_max
         if room < NO_LIMIT:
             room -= self.applying_bytes
-        return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
+        return self.slice(self.applying + 1, last + 1, room)
 
-    def accept_applying(self, entries: list[Entry], *, allow_unstable: bool) -> None:
+    def accept_applying(self, entries: list[Entry]) -> None:
         """Note that these entries have been handed out for applying."""
-        last = entries[-1]
-        assert last.index <= self.committed, f"applying {last.index} is past commit {self.committed}"
-        self.applying = last.index
+        last = entries[-1].index
+        assert last <= self.committed, f"applying {last} is past commit {self.committed}"
+        self.applying = last
         self.applying_bytes += entries_size(entries)
         # A batch that stopped short did so for its size: nothing more before some of it is applied.
-        self.applying_paused = self.applying_bytes >= self.applying_bytes_max or last.index < self._appliable(
-            allow_unstable
-        )
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max or last < self._appliable()
 
     def applied_to(self, index: Index, size_bytes: int) -> None:
         """Note that the machine has applied everything up to `index`."""
@@ -302,11 +299,14 @@ class Log:
         self.applied = index
         if self.applying < index:
             self.applying = index
-        self.applying_bytes = max(0, self.applying_bytes - size_bytes)
+        left = self.applying_bytes - size_bytes
+        self.applying_bytes = left if left > 0 else 0
         self.applying_paused = self.applying_bytes >= self.applying_bytes_max
 
-    def _appliable(self, allow_unstable: bool) -> Index:
-        return self.committed if allow_unstable else min(self.committed, self.offset - 1)
+    def _appliable(self) -> Index:
+        if self._applies_unstable or self.committed < self.offset:
+            return self.committed
+        return self.offset - 1
 
     def snapshot(self) -> Snapshot:
         """Return the newest snapshot; raises SnapshotTemporarilyUnavailable."""

@@ -39,7 +39,7 @@ def has_ready(raft: Raft) -> bool:
         or raft.role is not raft.told_soft_state.role
     ):
         return True
-    if log.applying < log.committed and log.has_next_committed(allow_unstable=raft.applies_unstable):
+    if log.applying < log.committed and log.has_next_committed():
         return True
     return log.unstable_snapshot is not None and not log.snapshot_in_progress
 
@@ -63,41 +63,49 @@ def take_ready(raft: Raft) -> Ready:
         must_sync = True
     committed: list[Entry] = []
     if log.applying < log.committed:
-        committed = log.next_committed(allow_unstable=raft.applies_unstable)
+        committed = log.next_committed()
     snapshot = None if log.unstable_snapshot is None else log.next_snapshot()
     read_states, raft.read_states = raft.read_states, []
     messages, raft.messages = raft.messages, []
     waiting, raft.after_append = raft.after_append, []
 
-    append_reply = _append_reply(raft, snapshot)
+    append_reply = _append_reply(raft, snapshot) if log.unstable or snapshot is not None else None
     apply_reply = StorageApplyReply(APPLY_THREAD, raft.id, 0, committed) if committed else None
     if raft.config.async_storage_writes:
         _add_storage_work(raft, messages, entries, hard_state, snapshot, waiting, append_reply)
         if apply_reply is not None:
             messages.append(StorageApply(raft.id, APPLY_THREAD, 0, committed, [apply_reply]))
     else:
-        assert not raft.steps_on_advance, "a Ready was handed out and has not been advanced"
-        _split_waiting(raft, messages, waiting, append_reply, apply_reply)
-    log.accept_unstable()
+        steps = raft.steps_on_advance
+        assert not steps, "a Ready was handed out and has not been advanced"
+        for message in waiting:
+            if message.to == raft.id:
+                steps.append(message)
+            else:
+                messages.append(message)
+        if append_reply is not None:
+            steps.append(append_reply)
+        if apply_reply is not None:
+            steps.append(apply_reply)
+    if entries or snapshot is not None:
+        log.accept_unstable()
     if committed:
-        log.accept_applying(committed, allow_unstable=raft.applies_unstable)
+        log.accept_applying(committed)
     if raft.observer is not None:
         raft.notify(trace.READY)
     return Ready(soft_state, hard_state, read_states, entries, snapshot, committed, messages, must_sync)
 
 
-def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply | None:
+def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply:
     """Make the acknowledgement of this write, for the end of the log as it is now.
 
     It is asked for also when only earlier writes are under way: should an entry be overwritten and
     appended again in between, the acknowledgement of the first write is void, and this one is not.
     """
     log = raft.log
-    if log.has_unstable():
+    if log.unstable:
         return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, log.last_term, log.last, snapshot)
-    if snapshot is not None:
-        return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, 0, 0, snapshot)
-    return None
+    return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, 0, 0, snapshot)
 
 
 def _add_storage_work(
@@ -117,22 +125,3 @@ def _add_storage_work(
         responses.append(append_reply)
     term = hard_state.term if hard_state is not None else 0
     messages.append(StorageAppend(raft.id, APPEND_THREAD, term, entries, hard_state, snapshot, responses))
-
-
-def _split_waiting(
-    raft: Raft,
-    messages: list[Message],
-    waiting: list[DurableReply],
-    append_reply: StorageAppendReply | None,
-    apply_reply: StorageApplyReply | None,
-) -> None:
-    steps = raft.steps_on_advance
-    for message in waiting:
-        if message.to == raft.id:
-            steps.append(message)
-        else:
-            messages.append(message)
-    if append_reply is not None:
-        steps.append(append_reply)
-    if apply_reply is not None:
-        steps.append(apply_reply)

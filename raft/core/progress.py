@@ -106,7 +106,7 @@ class Progress:
                 self.next += count
                 inflights.add(self.next - 1, payload_bytes)
             # A full window, or an append sent despite one, counts as a probe: wait for news.
-            self.flow_paused = inflights.full()
+            self.flow_paused = inflights.full
         elif count:
             assert self.state is PROBE, "entries must not be sent while a snapshot is under way"
             self.flow_paused = True

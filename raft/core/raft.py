@@ -71,7 +71,6 @@ class Raft:
         "_handlers",
         "_on_tick",
         "after_append",
-        "applies_unstable",
         "config",
         "election_elapsed",
         "heartbeat_elapsed",
@@ -111,12 +110,11 @@ class Raft:
         self.id: NodeId = config.id
         self.random = random
         self.observer = observer
-        self.applies_unstable = not config.async_storage_writes
         self.term: Term = 0
         self.vote: NodeId = NO_NODE
         self.leader: NodeId = NO_NODE
         self.role = Role.FOLLOWER
-        self.log = Log(storage, config.applying_size_max)
+        self.log = Log(storage, config.applying_size_max, applies_unstable=not config.async_storage_writes)
         self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
         self.reads = ReadQueue()
         self.lapsed_round: int | None = None
@@ -350,7 +348,8 @@ class Raft:
     def applied_to(self, index: Index, size_bytes: int) -> None:
         """Note what has been applied, and leave a joint configuration that is to be left by itself."""
         log = self.log
-        index = max(index, log.applied)
+        if index < log.applied:
+            index = log.applied
         log.applied_to(index, size_bytes)
         if (
             self.tracker.configuration.auto_leave

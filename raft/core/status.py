@@ -71,5 +71,5 @@ def _describe(peer: Progress) -> ProgressStatus:
         peer.pending_snapshot,
         peer.recently_active,
         len(peer.inflights),
-        peer.inflights.full(),
+        peer.inflights.full,
     )

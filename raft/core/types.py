@@ -129,7 +129,7 @@ def payload_size(entries: Sequence[Entry]) -> int:
 
 def limit_size(entries: list[Entry], bytes_max: int) -> list[Entry]:
     """Return the longest prefix of at most `bytes_max` bytes; the first entry is always in it."""
-    if bytes_max >= NO_LIMIT:
+    if len(entries) < 2 or bytes_max >= NO_LIMIT:
         return entries
     total = 0
     for count, entry in enumerate(entries):

@@ -60,5 +60,5 @@ def _status(peer: Progress) -> ProgressStatus:
         pending_snapshot=peer.pending_snapshot,
         recently_active=peer.recently_active,
         inflight=len(peer.inflights),
-        inflight_full=peer.inflights.full(),
+        inflight_full=peer.inflights.full,
     )
