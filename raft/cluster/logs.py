@@ -47,6 +47,12 @@ class LogLine(Struct, frozen=True):
     message: str
     raw: str
 
+    def as_json(self) -> str:
+        """The line as one JSON object, whatever it was."""
+        if self.time:
+            return '{"v":1,' + self.raw.lstrip()[1:]
+        return msgspec.json.encode({"v": 1, "node": f"n{self.node}", "message": self.message}).decode()
+
 
 class LogFilter(Struct, frozen=True):
     """Which lines are wanted; None or 0 means no condition."""

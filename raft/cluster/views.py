@@ -25,7 +25,7 @@ from raft.cluster.events import (
     Violation,
 )
 from raft.cluster.logs import LogLine
-from raft.cluster.report import Leadership, LeaderReport
+from raft.cluster.report import LeaderReport, Leadership
 from raft.cluster.selectors import names
 from raft.cluster.verbs import ClusterStatus, FaultList, NodeView
 
@@ -33,6 +33,10 @@ _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34
 _NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 _LEVEL_COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 _BLANK = "-"
+_STATUS_TITLES = (
+    "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
+    "FAULTS",
+)  # fmt: skip
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -75,8 +79,8 @@ def _event_words(event: Event, paint: Paint) -> str:
         case NodeExited():
             return _exit_words(event, paint)
         case NodeGaveUp():
-            words = f"GAVE UP n{event.node}  failed again after {event.restarts} restarts within {event.window_s:g} s"
-            return paint(words, "bold", "red") + "  (start it with `start`)"
+            words = f"GAVE UP n{event.node}  after {event.restarts} restarts within {event.window_s:g} s"
+            return paint(words, "bold", "red") + f"  (try again with `start {event.node}`)"
         case FaultInjected():
             return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
         case FaultCleared():
@@ -113,10 +117,9 @@ def status_table(status: ClusterStatus, paint: Paint) -> str:
     header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {quorum}"
     leader = next((node for node in status.nodes if node.id == status.leader), None)
     last = leader.last if leader is not None else None
-    titles = "NODE PID ROLE TERM LEADER COMMIT APPLIED LAG CONTACT RESTARTS CPU RSS FAULTS".split()
     rows = [_status_row(node, last) for node in status.nodes]
     styles = [_status_style(node) for node in status.nodes]
-    return header + "\n" + table(titles, rows, paint, left={0, 2, 12}, styles=styles)
+    return header + "\n" + table(_STATUS_TITLES, rows, paint, left={0, 2, 12}, styles=styles)
 
 
 def _status_row(node: NodeView, last: int | None) -> list[str]:
@@ -148,7 +151,7 @@ def _status_style(node: NodeView) -> tuple[str, ...]:
 
 def report_table(report: LeaderReport, paint: Paint) -> str:
     """The leader report: a line for each leader, then the sums."""
-    titles = "TERM NODE ELECTED LASTED TOOK VOTES REASON ENDED".split()
+    titles = ["TERM", "NODE", "ELECTED", "LASTED", "TOOK", "VOTES", "REASON", "ENDED"]
     rows = [_report_row(leadership) for leadership in report.leaders]
     lines = [table(titles, rows, paint, left={1, 6, 7})] if rows else ["no leader so far"]
     if report.leaderless_terms:

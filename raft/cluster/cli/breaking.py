@@ -1,0 +1,171 @@
+"""The verbs that break nodes and links, and mend them.
+
+Owns their command lines. What they do is the supervisor's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from raft.cluster import verbs
+from raft.cluster.cli import options
+from raft.cluster.cli.app import BREAK, app, out, paint, session_of
+from raft.cluster.failures import BadUsage
+from raft.cluster.views import fault_table
+
+ROLLING_SECONDS_MAX = 600.0
+
+
+def _carry_out(
+    context: typer.Context, cluster: str | None, verb: object, timeout_seconds: float = 30.0
+) -> None:
+    with session_of(context).launcher(cluster) as launcher:
+        for line in launcher.ask(verb, verbs.Done, timeout_seconds).lines:
+            out(line)
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py kill leader --restart-after 2s")
+def kill(
+    context: typer.Context,
+    selector: options.Selector,
+    restart_after: Annotated[
+        float | None,
+        typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after so long."),
+    ] = None,
+    cluster: options.Cluster = None,
+) -> None:
+    """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
+    _carry_out(context, cluster, verbs.Kill(selector, restart_after))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
+def stop(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Stop nodes gracefully; a leader hands over first."""
+    _carry_out(context, cluster, verbs.Stop(selector))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
+def start(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Start nodes that are down."""
+    _carry_out(context, cluster, verbs.Start(selector))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
+def restart(
+    context: typer.Context,
+    selector: options.Selector,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="One after the other, each when its predecessor is back.")
+    ] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Stop nodes gracefully, and start them."""
+    _carry_out(context, cluster, verbs.Restart(selector, rolling), ROLLING_SECONDS_MAX)
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")
+def pause(
+    context: typer.Context,
+    selector: options.Selector,
+    for_: Annotated[
+        float | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="Resume by itself after so long.",
+        ),
+    ] = None,
+    cluster: options.Cluster = None,
+) -> None:
+    """SIGSTOP nodes: alive, and silent."""
+    _carry_out(context, cluster, verbs.Pause(selector, for_))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py resume all")
+def resume(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """SIGCONT nodes that are paused."""
+    _carry_out(context, cluster, verbs.Resume(selector))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py partition 1,2 3,4,5")
+def partition(
+    context: typer.Context,
+    groups: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="GROUP...", parser=options.selector, help="Selectors; one alone is cut from all others."
+        ),
+    ],
+    one_way: Annotated[
+        bool, typer.Option("--one-way", help="Only what the first group sends to the others is lost.")
+    ] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Cut all links between groups of nodes, until `heal`."""
+    _carry_out(context, cluster, verbs.Partition(groups, one_way))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py isolate leader")
+def isolate(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Cut nodes from all others, until `heal`."""
+    _carry_out(context, cluster, verbs.Isolate(selector))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py heal")
+def heal(context: typer.Context, cluster: options.Cluster = None) -> None:
+    """End all network faults."""
+    _carry_out(context, cluster, verbs.Heal())
+
+
+Share = typer.Option(metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.")
+Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.")
+
+
+@app.command(
+    rich_help_panel=BREAK, epilog="Example: launcher.py link leader followers --delay 20ms --drop 10%"
+)
+def link(
+    context: typer.Context,
+    sources: Annotated[str, typer.Argument(metavar="FROM", parser=options.selector, help="A selector.")],
+    targets: Annotated[str, typer.Argument(metavar="TO", parser=options.selector, help="A selector.")],
+    delay: Annotated[float, Delay] = 0.0,
+    jitter: Annotated[float, Delay] = 0.0,
+    drop: Annotated[float, Share] = 0.0,
+    duplicate: Annotated[float, Share] = 0.0,
+    reorder: Annotated[float, Share] = 0.0,
+    both: Annotated[bool, typer.Option("--both", help="The way back, too.")] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Make links slow or lossy in one direction, until `heal`."""
+    verb = verbs.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder)
+    if not any((delay, jitter, drop, duplicate, reorder)):
+        raise BadUsage("say what is wrong with the link: --delay, --jitter, --drop, --duplicate or --reorder")
+    _carry_out(context, cluster, verb)
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")
+def faults(
+    context: typer.Context,
+    action: Annotated[str, typer.Argument(metavar="[clear]", help="`clear` ends them.")] = "",
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]...", help="Only these; all if none is given.")
+    ] = None,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """What is broken on purpose now; `faults clear` mends it all."""
+    if action == "clear":
+        _carry_out(context, cluster, verbs.ClearFaults(ids or []))
+        return
+    if action:
+        raise BadUsage(f"{action!r} cannot be done to faults: write `faults` or `faults clear [ID]`")
+    with session_of(context).launcher(cluster) as launcher:
+        listed = launcher.ask(verbs.ListFaults(), verbs.FaultList)
+    if output is options.Format.JSON:
+        out(msgspec.json.encode(listed).decode())
+    else:
+        out(fault_table(listed, paint()))

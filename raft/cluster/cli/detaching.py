@@ -1,0 +1,53 @@
+"""`up --detach`: a launcher that outlives the command which started it.
+
+Owns the split into the command, which waits until a leader stands, and the launcher, which then
+lets go of the terminal. Until that moment the launcher's complaints go where the command was typed.
+Imports nothing slow, since it runs before everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_READY = b"1"
+
+
+def split_off() -> int:
+    """Fork. The child, in a session of its own, gets the descriptor to tell on; the parent never returns.
+
+    The parent's exit code is 0 once the child is ready, and otherwise the child's.
+    """
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        os.setsid()
+        return tell
+    os.close(tell)
+    try:
+        if os.read(told, 1) == _READY:
+            os._exit(0)
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGTERM)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
+
+
+def detach_from_terminal(ready_fd: int, log_path: Path) -> None:
+    """Let go of the terminal, then let the waiting command go."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    null_fd = os.open(os.devnull, os.O_RDONLY)
+    log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null_fd, 0)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.close(null_fd)
+    os.close(log_fd)
+    os.write(ready_fd, _READY)
+    os.close(ready_fd)

@@ -1,0 +1,35 @@
+"""The verbs that move leadership by request.
+
+Owns their command lines.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raft.cluster import verbs
+from raft.cluster.cli import options
+from raft.cluster.cli.app import LEAD, app, out, session_of
+
+
+@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py transfer 2")
+def transfer(
+    context: typer.Context,
+    to: Annotated[
+        str | None,
+        typer.Argument(metavar="[TO]", parser=options.selector, help="The next leader; any, if not given."),
+    ] = None,
+    cluster: options.Cluster = None,
+) -> None:
+    """Hand leadership to another node, with no gap to speak of."""
+    with session_of(context).launcher(cluster) as launcher:
+        for line in launcher.ask(verbs.HandOver(to or ""), verbs.Done).lines:
+            out(line)
+
+
+@app.command("step-down", rich_help_panel=LEAD, epilog="Example: launcher.py step-down")
+def step_down(context: typer.Context, cluster: options.Cluster = None) -> None:
+    """Let the leader hand over to whoever is furthest ahead."""
+    transfer(context, None, cluster)

@@ -1,0 +1,27 @@
+"""A launcher process from its command line to its exit code.
+
+Owns bringing all verbs together. Loaded only after the nodes are on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+# isort: off - Help shows the verbs in the order in which they are imported.
+from raft.cluster.cli import running, looking, breaking, leading, storing
+from raft.cluster.cli.app import Session, carry_out, completed
+# isort: on
+
+if TYPE_CHECKING:
+    from actors.process import ForkServer
+
+VERB_MODULES = (running, looking, breaking, leading, storing)
+
+
+def run(
+    arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
+) -> int:
+    """Carry out one command line; returns the exit code."""
+    session = Session(fork_server=fork_server, started_seconds=started_seconds, ready_fd=ready_fd)
+    return carry_out(completed(arguments), session)

@@ -1,0 +1,67 @@
+"""Arguments and options that several verbs share, each checked as it is read.
+
+Owns their names, help and notation; a wrong one is a usage error that says how to write it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from raft.cluster.failures import BadUsage
+from raft.cluster.quantities import (
+    parse_duration,
+    parse_duration_range,
+    parse_positive_duration,
+    parse_probability,
+)
+from raft.cluster.selectors import check_selector
+
+T = TypeVar("T")
+
+
+class Format(enum.StrEnum):
+    """How structured output is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
+    """A parser whose refusal is a usage error; what is a value already (a default) is left alone."""
+
+    def parser(text: str | T) -> T:
+        if not isinstance(text, str):
+            return text
+        try:
+            return parse(text)
+        except BadUsage as refusal:
+            raise typer.BadParameter(str(refusal)) from None
+
+    parser.__name__ = parse.__name__
+    return parser
+
+
+duration = checked(parse_duration)
+positive_duration = checked(parse_positive_duration)
+duration_range = checked(parse_duration_range)
+share = checked(parse_probability)
+selector = checked(check_selector)
+
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="NAME", help="Which cluster, if several run.", show_default=False),
+]
+Selector = Annotated[
+    str,
+    typer.Argument(
+        metavar="SELECTOR",
+        parser=selector,
+        help="3, n3, 1,2,4, leader, followers, all, random or random:2.",
+    ),
+]
+Output = Annotated[Format, typer.Option("--output", "-o", help="A table to read, or JSON.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]

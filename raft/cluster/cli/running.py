@@ -1,0 +1,229 @@
+"""The verbs that begin and end a cluster, and make keys for one on several machines.
+
+Owns the command line of `up` and what is printed while it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from raft.cluster import verbs
+from raft.cluster.cli import options
+from raft.cluster.cli.app import RUN, Session, app, out, paint, say, session_of
+from raft.cluster.cli.detaching import detach_from_terminal
+from raft.cluster.cli.prompt import Prompt, can_prompt
+from raft.cluster.cli.tailing import Tail
+from raft.cluster.events import ClusterReady, Event
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.launching import Ended, RunningCluster, launched
+from raft.cluster.report import encode_report
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterSpec
+from raft.cluster.views import event_line, report_table
+
+DOWN_SECONDS_MAX = 15.0
+
+Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep data here, and go on from it; else it is thrown away.", show_default=False
+    ),
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave throw-away data for a look at it.")]
+Heartbeat = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION", parser=options.positive_duration, help="From a leader.", show_default="50ms"
+    ),
+]
+ElectionTimeout = Annotated[
+    tuple[float, float],
+    typer.Option(
+        metavar="MIN-MAX", parser=options.duration_range, help="Drawn from here.", show_default="250ms-500ms"
+    ),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="For every random choice.", show_default=False)]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        metavar="DURATION", parser=options.positive_duration, help="Stop by itself.", show_default=False
+    ),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="The final report as JSON.", show_default=False),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Return when a leader stands; end it with `down`.")]
+Logs = Annotated[bool, typer.Option("--logs", help="The nodes' logs on stdout, too.")]
+Machine = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:CLASS", help="A state machine of your own.", show_default=False),
+]
+NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
+NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
+LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
+EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
+
+
+class _UpOptions(Struct, frozen=True):
+    """What of a command line concerns the launcher only."""
+
+    report: Path | None
+    detach: bool
+    logs: bool
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
+def up(
+    context: typer.Context,
+    nodes: Nodes = 5,
+    name: Name = "default",
+    data_dir: DataDir = None,
+    keep: Keep = False,
+    heartbeat: Heartbeat = 0.050,
+    election_timeout: ElectionTimeout = (0.250, 0.500),
+    seed: Seed = None,
+    duration: Duration = None,
+    report: ReportFile = None,
+    detach: Detach = False,
+    logs: Logs = False,
+    machine: Machine = None,
+    no_pre_vote: NoPreVote = False,
+    no_check_quorum: NoCheckQuorum = False,
+    lease_reads: LeaseReads = False,
+    ephemeral_log: EphemeralLog = False,
+) -> None:
+    """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
+    spec = ClusterSpec(
+        name=name,
+        nodes=nodes,
+        data_dir=None if data_dir is None else str(data_dir),
+        keep=keep,
+        heartbeat_seconds=heartbeat,
+        election_seconds_min=election_timeout[0],
+        election_seconds_max=election_timeout[1],
+        seed=seed,
+        machine=machine,
+        pre_vote=not no_pre_vote,
+        check_quorum=not no_check_quorum,
+        lease_reads=lease_reads,
+        ephemeral_log=ephemeral_log,
+    )
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("a cluster is running here; start another one from another terminal")
+    _check_machine(machine)
+    with launched(spec, session.fork_server, session.started_seconds, duration) as running:
+        ended = _attend(running, session, _UpOptions(report, detach, logs))
+    raise typer.Exit(ended.exit_code)
+
+
+def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
+    """Print what happens until the cluster ends, and the report then."""
+    spec, record = running.cluster.spec, running.record
+    if spec.ephemeral_log:
+        say(
+            "WARNING: --ephemeral-log: nothing is synced to disk, and a power cut loses acknowledged writes",
+            "bold",
+            "red",
+        )
+    colours = paint()
+    prompt = None
+    if can_prompt() and not wanted.detach:
+        prompt = Prompt(record.name, running.end)
+        say(f"starting {spec.nodes} nodes, data in {record.data_dir}; `help` lists the verbs, Ctrl-C stops")
+    write = prompt.print if prompt is not None else out
+
+    def listener(event: Event) -> None:
+        write(event_line(event, colours))
+        if isinstance(event, ClusterReady):
+            if wanted.detach:
+                detach_from_terminal(session.ready_fd, running.cluster.run_directory.launcher_log)
+            if prompt is not None:
+                prompt.start()
+
+    if wanted.logs:
+        Tail(record, write, colours).start()
+    try:
+        ended = running.run(listener)
+    finally:
+        if prompt is not None:
+            prompt.close()
+    _conclude(ended, record.data_dir if spec.keep and spec.data_dir is None else "", wanted.report)
+    return ended
+
+
+def _conclude(ended: Ended, kept: str, report: Path | None) -> None:
+    out(report_table(ended.report, paint()))
+    if ended.reason:
+        say(f"error: {ended.reason}", "bold", "red")
+    if ended.exit_code is ExitCode.VIOLATION:
+        say("SAFETY VIOLATION: two leaders in one term; the events and logs tell more", "bold", "red")
+    if kept:
+        say(f"data and logs are kept in {kept}")
+    if report is not None:
+        try:
+            report.write_bytes(encode_report(ended.report) + b"\n")
+        except OSError as error:
+            raise VerbFailed(f"the report cannot be written to {report}: {error.strerror}") from error
+
+
+def _check_machine(machine: str | None) -> None:
+    """A name that means nothing is better said here, once, than by every node."""
+    if machine is None:
+        return
+    module, _, name = machine.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise BadUsage(f"--machine {machine}: {error}") from error
+    if not isinstance(found, type):
+        raise BadUsage(f"--machine {machine}: there is no class {name!r} in {module}")
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py down")
+def down(context: typer.Context, cluster: options.Cluster = None) -> None:
+    """Stop a cluster: nodes gracefully, then its launcher."""
+    session = session_of(context)
+    run_directory = session.run_directory(cluster)
+    with session.launcher(run_directory.name) as launcher:
+        lines = launcher.ask(verbs.Down(), verbs.Done).lines
+    for line in lines:
+        out(line)
+    if not session.at_prompt and not _gone(run_directory):
+        raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
+
+
+def _gone(run_directory: RunDirectory) -> bool:
+    """Wait until the launcher has cleaned up."""
+    until = time.monotonic() + DOWN_SECONDS_MAX
+    while run_directory.path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return not run_directory.path.exists()
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py keys ./keys --nodes 3")
+def keys(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if need be, mode 0700.")],
+    nodes: Nodes = 3,
+    clients: Annotated[
+        list[str], typer.Option("--client", metavar="NAME", help="A client's key; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """CURVE keys for nodes and clients on several machines: private files, and the list of those allowed."""
+    from actors.curve import KeysError, generate
+
+    try:
+        made = generate(directory, [f"n{node}" for node in range(1, nodes + 1)] + (clients or ["client"]))
+    except (KeysError, OSError) as error:
+        raise VerbFailed(str(error)) from error
+    for path in made:
+        out(str(path))

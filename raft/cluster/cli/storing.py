@@ -1,0 +1,4 @@
+"""The verbs of the replicated store: put, get, del, cas.
+
+Owns their command lines.
+"""
