@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
+    from actors.system import ProcessSystem
     from actors.timers import Timer
     from actors.transport import Transport
 
 _HOMES = {
+    "ProcessSystem": "actors.system",
     "Actor": "actors.actor",
     "ActorInfo": "actors.envelope",
     "Address": "actors.address",
@@ -75,6 +77,7 @@ __all__ = [
     "Overflow",
     "Pending",
     "ProcessDown",
+    "ProcessSystem",
     "ProcessUp",
     "Registry",
     "Reply",

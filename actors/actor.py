@@ -18,7 +18,8 @@ class Actor:
     """Private state that is only touched one message at a time.
 
     `handlers` maps the exact type of a message to what is called with the actor and the message.
-    A message without a handler is a dead letter. A handler must not block: nothing else runs in
+    A message without a handler is a dead letter. The table comes last in the class:
+    `handlers: ClassVar[Handlers] = {Ping: on_ping}`. A handler must not block: nothing else runs in
     the process meanwhile. An exception that leaves a handler or a hook is a crash: the actor is
     replaced by a new one, or stopped, as the policy of its parent says; the message is not tried again.
     """

@@ -52,8 +52,8 @@ class Pending:
         self._cancelled = False
         self._reply: Any = None
         self._failure: AskFailed | None = None
-        self._on_reply: Callable[[Any], None] | None = None
-        self._on_failure: Callable[[AskFailed], None] | None = None
+        self._on_reply: Callable[[Any], object] | None = None
+        self._on_failure: Callable[[AskFailed], object] | None = None
         self.correlation = correlation
         self.target = target
         self.timer: Timer | None = None
@@ -68,7 +68,7 @@ class Pending:
             raise self._failure
         return self._reply
 
-    def then(self, on_reply: Callable[[Any], None], on_failure: Callable[[AskFailed], None]) -> None:
+    def then(self, on_reply: Callable[[Any], object], on_failure: Callable[[AskFailed], object]) -> None:
         """Call one of the two when it ends, or at once when it has."""
         self._on_reply = on_reply
         self._on_failure = on_failure

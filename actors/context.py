@@ -62,6 +62,11 @@ class Context:
         """
         return self._cell.letter[1]
 
+    @property
+    def incarnation(self) -> int:
+        """Which life of its process this actor is in; a restarted actor is in the same one."""
+        return self._transport.incarnation
+
     def now(self) -> float:
         """Monotonic seconds."""
         return self.clock.now()

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from actors.address import Address
+from actors.crashes import CrashReport
 
 # Both a number and its negation must be writable again, whatever a stranger sends.
 Correlation = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
@@ -96,4 +97,12 @@ class ActorInfo(msgspec.Struct, frozen=True):
 
 
 # Beside the tags of the user's messages, which are positive; one byte each in msgpack.
-SYSTEM_TAGS: Final = {-1: Watch, -2: Unwatch, -3: Terminated, -4: Refused, -5: Inspect, -6: ActorInfo}
+SYSTEM_TAGS: Final = {
+    -1: Watch,
+    -2: Unwatch,
+    -3: Terminated,
+    -4: Refused,
+    -5: Inspect,
+    -6: ActorInfo,
+    -7: CrashReport,
+}

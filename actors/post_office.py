@@ -14,6 +14,7 @@ from actors.asks import Asks, Pending, Runner
 from actors.cell import Cell
 from actors.clock import Clock
 from actors.codec import Registry, decode_frame
+from actors.crashes import CrashReport
 from actors.dead_letters import DeadLetters, Reason
 from actors.envelope import (
     Envelope,
@@ -206,6 +207,8 @@ class PostOffice:
                 self.dead_letters.add(Reason.UNASKED_REPLY, to, sender, type(message).__qualname__)
         elif type(message) is Unwatch:
             self._forget_watcher(envelope.to, sender, message.watch)
+        elif type(message) is CrashReport and message.address.process == sender.process:
+            self.tell(sender, to, message)
         else:
             # Whoever tells an actor of somebody's death must be its own runtime.
             self.undelivered(to, (message, sender, 0), Reason.UNDECODABLE)

@@ -195,6 +195,11 @@ class ForkServer:
         """Is it gone, and every child with it?"""
         return self._channel.ended
 
+    @property
+    def gone(self) -> bool:
+        """Whether it was closed, or has ended and took its children along; `fileno` stays readable then."""
+        return self._channel.ended
+
     def receive(self) -> list[ChildProcess]:
         """Take in the server's answers without waiting; the children that started, failed or ended."""
         if self._channel.ended:

@@ -19,7 +19,7 @@ from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
 from actors.envelope import ActorInfo
-from actors.errors import RuntimeStopped, UnknownActor
+from actors.errors import GaveUp, RuntimeStopped, UnknownActor
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
@@ -86,6 +86,11 @@ class Runtime:
     def peers(self) -> Mapping[str, int]:
         """The processes that can be heard, with their incarnations."""
         return MappingProxyType(self._office.peers)
+
+    @property
+    def failure(self) -> GaveUp | None:
+        """Why the runtime stops, or has stopped, if nobody asked it to."""
+        return self._lifecycle.failure
 
     @property
     def actors(self) -> tuple[str, ...]:

@@ -1,0 +1,119 @@
+"""A process that exists for one actor: what its parent tells it, and what it does with that.
+
+Owns the child's side of a process-actor; the parent's is process_supervisor. The process ends
+with its actor: well when that has stopped itself, badly when it has failed too often.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from actors.actor import Actor, Handlers
+from actors.address import Address
+from actors.codec import Registry
+from actors.crashes import CrashReport, print_crash
+from actors.envelope import Terminated
+from actors.errors import ActorsError, GaveUp
+from actors.runtime import Runtime
+from actors.zeromq import ZeroMqTransport
+
+MAIN: Final = "main"
+"""The name of a process's own actor: that of the process `n1` is `n1/main`."""
+
+
+class Hosting(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a new process has to know; classes are named, as in `package.module:Class`."""
+
+    cluster: str
+    process: str
+    incarnation: int
+    endpoint: str
+    connect: dict[str, str]
+    supervisor: Address
+    actor: str
+    arguments: dict[str, Any]
+    tags: dict[int, str]
+
+
+def host(argument: bytes, life_fd: int) -> int:
+    """Run the actor that `argument`, an encoded Hosting, names; the fork server's target.
+
+    Ends on SIGTERM, or when `life_fd` reads end of file, as it does once the parent is gone.
+    """
+    told = msgspec.msgpack.decode(argument, type=Hosting)
+    transport = ZeroMqTransport(told.process, told.incarnation, cluster=told.cluster, endpoint=told.endpoint)
+    registry = Registry({tag: resolve_class(name) for tag, name in told.tags.items()})
+
+    def report(crash: CrashReport) -> None:
+        print_crash(crash)
+        runtime.tell(told.supervisor, crash)
+
+    runtime = Runtime(told.process, transport=transport, registry=registry, on_crash=report)
+    for process, endpoint in told.connect.items():
+        transport.connect(process, endpoint)
+    transport.add_reader(life_fd, runtime.stop)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: runtime.stop())
+    main = runtime.spawn(partial(resolve_class(told.actor), **told.arguments), MAIN)
+    runtime.spawn(partial(_Mourner, main, runtime.stop), "mourner")
+    try:
+        runtime.run()
+    except GaveUp:
+        return 1
+    return 0
+
+
+class _Mourner(Actor):
+    """Lets the process end with its actor."""
+
+    def __init__(self, mourned: Address, stop: Callable[[], None]) -> None:
+        self._mourned = mourned
+        self._stop = stop
+
+    def on_start(self) -> None:
+        self.context.watch(self._mourned)
+
+    def on_terminated(self, terminated: Terminated) -> None:
+        del terminated
+        self._stop()
+
+    handlers: ClassVar[Handlers] = {Terminated: on_terminated}
+
+
+def name_class(kind: type) -> str:
+    """How another process finds a class: `package.module:Class`.
+
+    A class of the program itself is found under the name of its file, which must not run anything
+    when it is imported.
+    """
+    module = kind.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        if main.__spec__ is not None:
+            module = main.__spec__.name
+        elif main.__file__ is not None:
+            module = Path(main.__file__).stem
+    if "<" in kind.__qualname__:
+        raise ActorsError(f"{kind.__qualname__} is local to a function, where no other process finds it")
+    return f"{module}:{kind.__qualname__}"
+
+
+def resolve_class(name: str) -> Any:
+    """The class of that name. Only for names from one's own parent."""
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def name_tags(tags: Mapping[int, type]) -> dict[int, str]:
+    """A tag table, by names."""
+    return {tag: name_class(kind) for tag, kind in tags.items()}

@@ -1,0 +1,68 @@
+"""What runs in the processes of test_process_system."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+import msgspec
+
+from actors import Actor, Handlers
+
+
+class Ask(msgspec.Struct, frozen=True):
+    pass
+
+
+class State(msgspec.Struct, frozen=True):
+    pid: int
+    name: str
+    incarnation: int
+    lives: int
+
+
+class Order(msgspec.Struct, frozen=True):
+    """crash, stop, exit: what to do."""
+
+    what: str
+
+
+TAGS = {1: Ask, 2: State, 3: Order}
+lives = 0
+
+
+class Player(Actor):
+    """Tells of itself, and ends in all the ways there are."""
+
+    def __init__(self, name: str = "nobody", goodbye: str | None = None) -> None:
+        self.name = name
+        self.goodbye = goodbye
+
+    def on_start(self) -> None:
+        global lives
+        lives += 1
+
+    def on_stop(self) -> None:
+        if self.goodbye is not None:
+            with open(self.goodbye, "a") as file:  # noqa: PTH123
+                file.write("goodbye\n")
+
+    def on_ask(self, ask: Ask) -> None:
+        self.context.reply(State(os.getpid(), self.name, self.context.incarnation, lives))
+
+    def on_order(self, order: Order) -> None:
+        if order.what == "crash":
+            raise RuntimeError("as ordered")
+        if order.what == "stop":
+            self.context.stop()
+        if order.what == "exit":
+            os._exit(3)
+
+    handlers: ClassVar[Handlers] = {Ask: on_ask, Order: on_order}
+
+
+class Hopeless(Actor):
+    """Cannot even start."""
+
+    def on_start(self) -> None:
+        os._exit(7)
