@@ -17,6 +17,7 @@ from actors.errors import BadAddress
 from actors.frames import Frame, FrameKind, cluster_digest, read_frame
 from actors.transport import PeerDown, PeerUp, Received, TransportEvent
 
+HELD_FRAMES_MAX: Final = 64
 _KINDS: Final = frozenset(FrameKind)
 
 
@@ -41,6 +42,7 @@ class _Life(msgspec.Struct):
     up: bool = False
     reported: bool = False  # Up now, or at some time.
     route: bytes | None = None
+    held: list[Received] = []
 
 
 class Hearing:
@@ -74,10 +76,12 @@ class Hearing:
         if isinstance(frame, str) or isinstance(entered, str):
             self.dropped[str(entered)] += 1
             return None
-        if not entered.up:
-            self._consider_up(entered)
+        if not entered.up and self._connected.get(entered.process, True):
+            entered.up = entered.reported = True
+            self._events += (PeerUp(entered.process, frame.incarnation), *entered.held)
+            entered.held.clear()
         if frame.kind == FrameKind.PAYLOAD:
-            self._events.append(Received(entered.process, frame.incarnation, frame.payload))
+            self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
         return entered.process if frame.kind == FrameKind.HELLO else None
 
     def route_to(self, process: str) -> bytes | None:
@@ -86,7 +90,7 @@ class Hearing:
         return life.route if life is not None else None
 
     def connection_changed(self, process: str, connected: bool) -> None:
-        """Our own connection to `process` stands, or it does not; then nobody is up at its end."""
+        """We keep a connection to `process`: it stands now, or it does not, and then nobody is up there."""
         self._connected[process] = connected
         if not connected:
             self.lost(process, "connection closed")
@@ -131,11 +135,15 @@ class Hearing:
         self._names[frame.sender] = process
         return life
 
-    def _consider_up(self, life: _Life) -> None:
-        # What a life that was reported down had still sent does not make it alive; a new connection does.
-        if not life.reported or self._connected.get(life.process, True):
-            life.up = life.reported = True
-            self._events.append(PeerUp(life.process, life.incarnation))
+    def _receive(self, life: _Life, event: Received) -> None:
+        # A life that was up and lost its connection to us may still speak, but that does not make it up. One
+        # that was never up waits for our own connection: without it, nobody would tell us of its death.
+        if life.reported:
+            self._events.append(event)
+        elif len(life.held) < HELD_FRAMES_MAX:
+            life.held.append(event)
+        else:
+            self.dropped["early"] += 1
 
     def _name_of(self, sender: bytes) -> str | None:
         name = self._names.get(sender)

@@ -36,9 +36,8 @@ _Take = tuple[int, Callable[[], None]]
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
 _INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-# What is read first. A peer that answers us before it has connected itself does so through our DEALER, and
-# goes on through our ROUTER; and the last words of the dead come before their death.
-_DEALER_FIRST, _INBOX_SECOND, _MONITOR_LAST = range(3)
+# The last words of the dead are read before their death.
+_FRAMES_FIRST, _MONITORS_LAST = range(2)
 _order = itemgetter(0)
 _HEADER_BYTES_MAX: Final = 512
 
@@ -147,6 +146,7 @@ class ZeroMqTransport:
             self.disconnect(process)
         link = self._links[process] = _Link(process, endpoint, public_key)
         self._open_link(link)
+        self._hearing.connection_changed(process, connected=False)
 
     def disconnect(self, process: str) -> None:
         """Forget the connection; a peer that was up is reported down."""
@@ -222,10 +222,10 @@ class ZeroMqTransport:
             return "too big"
         link = self._links.get(process)
         route = None
-        if link is None or not link.connected:
-            route = self._hearing.route_to(process) if self._inbox is not None else None
-            if link is None and route is None:
-                return "unknown"
+        if self._inbox is not None and (link is None or kind is FrameKind.WELCOME):
+            route = self._hearing.route_to(process)
+        if link is None and route is None:
+            return "unknown"
         self._sequence += 1
         frame = self._writer.write(self._sequence, kind, payload)
         try:
@@ -273,7 +273,18 @@ class ZeroMqTransport:
                 source.recv(zmq.DONTWAIT)
             self._hearing.dropped["multipart"] += 1
         elif (greeter := self._hearing.hear(raw, Origin(expected, owner, route))) is not None:
-            self._send(greeter, FrameKind.WELCOME, b"")
+            self._welcome(greeter)
+
+    def _welcome(self, process: str) -> None:
+        self._send(process, FrameKind.WELCOME, b"")
+        link = self._links.get(process)
+        if link is None:
+            return
+        self._take_monitor(link)
+        if not link.connected:
+            # It is there, so why wait for libzmq's next try?
+            self._close_link(link)
+            self._open_link(link)
 
     def _take_monitor(self, link: _Link) -> None:
         with suppress(zmq.Again):
@@ -317,7 +328,7 @@ class ZeroMqTransport:
         if self._keys is not None:
             self._doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
             self._doorkeeper.guard(inbox)
-            self._watch(self._doorkeeper.socket, _MONITOR_LAST, self._doorkeeper.answer)
+            self._watch(self._doorkeeper.socket, _MONITORS_LAST, self._doorkeeper.answer)
         monitor = inbox.get_monitor_socket(_INBOX_EVENTS)
         try:
             inbox.bind(endpoint)
@@ -325,8 +336,8 @@ class ZeroMqTransport:
             raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
-        self._watch(inbox, _INBOX_SECOND, self._take_inbox)
-        self._watch(monitor, _MONITOR_LAST, partial(self._take_inbox_monitor, monitor))
+        self._watch(inbox, _FRAMES_FIRST, self._take_inbox)
+        self._watch(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
 
     def _open_link(self, link: _Link) -> None:
         dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
@@ -343,8 +354,8 @@ class ZeroMqTransport:
             del self._links[link.process]
             dealer.close(0)
             raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
-        self._watch(dealer, _DEALER_FIRST, partial(self._take_dealer, link))
-        self._watch(link.monitor, _MONITOR_LAST, partial(self._take_monitor, link))
+        self._watch(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))
+        self._watch(link.monitor, _MONITORS_LAST, partial(self._take_monitor, link))
 
     def _close_link(self, link: _Link) -> None:
         for watched in (link.dealer, link.monitor):

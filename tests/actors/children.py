@@ -55,3 +55,22 @@ def breed(argument: bytes, life_fd: int) -> None:
     os.read(life_fd, 1)
     while True:
         time.sleep(1000)
+
+
+def echo(argument: bytes, life_fd: int) -> None:
+    """A peer that sends back what it hears; told as "name incarnation endpoint peer=endpoint…"."""
+    from actors.transport import Received
+    from actors.zeromq import ZeroMqTransport
+
+    name, incarnation, endpoint, *peers = argument.decode().split()
+    transport = ZeroMqTransport(name, int(incarnation), cluster="test", endpoint=endpoint)
+    for peer in peers:
+        transport.connect(*peer.split("="))
+    alive = [True]
+    transport.add_reader(life_fd, alive.clear)
+    while alive:
+        transport.poll(None)
+        for event in transport.receive():
+            if isinstance(event, Received):
+                transport.send(event.process, event.payload)
+    transport.close()

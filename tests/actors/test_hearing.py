@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.errors import BadAddress, TransportError
 from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame
-from actors.hearing import Hearing, Origin, may_speak_as
+from actors.hearing import HELD_FRAMES_MAX, Hearing, Origin, may_speak_as
 from actors.transport import PeerDown, PeerUp, Received
 
 HERE = cluster_digest("here")
@@ -120,6 +120,29 @@ def test_the_last_words_of_a_peer_that_went_down_do_not_bring_it_up() -> None:
     ]
     hearing.connection_changed("n2", True)
     assert heard(hearing, hello()) == [PeerUp("n2", 1)], "the same life, connected again"
+
+
+def test_a_life_is_up_only_once_we_would_be_told_of_its_death() -> None:
+    hearing = Hearing("here", 10)
+    hearing.connection_changed("n2", False)
+    assert heard(hearing, hello(), frame(2, b"a"), frame(3, b"b")) == []
+    hearing.connection_changed("n2", True)
+    assert heard(hearing, frame(4, b"c")) == [
+        PeerUp("n2", 1),
+        Received("n2", 1, b"a"),
+        Received("n2", 1, b"b"),
+        Received("n2", 1, b"c"),
+    ]
+
+
+def test_what_waits_for_our_connection_is_bounded_and_ends_with_its_life() -> None:
+    hearing = Hearing("here", 10)
+    hearing.connection_changed("n2", False)
+    heard(hearing, *(frame(sequence) for sequence in range(1, HELD_FRAMES_MAX + 3)))
+    assert hearing.dropped == {"early": 2}
+    heard(hearing, frame(1, b"new", incarnation=2))
+    hearing.connection_changed("n2", True)
+    assert heard(hearing, hello(incarnation=2)) == [PeerUp("n2", 2), Received("n2", 2, b"new")]
 
 
 def test_whoever_is_not_who_it_says_is_dropped() -> None:

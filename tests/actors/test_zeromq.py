@@ -1,0 +1,262 @@
+"""The ZeroMQ transport over real sockets, in one process and with peers that are killed and paused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.curve import generate, load
+from actors.endpoints import EndpointError
+from actors.process import ChildProcess, ForkServer
+from actors.transport import PeerDown, PeerUp, Received
+from actors.zeromq import Tuning, ZeroMqTransport
+from tests.actors.net import WAIT_SECONDS, Net, a_net
+
+CHILDREN = "tests.actors.children"
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    with a_net(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    started = ForkServer.start([CHILDREN, "actors.zeromq"])
+    yield started
+    started.close()
+
+
+def echo(server: ForkServer, net: Net, argument: str) -> ChildProcess:
+    child = server.spawn(f"{CHILDREN}:echo", argument.encode(), log_path=net.directory / "log")
+    child.wait_started(WAIT_SECONDS)
+    return child
+
+
+@pytest.mark.parametrize("endpoint", [None, "tcp://127.0.0.1:0"])
+def test_peers_come_up_and_hear_each_other_in_order(net: Net, endpoint: str | None) -> None:
+    one, _two = net.pair(endpoint=endpoint)
+    assert net.changes("n1") == [PeerUp("n2", 1)]
+    sent = [str(number).encode() for number in range(50)]
+    assert [one.send("n2", payload) for payload in sent] == [None] * 50
+    assert net.run(lambda: len(net.payloads("n2")) == 50)
+    assert net.payloads("n2") == sent
+
+
+def test_a_guest_is_answered_through_the_connection_it_made(net: Net) -> None:
+    node = net.node("n1")
+    guest = net.guest("guest")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("guest", "n1") and net.is_up("n1", "guest"))
+    assert guest.send("n1", b"question") is None
+    assert net.run(lambda: net.payloads("n1") == [b"question"])
+    assert node.send("guest", b"answer") is None
+    assert net.run(lambda: net.payloads("guest") == [b"answer"])
+
+
+def test_a_guest_that_left_is_down_for_the_sender_at_once(net: Net) -> None:
+    node = net.node("n1")
+    guest = net.guest("guest")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n1", "guest"))
+    net.close(guest)
+    assert net.run(lambda: node.send("guest", b"answer") == "down")
+    assert net.run(lambda: not net.is_up("n1", "guest"))
+
+
+def test_sends_are_refused_with_a_reason_and_never_wait(net: Net) -> None:
+    node = net.node("n1", tuning=Tuning(frame_bytes_max=1000))
+    assert node.send("n2", b"") == "unknown"
+    node.connect("n2", net.endpoint("n2"))
+    assert node.send("n2", b"") == "down"
+    assert node.send("n2", b"x" * 1001) == "too big"
+    assert dict(node.counters) == {"send: unknown": 1, "send: down": 1, "send: too big": 1}
+
+
+def test_nothing_is_kept_for_a_peer_that_is_not_there(net: Net) -> None:
+    one, two = net.pair()
+    net.close(two)
+    assert net.run(lambda: not net.is_up("n1", "n2"))
+    for _ in range(50):
+        one.send("n2", b"stale")
+    net.events["n2"].clear()
+    net.node("n2", 2).connect("n1", str(one.endpoint))
+    assert net.run(lambda: net.is_up("n1", "n2") and one.send("n2", b"fresh") is None)
+    assert net.run(lambda: net.payloads("n2") != [])
+    assert set(net.payloads("n2")) == {b"fresh"}
+
+
+def test_a_peer_that_does_not_read_fills_its_queue_and_the_sender_is_told(net: Net) -> None:
+    one, two = net.pair(tuning=Tuning(frames_queued_max=5))
+    net.transports.remove(two)
+    big = b"x" * 100_000
+    assert any(one.send("n2", big) == "full" for _ in range(1000))
+    two.close()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", ["ipc", "tcp"])
+def test_a_killed_peer_is_known_down_at_once(net: Net, server: ForkServer, kind: str) -> None:
+    one = net.node("n1", endpoint="tcp://127.0.0.1:0" if kind == "tcp" else None)
+    port = net.node("free", endpoint="tcp://127.0.0.1:0")
+    endpoint = str(port.endpoint) if kind == "tcp" else net.endpoint("n2")
+    net.close(port)
+    child = echo(server, net, f"n2 1 {endpoint} n1={one.endpoint}")
+    one.connect("n2", endpoint)
+    assert net.run(lambda: net.is_up("n1", "n2") and one.send("n2", b"hello") is None)
+    assert net.run(lambda: b"hello" in net.payloads("n1"))
+    child.kill(signal.SIGKILL)
+    killed = time.monotonic()
+    assert net.run(lambda: not net.is_up("n1", "n2"))
+    assert time.monotonic() - killed < 0.25
+    assert net.changes("n1")[-1] == PeerDown("n2", "connection closed")
+
+
+@pytest.mark.processes
+def test_a_restarted_peer_is_heard_at_once_and_in_its_new_life(net: Net, server: ForkServer) -> None:
+    one = net.node("n1")
+    one.connect("n2", net.endpoint("n2"))
+    for incarnation in (1, 2, 3):
+        child = echo(server, net, f"n2 {incarnation} {net.endpoint('n2')} n1={one.endpoint}")
+        started = time.monotonic()
+        assert net.run(lambda life=incarnation: PeerUp("n2", life) in net.events["n1"])  # type: ignore[misc]
+        assert net.run(lambda: one.send("n2", b"hello") is None)
+        assert net.run(lambda life=incarnation: Received("n2", life, b"hello") in net.events["n1"])  # type: ignore[misc]
+        assert time.monotonic() - started < 1.0
+        child.kill(signal.SIGKILL)
+        assert net.run(lambda: not net.is_up("n1", "n2"))
+    assert [event.incarnation for event in net.changes("n1") if isinstance(event, PeerUp)] == [1, 2, 3]
+
+
+@pytest.mark.processes
+def test_a_paused_peer_goes_down_by_heartbeats_and_comes_back_when_resumed(
+    net: Net, server: ForkServer
+) -> None:
+    quick = Tuning(heartbeat_milliseconds=50, heartbeat_timeout_milliseconds=150, handshake_milliseconds=150)
+    one = net.node("n1", tuning=quick)
+    child = echo(server, net, f"n2 1 {net.endpoint('n2')} n1={one.endpoint}")
+    one.connect("n2", net.endpoint("n2"))
+    assert net.run(lambda: net.is_up("n1", "n2"))
+    child.kill(signal.SIGSTOP)
+    assert net.run(lambda: not net.is_up("n1", "n2"))
+    child.kill(signal.SIGCONT)
+
+    def echoed() -> bool:
+        one.send("n2", b"again")  # Again and again: its own connection to us has to come back, too.
+        return b"again" in net.payloads("n1")
+
+    assert net.run(echoed)
+    assert net.is_up("n1", "n2")
+    child.kill(signal.SIGKILL)
+
+
+def test_an_earlier_life_is_not_heard_any_more(net: Net) -> None:
+    one = net.node("n1")
+    late = net.guest("n2")
+    late.connect("n1", str(one.endpoint))
+    assert net.run(lambda: net.is_up("n2", "n1"))
+    later = ZeroMqTransport("n2", 2, cluster="test")
+    net.transports.append(later)
+    later.connect("n1", str(one.endpoint))
+    assert net.run(lambda: PeerUp("n2", 2) in net.events["n1"])
+    late.send("n1", b"from the past")
+    assert net.run(lambda: one.counters["older life"] == 1)
+    later.send("n1", b"from the present")
+    assert net.run(lambda: net.payloads("n1") == [b"from the present"])
+
+
+def test_another_cluster_is_not_heard(net: Net) -> None:
+    one = net.node("n1")
+    foreigner = net.guest("n2", cluster="elsewhere")
+    foreigner.connect("n1", str(one.endpoint))
+    assert net.run(lambda: one.counters["foreign"] >= 1)
+    assert net.events["n1"] == []
+
+
+def test_whoever_answers_in_another_s_place_is_not_heard(net: Net) -> None:
+    one, two = net.node("n1"), net.node("n2")
+    one.connect("n3", str(two.endpoint))
+    assert net.run(lambda: one.counters["misnamed"] >= 1)
+    assert net.events["n1"] == []
+
+
+def test_disconnecting_reports_down_and_connecting_again_up(net: Net) -> None:
+    one, two = net.pair()
+    one.connect("n2", str(two.endpoint))
+    one.disconnect("n2")
+    one.disconnect("n2")
+    assert one.receive() == [PeerDown("n2", "disconnected")]
+    for _ in range(3):
+        one.connect("n2", str(two.endpoint))
+        net.events["n1"].clear()
+        assert net.run(lambda: net.is_up("n1", "n2"))
+        one.disconnect("n2")
+
+
+def test_wake_ends_a_wait_from_another_thread_and_is_harmless_after_close(net: Net) -> None:
+    one = net.node("n1")
+    thread = threading.Thread(target=one.wake)
+    thread.start()
+    one.poll(None)
+    thread.join()
+    net.close(one)
+    one.wake()
+    one.close()
+
+
+def test_readers_are_called_while_their_descriptor_is_readable(net: Net) -> None:
+    one = net.node("n1")
+    read, write = os.pipe()
+    called: list[bytes] = []
+    one.add_reader(read, lambda: called.append(os.read(read, 1)))
+    os.write(write, b"a")
+    one.poll(WAIT_SECONDS)
+    assert called == [b"a"]
+    one.remove_reader(read)
+    one.remove_reader(read)
+    os.write(write, b"b")
+    one.poll(0.0)
+    assert called == [b"a"]
+    os.close(read)
+    os.close(write)
+
+
+def test_a_socket_in_use_is_not_stolen_and_none_is_left_behind(net: Net) -> None:
+    one = net.node("n1")
+    with pytest.raises(EndpointError, match="another process listens"):
+        ZeroMqTransport("n1", 2, cluster="test", endpoint=net.endpoint("n1"))
+    net.close(one)
+    assert list(net.directory.iterdir()) == []
+
+
+@pytest.mark.processes
+def test_the_socket_of_a_dead_process_is_taken_over(net: Net, server: ForkServer) -> None:
+    one = net.node("n1")
+    one.connect("n2", net.endpoint("n2"))
+    child = echo(server, net, f"n2 1 {net.endpoint('n2')}")
+    assert net.run(lambda: net.is_up("n1", "n2"))
+    child.kill(signal.SIGKILL)
+    child.wait(WAIT_SECONDS)
+    assert (net.directory / "n2").exists()
+    net.node("n2", 2)
+    assert net.run(lambda: PeerUp("n2", 2) in net.events["n1"])
+
+
+def test_a_port_in_use_and_an_address_of_another_machine_are_clear_errors(net: Net, tmp_path: Path) -> None:
+    one = net.node("n1", endpoint="tcp://127.0.0.1:0")
+    with pytest.raises(EndpointError, match="in use"):
+        net.node("n2", endpoint=str(one.endpoint))
+    with pytest.raises(EndpointError, match="needs CURVE keys"):
+        net.node("n2", endpoint="tcp://0.0.0.0:0")
+    with pytest.raises(EndpointError, match="needs CURVE keys"):
+        one.connect("n2", "tcp://192.0.2.1:7001")
+    generate(tmp_path / "keys", ["n2"])
+    with pytest.raises(EndpointError, match="cannot listen at"):
+        net.node("n2", endpoint="tcp://192.0.2.1:0", keys=load(tmp_path / "keys" / "n2.toml"))
