@@ -78,6 +78,9 @@ class MemoryStorage:
         if not entries or entries[-1].index <= self._compacted_index:
             return
         position = entries[0].index - self._compacted_index - 1
+        if position == len(self._entries):
+            self._entries += entries
+            return
         if position > len(self._entries):
             raise Unavailable
         self._entries[max(position, 0) :] = entries[max(-position, 0) :]
