@@ -11,11 +11,11 @@ from random import Random
 
 from actors.timers import Timer
 
-# Everybody who saw the leader die may campaign. The first in rank does so as soon as the others have
-# most likely seen it too, and is done before the second would begin.
-FIRST_SECONDS = 0.001
+# Everybody who saw the leader die may campaign. The first in rank does so at once, and its pre-votes
+# have reached the second before that one would begin.
 RANK_SECONDS = 0.004
 JITTER_SECONDS = 0.001
+RANKS_MAX = 10
 # After a rival was granted a pre-vote or a vote: as long as an election takes on a busy machine.
 STAND_BACK_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
@@ -49,10 +49,17 @@ class QuickElection:
         return self._timer is not None
 
     def begin(self, voters: Collection[int], dead: int = 0) -> None:
-        """There is no leader, because `dead` died or because nobody has ever led; begins once, not anew."""
+        """There is no leader, because `dead` died or because nobody has ever led; begins once, not anew.
+
+        May call `campaign` before it returns.
+        """
         if self._timer is None and self._node in voters:
             self._tries = 0
-            self._wait(FIRST_SECONDS + RANK_SECONDS * rank(self._node, voters, dead))
+            place = rank(self._node, voters, dead)
+            if place == 0:
+                self._try()
+            else:
+                self._wait(RANK_SECONDS * min(place, RANKS_MAX))
 
     def stand_back(self) -> None:
         """A rival may win: give it the time."""

@@ -45,7 +45,7 @@ from raft.node.parts import NodeParts, core_config
 from raft.node.peers import Peers, decode_endpoints
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
-from raft.node.reporting import Reporter, Standing
+from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.steering import Contacts, Steering
 from raft.node.ticker import Ticker
@@ -57,6 +57,7 @@ READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
 STOP_SECONDS_MAX = 0.3
 SNAPSHOT_SECONDS_MAX = 5.0
+EARLY_SECONDS_MAX = 0.1
 
 
 class Leave(Struct, frozen=True):
@@ -83,12 +84,14 @@ class Node(Actor):
         self._raft = Raft(core_config(config, snapshot.index), parts.store, parts.random)
         self._voters = frozenset(snapshot.conf_state.voters)
         self._peers = Peers(self._id, config.listen, config.peers)
+        self._journal = LateJournal(parts.journal, context.after)
+        self._early_pre_votes: dict[NodeId, tuple[float, PreVote]] = {}
         self._reporter = Reporter(
             node=self._id,
             incarnation=parts.incarnation,
             now=context.now,
             tell=self._tell_supervisor if config.supervisor else None,
-            journal=parts.journal,
+            journal=self._journal,
         )
         self._build(snapshot)
         self._ticker = Ticker(config.tick_seconds, now)
@@ -154,6 +157,7 @@ class Node(Actor):
         self._reads.stop()
         self._disk.close()
         self._applier.close()
+        self._journal.write()
 
     def on_turn_end(self) -> None:
         """Hand the turn's requests to the core as one batch, and carry out what the core wants."""
@@ -242,7 +246,7 @@ class Node(Actor):
             self._raft.tick()
         if self._ticker.stalled_seconds:
             self._raft.lapse_lease()
-            self._parts.journal.event(
+            self._journal.event(
                 "stalled",
                 f"was not running for {self._ticker.stalled_seconds:.3f} s",
                 seconds=self._ticker.stalled_seconds,
@@ -267,7 +271,7 @@ class Node(Actor):
             try:
                 message = unpack_append(append)
             except BadEntry as error:
-                self._parts.journal.event("bad-entry", str(error), sender=append.sender)
+                self._journal.event("bad-entry", str(error), sender=append.sender)
                 return
             self._step(message)
 
@@ -277,11 +281,25 @@ class Node(Actor):
             self._raft.lapse_lease()
         self.on_peer_message(message)
 
+    def on_pre_vote(self, message: PreVote) -> None:
+        """A rival asks; if it asks for a death that we have not heard of yet, we answer when we have."""
+        if self._raft.leader != NO_NODE:
+            self._early_pre_votes[message.sender] = (self.context.now(), message)
+        self.on_vote_request(message)
+
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A rival asks; if it may win, give it the time to."""
         if self._is_genuine(message.sender):
             self._step(message)
             if self._raft.log.is_up_to_date(message.last_index, message.last_term):
+                self._quick.stand_back()
+
+    def _answer_early_pre_votes(self) -> None:
+        early, self._early_pre_votes = self._early_pre_votes, {}
+        oldest = self.context.now() - EARLY_SECONDS_MAX
+        for asked_at, message in early.values():
+            if asked_at >= oldest and message.sender in self._peers.up:
+                self._step(message)
                 self._quick.stand_back()
 
     def on_timeout_now(self, message: TimeoutNow) -> None:
@@ -314,6 +332,7 @@ class Node(Actor):
             self._reporter.leader_died(peer)
             self._raft.forget_leader()
             self._quick.begin(self._voters, dead=peer)
+            self._answer_early_pre_votes()
 
     @property
     def _may_hurry(self) -> bool:
@@ -341,7 +360,7 @@ class Node(Actor):
         try:
             self._raft.step(message)
         except StepRefused as refused:
-            self._parts.journal.event("step-refused", str(refused), sender=message.sender)
+            self._journal.event("step-refused", str(refused), sender=message.sender)
 
     def _meet(self, peer: NodeId, endpoint: str) -> None:
         self.context.connect(process_of(peer), endpoint)
@@ -355,7 +374,7 @@ class Node(Actor):
             conf_state = self._raft.apply_conf_change(change, entry.index)
         except ConfChangeRefused as refused:
             # Alike on every replica: an entry that changes nothing, not a crash.
-            self._parts.journal.event("conf-change-refused", str(refused), index=entry.index)
+            self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
         self._voters = frozenset(conf_state.voters)
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
@@ -390,7 +409,7 @@ class Node(Actor):
         if self._leaving:
             return
         self._leaving = self._service.closed = True
-        self._parts.journal.event("node-stopping", f"node {self._id} was asked to stop")
+        self._journal.event("node-stopping", f"node {self._id} was asked to stop")
         heir = self._steering.heir() if self._raft.role is Role.LEADER else NO_NODE
         if heir == NO_NODE:
             self._parts.leave()
@@ -410,7 +429,7 @@ class Node(Actor):
         Heartbeat: on_peer_message,
         HeartbeatReply: on_peer_message,
         InstallSnapshot: on_peer_message,
-        PreVote: on_vote_request,
+        PreVote: on_pre_vote,
         PreVoteReply: on_peer_message,
         RequestVote: on_vote_request,
         VoteReply: on_peer_message,

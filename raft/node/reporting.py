@@ -26,6 +26,27 @@ class Journal(Protocol):
         ...
 
 
+class LateJournal:
+    """Writes events in the next turn of the loop: when an election is on, messages go first."""
+
+    def __init__(self, journal: Journal, after: Callable[[float, Callable[[], None]], object]) -> None:
+        self._journal = journal
+        self._after = after
+        self._held: list[tuple[str, str, dict[str, object]]] = []
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        """See `Journal`."""
+        if not self._held:
+            self._after(0.0, self.write)
+        self._held.append((event, message, values))
+
+    def write(self) -> None:
+        """Write what is held back now."""
+        held, self._held = self._held, []
+        for event, message, values in held:
+            self._journal.event(event, message, **values)
+
+
 class Standing(Struct, frozen=True, gc=False):
     """What a node is, in which term, and whom it follows."""
 
