@@ -49,6 +49,11 @@ class SimulatedFiles:
         for inode in dict.fromkeys(self._names.values()):
             inode.power_cut(dice)
 
+    def write_back(self) -> None:
+        """What the kernel may do at any time: bring what was written to the medium, names excepted."""
+        for inode in dict.fromkeys(self._names.values()):
+            inode.sync()
+
     def flip_bit(self, path: Path, bit: int) -> None:
         """Change one bit of a file, on the medium itself."""
         inode = self._names[path]

@@ -128,10 +128,9 @@ class Store:
             return
         write_snapshot(self._device, self._directory, snapshot)
         with self._log_turn:
-            if self._is_outdated(snapshot):  # The leader's came in meanwhile.
-                return
-            self._log.append(None, (), Marker(snapshot.index, snapshot.term))
-            self._device.crash_point("snapshot.marked")
+            if not self._is_outdated(snapshot):  # Unless the leader's came in meanwhile.
+                self._log.append(None, (), Marker(snapshot.index, snapshot.term))
+                self._device.crash_point("snapshot.marked")
             self._purge()
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:

@@ -109,6 +109,18 @@ def test_a_damaged_write_before_a_valid_one_is_never_torn(
     assert not found.torn, found.reason
 
 
+def test_a_write_whose_beginning_is_blank_is_torn_only_if_nothing_follows() -> None:
+    before = encode_batch([(Kind.ENTRY, b"x" * 2000)], SEGMENT, 0)
+    after = encode_batch([(Kind.ENTRY, b"y")], SEGMENT, len(before))
+    blanked = bytes(SECTOR_BYTES) + before[SECTOR_BYTES:]
+    assert read(written(blanked, 0), 0) == Damage(
+        0, True, "the last write is incomplete: its beginning is missing"
+    )
+    assert read(written(blanked + after, 0), 0) == Damage(
+        0, False, "a bad write, with later writes behind it"
+    )
+
+
 def test_a_write_in_the_wrong_place_is_not_believed() -> None:
     batch = encode_batch([(Kind.ENTRY, b"value")], SEGMENT, 32)
     assert isinstance(read_batch(written(batch, 32), 32, 1000, SEGMENT), Batch)

@@ -138,7 +138,7 @@ class World:
             return
         self.next.state = HardState(term, 0, index)
         self.next.snapshot = snapshot(index, term, self.dice.randbytes(700))
-        self.next.log = {index + 1: entry(term, index + 1)}
+        self.next.log = {index + 1: entry(term, index + 1)} if self.dice.random() < 0.5 else {}
         self.store.save(self.next.state, list(self.next.log.values()), self.next.snapshot)
 
 

@@ -40,11 +40,11 @@ def test_a_full_disk_refuses_a_write_as_a_whole_and_takes_it_when_there_is_room(
     assert store.last_index() == index - 1
     with pytest.raises(StoreFull):
         store.save(None, [entry(1, index, b"x" * 30000)], None)
+    assert not [name for name in files.names(HERE) if name.endswith(".tmp")]
     files.capacity_bytes = None
     store.save(None, [entry(1, index)], None)
     store.close()
     assert log_of(open_store(files))[index - 1 :] == [entry(1, index)]
-    assert not [name for name in files.names(HERE) if name.endswith(".tmp")]
 
 
 def test_a_write_that_a_full_disk_stopped_halfway_leaves_nothing_behind() -> None:
@@ -67,6 +67,21 @@ def test_a_write_that_a_full_disk_stopped_halfway_leaves_nothing_behind() -> Non
     store.save(None, [entry(1, 6, b"")], None)
     inner.power_cut(random.Random(1))
     assert log_of(open_store(inner))[5:] == [entry(1, 6, b"")]
+
+
+def test_what_a_refused_write_left_on_the_medium_never_spoils_the_next_one() -> None:
+    for seed in range(20):
+        inner = filled(5)
+        files = FullAfterWriteBack(inner)
+        store = open_store(files, crash_point=crash_at("save.written"))
+        files.full = True
+        with pytest.raises(StoreFull):
+            store.save(None, entries(1, 6, 9, 1500), None)
+        files.full = False
+        with pytest.raises(ProcessDied):
+            store.save(None, entries(1, 6, 9, 1000), None)
+        inner.power_cut(random.Random(seed))
+        assert open_store(inner).last_index() in (5, 9), f"seed {seed}"
 
 
 def test_a_full_disk_refuses_a_snapshot_and_goes_on_with_the_log() -> None:
@@ -184,6 +199,18 @@ def test_a_snapshot_survives_a_power_cut_as_soon_as_it_was_saved() -> None:
         assert open_store(files).snapshot() == snapshot(9, data=b"x" * 5000), f"seed {seed}"
 
 
+def test_each_new_directory_is_made_durable_in_its_parent(tmp_path: Path) -> None:
+    synced: list[Path] = []
+
+    class Recording(RealFiles):
+        def sync_directory(self, path: Path) -> None:
+            synced.append(path)
+            super().sync_directory(path)
+
+    Recording().make_directory(tmp_path / "run" / "n1")
+    assert synced == [tmp_path, tmp_path / "run"]
+
+
 def test_without_sync_nothing_is_synced() -> None:
     files = SimulatedFiles()
     store = open_store(files, sync=False, segment_bytes=1024)
@@ -207,6 +234,19 @@ def test_a_slow_disk_is_slow_for_each_sync() -> None:
 
 class ProcessDied(Exception):
     pass
+
+
+class FullAfterWriteBack(FaultyFiles):
+    """Part of a write reaches the medium before the device turns out to be full."""
+
+    def __init__(self, inner: SimulatedFiles) -> None:
+        super().__init__(inner)
+        self._disk = inner
+
+    def need_space(self) -> None:
+        if self.full:
+            self._disk.write_back()
+        super().need_space()
 
 
 def crash_at(point: str):  # type: ignore[no-untyped-def]

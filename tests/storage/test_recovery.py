@@ -141,6 +141,13 @@ def test_a_flipped_bit_in_an_older_segment_is_refused() -> None:
         assert refusal.value.path == path
 
 
+def test_a_flipped_bit_past_the_end_of_an_older_segment_costs_nothing() -> None:
+    files = filled(300, size=200)
+    path = segments(files)[0]
+    files.flip_bit(path, 8 * (used_bytes(files.read(path)) + 40))
+    assert open_store(files).last_index() == 300
+
+
 def test_writes_missing_at_the_end_of_an_older_segment_are_refused() -> None:
     files = filled(300, size=200)
     path = segments(files)[1]
@@ -227,9 +234,9 @@ def test_a_damaged_snapshot_is_made_up_for_by_the_one_before_and_the_log() -> No
     assert log_of(store) == entries(1, 41, 100, 200)
     assert store.recovery.passed_over is not None
     assert newest.name in store.recovery.passed_over
-    store.save_snapshot(snapshot(90))
+    store.save_snapshot(snapshot(70))
     store.close()
-    assert open_store(files).snapshot() == snapshot(90)
+    assert open_store(files).snapshot() == snapshot(70)
 
 
 def test_a_gap_between_snapshot_and_log_is_refused() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from raft.core.errors import Compacted
-from raft.core.types import ConfState, HardState
+from raft.core.types import ConfState, HardState, Snapshot
 from raft.lab.disk import SimulatedFiles
 from raft.storage.errors import DirectoryInUse, DirectoryUnusable, ForeignDirectory
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity
+from raft.storage.store import Store
 from tests.storage.support import (
     HERE,
     VOTERS,
@@ -110,6 +113,15 @@ def test_an_installed_snapshot_replaces_the_log() -> None:
         store = open_store(files)
 
 
+def test_an_installed_snapshot_with_nothing_after_it_leaves_an_empty_log() -> None:
+    files = filled(5)
+    store = open_store(files)
+    store.save(HardState(4, 0, 50), [], snapshot(50, 4))
+    files.kill()
+    store = open_store(files)
+    assert (store.first_index(), store.last_index()) == (51, 50)
+
+
 def test_a_first_configuration_is_an_installed_snapshot() -> None:
     files = SimulatedFiles()
     store = open_store(files)
@@ -181,12 +193,24 @@ def test_the_hard_state_survives_the_segment_that_it_was_written_in() -> None:
     store.save(HardState(7, 3, 0), [], None)
     for each in entries(7, 1, 60, 200):
         store.save(None, [each], None)
-    store.save(HardState(7, 3, 60), [], None)
     store.save_snapshot(snapshot(58, 7))
     store.compact(58)
     assert segments(files)[0].name != "0000000001.wal"
     files.kill()
-    assert open_store(files).initial_state()[0] == HardState(7, 3, 60)
+    assert open_store(files).initial_state()[0] == HardState(7, 3, 58)
+
+
+def test_a_snapshot_is_still_named_when_the_segment_that_named_it_is_gone() -> None:
+    files = SimulatedFiles()
+    store = open_store(files, segment_bytes=512)
+    store.save(HardState(7, 3, 50), [], snapshot(50, 7))
+    store.save(None, entries(7, 51, 52, 600), None)
+    store.compact(50)
+    assert [path.name for path in segments(files)] == ["0000000002.wal"]
+    files.kill()
+    again = open_store(files)
+    assert again.snapshot() == snapshot(50, 7)
+    assert again.last_index() == 52
 
 
 def test_two_stores_never_share_a_directory(tmp_path: Path) -> None:
@@ -264,25 +288,43 @@ def test_a_real_disk_keeps_all_that_a_simulated_one_does(tmp_path: Path) -> None
     again.close()
 
 
-def test_a_snapshot_is_written_beside_the_log() -> None:
-    """The log takes writes while a snapshot's file is being written on another thread."""
+@contextmanager
+def writing_beside(store_of: Callable[[Callable[[str], None]], Store], taken: Snapshot) -> Iterator[Store]:
+    """A store while another thread is held in the middle of writing a snapshot's file."""
     reached, go_on = threading.Event(), threading.Event()
 
     def crash_point(name: str) -> None:
-        if name == "snapshot.written":
+        if name == "snapshot.durable" and threading.current_thread() is writer:
             reached.set()
             assert go_on.wait(10)
 
-    files = filled(10)
-    store = open_store(files, crash_point=crash_point)
-    writer = threading.Thread(target=store.write_snapshot, args=(snapshot(8),))
+    store = store_of(crash_point)
+    writer = threading.Thread(target=store.write_snapshot, args=(taken,))
     writer.start()
     assert reached.wait(10)
-    store.save(None, entries(1, 11, 12), None)
+    yield store
     go_on.set()
     writer.join()
+
+
+def test_a_snapshot_is_written_beside_the_log() -> None:
+    files = filled(10)
+    with writing_beside(lambda point: open_store(files, crash_point=point), snapshot(8)) as store:
+        store.save(None, entries(1, 11, 12), None)
     store.accept_snapshot(snapshot(8))
     store.close()
     again = open_store(files)
     assert again.snapshot() == snapshot(8)
     assert again.last_index() == 12
+
+
+def test_a_snapshot_that_was_overtaken_by_the_leader_s_is_left_out() -> None:
+    files = filled(10)
+    with writing_beside(lambda point: open_store(files, crash_point=point), snapshot(8)) as store:
+        store.save(HardState(2, 0, 50), [], snapshot(50, 2))
+    store.accept_snapshot(snapshot(8))
+    assert store.snapshot() == snapshot(50, 2)
+    store.close()
+    again = open_store(files)
+    assert again.snapshot() == snapshot(50, 2)
+    assert len(snapshots(files)) == 1
