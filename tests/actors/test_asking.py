@@ -240,6 +240,40 @@ def test_an_actor_that_crashed_hears_nothing_of_what_its_former_life_asked() -> 
     assert seen == []
 
 
+def test_a_reply_that_was_already_in_the_mailbox_when_its_asker_crashed_is_not_heard_either() -> None:
+    world = World()
+    a = world.process("a")
+    kept: list[Reply] = []
+    there, _ = world.probe(a, "there", on_question=lambda probe, _: kept.append(probe.context.reply_handle()))
+    asker, seen = world.probe(a, "asker")
+    world.do(
+        a, asker, lambda probe: probe.context.ask(there, Question("?"), 1.0).then(seen.append, seen.append)
+    )
+    a.tell(asker, Bomb())
+    kept[0].send(Answer("?"))
+    world.settle()
+    assert seen == ["stop", "restart after RuntimeError: boom"]
+
+
+def test_an_ask_ends_early_when_its_process_is_replaced_before_it_was_seen_to_go() -> None:
+    from actors import ProcessDown, ProcessUp
+    from actors.transport import PeerUp
+
+    world = World()
+    a, b = world.process("a", "b"), world.process("b")
+    there, _ = world.probe(b, on_question=silent)
+    watcher, seen = world.probe(a, "watcher")
+    world.do(a, watcher, lambda probe: probe.context.watch_process("b"))
+    ends = outcome(a.ask(there, Question("?"), 60.0))
+    world.settle()
+    a._office.receive(PeerUp("b", 1))
+    assert ends == []
+    a._office.receive(PeerUp("b", 2))
+    world.settle()
+    assert [type(end) for end in ends] == [TargetDown]
+    assert seen[-2:] == [ProcessDown("b", "replaced by a new life"), ProcessUp("b", 2)]
+
+
 def test_a_cancelled_ask_calls_nobody_back() -> None:
     world = World()
     a = world.process("a")
@@ -277,6 +311,7 @@ def test_an_actor_can_be_inspected_from_another_process_even_while_it_waits_to_b
     world.settle()
     info = ends[0]
     assert (info.address, info.state, info.mailbox_depth) == (there, "restarting", 1)
+    assert info.behaviour == ()
     assert info.last_error == "RuntimeError: boom"
 
 

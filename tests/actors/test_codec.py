@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import ActorInfo, Address, Terminated
+from actors import ActorInfo, Address, CrashReport, Terminated
 from actors.codec import FrameBuilder, Registry, decode_frame
 from actors.envelope import SYSTEM_TAGS, Refused
 from actors.errors import CodecError
@@ -81,6 +81,19 @@ def test_a_stranger_cannot_tell_an_actor_of_somebodys_death() -> None:
     world.settle()
     assert seen == []
     assert a.dead_letters.counts == {"undecodable": 1}
+
+
+@pytest.mark.parametrize(("about", "believed"), [("b", True), ("c", False)])
+def test_a_process_reports_crashes_of_its_own_actors_only(about: str, believed: bool) -> None:
+    world = World()
+    a = world.process("a")
+    _, seen = world.probe(a)
+    report = CrashReport(Address(about, "friend"), "Note", "ValueError: bad", "Traceback", "none")
+    builder = FrameBuilder(REGISTRY)
+    builder.add("probe", "x", 0, report)
+    a._office.receive(Received("b", 1, builder.take()))
+    world.settle()
+    assert seen == ([report] if believed else [])
 
 
 def test_garbage_is_counted_and_never_a_crash() -> None:
