@@ -45,8 +45,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
     lone_reads_at_once: bool = False
-    """An only voter answers reads before its first commit, as etcd/raft does. Unsafe: the commit index is not
-    synced, so after a power loss it may lag behind what was served before."""
+    """Where there is one voter, answer reads before the term's first commit, as etcd/raft does. Unsafe: after a
+    power loss the commit index may lag behind what was served, and the leader may be removed and not know."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False

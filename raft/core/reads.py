@@ -64,10 +64,10 @@ class ReadQueue:
 
 def on_read_index(raft: Raft, message: ReadIndex) -> None:
     """Answer a read as the leader, at once or when it is known to lead still."""
-    if committed_in_current_term(raft):
-        confirm_or_answer(raft, message)
-    elif raft.config.lone_reads_at_once and raft.tracker.is_singleton():
+    if raft.config.lone_reads_at_once and raft.tracker.is_singleton():
         answer(raft, message, raft.log.committed)
+    elif committed_in_current_term(raft):
+        confirm_or_answer(raft, message)
     else:
         # Until then the commit index may lag behind what an earlier leader has promised, be it oneself.
         raft.held_reads.append(message)
@@ -89,7 +89,9 @@ def committed_in_current_term(raft: Raft) -> bool:
 def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
     """Ask a quorum, unless a lease holds or there is nobody else to ask."""
     leased = raft.config.read_only is ReadOnlyOption.LEASE_BASED and raft.lapsed_round is None
-    if leased or raft.tracker.is_singleton():
+    # A removed leader may see a configuration of one voter, and that is another node.
+    alone = raft.tracker.configuration.voter_ids() == {raft.id}
+    if leased or alone:
         answer(raft, message, raft.log.committed)
         return
     read_round = raft.reads.add(message, raft.log.committed)
