@@ -115,9 +115,9 @@ class Cell:
             self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
         self.enqueue()
 
-    def put_own(self, message: object) -> None:
+    def put_own(self, message: object, sender: Address | None = None) -> None:
         """Let a message wait that the actor itself has caused."""
-        self.mailbox.put_own((message, None, 0))
+        self.mailbox.put_own((message, sender, 0))
         self.enqueue()
 
     def put_urgent(self, message: object) -> None:

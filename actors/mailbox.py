@@ -1,9 +1,9 @@
 """What waits for an actor: a bounded queue, and a short one that goes first.
 
 Owns order and bound. Full means that the newest message is refused, unless the policy says
-that the oldest makes way; either is a dead letter, counted by the caller. Three kinds are never
-refused, as an actor's own doing bounds them: what the runtime tells it (the death of a child or
-of somebody watched), which also goes first, the replies to its own asks, and its own timers.
+that the oldest makes way; either is a dead letter, counted by the caller. Never refused is what an
+actor's own doing bounds: what it tells or posts to itself, the replies to its asks, its timers,
+and, before everything else, what its runtime tells it of those whom it watches or has started.
 """
 
 from __future__ import annotations

@@ -60,6 +60,8 @@ class PostOffice:
         cell = self.cells.get(to.actor)
         if cell is None:
             self.undelivered(to, (message, sender, 0), Reason.NO_SUCH_ACTOR)
+        elif cell.address is sender:
+            cell.put_own(message, sender)
         else:
             cell.put((message, sender, 0))
 

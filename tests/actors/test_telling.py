@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors import Actor, Address, MailboxPolicy, Overflow
 from actors.errors import BadAddress, NameTaken, RuntimeStopped, UnknownActor, UnregisteredMessage
 from actors.schedule import BATCH_LETTERS_MAX, TURN_LETTERS_MAX
-from tests.actors.world import Answer, Do, Introduction, Note, Probe, Question, World, notes
+from tests.actors.world import Answer, Do, Introduction, Note, Probe, Question, World, echo, notes
 
 
 def test_a_message_told_in_the_same_process_is_the_very_object() -> None:
@@ -189,19 +189,23 @@ def test_the_end_of_somebody_watched_overtakes_what_waits() -> None:
     assert notes(seen) == ["0", "1", "2"]
 
 
-def test_a_full_mailbox_still_takes_timers_replies_and_posts() -> None:
+def test_a_full_mailbox_still_takes_what_the_actor_itself_has_caused() -> None:
     world = World()
     a = world.process("a")
-    address, seen = world.probe(a, mailbox=MailboxPolicy(messages_max=1))
+    address, seen = world.probe(a, mailbox=MailboxPolicy(messages_max=2))
+    other, _ = world.probe(a, "other", on_question=echo)
 
     def fill(probe: Probe) -> None:
         probe.context.after(0, Note("timer"))
         probe.context.post(Note("post"))
         probe.context.tell(address, Note("told"))
-        probe.context.tell(address, Note("lost"))
+        probe.context.tell(address, Note("told again"))
+        a.tell(address, Note("lost"))
+        probe.context.ask(other, Question("reply"), 1.0).then(seen.append, seen.append)
 
     world.do(a, address, fill)
-    assert sorted(notes(seen)) == ["post", "timer", "told"]
+    assert sorted(notes(seen)) == ["post", "timer", "told", "told again"]
+    assert Answer("reply") in seen
     assert a.dead_letters.counts == {"mailbox full": 1}
 
 

@@ -1,0 +1,158 @@
+"""What the actor runtime costs per message, with a transport that only hands over bytes.
+
+Owns the measurement of delivery: decode a frame, find each actor and handler, call it, and send what
+it tells. The handlers do next to nothing; sockets are measured elsewhere.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from actors import Actor, Address, Handlers, Registry, Runtime
+from actors.codec import FrameBuilder
+from actors.transport import PeerDown, PeerUp, Received
+
+LIMITS_MICROSECONDS = {"received": 2.0, "forwarded": 3.0, "local": 1.5, "alone": 15.0}
+FRAME_MESSAGES = 64
+ROUNDS = 15
+ROUND_SECONDS = 0.05
+
+
+class Parcel(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A message of about the size of a small append."""
+
+    sender: int
+    number: int
+    data: bytes
+
+
+class Counting(Actor):
+    """Counts what it gets."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_parcel(self, parcel: Parcel) -> None:
+        """Count it."""
+        del parcel
+        self.count += 1
+
+    handlers: ClassVar[Handlers] = {Parcel: on_parcel}
+
+
+class Forwarding(Actor):
+    """Passes everything on to another process."""
+
+    def on_parcel(self, parcel: Parcel) -> None:
+        """Pass it on."""
+        self.context.tell(FAR, parcel)
+
+    handlers: ClassVar[Handlers] = {Parcel: on_parcel}
+
+
+FAR = Address("far", "counting")
+REGISTRY = Registry({1: Parcel})
+PARCEL = Parcel(1, 2, b"x" * 64)
+
+
+class Bytes:
+    """A transport without sockets: what is put into `arrived` is received, what is sent is dropped."""
+
+    name = "near"
+    incarnation = 1
+    counters: ClassVar[Mapping[str, int]] = {}
+
+    def __init__(self) -> None:
+        self.arrived: list[Received | PeerUp | PeerDown] = []
+
+    def receive(self) -> list[Received | PeerUp | PeerDown]:
+        """What has arrived."""
+        arrived, self.arrived = self.arrived, []
+        return arrived
+
+    def send(self, process: str, payload: bytes) -> str | None:
+        """Drop it."""
+
+    def poll(self, timeout_seconds: float | None) -> None:
+        """Never wait."""
+
+    def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
+        """Not needed."""
+
+    def disconnect(self, process: str) -> None:
+        """Not needed."""
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        """Not needed."""
+
+    def remove_reader(self, fd: int) -> None:
+        """Not needed."""
+
+    def wake(self) -> None:
+        """Not needed."""
+
+    def close(self) -> None:
+        """Not needed."""
+
+
+def bench(actor: type[Actor], *, remote: bool, count: int) -> float:
+    """The median of several rounds, in microseconds of CPU per message, when `count` come in a turn."""
+    transport = Bytes()
+    runtime = Runtime("near", transport=transport, registry=REGISTRY)
+    address = runtime.spawn(actor, "actor")
+    builder = FrameBuilder(REGISTRY)
+    for _ in range(count):
+        builder.add("actor", "sender", 0, PARCEL)
+    received = Received("far", 1, builder.take())
+    rounds = []
+    for _ in range(ROUNDS):
+        handled, started = 0, time.process_time()
+        while (spent := time.process_time() - started) < ROUND_SECONDS:
+            if remote:
+                transport.arrived.append(received)
+            else:
+                for _ in range(count):
+                    runtime.tell(address, PARCEL)
+            handled += runtime.run_turn()
+        rounds.append(spent / handled * 1e6)
+    return statistics.median(rounds)
+
+
+def measure() -> dict[str, float]:
+    """Microseconds per message, by case."""
+    return {
+        "received": bench(Counting, remote=True, count=FRAME_MESSAGES),
+        "forwarded": bench(Forwarding, remote=True, count=FRAME_MESSAGES),
+        "local": bench(Counting, remote=False, count=FRAME_MESSAGES),
+        "alone": bench(Counting, remote=True, count=1),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the medians; 1 if one of them is over its limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks actors", description=__doc__)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    options = parser.parse_args(arguments)
+    medians = measure()
+    if options.output == "json":
+        rows = {
+            name: {"microseconds": round(found, 2), "limit_microseconds": LIMITS_MICROSECONDS[name]}
+            for name, found in medians.items()
+        }
+        print(json.dumps({"benchmark": "actors", "results": rows}))
+    else:
+        for name, found in medians.items():
+            print(
+                f"{name:10} {found:6.2f} microseconds of CPU a message (at most {LIMITS_MICROSECONDS[name]:g})"
+            )
+    return int(any(found > LIMITS_MICROSECONDS[name] for name, found in medians.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
