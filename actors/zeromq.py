@@ -131,6 +131,11 @@ class ZeroMqTransport:
         """How many frames, handshakes and strangers were turned away, by reason; and sends, "send: …"."""
         return MappingProxyType(self._hearing.dropped)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """For a foreign loop: once one is readable, nothing more is said until `poll` has found nothing."""
+        return [*self._on_fd, *(watched.fileno() for watched in self._on_socket)]
+
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.
 
@@ -368,16 +373,15 @@ class ZeroMqTransport:
 
     def _socket(self, kind: int, endpoint: str) -> Socket:
         opened: Socket = self._context.socket(kind)
-        tuning = self._tuning
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.SNDHWM, tuning.frames_queued_max),
-            (zmq.RCVHWM, tuning.frames_queued_max),
-            (zmq.MAXMSGSIZE, tuning.frame_bytes_max + _HEADER_BYTES_MAX),
+            (zmq.SNDHWM, self._tuning.frames_queued_max),
+            (zmq.RCVHWM, self._tuning.frames_queued_max),
+            (zmq.MAXMSGSIZE, self._tuning.frame_bytes_max + _HEADER_BYTES_MAX),
             # At both ends, or a healed partition is noticed by one of them only.
-            (zmq.HEARTBEAT_IVL, tuning.heartbeat_milliseconds),
-            (zmq.HEARTBEAT_TIMEOUT, tuning.heartbeat_timeout_milliseconds),
-            (zmq.HANDSHAKE_IVL, tuning.handshake_milliseconds),
+            (zmq.HEARTBEAT_IVL, self._tuning.heartbeat_milliseconds),
+            (zmq.HEARTBEAT_TIMEOUT, self._tuning.heartbeat_timeout_milliseconds),
+            (zmq.HANDSHAKE_IVL, self._tuning.handshake_milliseconds),
             (zmq.IPV6, int("[" in endpoint)),
         ):
             opened.setsockopt(option, value)

@@ -1,0 +1,201 @@
+"""The asyncio client: many calls at once over one connection, in the event loop's own thread.
+
+Owns the joining of the transport to an event loop it does not know: descriptors to watch, timers to set.
+Works with any loop that has `add_reader`, uvloop's too. Knows nothing of what is asked of whom: see
+conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from actors.errors import AskFailed
+from raft.client import conversation, store
+from raft.client.client import TIMEOUT_SECONDS
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
+from raft.client.errors import ClientClosed
+from raft.client.guest import Endpoints, Guest
+from raft.client.store import Text
+from raft.machines.kv import Swapped
+from raft.requests import Answer, Committed, LeaderIs, QueryResult
+from raft.wire import address_of
+
+Result = TypeVar("Result")
+
+TURNS_MAX = 16
+# A descriptor that was missed, as when libzmq has opened a new one, is found after so long.
+LOOK_SECONDS_MAX = 0.1
+
+
+class AsyncClient:
+    """One connection to a cluster, for one event loop; no thread. Also an asynchronous context manager.
+
+    Made inside a running loop. See Client for the arguments. Calls may run concurrently, in any number;
+    a call that is cancelled has possibly been carried out all the same.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        cluster: str = "default",
+        keys: str | Path | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.timeout_seconds = timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._guest = Guest(endpoints, cluster=cluster, keys=keys)
+        self._runtime = self._guest.runtime
+        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
+        self._watched: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._soon = False
+        self._open: set[asyncio.Future[Outcome]] = set()
+        self._somebody_came = asyncio.Event()
+        self._pump_soon()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; calls that are open end with ClientClosed. Twice is once."""
+        for descriptor in self._watched:
+            self._loop.remove_reader(descriptor)
+        self._watched.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        for future in self._open:
+            if not future.done():
+                future.set_exception(ClientClosed("the client was closed"))
+        self._guest.close()
+
+    # -- the key-value store --------------------------------------------------------------------
+
+    async def put(self, key: Text, value: Text) -> None:
+        """Bind a key to a value."""
+        await self.command(store.put_request(key, value))
+
+    async def get(self, key: Text, *, stale: bool = False) -> bytes | None:
+        """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
+        return store.value_of((await self.query(store.get_request(key), stale=stale)).result)
+
+    async def delete(self, key: Text) -> bool:
+        """Unbind a key; whether it was bound."""
+        return store.existed((await self.command(store.delete_request(key))).result)
+
+    async def cas(self, key: Text, old: Text | None, new: Text | None) -> Swapped:
+        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
+        return store.swapped((await self.command(store.cas_request(key, old, new))).result)
+
+    # -- any machine ----------------------------------------------------------------------------
+
+    async def command(self, body: bytes) -> Committed:
+        """Have a command of the machine's own committed; never tried again once it may be in a log."""
+        return await self._drive(conversation.command(self._book, body, self._attempts()))
+
+    async def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
+        """Have a query of the machine's own answered."""
+        request = store.query(body, stale=stale)
+        return await self._drive(conversation.query(self._book, request, self._attempts()))
+
+    async def leader(self) -> LeaderIs:
+        """Who leads, and where all members are."""
+        return await self._drive(conversation.who_leads(self._book, self._attempts()))
+
+    # -- the driving of a conversation ----------------------------------------------------------
+
+    def _attempts(self) -> Attempts:
+        return Attempts(self._runtime.clock.now, self.timeout_seconds)
+
+    async def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
+        outcome: Outcome = None
+        while True:
+            if self._runtime.stopped:
+                raise ClientClosed("the client is closed")
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            if isinstance(step, Ask):
+                outcome = await self._ask(step)
+            else:
+                await self._wait(step.seconds)
+                outcome = None
+
+    async def _ask(self, step: Ask) -> Outcome:
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def end(answer: Answer | AskFailed) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        pending = self._runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        pending.then(end, end)
+        self._open.add(future)
+        self._pump_soon()
+        try:
+            return await future
+        finally:
+            self._open.discard(future)
+            if not pending.done:
+                pending.cancel()
+
+    async def _wait(self, seconds: float) -> None:
+        self._somebody_came.clear()
+        try:
+            await asyncio.wait_for(self._somebody_came.wait(), seconds)
+        except TimeoutError:
+            return
+
+    # -- the driving of the transport -----------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        """Let all calls that are made in this round of the loop leave in one frame."""
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Take turns until nothing comes or goes; only then will the descriptors speak up again."""
+        self._soon = False
+        runtime, transport = self._runtime, self._guest.transport
+        if runtime.stopped:
+            return
+        peers = len(runtime.peers)
+        for _ in range(TURNS_MAX):
+            transport.active = False
+            runtime.run_turn(0.0)
+            if not transport.active:
+                break
+        else:
+            self._pump_soon()
+        if len(runtime.peers) > peers:
+            self._somebody_came.set()
+        self._watch(set(transport.descriptors))
+        self._set_timer()
+
+    def _watch(self, descriptors: set[int]) -> None:
+        for gone in self._watched - descriptors:
+            self._loop.remove_reader(gone)
+        for new in descriptors - self._watched:
+            self._loop.add_reader(new, self._pump)
+        self._watched = descriptors
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._runtime.next_deadline()
+        left_seconds = LOOK_SECONDS_MAX
+        if deadline is not None:
+            left_seconds = min(left_seconds, max(0.0, deadline - self._runtime.clock.now()))
+        self._timer = self._loop.call_later(left_seconds, self._pump)

@@ -1,0 +1,124 @@
+"""The blocking client: each call returns when it is done, and nothing runs in between.
+
+Owns the driving of conversations in the caller's thread. Knows nothing of what is asked of whom: see
+conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from actors.errors import AskFailed
+from raft.client import conversation, store
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
+from raft.client.errors import ClientClosed
+from raft.client.guest import Endpoints, Guest
+from raft.client.store import Text
+from raft.machines.kv import Swapped
+from raft.requests import Committed, LeaderIs, QueryResult
+from raft.wire import address_of
+
+Result = TypeVar("Result")
+
+TIMEOUT_SECONDS = 5.0
+# The ask's own timer ends it; this only covers the turn in which it fires.
+SLACK_SECONDS = 1.0
+
+
+class Client:
+    """One connection to a cluster, for one thread; no thread of its own. Also a context manager.
+
+    `endpoints` are the nodes' addresses by id, or a list of those of nodes 1, 2, 3 and so on; one living
+    node among them is enough. Each call takes at most `timeout_seconds` and ends with its result, or with
+    a ClientError that says whether a retry is safe.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        cluster: str = "default",
+        keys: str | Path | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.timeout_seconds = timeout_seconds
+        self._guest = Guest(endpoints, cluster=cluster, keys=keys)
+        self._runtime = self._guest.runtime
+        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back. Twice is once."""
+        self._guest.close()
+
+    # -- the key-value store --------------------------------------------------------------------
+
+    def put(self, key: Text, value: Text) -> None:
+        """Bind a key to a value."""
+        self.command(store.put_request(key, value))
+
+    def get(self, key: Text, *, stale: bool = False) -> bytes | None:
+        """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
+        return store.value_of(self.query(store.get_request(key), stale=stale).result)
+
+    def delete(self, key: Text) -> bool:
+        """Unbind a key; whether it was bound."""
+        return store.existed(self.command(store.delete_request(key)).result)
+
+    def cas(self, key: Text, old: Text | None, new: Text | None) -> Swapped:
+        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
+        return store.swapped(self.command(store.cas_request(key, old, new)).result)
+
+    # -- any machine ----------------------------------------------------------------------------
+
+    def command(self, body: bytes) -> Committed:
+        """Have a command of the machine's own committed; never tried again once it may be in a log."""
+        return self._drive(conversation.command(self._book, body, self._attempts()))
+
+    def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
+        """Have a query of the machine's own answered."""
+        return self._drive(conversation.query(self._book, store.query(body, stale=stale), self._attempts()))
+
+    def leader(self) -> LeaderIs:
+        """Who leads, and where all members are."""
+        return self._drive(conversation.who_leads(self._book, self._attempts()))
+
+    # -------------------------------------------------------------------------------------------
+
+    def _attempts(self) -> Attempts:
+        return Attempts(self._runtime.clock.now, self.timeout_seconds)
+
+    def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
+        outcome: Outcome = None
+        while True:
+            if self._runtime.stopped:
+                raise ClientClosed("the client is closed")
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            outcome = self._take(step)
+
+    def _take(self, step: Step) -> Outcome:
+        if not isinstance(step, Ask):
+            before = len(self._runtime.peers)
+            self._runtime.run_until(lambda: len(self._runtime.peers) > before, step.seconds)
+            return None
+        pending = self._runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        self._runtime.run_until(pending, step.timeout_seconds + SLACK_SECONDS)
+        try:
+            answer: Outcome = pending.result()
+        except AskFailed as failure:
+            return failure
+        return answer

@@ -1,0 +1,213 @@
+"""What to ask whom, and what to make of the answer, step by step and without doing anything.
+
+Owns the whole logic of a client, as generators that yield what is to be done and are sent what came
+of it: `Ask` brings an answer or an AskFailed, `Wait` brings nothing. The blocking and the asyncio client
+are two small drivers of the same generators. Knows nothing of sockets, threads or event loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from actors.errors import AskFailed, Undeliverable
+from raft.client.errors import (
+    ClientError,
+    CommandRefused,
+    NoLeader,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+)
+from raft.requests import (
+    Answer,
+    Command,
+    Committed,
+    Failed,
+    Invalid,
+    LeaderIs,
+    NotLeader,
+    Query,
+    QueryResult,
+    Refused,
+    Unknown,
+    WhoLeads,
+)
+
+WAIT_SECONDS_FIRST = 0.002
+WAIT_SECONDS_MAX = 0.050
+# A query that hangs at one node is asked of another one well before the caller's time is up.
+QUERY_SECONDS_MAX = 1.0
+
+
+class Ask(Struct, frozen=True, gc=False):
+    """Ask that node; send back its answer, or the AskFailed."""
+
+    node: int
+    request: Command | Query | WhoLeads
+    timeout_seconds: float
+
+
+class Wait(Struct, frozen=True, gc=False):
+    """Let so much time pass, less if a node comes up meanwhile that could not be reached."""
+
+    seconds: float
+
+
+Step: TypeAlias = Ask | Wait
+Outcome: TypeAlias = Answer | AskFailed | None
+
+
+class Book:
+    """What one client knows of the cluster: who is where, who leads, who can be reached.
+
+    `learn` is called with the endpoint of a node that was not known.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[int, str],
+        is_up: Callable[[int], bool],
+        learn: Callable[[int, str], None],
+    ) -> None:
+        if not endpoints:
+            raise ValueError("a client needs the endpoint of at least one node")
+        self.endpoints = dict(endpoints)
+        self.leader = 0
+        self._is_up = is_up
+        self._learn = learn
+        self._turn = 0
+
+    def choose(self, avoid: int = 0) -> int:
+        """The leader if it is known and not to be avoided, else the next node in turn that can be reached."""
+        if self.leader and self.leader != avoid:
+            return self.leader
+        nodes = [node for node in sorted(self.endpoints) if node != avoid] or [avoid]
+        reachable = [node for node in nodes if self._is_up(node)] or nodes
+        self._turn += 1
+        return reachable[self._turn % len(reachable)]
+
+    def redirected(self, answer: NotLeader) -> None:
+        """A node says who leads; 0 is nobody."""
+        self.leader = answer.leader
+        if answer.leader and answer.endpoint:
+            self.met(answer.leader, answer.endpoint)
+
+    def met(self, node: int, endpoint: str) -> None:
+        """A node listens there."""
+        if self.endpoints.get(node) != endpoint:
+            self.endpoints[node] = endpoint
+            self._learn(node, endpoint)
+
+    def lost(self, node: int) -> None:
+        """That node was not the right one to ask."""
+        if self.leader == node:
+            self.leader = 0
+
+
+class Attempts:
+    """The time given to one request, what was tried, and the error it ends with if all fails."""
+
+    def __init__(self, now: Callable[[], float], timeout_seconds: float) -> None:
+        self._now = now
+        self._deadline = now() + timeout_seconds
+        self._timeout_seconds = timeout_seconds
+        self._wait_seconds = WAIT_SECONDS_FIRST
+        self._redirected = False
+        self.failed_at = 0
+        self.error: type[ClientError] = Unreachable
+        self.reason = "no node was asked"
+
+    @property
+    def left_seconds(self) -> float:
+        """The time that is left."""
+        return max(0.0, self._deadline - self._now())
+
+    def note(self, error: type[ClientError], reason: str, node: int = 0) -> None:
+        """Remember why the last try failed, and at which node."""
+        self.error, self.reason, self.failed_at = error, reason, node
+
+    def may_follow(self) -> bool:
+        """May a redirection be followed at once? One may; two nodes could send us to and fro for ever."""
+        before, self._redirected = self._redirected, True
+        return not before and self.left_seconds > 0
+
+    def pause(self) -> Wait:
+        """The wait before the next try: twice the last one; raises the error when the time is up."""
+        self._redirected = False
+        left_seconds = self.left_seconds
+        if left_seconds <= 0:
+            raise self.error(f"{self.reason} (tried for {self._timeout_seconds:g} s)")
+        wait = Wait(min(self._wait_seconds, left_seconds))
+        self._wait_seconds = min(2 * self._wait_seconds, WAIT_SECONDS_MAX)
+        return wait
+
+
+def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:
+    """Have a command committed, once; every way out but the result is a ClientError."""
+    while True:
+        node = book.choose(attempts.failed_at)
+        attempts.failed_at = 0
+        answer = yield Ask(node, Command(body), attempts.left_seconds)
+        if isinstance(answer, Committed):
+            book.leader = node
+            return answer
+        if isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
+            book.lost(node)
+            raise OutcomeUnknown(f"node {node} may or may not have taken the command: {answer}")
+        if isinstance(answer, Unknown):
+            raise OutcomeUnknown(answer.reason)
+        if not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()
+
+
+def query(book: Book, request: Query, attempts: Attempts) -> Generator[Step, Outcome, QueryResult]:
+    """Have a query answered; as it changes nothing, any failure is tried again elsewhere."""
+    while True:
+        node = book.choose(attempts.failed_at)
+        attempts.failed_at = 0
+        answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        if isinstance(answer, QueryResult):
+            return answer
+        if not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()
+
+
+def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, LeaderIs]:
+    """Find a node that knows of a leader."""
+    while True:
+        node = book.choose(attempts.failed_at)
+        attempts.failed_at = 0
+        answer = yield Ask(node, WhoLeads(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        if isinstance(answer, LeaderIs):
+            for member, endpoint in answer.endpoints.items():
+                book.met(member, endpoint)
+            book.leader = answer.leader
+            if answer.leader:
+                return answer
+            attempts.note(NoLeader, f"node {node} knows of no leader", node)
+            yield attempts.pause()
+        elif not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()
+
+
+def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> bool:
+    """Learn from an answer that was no result; whether to ask again at once. Raises CommandRefused."""
+    if isinstance(answer, NotLeader):
+        book.redirected(answer)
+        attempts.note(NoLeader, f"node {node} knows of no leader", node)
+        return answer.leader not in (0, node) and attempts.may_follow()
+    book.lost(node)
+    if isinstance(answer, Refused):
+        attempts.note(Rejected, f"node {node} refused: {answer.reason}")
+    elif isinstance(answer, Invalid | Failed):
+        raise CommandRefused(answer.reason)
+    elif isinstance(answer, AskFailed):
+        attempts.note(Unreachable, f"node {node} could not be asked: {answer}", node)
+    else:
+        attempts.note(
+            Rejected, f"node {node} gave an answer that does not fit: {type(answer).__name__}", node
+        )
+    return False

@@ -1,0 +1,71 @@
+"""A process without an inbox that asks nodes: the connection under both clients.
+
+Owns the guest's name, its transport and its runtime. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from actors import curve
+from actors.runtime import Runtime
+from actors.transport import TransportEvent
+from actors.zeromq import ZeroMqTransport
+from raft.wire import REGISTRY, process_of
+
+Endpoints = Mapping[int, str] | Sequence[str]
+
+
+class GuestTransport(ZeroMqTransport):
+    """A transport that tells whether anything has come or gone, for loops that have to look again then."""
+
+    active = False
+
+    def send(self, process: str, payload: bytes) -> str | None:
+        """See `Transport.send`."""
+        self.active = True
+        return super().send(process, payload)
+
+    def receive(self) -> list[TransportEvent]:
+        """See `Transport.receive`."""
+        events = super().receive()
+        self.active = self.active or bool(events)
+        return events
+
+
+class Guest:
+    """The runtime of a client, connected to all nodes it knows of."""
+
+    def __init__(self, endpoints: Endpoints, *, cluster: str, keys: str | Path | None) -> None:
+        """Raises TransportError for endpoints or keys that cannot be used."""
+        loaded = curve.load(Path(keys)) if keys is not None else None
+        token = secrets.token_hex(8)
+        name = f"{loaded.name}.{token}" if loaded is not None else f"client-{token}"
+        self.endpoints = by_node(endpoints)
+        self.transport = GuestTransport(name, 1, cluster=cluster, keys=loaded)
+        self.runtime = Runtime(name, transport=self.transport, registry=REGISTRY)
+        for node, endpoint in self.endpoints.items():
+            self.connect(node, endpoint)
+
+    def connect(self, node: int, endpoint: str) -> None:
+        """Keep a connection to a node."""
+        self.transport.connect(process_of(node), endpoint)
+
+    def is_up(self, node: int) -> bool:
+        """Can that node be heard?"""
+        return process_of(node) in self.runtime.peers
+
+    def close(self) -> None:
+        """End everything now; what is open fails."""
+        self.runtime.stop()
+        while not self.runtime.stopped:
+            self.runtime.run_turn(0.0)
+
+
+def by_node(endpoints: Endpoints) -> dict[int, str]:
+    """Endpoints by node id; a plain list is that of nodes 1, 2, 3 and so on."""
+    if isinstance(endpoints, Mapping):
+        return dict(endpoints)
+    return dict(enumerate(endpoints, 1))
