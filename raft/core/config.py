@@ -45,8 +45,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
     lone_reads_at_once: bool = False
-    """Where there is one voter, answer reads before the term's first commit, as etcd/raft does. Unsafe: after a
-    power loss the commit index may lag behind what was served, and the leader may be removed and not know."""
+    """Where there is one voter, answer reads before the term's first commit, as etcd/raft does. Unsafe: the
+    commit index may lag after a power loss, and a removed leader may not know that it was removed."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False
