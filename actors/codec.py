@@ -56,12 +56,15 @@ class Registry:
             raise CodecError(f"tag {tag}: {error}") from error
 
 
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_decode_envelopes = msgspec.msgpack.Decoder(list[Envelope]).decode
+
+
 class FrameBuilder:
     """Collects the envelopes of one frame; each message is encoded when it is added, and only then."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._encoder = msgspec.msgpack.Encoder()
         self._buffer = bytearray(_LIST_HEADER)
         self.count = 0
 
@@ -75,7 +78,7 @@ class FrameBuilder:
         tag = self._registry.tag(type(message))
         end = len(self._buffer)
         try:
-            self._encoder.encode_into((to, sender, correlation, tag, message), self._buffer, -1)
+            _encode_into((to, sender, correlation, tag, message), self._buffer, -1)
         except (msgspec.MsgspecError, TypeError, OverflowError) as error:
             del self._buffer[end:]
             raise CodecError(f"{type(message).__qualname__} cannot be encoded: {error}") from error
@@ -88,9 +91,6 @@ class FrameBuilder:
         self._buffer = bytearray(_LIST_HEADER)
         self.count = 0
         return frame
-
-
-_decode_envelopes = msgspec.msgpack.Decoder(list[Envelope]).decode
 
 
 def decode_frame(payload: bytes) -> list[Envelope]:

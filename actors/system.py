@@ -17,7 +17,7 @@ from actors.actor import Actor
 from actors.address import Address
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
-from actors.errors import GaveUp, Undeliverable
+from actors.errors import GaveUp, TransportError, Undeliverable
 from actors.hosting import name_class, name_tags
 from actors.process import ForkServer
 from actors.process_supervisor import ProcessPlan, ProcessSupervisor
@@ -53,9 +53,13 @@ class ProcessSystem:
         self._on_crash = on_crash
         self._failure: GaveUp | None = None
         self.directory = Path(tempfile.mkdtemp(prefix="actors-"))
-        self._fork_server = ForkServer.start(["actors.hosting"], cleanup=[self.directory])
         endpoint = f"ipc://{self.directory / name}"
-        transport = ZeroMqTransport(name, 1, cluster=self.directory.name, endpoint=endpoint)
+        try:
+            transport = ZeroMqTransport(name, 1, cluster=self.directory.name, endpoint=endpoint)
+        except TransportError:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        self._fork_server = ForkServer.start(["actors.hosting"], cleanup=[self.directory])
         self.runtime = Runtime(
             name,
             transport=transport,

@@ -148,9 +148,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"benchmark": "actors", "results": rows}))
     else:
         for name, found in medians.items():
-            print(
-                f"{name:10} {found:6.2f} microseconds of CPU a message (at most {LIMITS_MICROSECONDS[name]:g})"
-            )
+            print(f"{name:10} {found:6.2f} microseconds of CPU each (at most {LIMITS_MICROSECONDS[name]:g})")
     return int(any(found > LIMITS_MICROSECONDS[name] for name, found in medians.items()))
 
 

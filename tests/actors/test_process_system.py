@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actors import Backoff, CrashReport, Inspect, ProcessSystem, RestartPolicy, Strategy
-from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, UnknownActor
+from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, TransportError, UnknownActor
 from actors.process import process_alive
 from tests.actors.players import TAGS, Ask, Hopeless, Order, Player, State
 
@@ -146,6 +147,35 @@ def test_nothing_is_left_when_a_system_is_closed() -> None:
     assert not process_alive(pid)
     assert not directory.exists()
     system.close()
+
+
+def test_nothing_is_left_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os; from actors import ProcessSystem; from tests.actors.players import *\n"
+        "system = ProcessSystem(TAGS)\n"
+        "bob = system.spawn_process(Player, 'bob')\n"
+        "print(system.ask(bob, Ask()).pid, system._fork_server.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, cwd=ROOT)
+    deadline = time.monotonic() + 10.0
+    while any(process_alive(int(pid)) for pid in run.stdout.split()) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert time.monotonic() < deadline
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_whose_name_is_too_long_for_sockets_is_refused_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with pytest.raises(TransportError):
+        ProcessSystem(TAGS)
+    assert list(long.iterdir()) == []
 
 
 def test_what_cannot_be_started_is_refused(system: ProcessSystem) -> None:
