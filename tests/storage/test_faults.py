@@ -242,10 +242,12 @@ class FullAfterWriteBack(FaultyFiles):
     def __init__(self, inner: SimulatedFiles) -> None:
         super().__init__(inner)
         self._disk = inner
+        self._written_back = False
 
     def need_space(self) -> None:
-        if self.full:
+        if self.full and not self._written_back:
             self._disk.write_back()
+            self._written_back = True
         super().need_space()
 
 

@@ -120,6 +120,7 @@ def test_an_installed_snapshot_with_nothing_after_it_leaves_an_empty_log() -> No
     files.kill()
     store = open_store(files)
     assert (store.first_index(), store.last_index()) == (51, 50)
+    assert store.recovery.entries == 0
 
 
 def test_a_first_configuration_is_an_installed_snapshot() -> None:
