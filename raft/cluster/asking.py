@@ -21,6 +21,7 @@ from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.verbs import SUPERVISOR_ACTOR, SUPERVISOR_PROCESS, VERB_TAGS, Failed
 
+CONNECT_SECONDS_MAX = 3.0
 ASK_SECONDS_MAX = 30.0
 _SUPERVISOR = Address(SUPERVISOR_PROCESS, SUPERVISOR_ACTOR)
 
@@ -36,6 +37,8 @@ class Launcher:
         transport = ZeroMqTransport(name, 1, cluster=self.record.cluster)
         self._runtime = Runtime(name, transport=transport, registry=Registry(VERB_TAGS))
         transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
+        if not self._runtime.run_until(self._is_connected, CONNECT_SECONDS_MAX):
+            raise Unreachable(f"the launcher of cluster {self.record.name!r} does not answer")
 
     def __enter__(self) -> Launcher:
         return self
@@ -48,6 +51,9 @@ class Launcher:
     ) -> None:
         self._runtime.stop()
         self._runtime.run()
+
+    def _is_connected(self) -> bool:
+        return SUPERVISOR_PROCESS in self._runtime.peers
 
     def ask(self, verb: object, expected: type[A], timeout_seconds: float = ASK_SECONDS_MAX) -> A:
         """The launcher's answer. Raises what it refused with, or Unreachable when it says nothing."""

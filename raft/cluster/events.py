@@ -148,6 +148,15 @@ class EventLog:
         self._file.close()
 
 
+def read_events(path: Path) -> list[Event]:
+    """All events so far."""
+    reader = EventReader(path)
+    try:
+        return list(reader.new())
+    finally:
+        reader.close()
+
+
 class EventReader:
     """Reads an event file from its beginning, as far as it goes, again and again."""
 

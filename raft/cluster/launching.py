@@ -159,11 +159,10 @@ def launched(
     started_seconds: float,
     duration_seconds: float | None = None,
 ) -> Iterator[RunningCluster]:
-    """A cluster of this shape, ready to `run`; all of it is gone when the block is left.
+    """A cluster of this shape, which has been checked, ready to `run`; all is gone when the block is left.
 
     Raises VerbFailed, before anything was started, for what cannot be.
     """
-    spec.check()
     clock = MonotonicClock()
     run_directory, lock = rundir.claim(spec.name, spec.nodes)
     with contextlib.ExitStack() as stack:

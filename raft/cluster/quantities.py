@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from raft.cluster.failures import BadUsage
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m|h)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
+
+
+class DurationRange(Struct, frozen=True):
+    """Two durations in seconds, the shorter first."""
+
+    seconds_min: float
+    seconds_max: float
 
 
 def parse_duration(text: str) -> float:
@@ -34,16 +43,16 @@ def parse_positive_duration(text: str) -> float:
     return seconds
 
 
-def parse_duration_range(text: str) -> tuple[float, float]:
+def parse_duration_range(text: str) -> DurationRange:
     """Two positive durations joined by a dash, the shorter first; one alone means `D` to `2D`."""
     shortest, dash, longest = text.partition("-")
     if not dash:
         seconds = parse_positive_duration(shortest)
-        return seconds, 2 * seconds
+        return DurationRange(seconds, 2 * seconds)
     low, high = parse_positive_duration(shortest), parse_positive_duration(longest)
     if low >= high:
         raise BadUsage(f"{text!r} leaves no room to draw from: the second must be longer than the first")
-    return low, high
+    return DurationRange(low, high)
 
 
 def parse_probability(text: str) -> float:

@@ -62,7 +62,7 @@ def leader_report(events: Iterable[Event], now_t: float) -> LeaderReport:
     if leaders and leaders[-1].ended is None:
         leaders[-1].lasted_s = round(max(now_t - leaders[-1].elected_t, 0.0), 6)
     led_terms = {leadership.term for leadership in leaders}
-    every_term = range(min(led_terms), max(led_terms) + 1) if led_terms else range(0)
+    every_term = range(min(led_terms, default=1), max(led_terms, default=0) + 1)
     return LeaderReport(
         leaders=leaders,
         violations=story.violations,
@@ -124,7 +124,7 @@ def _leaderless_seconds(leaders: Sequence[Leadership], now_t: float) -> float:
     nexts = [leadership.elected_t for leadership in leaders[1:]] + [now_t]
     gaps = (
         then - leadership.elected_t - leadership.lasted_s
-        for leadership, then in zip(leaders, nexts, strict=True)
+        for leadership, then in zip(leaders, nexts, strict=False)
         if leadership.ended is not None
     )
     return round(sum(max(gap, 0.0) for gap in gaps), 6)

@@ -18,7 +18,7 @@ from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
 from raft.cluster.faults import KILL, PAUSE
 from raft.cluster.history import Leader
 from raft.cluster.network import Network
-from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
+from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes import ForkServerLike, Processes
 from raft.cluster.status import StatusRound
 from raft.cluster.steering import Answer, Steering
@@ -46,7 +46,7 @@ from raft.cluster.verbs import (
     Stop,
 )
 from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, Transfer
-from raft.wire import address_of, process_of
+from raft.wire import address_of
 
 HAND_OVER_SECONDS_MAX = 5.0
 
@@ -115,7 +115,7 @@ class SupervisorActor(Actor):
         self._duration_seconds = duration_seconds
 
     def on_start(self) -> None:
-        """Ask for all processes at once."""
+        """Ask for all processes at once. They connect to us, and are answered on the same connections."""
         cluster, context = self._cluster, self.context
         self._conditions = Conditions(context)
         self._processes = Processes(
@@ -130,7 +130,7 @@ class SupervisorActor(Actor):
         self.network = Network(context, cluster)
         for node in cluster.nodes.values():
             self._processes.start(node)
-            context.connect(process_of(node.id), cluster.run_directory.node_endpoint(node.id))
+
         if self._duration_seconds is not None:
             context.after(self._duration_seconds, lambda: self._end(self._ending.exit_code, ""))
         everyone = list(cluster.nodes)
@@ -213,7 +213,8 @@ class SupervisorActor(Actor):
     def _lose_dead_leader(self, node: NodeProcess, now: float) -> None:
         ended = self._cluster.history.died(node.id)
         if ended is not None:
-            self._cluster.journal.record(LeaderLost(node=node.id, term=ended.term, reason="died"), now)
+            reason = "stopping" if node.expected is Cause.STOPPED else "died"
+            self._cluster.journal.record(LeaderLost(node=node.id, term=ended.term, reason=reason), now)
 
     # -- what people ask ---------------------------------------------------------------------------
 
@@ -323,8 +324,17 @@ class SupervisorActor(Actor):
         self._ending.exit_code = exit_code
         self._ending.reason = reason
         self._cluster.ending = True
+        leader = self._cluster.history.leader
         running = self._cluster.in_state(HAS_PROCESS)
-        self.steering.terminate(running, self._stop_runtime, lambda _: self._stop_runtime())
+        last = [node for node in running if leader is not None and node.id == leader.node]
+        others = [node for node in running if node not in last]
+
+        def stop_last(_failure: str = "") -> None:
+            # After the others, or it would try to hand over to one that is leaving, too.
+            remaining = [node for node in last if node.state in HAS_PROCESS]
+            self.steering.terminate(remaining, self._stop_runtime, lambda _: self._stop_runtime())
+
+        self.steering.terminate(others, stop_last, stop_last)
 
     handlers: ClassVar[Handlers] = {
         NodeUp: on_node_up,

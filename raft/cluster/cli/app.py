@@ -10,16 +10,18 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from msgspec import Struct
 
-from raft.cluster.asking import Launcher
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.rundir import RunDirectory, find
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import Paint, wants_colour
+
+if TYPE_CHECKING:
+    from raft.cluster.asking import Launcher
 
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--install-completion", "--show-completion"}
@@ -53,6 +55,8 @@ class Session(Struct, frozen=True):
 
     def launcher(self, asked_for: str | None) -> Launcher:
         """A conversation with the launcher of the cluster that is meant."""
+        from raft.cluster.asking import Launcher  # Here, since verbs that read files need no sockets.
+
         return Launcher(self.run_directory(asked_for))
 
     def record(self, asked_for: str | None) -> ClusterRecord:

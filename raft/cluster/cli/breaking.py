@@ -150,9 +150,9 @@ def link(
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")
 def faults(
     context: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[clear]", help="`clear` ends them.")] = "",
+    action: Annotated[str, typer.Argument(metavar="clear", help="`clear` ends them.")] = "",
     ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID]...", help="Only these; all if none is given.")
+        list[int] | None, typer.Argument(metavar="ID...", help="Only these; all if none is given.")
     ] = None,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,

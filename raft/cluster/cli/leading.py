@@ -19,7 +19,7 @@ def transfer(
     context: typer.Context,
     to: Annotated[
         str | None,
-        typer.Argument(metavar="[TO]", parser=options.selector, help="The next leader; any, if not given."),
+        typer.Argument(metavar="TO", parser=options.selector, help="The next leader; any, if not given."),
     ] = None,
     cluster: options.Cluster = None,
 ) -> None:

@@ -20,7 +20,7 @@ import typer
 from raft.cluster import verbs
 from raft.cluster.cli import options
 from raft.cluster.cli.app import LOOK, app, out, paint, session_of
-from raft.cluster.events import Event, EventReader, encode_event
+from raft.cluster.events import Event, EventReader, encode_event, read_events
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.logs import LogLine, NodeLog, arrived, log_filter, merged
 from raft.cluster.report import encode_report, leader_report
@@ -95,8 +95,7 @@ def report(
 ) -> None:
     """All leaders so far: when, for how long, by how many votes, and why they ended."""
     record = session_of(context).record(cluster)
-    reader = _reader(record)
-    found = leader_report(reader.new(), time.monotonic() - record.started_seconds)
+    found = leader_report(_read(record), time.monotonic() - record.started_seconds)
     out(encode_report(found).decode() if output is options.Format.JSON else report_table(found, paint()))
 
 
@@ -113,11 +112,13 @@ def events(
     session = session_of(context)
     _refuse_follow(follow and session.at_prompt)
     run_directory = session.run_directory(cluster)
-    reader = _reader(ClusterRecord.read(run_directory.record))
+    record = ClusterRecord.read(run_directory.record)
+    if not follow:
+        _show_events(_read(record), output)
+        return
+    reader = EventReader(Path(record.events))
     _show_events(reader.new(), output)
-    while follow and _goes_on(run_directory):
-        _show_events(reader.new(), output)
-    if follow:
+    while _goes_on(run_directory):
         _show_events(reader.new(), output)
 
 
@@ -127,7 +128,7 @@ def events(
 def logs(
     context: typer.Context,
     selector: Annotated[
-        str, typer.Argument(metavar="[SELECTOR]", parser=options.selector, help="Whose; all, if not given.")
+        str, typer.Argument(metavar="SELECTOR", parser=options.selector, help="Whose; all, if not given.")
     ] = "all",
     follow: options.Follow = False,
     level: Annotated[str | None, typer.Option(help="This level and above, as in warning.")] = None,
@@ -156,14 +157,14 @@ def logs(
 def _chosen(selector: str, record: ClusterRecord) -> list[int]:
     """Nodes by what files tell: who leads is in the events, who runs does not matter for old lines."""
     everyone = tuple(node.id for node in record.nodes)
-    leaderships = leader_report(_reader(record).new(), 0.0).leaders
+    leaderships = leader_report(_read(record), 0.0).leaders
     leads = leaderships[-1].node if leaderships and leaderships[-1].ended is None else 0
     return select(selector, Picture(everyone, everyone, leads), random.Random())
 
 
-def _reader(record: ClusterRecord) -> EventReader:
+def _read(record: ClusterRecord) -> list[Event]:
     try:
-        return EventReader(Path(record.events))
+        return read_events(Path(record.events))
     except OSError as error:
         raise Unreachable(f"{record.events} cannot be read: {error.strerror}") from error
 

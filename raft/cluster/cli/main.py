@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 # isort: off - Help shows the verbs in the order in which they are imported.
-from raft.cluster.cli import running, looking, breaking, leading, storing
+from raft.cluster.cli import breaking, leading, looking, running, storing
 from raft.cluster.cli.app import Session, carry_out, completed
+
 # isort: on
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
@@ -18,16 +18,19 @@ from raft.cluster.cli import options
 from raft.cluster.cli.app import RUN, Session, app, out, paint, say, session_of
 from raft.cluster.cli.detaching import detach_from_terminal
 from raft.cluster.cli.prompt import Prompt, can_prompt
-from raft.cluster.cli.tailing import Tail
 from raft.cluster.events import ClusterReady, Event
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
-from raft.cluster.launching import Ended, RunningCluster, launched
+from raft.cluster.quantities import DurationRange
 from raft.cluster.report import encode_report
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterSpec
 from raft.cluster.views import event_line, report_table
 
+if TYPE_CHECKING:
+    from raft.cluster.launching import Ended, RunningCluster
+
 DOWN_SECONDS_MAX = 15.0
+ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
 
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name.")]
@@ -45,7 +48,7 @@ Heartbeat = Annotated[
     ),
 ]
 ElectionTimeout = Annotated[
-    tuple[float, float],
+    DurationRange,
     typer.Option(
         metavar="MIN-MAX", parser=options.duration_range, help="Drawn from here.", show_default="250ms-500ms"
     ),
@@ -89,7 +92,7 @@ def up(
     data_dir: DataDir = None,
     keep: Keep = False,
     heartbeat: Heartbeat = 0.050,
-    election_timeout: ElectionTimeout = (0.250, 0.500),
+    election_timeout: ElectionTimeout = ELECTION_TIMEOUT,
     seed: Seed = None,
     duration: Duration = None,
     report: ReportFile = None,
@@ -108,8 +111,8 @@ def up(
         data_dir=None if data_dir is None else str(data_dir),
         keep=keep,
         heartbeat_seconds=heartbeat,
-        election_seconds_min=election_timeout[0],
-        election_seconds_max=election_timeout[1],
+        election_seconds_min=election_timeout.seconds_min,
+        election_seconds_max=election_timeout.seconds_max,
         seed=seed,
         machine=machine,
         pre_vote=not no_pre_vote,
@@ -117,9 +120,12 @@ def up(
         lease_reads=lease_reads,
         ephemeral_log=ephemeral_log,
     )
+    from raft.cluster.launching import launched  # Here, since no other verb needs what it is made of.
+
     session = session_of(context)
     if session.at_prompt:
         raise BadUsage("a cluster is running here; start another one from another terminal")
+    spec.check()
     _check_machine(machine)
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
         ended = _attend(running, session, _UpOptions(report, detach, logs))
@@ -151,6 +157,8 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
                 prompt.start()
 
     if wanted.logs:
+        from raft.cluster.cli.tailing import Tail
+
         Tail(record, write, colours).start()
     try:
         ended = running.run(listener)

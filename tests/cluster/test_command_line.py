@@ -1,0 +1,135 @@
+"""What a person types wrongly, and what comes back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raft.cluster.cli.app import Session, app, carry_out, completed
+from raft.cluster.cli.main import VERB_MODULES
+from raft.cluster.failures import ExitCode
+
+VERBS = [
+    "up",
+    "status",
+    "leader",
+    "report",
+    "events",
+    "logs",
+    "kill",
+    "stop",
+    "start",
+    "restart",
+    "pause",
+    "resume",
+    "partition",
+    "isolate",
+    "heal",
+    "link",
+    "faults",
+    "transfer",
+    "step-down",
+    "put",
+    "get",
+    "del",
+    "cas",
+    "down",
+    "keys",
+]
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_up_may_be_left_out() -> None:
+    assert completed(["--nodes", "5"]) == ["up", "--nodes", "5"]
+    assert completed(["status"]) == ["status"]
+    assert completed(["--help"]) == ["--help"]
+    assert completed([]) == []
+
+
+def test_every_verb_is_there() -> None:
+    named = [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
+    assert sorted(named) == sorted(VERBS)
+    assert len(VERB_MODULES) == 5
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert carry_out([verb, "--help"], Session()) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "Example: launcher.py " in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kill", "SELECTOR"),
+        ("kill 1-3", "chooses no node"),
+        ("kill leader --restart-after 5", "5ms or 5s"),
+        ("pause 1 --for 0s", "more than nothing"),
+        ("pause 1 --for soon", "not a duration"),
+        ("leader --wait 5", "5ms or 5s"),
+        ("link 1 2 --drop 5", "not a share"),
+        ("link 1 2 --drop 101%", "between 0% and 100%"),
+        ("link 1 2", "--delay"),
+        ("partition", "GROUP"),
+        ("faults mend", "faults clear"),
+        ("faults clear x", "integer"),
+        ("logs --level loud", "no level"),
+        ("logs --grep (", "regular expression"),
+        ("status -o xml", "xml"),
+        ("status --frobnicate", "--frobnicate"),
+        ("frobnicate", "frobnicate"),
+        ("transfer 1,", "empty place"),
+        ("status --cluster ../x", "cannot be a cluster's name"),
+        ("up --nodes 0", "1 to 64"),
+        ("up --nodes 4000", "1 to 64"),
+        ("up --nodes five", "integer"),
+        ("up --heartbeat 50", "50ms or 50s"),
+        ("up --heartbeat 0ms", "more than nothing"),
+        ("up --heartbeat 200ms", "too slow"),
+        ("up --election-timeout 500ms-250ms", "no room"),
+        ("up --duration 0s", "more than nothing"),
+        ("up --machine nonsense", "package.module:Class"),
+        ("up --machine no.such:Machine", "No module"),
+        ("up --lease-reads --no-check-quorum", "--lease-reads"),
+        ("up --name a/b", "cannot be a cluster's name"),
+    ],
+)
+def test_wrong_usage_is_said_clearly_and_ends_with_2(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carry_out(line.split(), Session()) == ExitCode.USAGE
+    words = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
+    assert said in words
+    assert "Traceback" not in words
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["status", "leader", "report", "events", "logs", "kill 1", "heal", "faults", "down", "get k", "put k v"],
+)
+def test_without_a_cluster_every_verb_says_so_and_ends_with_4(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carry_out(line.split(), Session()) == ExitCode.UNREACHABLE
+    captured = capsys.readouterr()
+    assert "python launcher.py --nodes 5" in captured.err
+    assert captured.out == ""
+
+
+def test_keys_are_private_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert carry_out(["keys", str(tmp_path / "keys"), "--nodes", "2"], Session()) == ExitCode.OK
+    made = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert made
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in made)

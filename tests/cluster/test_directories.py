@@ -1,0 +1,146 @@
+"""Run directories and data directories: claimed, found, refused, left clean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raft.cluster import rundir
+from raft.cluster.datadir import open_data
+from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
+from raft.cluster.spec import NODES_MAX, ClusterSpec
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    short = Path(os.environ.get("TMPDIR", "/tmp")) / f"rt-{os.getpid()}"
+    short.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    yield short
+    rundir.remove(rundir.RunDirectory(rundir.run_base() / "alpha"))
+    rundir.remove(rundir.RunDirectory(rundir.run_base() / "beta"))
+    short.rmdir()
+
+
+def test_a_claimed_directory_is_private_and_found_without_its_name(runtime: Path) -> None:
+    directory, lock = rundir.claim("alpha", 5)
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+    assert directory.path.parent.stat().st_mode & 0o777 == 0o700
+    assert rundir.find(None).path == directory.path
+    lock.release()
+
+
+def test_a_name_is_claimed_once_at_a_time() -> None:
+    directory, lock = rundir.claim("alpha", 5)
+    with pytest.raises(VerbFailed, match="running already") as refusal:
+        rundir.claim("alpha", 5)
+    assert refusal.value.exit_code is ExitCode.FAILURE
+    lock.release()
+    rundir.remove(directory)
+    rundir.claim("alpha", 5)[1].release()
+
+
+def test_a_directory_that_nobody_holds_is_no_cluster() -> None:
+    rundir.claim("alpha", 5)[1].release()
+    with pytest.raises(Unreachable) as refusal:
+        rundir.find(None)
+    assert refusal.value.exit_code is ExitCode.UNREACHABLE
+    with pytest.raises(Unreachable, match="'alpha'"):
+        rundir.find("alpha")
+
+
+def test_with_several_clusters_one_has_to_be_chosen() -> None:
+    locks = [rundir.claim(name, 1)[1] for name in ("alpha", "beta")]
+    with pytest.raises(BadUsage, match="alpha, beta"):
+        rundir.find(None)
+    assert rundir.find("beta").name == "beta"
+    for lock in locks:
+        lock.release()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "a b", "ü", "x" * 65])
+def test_a_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
+    with pytest.raises(BadUsage):
+        rundir.claim(name, 1)
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    with pytest.raises(BadUsage, match="too long for a socket"):
+        rundir.claim("alpha", 5)
+    assert list(deep.iterdir()) == []
+
+
+def test_a_file_where_the_run_directory_should_be_is_a_clear_error(runtime: Path) -> None:
+    rundir.run_base().write_text("")
+    with pytest.raises(VerbFailed, match="cannot be used|belongs"):
+        rundir.claim("alpha", 1)
+    rundir.run_base().unlink()
+
+
+def test_durable_data_remembers_its_cluster_and_throw_away_data_is_thrown_away(tmp_path: Path) -> None:
+    spec = ClusterSpec(data_dir=str(tmp_path / "data"))
+    first = open_data(spec)
+    first.close()
+    second = open_data(spec)
+    assert second.cluster == first.cluster
+    second.close()
+    passing = open_data(ClusterSpec())
+    passing.close()
+    assert not passing.path.exists()
+    kept = open_data(ClusterSpec(keep=True))
+    kept.close()
+    assert kept.path.exists()
+    for path in sorted(kept.path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    kept.path.rmdir()
+
+
+def snapshot(directory: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def test_data_of_another_shape_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    open_data(ClusterSpec(data_dir=str(tmp_path / "data"), nodes=5)).close()
+    before = snapshot(tmp_path)
+    with pytest.raises(BadUsage, match="--nodes 5"):
+        open_data(ClusterSpec(data_dir=str(tmp_path / "data"), nodes=3))
+    assert snapshot(tmp_path) == before
+    open_data(ClusterSpec(data_dir=str(tmp_path / "data"), nodes=5)).close()
+
+
+def test_data_in_use_is_refused(tmp_path: Path) -> None:
+    spec = ClusterSpec(data_dir=str(tmp_path / "data"))
+    held = open_data(spec)
+    with pytest.raises(VerbFailed, match="in use"):
+        open_data(spec)
+    held.close()
+
+
+def test_a_directory_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "letters").write_text("dear")
+    with pytest.raises(BadUsage, match="something else"):
+        open_data(ClusterSpec(data_dir=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        (ClusterSpec(nodes=0), "--nodes 0"),
+        (ClusterSpec(nodes=NODES_MAX + 1), f"--nodes {NODES_MAX + 1}"),
+        (ClusterSpec(heartbeat_seconds=0.2), "--election-timeout 250ms-500ms"),
+        (ClusterSpec(lease_reads=True, check_quorum=False), "--lease-reads"),
+        (ClusterSpec(machine="nonsense"), "--machine"),
+    ],
+)
+def test_a_shape_that_cannot_work_is_refused_by_the_name_of_its_option(spec: ClusterSpec, named: str) -> None:
+    with pytest.raises(BadUsage, match=named):
+        spec.check()

@@ -1,0 +1,106 @@
+"""Events as lines of JSON, as a journal keeps them, and as people read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raft.cluster.events import (
+    Event,
+    EventLog,
+    EventReader,
+    FaultInjected,
+    LeaderElected,
+    NodeExited,
+    Violation,
+    decode_event,
+    encode_event,
+    read_events,
+)
+from raft.cluster.journal import Journal
+from raft.cluster.safety import ElectionSafety
+from raft.cluster.views import Paint, event_line
+
+ELECTED = LeaderElected(
+    t=12.0311,
+    wall="2026-01-01T00:00:00.000Z",
+    node=3,
+    term=4,
+    previous=1,
+    votes=3,
+    voters=5,
+    took_ms=8.4,
+    reason="leader-died",
+)
+
+
+def test_an_event_is_one_object_with_version_time_and_name() -> None:
+    told = json.loads(encode_event(ELECTED))
+    assert (told["v"], told["t"], told["event"]) == (1, 12.0311, "leader-elected")
+    assert decode_event(encode_event(ELECTED)) == ELECTED
+
+
+def test_an_exit_tells_of_a_signal_or_of_a_code_and_never_of_both() -> None:
+    killed = json.loads(encode_event(NodeExited(node=1, pid=7, cause="injected", signal="SIGKILL")))
+    ended = json.loads(encode_event(NodeExited(node=1, pid=7, cause="crash", code=3)))
+    assert killed["signal"] == "SIGKILL"
+    assert "code" not in killed
+    assert ended["code"] == 3
+    assert "signal" not in ended
+
+
+def test_a_leader_line_reads_as_programs_expect_it() -> None:
+    assert event_line(ELECTED, Paint(False)) == (
+        "12.031s  LEADER n3  term 4  3/5 votes  in 8.4 ms  (leader n1 died)"
+    )
+
+
+def test_lines_are_plain_without_a_terminal_and_coloured_with_one() -> None:
+    assert "\x1b" not in event_line(ELECTED, Paint(False))
+    assert "\x1b[" in event_line(ELECTED, Paint(True))
+
+
+def test_a_crash_shows_its_last_word() -> None:
+    crash = NodeExited(node=2, pid=7, cause="crash", code=1, traceback="Traceback\n  ...\nValueError: no")
+    assert event_line(crash, Paint(False)).endswith("(crash)  ValueError: no")
+
+
+def test_a_journal_stamps_events_with_the_clusters_own_time_and_tells_its_listener(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    journal = Journal(EventLog(tmp_path / "events.jsonl"), started_seconds=100.0, now_seconds=101.0)
+    journal.listener = heard.append
+    journal.record(FaultInjected(id=1, kind="kill", nodes=[2], text="kill n2"), 103.5)
+    journal.close()
+    (event,) = read_events(tmp_path / "events.jsonl")
+    assert event.t == 3.5
+    assert event.wall.endswith("Z")
+    assert heard == [event] == journal.events
+
+
+def test_a_reader_goes_on_where_it_was_and_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    line = encode_event(ELECTED) + b"\n"
+    path.write_bytes(line + line[:20])
+    reader = EventReader(path)
+    assert len(list(reader.new())) == 1
+    assert list(reader.new()) == []
+    with path.open("ab") as file:
+        file.write(line[20:])
+    assert list(reader.new()) == [ELECTED]
+    reader.close()
+
+
+def test_a_second_leader_in_a_term_is_a_violation_and_the_same_one_again_is_not() -> None:
+    safety = ElectionSafety()
+    assert safety.rival(1, 3) is None
+    assert safety.rival(1, 3) is None
+    assert safety.rival(2, 4) is None
+    assert safety.rival(1, 5) == 3
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_violation_is_loud(colour: bool) -> None:
+    line = event_line(Violation(term=1, nodes=[3, 5], text="two leaders in term 1: n3 and n5"), Paint(colour))
+    assert "VIOLATION" in line
