@@ -37,10 +37,10 @@ def _check_log(raft: Raft) -> None:
     assert log.committed <= log.last, f"commit {log.committed} is past the end {log.last}"
     assert log.offset <= log.offset_in_progress, f"{log.offset_in_progress} is written before {log.offset}"
     assert log.offset_in_progress <= log.last + 1, f"{log.offset_in_progress} is past the end {log.last}"
-    assert log.last_term <= raft.term, f"the log is of term {log.last_term}, the node of {raft.term}"
     assert len(log.unstable) == log.last + 1 - log.offset, f"{len(log.unstable)} entries from {log.offset}"
     for index, entry in enumerate(log.unstable, log.offset):
         assert entry.index == index, f"entry {entry.index} stands at {index}"
+        assert entry.term <= raft.term, f"{entry} is of a term after {raft.term}"
         assert log.term(index) == entry.term, f"{index} is of term {entry.term}, not {log.term(index)}"
     for before, after in pairwise(log.unstable):
         assert before.term <= after.term, f"terms go back from {before} to {after}"
