@@ -329,3 +329,4 @@ def test_a_snapshot_that_was_overtaken_by_the_leader_s_is_left_out() -> None:
     again = open_store(files)
     assert again.snapshot() == snapshot(50, 2)
     assert len(snapshots(files)) == 1
+    assert again.recovery.passed_over is None
