@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,7 +22,6 @@ from typing import Final
 
 import msgspec
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from actors.curve import Doorkeeper, Keys, KeysError, identify
 from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp
@@ -34,6 +34,8 @@ Socket = zmq.Socket[bytes]
 _Take = tuple[int, Callable[[], None]]
 
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+# As pyzmq's own parser reads it, whose module would load asyncio.
+_MONITOR_EVENT: Final = struct.Struct("=hi")
 _LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
 _INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 # The last words of the dead are read before their death.
@@ -294,7 +296,7 @@ class ZeroMqTransport:
     def _take_monitor(self, link: _Link) -> None:
         with suppress(zmq.Again):
             while self._links.get(link.process) is link:
-                event = parse_monitor_message(link.monitor.recv_multipart(zmq.DONTWAIT))["event"]
+                event, _value = _MONITOR_EVENT.unpack(link.monitor.recv_multipart(zmq.DONTWAIT)[0])
                 link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
