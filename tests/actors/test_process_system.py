@@ -135,6 +135,7 @@ def test_a_process_that_fails_too_often_is_given_up(crashes: list[CrashReport]) 
 
 def test_an_actor_can_be_inspected_in_its_process(system: ProcessSystem) -> None:
     bob = system.spawn_process(Player, "bob")
+    system.ask(bob, Ask())  # Before that it might still be starting.
     info = system.ask(bob, Inspect())
     assert (info.address, info.state, info.behaviour) == (bob, "running", ("Ask", "Order"))
 
