@@ -2,7 +2,10 @@
 
 from random import Random
 
+import pytest
+
 from raft.core.config import Config
+from raft.core.errors import PeerNotFound
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -12,7 +15,6 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.types import NO_NODE, Role
-
 from tests.core.cluster import (
     ELECTION_TICKS,
     START_INDEX,
@@ -238,12 +240,9 @@ def test_nothing_that_an_unknown_node_replies_counts():
     cluster = Cluster(1, 2, 3)
     cluster[1].core.campaign()
     cluster[1].run_until_idle()
-    cluster.wire = [VoteReply(7, 1, 1), VoteReply(8, 1, 1), AppendReply(7, 1, 1, START_INDEX)]
-    for message in cluster.wire:
-        try:
+    for message in (VoteReply(7, 1, 1), VoteReply(8, 1, 1), AppendReply(7, 1, 1, START_INDEX)):
+        with pytest.raises(PeerNotFound):
             cluster[1].core.step(message)
-        except Exception as refused:
-            assert type(refused).__name__ == "PeerNotFound"
     assert cluster[1].core.role is Role.CANDIDATE
 
 

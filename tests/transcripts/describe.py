@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from raft.core import messages as m
 from raft.core.changes import ConfChangeKind, decode_conf_change
 from raft.core.errors import ConfChangeRefused
-from raft.core.status import ProgressStatus
 from raft.core.ready import Ready
+from raft.core.status import ProgressStatus
 from raft.core.types import (
     APPEND_THREAD,
     APPLY_THREAD,

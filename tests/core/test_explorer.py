@@ -1,0 +1,14 @@
+"""Random clusters: whatever happens, safety holds after every step, and in the end they work again."""
+
+import pytest
+
+from tests.core.explorer import explore
+
+RUNS = 400
+RUNS_IN_A_TEST = 20
+
+
+@pytest.mark.parametrize("first", range(0, RUNS, RUNS_IN_A_TEST))
+def test_a_random_cluster_stays_safe_and_recovers(first: int):
+    for seed in range(first, first + RUNS_IN_A_TEST):
+        explore(seed)
