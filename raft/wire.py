@@ -78,6 +78,23 @@ class BadEntry(Exception):
     """What stands where an entry should be is none."""
 
 
+CORE_MESSAGES: Final = (
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    VoteReply,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    TransferLeader,
+    TimeoutNow,
+    ReadIndex,
+    ReadIndexReply,
+)
+"""What nodes tell each other as the core has made it; an AppendEntries goes as an Append, and a
+Propose not at all, as clients ask the leader themselves."""
+
 TAGS: Final[dict[int, type]] = {
     1: PreVote,
     2: PreVoteReply,

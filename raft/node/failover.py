@@ -1,6 +1,6 @@
 """When to ask for votes ahead of the election timeout: at a leader's death, and at the start.
 
-Owns the waits, and nothing else: a campaign ahead of time is harmless, for it begins with pre-votes,
+Owns the waits, and who goes first. A campaign ahead of time is harmless, for it begins with pre-votes,
 which nobody who hears a leader grants. Knows nothing of how a death is noticed.
 """
 
@@ -10,6 +10,10 @@ from collections.abc import Callable, Collection
 from random import Random
 
 from actors.timers import Timer
+from raft.core.messages import PreVote, RequestVote
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, NodeId
+from raft.node.peers import Peers
 
 # Everybody who saw the leader die may campaign. The first in rank does so at once, and its pre-votes
 # have reached the second before that one would begin.
@@ -20,6 +24,10 @@ RANKS_MAX = 10
 STAND_BACK_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
 TRIES_MAX = 6
+EARLY_SECONDS_MAX = 0.1
+
+
+After = Callable[[float, Callable[[], None]], Timer]
 
 
 class QuickElection:
@@ -33,7 +41,7 @@ class QuickElection:
         *,
         node: int,
         random: Random,
-        after: Callable[[float, Callable[[], None]], Timer],
+        after: After,
         campaign: Callable[[], None],
     ) -> None:
         self._node = node
@@ -89,3 +97,67 @@ class QuickElection:
 def rank(node: int, voters: Collection[int], dead: int) -> int:
     """The node's place among the voters that follow `dead`, round and round: 0 for the next one."""
     return sorted(voters, key=lambda voter: (voter <= dead, voter)).index(node)
+
+
+class Succession:
+    """Sees to it that somebody leads soon; `allowed` switches all of it off.
+
+    `voters` is the present configuration's.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        peers: Peers,
+        *,
+        allowed: bool,
+        random: Random,
+        now: Callable[[], float],
+        after: After,
+    ) -> None:
+        self.voters: Collection[NodeId] = ()
+        self._raft = raft
+        self._peers = peers
+        self._allowed = allowed
+        self._now = now
+        self._quick = QuickElection(node=raft.id, random=random, after=after, campaign=self._campaign)
+        self._early: dict[NodeId, tuple[float, PreVote]] = {}
+
+    def peer_up(self) -> None:
+        """With a quorum connected and nobody leading there is nothing to wait for."""
+        connected = 1 + sum(1 for voter in self.voters if voter in self._peers.up)
+        if self._allowed and self._raft.leader == NO_NODE and connected > len(self.voters) // 2:
+            self._quick.begin(self.voters)
+
+    def leader_died(self, leader: NodeId) -> bool:
+        """The leader's process is gone; whether anything is done about it before the timeout."""
+        if not self._allowed:
+            return False
+        self._raft.forget_leader()
+        self._quick.begin(self.voters, dead=leader)
+        self._answer_early()
+        return True
+
+    def leader_known(self) -> None:
+        """There is nothing left to hurry for."""
+        self._quick.end()
+
+    def rival_asks(self, message: PreVote | RequestVote) -> None:
+        """To be told of before the core, which ignores a pre-vote as long as it believes in its leader."""
+        if self._raft.log.is_up_to_date(message.last_index, message.last_term):
+            self._quick.stand_back()
+        if isinstance(message, PreVote) and self._raft.leader != NO_NODE:
+            self._early[message.sender] = (self._now(), message)
+
+    def _answer_early(self) -> None:
+        """Some have heard of the death before us, and were ignored: answer them now."""
+        early, self._early = self._early, {}
+        oldest = self._now() - EARLY_SECONDS_MAX
+        for asked_at, message in early.values():
+            if asked_at >= oldest and message.sender in self._peers.up:
+                self.rival_asks(message)
+                self._raft.step(message)
+
+    def _campaign(self) -> None:
+        if self._raft.leader == NO_NODE:
+            self._raft.campaign()

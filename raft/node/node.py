@@ -14,50 +14,51 @@ from msgspec import Struct
 
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
-from raft.control import ClearFault, GetStatus, Report, SetDisk, SetLink, Transfer
+from raft.control import Report
 from raft.core.changes import decode_conf_change
 from raft.core.errors import ConfChangeRefused, StepRefused
 from raft.core.messages import (
     AppendEntries,
-    AppendReply,
-    Heartbeat,
-    HeartbeatReply,
     InstallSnapshot,
     Message,
     PeerMessage,
     PreVote,
-    PreVoteReply,
     ReadIndex,
-    ReadIndexReply,
     RequestVote,
     StorageAppend,
     StorageApply,
     TimeoutNow,
-    TransferLeader,
-    VoteReply,
 )
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Entry, NodeId, Role, Snapshot
 from raft.node.applying import Applier
 from raft.node.disk import Disk
-from raft.node.failover import QuickElection
+from raft.node.failover import Succession
 from raft.node.parts import NodeParts, core_config
 from raft.node.peers import Peers, decode_endpoints
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
-from raft.node.steering import Contacts, Steering
+from raft.node.steering import STEERED, Contacts, Steered, Steering
 from raft.node.ticker import Ticker
 from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
-from raft.wire import SUPERVISOR, Append, BadEntry, address_of, pack_append, process_of, unpack_append
+from raft.wire import (
+    CORE_MESSAGES,
+    SUPERVISOR,
+    Append,
+    BadEntry,
+    address_of,
+    pack_append,
+    process_of,
+    unpack_append,
+)
 
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
 STOP_SECONDS_MAX = 0.3
 SNAPSHOT_SECONDS_MAX = 5.0
-EARLY_SECONDS_MAX = 0.1
 
 
 class Leave(Struct, frozen=True):
@@ -82,10 +83,8 @@ class Node(Actor):
         snapshot = parts.store.snapshot()
         parts.machine.restore(snapshot.data)
         self._raft = Raft(core_config(config, snapshot.index), parts.store, parts.random)
-        self._voters = frozenset(snapshot.conf_state.voters)
         self._peers = Peers(self._id, config.listen, config.peers)
         self._journal = LateJournal(parts.journal, context.after)
-        self._early_pre_votes: dict[NodeId, tuple[float, PreVote]] = {}
         self._reporter = Reporter(
             node=self._id,
             incarnation=parts.incarnation,
@@ -105,7 +104,7 @@ class Node(Actor):
             context.every(ALIVE_SECONDS, self._reporter.alive)
         context.every(config.tick_seconds, self._on_tick)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
-        self._begin_quick_election()
+        self._succession.peer_up()
 
     @property
     def standing(self) -> Standing:
@@ -146,10 +145,18 @@ class Node(Actor):
             faults=parts.faults,
             counters=parts.counters,
             now=context.now,
+            transferring=lambda: self._reporter.losing("transfer"),
         )
-        self._quick = QuickElection(
-            node=self._id, random=parts.random, after=context.after, campaign=self._campaign
+        self._succession = Succession(
+            self._raft,
+            self._peers,
+            # Votes ahead of time are harmless behind pre-votes, but would break the promise of a lease.
+            allowed=config.pre_vote and not config.lease_reads,
+            random=parts.random,
+            now=context.now,
+            after=context.after,
         )
+        self._succession.voters = snapshot.conf_state.voters
 
     def on_stop(self) -> None:
         """Tell everybody who waits what is known, and let the write in hand end."""
@@ -223,13 +230,15 @@ class Node(Actor):
         if before.role is Role.LEADER and raft.role is not Role.LEADER:
             self._proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
-            self._quick.end()
+            self._succession.leader_known()
             if raft.leader != before.leader:
                 self._reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
             self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
         granted = sum(self._ballot.values())
-        self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._voters))
+        self._reporter.changed(
+            Standing(raft.role, raft.term, raft.leader), granted, len(self._succession.voters)
+        )
 
     def on_work_done(self, work: WorkDone) -> None:
         """A worker has finished a job."""
@@ -251,12 +260,10 @@ class Node(Actor):
                 f"was not running for {self._ticker.stalled_seconds:.3f} s",
                 seconds=self._ticker.stalled_seconds,
             )
+        if self._raft.transferee == NO_NODE and not self._leaving:
+            self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
         self._proposals.expire(now)
         self._reads.expire(now)
-
-    def _campaign(self) -> None:
-        if self._raft.leader == NO_NODE:
-            self._raft.campaign()
 
     # -- peers ------------------------------------------------------------------------------------
 
@@ -281,26 +288,11 @@ class Node(Actor):
             self._raft.lapse_lease()
         self.on_peer_message(message)
 
-    def on_pre_vote(self, message: PreVote) -> None:
-        """A rival asks; if it asks for a death that we have not heard of yet, we answer when we have."""
-        if self._raft.leader != NO_NODE:
-            self._early_pre_votes[message.sender] = (self.context.now(), message)
-        self.on_vote_request(message)
-
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
-        """A rival asks; if it may win, give it the time to."""
+        """A rival asks for a vote, or whether it would get one."""
         if self._is_genuine(message.sender):
+            self._succession.rival_asks(message)
             self._step(message)
-            if self._raft.log.is_up_to_date(message.last_index, message.last_term):
-                self._quick.stand_back()
-
-    def _answer_early_pre_votes(self) -> None:
-        early, self._early_pre_votes = self._early_pre_votes, {}
-        oldest = self.context.now() - EARLY_SECONDS_MAX
-        for asked_at, message in early.values():
-            if asked_at >= oldest and message.sender in self._peers.up:
-                self._step(message)
-                self._quick.stand_back()
 
     def on_timeout_now(self, message: TimeoutNow) -> None:
         """The leader hands over to this node."""
@@ -316,7 +308,7 @@ class Node(Actor):
         peer = self._peers.node_of(event.process)
         self._peers.up.add(peer)
         self._raft.report_reachable(peer)
-        self._begin_quick_election()
+        self._succession.peer_up()
 
     def on_process_down(self, event: ProcessDown) -> None:
         """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
@@ -328,22 +320,8 @@ class Node(Actor):
         if self._raft.role is Role.LEADER:
             self._raft.report_unreachable(peer)
             self._raft.report_snapshot(peer, False)
-        elif peer == self._raft.leader and self._may_hurry:
+        elif peer == self._raft.leader and self._succession.leader_died(peer):
             self._reporter.leader_died(peer)
-            self._raft.forget_leader()
-            self._quick.begin(self._voters, dead=peer)
-            self._answer_early_pre_votes()
-
-    @property
-    def _may_hurry(self) -> bool:
-        """Votes ahead of time are harmless behind pre-votes, but would break the promise of a lease."""
-        return self._parts.config.pre_vote and not self._parts.config.lease_reads
-
-    def _begin_quick_election(self) -> None:
-        """With a quorum connected and nobody leading there is nothing to wait for."""
-        connected = len(self._peers.up & self._voters) + 1
-        if self._raft.leader == NO_NODE and connected > len(self._voters) // 2 and self._may_hurry:
-            self._quick.begin(self._voters)
 
     def _is_genuine(self, sender: NodeId) -> bool:
         """Is the message from the process it claims, and from a life that is not known to be over?
@@ -376,13 +354,13 @@ class Node(Actor):
             # Alike on every replica: an entry that changes nothing, not a crash.
             self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
-        self._voters = frozenset(conf_state.voters)
+        self._succession.voters = conf_state.voters
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
             if self._peers.add(peer, endpoint):
                 self._meet(peer, endpoint)
 
     def _restored(self, snapshot: Snapshot) -> None:
-        self._voters = frozenset(snapshot.conf_state.voters)
+        self._succession.voters = snapshot.conf_state.voters
         self._applier.restore(snapshot)
 
     # -- clients and the supervisor ---------------------------------------------------------------
@@ -394,6 +372,14 @@ class Node(Actor):
     def on_query(self, query: Query) -> None:
         """A client's query."""
         self._reply(self._service.query(query, self.context.reply_handle, self.context.now()))
+
+    def on_who_leads(self, _: WhoLeads) -> None:
+        """A client looks for the leader."""
+        self.context.reply(self._service.who_leads())
+
+    def on_steered(self, request: Steered) -> None:
+        """A supervisor wants to know or to change something."""
+        self.context.reply(self._steering.answer(request))
 
     def _reply(self, answer: object | None) -> None:
         if answer is not None:
@@ -424,30 +410,19 @@ class Node(Actor):
             self._parts.leave()
 
     handlers: ClassVar[Handlers] = {
+        **dict.fromkeys(CORE_MESSAGES, on_peer_message),
         Append: on_append,
-        AppendReply: on_peer_message,
-        Heartbeat: on_peer_message,
-        HeartbeatReply: on_peer_message,
-        InstallSnapshot: on_peer_message,
-        PreVote: on_pre_vote,
-        PreVoteReply: on_peer_message,
+        PreVote: on_vote_request,
         RequestVote: on_vote_request,
-        VoteReply: on_peer_message,
-        TransferLeader: on_peer_message,
         TimeoutNow: on_timeout_now,
         ReadIndex: on_read_index,
-        ReadIndexReply: on_peer_message,
         WorkDone: on_work_done,
         Continue: on_continue,
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
         Command: on_command,
         Query: on_query,
-        WhoLeads: lambda self, question: self._reply(self._service.who_leads(question)),
-        GetStatus: lambda self, request: self._reply(self._steering.status(request)),
-        Transfer: lambda self, request: self._reply(self._steering.transfer(request)),
-        SetLink: lambda self, request: self._reply(self._steering.set_link(request)),
-        SetDisk: lambda self, request: self._reply(self._steering.set_disk(request)),
-        ClearFault: lambda self, request: self._reply(self._steering.clear_fault(request)),
+        WhoLeads: on_who_leads,
+        **dict.fromkeys(STEERED, on_steered),
         Leave: on_leave,
     }

@@ -15,7 +15,7 @@ from raft.node.applying import Applier
 from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
 from raft.node.reads import Reads, answer_query
-from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused, WhoLeads
+from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
@@ -66,7 +66,7 @@ class Service:
         self._reads.add(query.body, reply_handle(), now)
         return None
 
-    def who_leads(self, _question: WhoLeads) -> LeaderIs:
+    def who_leads(self) -> LeaderIs:
         """Whom this node follows."""
         return LeaderIs(self._raft.leader, self._raft.term, dict(self._peers.endpoints))
 

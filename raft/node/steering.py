@@ -23,6 +23,9 @@ from raft.core.status import Status
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
 
+Steered = GetStatus | Transfer | SetLink | SetDisk | ClearFault
+STEERED = (GetStatus, Transfer, SetLink, SetDisk, ClearFault)
+
 
 class Faults(Protocol):
     """What can be broken on purpose in this process. Each raises ValueError for what makes no sense."""
@@ -95,6 +98,7 @@ class Steering:
         faults: Faults,
         counters: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
+        transferring: Callable[[], None],
     ) -> None:
         self._raft = raft
         self._incarnation = incarnation
@@ -103,8 +107,24 @@ class Steering:
         self._faults = faults
         self._counters = counters
         self._now = now
+        self._transferring = transferring
 
-    def status(self, _request: GetStatus) -> NodeStatus:
+    def answer(self, request: Steered) -> NodeStatus | Done | CannotDo:
+        """Do what is asked, or say why not."""
+        faults = self._faults
+        match request:
+            case GetStatus():
+                return self.status()
+            case Transfer():
+                return self.transfer(request)
+            case SetLink():
+                return attempt(lambda: faults.set_link(request))
+            case SetDisk():
+                return attempt(lambda: faults.set_disk(request))
+            case ClearFault():
+                return attempt(lambda: faults.clear(request.fault))
+
+    def status(self) -> NodeStatus:
         """This node's view of itself and of the cluster."""
         status = self._raft.status()
         state = status.hard_state
@@ -143,6 +163,7 @@ class Steering:
             return CannotDo(f"node {target} is no voter")
         if target not in self._peers.up:
             return CannotDo(f"node {target} cannot be reached")
+        self._transferring()
         self._raft.transfer_leader(target)
         return Done()
 
@@ -151,18 +172,6 @@ class Steering:
         progress = self._raft.tracker.progress
         voters = self._raft.tracker.configuration.voters
         return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
-
-    def set_link(self, request: SetLink) -> Done | CannotDo:
-        """Break the ways to some peers."""
-        return attempt(lambda: self._faults.set_link(request))
-
-    def set_disk(self, request: SetDisk) -> Done | CannotDo:
-        """Break the disk."""
-        return attempt(lambda: self._faults.set_disk(request))
-
-    def clear_fault(self, request: ClearFault) -> Done | CannotDo:
-        """Mend what was broken on purpose."""
-        return attempt(lambda: self._faults.clear(request.fault))
 
 
 def attempt(action: Callable[[], None]) -> Done | CannotDo:

@@ -1,4 +1,4 @@
-"""A cluster of node actors in one process: a loopback network, a manual clock, disks that wait when told to."""
+"""A cluster of node actors in one process: loopback network, manual clock, disks that wait when told to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
-from actors.address import Address
+from actors.actor import Actor
 from actors.asks import Pending
 from actors.clock import ManualClock
 from actors.faults import Fault, FaultyTransport
@@ -173,7 +173,9 @@ class Cluster:
         return self.members[node]
 
     def alive(self) -> list[Member]:
-        return [member for member in self.members.values() if not member.runtime.stopped and self.is_up(member)]
+        return [
+            member for member in self.members.values() if not member.runtime.stopped and self.is_up(member)
+        ]
 
     def is_up(self, member: Member) -> bool:
         return process_of(member.node) in self.network._ends
@@ -241,8 +243,6 @@ class Supervisor:
     """A stand-in for the launcher, which keeps every report."""
 
     def __init__(self, cluster: Cluster) -> None:
-        from actors.actor import Actor
-
         reports: list[Report] = []
 
         class Keeper(Actor):
@@ -254,6 +254,3 @@ class Supervisor:
 
     def of(self, kind: type) -> list[Any]:
         return [report for report in self.reports if type(report) is kind]
-
-
-__all__ = ["Address", "Cluster", "Member", "Supervisor", "command", "query", "value_in"]

@@ -1,0 +1,212 @@
+"""A cluster of node actors: how leaders come and go."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.envelope import ProcessDown, ProcessUp
+from raft.control import BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
+from raft.core.types import Role
+from raft.node.node import Continue
+from raft.node.parts import HEARTBEAT_TICKS
+from raft.wire import process_of
+from tests.node.cluster import Cluster, Supervisor
+
+
+def test_a_fresh_cluster_elects_one_leader_without_sitting_out_a_timeout() -> None:
+    cluster = Cluster(5)
+    took_seconds = cluster.until(cluster.agree)
+    assert took_seconds < 0.05
+    assert len(cluster.leaders()) == 1
+
+
+def test_a_single_node_leads_itself_at_once() -> None:
+    cluster = Cluster(1)
+    assert cluster.until(cluster.agree) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_death_of_the_leaders_process_is_followed_by_a_new_leader_within_milliseconds(seed: int) -> None:
+    cluster = Cluster(5, seed=seed)
+    dead = cluster.elect()
+    cluster.advance(1.0)
+    cluster[dead].kill()
+    took_seconds = cluster.until(cluster.agree)
+    assert took_seconds < 0.010
+    assert cluster.leaders() != [dead]
+
+
+def test_without_the_news_of_a_death_the_election_timeout_has_to_pass() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    others = cluster.followers()
+    cluster[leader].cut(*others)
+    assert cluster.until(lambda: cluster.agree(others)) > 0.2
+
+
+def test_with_lease_reads_nobody_hurries_as_votes_would_break_the_lease() -> None:
+    cluster = Cluster(3, lease_reads=True)
+    leader = cluster.elect()
+    cluster.advance(1.0)
+    cluster[leader].kill()
+    assert cluster.until(cluster.agree) > 0.2
+
+
+def test_without_pre_votes_nobody_hurries_as_a_false_alarm_would_depose_a_leader() -> None:
+    cluster = Cluster(3, pre_vote=False)
+    leader = cluster.elect()
+    cluster.advance(1.0)
+    cluster[leader].kill()
+    assert cluster.until(cluster.agree) > 0.2
+
+
+def test_a_lost_connection_to_a_living_leader_changes_neither_leader_nor_term() -> None:
+    cluster = Cluster(5)
+    leader = cluster.elect()
+    term = cluster[leader].raft.term
+    follower = cluster.followers()[0]
+    actor = cluster[follower].actor
+    actor.on_process_down(ProcessDown(process_of(leader), "a false alarm"))
+    assert actor._raft.leader == 0
+    cluster.advance(0.02)
+    actor.on_process_up(ProcessUp(process_of(leader), 1))
+    cluster.advance(1.0)
+    assert cluster.leaders() == [leader]
+    assert cluster[leader].raft.term == term
+    assert cluster[follower].raft.leader == leader
+
+
+def test_a_restarted_node_joins_a_living_leader_without_disturbing_it() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    term = cluster[leader].raft.term
+    cluster.advance(1.0)
+    follower = cluster[cluster.followers()[0]]
+    follower.kill()
+    cluster.put(leader, b"k", b"v")
+    follower.start()
+    # At once, and not with the next heartbeat.
+    took_seconds = cluster.until(lambda: follower.raft.leader == leader)
+    assert took_seconds < 0.010
+    cluster.advance(1.0)
+    assert cluster.leaders() == [leader]
+    assert cluster[leader].raft.term == term
+    assert follower.machine.snapshot() == cluster[leader].machine.snapshot()
+
+
+def test_what_a_dead_leader_left_in_an_inbox_does_not_bring_it_back() -> None:
+    cluster = Cluster(3)
+    dead = cluster[cluster.elect()]
+    cluster.advance(1.0)
+    # Its heartbeat lies in the mailbox when the news of its death overtakes it.
+    for _ in range(HEARTBEAT_TICKS):
+        dead.raft.tick()
+    dead.runtime.tell(dead.actor.context.address, Continue())
+    dead.runtime.run_turn(0.0)
+    dead.kill()
+    assert cluster.until(cluster.agree) < 0.010
+
+
+def test_a_stopped_leader_hands_over_before_it_leaves() -> None:
+    cluster = Cluster(3, supervisor="ipc:///launcher")
+    supervisor = Supervisor(cluster)
+    leader = cluster.elect()
+    cluster[leader].stop()
+    assert cluster.until(lambda: cluster[leader].runtime.stopped) < 0.010
+    assert len(cluster.leaders()) == 1
+    assert cluster.leaders() != [leader]
+    assert supervisor.of(LostLeadership)[0].reason == "stopping"
+
+
+def test_a_leader_that_can_hand_over_to_nobody_leaves_all_the_same() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    for follower in cluster.followers():
+        cluster[follower].kill()
+    cluster[leader].stop()
+    assert cluster.until(lambda: cluster[leader].runtime.stopped) < 0.010
+
+
+def test_a_leader_whose_heir_does_not_answer_leaves_after_a_bounded_time() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    cluster[leader].cut(*cluster.followers())
+    cluster[leader].stop()
+    took_seconds = cluster.until(lambda: cluster[leader].runtime.stopped)
+    assert 0.1 < took_seconds <= 0.31
+
+
+def test_a_paused_leader_that_comes_back_finds_another_and_follows_it() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    term = cluster[leader].raft.term
+    others = cluster.followers()
+    paused = cluster[leader].runtime
+    cluster.network._runtimes.remove(paused)
+    cluster.until(lambda: cluster.agree(others), 2.0)
+    cluster.advance(1.0)
+    cluster.network.join(paused)
+    cluster.until(cluster.agree, 1.0)
+    assert cluster.leaders() != [leader]
+    assert "stalled" in cluster[leader].events.names
+    assert cluster[leader].raft.term > term
+
+
+def test_reports_tell_who_leads_how_it_came_and_why_it_ended() -> None:
+    cluster = Cluster(3, supervisor="ipc:///launcher")
+    first = cluster.elect()
+    # The supervisor can be heard only now; what was said before has waited for it.
+    supervisor = Supervisor(cluster)
+    cluster.advance(0.1)
+    assert {report.node for report in supervisor.of(NodeUp)} == {1, 2, 3}
+    won = supervisor.of(BecameLeader)[0]
+    assert (won.node, won.reason, won.votes, won.voters, won.previous) == (first, "startup", 2, 3, 0)
+    assert {report.leader for report in supervisor.of(SawLeader)} == {first}
+
+    supervisor.reports.clear()
+    cluster[first].kill()
+    cluster.until(cluster.agree)
+    second = cluster.leaders()[0]
+    cluster.advance(0.1)
+    won = supervisor.of(BecameLeader)[0]
+    assert (won.node, won.reason, won.previous) == (second, "leader-died", first)
+    assert won.took_seconds < 0.010
+
+    supervisor.reports.clear()
+    third = cluster.followers()[0]
+    assert cluster.answer(second, Transfer(third)) == Done()
+    cluster.advance(0.1)
+    assert cluster.leaders() == [third]
+    assert supervisor.of(BecameLeader)[0].reason == "transfer"
+    assert supervisor.of(LostLeadership)[0].reason == "transfer"
+
+
+def test_a_leader_without_a_quorum_says_so_and_steps_down() -> None:
+    cluster = Cluster(3, supervisor="ipc:///launcher")
+    supervisor = Supervisor(cluster)
+    leader = cluster.elect()
+    for follower in cluster.followers():
+        cluster[follower].kill()
+    cluster.until(lambda: cluster[leader].raft.role is not Role.LEADER, 2.0)
+    cluster.advance(0.1)
+    assert supervisor.of(LostLeadership)[0].reason == "no-quorum"
+
+
+def test_a_transfer_that_cannot_be_is_refused_with_the_reason() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    follower = cluster.followers()[0]
+    for node, to, why in (
+        (follower, leader, f"node {leader} is"),
+        (leader, leader, "leads already"),
+        (leader, 9, "no voter"),
+    ):
+        answer = cluster.answer(node, Transfer(to))
+        assert isinstance(answer, CannotDo)
+        assert why in answer.reason
+    cluster[follower].kill()
+    cluster.network.settle()
+    answer = cluster.answer(leader, Transfer(follower))
+    assert isinstance(answer, CannotDo)
+    assert "cannot be reached" in answer.reason

@@ -1,0 +1,402 @@
+"""A cluster of node actors: what clients are told, and that it is true."""
+
+from __future__ import annotations
+
+from actors.errors import TargetDown
+from raft.control import GetStatus, NodeStatus, SetLink
+from raft.core.messages import RequestVote
+from raft.core.types import Role
+from raft.machines.kv import KeyValue
+from raft.machines.machine import MachineError
+from raft.node import service
+from raft.requests import (
+    Command,
+    Committed,
+    Consistency,
+    Failed,
+    Invalid,
+    LeaderIs,
+    NotLeader,
+    Query,
+    QueryResult,
+    Refused,
+    Unknown,
+    WhoLeads,
+)
+from raft.wire import address_of
+from tests.node.cluster import Cluster, command, query, value_in
+
+
+def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> None:
+    cluster = Cluster(3)
+    answer = cluster.put(cluster.elect(), b"k", b"v")
+    assert isinstance(answer, Committed)
+    cluster.advance(0.2)
+    assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
+    assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+
+
+def test_commands_of_one_turn_travel_as_one_append() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    writes = len(cluster[leader].log.writes)
+    asks = [
+        cluster.client.ask(cluster[leader].actor.context.address, command(b"%d" % n, b"v"), 5.0)
+        for n in range(100)
+    ]
+    cluster.network.settle()
+    assert all(isinstance(ask.result(), Committed) for ask in asks)
+    assert len(cluster[leader].log.writes) == writes + 1
+
+
+def test_a_follower_names_the_leader_and_where_it_listens() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    follower = cluster.followers()[0]
+    term = cluster[leader].raft.term
+    assert cluster.put(follower, b"k", b"v") == NotLeader(leader, f"ipc:///n{leader}", term)
+    endpoints = {node: f"ipc:///n{node}" for node in cluster.ids}
+    assert cluster.answer(follower, WhoLeads()) == LeaderIs(leader, term, endpoints)
+
+
+def test_nothing_is_said_before_the_leaders_own_write_and_a_quorums_are_durable() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    for member in cluster.alive():
+        member.disk.holding = True
+    ask = cluster.ask(leader, command(b"k", b"v"))
+    # The append overtook the leader's own write, and is in the followers' hands.
+    assert all(member.disk.waiting == 1 for member in cluster.alive())
+    cluster.advance(0.1)
+    assert not ask.done
+    follower = cluster[cluster.followers()[0]]
+    follower.disk.do_next()
+    cluster.advance(0.1)
+    assert not ask.done, "one of three is no quorum"
+    cluster[leader].disk.do_next()
+    cluster.network.settle()
+    assert isinstance(ask.result(), Committed)
+
+
+def test_two_followers_make_a_quorum_while_the_leaders_disk_hangs_but_it_applies_only_what_it_holds() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    cluster[leader].disk.holding = True
+    ask = cluster.ask(leader, command(b"k", b"v"))
+    committed = {member.raft.log.committed for member in cluster.alive()}
+    cluster.advance(1.0)
+    assert max(committed) == cluster[leader].raft.log.last
+    assert cluster.leaders() == [leader], "a slow disk delays no heartbeat"
+    cluster[leader].disk.do_next()
+    cluster.network.settle()
+    assert isinstance(ask.result(), Committed)
+
+
+def test_a_vote_is_not_given_before_it_is_durable() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    others = cluster.followers()
+    for node in others:
+        cluster[node].disk.holding = True
+    cluster[leader].kill()
+    cluster.advance(0.2)
+    assert cluster.leaders() == []
+    for node in others:
+        cluster[node].disk.holding = False
+        while cluster[node].disk.waiting:
+            cluster[node].disk.do_next()
+    cluster.until(cluster.agree)
+
+
+def test_a_disk_that_fails_stops_the_node_with_a_crash() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster[leader].log.fail = OSError(5, "Input/output error")
+    ask = cluster.ask(leader, command(b"k", b"v"))
+    assert cluster[leader].runtime.stopped
+    assert "Input/output error" in cluster.crashes[0].error
+    cluster.crashes.clear()
+    cluster.until(lambda: ask.done)
+    assert ask._failure is None or isinstance(ask._failure, TargetDown)
+    cluster.until(cluster.agree)
+
+
+def test_a_command_that_another_leaders_entry_replaced_is_refused_and_surely_not_there() -> None:
+    cluster = Cluster(3)
+    old = cluster.elect()
+    cluster.advance(0.2)
+    others = cluster.followers()
+    cluster[old].cut(*others)
+    lost = cluster.ask(old, command(b"k", b"lost"), 30.0)
+    cluster.until(lambda: cluster.agree(others), 2.0)
+    new = cluster[others[0]].raft.leader
+    assert isinstance(cluster.put(new, b"k", b"kept"), Committed)
+    cluster[old].heal()
+    cluster.until(lambda: lost.done, 2.0)
+    assert isinstance(lost.result(), Refused)
+    assert value_in(cluster.get(new, b"k")) == b"kept"
+
+
+def test_a_command_whose_fate_stays_open_is_unknown_and_may_yet_be_there() -> None:
+    cluster = Cluster(3)
+    old = cluster.elect()
+    cluster.advance(0.2)
+    others = cluster.followers()
+    for node in others:
+        cluster[node].cut(old)
+    open_ask = cluster.ask(old, command(b"k", b"v"), 30.0)
+    for node in others:
+        cluster[old].cut(node)
+    cluster.until(lambda: open_ask.done, 5.0)
+    assert isinstance(open_ask.result(), Unknown)
+    assert cluster[old].raft.role is not Role.LEADER
+
+
+def test_a_command_that_the_next_leader_commits_is_answered_by_the_old_one() -> None:
+    cluster = Cluster(3)
+    old = cluster.elect()
+    cluster.advance(0.2)
+    others = cluster.followers()
+    for node in others:
+        cluster[node].cut(old)
+    ask = cluster.ask(old, command(b"k", b"v"), 30.0)
+    cluster.until(lambda: cluster[old].raft.role is not Role.LEADER, 2.0)
+    assert not ask.done
+    for node in others:
+        cluster[node].heal()
+    cluster.until(lambda: ask.done, 2.0)
+    assert isinstance(ask.result(), Committed)
+
+
+def test_without_a_leader_a_command_is_refused_and_a_query_too() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    others = cluster.followers()
+    cluster[others[0]].kill()
+    cluster[leader].kill()
+    cluster.advance(1.0)
+    assert cluster.put(others[1], b"k", b"v") == NotLeader(0, "", cluster[others[1]].raft.term)
+    assert isinstance(cluster.get(others[1], b"k"), NotLeader)
+
+
+def test_any_node_answers_a_linearizable_query() -> None:
+    cluster = Cluster(3)
+    cluster.put(cluster.elect(), b"k", b"v")
+    for node in cluster.ids:
+        answer = cluster.get(node, b"k")
+        assert isinstance(answer, QueryResult)
+        assert not answer.stale
+        assert value_in(answer) == b"v"
+
+
+def test_queries_of_one_turn_share_one_round() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    rounds = cluster[leader].raft.reads.last_round
+    asks = [cluster.client.ask(cluster[leader].actor.context.address, query(b"k"), 5.0) for _ in range(50)]
+    cluster.network.settle()
+    assert all(isinstance(ask.result(), QueryResult) for ask in asks)
+    assert cluster[leader].raft.reads.last_round == rounds + 1
+
+
+def test_a_leader_that_was_cut_off_answers_no_query_but_stale_ones_which_say_so() -> None:
+    cluster = Cluster(3)
+    old = cluster.elect()
+    cluster.put(old, b"k", b"1")
+    others = cluster.followers()
+    cluster[old].cut(*others)
+    for node in others:
+        cluster[node].cut(old)
+    cluster.until(lambda: cluster.agree(others), 2.0)
+    cluster.put(cluster[others[0]].raft.leader, b"k", b"2")
+    refused = cluster.get(old, b"k")
+    assert isinstance(refused, Refused | NotLeader)
+    stale = cluster.get(old, b"k", Consistency.STALE)
+    assert stale.stale
+    assert value_in(stale) == b"1"
+
+
+def test_a_query_whose_confirmation_is_lost_is_asked_anew() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    follower = cluster.followers()[0]
+    cluster[follower].cut(leader)
+    ask = cluster.ask(follower, query(b"k"))
+    cluster.advance(0.01)
+    assert not ask.done
+    cluster[follower].heal()
+    cluster.until(lambda: ask.done)
+    assert value_in(ask.result()) == b"v"
+
+
+def test_a_follower_that_waits_for_a_dead_leader_asks_the_next_one() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    follower = cluster.followers()[0]
+    cluster[follower].cut(leader)
+    ask = cluster.ask(follower, query(b"k"))
+    cluster[leader].kill()
+    took_seconds = cluster.until(lambda: ask.done)
+    assert value_in(ask.result()) == b"v"
+    assert took_seconds < 0.1
+
+
+def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> None:
+    cluster = Cluster(3, lease_reads=True)
+    old = cluster.elect()
+    cluster.put(old, b"k", b"1")
+    cluster.advance(0.2)
+    rounds = cluster[old].raft.reads.last_round
+    assert value_in(cluster.get(old, b"k")) == b"1"
+    assert cluster[old].raft.reads.last_round == rounds, "by its lease it asks nobody"
+
+    others = cluster.followers()
+    paused = cluster[old].runtime
+    cluster.network._runtimes.remove(paused)
+    cluster.until(lambda: cluster.agree(others), 3.0)
+    cluster.put(cluster[others[0]].raft.leader, b"k", b"2")
+    ask = cluster.client.ask(cluster[old].actor.context.address, query(b"k"), 5.0)
+    cluster.client.run_turn(0.0)
+    # What the others have said meanwhile has not reached it: it still takes itself for the leader.
+    cluster[old].transport.inner._inbox = type(cluster[old].transport.inner._inbox)(
+        event for event in cluster[old].transport.inner._inbox if getattr(event, "process", "") == "client"
+    )
+    cluster.network.join(paused)
+    cluster.until(lambda: ask.done, 6.0)
+    answer = ask.result()
+    assert not isinstance(answer, QueryResult) or value_in(answer) == b"2"
+
+
+def test_the_machines_refusal_is_an_answer_alike_on_all_replicas() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    answer = cluster.answer(leader, Command(b"no command of any machine"))
+    assert isinstance(answer, Failed)
+    assert isinstance(cluster.answer(leader, Query(b"no query either")), Invalid)
+    cluster.advance(0.2)
+    assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+
+
+class Picky(KeyValue):
+    """Raises in every way that a command may cause."""
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        if command == b"refuse":
+            raise MachineError("I would rather not")
+        if command == b"bug":
+            return [b""][index + 1]
+        return command
+
+
+def test_a_machine_that_raises_fails_the_command_and_not_the_node() -> None:
+    cluster = Cluster(3, machine=Picky, apply_on_worker=True)
+    leader = cluster.elect()
+    assert cluster.answer(leader, Command(b"refuse")).reason == "I would rather not"
+    assert "IndexError" in cluster.answer(leader, Command(b"bug")).reason
+    assert cluster.answer(leader, Command(b"fine")).result == b"fine"
+
+
+def test_a_query_waits_while_a_worker_has_the_machine() -> None:
+    cluster = Cluster(1, apply_on_worker=True)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"1")
+    cluster[leader].applying.holding = True
+    write = cluster.ask(leader, command(b"k", b"2"))
+    asks = [cluster.ask(leader, query(b"k", consistency)) for consistency in Consistency]
+    cluster.advance(0.1)
+    assert not write.done
+    assert not any(ask.done for ask in asks)
+    cluster[leader].applying.do_next()
+    cluster.network.settle()
+    assert [value_in(ask.result()) for ask in asks] == [b"2", b"2"]
+
+
+def test_a_command_that_is_too_large_or_one_too_many_never_enters_the_log() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    last = cluster[leader].raft.log.last
+    assert cluster.answer(leader, Command(bytes(service.COMMAND_BYTES_MAX + 1))) == service.TOO_LARGE
+    for member in cluster.alive():
+        member.disk.holding = True
+    address = cluster[leader].actor.context.address
+    asks = [cluster.client.ask(address, Command(b"x"), 5.0) for _ in range(service.PENDING_MAX + 1)]
+    cluster.network.settle()
+    refused = [ask for ask in asks if ask.done]
+    assert refused
+    assert all(isinstance(ask._failure or ask.result(), Refused | Exception) for ask in refused)
+    assert cluster[leader].raft.log.last <= last + service.PENDING_MAX
+
+
+def test_a_stopping_leader_refuses_new_commands_and_answers_old_ones() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    address = cluster[leader].actor.context.address
+    before = cluster.client.ask(address, command(b"k", b"v"), 5.0)
+    cluster.client.run_turn(0.0)
+    cluster[leader].runtime.run_turn(0.0)
+    cluster[leader].stop()
+    after = cluster.client.ask(address, command(b"k", b"w"), 5.0)
+    cluster.until(lambda: cluster[leader].runtime.stopped)
+    cluster.network.settle()
+    assert isinstance(before.result(), Committed)
+    assert after.done
+    assert not isinstance(after._reply, Committed | Unknown)
+
+
+def test_a_message_that_is_not_from_whom_it_says_is_not_heard() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    term = cluster[leader].raft.term
+    liar = cluster.followers()[0]
+    forged = RequestVote(cluster.followers()[1], leader, term + 5, term + 5, 100, transfer=True)
+    cluster[liar].runtime.tell(address_of(leader), forged)
+    cluster.client.tell(address_of(leader), forged)
+    cluster.advance(0.5)
+    assert cluster[leader].raft.term == term
+
+
+def test_status_tells_what_an_operator_asks_for() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    index = cluster.put(leader, b"k", b"v").index
+    cluster.advance(0.2)
+    status = cluster.answer(leader, GetStatus())
+    assert isinstance(status, NodeStatus)
+    assert (status.node, status.role, status.leader) == (leader, "leader", leader)
+    assert (status.commit, status.applied, status.last) == (index, index, index)
+    assert status.voters == [1, 2, 3]
+    assert set(status.match.values()) == {index}
+    assert status.contact_seconds is not None
+    assert status.contact_seconds < 0.06
+    follower = cluster.answer(cluster.followers()[0], GetStatus())
+    assert (follower.role, follower.match) == ("follower", {})
+
+
+def test_a_fault_that_cannot_be_injected_here_is_refused() -> None:
+    cluster = Cluster(1)
+    leader = cluster.elect()
+    assert "cannot be broken" in cluster.answer(leader, SetLink(1, [2], cut=True)).reason
+
+
+def test_a_node_restarted_from_its_log_has_applied_the_same() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    for number in range(50):
+        cluster.put(leader, b"%d" % number, b"v")
+    cluster.advance(0.2)
+    before = cluster[leader].machine.snapshot()
+    for member in cluster.alive():
+        member.kill()
+    for member in cluster.members.values():
+        member.start()
+    cluster.until(cluster.agree)
+    cluster.advance(0.2)
+    assert {member.machine.snapshot() for member in cluster.alive()} == {before}
