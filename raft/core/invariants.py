@@ -109,16 +109,13 @@ class History:
         self._commits: dict[NodeId, Index] = {}
         self._committed: dict[Index, Content] = {}
 
-    def restarted(self, node: NodeId) -> None:
-        """Allow the commit index of a node, never its term, to be older than it was."""
+    def restarted(self, node: NodeId, saved_term: Term) -> None:
+        """Take a node as it comes back: what it knew and had not saved is void."""
+        self._terms[node] = saved_term
         self._commits.pop(node, None)
-
-    def forget_unsaved(self, node: NodeId, term: Term) -> None:
-        """A crash of a node that had saved no more than `term`: what it only thought of is void."""
-        self._terms[node] = min(term, self._terms.get(node, 0))
-        for voter, voted in [key for key in self._votes if key[0] == node and key[1] > term]:
-            del self._votes[voter, voted]
-        self.restarted(node)
+        for voter, term in list(self._votes):
+            if voter == node and term > saved_term:
+                del self._votes[voter, term]
 
     def check(self, rafts: Iterable[Raft]) -> None:
         """Hold each node, all of them together, and all of them against what was before."""

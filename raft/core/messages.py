@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Index, NodeId, Snapshot, Term
+from raft.core.types import Entry, HardState, Index, NodeId, Snapshot, Term
 
 
 class PreVote(msgspec.Struct, gc=False):
@@ -242,9 +242,3 @@ STEPPABLE = frozenset(
 
 PEER_REPLIES = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply, ReadIndexReply))
 """Kinds that mean something only from a member of the configuration."""
-
-
-def is_local(message: Message) -> bool:
-    """Tell whether the message never leaves the node: to itself, or to or from a storage thread."""
-    threads = (APPEND_THREAD, APPLY_THREAD)
-    return message.sender == message.to or message.sender in threads or message.to in threads
