@@ -100,10 +100,7 @@ def rank(node: int, voters: Collection[int], dead: int) -> int:
 
 
 class Succession:
-    """Sees to it that somebody leads soon; `allowed` switches all of it off.
-
-    `voters` is the present configuration's.
-    """
+    """Sees to it that somebody leads soon; `allowed` switches all of it off."""
 
     def __init__(
         self,
@@ -115,7 +112,6 @@ class Succession:
         now: Callable[[], float],
         after: After,
     ) -> None:
-        self.voters: Collection[NodeId] = ()
         self._raft = raft
         self._peers = peers
         self._allowed = allowed
@@ -125,16 +121,15 @@ class Succession:
 
     def peer_up(self) -> None:
         """With a quorum connected and nobody leading there is nothing to wait for."""
-        connected = 1 + sum(1 for voter in self.voters if voter in self._peers.up)
-        if self._allowed and self._raft.leader == NO_NODE and connected > len(self.voters) // 2:
-            self._quick.begin(self.voters)
+        if self._allowed and self._raft.leader == NO_NODE and self._peers.quorum_up:
+            self._quick.begin(self._peers.voters)
 
     def leader_died(self, leader: NodeId) -> bool:
         """The leader's process is gone; whether anything is done about it before the timeout."""
         if not self._allowed:
             return False
         self._raft.forget_leader()
-        self._quick.begin(self.voters, dead=leader)
+        self._quick.begin(self._peers.voters, dead=leader)
         self._answer_early()
         return True
 

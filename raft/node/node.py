@@ -15,8 +15,7 @@ from msgspec import Struct
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import Report
-from raft.core.changes import decode_conf_change
-from raft.core.errors import ConfChangeRefused, StepRefused
+from raft.core.errors import StepRefused
 from raft.core.messages import (
     AppendEntries,
     InstallSnapshot,
@@ -30,12 +29,13 @@ from raft.core.messages import (
     TimeoutNow,
 )
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, Entry, NodeId, Role, Snapshot
+from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
 from raft.node.disk import Disk
 from raft.node.failover import Succession
+from raft.node.membership import Membership
 from raft.node.parts import NodeParts, core_config
-from raft.node.peers import Peers, decode_endpoints
+from raft.node.peers import Peers
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
 from raft.node.reporting import LateJournal, Reporter, Standing
@@ -83,7 +83,7 @@ class Node(Actor):
         snapshot = parts.store.snapshot()
         parts.machine.restore(snapshot.data)
         self._raft = Raft(core_config(config, snapshot.index), parts.store, parts.random)
-        self._peers = Peers(self._id, config.listen, config.peers)
+        self._peers = Peers(self._id, config.listen, config.peers, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
             node=self._id,
@@ -116,6 +116,7 @@ class Node(Actor):
         patience_seconds = 2 * config.election_seconds_max
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
+        self._membership = Membership(self._raft, self._peers, self._meet, self._journal)
         self._disk = Disk(
             parts.store, parts.disk_worker(context.post), hard_state, self._restored, self._answer
         )
@@ -123,7 +124,7 @@ class Node(Actor):
             machine=parts.machine,
             applied=snapshot.index,
             waiters=self._proposals,
-            on_config=self._on_config_entry,
+            on_config=self._membership.apply,
             answer=self._answer,
             worker=parts.apply_worker(context.post) if parts.apply_worker else None,
         )
@@ -156,7 +157,6 @@ class Node(Actor):
             now=context.now,
             after=context.after,
         )
-        self._succession.voters = snapshot.conf_state.voters
 
     def on_stop(self) -> None:
         """Tell everybody who waits what is known, and let the write in hand end."""
@@ -211,6 +211,10 @@ class Node(Actor):
             else:
                 self._send(message)
 
+    def _restored(self, snapshot: Snapshot) -> None:
+        self._membership.restored(snapshot)
+        self._applier.restore(snapshot)
+
     def _send(self, message: Message) -> None:
         to = address_of(message.to)
         if type(message) is AppendEntries:
@@ -236,16 +240,7 @@ class Node(Actor):
         if raft.role is Role.CANDIDATE:
             self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
         granted = sum(self._ballot.values())
-        self._reporter.changed(
-            Standing(raft.role, raft.term, raft.leader), granted, len(self._succession.voters)
-        )
-
-    def on_work_done(self, work: WorkDone) -> None:
-        """A worker has finished a job."""
-        work.deliver()
-
-    def on_continue(self, _: Continue) -> None:
-        """The turn's end goes on with what the last one left."""
+        self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._peers.voters))
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -344,34 +339,18 @@ class Node(Actor):
         self.context.connect(process_of(peer), endpoint)
         self.context.watch_process(process_of(peer))
 
-    # -- configuration and snapshots --------------------------------------------------------------
-
-    def _on_config_entry(self, entry: Entry) -> None:
-        try:
-            change = decode_conf_change(entry)
-            conf_state = self._raft.apply_conf_change(change, entry.index)
-        except ConfChangeRefused as refused:
-            # Alike on every replica: an entry that changes nothing, not a crash.
-            self._journal.event("conf-change-refused", str(refused), index=entry.index)
-            return
-        self._succession.voters = conf_state.voters
-        for peer, endpoint in decode_endpoints(change.as_v2().context).items():
-            if self._peers.add(peer, endpoint):
-                self._meet(peer, endpoint)
-
-    def _restored(self, snapshot: Snapshot) -> None:
-        self._succession.voters = snapshot.conf_state.voters
-        self._applier.restore(snapshot)
-
     # -- clients and the supervisor ---------------------------------------------------------------
 
     def on_command(self, command: Command) -> None:
         """A client's command."""
-        self._reply(self._service.command(command, self.context.reply_handle))
+        if (refusal := self._service.command(command, self.context.reply_handle)) is not None:
+            self.context.reply(refusal)
 
     def on_query(self, query: Query) -> None:
         """A client's query."""
-        self._reply(self._service.query(query, self.context.reply_handle, self.context.now()))
+        context = self.context
+        if (answer := self._service.query(query, context.reply_handle, context.now())) is not None:
+            context.reply(answer)
 
     def on_who_leads(self, _: WhoLeads) -> None:
         """A client looks for the leader."""
@@ -380,10 +359,6 @@ class Node(Actor):
     def on_steered(self, request: Steered) -> None:
         """A supervisor wants to know or to change something."""
         self.context.reply(self._steering.answer(request))
-
-    def _reply(self, answer: object | None) -> None:
-        if answer is not None:
-            self.context.reply(answer)
 
     def _tell_supervisor(self, report: Report) -> None:
         self.context.tell(SUPERVISOR, report)
@@ -416,8 +391,8 @@ class Node(Actor):
         RequestVote: on_vote_request,
         TimeoutNow: on_timeout_now,
         ReadIndex: on_read_index,
-        WorkDone: on_work_done,
-        Continue: on_continue,
+        WorkDone: lambda _self, work: work.deliver(),
+        Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
         Command: on_command,

@@ -1,12 +1,12 @@
 """The other members: what their processes are called, where they listen, and which of them are up.
 
 Owns the members' endpoints, which travel with the configuration changes that add them. Knows nothing
-of who may vote.
+of how the membership changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -16,9 +16,10 @@ _ENDPOINTS = msgspec.msgpack.Decoder(dict[int, str])
 
 
 class Peers:
-    """Every known member by id; `endpoints` has this node's own too."""
+    """Every known member by id; `endpoints` has this node's own too, `voters` are those who vote now."""
 
-    def __init__(self, node: int, endpoint: str, others: Mapping[int, str]) -> None:
+    def __init__(self, node: int, endpoint: str, others: Mapping[int, str], voters: Collection[int]) -> None:
+        self.voters = voters
         self.endpoints: dict[int, str] = {node: endpoint, **others}
         self.up: set[int] = set()
         self._nodes: dict[str, int] = {process_of(peer): peer for peer in others}
@@ -28,6 +29,11 @@ class Peers:
     def others(self) -> list[int]:
         """The ids of everybody but this node."""
         return [peer for peer in self.endpoints if peer != self._node]
+
+    @property
+    def quorum_up(self) -> bool:
+        """This node and the voters that are up are a majority."""
+        return 1 + sum(1 for voter in self.voters if voter in self.up) > len(self.voters) // 2
 
     def node_of(self, process: str) -> int:
         """Which member a process is; 0 for a stranger."""
