@@ -119,7 +119,6 @@ class ZeroMqTransport:
         self._waker.setblocking(False)
         self._wakee.setblocking(False)
         self.add_reader(self._wakee.fileno(), self._drain_wakee)
-        self._doorkeeper: Doorkeeper | None = None
         self._inbox: Socket | None = None
         if endpoint is not None:
             try:
@@ -236,8 +235,7 @@ class ZeroMqTransport:
         self._sequence += 1
         frame = self._writer.write(self._sequence, kind, payload)
         try:
-            if route is not None:
-                assert self._inbox is not None, "a route without an inbox"
+            if route is not None and self._inbox is not None:
                 self._inbox.send_multipart((route, frame), zmq.DONTWAIT)
             elif link is not None:
                 link.dealer.send(frame, zmq.DONTWAIT)
@@ -333,9 +331,9 @@ class ZeroMqTransport:
         # Or it drops what it cannot send, and calls that success.
         inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if self._keys is not None:
-            self._doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
-            self._doorkeeper.guard(inbox)
-            self._watch(self._doorkeeper.socket, _MONITORS_LAST, self._doorkeeper.answer)
+            doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
+            doorkeeper.guard(inbox)
+            self._watch(doorkeeper.socket, _MONITORS_LAST, doorkeeper.answer)
         monitor = inbox.get_monitor_socket(_INBOX_EVENTS)
         try:
             inbox.bind(endpoint)
@@ -375,10 +373,9 @@ class ZeroMqTransport:
 
     def _socket(self, kind: int, endpoint: str) -> Socket:
         opened: Socket = self._context.socket(kind)
+        opened.set_hwm(self._tuning.frames_queued_max)
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.SNDHWM, self._tuning.frames_queued_max),
-            (zmq.RCVHWM, self._tuning.frames_queued_max),
             (zmq.MAXMSGSIZE, self._tuning.frame_bytes_max + _HEADER_BYTES_MAX),
             # At both ends, or a healed partition is noticed by one of them only.
             (zmq.HEARTBEAT_IVL, self._tuning.heartbeat_milliseconds),
