@@ -120,17 +120,12 @@ class Log:
             index -= 1
         return 0, 0
 
-    def entries(self, lo: Index, bytes_max: int) -> list[Entry]:
-        """Return the entries from `lo` on that fit, at least one if there is any; raises Compacted."""
-        if lo > self.last:
-            return []
-        return self.slice(lo, self.last + 1, bytes_max)
-
     def slice(self, lo: Index, hi: Index, bytes_max: int) -> list[Entry]:
         """Return entries lo to hi-1, cut to those that fit, at least one; raises Compacted."""
         offset = self.offset
         if lo >= offset:
-            return limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
+            found = self.unstable[lo - offset : hi - offset]
+            return found if len(found) < 2 else limit_size(found, bytes_max)
         if self.unstable_snapshot is not None:
             raise Compacted  # It covers all that is stored.
         cut = min(hi, offset)
@@ -275,7 +270,7 @@ class Log:
         """Return the entries to apply next, within the limit on those handed out and not yet applied."""
         if self.applying_paused or self.unstable_snapshot is not None:
             return []
-        last = self._appliable()
+        last = self.committed if self._applies_unstable else self._appliable()
         if self.applying >= last:
             return []
         room = self.applying_bytes_max
@@ -290,7 +285,9 @@ class Log:
         self.applying = last
         self.applying_bytes += entries_size(entries)
         # A batch that stopped short did so for its size: nothing more before some of it is applied.
-        self.applying_paused = self.applying_bytes >= self.applying_bytes_max or last < self._appliable()
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max or (
+            last < self.committed and last < self._appliable()
+        )
 
     def applied_to(self, index: Index, size_bytes: int) -> None:
         """Note that the machine has applied everything up to `index`."""

@@ -45,8 +45,8 @@ def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool
     try:
         previous_term = log.term(previous)
         # With a full window only empty appends go out: if all in it were lost, their rejection tells.
-        if peer.state is not REPLICATE or not peer.inflights.full:
-            entries = log.entries(peer.next, raft.config.max_size_per_msg)
+        if previous < log.last and not (peer.state is REPLICATE and peer.inflights.full):
+            entries = log.slice(peer.next, log.last + 1, raft.config.max_size_per_msg)
     except (Compacted, Unavailable):
         return _send_snapshot(raft, node, peer)
     if not entries and not even_if_empty:
