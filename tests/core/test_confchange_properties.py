@@ -1,6 +1,6 @@
 """Configuration changes against a model, and against every majority there is."""
 
-from itertools import chain, combinations
+from itertools import chain, combinations, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,7 +64,7 @@ def quorums(configuration: Configuration) -> list[frozenset[int]]:
 @given(st.lists(CHANGE, max_size=8))
 def test_the_majorities_of_successive_configurations_always_meet(changes):
     seen = history(changes)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert all(one & other for one in quorums(before) for other in quorums(after))
 
 
