@@ -1,0 +1,87 @@
+"""Commands that wait for their fate: what each is told, and when."""
+
+from __future__ import annotations
+
+from raft.core.types import Entry
+from raft.node.applying import Rejection
+from raft.node.proposals import LEADERSHIP_LOST, NODE_STOPPED, OVERWRITTEN, SNAPSHOT_PASSED, Proposals
+from raft.requests import Committed, Failed
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def send(self, message: object) -> None:
+        self.told.append(message)
+
+
+def logged(proposals: Proposals, term: int, first: int, count: int) -> list[Waiter]:
+    waiters = [Waiter() for _ in range(count)]
+    proposals.logged(term, first, waiters)
+    return waiters
+
+
+def apply(proposals: Proposals, term: int, *indexes: int, outcome: bytes | Rejection = b"ok") -> None:
+    proposals.applied([Entry(term, index) for index in indexes], [outcome for _ in indexes])
+
+
+def test_each_command_is_told_its_own_result() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 3)
+    proposals.applied([Entry(1, 5), Entry(1, 6)], [b"a", Rejection("no")])
+    assert [waiter.told for waiter in waiters] == [[Committed(5, b"a")], [Failed(6, "no")], []]
+    assert len(proposals) == 1
+
+
+def test_only_an_entry_of_another_term_at_its_index_shows_that_a_command_is_lost() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 2)
+    proposals.leadership_lost(0.0)
+    apply(proposals, 2, 5)
+    assert [waiter.told for waiter in waiters] == [[OVERWRITTEN], []]
+
+
+def test_a_lost_leadership_alone_decides_nothing() -> None:
+    proposals = Proposals(1.0)
+    (waiter,) = logged(proposals, 1, 5, 1)
+    proposals.leadership_lost(0.0)
+    proposals.expire(0.9)
+    assert waiter.told == []
+    apply(proposals, 1, 5)
+    assert waiter.told == [Committed(5, b"ok")]
+
+
+def test_after_some_time_the_fate_is_unknown() -> None:
+    proposals = Proposals(1.0)
+    (waiter,) = logged(proposals, 1, 5, 1)
+    proposals.expire(100.0)
+    assert waiter.told == [], "a leader goes on waiting"
+    proposals.leadership_lost(100.0)
+    proposals.expire(101.0)
+    assert waiter.told == [LEADERSHIP_LOST]
+    assert len(proposals) == 0
+
+
+def test_two_tenures_may_wait_for_the_same_index_and_one_at_most_gets_it() -> None:
+    proposals = Proposals(1.0)
+    (old,) = logged(proposals, 1, 5, 1)
+    proposals.leadership_lost(0.0)
+    (new,) = logged(proposals, 3, 5, 1)
+    apply(proposals, 3, 5)
+    assert (old.told, new.told) == ([OVERWRITTEN], [Committed(5, b"ok")])
+
+
+def test_a_snapshot_that_goes_past_a_command_leaves_it_unknown() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 3)
+    proposals.restored(6)
+    assert [waiter.told for waiter in waiters] == [[SNAPSHOT_PASSED], [SNAPSHOT_PASSED], []]
+
+
+def test_a_node_that_stops_tells_everybody() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 2)
+    proposals.stop()
+    assert [waiter.told for waiter in waiters] == [[NODE_STOPPED], [NODE_STOPPED]]
+    assert len(proposals) == 0

@@ -1,0 +1,304 @@
+"""The node's small parts: ticks, waits before campaigns, workers, reads, configuration, the tag table."""
+
+from __future__ import annotations
+
+import queue
+import typing
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from raft import control, requests
+from raft.core import messages
+from raft.core.messages import AppendEntries
+from raft.core.types import Entry, EntryKind, ReadState
+from raft.node import failover
+from raft.node.applying import Rejection
+from raft.node.config import BadConfig, NodeConfig
+from raft.node.failover import QuickElection, rank
+from raft.node.reads import Reads
+from raft.node.ticker import Ticker
+from raft.node.worker import InlineWorker, ThreadWorker, WorkDone
+from raft.requests import QueryResult, Refused
+from raft.wire import CORE_MESSAGES, REGISTRY, TAGS, Append, BadEntry, pack_append, unpack_append
+from tests.node.test_proposals import Waiter
+
+# -- ticks ---------------------------------------------------------------------------------------
+
+
+def test_regular_looks_give_one_tick_each_however_the_clock_rounds() -> None:
+    ticker = Ticker(0.025, 0.0)
+    ticks = [ticker.due(0.025 * n * 0.9999) for n in range(1, 1001)]
+    assert sum(ticks) in (999, 1000)
+    assert set(ticks) <= {0, 1, 2}
+
+
+def test_a_look_that_is_a_little_late_makes_up_for_it() -> None:
+    ticker = Ticker(0.025, 0.0)
+    assert ticker.due(0.055) == 2
+    assert ticker.stalled_seconds == 0.0
+
+
+def test_a_process_that_stood_still_owes_one_tick_and_says_for_how_long() -> None:
+    ticker = Ticker(0.025, 0.0)
+    assert ticker.is_late(5.0)
+    assert ticker.due(5.0) == 1
+    assert ticker.stalled_seconds == 5.0
+    assert ticker.due(5.025) == 1
+    assert ticker.stalled_seconds == 0.0
+
+
+# -- campaigns ahead of time ---------------------------------------------------------------------
+
+
+class Waits:
+    """Timers that fire when told to."""
+
+    def __init__(self) -> None:
+        self.pending: list[tuple[float, Callable[[], None], Any]] = []
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Any:
+        entry: Any = type("Timer", (), {"cancel": lambda timer: self.pending.remove(timer.entry)})()
+        entry.entry = (seconds, call, entry)
+        self.pending.append(entry.entry)
+        return entry
+
+    def fire(self) -> float:
+        seconds, call, _ = self.pending.pop(0)
+        call()
+        return seconds
+
+
+def quick(node: int) -> tuple[QuickElection, Waits, list[int]]:
+    waits, campaigns = Waits(), []
+    election = QuickElection(
+        node=node, random=Random(1), after=waits.after, campaign=lambda: campaigns.append(1)
+    )
+    return election, waits, campaigns
+
+
+def test_each_survivor_has_a_rank_of_its_own_and_the_dead_ones_successor_is_first() -> None:
+    for dead in range(6):
+        survivors = [node for node in range(1, 6) if node != dead]
+        ranks = {rank(node, range(1, 6), dead): node for node in survivors}
+        assert sorted(ranks) == list(range(len(survivors)))
+        assert ranks[0] == (dead % 5) + 1
+
+
+def test_the_first_in_rank_campaigns_at_once_and_the_others_wait_their_turn() -> None:
+    first, _, campaigns = quick(2)
+    first.begin([1, 2, 3], dead=1)
+    assert campaigns == [1]
+    second, waits, campaigns = quick(3)
+    second.begin([1, 2, 3], dead=1)
+    assert campaigns == []
+    assert failover.RANK_SECONDS <= waits.fire() <= failover.RANK_SECONDS + failover.JITTER_SECONDS
+    assert campaigns == [1]
+
+
+def test_who_has_heard_of_a_rival_stands_back_for_as_long_as_an_election_takes() -> None:
+    election, waits, campaigns = quick(3)
+    election.begin([1, 2, 3], dead=1)
+    election.stand_back()
+    assert len(waits.pending) == 1
+    assert waits.fire() >= failover.STAND_BACK_SECONDS
+    assert campaigns == [1]
+
+
+def test_campaigns_end_with_a_leader_and_after_a_few_tries() -> None:
+    election, waits, campaigns = quick(2)
+    election.begin([1, 2, 3], dead=1)
+    election.end()
+    assert waits.pending == []
+    election.begin([1, 2, 3], dead=1)
+    while waits.pending:
+        waits.fire()
+    assert len(campaigns) == 1 + failover.TRIES_MAX
+
+
+def test_a_node_without_a_vote_never_hurries() -> None:
+    election, waits, campaigns = quick(9)
+    election.begin([1, 2, 3], dead=1)
+    assert (waits.pending, campaigns) == ([], [])
+
+
+# -- workers -------------------------------------------------------------------------------------
+
+
+def test_a_thread_does_jobs_in_order_and_keeps_what_they_raise_for_the_loop() -> None:
+    posted: queue.SimpleQueue[WorkDone] = queue.SimpleQueue()
+    worker = ThreadWorker("test", posted.put)
+    ends: list[object] = []
+    for job in (lambda: 1, lambda: 1 // 0, lambda: 3):
+        worker.submit(job, lambda result, error: ends.append(error or result))
+    for _ in range(3):
+        posted.get(timeout=5).deliver()
+    worker.close()
+    assert ends[0] == 1
+    assert isinstance(ends[1], ZeroDivisionError)
+    assert ends[2] == 3
+
+
+def test_an_inline_worker_that_holds_does_nothing_until_told() -> None:
+    ends: list[object] = []
+    worker = InlineWorker(lambda work: work.deliver())
+    worker.holding = True
+    worker.submit(lambda: 1, lambda result, error: ends.append(result))
+    assert (ends, worker.waiting) == ([], 1)
+    worker.do_next()
+    assert ends == [1]
+
+
+# -- reads ---------------------------------------------------------------------------------------
+
+
+class Machine:
+    applied = 0
+    free = True
+
+    def query(self, body: bytes) -> bytes | Rejection:
+        return body
+
+
+def reads(incarnation: int = 1) -> tuple[Reads, Machine, list[bytes]]:
+    machine, contexts = Machine(), []
+    queue_of_reads = Reads(
+        node=1,
+        incarnation=incarnation,
+        machine=machine,
+        confirm=contexts.append,
+        patience_seconds=1.0,
+        retry_seconds=0.25,
+    )
+    return queue_of_reads, machine, contexts
+
+
+def test_a_confirmed_query_waits_until_its_index_is_applied() -> None:
+    waiting, machine, contexts = reads()
+    asker = Waiter()
+    waiting.add(b"q", asker, 0.0)
+    waiting.flush(0.0)
+    waiting.confirmed([ReadState(7, contexts[0])])
+    waiting.answer()
+    assert asker.told == []
+    machine.applied = 7
+    waiting.answer()
+    assert asker.told == [QueryResult(7, b"q")]
+
+
+def test_a_context_is_never_used_twice_not_even_by_the_next_life() -> None:
+    seen: set[bytes] = set()
+    for incarnation in (1, 2):
+        waiting, _, contexts = reads(incarnation)
+        for _ in range(3):
+            waiting.add(b"q", Waiter(), 0.0)
+            waiting.flush(0.0)
+            waiting.ask_again(0.0)
+        assert not seen & set(contexts)
+        seen |= set(contexts)
+        assert len(set(contexts)) == len(contexts)
+
+
+def test_an_answer_to_an_earlier_asking_confirms_nothing() -> None:
+    waiting, machine, contexts = reads()
+    asker = Waiter()
+    waiting.add(b"q", asker, 0.0)
+    waiting.flush(0.0)
+    waiting.ask_again(0.1)
+    machine.applied = 9
+    waiting.confirmed([ReadState(7, contexts[0])])
+    waiting.answer()
+    assert asker.told == []
+    waiting.confirmed([ReadState(7, contexts[1])])
+    waiting.answer()
+    assert asker.told == [QueryResult(9, b"q")]
+
+
+def test_a_query_that_nobody_confirms_is_asked_again_and_then_refused() -> None:
+    waiting, _, contexts = reads()
+    asker = Waiter()
+    waiting.add(b"q", asker, 0.0)
+    waiting.flush(0.0)
+    waiting.expire(0.3)
+    assert len(contexts) == 2
+    waiting.expire(1.0)
+    assert isinstance(asker.told[0], Refused)
+    assert len(waiting) == 0
+
+
+# -- configuration -------------------------------------------------------------------------------
+
+GOOD = NodeConfig(node=1, listen="ipc:///tmp/n1", data_dir="/d", peers={2: "ipc:///tmp/n2"})
+
+
+def test_a_configuration_travels_as_bytes() -> None:
+    assert NodeConfig.decode(GOOD.check().encode()) == GOOD
+    with pytest.raises(BadConfig):
+        NodeConfig.decode(b"garbage")
+
+
+def test_times_as_given_can_be_reached_by_ticks() -> None:
+    assert GOOD.tick_seconds == 0.025
+    assert (GOOD.election_ticks, GOOD.election_ticks_max) == (10, 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"node": 0}, "from 1 to"),
+        ({"peers": {1: "ipc:///tmp/x"}}, "among its own peers"),
+        ({"peers": {2: "ipc:///tmp/n1"}}, "share the endpoint"),
+        ({"listen": "ipc:///" + "x" * 200}, "107"),
+        ({"listen": "http://x"}, "endpoint"),
+        ({"listen": "tcp://10.0.0.1:7000"}, "keys"),
+        ({"peers": {2: "tcp://example.org:7000"}}, "keys"),
+        ({"supervisor": "tcp://0.0.0.0:7000"}, "keys"),
+        ({"data_dir": ""}, "--data-dir"),
+        ({"machine": "nonsense"}, "package.module:Class"),
+        ({"heartbeat_seconds": 0.0}, "heartbeat"),
+        ({"election_seconds_min": 0.06}, "two heartbeats"),
+        ({"election_seconds_max": 0.25}, "tie for ever"),
+        ({"lease_reads": True, "check_quorum": False}, "check-quorum"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
+    fields = {name: getattr(GOOD, name) for name in GOOD.__struct_fields__}
+    with pytest.raises(BadConfig, match=words):
+        NodeConfig(**{**fields, **change}).check()
+
+
+# -- the wire ------------------------------------------------------------------------------------
+
+
+def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_travel() -> None:
+    peers = set(typing.get_args(messages.PeerMessage))
+    assert peers - set(CORE_MESSAGES) == {messages.AppendEntries, messages.Propose}
+    assert set(CORE_MESSAGES) | {Append} <= set(TAGS.values())
+    for module in (requests, control):
+        structs = {
+            thing
+            for thing in vars(module).values()
+            if isinstance(thing, type) and hasattr(thing, "__struct_fields__") and thing.__name__ != "Struct"
+        }
+        assert structs <= set(TAGS.values())
+
+
+def test_an_entry_travels_in_the_bytes_that_its_leader_made() -> None:
+    import msgspec
+
+    entries = [Entry(3, 8, EntryKind.NORMAL, b"x" * 300), Entry(3, 9, EntryKind.CONF_CHANGE_V2, b"")]
+    message = AppendEntries(1, 2, 3, 2, 7, 6, entries)
+    raw = msgspec.msgpack.encode(pack_append(message))
+    arrived = unpack_append(REGISTRY.decode(REGISTRY.tag(Append), raw))
+    assert arrived == message
+    assert [entry.encoded_cache for entry in arrived.entries] == [entry.encoded() for entry in entries]
+    assert all(entry.encoded() in raw for entry in entries)
+
+
+def test_what_is_no_entry_is_told_apart() -> None:
+    import msgspec
+
+    with pytest.raises(BadEntry):
+        unpack_append(Append(1, 2, 3, 2, 7, 6, [msgspec.Raw(b"\x01")]))
