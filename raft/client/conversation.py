@@ -116,7 +116,7 @@ class Attempts:
         self._timeout_seconds = timeout_seconds
         self._wait_seconds = WAIT_SECONDS_FIRST
         self._redirected = False
-        self.failed_at = 0
+        self._failed_at = 0
         self.error: type[ClientError] = Unreachable
         self.reason = "no node was asked"
 
@@ -125,9 +125,16 @@ class Attempts:
         """The time that is left."""
         return max(0.0, self._deadline - self._now())
 
+    def begin(self) -> int:
+        """Begin a try: which node to pass over this time; raises the error when the time is up."""
+        if self.left_seconds <= 0:
+            raise self.error(f"{self.reason} (tried for {self._timeout_seconds:g} s)")
+        failed_at, self._failed_at = self._failed_at, 0
+        return failed_at
+
     def note(self, error: type[ClientError], reason: str, node: int = 0) -> None:
         """Remember why the last try failed, and at which node."""
-        self.error, self.reason, self.failed_at = error, reason, node
+        self.error, self.reason, self._failed_at = error, reason, node
 
     def may_follow(self) -> bool:
         """May a redirection be followed at once? One may; two nodes could send us to and fro for ever."""
@@ -135,12 +142,9 @@ class Attempts:
         return not before and self.left_seconds > 0
 
     def pause(self) -> Wait:
-        """The wait before the next try: twice the last one; raises the error when the time is up."""
+        """The wait before the next try: twice the last one."""
         self._redirected = False
-        left_seconds = self.left_seconds
-        if left_seconds <= 0:
-            raise self.error(f"{self.reason} (tried for {self._timeout_seconds:g} s)")
-        wait = Wait(min(self._wait_seconds, left_seconds))
+        wait = Wait(min(self._wait_seconds, self.left_seconds))
         self._wait_seconds = min(2 * self._wait_seconds, WAIT_SECONDS_MAX)
         return wait
 
@@ -148,8 +152,7 @@ class Attempts:
 def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:
     """Have a command committed, once; every way out but the result is a ClientError."""
     while True:
-        node = book.choose(attempts.failed_at)
-        attempts.failed_at = 0
+        node = book.choose(attempts.begin())
         answer = yield Ask(node, Command(body), attempts.left_seconds)
         if isinstance(answer, Committed):
             book.leader = node
@@ -166,8 +169,7 @@ def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outc
 def query(book: Book, request: Query, attempts: Attempts) -> Generator[Step, Outcome, QueryResult]:
     """Have a query answered; as it changes nothing, any failure is tried again elsewhere."""
     while True:
-        node = book.choose(attempts.failed_at)
-        attempts.failed_at = 0
+        node = book.choose(attempts.begin())
         answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
         if isinstance(answer, QueryResult):
             return answer
@@ -178,8 +180,7 @@ def query(book: Book, request: Query, attempts: Attempts) -> Generator[Step, Out
 def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, LeaderIs]:
     """Find a node that knows of a leader."""
     while True:
-        node = book.choose(attempts.failed_at)
-        attempts.failed_at = 0
+        node = book.choose(attempts.begin())
         answer = yield Ask(node, WhoLeads(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
         if isinstance(answer, LeaderIs):
             for member, endpoint in answer.endpoints.items():

@@ -1,0 +1,196 @@
+"""Both clients against real node processes: they work, they hurry, they are honest when a leader dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.process import ChildProcess, ForkServer
+from raft.client import (
+    AsyncClient,
+    Client,
+    ClientClosed,
+    CommandRefused,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+)
+from raft.machines.kv import VALUE_BYTES_MAX, Swapped
+from raft.node.config import NodeConfig
+
+pytestmark = pytest.mark.processes
+
+
+class Nodes:
+    """Three node processes in a private directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.endpoints = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
+        self.server = ForkServer.start(["raft.node.process"])
+        self.children: dict[int, ChildProcess] = {}
+        for node in self.endpoints:
+            self.start(node)
+
+    def start(self, node: int) -> None:
+        config = NodeConfig(
+            node=node,
+            listen=self.endpoints[node],
+            data_dir=str(self.directory / f"data{node}"),
+            peers={other: at for other, at in self.endpoints.items() if other != node},
+            log_path=str(self.directory / f"n{node}.log"),
+        )
+        log_path = self.directory / f"n{node}.out"
+        self.children[node] = self.server.spawn("raft.node.process:main", config.encode(), log_path=log_path)
+        self.children[node].wait_started(10)
+
+    def kill(self, node: int) -> None:
+        self.children[node].kill(signal.SIGKILL)
+        self.children[node].wait(5)
+
+    def revive(self) -> None:
+        for node, child in self.children.items():
+            if child.poll() is not None:
+                self.start(node)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Nodes]:
+    with tempfile.TemporaryDirectory(prefix="rc") as name:
+        nodes = Nodes(Path(name))
+        yield nodes
+        nodes.server.close()
+
+
+@pytest.fixture
+def nodes(cluster: Nodes) -> Nodes:
+    cluster.revive()
+    return cluster
+
+
+def test_the_store_works_through_the_blocking_client(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+        client.put("colour", "blue")
+        assert client.get("colour") == b"blue"
+        assert client.get("colour", stale=True) in (b"blue", None)
+        assert client.cas("colour", "red", "green") == Swapped(False, b"blue")
+        assert client.cas("colour", "blue", "green") == Swapped(True, b"green")
+        assert client.delete("colour")
+        assert not client.delete("colour")
+        assert client.get("colour") is None
+        assert client.leader().leader in nodes.endpoints
+
+
+def test_one_living_node_in_a_plain_list_is_enough_to_find_the_others(nodes: Nodes) -> None:
+    with Client([nodes.endpoints[1]]) as client:
+        client.put("k", "v")
+        assert client.get("k") == b"v"
+
+
+def test_limits_and_garbage_are_refused_for_good(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+        with pytest.raises(CommandRefused, match="more than"):
+            client.put("k", bytes(VALUE_BYTES_MAX + 1))
+        with pytest.raises(CommandRefused, match="not a key-value command"):
+            client.command(b"garbage")
+        client.put("k", bytes(VALUE_BYTES_MAX))
+        assert client.get("k") == bytes(VALUE_BYTES_MAX)
+
+
+def test_a_closed_client_says_so_and_no_thread_is_left(nodes: Nodes) -> None:
+    threads = threading.active_count()
+    client = Client(nodes.endpoints)
+    client.put("k", "v")
+    assert threading.active_count() == threads
+    client.close()
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.get("k")
+
+
+def test_a_cluster_that_is_not_there_is_unreachable_within_the_time_given() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="rc") as name,
+        Client([f"ipc://{name}/nobody"], timeout_seconds=0.3) as client,
+    ):
+        start = time.monotonic()
+        with pytest.raises(Unreachable):
+            client.put("k", "v")
+        assert time.monotonic() - start < 2.0
+
+
+def test_writes_go_on_when_the_leader_is_killed_and_no_acknowledged_one_is_lost(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+        acknowledged: dict[str, str] = {}
+        for number in range(60):
+            if number % 20 == 10:
+                nodes.revive()
+                os.kill(nodes.children[client.leader().leader].pid or 0, signal.SIGKILL)
+            try:
+                client.put(f"key{number}", str(number))
+            except OutcomeUnknown:
+                continue
+            acknowledged[f"key{number}"] = str(number)
+        assert len(acknowledged) >= 50
+        assert all(client.get(key) == value.encode() for key, value in acknowledged.items())
+
+
+def test_the_asyncio_client_runs_many_calls_at_once(nodes: Nodes) -> None:
+    async def work() -> None:
+        async with AsyncClient(nodes.endpoints) as client:
+            await asyncio.gather(*(client.put(f"a{n}", str(n)) for n in range(500)))
+            found = await asyncio.gather(*(client.get(f"a{n}") for n in range(500)))
+            assert found == [str(n).encode() for n in range(500)]
+            assert await client.cas("a0", "0", None) == Swapped(True, None)
+            assert not await client.delete("a0")
+            assert (await client.leader()).leader in nodes.endpoints
+
+    threads = threading.active_count()
+    asyncio.run(work())
+    assert threading.active_count() == threads
+
+
+def test_the_asyncio_client_is_told_early_when_the_asked_node_dies(nodes: Nodes) -> None:
+    async def work() -> None:
+        async with AsyncClient(nodes.endpoints, timeout_seconds=20.0) as client:
+            leader = (await client.leader()).leader
+            pid = nodes.children[leader].pid
+            assert pid
+            os.kill(pid, signal.SIGSTOP)
+            calls = asyncio.gather(*(client.put(f"b{n}", "v") for n in range(20)), return_exceptions=True)
+            await asyncio.sleep(0)
+            start = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            ends = await calls
+            assert time.monotonic() - start < 5.0
+            assert all(end is None or isinstance(end, OutcomeUnknown | Rejected) for end in ends)
+            assert await client.get("a1") in (b"1", None)
+
+    asyncio.run(work())
+
+
+def test_a_cancelled_call_leaves_the_client_usable_and_a_closed_one_ends_its_calls(nodes: Nodes) -> None:
+    async def work() -> None:
+        client = AsyncClient(nodes.endpoints)
+        call = asyncio.ensure_future(client.put("c", "v"))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await client.put("c", "w")
+        assert await client.get("c") == b"w"
+        call = asyncio.ensure_future(client.put("c", "x"))
+        await asyncio.sleep(0)
+        client.close()
+        with pytest.raises(ClientClosed):
+            await call
+
+    asyncio.run(work())

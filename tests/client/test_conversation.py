@@ -1,0 +1,200 @@
+"""The client's logic against scripted answers: whom it asks, what it retries, what it admits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from actors.clock import ManualClock
+from actors.errors import AskTimeout, TargetDown, Undeliverable
+from raft.client import conversation
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, Wait
+from raft.client.errors import (
+    ClientError,
+    CommandRefused,
+    NoLeader,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+)
+from raft.requests import (
+    Committed,
+    Failed,
+    Invalid,
+    LeaderIs,
+    NotLeader,
+    Query,
+    QueryResult,
+    Refused,
+    Unknown,
+)
+
+DONE = Committed(1, b"done")
+Script = Callable[[Ask], Outcome]
+
+
+class Talk:
+    """Runs a conversation against a script; remembers who was asked, and lets the waits pass."""
+
+    def __init__(self, *endpoints: int, up: tuple[int, ...] | None = None) -> None:
+        self.clock = ManualClock()
+        self.asked: list[int] = []
+        self.waits: list[float] = []
+        self.learnt: dict[int, str] = {}
+        self.up = endpoints if up is None else up
+        self.book = Book(
+            {node: f"e{node}" for node in endpoints}, lambda node: node in self.up, self.learnt.__setitem__
+        )
+
+    def attempts(self, seconds: float = 1.0) -> Attempts:
+        return Attempts(self.clock.now, seconds)
+
+    def command(self, script: Script, seconds: float = 1.0) -> Any:
+        return self.run(conversation.command(self.book, b"c", self.attempts(seconds)), script)
+
+    def query(self, script: Script, seconds: float = 1.0) -> Any:
+        return self.run(conversation.query(self.book, Query(b"q"), self.attempts(seconds)), script)
+
+    def run(self, steps: Generator[Step, Outcome, Any], script: Script) -> Any:
+        outcome: Outcome = None
+        for _ in range(10_000):
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, Wait):
+                self.waits.append(step.seconds)
+                self.clock.advance(step.seconds)
+                outcome = None
+            else:
+                self.asked.append(step.node)
+                outcome = script(step)
+        raise AssertionError("the conversation never ends")
+
+
+def leader_is(leader: int, others: Outcome | None = None) -> Script:
+    def answer(ask: Ask) -> Outcome:
+        return DONE if ask.node == leader else others or NotLeader(leader, f"e{leader}", 1)
+
+    return answer
+
+
+def test_a_redirection_is_followed_at_once_and_remembered() -> None:
+    talk = Talk(1, 2, 3)
+    assert talk.command(leader_is(3)) == DONE
+    assert talk.waits == []
+    asked = len(talk.asked)
+    talk.command(leader_is(3))
+    assert talk.asked[asked:] == [3]
+
+
+def test_a_leader_that_was_not_known_is_learnt_from_the_redirection() -> None:
+    talk = Talk(1)
+    assert talk.command(leader_is(7)) == DONE
+    assert talk.asked == [1, 7]
+    assert talk.learnt == {7: "e7"}
+
+
+def test_nodes_that_cannot_be_reached_are_passed_over() -> None:
+    talk = Talk(1, 2, 3, up=(2,))
+    assert talk.command(lambda ask: DONE) == DONE
+    assert talk.asked == [2]
+
+
+def test_a_command_that_was_never_delivered_is_tried_elsewhere() -> None:
+    talk = Talk(1, 2, 3)
+    talk.book.leader = 1
+    assert talk.command(lambda ask: Undeliverable("down") if ask.node == 1 else DONE) == DONE
+    assert talk.asked[0] == 1
+    assert talk.asked[1] != 1
+
+
+@pytest.mark.parametrize("failure", [TargetDown("died"), AskTimeout("slow"), Unknown("lost")])
+def test_a_command_that_may_have_been_taken_is_never_sent_again(failure: Outcome) -> None:
+    talk = Talk(1, 2, 3)
+    with pytest.raises(OutcomeUnknown) as caught:
+        talk.command(lambda ask: failure)
+    assert len(talk.asked) == 1
+    assert not caught.value.retry_is_safe
+
+
+@pytest.mark.parametrize("failure", [TargetDown("died"), AskTimeout("slow"), Undeliverable("down")])
+def test_a_query_changes_nothing_and_is_asked_again_elsewhere(failure: Outcome) -> None:
+    talk = Talk(1, 2, 3)
+    first: list[int] = []
+
+    def script(ask: Ask) -> Outcome:
+        first.append(ask.node)
+        return failure if ask.node == first[0] else QueryResult(1, b"r")
+
+    assert talk.query(script).result == b"r"
+    assert len(talk.asked) == 2
+
+
+@pytest.mark.parametrize("answer", [Failed(4, "no such thing"), Invalid("no such thing")])
+def test_what_the_machine_turned_down_is_not_tried_again(answer: Outcome) -> None:
+    talk = Talk(1, 2, 3)
+    with pytest.raises(CommandRefused, match="no such thing"):
+        talk.command(lambda ask: answer)
+    assert len(talk.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (NotLeader(0, "", 1), NoLeader),
+        (Refused("too many"), Rejected),
+        (Undeliverable("down"), Unreachable),
+        (LeaderIs(1, 1, {}), Rejected),
+    ],
+)
+def test_when_the_time_is_up_the_error_says_what_stood_in_the_way(
+    answer: Outcome, error: type[ClientError]
+) -> None:
+    talk = Talk(1, 2, 3)
+    with pytest.raises(error) as caught:
+        talk.command(lambda ask: answer, seconds=2.0)
+    assert type(caught.value) is error
+    assert caught.value.retry_is_safe
+    assert talk.clock.now() == pytest.approx(2.0)
+    assert max(talk.waits) <= conversation.WAIT_SECONDS_MAX
+    assert set(talk.asked) == {1, 2, 3}
+
+
+def test_two_nodes_that_send_it_to_and_fro_do_not_make_it_spin() -> None:
+    talk = Talk(1, 2)
+    with pytest.raises(NoLeader):
+        talk.command(lambda ask: NotLeader(3 - ask.node, "", 1))
+    assert len(talk.asked) < 100
+
+
+def test_a_leader_that_died_is_forgotten_though_others_still_name_it() -> None:
+    talk = Talk(1, 2, 3, up=(2, 3))
+    talk.book.leader = 1
+    elected = 0.02
+
+    def script(ask: Ask) -> Outcome:
+        if ask.node == 1:
+            return Undeliverable("down")
+        if talk.clock.now() < elected:
+            return NotLeader(1, "e1", 1)
+        return DONE if ask.node == 2 else NotLeader(2, "e2", 2)
+
+    assert talk.command(script) == DONE
+    assert talk.clock.now() < 0.1
+
+
+def test_asking_who_leads_learns_all_members() -> None:
+    talk = Talk(1)
+    answers = [LeaderIs(0, 1, {1: "e1", 2: "e2"}), LeaderIs(2, 2, {1: "e1", 2: "e2"})]
+    found = talk.run(conversation.who_leads(talk.book, talk.attempts()), lambda ask: answers.pop(0))
+    assert found.leader == 2
+    assert talk.learnt == {2: "e2"}
+    assert talk.book.choose() == 2
+
+
+def test_a_client_needs_somebody_to_ask() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Talk()
