@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from msgspec import Struct
-
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import Report
@@ -33,6 +31,7 @@ from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
 from raft.node.disk import Disk
 from raft.node.failover import Succession
+from raft.node.local import Continue, Leave
 from raft.node.membership import Membership
 from raft.node.parts import NodeParts, core_config
 from raft.node.peers import Peers
@@ -59,14 +58,6 @@ READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
 STOP_SECONDS_MAX = 0.3
 SNAPSHOT_SECONDS_MAX = 5.0
-
-
-class Leave(Struct, frozen=True):
-    """Told by this node's own process: hand leadership over, answer what can be answered, and end."""
-
-
-class Continue(Struct, frozen=True):
-    """Told by the node to itself: there is more to carry out."""
 
 
 class Node(Actor):

@@ -32,7 +32,8 @@ from actors.zeromq import ZeroMqTransport
 from raft.machines.machine import StateMachine
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.faults import ProcessFaults
-from raft.node.node import Leave, Node
+from raft.node.local import Leave
+from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
 from raft.node.worker import ThreadWorker
 from raft.storage.errors import StoreError

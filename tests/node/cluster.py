@@ -19,7 +19,8 @@ from raft.core.types import Role
 from raft.machines.kv import Get, KeyValue, Put, decode_result, encode_request
 from raft.machines.machine import StateMachine
 from raft.node.config import NodeConfig
-from raft.node.node import Leave, Node
+from raft.node.local import Leave
+from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
 from raft.node.worker import InlineWorker, WorkDone
 from raft.requests import Command, Consistency, Query

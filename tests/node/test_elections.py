@@ -7,7 +7,7 @@ import pytest
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
 from raft.core.types import Role
-from raft.node.node import Continue
+from raft.node.local import Continue
 from raft.node.parts import HEARTBEAT_TICKS
 from raft.wire import process_of
 from tests.node.cluster import Cluster, Supervisor
