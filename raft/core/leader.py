@@ -122,9 +122,8 @@ def _advance(raft: Raft, node: NodeId, peer: Progress) -> None:
         peer.become_probe()
         peer.become_replicate()
     remote = node != raft.id
-    # An index that is committed already moves nothing; it is an attempt only for an observer.
-    news = peer.match > raft.log.committed or raft.observer is not None
-    if news and replication.try_commit(raft):
+    # Also for an index committed long ago: a leader that was removed since needs fewer acknowledgements.
+    if replication.try_commit(raft):
         reads.release_held_reads(raft)
         replication.broadcast_append(raft)
     elif remote and peer.can_bump_commit(raft.log.committed):
