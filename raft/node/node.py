@@ -32,6 +32,7 @@ from raft.node.applying import Applier
 from raft.node.disk import Disk
 from raft.node.failover import Succession
 from raft.node.local import Continue, Leave
+from raft.node.lull import Lull
 from raft.node.membership import Membership
 from raft.node.parts import NodeParts, core_config
 from raft.node.peers import Peers
@@ -107,6 +108,7 @@ class Node(Actor):
         patience_seconds = 2 * config.election_seconds_max
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
+        self._lull = Lull(context.after, self._send_append)
         self._membership = Membership(self._raft, self._peers, self._meet, self._journal)
         self._disk = Disk(
             parts.store, parts.disk_worker(context.post), hard_state, self._restored, self._answer
@@ -207,15 +209,17 @@ class Node(Actor):
         self._applier.restore(snapshot)
 
     def _send(self, message: Message) -> None:
-        to = address_of(message.to)
         if type(message) is AppendEntries:
-            self.context.tell(to, pack_append(message))
+            self._lull.pass_on(message)
             return
-        self.context.tell(to, message)
+        self.context.tell(address_of(message.to), message)
         if type(message) is InstallSnapshot:
             # Nothing tells that it was lost on the way; without a word from the follower, try again.
             peer = message.to
             self.context.after(SNAPSHOT_SECONDS_MAX, lambda: self._raft.report_snapshot(peer, False))
+
+    def _send_append(self, message: AppendEntries) -> None:
+        self.context.tell(address_of(message.to), pack_append(message))
 
     def _notice_standing(self) -> None:
         raft, before = self._raft, self._reporter.standing
