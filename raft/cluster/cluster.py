@@ -48,7 +48,7 @@ class Cluster:
         chosen = [self.nodes[node] for node in select(selector, self._picture(states), self.random)]
         unfit = [node for node in chosen if node.state not in states]
         if unfit:
-            raise VerbFailed(", ".join(f"{node.name} is {_in_words(node.state)}" for node in unfit))
+            raise VerbFailed(", ".join(f"{node.name} is {node.state.value}" for node in unfit))
         return chosen
 
     def choose_one(self, selector: str) -> NodeProcess:
@@ -68,7 +68,3 @@ class Cluster:
             tuple(node.id for node in self.in_state(states)),
             leader.node if leader is not None else 0,
         )
-
-
-def _in_words(state: NodeState) -> str:
-    return {NodeState.DOWN: "down already", NodeState.RUNNING: "running already"}.get(state, state.value)

@@ -12,7 +12,7 @@ from functools import partial
 from actors.context import Context
 from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
-from raft.cluster.failures import BadUsage, VerbFailed
+from raft.cluster.failures import BadUsage
 from raft.cluster.faults import (
     Fault,
     Ways,
@@ -22,7 +22,7 @@ from raft.cluster.faults import (
     link_ways,
     partition_ways,
 )
-from raft.cluster.nodes import NodeProcess, NodeState
+from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
 from raft.cluster.quantities import format_duration, format_share
 from raft.cluster.selectors import names
 from raft.cluster.steering import Answer
@@ -85,7 +85,9 @@ class Network:
             self._cluster.faults.remove(fault.id)
             self._cluster.journal.record(cleared(fault), self._context.now())
             lines.append(f"{fault} cleared ({fault.text})")
-            orders += [(self._cluster.nodes[node], ClearFault(fault.id)) for node in fault.links]
+            # A node that is down forgets by itself.
+            told = [self._cluster.nodes[node] for node in fault.links]
+            orders += [(node, ClearFault(fault.id)) for node in told if node.state in HAS_PROCESS]
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 
     def bring_up_to_date(self, node: NodeProcess) -> None:
@@ -139,7 +141,7 @@ class Network:
 
 def _check_groups(groups: list[list[int]]) -> None:
     if not all(groups):
-        raise VerbFailed("a partition has two sides, and one of them is empty")
+        raise BadUsage("a partition has two sides, and one of them is empty")
     everyone = [node for group in groups for node in group]
     twice = sorted({node for node in everyone if everyone.count(node) > 1})
     if twice:

@@ -7,6 +7,7 @@ it. Who acts on them is the supervisor; what the node itself is doing is the nod
 from __future__ import annotations
 
 import enum
+import signal
 
 from actors.process import ChildProcess
 from raft.cluster.usage import Usage, UsageMeter
@@ -50,6 +51,7 @@ class NodeProcess:
         self.heard_seconds = 0.0
         self.expected = Cause.CRASH
         self.output_offset = 0  # Where in its output file the present life begins.
+        self.owed_signals: list[signal.Signals] = []  # To a process that was asked for and is not there yet.
         self._meter: UsageMeter | None = None
 
     @property
@@ -67,6 +69,7 @@ class NodeProcess:
         assert self.child is None, f"{self.name} has a process already"
         self.child, self.state, self.expected = child, NodeState.STARTING, Cause.CRASH
         self.pid = self._meter = None
+        self.owed_signals.clear()
         self.lives += 1
         self.started_seconds = self.heard_seconds = now
 

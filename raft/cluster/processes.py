@@ -110,7 +110,10 @@ class Processes:
 
     def _signal(self, node: NodeProcess, number: signal.Signals) -> None:
         assert node.child is not None, f"{node.name} has no process to be sent {number.name}"
-        node.child.kill(number)
+        if node.pid is None:
+            node.owed_signals.append(number)
+        else:
+            node.child.kill(number)
 
     def _hear_fork_server(self) -> None:
         nodes = {id(node.child): node for node in self._cluster.nodes.values() if node.child is not None}
@@ -118,13 +121,18 @@ class Processes:
             node = nodes.get(id(child))
             if node is None:
                 continue
-            node.pid = child.pid
+            self._born(node, child)
             if child.returncode is not None or child.error is not None:
                 self._bury(node, child)
         self._cluster.save_record()
         if self._fork_server.ended:
             self._context.remove_reader(self._fork_server.fileno())
             self._on_fork_server_gone()
+
+    def _born(self, node: NodeProcess, child: ChildProcess) -> None:
+        node.pid = child.pid
+        while node.owed_signals:
+            child.kill(node.owed_signals.pop(0))
 
     def _bury(self, node: NodeProcess, child: ChildProcess) -> None:
         now = self._context.now()
@@ -152,14 +160,14 @@ class Processes:
         self._cluster.journal.record(exited, now)
 
     def _last_words(self, node: NodeProcess) -> str:
-        """What the node printed before it ended: a traceback, if it left one."""
+        """What the node printed before it ended: a traceback, or else its last line."""
         try:
             printed = self._output_of(node).read_bytes()[node.output_offset :]
         except OSError:
             return ""
         text = printed[-_LAST_WORDS_BYTES_MAX:].decode(errors="replace")
         start = text.rfind("Traceback (most recent call last)")
-        return text[start:].strip() if start >= 0 else ""
+        return text[start:].strip() if start >= 0 else "".join(text.strip().splitlines()[-1:])
 
     def _output_of(self, node: NodeProcess) -> Path:
         return Path(self._cluster.record.log_dir) / f"{node.name}.out"

@@ -38,12 +38,18 @@ class Steering:
     """Carries out verbs on processes."""
 
     def __init__(
-        self, context: Context, cluster: Cluster, processes: Processes, conditions: Conditions
+        self,
+        context: Context,
+        cluster: Cluster,
+        processes: Processes,
+        conditions: Conditions,
+        on_wake: Callable[[NodeProcess], None],
     ) -> None:
         self._context = context
         self._cluster = cluster
         self._processes = processes
         self._conditions = conditions
+        self._on_wake = on_wake
 
     def kill(self, verb: Kill, answer: Answer) -> None:
         """SIGKILL; answered when they are dead."""
@@ -115,8 +121,9 @@ class Steering:
         answer.done([f"{node.name} resumed (pid {node.pid})" for node in chosen])
 
     def wake(self, node: NodeProcess) -> None:
-        """Let a paused node go on."""
+        """Let a paused node go on, and make up for what it missed."""
         self._processes.resume(node)
+        self._on_wake(node)
         self._clear(PAUSE, node)
 
     def terminate(

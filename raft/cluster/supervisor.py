@@ -89,10 +89,14 @@ def _carried_out(
 ) -> Callable[[SupervisorActor, Any], None]:
     """The handler of a verb that `steering` or `network` carries out."""
 
-    def handle(supervisor: SupervisorActor, verb: Any) -> None:
-        by(supervisor)(verb, _ReplyAnswer(supervisor.context.reply_handle()))
+    def handler(supervisor: SupervisorActor, verb: Any) -> None:
+        reply = supervisor.context.reply_handle()
+        try:
+            by(supervisor)(verb, _ReplyAnswer(reply))
+        except VerbFailed as refusal:
+            reply.send(Failed(str(refusal), refusal.exit_code))
 
-    return _refusable(handle)
+    return handler
 
 
 class SupervisorActor(Actor):
@@ -126,13 +130,16 @@ class SupervisorActor(Actor):
             self._on_exit,
             lambda: self._end(ExitCode.FAILURE, "the fork server has ended, and all nodes with it"),
         )
-        self.steering = Steering(context, cluster, self._processes, self._conditions)
         self.network = Network(context, cluster)
+        self.steering = Steering(
+            context, cluster, self._processes, self._conditions, self.network.bring_up_to_date
+        )
         for node in cluster.nodes.values():
             self._processes.start(node)
 
         if self._duration_seconds is not None:
-            context.after(self._duration_seconds, lambda: self._end(self._ending.exit_code, ""))
+            left_seconds = self._duration_seconds - cluster.journal.elapsed_seconds(context.now())
+            context.after(max(left_seconds, 0.0), lambda: self._end(self._ending.exit_code, ""))
         everyone = list(cluster.nodes)
         self._conditions.wait(lambda: cluster.history.agreed(everyone) is not None, None, self._ready)
         self._conditions.wait(
@@ -170,6 +177,7 @@ class SupervisorActor(Actor):
         node.heard_seconds = self.context.now()
         if node.state is NodeState.PAUSED and self._cluster.faults.process_fault(PAUSE, node.id) is None:
             node.state = NodeState.RUNNING  # Whoever stopped it from outside has let it go on.
+            self.network.bring_up_to_date(node)
 
     def on_became_leader(self, report: BecameLeader) -> None:
         """An election was won; the one moment at which safety can be seen to be broken."""
@@ -274,13 +282,14 @@ class SupervisorActor(Actor):
 
     def on_hand_over(self, verb: HandOver) -> None:
         """Ask the leader, then wait for its successor."""
-        cluster, reply = self._cluster, self.context.reply_handle()
+        cluster = self._cluster
         leader = cluster.history.leader
         if leader is None:
             raise NoLeader("there is no leader that could hand over")
         target = cluster.choose_one(verb.to).id if verb.to else 0
         if target == leader.node:
             raise VerbFailed(f"n{target} leads already")
+        reply = self.context.reply_handle()
 
         def succeeded() -> bool:
             now = cluster.history.leader

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LOOK, app, out, paint, session_of
+from raft.cluster.cli.app import LOOK, Session, app, out, paint, session_of
 from raft.cluster.events import Event, EventReader, encode_event, read_events
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.logs import LogLine, NodeLog, arrived, log_filter, merged
@@ -28,6 +28,9 @@ from raft.cluster.rundir import RunDirectory
 from raft.cluster.selectors import Picture, select
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import event_line, log_line, report_table, status_table, wants_colour
+
+if TYPE_CHECKING:
+    from raft.cluster.asking import Launcher
 
 WATCH_SECONDS = 1.0
 FOLLOW_SECONDS = 0.05
@@ -82,8 +85,11 @@ def leader(
     cluster: options.Cluster = None,
 ) -> None:
     """The leader's id; exit 3 when there is none."""
-    with session_of(context).launcher(cluster) as launcher:
-        found = launcher.ask(verbs.GetLeader(wait), verbs.LeaderAnswer, timeout_seconds=wait + 5.0)
+    until = time.monotonic() + wait
+    with _launcher_in_time(session_of(context), cluster, until) as launcher:
+        left_seconds = max(until - time.monotonic(), 0.0)
+        verb = verbs.GetLeader(left_seconds)
+        found = launcher.ask(verb, verbs.LeaderAnswer, timeout_seconds=left_seconds + 5.0)
     out(str(found.leader))
 
 
@@ -152,6 +158,17 @@ def logs(
     _show_logs(merged(files, wanted, last), output)
     while follow and _goes_on(run_directory):
         _show_logs(arrived(files, wanted), output)
+
+
+def _launcher_in_time(session: Session, cluster: str | None, until: float) -> Launcher:
+    """A cluster that is being started at this moment is worth the wait, too."""
+    while True:
+        try:
+            return session.launcher(cluster)
+        except Unreachable:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(FOLLOW_SECONDS)
 
 
 def _chosen(selector: str, record: ClusterRecord) -> list[int]:
