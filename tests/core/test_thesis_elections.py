@@ -116,6 +116,15 @@ def test_a_doubled_vote_counts_once():
     assert server.core.role is Role.CANDIDATE
 
 
+def test_only_the_first_answer_of_a_voter_counts():
+    server = new_server(1)
+    server.core.campaign()
+    server.run_until_idle()
+    server.core.step(VoteReply(2, 1, 1, rejected=True))
+    server.core.step(VoteReply(2, 1, 1))
+    assert server.core.role is Role.CANDIDATE
+
+
 def test_a_vote_of_an_earlier_term_does_not_count():
     server = new_server(1)
     server.core.campaign()

@@ -304,6 +304,19 @@ def test_an_acknowledgement_of_an_earlier_term_makes_no_overwritten_entry_durabl
     assert [each.term for each in server.core.log.next_unstable()] == [1]
 
 
+def test_an_acknowledgement_counts_for_no_entry_that_took_the_place_of_the_one_written():
+    server = new_server(1, async_storage_writes=True)
+    server.core.step(Heartbeat(2, 1, 3, START_INDEX))
+    server.core.step(AppendEntries(2, 1, 3, 1, START_INDEX, START_INDEX, [entry(2, 3)]))
+    server.handle_ready()
+    late = server.append_work.popleft()
+    server.core.step(AppendEntries(2, 1, 3, 1, START_INDEX, START_INDEX, [entry(3, 3)]))
+    for response in late.responses:
+        if response.to == 1:
+            server.core.step(response)
+    assert [each.term for each in server.core.log.next_unstable()] == [3]
+
+
 def test_appends_are_pipelined_up_to_the_limit():
     cluster = Cluster(1, 2, max_inflight_msgs=3)
     leader = cluster.elect(1)

@@ -188,7 +188,8 @@ def test_what_is_known_of_a_follower_never_moves_back():
     cluster.propose(1, b"a", b"b")
     for late in (AppendReply(2, 1, 1, 3), AppendReply(2, 1, 1, 3, rejected=True, hint_index=2)):
         leader.core.step(late)
-        assert leader.core.status().progress[2].match == 5
+        known = leader.core.status().progress[2]
+        assert (known.match, known.state) == (5, "replicate")
 
 
 def test_entries_are_durable_before_they_are_acknowledged():
