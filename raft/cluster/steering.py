@@ -60,9 +60,14 @@ class Steering:
             words = f"kill {node.name}" + ("" if back is None else f", back after {format_duration(back)}")
             self._inject(self._cluster.faults.add_process_fault(KILL, node.id, words))
             self._processes.kill(node, Cause.INJECTED)
+
+        def ended() -> None:
+            answer.done(lines)
             if back is not None:
-                self._context.after(back, self._starter(node))
-        self._when_ended(chosen, lambda: answer.done(lines), answer.failed)
+                for node in chosen:
+                    self._context.after(back, self._starter(node))
+
+        self._when_ended(chosen, ended, answer.failed)
 
     def stop(self, verb: Stop, answer: Answer) -> None:
         """SIGTERM; answered when they have ended."""
@@ -176,7 +181,7 @@ class Steering:
         )
 
     def _starter(self, node: NodeProcess) -> Callable[[], None]:
-        exits = node.exits + 1
+        exits = node.exits
 
         def start() -> None:
             if node.exits == exits and node.state is NodeState.DOWN:
