@@ -8,7 +8,6 @@ by itself: nobody can steal or inherit a routing id, because who speaks is in th
 
 from __future__ import annotations
 
-import math
 import socket
 import struct
 import time
@@ -29,6 +28,7 @@ from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter
 from actors.hearing import Hearing, Origin, may_speak_as
 from actors.transport import TransportEvent
+from actors.watch import Watch
 
 Socket = zmq.Socket[bytes]
 _Take = tuple[int, Callable[[], None]]
@@ -60,6 +60,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     refused_retry_seconds: float = 1.0
     linger_milliseconds: int = 100
     """On close only: how long what was accepted may take to leave."""
+
+
+def _has_input(opened: Socket) -> bool:
+    return bool(int(opened.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 class _Link:
@@ -109,10 +113,8 @@ class ZeroMqTransport:
         self._links: dict[str, _Link] = {}
         self._sequence = 0
         self._retries: dict[str, float] = {}
-        self._poller = zmq.Poller()
-        # What to do when a socket (receive) or a descriptor (poll) is readable.
+        self._watch: Watch[Socket] = Watch(_has_input)
         self._on_socket: dict[Socket, _Take] = {}
-        self._on_fd: dict[int, Callable[[], None]] = {}
         self._ready: list[_Take] = []
         self._context: zmq.Context[Socket] = zmq.Context()
         self._waker, self._wakee = socket.socketpair()
@@ -132,10 +134,9 @@ class ZeroMqTransport:
         """How many frames, handshakes and strangers were turned away, by reason; and sends, "send: …"."""
         return MappingProxyType(self._hearing.dropped)
 
-    @property
-    def descriptors(self) -> list[int]:
-        """For a foreign loop: once one is readable, nothing more is said until `poll` has found nothing."""
-        return [*self._on_fd, *(watched.fileno() for watched in self._on_socket)]
+    def fileno(self) -> int:
+        """For a foreign loop: when this is readable, take turns until nothing comes or goes any more."""
+        return self._watch.fileno()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.
@@ -176,14 +177,8 @@ class ZeroMqTransport:
         elif self._retries:
             due_seconds = max(0.0, min(self._retries.values()) - time.monotonic())
             timeout_seconds = due_seconds if timeout_seconds is None else min(timeout_seconds, due_seconds)
-        # Rounded up: rounded down, the last millisecond before a deadline would be spent in circles.
-        milliseconds = None if timeout_seconds is None else math.ceil(timeout_seconds * 1000)
-        for source, _events in self._poller.poll(milliseconds):
-            if isinstance(source, int):
-                callback = self._on_fd.get(source)
-                if callback is not None:
-                    callback()
-            elif source in self._on_socket:
+        for source in self._watch.wait(timeout_seconds):
+            if source in self._on_socket:
                 self._ready.append(self._on_socket[source])
         if self._retries:
             self._retry_refused()
@@ -198,13 +193,11 @@ class ZeroMqTransport:
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` from `poll` whenever `fd` is readable."""
-        self._on_fd[fd] = callback
-        self._poller.register(fd, zmq.POLLIN)
+        self._watch.add_reader(fd, callback)
 
     def remove_reader(self, fd: int) -> None:
         """Forget `fd`."""
-        if self._on_fd.pop(fd, None) is not None:
-            self._poller.unregister(fd)
+        self._watch.remove_reader(fd)
 
     def wake(self) -> None:
         """Make `poll` return; from any thread, and harmless after `close`."""
@@ -220,6 +213,7 @@ class ZeroMqTransport:
         if self.endpoint is not None and self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
             self.endpoint = None
+        self._watch.close()
         self._waker.close()
         self._wakee.close()
 
@@ -236,8 +230,10 @@ class ZeroMqTransport:
         frame = self._writer.write(self._sequence, kind, payload)
         try:
             if route is not None and self._inbox is not None:
+                self._watch.suspect(self._inbox)
                 self._inbox.send_multipart((route, frame), zmq.DONTWAIT)
             elif link is not None:
+                self._watch.suspect(link.dealer)
                 link.dealer.send(frame, zmq.DONTWAIT)
         except zmq.Again:
             return "full" if link is None or link.connected else "down"
@@ -256,6 +252,7 @@ class ZeroMqTransport:
             for _ in range(self._tuning.receive_frames_max):
                 route = inbox.recv(zmq.DONTWAIT)
                 self._take_frame(inbox, None, route)
+            self._watch.suspect(inbox)
 
     def _take_dealer(self, link: _Link) -> None:
         with suppress(zmq.Again):
@@ -263,6 +260,7 @@ class ZeroMqTransport:
                 if self._links.get(link.process) is not link:
                     return
                 self._take_frame(link.dealer, link.process, None)
+            self._watch.suspect(link.dealer)
 
     def _take_frame(self, source: Socket, expected: str | None, route: bytes | None) -> None:
         """Read one frame and act on it. Raises zmq.Again when there is none."""
@@ -333,7 +331,7 @@ class ZeroMqTransport:
         if self._keys is not None:
             doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
             doorkeeper.guard(inbox)
-            self._watch(doorkeeper.socket, _MONITORS_LAST, doorkeeper.answer)
+            self._listen_to(doorkeeper.socket, _MONITORS_LAST, doorkeeper.answer)
         monitor = inbox.get_monitor_socket(_INBOX_EVENTS)
         try:
             inbox.bind(endpoint)
@@ -341,8 +339,8 @@ class ZeroMqTransport:
             raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
-        self._watch(inbox, _FRAMES_FIRST, self._take_inbox)
-        self._watch(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
+        self._listen_to(inbox, _FRAMES_FIRST, self._take_inbox)
+        self._listen_to(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
 
     def _open_link(self, link: _Link) -> None:
         dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
@@ -359,13 +357,13 @@ class ZeroMqTransport:
             del self._links[link.process]
             dealer.close(0)
             raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
-        self._watch(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))
-        self._watch(link.monitor, _MONITORS_LAST, partial(self._take_monitor, link))
+        self._listen_to(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))
+        self._listen_to(link.monitor, _MONITORS_LAST, partial(self._take_monitor, link))
 
     def _close_link(self, link: _Link) -> None:
         for watched in (link.dealer, link.monitor):
             del self._on_socket[watched]
-            self._poller.unregister(watched)
+            self._watch.remove(watched, watched.fileno())
         link.connected = False
         link.dealer.disable_monitor()
         link.monitor.close(0)
@@ -386,9 +384,9 @@ class ZeroMqTransport:
             opened.setsockopt(option, value)
         return opened
 
-    def _watch(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
+    def _listen_to(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
         self._on_socket[watched] = (order, take)
-        self._poller.register(watched, zmq.POLLIN)
+        self._watch.add(watched, watched.fileno())
 
     def _count_stranger(self) -> None:
         self._hearing.dropped["stranger"] += 1

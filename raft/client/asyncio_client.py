@@ -1,6 +1,6 @@
 """The asyncio client: many calls at once over one connection, in the event loop's own thread.
 
-Owns the joining of the transport to an event loop it does not know: descriptors to watch, timers to set.
+Owns the joining of the transport to an event loop it does not know: a descriptor to watch, timers to set.
 Works with any loop that has `add_reader`, uvloop's too. Knows nothing of what is asked of whom: see
 conversation.
 """
@@ -27,8 +27,6 @@ from raft.wire import address_of
 Result = TypeVar("Result")
 
 TURNS_MAX = 16
-# A descriptor that was missed, as when libzmq has opened a new one, is found after so long.
-LOOK_SECONDS_MAX = 0.1
 
 
 class AsyncClient:
@@ -51,7 +49,7 @@ class AsyncClient:
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._runtime = self._guest.runtime
         self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
-        self._watched: set[int] = set()
+        self._loop.add_reader(self._guest.transport.fileno(), self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._soon = False
         self._open: set[asyncio.Future[Outcome]] = set()
@@ -68,9 +66,8 @@ class AsyncClient:
 
     def close(self) -> None:
         """Give the connections back; calls that are open end with ClientClosed. Twice is once."""
-        for descriptor in self._watched:
-            self._loop.remove_reader(descriptor)
-        self._watched.clear()
+        if not self._runtime.stopped:
+            self._loop.remove_reader(self._guest.transport.fileno())
         if self._timer is not None:
             self._timer.cancel()
         for future in self._open:
@@ -166,7 +163,7 @@ class AsyncClient:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Take turns until nothing comes or goes; only then will the descriptors speak up again."""
+        """Take turns until nothing comes or goes; only then will the descriptor speak up again."""
         self._soon = False
         runtime, transport = self._runtime, self._guest.transport
         if runtime.stopped:
@@ -181,21 +178,12 @@ class AsyncClient:
             self._pump_soon()
         if len(runtime.peers) > peers:
             self._somebody_came.set()
-        self._watch(set(transport.descriptors))
         self._set_timer()
-
-    def _watch(self, descriptors: set[int]) -> None:
-        for gone in self._watched - descriptors:
-            self._loop.remove_reader(gone)
-        for new in descriptors - self._watched:
-            self._loop.add_reader(new, self._pump)
-        self._watched = descriptors
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._runtime.next_deadline()
-        left_seconds = LOOK_SECONDS_MAX
         if deadline is not None:
-            left_seconds = min(left_seconds, max(0.0, deadline - self._runtime.clock.now()))
-        self._timer = self._loop.call_later(left_seconds, self._pump)
+            left_seconds = max(0.0, deadline - self._runtime.clock.now())
+            self._timer = self._loop.call_later(left_seconds, self._pump)
