@@ -29,6 +29,10 @@ class Whisperer:
         except BlockingIOError:
             return
 
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
     def has_input(self) -> bool:
         self.touch()
         return self.news > 0
@@ -47,8 +51,7 @@ def source(watch: Watch[Whisperer]) -> Iterator[Whisperer]:
     watch.add(made, made.near.fileno())
     assert watch.wait(0.0) == []
     yield made
-    made.near.close()
-    made.far.close()
+    made.close()
 
 
 def test_a_source_with_news_is_found_once(watch: Watch[Whisperer], source: Whisperer) -> None:
@@ -82,6 +85,7 @@ def test_a_source_that_was_added_with_input_is_found(watch: Watch[Whisperer]) ->
     late.touch()
     watch.add(late, late.near.fileno())
     assert watch.wait(1.0) == [late]
+    late.close()
 
 
 def test_a_source_that_was_removed_is_never_found(watch: Watch[Whisperer], source: Whisperer) -> None:
