@@ -1,0 +1,164 @@
+"""Simulated clients: the production client's logic, driven by the agenda instead of a thread.
+
+Owns what they ask for, and when. Each value is written once, so that whoever reads it knows where it
+is from. A key is given up after some hundred operations, because a judge's work grows with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from random import Random
+
+from actors.errors import AskFailed
+from raft.client import store
+from raft.client.conversation import Ask, Attempts, Book, Outcome as Answer, Step, command, query
+from raft.client.errors import ClientError, OutcomeUnknown
+from raft.lab.agenda import Agenda
+from raft.lab.history import History, Kind, Operation, Outcome
+from raft.lab.host import Host
+from raft.lab.setting import Setting, endpoint_of
+from raft.lab.story import Story
+from raft.requests import Committed, QueryResult
+from raft.wire import address_of, process_of
+
+TIMEOUT_SECONDS = 4.0
+OPERATIONS_PER_KEY = 200
+KEYS_AT_ONCE = 2
+ELSEWHERE_SHARE = 0.3  # Of all requests go to any node, not to the one that led last.
+
+Conversation = Generator[Step, Answer, Committed | QueryResult]
+
+
+class Keys:
+    """The keys in use: a few at a time, each for a limited number of operations."""
+
+    def __init__(self) -> None:
+        self._uses = 0
+
+    def choose(self, dice: Random) -> str:
+        """A key for the next operation."""
+        self._uses += 1
+        number = dice.randrange(KEYS_AT_ONCE)
+        return f"k{number + KEYS_AT_ONCE * (self._uses // (KEYS_AT_ONCE * OPERATIONS_PER_KEY))}"
+
+
+class Client:
+    """One client, with one request on its way at a time."""
+
+    def __init__(
+        self, host: Host, *, setting: Setting, agenda: Agenda, story: Story, history: History, keys: Keys
+    ) -> None:
+        self.name = host.runtime.name
+        self.idle = True
+        self._host = host
+        self._agenda = agenda
+        self._story = story
+        self._history = history
+        self._keys = keys
+        self._dice = setting.dice(self.name)
+        self._think_seconds = setting.think_seconds
+        self._stopped = False
+        self._written = 0
+        self._known: dict[str, bytes | None] = {}
+        endpoints = {node: endpoint_of(node) for node in setting.ids}
+        self._book = Book(endpoints, lambda node: process_of(node) in host.runtime.peers, self._connect)
+        for node, endpoint in endpoints.items():
+            self._connect(node, endpoint)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._agenda.after(self._dice.expovariate(1 / self._think_seconds), self._ask_something)
+
+    def stop(self) -> None:
+        """Ask nothing more of your own accord."""
+        self._stopped = True
+
+    def read(self, key: str) -> Operation:
+        """Read a key now."""
+        operation = self._history.called(self.name, key, Kind.GET)
+        self._begin(operation, query(self._book, store.query(store.get_request(key), stale=False), self._tries()))
+        return operation
+
+    def write(self, key: str) -> Operation:
+        """Write a new value now."""
+        value = self._new_value()
+        operation = self._history.called(self.name, key, Kind.PUT, value=value)
+        self._begin(operation, command(self._book, store.put_request(key, value), self._tries()))
+        return operation
+
+    def swap(self, key: str) -> Operation:
+        """Swap what the key was last seen to hold for a new value."""
+        value, expected = self._new_value(), self._known.get(key)
+        operation = self._history.called(self.name, key, Kind.CAS, value=value, expected=expected)
+        self._begin(operation, command(self._book, store.cas_request(key, expected, value), self._tries()))
+        return operation
+
+    def _ask_something(self) -> None:
+        if self._stopped:
+            return
+        if self._dice.random() < ELSEWHERE_SHARE:
+            self._book.leader = 0
+        key = self._keys.choose(self._dice)
+        ask = self._dice.choices((self.write, self.read, self.swap), (4, 4, 3))[0]
+        ask(key)
+
+    def _tries(self) -> Attempts:
+        return Attempts(self._agenda.now, TIMEOUT_SECONDS)
+
+    def _new_value(self) -> bytes:
+        self._written += 1
+        return f"{self.name}.{self._written}".encode()
+
+    def _connect(self, node: int, endpoint: str) -> None:
+        self._host.transport.connect(process_of(node), endpoint)
+
+    def _begin(self, operation: Operation, conversation: Conversation) -> None:
+        self.idle = False
+        self._go_on(operation, conversation, None)
+
+    def _go_on(self, operation: Operation, conversation: Conversation, answer: Answer) -> None:
+        try:
+            step = conversation.send(answer)
+        except StopIteration as end:
+            self._done(operation, end.value)
+        except OutcomeUnknown:
+            self._end(operation, Outcome.UNKNOWN)
+        except ClientError:
+            self._end(operation, Outcome.REFUSED)
+        else:
+            self._take(step, operation, conversation)
+
+    def _take(self, step: Step, operation: Operation, conversation: Conversation) -> None:
+        def go_on(answer: Answer) -> None:
+            self._go_on(operation, conversation, answer)
+
+        if isinstance(step, Ask):
+            pending = self._host.runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+
+            def failed(failure: AskFailed) -> None:
+                # In a turn of its own: the runtime may be in the middle of sending.
+                self._agenda.after(0.0, lambda: go_on(failure))
+
+            pending.then(go_on, failed)
+            self._host.stir()
+        else:
+            self._agenda.after(step.seconds, lambda: go_on(None))
+
+    def _done(self, operation: Operation, answer: Committed | QueryResult) -> None:
+        operation.index = answer.index
+        if operation.kind is Kind.GET:
+            operation.found = store.value_of(answer.result)
+        elif operation.kind is Kind.CAS:
+            swapped = store.swapped(answer.result)
+            operation.swapped, operation.found = swapped.swapped, swapped.value
+        if operation.kind is not Kind.PUT:
+            self._known[operation.key] = operation.found
+        self._end(operation, Outcome.DONE)
+
+    def _end(self, operation: Operation, outcome: Outcome) -> None:
+        self._history.returned(operation, outcome)
+        self._story.count(f"operations {outcome.value}")
+        self._story.tell(self.name, operation.describe())
+        self.idle = True
+        if not self._stopped:
+            self.start()

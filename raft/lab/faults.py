@@ -1,0 +1,122 @@
+"""The faults of a run: what happens to whom and when, drawn before the run begins.
+
+Owns the plan, as data, from which single faults can be taken away without moving the others. Knows
+nothing of how a fault is carried out.
+"""
+
+from __future__ import annotations
+
+import enum
+from random import Random
+
+from msgspec import Struct
+
+from raft.lab.setting import Setting
+from raft.storage.device import CRASH_POINTS
+
+LEADER = 0  # Stands for whoever leads when the fault begins.
+
+
+class Kind(enum.Enum):
+    """What can go wrong."""
+
+    KILL = "kill"
+    POWER_CUT = "power cut"
+    BLACKOUT = "blackout"  # The power of all nodes at once.
+    CRASH_POINT = "crash point"  # Dies when a write gets there.
+    STOP = "stop"  # Gracefully.
+    PAUSE = "pause"
+    PARTITION = "partition"
+    ONE_WAY = "one-way cut"
+    BRIDGE = "bridge"  # Two halves that share one node.
+    RING = "ring"  # Everybody hears two neighbours only.
+    SLOW_LINKS = "slow links"
+    BAD_LINKS = "bad links"  # Frames are lost, doubled and reordered.
+    SLOW_DISK = "slow disk"
+    FULL_DISK = "full disk"
+    FAILING_DISK = "failing disk"  # Every sync fails.
+    BIT_FLIP = "bit flip"  # And a kill, so that it is read again.
+    WRITE_BACK = "write-back"  # The kernel brings to the disk what nobody has synced.
+    SNAPSHOT = "snapshot"
+    TRANSFER = "transfer"
+
+
+WEIGHTS = {
+    Kind.KILL: 6,
+    Kind.POWER_CUT: 6,
+    Kind.BLACKOUT: 2,
+    Kind.CRASH_POINT: 6,
+    Kind.STOP: 2,
+    Kind.PAUSE: 4,
+    Kind.PARTITION: 4,
+    Kind.ONE_WAY: 4,
+    Kind.BRIDGE: 1,
+    Kind.RING: 1,
+    Kind.SLOW_LINKS: 2,
+    Kind.BAD_LINKS: 4,
+    Kind.SLOW_DISK: 3,
+    Kind.FULL_DISK: 2,
+    Kind.FAILING_DISK: 2,
+    Kind.BIT_FLIP: 1,
+    Kind.WRITE_BACK: 2,
+    Kind.SNAPSHOT: 6,
+    Kind.TRANSFER: 3,
+}
+
+QUIET_SECONDS = 3.0  # At first, so that somebody leads.
+FAULTY_SHARE = 0.75  # Of the run; the rest is for getting well.
+
+
+class Fault(Struct, frozen=True):
+    """One fault. What `amount` and `detail` mean depends on the kind."""
+
+    at_seconds: float
+    kind: Kind
+    nodes: tuple[int, ...]
+    seconds: float
+    amount: float
+    detail: str = ""
+
+    def describe(self) -> str:
+        """One line for the story."""
+        nodes = ", ".join("the leader" if node == LEADER else f"n{node}" for node in self.nodes)
+        words = [self.kind.value, self.detail, f"of {nodes}" if nodes else "", f"for {self.seconds:.2f} s"]
+        return " ".join(word for word in words if word)
+
+
+def draw_plan(setting: Setting) -> tuple[Fault, ...]:
+    """The faults of a seed, in the order of their time."""
+    dice = setting.dice("plan")
+    # Each seed has its own character: some kinds often, others never, so that some meet that rarely would.
+    kinds = [kind for kind in Kind if dice.random() < 0.6] or [Kind.POWER_CUT]
+    spoilt: set[int] = set()
+    plan = []
+    moment = QUIET_SECONDS
+    while (moment := moment + dice.expovariate(1 / setting.fault_gap_seconds)) < FAULTY_SHARE * setting.seconds:
+        kind = dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
+        fault = _draw(dice, setting, kind, moment)
+        if kind is Kind.BIT_FLIP:
+            # A majority keeps its disks whole, or there is nothing left to recover from.
+            if len(spoilt | set(fault.nodes)) > (setting.nodes - 1) // 2:
+                continue
+            spoilt.update(fault.nodes)
+        plan.append(fault)
+    return tuple(plan)
+
+
+def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:
+    ids = list(setting.ids)
+    seconds = min(dice.expovariate(1 / 1.5), 8.0)
+    amount = dice.random()
+    nodes: tuple[int, ...] = (dice.choice(ids),)
+    detail = ""
+    if kind is not Kind.BIT_FLIP and dice.random() < 0.4:
+        nodes = (LEADER,)
+    if kind in (Kind.PARTITION, Kind.BRIDGE, Kind.RING):
+        dice.shuffle(ids)
+        nodes = tuple(ids)
+    elif kind in (Kind.BLACKOUT, Kind.SLOW_LINKS, Kind.BAD_LINKS):
+        nodes = ()
+    elif kind is Kind.CRASH_POINT:
+        detail = dice.choice(CRASH_POINTS)
+    return Fault(moment, kind, nodes, seconds, amount, detail)

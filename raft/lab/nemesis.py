@@ -1,0 +1,243 @@
+"""Carries out the faults of a plan.
+
+Owns what each kind of fault does to the world, and that it ends. Knows nothing of how a plan is drawn,
+or of what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from random import Random
+
+from actors import faults as network_faults
+from raft.control import Transfer
+from raft.core.types import Role
+from raft.lab.agenda import Agenda
+from raft.lab.faults import LEADER, Fault, Kind
+from raft.lab.host import Host
+from raft.lab.member import DiskFault, Member
+from raft.lab.network import SimulatedNetwork, Trouble
+from raft.lab.story import Story
+from raft.wire import address_of
+
+SNAPSHOT_KEEPS_MAX = 20
+TRANSFER_SECONDS = 1.0
+
+
+class Nemesis:
+    """Breaks `members` and `network`. After `rest` nothing is broken, and nothing will be."""
+
+    def __init__(
+        self,
+        *,
+        members: Mapping[int, Member],
+        network: SimulatedNetwork,
+        agenda: Agenda,
+        story: Story,
+        steersman: Host,
+        dice: Random,
+    ) -> None:
+        self._members = members
+        self._network = network
+        self._agenda = agenda
+        self._story = story
+        self._steersman = steersman
+        self._dice = dice
+        self._numbers = count(1)
+        self._resting = False
+
+    def plan(self, fault: Fault) -> None:
+        """Let a fault happen when its time has come."""
+        self._agenda.at(fault.at_seconds, partial(self._begin, fault))
+
+    def rest(self) -> None:
+        """End all faults, and start whoever is down."""
+        self._resting = True
+        self._network.clear()
+        for member in self._members.values():
+            member.disarm()
+            member.mend_disk()
+            member.resume()
+            member.start()
+
+    def _begin(self, fault: Fault) -> None:
+        if self._resting:
+            return
+        self._story.count(f"fault: {fault.kind.value}")
+        self._story.tell("FAULT", fault.describe())
+        _BREAKS[fault.kind](self, fault)
+
+    def _later(self, fault: Fault, mend: Callable[[], object]) -> None:
+        def end() -> None:
+            if not self._resting:
+                mend()
+
+        self._agenda.after(fault.seconds, end)
+
+    def _victims(self, fault: Fault) -> list[Member]:
+        chosen = []
+        for node in fault.nodes:
+            if node != LEADER:
+                chosen.append(self._members[node])
+                continue
+            leaders = [member for member in self._members.values() if _leads(member)]
+            chosen += leaders[-1:] or [self._dice.choice(list(self._members.values()))]
+        return chosen
+
+    # -- processes ----------------------------------------------------------------------------------
+
+    def _kill(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._end(fault, member, power=False)
+
+    def _cut_power(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._end(fault, member, power=True)
+
+    def _black_out(self, fault: Fault) -> None:
+        for member in self._members.values():
+            self._end(fault, member, power=True)
+
+    def _end(self, fault: Fault, member: Member, *, power: bool) -> None:
+        if member.up:
+            self._story.count("power cuts" if power else "kills")
+        member.die(power=power)
+        self._later(fault, member.start)
+
+    def _arm(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            member.arm(fault.detail, power=fault.amount < 0.6)
+            self._agenda.after(10 * fault.seconds, member.disarm)
+
+    def _stop(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            member.leave()
+
+    def _pause(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            member.pause()
+            self._later(fault, member.resume)
+
+    def _transfer(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            runtime = self._steersman.runtime
+            runtime.ask(address_of(member.node), Transfer(), TRANSFER_SECONDS).then(_ignore, _ignore)
+            self._steersman.stir()
+
+    # -- network ------------------------------------------------------------------------------------
+
+    def _cut(self, fault: Fault, pairs: set[tuple[int, int]]) -> None:
+        """Cut these ways."""
+        for source, target in sorted(pairs):
+            names = self._members[source].name, self._members[target].name
+            cut = network_faults.Fault(cut=True)
+            self._trouble(fault, Trouble((names[0],), (names[1],), cut))
+
+    def _trouble(self, fault: Fault, trouble: Trouble) -> None:
+        number = self._network.add(trouble)
+        self._later(fault, lambda: self._network.clear(number))
+
+    def _partition(self, fault: Fault) -> None:
+        size = 1 + int(fault.amount * (len(fault.nodes) - 1))
+        one, other = set(fault.nodes[:size]), set(fault.nodes[size:])
+        self._cut(fault, {(a, b) for a in one for b in other} | {(b, a) for a in one for b in other})
+
+    def _bridge(self, fault: Fault) -> None:
+        half = len(fault.nodes) // 2
+        one, other = fault.nodes[:half], fault.nodes[half + 1 :]
+        self._cut(fault, {(a, b) for a in one for b in other} | {(b, a) for a in one for b in other})
+
+    def _ring(self, fault: Fault) -> None:
+        size = len(fault.nodes)
+        places = {
+            (i, j) for i in range(size) for j in range(size) if i != j and (i - j) % size not in (1, size - 1)
+        }
+        self._cut(fault, {(fault.nodes[i], fault.nodes[j]) for i, j in places})
+
+    def _cut_one_way(self, fault: Fault) -> None:
+        """What a node says is not heard, or it hears nothing, or it hears one other node no more."""
+        for member in self._victims(fault):
+            others = [node for node in self._members if node != member.node]
+            if fault.amount < 0.3:
+                others = others[int(fault.amount * 1000) % len(others) :][:1] if others else []
+            pairs = {(member.node, other) for other in others}
+            self._cut(fault, pairs if fault.amount < 0.65 else {(b, a) for a, b in pairs})
+
+    def _slow_links(self, fault: Fault) -> None:
+        delay_seconds = 0.3 * fault.amount
+        slow = network_faults.Fault(delay_seconds=delay_seconds, jitter_seconds=2 * delay_seconds)
+        self._everywhere(fault, slow)
+
+    def _spoil_links(self, fault: Fault) -> None:
+        share = 0.3 * fault.amount
+        bad = network_faults.Fault(drop=share, duplicate=share, reorder=share, reorder_seconds=1.0)
+        self._everywhere(fault, bad)
+
+    def _everywhere(self, fault: Fault, trouble: network_faults.Fault) -> None:
+        names = tuple(member.name for member in self._members.values())
+        self._trouble(fault, Trouble(names, names, trouble))
+
+    # -- disks --------------------------------------------------------------------------------------
+
+    def _break_disk(self, fault: Fault, disk: DiskFault) -> None:
+        for member in self._victims(fault):
+            number = next(self._numbers)
+            member.break_disk(number, disk)
+            self._later(fault, partial(member.mend_disk, number))
+
+    def _slow_disk(self, fault: Fault) -> None:
+        self._break_disk(fault, DiskFault(slower_seconds=0.5 * fault.amount))
+
+    def _fill_disk(self, fault: Fault) -> None:
+        self._break_disk(fault, DiskFault(full=True))
+
+    def _fail_disk(self, fault: Fault) -> None:
+        self._break_disk(fault, DiskFault(fails=True))
+
+    def _flip_bit(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._end(fault, member, power=fault.amount < 0.5)
+            if member.lives:
+                member.flip_bit(self._dice)
+
+    def _write_back(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            member.files.write_back()
+
+    def _snapshot(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            member.snapshot(int(fault.amount * SNAPSHOT_KEEPS_MAX))
+
+
+_BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
+    Kind.KILL: Nemesis._kill,
+    Kind.POWER_CUT: Nemesis._cut_power,
+    Kind.BLACKOUT: Nemesis._black_out,
+    Kind.CRASH_POINT: Nemesis._arm,
+    Kind.STOP: Nemesis._stop,
+    Kind.PAUSE: Nemesis._pause,
+    Kind.PARTITION: Nemesis._partition,
+    Kind.ONE_WAY: Nemesis._cut_one_way,
+    Kind.BRIDGE: Nemesis._bridge,
+    Kind.RING: Nemesis._ring,
+    Kind.SLOW_LINKS: Nemesis._slow_links,
+    Kind.BAD_LINKS: Nemesis._spoil_links,
+    Kind.SLOW_DISK: Nemesis._slow_disk,
+    Kind.FULL_DISK: Nemesis._fill_disk,
+    Kind.FAILING_DISK: Nemesis._fail_disk,
+    Kind.BIT_FLIP: Nemesis._flip_bit,
+    Kind.WRITE_BACK: Nemesis._write_back,
+    Kind.SNAPSHOT: Nemesis._snapshot,
+    Kind.TRANSFER: Nemesis._transfer,
+}
+
+
+def _leads(member: Member) -> bool:
+    raft = member.raft
+    return raft is not None and raft.role is Role.LEADER
+
+
+def _ignore(_result: object) -> None:
+    """What came of it shows in what follows."""

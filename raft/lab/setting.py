@@ -1,0 +1,100 @@
+"""What kind of world a seed stands for: how fast its network and disks are, how its nodes are set up.
+
+Owns the draw. The faults are drawn elsewhere, so that they can be taken away one by one without
+changing the world that they happen in. Knows nothing of how a world is built.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec import Struct
+
+from raft.node.config import NodeConfig
+from raft.wire import process_of
+
+DATA_DIR = "/data"
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One world. Times are simulated seconds."""
+
+    seed: int
+    nodes: int = 5
+    clients: int = 4
+    seconds: float = 60.0
+    heartbeat_seconds: float = 0.2
+    election_seconds_min: float = 1.0
+    election_seconds_max: float = 2.0
+    pre_vote: bool = True
+    check_quorum: bool = True
+    lease_reads: bool = False
+    apply_on_worker: bool = False
+    segment_bytes: int = 16 * 1024
+    latency_seconds: float = 0.001
+    write_seconds: float = 0.002
+    think_seconds: float = 0.4
+    fault_gap_seconds: float = 1.5
+
+    def dice(self, purpose: str) -> Random:
+        """Random numbers for one purpose, which no other purpose uses up."""
+        return Random(f"{self.seed}:{purpose}")
+
+    def config(self, node: int, life: int) -> NodeConfig:
+        """The configuration of one life of a node."""
+        return NodeConfig(
+            node=node,
+            listen=endpoint_of(node),
+            data_dir=DATA_DIR,
+            peers={peer: endpoint_of(peer) for peer in self.ids if peer != node},
+            incarnation=life,
+            heartbeat_seconds=self.heartbeat_seconds,
+            election_seconds_min=self.election_seconds_min,
+            election_seconds_max=self.election_seconds_max,
+            pre_vote=self.pre_vote,
+            check_quorum=self.check_quorum,
+            lease_reads=self.lease_reads,
+        ).check()
+
+    @property
+    def ids(self) -> range:
+        """The nodes' ids."""
+        return range(1, self.nodes + 1)
+
+    def describe(self) -> str:
+        """One line for the story."""
+        words = [
+            f"{self.nodes} nodes, {self.clients} clients, {self.seconds:g} s",
+            f"network {self.latency_seconds * 1000:.1f} ms, disk {self.write_seconds * 1000:.1f} ms",
+            f"segments of {self.segment_bytes} bytes",
+        ]
+        words += [] if self.pre_vote else ["no pre-votes"]
+        words += [] if self.check_quorum else ["no check-quorum"]
+        words += ["lease reads"] if self.lease_reads else []
+        words += ["applies on a worker"] if self.apply_on_worker else []
+        return ", ".join(words)
+
+
+def endpoint_of(node: int) -> str:
+    """Where a node would listen if this were real."""
+    return f"ipc:///simulated/{process_of(node)}"
+
+
+def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
+    """The world of a seed."""
+    dice = Random(f"{seed}:setting")
+    check_quorum = dice.random() < 0.95
+    return Setting(
+        seed=seed,
+        nodes=nodes,
+        seconds=seconds,
+        pre_vote=dice.random() < 0.85,
+        check_quorum=check_quorum,
+        lease_reads=check_quorum and dice.random() < 0.15,
+        apply_on_worker=dice.random() < 0.25,
+        segment_bytes=dice.choice([2048, 8192, 32768]),
+        latency_seconds=dice.choice([0.0005, 0.002, 0.008]),
+        write_seconds=dice.choice([0.0005, 0.003, 0.012]),
+        think_seconds=dice.choice([0.2, 0.4, 0.8]),
+        fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
+    )

@@ -1,0 +1,261 @@
+"""One seed from its beginning to its verdict.
+
+Owns the building of a world, the course of a run (faults, then healing, then proof that it lives) and
+the checks at its end. Knows nothing of many seeds.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+
+import msgspec
+from msgspec import Struct
+
+from raft.core.types import Role
+from raft.lab.agenda import Agenda
+from raft.lab.clients import Client, Keys
+from raft.lab.faults import Fault, draw_plan
+from raft.lab.history import History, Kind, Operation, Outcome
+from raft.lab.host import Host
+from raft.lab.linearizability import Verdict, judge
+from raft.lab.member import Condition, Member
+from raft.lab.nemesis import Nemesis
+from raft.lab.network import SimulatedNetwork
+from raft.lab.promises import Promises
+from raft.lab.referee import Referee
+from raft.lab.setting import Setting, draw_setting, endpoint_of
+from raft.lab.story import Story
+from raft.machines.kv import CompareAndSwap, Put
+
+RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
+COMPARED_EVERY_SECONDS = 5.0
+BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
+
+_commands = msgspec.msgpack.Decoder(Put | CompareAndSwap)
+
+
+class Failure(Struct, frozen=True):
+    """A broken promise: which, when, and where in the code it was noticed."""
+
+    reason: str
+    at_seconds: float
+    trace: str = ""
+
+
+class Result(Struct, frozen=True):
+    """What came of a run. `digest` stands for all that happened in it."""
+
+    seed: int
+    digest: str
+    seconds: float
+    counts: Mapping[str, int]
+    failure: Failure | None = None
+
+
+class World:
+    """A cluster, its clients, and everything that it stands on."""
+
+    def __init__(self, setting: Setting, listener: Callable[[str], None] | None = None) -> None:
+        self.setting = setting
+        self.agenda = Agenda()
+        self.story = Story(self.agenda.now, listener)
+        self.history = History()
+        self.network = SimulatedNetwork(
+            self.agenda, setting.dice("network"), self.story, latency_seconds=setting.latency_seconds
+        )
+        self.referee = Referee(self.story)
+        self.promises = Promises()
+        self.network.tap = self.promises.heard
+        self.members = {
+            node: Member(
+                node,
+                setting=setting,
+                agenda=self.agenda,
+                network=self.network,
+                story=self.story,
+                observer=self,
+            )
+            for node in setting.ids
+        }
+        keys = Keys()
+        self.clients = [
+            Client(
+                self._host(f"c{number}"),
+                setting=setting,
+                agenda=self.agenda,
+                story=self.story,
+                history=self.history,
+                keys=keys,
+            )
+            for number in range(1, setting.clients + 1)
+        ]
+        self.nemesis = Nemesis(
+            members=self.members,
+            network=self.network,
+            agenda=self.agenda,
+            story=self.story,
+            steersman=self._steersman(),
+            dice=setting.dice("nemesis"),
+        )
+
+    def started(self, member: Member) -> None:
+        """See `Observer`."""
+        self.promises.started(member)
+        self.referee.started(member)
+
+    def looked(self, member: Member) -> None:
+        """See `Observer`."""
+        self.referee.looked(member)
+
+    def run(self, plan: Sequence[Fault]) -> None:
+        """Let it all happen; an AssertionError is a broken promise."""
+        setting, agenda = self.setting, self.agenda
+        self.story.tell("WORLD", setting.describe())
+        for member in self.members.values():
+            agenda.after(setting.latency_seconds, member.start)
+        for client in self.clients:
+            client.start()
+        for fault in plan:
+            self.nemesis.plan(fault)
+        self._let_pass(plan[-1].at_seconds if plan else 0.0, setting.seconds * 0.75)
+        self._heal()
+        self._prove_alive()
+        self._let_pass(0.0, setting.seconds)
+        self._settle()
+
+    def _let_pass(self, at_least: float, until: float) -> None:
+        end = max(at_least, until)
+        while self.agenda.now() < end:
+            self.agenda.run_until(min(end, self.agenda.now() + COMPARED_EVERY_SECONDS))
+            self.referee.check_all()
+
+    def _heal(self) -> None:
+        if self.setting.dice("end").random() < BLACKOUT_SHARE:
+            self.story.tell("WORLD", "all power goes")
+            for member in self.members.values():
+                member.die(power=True)
+        self.story.tell("WORLD", "everything is mended")
+        self.nemesis.rest()
+
+    def _prove_alive(self) -> None:
+        """Each client gets an answer to a write that it has begun after the healing."""
+        limit = self.agenda.now() + RECOVERY_SECONDS_MAX
+        started = len(self.history.operations)
+
+        def alive() -> bool:
+            done = {
+                operation.client
+                for operation in self.history.operations[started:]
+                if operation.outcome is Outcome.DONE and operation.kind is not Kind.GET
+            }
+            return len(done) == len(self.clients)
+
+        healed_at = self.agenda.now()
+        assert self.agenda.run_until(limit, alive), (
+            f"no progress for {RECOVERY_SECONDS_MAX:g} s after everything was mended: {self._standing()}"
+        )
+        self.story.tell("WORLD", f"all clients are served again after {self.agenda.now() - healed_at:.2f} s")
+
+    def _settle(self) -> None:
+        """The clients fall silent, read everything once more, and all nodes come to the same end."""
+        for client in self.clients:
+            client.stop()
+        limit = self.agenda.now() + RECOVERY_SECONDS_MAX
+        assert self.agenda.run_until(limit, lambda: all(client.idle for client in self.clients)), (
+            "clients wait for ever"
+        )
+        reader = self.clients[0]
+        for key in self.history.by_key():
+            read = reader.read(key)
+            limit = self.agenda.now() + RECOVERY_SECONDS_MAX
+            assert self.agenda.run_until(limit, lambda: reader.idle), f"nobody reads {key}"
+            assert read.outcome is Outcome.DONE, f"the last read of {key} ended {read.outcome.value}"
+        assert self.agenda.run_until(self.agenda.now() + RECOVERY_SECONDS_MAX, self._agree), (
+            f"the nodes do not come to one end: {self._standing()}"
+        )
+        self.referee.check_all()
+        check_history(self.history, self.referee)
+
+    def _agree(self) -> bool:
+        """All who can take part have applied all that is committed, and follow one leader."""
+        rafts = []
+        for member in self.members.values():
+            if member.condition is not Condition.REFUSED:
+                raft = member.raft
+                if raft is None:
+                    return False
+                rafts.append(raft)
+        ends = {(raft.leader, raft.term, raft.log.applied, raft.log.last) for raft in rafts}
+        return len(ends) == 1 and rafts[0].log.applied == self.referee.last_committed
+
+    def _standing(self) -> str:
+        words = []
+        for member in self.members.values():
+            raft = member.raft
+            if raft is None:
+                words.append(f"{member.name} {member.condition.value}")
+            else:
+                words.append(
+                    f"{member.name} {raft.role.value} term {raft.term} leader {raft.leader} "
+                    f"commit {raft.log.committed}/{raft.log.last}"
+                )
+        return "; ".join(words)
+
+    def _host(self, name: str) -> Host:
+        return Host(name, 1, agenda=self.agenda, network=self.network, dice=self.setting.dice(f"runtime {name}"))
+
+    def _steersman(self) -> Host:
+        host = self._host("steersman")
+        for node in self.setting.ids:
+            host.transport.connect(f"n{node}", endpoint_of(node))
+        return host
+
+
+def check_history(history: History, referee: Referee) -> None:
+    """What clients were told is what was committed, and what they saw is linearizable."""
+    logged = {content[1] for _, content in referee.committed.values() if content[1]}
+    values = {command.value if isinstance(command, Put) else command.new for command in map(_commands.decode, logged)}
+    for operation in history.operations:
+        if operation.kind is Kind.GET:
+            continue
+        if operation.outcome is Outcome.DONE:
+            _, (_, data) = referee.committed.get(operation.index, (0, (0, b"")))
+            assert data and _writes(data, operation), f"acknowledged and lost: {operation.describe()}"
+        elif operation.outcome is Outcome.REFUSED:
+            assert operation.value not in values, f"refused and yet committed: {operation.describe()}"
+    for key, operations in history.by_key().items():
+        judgement = judge(operations)
+        stuck = judgement.stuck.describe() if judgement.stuck is not None else ""
+        assert judgement.verdict is Verdict.LINEARIZABLE, (
+            f"the history of {key} is {judgement.verdict.value}, stuck at: {stuck}"
+        )
+
+
+def _writes(data: bytes, operation: Operation) -> bool:
+    command = _commands.decode(data)
+    value = command.value if isinstance(command, Put) else command.new
+    return command.key == operation.key.encode() and value == operation.value
+
+
+def simulate(
+    setting: Setting, plan: Sequence[Fault], listener: Callable[[str], None] | None = None
+) -> Result:
+    """Run a world through a plan."""
+    world = World(setting, listener)
+    failure = None
+    try:
+        world.run(plan)
+    except AssertionError as broken:
+        failure = Failure(str(broken), world.agenda.now(), traceback.format_exc())
+        world.story.tell("BROKEN", failure.reason)
+    return Result(setting.seed, world.story.digest, world.agenda.now(), world.story.counts, failure)
+
+
+def simulate_seed(
+    seed: int, *, nodes: int = 5, seconds: float = 60.0, listener: Callable[[str], None] | None = None
+) -> Result:
+    """Run the world of a seed with the faults of that seed."""
+    setting = draw_setting(seed, nodes=nodes, seconds=seconds)
+    return simulate(setting, draw_plan(setting), listener)

@@ -1,0 +1,52 @@
+"""A machine around a machine, that remembers everything it was told to do.
+
+Owns the evidence that each replica applies the same commands at the same indexes, once and in order.
+Knows nothing of what the commands mean: those go to the production machine inside, unchanged.
+"""
+
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+from raft.core.types import Index
+from raft.machines.machine import StateMachine
+
+_HEADER = struct.Struct(">QQI")
+_INDEX = struct.Struct(">Q")
+
+
+class AppliedTwice(Exception):
+    """A command came out of order, or again. No command's own fault, so that the node stops."""
+
+
+class Witness:
+    """A `StateMachine`. `chain` stands for the whole sequence of commands; it is part of each snapshot."""
+
+    def __init__(self, inner: StateMachine) -> None:
+        self.inner = inner
+        self.last: Index = 0
+        self.count = 0
+        self.chain = 0
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        """See `StateMachine.apply`; a MachineError counts as applied too."""
+        if index <= self.last:
+            raise AppliedTwice(f"the command at {index} was applied after the one at {self.last}")
+        self.last = index
+        self.count += 1
+        self.chain = crc32(command, crc32(_INDEX.pack(index), self.chain))
+        return self.inner.apply(index, command)
+
+    def query(self, query: bytes) -> bytes:
+        """See `StateMachine.query`."""
+        return self.inner.query(query)
+
+    def snapshot(self) -> bytes:
+        """See `StateMachine.snapshot`."""
+        return _HEADER.pack(self.last, self.count, self.chain) + self.inner.snapshot()
+
+    def restore(self, data: bytes) -> None:
+        """See `StateMachine.restore`."""
+        self.last, self.count, self.chain = _HEADER.unpack_from(data) if data else (0, 0, 0)
+        self.inner.restore(data[_HEADER.size :])
