@@ -20,38 +20,38 @@ class Consistency(enum.Enum):
     STALE = "stale"  # Whatever this node has applied; said to be so in the answer.
 
 
-class Command(Struct, frozen=True, gc=False):
+class Command(Struct, frozen=True, array_like=True, gc=False):
     """Replicate `body`, apply it to the machine everywhere, and answer with its result."""
 
     body: bytes
 
 
-class Query(Struct, frozen=True, gc=False):
+class Query(Struct, frozen=True, array_like=True, gc=False):
     """Ask the machine without changing it; any node may answer."""
 
     body: bytes
     consistency: Consistency = Consistency.LINEARIZABLE
 
 
-class WhoLeads(Struct, frozen=True, gc=False):
+class WhoLeads(Struct, frozen=True, array_like=True, gc=False):
     """Ask whom this node takes for the leader; answered by `LeaderIs`."""
 
 
-class Committed(Struct, frozen=True, gc=False):
+class Committed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good; `result` is what the machine answered at `index`."""
 
     index: int
     result: bytes
 
 
-class Failed(Struct, frozen=True, gc=False):
+class Failed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good, and the machine turned it down at `index`, alike on every replica."""
 
     index: int
     reason: str
 
 
-class QueryResult(Struct, frozen=True, gc=False):
+class QueryResult(Struct, frozen=True, array_like=True, gc=False):
     """The machine's answer, true of the state after `index`; `stale` if it was not confirmed with a quorum."""
 
     index: int
@@ -59,7 +59,7 @@ class QueryResult(Struct, frozen=True, gc=False):
     stale: bool = False
 
 
-class NotLeader(Struct, frozen=True, gc=False):
+class NotLeader(Struct, frozen=True, array_like=True, gc=False):
     """Refused, nothing was logged: ask `leader` (0 if unknown) at `endpoint` ("" if unknown)."""
 
     leader: int
@@ -67,25 +67,25 @@ class NotLeader(Struct, frozen=True, gc=False):
     term: int
 
 
-class Refused(Struct, frozen=True, gc=False):
+class Refused(Struct, frozen=True, array_like=True, gc=False):
     """Refused, nothing was logged: a retry is safe, at once or after what `reason` names has passed."""
 
     reason: str
 
 
-class Invalid(Struct, frozen=True, gc=False):
+class Invalid(Struct, frozen=True, array_like=True, gc=False):
     """Refused for good: the request itself is wrong, and a retry would be refused again."""
 
     reason: str
 
 
-class Unknown(Struct, frozen=True, gc=False):
+class Unknown(Struct, frozen=True, array_like=True, gc=False):
     """The command entered a log and then its leader was lost: it may or may not be committed."""
 
     reason: str
 
 
-class LeaderIs(Struct, frozen=True, gc=False):
+class LeaderIs(Struct, frozen=True, array_like=True, gc=False):
     """Whom the asked node follows (0: nobody), in which term, and all members' endpoints."""
 
     leader: int
@@ -93,4 +93,65 @@ class LeaderIs(Struct, frozen=True, gc=False):
     endpoints: dict[int, str]
 
 
-Answer = Committed | Failed | QueryResult | NotLeader | Refused | Invalid | Unknown | LeaderIs
+# -- who belongs to the cluster ------------------------------------------------------------------
+
+
+Configuration = tuple[tuple[int, ...], tuple[int, ...]]
+"""Who votes, and who only learns; ids in ascending order."""
+
+
+class ListMembers(Struct, frozen=True, array_like=True, gc=False):
+    """Ask the leader who belongs to the cluster; answered by `Members`."""
+
+
+class AddLearner(Struct, frozen=True, array_like=True):
+    """Let a node that listens at `endpoint` have the log, without a vote."""
+
+    node: int
+    endpoint: str
+    expected: Configuration | None = None
+
+
+class Promote(Struct, frozen=True, array_like=True):
+    """Give a learner a vote; refused as long as it has not caught up."""
+
+    node: int
+    expected: Configuration | None = None
+
+
+class Remove(Struct, frozen=True, array_like=True):
+    """Let a member, a voter or a learner, be one no longer."""
+
+    node: int
+    expected: Configuration | None = None
+
+
+class Replace(Struct, frozen=True, array_like=True):
+    """Give the learner `new` a vote and remove `old`, both at once; refused until `new` has caught up."""
+
+    old: int
+    new: int
+    expected: Configuration | None = None
+
+
+class Members(Struct, frozen=True, array_like=True):
+    """Who belongs to the cluster, as its leader has applied it."""
+
+    leader: int
+    term: int
+    voters: tuple[int, ...]
+    learners: tuple[int, ...]
+    endpoints: dict[int, str]
+    match: dict[int, int]  # How far each member's log is known to agree with the leader's.
+    commit: int
+    leaving: tuple[int, ...] = ()  # In the midst of a change, the voters of before: both halves decide.
+
+
+MemberChange = AddLearner | Promote | Remove | Replace
+"""Asks for a change: answered by `Members` once it is applied, or else as commands are.
+
+Nothing is changed by asking for what is so already. With `expected`, only that configuration is changed.
+"""
+
+
+Answer = Committed | Failed | QueryResult | NotLeader | Refused | Invalid | Unknown | LeaderIs | Members

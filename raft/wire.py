@@ -45,15 +45,21 @@ from raft.core.messages import (
 )
 from raft.core.types import decode_entry
 from raft.requests import (
+    AddLearner,
     Command,
     Committed,
     Failed,
     Invalid,
     LeaderIs,
+    ListMembers,
+    Members,
     NotLeader,
+    Promote,
     Query,
     QueryResult,
     Refused,
+    Remove,
+    Replace,
     Unknown,
     WhoLeads,
 )
@@ -72,6 +78,13 @@ class Append(Struct, array_like=True, gc=False):
     previous_index: int
     commit: int
     entries: list[Raw]
+
+
+class Expelled(Struct, array_like=True, gc=False):
+    """Tells a node that the entry at `index`, which is committed, has removed it."""
+
+    sender: int
+    index: int
 
 
 class BadEntry(Exception):
@@ -109,6 +122,7 @@ TAGS: Final[dict[int, type]] = {
     11: TimeoutNow,
     12: ReadIndex,
     13: ReadIndexReply,
+    14: Expelled,
     # Clients.
     32: Command,
     33: Query,
@@ -121,6 +135,12 @@ TAGS: Final[dict[int, type]] = {
     40: Invalid,
     41: Unknown,
     42: LeaderIs,
+    43: ListMembers,
+    44: Members,
+    45: AddLearner,
+    46: Promote,
+    47: Remove,
+    48: Replace,
     # Supervisors.
     64: NodeUp,
     65: Alive,
@@ -143,6 +163,12 @@ REGISTRY: Final = Registry(TAGS)
 def process_of(node: int) -> str:
     """The name of a node's process."""
     return f"n{node}"
+
+
+def node_of(process: str) -> int:
+    """The id of the node that a process of this name is; 0 for any other process."""
+    number = process.removeprefix("n")
+    return int(number) if number.isascii() and number.isdecimal() and process == f"n{int(number)}" else 0
 
 
 def address_of(node: int) -> Address:

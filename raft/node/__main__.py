@@ -59,7 +59,8 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add = parser.add_argument
     add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")
     add("--listen", required=True, metavar="ENDPOINT", help="tcp://host:port or ipc:///path")
-    add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another first member")
+    add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
+    add("--join", action="store_true", help="no first member: wait until the leader adds this node")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
     add("--cluster", default="default", metavar="NAME", help="nodes of other clusters are not listened to")
     add("--keys", default="", metavar="FILE", help="this node's CURVE key file; a must beyond loopback")
@@ -70,6 +71,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add("--no-check-quorum", action="store_true")
     add("--lease-reads", action="store_true")
     add("--ephemeral-log", action="store_true", help="NO FSYNC: a power cut loses acknowledged writes")
+    add("--trace", default="", metavar="FILE", help="a JSON line for every event in the core")
     add("--log-file", default="", metavar="FILE", help="JSON lines; standard error without")
     add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -79,6 +81,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         listen=given.listen,
         data_dir=given.data_dir,
         peers=dict(given.peer),
+        join=given.join,
         cluster=given.cluster,
         heartbeat_seconds=given.heartbeat,
         election_seconds_min=low,
@@ -89,6 +92,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         machine=given.machine,
         sync=not given.ephemeral_log,
         keys=given.keys,
+        trace=given.trace,
         log_path=given.log_file,
         log_level=given.log_level,
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
-from raft.core.types import Entry, EntryKind, Index, Snapshot
+from raft.core.types import Entry, EntryKind, Index
 from raft.machines.machine import COMMAND_ERRORS, StateMachine, reason_of
 from raft.node.worker import Worker
 
@@ -26,6 +26,11 @@ class Rejection(Struct, frozen=True, gc=False):
 
 Outcome = bytes | Rejection | None
 """What became of an entry: the machine's answer, its rejection, or nothing for an entry of Raft's own."""
+
+
+class _Restore(Struct, frozen=True, gc=False):
+    index: Index
+    state: bytes
 
 
 class Waiters(Protocol):
@@ -62,8 +67,9 @@ class Applier:
         self._on_config = on_config
         self._answer = answer
         self._worker = worker
-        self._queue: deque[StorageApply | Snapshot] = deque()
+        self._queue: deque[StorageApply | _Restore] = deque()
         self._busy = False
+        self._changing = False
 
     @property
     def free(self) -> bool:
@@ -75,10 +81,20 @@ class Applier:
         self._queue.append(message)
         self._next()
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Replace the machine's state, in order with what is being applied."""
-        self._queue.append(snapshot)
+    def restore(self, index: Index, state: bytes) -> None:
+        """Replace the machine's state by that of `index`, in order with what is being applied."""
+        self._queue.append(_Restore(index, state))
         self._next()
+
+    @property
+    def at_rest(self) -> bool:
+        """Machine and configuration both stand at `applied`, and not somewhere after it."""
+        return not self._busy and not self._changing
+
+    def snapshot(self) -> bytes:
+        """The machine's state; only while `at_rest`."""
+        assert self.at_rest, f"the machine is on its way from {self.applied}"
+        return self._machine.snapshot()
 
     def query(self, body: bytes) -> bytes | Rejection:
         """Ask the machine; only while `free`."""
@@ -97,7 +113,7 @@ class Applier:
     def _next(self) -> None:
         while self._queue and not self._busy:
             work = self._queue.popleft()
-            if isinstance(work, Snapshot):
+            if isinstance(work, _Restore):
                 self._restore(work)
             elif self._worker is None:
                 self._finish(work, self._run(work.entries))
@@ -136,16 +152,18 @@ class Applier:
             assert entries[0].index == self.applied + 1, (
                 f"entry {entries[0].index} does not follow {self.applied}"
             )
+            self._changing = True
             for entry in entries:
                 if entry.kind is not EntryKind.NORMAL:
                     self._on_config(entry)
             self.applied = entries[-1].index
+            self._changing = False
             self._waiters.applied(entries, outcomes)
         self._answer(work.responses)
 
-    def _restore(self, snapshot: Snapshot) -> None:
-        if snapshot.index <= self.applied:
+    def _restore(self, work: _Restore) -> None:
+        if work.index <= self.applied:
             return
-        self._machine.restore(snapshot.data)
-        self.applied = snapshot.index
-        self._waiters.restored(snapshot.index)
+        self._machine.restore(work.state)
+        self.applied = work.index
+        self._waiters.restored(work.index)

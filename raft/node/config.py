@@ -25,7 +25,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: int
     listen: str  # "ipc:///path" or "tcp://host:port"
     data_dir: str
-    peers: dict[int, str] = {}  # The other first members, by id, and where they listen.
+    peers: dict[int, str] = {}  # The other members known at the start, by id, and where they listen.
+    join: bool = False  # Begin without a configuration, and wait for the leader of a cluster to bring one.
     cluster: str = "default"
     incarnation: int = 0  # 0: counted in the data directory.
     heartbeat_seconds: float = 0.050
@@ -39,6 +40,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
     keys: str = ""  # This node's CURVE key file; a must beyond loopback.
+    trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
     log_path: str = ""  # "" logs to standard error.
     log_level: str = "INFO"
 
@@ -59,7 +61,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def voters(self) -> tuple[int, ...]:
-        """The ids of the first members, this node's among them."""
+        """The ids of the first members, this node's among them; of no use where `join` is set."""
         return tuple(sorted({self.node, *self.peers}))
 
     def encode(self) -> bytes:

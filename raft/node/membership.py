@@ -1,46 +1,209 @@
-"""Changes of the configuration as they are applied: who votes now, and where the new ones listen.
+"""Who belongs to the cluster: changes of the configuration as they are applied, and what follows from them.
 
-Owns the step from a committed entry to a changed membership. Knows nothing of how a change comes to be
-proposed, or of whether it is safe.
+Owns the step from a committed entry to a changed membership, the members' addresses, and the farewell to
+those who were removed. Knows nothing of how a change comes to be proposed, or of whether it is safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from raft.core.changes import decode_conf_change
 from raft.core.errors import ConfChangeRefused
 from raft.core.raft import Raft
-from raft.core.types import Entry, NodeId, Snapshot
+from raft.core.types import ConfState, Entry, Index, NodeId, Role
+from raft.node.config import NodeConfig
+from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
+from raft.node.proposals import Proposals
 from raft.node.reporting import Journal
+from raft.node.snapshots import State
+from raft.requests import LeaderIs, WhoLeads
+from raft.wire import Expelled, address_of, process_of
+
+if TYPE_CHECKING:
+    from actors.context import Context
+
+# What was said last to a removed member has arrived by then, if it can arrive at all.
+FAREWELL_SECONDS = 1.0
+ASK_SECONDS = 0.5
+
+
+class Dismissed(Protocol):
+    """Told when this node was removed, and again when it is sure that it should `leave`."""
+
+    def __call__(self, *, leave: bool) -> None:
+        """Take note."""
 
 
 class Membership:
-    """Keeps the core and the peers in step with the log; `meet` is called for each member that is new."""
+    """Keeps the core and the peers in step with the log; `requests` are about the members.
+
+    The endpoints that this node was started with are newer than those in the entries of an earlier life:
+    a cluster may have moved while it was down.
+    """
 
     def __init__(
-        self, raft: Raft, peers: Peers, meet: Callable[[NodeId, str], None], journal: Journal
+        self,
+        config: NodeConfig,
+        raft: Raft,
+        peers: Peers,
+        journal: Journal,
+        proposals: Proposals,
+        context: Context,
+        dismissed: Dismissed,
     ) -> None:
+        self.removed = False
+        self.requests = MemberRequests(
+            raft,
+            peers,
+            proposals,
+            now=context.now,
+            round_seconds_max=config.election_seconds_min,
+            patience_seconds=2 * config.election_seconds_max,
+            has_keys=bool(config.keys),
+        )
         self._raft = raft
         self._peers = peers
-        self._meet = meet
         self._journal = journal
+        self._context = context
+        self._on_dismissed = dismissed
+        self._configured = config.peers
+        self._configured_until = raft.log.last
+        self._grace_seconds = config.election_seconds_max
+        self._asked: set[NodeId] = set()
+
+    @property
+    def members(self) -> set[NodeId]:
+        """All members of now, voters or not."""
+        return set(self._raft.tracker.progress)
+
+    def meet_all(self, state: State) -> None:
+        """Connect to everybody who was known in an earlier life, or was told of at the start."""
+        self._peers.removed.update(state.removed)
+        for peer in state.removed:
+            self._peers.remove(peer, state.removed[peer])
+        for peer, endpoint in {**state.members, **self._configured}.items():
+            if peer not in state.removed and peer != self._raft.id:
+                self._peers.add(peer, endpoint)
+                self._connect(peer, endpoint)
+
+    def state(self, machine: bytes) -> State:
+        """What a snapshot has to hold along with the machine's state."""
+        return State(dict(self._peers.endpoints), dict(self._peers.removed), machine)
+
+    # -- changes ----------------------------------------------------------------------------------
 
     def apply(self, entry: Entry) -> None:
         """Apply a committed change."""
+        raft = self._raft
+        if entry.index <= raft.restored_index:
+            return
+        before, led = self.members, raft.role is Role.LEADER
         try:
             change = decode_conf_change(entry)
-            conf_state = self._raft.apply_conf_change(change, entry.index)
+            conf_state = raft.apply_conf_change(change, entry.index)
         except ConfChangeRefused as refused:
             # Alike on every replica: an entry that changes nothing, not a crash.
             self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
         self._peers.voters = conf_state.voters
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
-            if self._peers.add(peer, endpoint):
-                self._meet(peer, endpoint)
+            if not (entry.index <= self._configured_until and peer in self._configured):
+                self._admit(peer, endpoint)
+        for peer in before - self.members:
+            self._bid_farewell(peer, entry.index, tell=led)
+        self._tell_of(conf_state, entry.index)
 
-    def restored(self, snapshot: Snapshot) -> None:
-        """A snapshot has brought its configuration along; the core has switched to it already."""
-        self._peers.voters = snapshot.conf_state.voters
+    def restored(self, conf_state: ConfState, state: State, index: Index) -> None:
+        """A leader's snapshot has brought its configuration along; the core has switched to it already."""
+        self._peers.voters = conf_state.voters
+        for peer, endpoint in state.members.items():
+            self._admit(peer, endpoint)
+        for peer, removed_at in state.removed.items():
+            self._peers.remove(peer, removed_at)
+            self._part(peer)
+        self._tell_of(conf_state, index)
+
+    def _tell_of(self, conf_state: ConfState, index: Index) -> None:
+        voters = [*conf_state.voters]
+        learners = [*conf_state.learners, *conf_state.learners_next]
+        outgoing = [*conf_state.voters_outgoing]
+        text = f"voters {voters}, learners {learners}" + (
+            f", voters until now {outgoing}" if outgoing else ""
+        )
+        self._journal.event(
+            "configuration", text, index=index, voters=voters, learners=learners, outgoing=outgoing
+        )
+        self.requests.configuration_changed()
+
+    def _admit(self, peer: NodeId, endpoint: str) -> None:
+        if self._peers.add(peer, endpoint):
+            self._connect(peer, endpoint)
+
+    def _connect(self, peer: NodeId, endpoint: str) -> None:
+        self._context.connect(process_of(peer), endpoint)
+        self._context.watch_process(process_of(peer))
+
+    # -- farewells --------------------------------------------------------------------------------
+
+    def _bid_farewell(self, peer: NodeId, index: Index, *, tell: bool) -> None:
+        self._peers.remove(peer, index)
+        if peer == self._raft.id:
+            self._dismissed(index)
+            return
+        if tell:
+            # Nobody sends it entries any more, so that it would not learn of this by its log.
+            self._context.tell(address_of(peer), Expelled(self._raft.id, index))
+        self._context.after(FAREWELL_SECONDS, lambda: self._part(peer))
+
+    def _part(self, peer: NodeId) -> None:
+        if peer in self._peers.removed:
+            self._context.unwatch_process(process_of(peer))
+            self._context.disconnect(process_of(peer))
+
+    def expelled(self, message: Expelled) -> None:
+        """Another node has applied this node's removal."""
+        if not self._is_member_after(message.index):
+            self._dismissed(message.index)
+
+    def _dismissed(self, index: Index) -> None:
+        self._journal.event("removed", f"removed from the cluster by entry {index}", index=index)
+        self._on_dismissed(leave=False)
+        self._context.after(self._grace_seconds, lambda: self._leave_unless_added_anew(index))
+
+    def _leave_unless_added_anew(self, index: Index) -> None:
+        # Whoever catches up may meet its removal in the log before the entry that adds it again.
+        if not self._is_member_after(index):
+            self.removed = True
+            self._on_dismissed(leave=True)
+
+    def _is_member_after(self, index: Index) -> bool:
+        return self._raft.id in self._raft.tracker.progress and self._raft.log.applied >= index
+
+    # -- strangers --------------------------------------------------------------------------------
+
+    def turn_away(self, process: str, sender: NodeId) -> None:
+        """A message for the core comes from nobody who is known to be a member and up.
+
+        Former members are told that they are, and cannot disturb (thesis section 4.2.3). Strangers
+        may have joined while this node was away, and may even lead, so they are asked who is where.
+        """
+        if process != process_of(sender) or sender == self._raft.id:
+            return
+        removed_at = self._peers.removed.get(sender)
+        if removed_at is not None:
+            self._context.tell(address_of(sender), Expelled(self._raft.id, removed_at))
+        elif sender not in self._peers.endpoints and sender not in self._asked:
+            self._asked.add(sender)
+            pending = self._context.ask(address_of(sender), WhoLeads(), ASK_SECONDS)
+            pending.then(
+                lambda answer: self._learn(sender, answer), lambda _failure: self._asked.discard(sender)
+            )
+
+    def _learn(self, stranger: NodeId, answer: object) -> None:
+        self._asked.discard(stranger)
+        if isinstance(answer, LeaderIs):
+            for peer, endpoint in answer.endpoints.items():
+                if peer not in self._peers.endpoints and peer not in self._peers.removed:
+                    self._admit(peer, endpoint)

@@ -15,8 +15,6 @@ from actors.envelope import ProcessDown, ProcessUp
 from raft.control import Report
 from raft.core.errors import StepRefused
 from raft.core.messages import (
-    AppendEntries,
-    InstallSnapshot,
     Message,
     PeerMessage,
     PreVote,
@@ -29,17 +27,20 @@ from raft.core.messages import (
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
+from raft.node.departure import Departure
 from raft.node.disk import Disk
 from raft.node.failover import Succession
 from raft.node.local import Continue, Leave
-from raft.node.lull import Lull
+from raft.node.member_requests import MEMBER_REQUESTS, MemberRequest
 from raft.node.membership import Membership
+from raft.node.outgoing import Outgoing
 from raft.node.parts import NodeParts, core_config
 from raft.node.peers import Peers
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
+from raft.node.snapshots import SendableSnapshots, snapshot_of_now, unpack_state
 from raft.node.steering import STEERED, Contacts, Steered, Steering
 from raft.node.ticker import Ticker
 from raft.node.worker import WorkDone
@@ -49,16 +50,12 @@ from raft.wire import (
     SUPERVISOR,
     Append,
     BadEntry,
-    address_of,
-    pack_append,
-    process_of,
+    Expelled,
     unpack_append,
 )
 
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
-STOP_SECONDS_MAX = 0.3
-SNAPSHOT_SECONDS_MAX = 5.0
 
 
 class Node(Actor):
@@ -73,9 +70,11 @@ class Node(Actor):
         parts, config, context = self._parts, self._parts.config, self.context
         now = context.now()
         snapshot = parts.store.snapshot()
-        parts.machine.restore(snapshot.data)
-        self._raft = Raft(core_config(config, snapshot.index), parts.store, parts.random)
-        self._peers = Peers(self._id, config.listen, config.peers, snapshot.conf_state.voters)
+        state = unpack_state(snapshot.data)
+        parts.machine.restore(state.machine)
+        log = SendableSnapshots(parts.store, lambda: self._membership.members, self._snapshot_of_now)
+        self._raft = Raft(core_config(config, snapshot.index), log, parts.random, parts.observer)
+        self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
             node=self._id,
@@ -86,10 +85,8 @@ class Node(Actor):
         )
         self._build(snapshot)
         self._ticker = Ticker(config.tick_seconds, now)
-        self._leaving = False
         self._ballot: dict[NodeId, bool] = {}
-        for peer, endpoint in config.peers.items():
-            self._meet(peer, endpoint)
+        self._membership.meet_all(state)
         if config.supervisor:
             context.connect(SUPERVISOR.process, config.supervisor)
             context.watch_process(SUPERVISOR.process)
@@ -97,6 +94,11 @@ class Node(Actor):
         context.every(config.tick_seconds, self._on_tick)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
         self._succession.peer_up()
+
+    @property
+    def removed(self) -> bool:
+        """Was this node removed from the cluster, and has stopped for that?"""
+        return self._membership.removed
 
     @property
     def standing(self) -> Standing:
@@ -108,8 +110,10 @@ class Node(Actor):
         patience_seconds = 2 * config.election_seconds_max
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
-        self._lull = Lull(context.after, self._send_append)
-        self._membership = Membership(self._raft, self._peers, self._meet, self._journal)
+        self._outgoing = Outgoing(self._raft, context)
+        self._membership = Membership(
+            config, self._raft, self._peers, self._journal, self._proposals, context, self._dismissed
+        )
         self._disk = Disk(
             parts.store, parts.disk_worker(context.post), hard_state, self._restored, self._answer
         )
@@ -132,15 +136,10 @@ class Node(Actor):
         self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
         self._contacts = Contacts()
         self._steering = Steering(
-            raft=self._raft,
-            incarnation=parts.incarnation,
-            peers=self._peers,
-            contacts=self._contacts,
-            faults=parts.faults,
-            counters=parts.counters,
-            now=context.now,
+            raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
+            faults=parts.faults, counters=parts.counters, now=context.now,
             transferring=lambda: self._reporter.losing("transfer"),
-        )
+        )  # fmt: skip
         self._succession = Succession(
             self._raft,
             self._peers,
@@ -151,9 +150,15 @@ class Node(Actor):
             after=context.after,
         )
 
+        self._departure = Departure(
+            self._raft, self._proposals, self._reporter, self._journal,
+            heir=self._steering.heir, after=context.after, leave=parts.leave,
+        )  # fmt: skip
+
     def on_stop(self) -> None:
         """Tell everybody who waits what is known, and let the write in hand end."""
         self._proposals.stop()
+        self._membership.requests.stop()
         self._reads.stop()
         self._disk.close()
         self._applier.close()
@@ -165,8 +170,7 @@ class Node(Actor):
         self._service.flush(now)
         self._carry_out()
         self._reads.answer()
-        if self._leaving:
-            self._leave_if_done()
+        self._departure.end_if_done()
 
     # -- the order of effects ---------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class Node(Actor):
                 elif type(message) is StorageApply:
                     self._applier.apply(message)
                 else:
-                    self._send(message)
+                    self._outgoing.send(message)
             self._reads.confirmed(ready.read_states)
             self._notice_standing()
         # The inbox first: a long log is applied without keeping a heartbeat waiting.
@@ -202,24 +206,15 @@ class Node(Actor):
             if message.to == self._id:
                 self._raft.step(message)
             else:
-                self._send(message)
+                self._outgoing.send(message)
 
     def _restored(self, snapshot: Snapshot) -> None:
-        self._membership.restored(snapshot)
-        self._applier.restore(snapshot)
+        state = unpack_state(snapshot.data)
+        self._membership.restored(snapshot.conf_state, state, snapshot.index)
+        self._applier.restore(snapshot.index, state.machine)
 
-    def _send(self, message: Message) -> None:
-        if type(message) is AppendEntries:
-            self._lull.pass_on(message)
-            return
-        self.context.tell(address_of(message.to), message)
-        if type(message) is InstallSnapshot:
-            # Nothing tells that it was lost on the way; without a word from the follower, try again.
-            peer = message.to
-            self.context.after(SNAPSHOT_SECONDS_MAX, lambda: self._raft.report_snapshot(peer, False))
-
-    def _send_append(self, message: AppendEntries) -> None:
-        self.context.tell(address_of(message.to), pack_append(message))
+    def _snapshot_of_now(self) -> Snapshot:
+        return snapshot_of_now(self._raft, self._applier, self._membership.state)
 
     def _notice_standing(self) -> None:
         raft, before = self._raft, self._reporter.standing
@@ -250,9 +245,10 @@ class Node(Actor):
                 f"was not running for {self._ticker.stalled_seconds:.3f} s",
                 seconds=self._ticker.stalled_seconds,
             )
-        if self._raft.transferee == NO_NODE and not self._leaving:
+        if self._raft.transferee == NO_NODE and not self._departure.begun:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
         self._proposals.expire(now)
+        self._membership.requests.expire(now)
         self._reads.expire(now)
 
     # -- peers ------------------------------------------------------------------------------------
@@ -290,12 +286,19 @@ class Node(Actor):
             self._reporter.asked_to_lead()
             self._step(message)
 
+    def on_expelled(self, message: Expelled) -> None:
+        """This node was removed, as others know already."""
+        if self._is_genuine(message.sender):
+            self._membership.expelled(message)
+
     def on_process_up(self, event: ProcessUp) -> None:
         """A peer or the supervisor can be heard."""
         if event.process == SUPERVISOR.process:
             self._reporter.supervisor_up()
             return
         peer = self._peers.node_of(event.process)
+        if peer == NO_NODE:
+            return
         self._peers.up.add(peer)
         self._raft.report_reachable(peer)
         self._succession.peer_up()
@@ -306,6 +309,8 @@ class Node(Actor):
             self._reporter.supervisor_down()
             return
         peer = self._peers.node_of(event.process)
+        if peer == NO_NODE:
+            return
         self._peers.up.discard(peer)
         if self._raft.role is Role.LEADER:
             self._raft.report_unreachable(peer)
@@ -319,7 +324,10 @@ class Node(Actor):
         What a dead leader left in the inbox must not bring it back to life.
         """
         source = self.context.sender
-        if source is None or self._peers.node_of(source.process) != sender or sender not in self._peers.up:
+        if source is None:
+            return False
+        if self._peers.node_of(source.process) != sender or sender not in self._peers.up:
+            self._membership.turn_away(source.process, sender)
             return False
         self._contacts.heard_at[sender] = self.context.now()
         return True
@@ -329,10 +337,6 @@ class Node(Actor):
             self._raft.step(message)
         except StepRefused as refused:
             self._journal.event("step-refused", str(refused), sender=message.sender)
-
-    def _meet(self, peer: NodeId, endpoint: str) -> None:
-        self.context.connect(process_of(peer), endpoint)
-        self.context.watch_process(process_of(peer))
 
     # -- clients and the supervisor ---------------------------------------------------------------
 
@@ -351,6 +355,11 @@ class Node(Actor):
         """A client looks for the leader."""
         self.context.reply(self._service.who_leads())
 
+    def on_member_request(self, request: MemberRequest) -> None:
+        """A client wants to know who belongs to the cluster, or others to."""
+        if (answer := self._membership.requests.take(request, self.context.reply_handle)) is not None:
+            self.context.reply(answer)
+
     def on_steered(self, request: Steered) -> None:
         """A supervisor wants to know or to change something."""
         self.context.reply(self._steering.answer(request))
@@ -361,23 +370,14 @@ class Node(Actor):
     # -- the end ----------------------------------------------------------------------------------
 
     def on_leave(self, _: Leave) -> None:
-        """End gracefully: a leader hands over first, for as long as that may take."""
-        if self._leaving:
-            return
-        self._leaving = self._service.closed = True
-        self._journal.event("node-stopping", f"node {self._id} was asked to stop")
-        heir = self._steering.heir() if self._raft.role is Role.LEADER else NO_NODE
-        if heir == NO_NODE:
-            self._parts.leave()
-            return
-        self._reporter.losing("stopping")
-        self._raft.transfer_leader(heir)
-        self.context.after(STOP_SECONDS_MAX, self._parts.leave)
+        """End gracefully."""
+        self._service.closed = self._membership.requests.closed = True
+        self._departure.begin()
 
-    def _leave_if_done(self) -> None:
-        handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
-        if handed_over and not len(self._proposals):
-            self._parts.leave()
+    def _dismissed(self, *, leave: bool) -> None:
+        self._reporter.losing("removed")
+        if leave:
+            self._departure.begin()
 
     handlers: ClassVar[Handlers] = {
         **dict.fromkeys(CORE_MESSAGES, on_peer_message),
@@ -390,9 +390,11 @@ class Node(Actor):
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
+        Expelled: on_expelled,
         Command: on_command,
         Query: on_query,
         WhoLeads: on_who_leads,
+        **dict.fromkeys(MEMBER_REQUESTS, on_member_request),
         **dict.fromkeys(STEERED, on_steered),
         Leave: on_leave,
     }

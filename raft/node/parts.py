@@ -13,6 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.config import Config, ReadOnlyOption
+from raft.core.trace import Observer
 from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
 from raft.machines.machine import StateMachine
 from raft.node.config import NodeConfig
@@ -47,6 +48,7 @@ class NodeParts(Struct, kw_only=True):
     disk_worker: Callable[[Post], Worker]
     # None applies on the loop: right for a machine that is known to be quick.
     apply_worker: Callable[[Post], Worker] | None = None
+    observer: Observer | None = None  # Told of every event in the core.
     faults: Faults = NoFaults()
     counters: Callable[[], Mapping[str, int]] = dict
     leave: Callable[[], None] = lambda: None
@@ -71,17 +73,18 @@ def core_config(config: NodeConfig, applied: Index) -> Config:
         # A client asks the leader itself, and so hears from the one who knows what became of its command.
         disable_proposal_forwarding=True,
         step_down_on_removal=True,
+        hand_over_on_removal=True,
     )
 
 
 def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
-    """Give an empty log the first configuration; whether it was empty.
+    """Give an empty log the first configuration, unless the node is to join; whether it was given.
 
     The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
     and a member that is added later learns the configuration as it learns everything else.
     """
     hard_state, _ = store.initial_state()
-    if store.last_index() or hard_state != HardState():
+    if config.join or store.last_index() or hard_state != HardState():
         return False
     first = Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters))
     store.write(HardState(term=1, commit=1), (), first)

@@ -16,24 +16,27 @@ _ENDPOINTS = msgspec.msgpack.Decoder(dict[int, str])
 
 
 class Peers:
-    """Every known member by id; `endpoints` has this node's own too, `voters` are those who vote now."""
+    """Every known member by id; `endpoints` has this node's own too, `voters` are those who vote now.
 
-    def __init__(self, node: int, endpoint: str, others: Mapping[int, str], voters: Collection[int]) -> None:
+    `removed` are former members, by the index of the entry that removed each.
+    """
+
+    def __init__(self, node: int, endpoint: str, voters: Collection[int]) -> None:
         self.voters = voters
-        self.endpoints: dict[int, str] = {node: endpoint, **others}
+        self.endpoints: dict[int, str] = {node: endpoint}
+        self.removed: dict[int, int] = {}
         self.up: set[int] = set()
-        self._nodes: dict[str, int] = {process_of(peer): peer for peer in others}
+        self._nodes: dict[str, int] = {}
         self._node = node
-
-    @property
-    def others(self) -> list[int]:
-        """The ids of everybody but this node."""
-        return [peer for peer in self.endpoints if peer != self._node]
 
     @property
     def quorum_up(self) -> bool:
         """This node and the voters that are up are a majority."""
-        return 1 + sum(1 for voter in self.voters if voter in self.up) > len(self.voters) // 2
+        return self.are_quorate(self.voters)
+
+    def are_quorate(self, voters: Collection[int]) -> bool:
+        """Of these voters a majority is up, this node among them."""
+        return sum(1 for voter in voters if voter in self.up or voter == self._node) > len(voters) // 2
 
     def node_of(self, process: str) -> int:
         """Which member a process is; 0 for a stranger."""
@@ -41,14 +44,16 @@ class Peers:
 
     def add(self, peer: int, endpoint: str) -> bool:
         """Learn of a member; whether it is new, or listens elsewhere now."""
+        self.removed.pop(peer, None)
         if peer == self._node or self.endpoints.get(peer) == endpoint:
             return False
         self.endpoints[peer] = endpoint
         self._nodes[process_of(peer)] = peer
         return True
 
-    def remove(self, peer: int) -> None:
-        """Forget a member that was removed."""
+    def remove(self, peer: int, index: int) -> None:
+        """Know of a member only that it was removed by the entry at `index`."""
+        self.removed[peer] = index
         if peer != self._node:
             self.endpoints.pop(peer, None)
             self._nodes.pop(process_of(peer), None)

@@ -12,6 +12,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from raft.node.faults import ProcessFaults
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
+from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
 from raft.storage.errors import StoreError
 from raft.storage.faulty import FaultyFiles
@@ -45,6 +47,7 @@ from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
+EXIT_REMOVED = 3
 BUILT_IN = "raft.machines."
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
@@ -53,21 +56,22 @@ SWITCH_SECONDS = 0.0005
 def main(argument: bytes, life_fd: int = -1) -> int:
     """Run a node until it is told to stop; `argument` is an encoded NodeConfig.
 
-    Returns the exit code: 0 after a graceful stop, 1 after a failure, 2 when it refused to start.
+    Returns the exit code: 0 after a graceful stop, 1 after a failure, 2 when it refused to start, 3 when it
+    was removed from the cluster.
     """
     try:
-        run(NodeConfig.decode(argument).check(), life_fd)
+        removed = run(NodeConfig.decode(argument).check(), life_fd)
     except (BadConfig, StoreError, TransportError) as error:
         sys.stderr.write(f"the node cannot start: {error}\n")
         return EXIT_REFUSED
     except GaveUp as error:
         sys.stderr.write(f"the node has failed: {error}\n")
         return EXIT_FAILED
-    return 0
+    return EXIT_REMOVED if removed else 0
 
 
-def run(config: NodeConfig, life_fd: int) -> None:
-    """Open everything, run the loop to its end, close everything.
+def run(config: NodeConfig, life_fd: int) -> bool:
+    """Open everything, run the loop to its end, close everything; whether the node was removed.
 
     Raises what forbids a start: BadConfig, StoreError, TransportError; GaveUp when the node has failed.
     """
@@ -106,6 +110,7 @@ def run(config: NodeConfig, life_fd: int) -> None:
                 journal=LoggedEvents(),
                 disk_worker=partial(ThreadWorker, "disk"),
                 apply_worker=None if config.machine.startswith(BUILT_IN) else partial(ThreadWorker, "apply"),
+                observer=open_trace(config.trace),
                 faults=ProcessFaults(transport, files),
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
                 leave=runtime.stop,
@@ -122,6 +127,7 @@ def run(config: NodeConfig, life_fd: int) -> None:
         gc.collect()
         gc.freeze()
         runtime.run()
+        return node.removed
     finally:
         store.close()
 
@@ -135,6 +141,14 @@ def open_transport(config: NodeConfig, incarnation: int) -> ZeroMqTransport:
         endpoint=config.listen,
         keys=curve.load(Path(config.keys)) if config.keys else None,
     )
+
+
+def open_trace(path: str) -> TraceFile | None:
+    """The file that is told of every event in the core, if one is wanted; raises BadConfig."""
+    try:
+        return TraceFile(Path(path), time.monotonic_ns) if path else None
+    except OSError as error:
+        raise BadConfig(f"the trace cannot be written to {path}: {error.strerror}") from None
 
 
 def load_machine(text: str) -> StateMachine:

@@ -11,14 +11,17 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from raft.core.errors import BrokenStorage
+from raft.core.errors import BrokenStorage, SnapshotTemporarilyUnavailable
+from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, HardState, Index, NodeId, Snapshot, Storage, Term
+from raft.node.applying import Applier
 
 
 class State(Struct, frozen=True, array_like=True):
     """All that entries up to a snapshot's index have brought about."""
 
-    members: dict[NodeId, str] = {}  # Where each one listens; "" of one that was removed.
+    members: dict[NodeId, str] = {}  # Where each one listens.
+    removed: dict[NodeId, Index] = {}  # Former ones, and the index of the entry that removed each.
     machine: bytes = b""
 
 
@@ -45,7 +48,9 @@ class SendableSnapshots:
     for it. Then `make` gives one of this moment, or raises SnapshotTemporarilyUnavailable.
     """
 
-    def __init__(self, log: Storage, members: Callable[[], set[NodeId]], make: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self, log: Storage, members: Callable[[], set[NodeId]], make: Callable[[], Snapshot]
+    ) -> None:
         self._log = log
         self._members = members
         self._make = make
@@ -62,3 +67,16 @@ class SendableSnapshots:
         if self._members() <= {*known.voters, *known.voters_outgoing, *known.learners}:
             return stored
         return self._make()
+
+
+def snapshot_of_now(raft: Raft, applier: Applier, state: Callable[[bytes], State]) -> Snapshot:
+    """A snapshot of what is applied; raises SnapshotTemporarilyUnavailable in the midst of applying."""
+    if not applier.at_rest:
+        raise SnapshotTemporarilyUnavailable
+    index = applier.applied
+    return Snapshot(
+        index,
+        raft.log.term(index),
+        raft.tracker.configuration.conf_state(),
+        pack_state(state(applier.snapshot())),
+    )

@@ -63,9 +63,10 @@ class Events:
 class Member:
     """One node's process."""
 
-    def __init__(self, cluster: Cluster, node: int) -> None:
+    def __init__(self, cluster: Cluster, node: int, *, join: bool = False) -> None:
         self.cluster = cluster
         self.node = node
+        self.join = join
         self.log = MemoryLog()
         self.lives = 0
         self.start()
@@ -73,12 +74,13 @@ class Member:
     def start(self) -> None:
         self.lives += 1
         cluster = self.cluster
-        others = [n for n in cluster.ids if n != self.node]
+        others = [] if self.join else [n for n in cluster.ids if n != self.node]
         self.config = NodeConfig(
             node=self.node,
             listen=f"ipc:///n{self.node}",
             data_dir="/nowhere",
             peers={other: f"ipc:///n{other}" for other in others},
+            join=self.join,
             **cluster.options,
         )
         self.transport = FaultyTransport(
@@ -169,6 +171,13 @@ class Cluster:
         transport = self.network.transport(name)
         runtime = Runtime(name, transport=transport, registry=REGISTRY, clock=self.clock, random=Random(0))
         return self.network.join(runtime)
+
+    def join(self, node: int) -> Member:
+        """Start a node that knows nobody, and that nobody knows."""
+        member = self.members[node] = Member(self, node, join=True)
+        self.client.transport.connect(process_of(node), f"ipc:///n{node}")
+        self.network.settle()
+        return member
 
     def __getitem__(self, node: int) -> Member:
         return self.members[node]

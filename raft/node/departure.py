@@ -1,0 +1,59 @@
+"""How a node leaves: leadership handed over first, and what can be answered answered.
+
+Owns the order, and for how long it may take. Knows nothing of who wants the node to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, NodeId, Role
+from raft.node.proposals import Proposals
+from raft.node.reporting import Journal, Reporter
+
+STOP_SECONDS_MAX = 0.3
+
+
+class Departure:
+    """Ends this node's life by calling `leave`, at once or a little later."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        proposals: Proposals,
+        reporter: Reporter,
+        journal: Journal,
+        *,
+        heir: Callable[[], NodeId],
+        after: Callable[[float, Callable[[], None]], object],
+        leave: Callable[[], None],
+    ) -> None:
+        self.begun = False
+        self._raft = raft
+        self._proposals = proposals
+        self._reporter = reporter
+        self._journal = journal
+        self._heir = heir
+        self._after = after
+        self._leave = leave
+
+    def begin(self) -> None:
+        """End gracefully: a leader hands over first, for as long as that may take."""
+        if self.begun:
+            return
+        self.begun = True
+        self._journal.event("node-stopping", f"node {self._raft.id} is about to stop")
+        heir = self._heir() if self._raft.role is Role.LEADER else NO_NODE
+        if heir == NO_NODE:
+            self._leave()
+            return
+        self._reporter.losing("stopping")
+        self._raft.transfer_leader(heir)
+        self._after(STOP_SECONDS_MAX, self._leave)
+
+    def end_if_done(self) -> None:
+        """At the end of a turn: leave, if somebody else leads now and nobody waits for an answer."""
+        handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
+        if self.begun and handed_over and not len(self._proposals):
+            self._leave()
