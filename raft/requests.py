@@ -2,8 +2,8 @@
 
 Owns the shape of the conversation between the client library and a node, and its honesty:
 every command ends as `Committed` (or as `Failed`, if the machine turned it down), as one of the
-refusals (it is not in the log and never will be, so a retry is safe) or as `Unknown`. Knows nothing of sockets, of the log, or of what the
-commands mean; those bytes belong to the state machine.
+refusals (it is not in the log and never will be, so a retry is safe) or as `Unknown`. Knows nothing of
+sockets, of the log, or of what the commands mean; those bytes belong to the state machine.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Committed(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False):
-    """The command is in the log for good, and the machine turned it down at `index`, alike on every replica."""
+    """The command is in the log for good; the machine turned it down at `index`, alike on every replica."""
 
     index: int
     reason: str
 
 
 class QueryResult(Struct, frozen=True, array_like=True, gc=False):
-    """The machine's answer, true of the state after `index`; `stale` if it was not confirmed with a quorum."""
+    """The machine's answer, true of the state after `index`; `stale` if no quorum has confirmed it."""
 
     index: int
     result: bytes
