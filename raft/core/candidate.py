@@ -64,11 +64,16 @@ def on_pre_vote_reply(raft: Raft, message: PreVoteReply) -> None:
 
 
 def on_vote_reply(raft: Raft, message: VoteReply) -> None:
-    """Lead once a quorum has voted for us."""
+    """Lead once a quorum has voted for us, and our own vote is durable.
+
+    The others' votes may suffice for a majority, but a leader that died before its term was on its disk
+    could be elected again in the same term, and put other entries where those it had sent stand already.
+    """
     result = _count(raft, message)
     if result is VoteResult.WON:
-        state.become_leader(raft)
-        replication.broadcast_append(raft)
+        if raft.id in raft.tracker.votes:
+            state.become_leader(raft)
+            replication.broadcast_append(raft)
     elif result is VoteResult.LOST:
         state.become_follower(raft, raft.term, NO_NODE)
 

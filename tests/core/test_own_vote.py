@@ -1,0 +1,24 @@
+"""A candidate whose own vote is not on its disk yet does not lead, whoever else has voted for it."""
+
+from random import Random
+
+from raft.core import Config, Raft
+from raft.core.messages import StorageAppend, VoteReply
+from raft.core.types import ConfState, Role, Snapshot
+from raft.storage.memory import MemoryStorage
+
+
+def test_a_majority_of_others_does_not_make_a_leader_whose_term_could_be_forgotten():
+    """It would send entries, crash, and be elected again in the same term to put others in their place."""
+    storage = MemoryStorage()
+    storage.apply_snapshot(Snapshot(2, 1, ConfState((1, 2, 3, 4, 5))))
+    core = Raft(Config(id=1, applied=2, async_storage_writes=True), storage, Random(1))
+    core.campaign()
+    writes = [message for message in core.ready().messages if isinstance(message, StorageAppend)]
+    for node in (2, 3, 4):
+        core.step(VoteReply(node, 1, core.term))
+    assert core.role is Role.CANDIDATE
+    for write in writes:
+        for response in write.responses:
+            core.step(response)
+    assert core.role is Role.LEADER
