@@ -14,6 +14,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.raft import Raft
 from raft.core.types import Snapshot
 from raft.lab.agenda import Agenda
@@ -75,6 +76,10 @@ class VisibleNode(Node):
     def raft(self) -> Raft | None:
         """The core; None before the node has started."""
         return getattr(self, "_raft", None)
+
+    def snapshot_of_now(self) -> Snapshot:
+        """What is applied, as a snapshot; raises SnapshotTemporarilyUnavailable."""
+        return self._snapshot_of_now()
 
 
 class Events:
@@ -268,14 +273,15 @@ class Member:
     def snapshot(self, keep: int) -> None:
         """Take a snapshot of what is applied, and forget all entries before it but the last `keep`."""
         raft = self.raft
-        busy = self._applying is not None and self._applying.job_in_hand is not None
-        if raft is None or busy or self.host.paused or self.machine.last > raft.log.applied:
+        if raft is None or self.host.paused or self.machine.last > raft.log.applied:
             return
-        index = raft.log.applied
+        try:
+            snapshot = self._actor.snapshot_of_now()
+        except SnapshotTemporarilyUnavailable:
+            return
+        index = snapshot.index
         if index <= self.store.snapshot().index:
             return
-        conf_state = raft.tracker.configuration.conf_state()
-        snapshot = Snapshot(index, raft.log.term(index), conf_state, self.machine.snapshot())
         self._story.tell(self.name, f"takes a snapshot at {index}")
         self._story.count("snapshots taken")
         self._guard(lambda: self._compact(snapshot, keep))
