@@ -170,8 +170,8 @@ class EventReader:
             self._partial += line
             if not self._partial.endswith(b"\n"):
                 return
-            yield decode_event(self._partial)
-            self._partial = b""
+            whole, self._partial = self._partial, b""
+            yield decode_event(whole)
 
     def close(self) -> None:
         """Close the file."""

@@ -104,3 +104,15 @@ def test_a_second_leader_in_a_term_is_a_violation_and_the_same_one_again_is_not(
 def test_a_violation_is_loud(colour: bool) -> None:
     line = event_line(Violation(term=1, nodes=[3, 5], text="two leaders in term 1: n3 and n5"), Paint(colour))
     assert "VIOLATION" in line
+
+
+def test_a_reader_that_is_left_in_the_middle_goes_on_with_the_next_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    for node in (1, 2, 3):
+        log.append(NodeExited(node=node, pid=7, cause="stopped", code=0))
+    log.close()
+    reader = EventReader(path)
+    first = next(iter(reader.new()))
+    assert [first, *reader.new()] == read_events(path)
+    reader.close()
