@@ -23,7 +23,7 @@ CHANGE = st.builds(
     ConfChangeV2, st.lists(STEP, max_size=4).map(tuple), st.sampled_from(Transition), st.binary(max_size=3)
 )
 
-checked = settings(max_examples=200, deadline=None, database=None, print_blob=True)
+checked = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
 
 def bootstrapped(*voters: int) -> Tracker:

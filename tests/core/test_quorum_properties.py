@@ -19,7 +19,7 @@ VOTERS = st.frozensets(NODES, max_size=5)
 ACKNOWLEDGED = st.dictionaries(NODES, st.integers(1, 12))
 VOTES = st.dictionaries(NODES, st.booleans())
 
-brute = settings(max_examples=300, deadline=None, database=None, print_blob=True)
+brute = settings(max_examples=300, deadline=None, database=None, derandomize=True)
 
 
 def wins(voters: frozenset[int], votes: dict[int, bool]) -> bool:
