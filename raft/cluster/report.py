@@ -88,7 +88,7 @@ class _Story:
     def tell(self, event: Event) -> None:
         match event:
             case LeaderElected():
-                self._end_last(event.t, self._why_superseded())
+                self._supersede(event)
                 self.leaderships.append(
                     Leadership(event.term, event.node, event.t, 0.0, event.took_ms, event.votes, event.reason)
                 )
@@ -111,13 +111,17 @@ class _Story:
             last = self.leaderships[-1]
             last.ended, last.lasted_s = reason, round(max(t - last.elected_t, 0.0), 6)
 
-    def _why_superseded(self) -> str:
-        """What was wrong with a leader that never said that it had lost: the fault on it, if one was."""
+    def _supersede(self, event: LeaderElected) -> None:
+        """End a leadership that has not said so itself; its successor may know why, or a fault tells."""
         if not self.leaderships:
-            return ""
-        node = self.leaderships[-1].node
-        kinds = [fault.kind for fault in self._faults.values() if node in fault.nodes]
-        return kinds[-1] if kinds else "superseded"
+            return
+        last = self.leaderships[-1]
+        kinds = [fault.kind for fault in self._faults.values() if last.node in fault.nodes]
+        known = {"leader-died": "died", "transfer": "transfer"}.get(event.reason)
+        if last.ended is None:
+            self._end_last(event.t, known or (kinds[-1] if kinds else "superseded"))
+        elif last.ended == "higher-term" and event.reason == "transfer":
+            last.ended = "transfer"
 
 
 def _leaderless_seconds(leaders: Sequence[Leadership], now_t: float) -> float:

@@ -80,7 +80,7 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(
 
 def test_a_file_where_the_run_directory_should_be_is_a_clear_error(runtime: Path) -> None:
     rundir.run_base().write_text("")
-    with pytest.raises(VerbFailed, match="cannot be used|belongs"):
+    with pytest.raises(VerbFailed, match=r"cannot be used|belongs"):
         rundir.claim("alpha", 1)
     rundir.run_base().unlink()
 

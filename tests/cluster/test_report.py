@@ -53,6 +53,16 @@ def test_a_leader_that_says_nothing_is_superseded_by_the_next_one() -> None:
     assert story.leaderless_s == 0.0
 
 
+def test_a_successor_that_was_quicker_than_the_news_of_the_death_still_tells_why() -> None:
+    story = report(10.0, elected(1.0, 3, 1), elected(4.0, 2, 2, "leader-died"), lost(4.1, 3, 1))
+    assert story.leaders[0].ended == "died"
+
+
+def test_a_leader_that_handed_over_ended_by_transfer() -> None:
+    story = report(10.0, elected(1.0, 3, 1), lost(3.9, 3, 1, "higher-term"), elected(4.0, 2, 2, "transfer"))
+    assert story.leaders[0].ended == "transfer"
+
+
 def test_a_paused_leader_is_superseded_because_of_the_pause_and_its_late_word_changes_nothing() -> None:
     pause = FaultInjected(t=4.0, id=1, kind="pause", nodes=[3], text="pause n3")
     resumed = FaultCleared(t=6.0, id=1, kind="pause", nodes=[3], text="pause n3")

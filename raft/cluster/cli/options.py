@@ -41,7 +41,7 @@ def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
         except BadUsage as refusal:
             raise typer.BadParameter(str(refusal)) from None
 
-    parser.__name__ = parse.__name__
+    parser.__name__ = "text"  # What help shows as its type.
     return parser
 
 

@@ -1,0 +1,154 @@
+"""A shell of its own for each test: private run directory, real launcher processes, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from tests.processes.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHER = [sys.executable, str(ROOT / "launcher.py")]
+SECONDS_MAX = 30.0
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Look again and again until it holds; the look itself takes the time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        os.sched_yield()
+
+
+def has_process(pid: int) -> bool:
+    """Is it there, and not only as a zombie that nobody of ours could reap?"""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+class Shell:
+    """`with Shell() as shell:` - what is still running at the end is killed."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="rs-", dir="/tmp"))
+        self.runtime = self.home / "run"
+        self.temporary = self.home / "tmp"
+        self.runtime.mkdir(mode=0o700)
+        self.temporary.mkdir()
+        self.env = {
+            **os.environ,
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "TMPDIR": str(self.temporary),
+            "TERM": "dumb",
+            "COLUMNS": "200",
+        }
+        self._ups: list[subprocess.Popen[str]] = []
+        self._terminals: list[Terminal] = []
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for up in self._ups:
+            if up.poll() is None:
+                up.kill()
+            up.communicate()
+        for terminal in self._terminals:
+            terminal.close()
+        for record in self.runtime.glob("*/*/cluster.json"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def run(self, line: str) -> Done:
+        """One verb, as typed."""
+        done = subprocess.run(
+            [*LAUNCHER, *line.split()],
+            env=self.env,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr, "no colours in a pipe"
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, line: str) -> str:
+        """One verb that has to go well; what it printed."""
+        done = self.run(line)
+        assert done.code == 0, f"{line}: exit {done.code}: {done.err}"
+        return done.out.strip()
+
+    def up(self, line: str) -> subprocess.Popen[str]:
+        """A launcher in the foreground of its own, with a leader standing."""
+        up = subprocess.Popen(
+            [*LAUNCHER, *line.split()],
+            env=self.env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._ups.append(up)
+        name = line.split("--name ")[1].split()[0] if "--name" in line else "default"
+        self.ok(f"leader --wait 20s --cluster {name}")
+        until(lambda: self.status(name)["alive"] == len(self.status(name)["nodes"]))
+        return up
+
+    def terminal(self, line: str) -> Terminal:
+        """A launcher with a person before it."""
+        env = {**self.env, "TERM": "xterm-256color"}
+        self._terminals.append(Terminal([*LAUNCHER, *line.split()], env, self.home))
+        return self._terminals[-1]
+
+    def status(self, name: str = "default") -> Any:
+        """The status as a program reads it."""
+        return json.loads(self.ok(f"status -o json --cluster {name}"))
+
+    def events(self) -> list[Any]:
+        """All events so far."""
+        return [json.loads(line) for line in self.ok("events -o jsonl").splitlines()]
+
+    def record(self, name: str = "default") -> Any:
+        """What the cluster has written about itself."""
+        return json.loads((self.run_directory(name) / "cluster.json").read_text())
+
+    def run_directory(self, name: str = "default") -> Path:
+        """Where the cluster's sockets are."""
+        return self.runtime / f"raft-actors-{os.getuid()}" / name
+
+
+def finish(up: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> Done:
+    """End a launcher as Ctrl-C does; what it had printed."""
+    up.send_signal(number)
+    out, err = up.communicate(timeout=SECONDS_MAX)
+    return Done(up.returncode, out, err)
