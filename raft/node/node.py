@@ -18,7 +18,6 @@ from raft.core.messages import (
     Message,
     PeerMessage,
     PreVote,
-    ReadIndex,
     RequestVote,
     StorageAppend,
     StorageApply,
@@ -34,7 +33,8 @@ from raft.node.local import Continue, Leave
 from raft.node.member_requests import MEMBER_REQUESTS, MemberRequest
 from raft.node.membership import Membership
 from raft.node.outgoing import Outgoing
-from raft.node.parts import NodeParts, core_config
+from raft.node.pace import Pace
+from raft.node.parts import HEARTBEAT_TICKS, NodeParts, core_config
 from raft.node.peers import Peers
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
@@ -42,7 +42,6 @@ from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshots import SendableSnapshots, snapshot_of_now, unpack_state
 from raft.node.steering import STEERED, Contacts, Steered, Steering
-from raft.node.ticker import Ticker
 from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
 from raft.wire import (
@@ -68,7 +67,6 @@ class Node(Actor):
     def on_start(self) -> None:
         """Recover, and take part."""
         parts, config, context = self._parts, self._parts.config, self.context
-        now = context.now()
         snapshot = parts.store.snapshot()
         state = unpack_state(snapshot.data)
         parts.machine.restore(state.machine)
@@ -84,14 +82,22 @@ class Node(Actor):
             journal=self._journal,
         )
         self._build(snapshot)
-        self._ticker = Ticker(config.tick_seconds, now)
+        self._pace = Pace(
+            self._raft,
+            tick_seconds=config.tick_seconds,
+            heartbeat_ticks=HEARTBEAT_TICKS,
+            sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2),
+            now=context.now,
+            after=context.after,
+            woken=self._look_after_the_waiting,
+            stalled=self._stalled,
+        )
         self._ballot: dict[NodeId, bool] = {}
         self._membership.meet_all(state)
         if config.supervisor:
             context.connect(SUPERVISOR.process, config.supervisor)
             context.watch_process(SUPERVISOR.process)
             context.every(ALIVE_SECONDS, self._reporter.alive)
-        context.every(config.tick_seconds, self._on_tick)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
         self._succession.peer_up()
 
@@ -230,21 +236,16 @@ class Node(Actor):
         if raft.role is Role.CANDIDATE:
             self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
         granted = sum(self._ballot.values())
+        self._pace.plan()
         self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._peers.voters))
 
     # -- time -------------------------------------------------------------------------------------
 
-    def _on_tick(self) -> None:
-        now = self.context.now()
-        for _ in range(self._ticker.due(now)):
-            self._raft.tick()
-        if self._ticker.stalled_seconds:
-            self._raft.lapse_lease()
-            self._journal.event(
-                "stalled",
-                f"was not running for {self._ticker.stalled_seconds:.3f} s",
-                seconds=self._ticker.stalled_seconds,
-            )
+    def _stalled(self, seconds: float) -> None:
+        self._raft.lapse_lease()
+        self._journal.event("stalled", f"was not running for {seconds:.3f} s", seconds=seconds)
+
+    def _look_after_the_waiting(self, now: float) -> None:
         if self._raft.transferee == NO_NODE and not self._departure.begun:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
         self._proposals.expire(now)
@@ -267,12 +268,6 @@ class Node(Actor):
                 self._journal.event("bad-entry", str(error), sender=append.sender)
                 return
             self._step(message)
-
-    def on_read_index(self, message: ReadIndex) -> None:
-        """A follower passes a read on; by a lease only if we have not been away for longer than that."""
-        if self._ticker.is_late(self.context.now()):
-            self._raft.lapse_lease()
-        self.on_peer_message(message)
 
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A rival asks for a vote, or whether it would get one."""
@@ -329,7 +324,9 @@ class Node(Actor):
         if self._peers.node_of(source.process) != sender or sender not in self._peers.up:
             self._membership.turn_away(source.process, sender)
             return False
-        self._contacts.heard_at[sender] = self.context.now()
+        now = self.context.now()
+        self._pace.pass_time(now)
+        self._contacts.heard_at[sender] = now
         return True
 
     def _step(self, message: Message) -> None:
@@ -385,7 +382,6 @@ class Node(Actor):
         PreVote: on_vote_request,
         RequestVote: on_vote_request,
         TimeoutNow: on_timeout_now,
-        ReadIndex: on_read_index,
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from actors.clock import ManualClock
 from raft import control, requests
 from raft.core import messages
 from raft.core.messages import AppendEntries
-from raft.core.types import Entry, EntryKind, ReadState
+from raft.core.types import Entry, EntryKind, ReadState, Role
 from raft.node import failover
 from raft.node.applying import Rejection
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.failover import QuickElection, rank
+from raft.node.pace import Pace
 from raft.node.reads import Reads
-from raft.node.ticker import Ticker
 from raft.node.worker import InlineWorker, ThreadWorker, WorkDone
 from raft.requests import QueryResult, Refused
 from raft.wire import CORE_MESSAGES, REGISTRY, TAGS, Append, BadEntry, pack_append, unpack_append
@@ -28,47 +29,111 @@ from tests.node.test_proposals import Waiter
 # -- ticks ---------------------------------------------------------------------------------------
 
 
-def test_regular_looks_give_one_tick_each_however_the_clock_rounds() -> None:
-    ticker = Ticker(0.025, 0.0)
-    ticks = [ticker.due(0.025 * n * 0.9999) for n in range(1, 1001)]
-    assert sum(ticks) in (999, 1000)
-    assert set(ticks) <= {0, 1, 2}
+class Clockwork:
+    """A core that only counts its ticks, under a pace that the test drives."""
+
+    def __init__(self, role: Role = Role.FOLLOWER) -> None:
+        self.role = role
+        self.ticks = self.election_elapsed = self.heartbeat_elapsed = 0
+        self.randomized_election_ticks = 15
+        self.clock = ManualClock(100.0)
+        self.waits = Waits()
+        self.stalls: list[float] = []
+        self.pace = Pace(
+            self,
+            tick_seconds=0.025,
+            heartbeat_ticks=2,
+            sleep_ticks_max=5,
+            now=self.clock.now,
+            after=self.waits.after,
+            woken=lambda now: None,
+            stalled=self.stalls.append,
+        )
+
+    def tick(self) -> None:
+        self.ticks += 1
+        self.election_elapsed += 1
+        self.heartbeat_elapsed = (self.heartbeat_elapsed + 1) % 2
+
+    def wake(self, late_seconds: float = 0.0) -> float:
+        seconds = self.waits.pending[0].seconds
+        self.clock.advance(seconds + late_seconds)
+        self.waits.fire()
+        return seconds
 
 
-def test_a_look_that_is_a_little_late_makes_up_for_it() -> None:
-    ticker = Ticker(0.025, 0.0)
-    assert ticker.due(0.055) == 2
-    assert ticker.stalled_seconds == 0.0
+def test_over_time_as_many_ticks_pass_as_the_clock_shows_however_it_rounds() -> None:
+    for role in Role:
+        core = Clockwork(role)
+        while core.clock.now() < 110.0:
+            core.wake(late_seconds=0.001)
+        assert core.ticks in (399, 400, 401)
+        assert core.stalls == []
 
 
-def test_a_process_that_stood_still_owes_one_tick_and_says_for_how_long() -> None:
-    ticker = Ticker(0.025, 0.0)
-    assert ticker.is_late(5.0)
-    assert ticker.due(5.0) == 1
-    assert ticker.stalled_seconds == 5.0
-    assert ticker.due(5.025) == 1
-    assert ticker.stalled_seconds == 0.0
+def test_a_leader_wakes_for_its_heartbeats_and_a_follower_only_when_its_timeout_may_be_near() -> None:
+    assert Clockwork(Role.LEADER).wake() == pytest.approx(0.050)
+    follower = Clockwork()
+    assert follower.wake() == pytest.approx(0.125)
+    follower.election_elapsed = 13
+    follower.pace.plan()
+    assert follower.wake() == pytest.approx(0.050)
+
+
+def test_ticks_that_have_passed_are_counted_before_a_message_is_heard() -> None:
+    core = Clockwork()
+    core.clock.advance(0.060)
+    core.pace.pass_time(core.clock.now())
+    assert core.ticks == 2
+    core.pace.pass_time(core.clock.now())
+    assert core.ticks == 2
+
+
+def test_a_process_that_stood_still_lets_one_tick_pass_and_says_for_how_long() -> None:
+    core = Clockwork()
+    core.wake(late_seconds=5.0)
+    assert core.ticks == 1
+    assert core.stalls == [pytest.approx(5.125)]
+    core.wake()
+    assert core.ticks == 6
+    assert len(core.stalls) == 1
+
+
+def test_a_message_that_comes_after_a_stall_finds_it_told() -> None:
+    core = Clockwork(Role.LEADER)
+    core.clock.advance(1.0)
+    core.pace.pass_time(core.clock.now())
+    assert core.stalls == [1.0]
 
 
 # -- campaigns ahead of time ---------------------------------------------------------------------
 
 
+class Wait:
+    """A timer that fires when told to; see Waits."""
+
+    def __init__(self, waits: Waits, seconds: float, call: Callable[[], None]) -> None:
+        self.waits, self.seconds, self.call = waits, seconds, call
+
+    def cancel(self) -> None:
+        if self in self.waits.pending:
+            self.waits.pending.remove(self)
+
+
 class Waits:
-    """Timers that fire when told to."""
+    """All timers that have not fired, in the order in which they were set."""
 
     def __init__(self) -> None:
-        self.pending: list[tuple[float, Callable[[], None], Any]] = []
+        self.pending: list[Wait] = []
 
     def after(self, seconds: float, call: Callable[[], None]) -> Any:
-        entry: Any = type("Timer", (), {"cancel": lambda timer: self.pending.remove(timer.entry)})()
-        entry.entry = (seconds, call, entry)
-        self.pending.append(entry.entry)
-        return entry
+        self.pending.append(Wait(self, seconds, call))
+        return self.pending[-1]
 
     def fire(self) -> float:
-        seconds, call, _ = self.pending.pop(0)
-        call()
-        return seconds
+        wait = self.pending.pop(0)
+        wait.call()
+        return wait.seconds
 
 
 def quick(node: int) -> tuple[QuickElection, Waits, list[int]]:
