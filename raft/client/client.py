@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from actors.errors import AskFailed
-from raft.client import conversation, store
+from raft.client import conversation, membership, store
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.errors import ClientClosed
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Text
 from raft.machines.kv import Swapped
-from raft.requests import Committed, LeaderIs, QueryResult
+from raft.requests import Committed, LeaderIs, MemberChange, Members, QueryResult
 from raft.wire import address_of
 
 Result = TypeVar("Result")
@@ -93,10 +93,43 @@ class Client:
         """Who leads, and where all members are."""
         return self._drive(conversation.who_leads(self._book, self._attempts()))
 
+    # -- who belongs to the cluster -------------------------------------------------------------
+
+    def members(self) -> Members:
+        """Who belongs to the cluster, as its leader knows it."""
+        return self._drive(membership.members(self._book, self._attempts()))
+
+    def add_member(
+        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: float | None = None
+    ) -> Members:
+        """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
+        attempts = self._attempts(timeout_seconds)
+        return self._drive(membership.add(self._book, node, endpoint, attempts, learner=learner))
+
+    def promote_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+        """Give a learner a vote, once it has caught up."""
+        return self._drive(membership.promote(self._book, node, self._attempts(timeout_seconds)))
+
+    def remove_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+        """Remove a member, which then stops by itself."""
+        return self._drive(membership.remove(self._book, node, self._attempts(timeout_seconds)))
+
+    def replace_member(
+        self, old: int, new: int, endpoint: str, *, timeout_seconds: float | None = None
+    ) -> Members:
+        """Let a node that was started to join catch up, and take the place of a member, in one change."""
+        attempts = self._attempts(timeout_seconds)
+        return self._drive(membership.replace(self._book, old, new, endpoint, attempts))
+
+    def change_members(self, request: MemberChange) -> Members:
+        """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
+        return self._drive(membership.change(self._book, request, self._attempts()))
+
     # -------------------------------------------------------------------------------------------
 
-    def _attempts(self) -> Attempts:
-        return Attempts(self._runtime.clock.now, self.timeout_seconds)
+    def _attempts(self, timeout_seconds: float | None = None) -> Attempts:
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+        return Attempts(self._runtime.clock.now, seconds)
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
         outcome: Outcome = None

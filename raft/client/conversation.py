@@ -28,6 +28,8 @@ from raft.requests import (
     Failed,
     Invalid,
     LeaderIs,
+    ListMembers,
+    MemberChange,
     NotLeader,
     Query,
     QueryResult,
@@ -46,7 +48,7 @@ class Ask(Struct, frozen=True, gc=False):
     """Ask that node; send back its answer, or the AskFailed."""
 
     node: int
-    request: Command | Query | WhoLeads
+    request: Command | Query | WhoLeads | ListMembers | MemberChange
     timeout_seconds: float
 
 
