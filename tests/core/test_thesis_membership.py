@@ -257,6 +257,18 @@ def test_an_implicit_joint_configuration_is_left_by_the_next_leader_if_need_be()
     assert cluster[2].core.status().configuration == ConfState(voters=(1, 2), learners=(3,))
 
 
+def test_a_smaller_configuration_commits_at_once_what_its_majority_holds():
+    cluster = Cluster(1, 2)
+    leader = cluster.elect(1)
+    leader.core.propose_conf_change(ConfChange(REMOVE, 2))
+    leader.core.propose(b"a")
+    leader.run_until_idle()
+    assert leader.core.log.committed == START_INDEX + 1
+    leader.core.step(AppendReply(2, 1, 1, START_INDEX + 2))
+    leader.run_until_idle()
+    assert leader.machine.commands == [b"a"]
+
+
 def test_an_explicit_joint_configuration_is_left_by_request_and_only_then():
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1)

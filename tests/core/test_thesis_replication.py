@@ -296,6 +296,19 @@ def test_a_snapshot_older_than_the_commit_index_is_ignored():
     assert cluster[2].machine.commands == [b"a", b"b"]
 
 
+def test_a_snapshot_older_than_what_was_compacted_is_ignored():
+    cluster = Cluster(1, 2, 3)
+    leader = cluster.elect(1)
+    cluster.propose(1, b"a")
+    old = leader.disk.create_snapshot(3, None, b"")
+    cluster.propose(1, b"b")
+    cluster[2].compact(keep_entries=0)
+    cluster[2].core.step(InstallSnapshot(1, 2, 1, old))
+    cluster[2].run_until_idle()
+    assert cluster[2].core.log.committed == 5
+    assert cluster[2].machine.state == leader.machine.state
+
+
 def test_a_snapshot_that_the_log_reaches_already_keeps_the_entries_after_it():
     server = new_server(1)
     append(server, entry(2, 3), entry(2, 4), entry(2, 5))

@@ -17,7 +17,8 @@ from tests.mutation.mutations import Mutation, StaleMutation, explained_survivor
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ("tests/core/test_transcripts.py", "tests/core")  # The quickest judges first.
-TIMEOUT_SECONDS = 60
+TEST_TIMEOUT_SECONDS = 30
+RUN_TIMEOUT_SECONDS = 600
 PASSED, FAILED = 0, 1
 
 
@@ -30,7 +31,7 @@ def main(names: Sequence[str]) -> int:
     explained = explained_survivors()
     survivors = [name for name, verdict in verdicts.items() if verdict == "survived"]
     unexplained = [name for name in survivors if name not in explained]
-    odd = [name for name, verdict in verdicts.items() if verdict not in ("killed", "hung", "survived")]
+    odd = [name for name, verdict in verdicts.items() if verdict not in ("killed", "survived")]
     killed = len(verdicts) - len(survivors) - len(odd)
     print(f"{killed} killed, {len(survivors)} survived, {len(odd)} not judged, ", end="")
     print(f"{len(unexplained)} unexplained, in {time.monotonic() - started:.0f} s")
@@ -45,7 +46,7 @@ def judged(mutation: Mutation) -> str:
 
 
 def judge(mutation: Mutation) -> str:
-    """`killed`, `hung` (as good as killed), `survived`, or why there is no verdict."""
+    """`killed`, `survived`, or why there is no verdict."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / "copy"
         ignored = shutil.ignore_patterns("__pycache__")
@@ -60,15 +61,16 @@ def judge(mutation: Mutation) -> str:
 
 
 def run_tests(copy: Path) -> str:
-    options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={copy}", "-c", os.devnull)
-    command = (sys.executable, "-m", "pytest", *options, *TESTS)
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
+    options = ("-x", "-q", f"--timeout={TEST_TIMEOUT_SECONDS}", f"--rootdir={copy}", "-c", os.devnull)
+    command = (sys.executable, "-m", "pytest", *plugins, *options, *TESTS)
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return "hung"
+        return f"undecided (more than {RUN_TIMEOUT_SECONDS} s)"
     if done.returncode == FAILED:
         return "killed"
     if done.returncode == PASSED:
