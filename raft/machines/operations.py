@@ -1,0 +1,261 @@
+"""What a client may ask of the application: its commands, its queries, and their limits as numbers.
+
+Owns the requests as types. Knows nothing of how they are carried out, answered, encoded or checked.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+KEY_BYTES_MAX = 4 * 1024
+VALUE_BYTES_MAX = 1024 * 1024
+COMMAND_BYTES_MAX = 2 * 1024 * 1024  # All of a command, as it travels.
+ELECTION_BYTES_MAX = 255
+TRANSACTION_PARTS_MAX = 128  # In each of: compares, then, otherwise.
+SEATS_MAX = 10_000
+LEASES_MAX_PER_EXPIRE = 1_000
+LIMIT_MAX = 10_000  # Of items or events in one answer.
+TTL_MS_MIN = 100
+TTL_MS_MAX = 30 * 24 * 3600 * 1000
+SESSION_WINDOW = 256  # How far a sequence may be ahead of what is acknowledged.
+
+
+class Fence(Struct, frozen=True, array_like=True, gc=False):
+    """Carry the command out only while `token` holds a seat of `election`."""
+
+    election: str
+    token: int
+
+
+# -- sessions and leases -------------------------------------------------------------------------
+
+
+class OpenSession(Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Open a session that lasts while its lease does; answered by `Opened`."""
+
+    ttl_ms: int
+
+
+class Grant(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Grant a lease; answered by `Granted`."""
+
+    ttl_ms: int
+
+
+class Revoke(Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """End a lease and all that hangs on it, be it a session's; answered by `Ended`."""
+
+    lease: int
+
+
+class Expire(Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """End leases whose time has run out by the leader's clock; answered by `Ended`."""
+
+    leases: tuple[int, ...]
+
+
+# -- elections -----------------------------------------------------------------------------------
+
+
+class Campaign(Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Queue for one of an election's seats, for as long as `lease` lasts; answered by `Standing`.
+
+    Without `wait`, only if a seat is free. Each campaign is a candidate of its own.
+    """
+
+    election: str
+    lease: int
+    value: bytes = b""
+    seats: int = 1
+    wait: bool = True
+
+
+class Resign(Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Leave the seat or the queue; answered by `Resigned`."""
+
+    election: str
+    token: int
+
+
+class Proclaim(Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Change what the holder of a seat announces; answered by `Proclaimed` or `FenceRejected`."""
+
+    election: str
+    token: int
+    value: bytes
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+class Put(Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Bind `key` to `value`, until `lease` ends unless it is 0; answered by `Stored`."""
+
+    key: bytes
+    value: bytes
+    lease: int = 0
+    fence: Fence | None = None
+
+
+class Delete(Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Unbind `key`; answered by `Deleted`."""
+
+    key: bytes
+    fence: Fence | None = None
+
+
+class CompareAndSwap(Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Bind `key` to `new` if it holds `old`; None stands for an unbound key. Answered by `Swapped`."""
+
+    key: bytes
+    old: bytes | None
+    new: bytes | None
+    lease: int = 0
+    fence: Fence | None = None
+
+
+class DeleteRange(Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """Unbind all keys from `start` on and before `end` (None: to the last); answered by `Deleted`."""
+
+    start: bytes
+    end: bytes | None
+    fence: Fence | None = None
+
+
+class Field(enum.IntEnum):
+    """A number that the store keeps about a key; all are 0 for an unbound one."""
+
+    VERSION = 1  # Writes since the key was bound, that one included.
+    CREATED = 2  # The revision that bound the key.
+    REVISION = 3  # The revision that wrote it last.
+    LEASE = 4
+
+
+class Relation(enum.IntEnum):
+    """How two values must compare."""
+
+    EQUAL = 1
+    NOT_EQUAL = 2
+    LESS = 3
+    GREATER = 4
+
+
+class CompareValue(Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Holds if the key's value so compares with `value`; an unbound key is None, neither less nor greater."""
+
+    key: bytes
+    relation: Relation
+    value: bytes | None
+
+
+class CompareNumber(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Holds if that number of the key so compares with `number`."""
+
+    key: bytes
+    field: Field
+    relation: Relation
+    number: int
+
+
+class Get(Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """Ask what `key` holds; answered by `Value`."""
+
+    key: bytes
+
+
+Compare: TypeAlias = CompareValue | CompareNumber
+TransactionPart: TypeAlias = Put | Delete | DeleteRange | Get
+
+
+class Transaction(Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """Do all of `then` if all `compares` hold, else all of `otherwise`, as one revision.
+
+    Answered by `TransactionDone`. One part that cannot be carried out turns the whole down, unchanged.
+    """
+
+    compares: tuple[Compare, ...]
+    then: tuple[TransactionPart, ...]
+    otherwise: tuple[TransactionPart, ...] = ()
+    fence: Fence | None = None
+
+
+class Compact(Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """Forget the events up to `revision`; answered by `Compacted`."""
+
+    revision: int
+
+
+class Own(Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """A command, or a query, of the user's own machine; answered by `Done`."""
+
+    body: bytes
+
+
+Operation: TypeAlias = (
+    OpenSession | Grant | Revoke | Expire | Campaign | Resign | Proclaim | Put | Delete | CompareAndSwap
+    | DeleteRange | Transaction | Compact | Own
+)  # fmt: skip
+
+
+class Call(Struct, frozen=True, array_like=True, gc=False):
+    """A command as it travels: number `sequence` (1, 2, 3 and so on) of `session`.
+
+    All answers up to `acknowledged` have arrived, and are never asked for again. A retry is the same bytes.
+    Session 0 is none: such a command is applied as often as it is in the log.
+    """
+
+    session: int
+    sequence: int
+    acknowledged: int
+    operation: Operation
+
+
+# -- queries -------------------------------------------------------------------------------------
+
+
+class Range(Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """Ask for the items from `start` on and before `end` (None: to the last); answered by `Items`."""
+
+    start: bytes
+    end: bytes | None
+    limit: int = 1_000
+
+
+class GetLease(Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """Ask about a lease; answered by `LeaseState` or `LeaseGone`."""
+
+    lease: int
+
+
+class GetElection(Struct, frozen=True, array_like=True, tag=23, gc=False):
+    """Ask who holds an election's seats; answered by `ElectionState`."""
+
+    election: str
+
+
+class WatchKeys(Struct, frozen=True, array_like=True, tag=24, gc=False):
+    """Ask for the keys' events from `revision` on, of `limit` at most, more or less; answered by `Events`.
+
+    The events of one revision are never parted. `Compacted` if some of them are forgotten.
+    """
+
+    revision: int
+    start: bytes
+    end: bytes | None
+    limit: int = 1_000
+
+
+class WatchElection(Struct, frozen=True, array_like=True, tag=25, gc=False):
+    """Ask for an election's events, as `WatchKeys` for keys'."""
+
+    revision: int
+    election: str
+    limit: int = 1_000
+
+
+Watch: TypeAlias = WatchKeys | WatchElection
+Question: TypeAlias = Get | Range | GetLease | GetElection | Watch | Own
+Request: TypeAlias = Operation | Question
