@@ -1,0 +1,317 @@
+"""The supervisor's decisions, with no process and no second spent: a fork server that only pretends."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.address import Address
+from actors.clock import ManualClock
+from actors.codec import Registry
+from actors.loopback import LoopbackNetwork
+from actors.runtime import Runtime
+from raft.cluster import verbs
+from raft.cluster.cluster import Cluster
+from raft.cluster.events import Event, EventLog
+from raft.cluster.failures import ExitCode
+from raft.cluster.journal import Journal
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
+from raft.cluster.supervisor import Ending, SupervisorActor
+from raft.control import Alive, BecameLeader, NodeUp, SawLeader
+from raft.wire import SUPERVISOR, TAGS
+
+NODES = 3
+
+
+class FakeChild:
+    """A process that does what it is told, and nothing else."""
+
+    def __init__(self, server: FakeForkServer, pid: int) -> None:
+        self._server = server
+        self._pid = pid
+        self.pid: int | None = None
+        self.returncode: int | None = None
+        self.error: Exception | None = None
+        self.signals: list[int] = []
+
+    def born(self) -> None:
+        self.pid = self._pid
+        self._server.tell(self)
+
+    def kill(self, number: int = signal.SIGKILL) -> bool:
+        self.signals.append(number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self.end(-number if number == signal.SIGKILL else 0)
+        return True
+
+    def end(self, returncode: int) -> None:
+        self.returncode = returncode
+        self._server.tell(self)
+
+    def close(self) -> None:
+        pass
+
+
+class FakeForkServer:
+    """Answers in the order of asking; its descriptor is readable while there are answers."""
+
+    ended = False
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        self._answers: list[FakeChild] = []
+        self.children: list[FakeChild] = []
+
+    def fileno(self) -> int:
+        return self._read
+
+    def tell(self, child: FakeChild) -> None:
+        self._answers.append(child)
+        os.write(self._write, b".")
+
+    def receive(self) -> list[FakeChild]:
+        answers, self._answers = self._answers, []
+        if answers:
+            os.read(self._read, 4096)
+        return answers
+
+    def spawn(self, target: str, argument: bytes, *, log_path: Path) -> FakeChild:
+        child = FakeChild(self, 4_000_000 + len(self.children))
+        self.children.append(child)
+        return child
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+class Lab:
+    """A supervisor, somebody who asks it, and a clock that is moved by hand."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock(100.0)
+        self.network = LoopbackNetwork(self.clock)
+        self.fork_server = FakeForkServer()
+        self.ending = Ending()
+        run_directory = RunDirectory(directory)
+        self.journal = Journal(EventLog(directory / "events.jsonl"), started_seconds=100.0, now_seconds=100.0)
+        nodes = [NodeRecord(id=node, endpoint=f"ipc:///n{node}", log="") for node in range(1, NODES + 1)]
+        record = ClusterRecord(
+            name="lab",
+            cluster="lab",
+            pid=1,
+            started_seconds=100.0,
+            data_dir=str(directory),
+            log_dir=str(directory),
+            events="",
+            spec=ClusterSpec(nodes=NODES),
+            nodes=nodes,
+        )
+        self.cluster = Cluster(record, run_directory, self.journal, random.Random(1))
+        registry = Registry({**TAGS, **verbs.VERB_TAGS})
+        self.runtime = self._join("launcher", registry)
+        self.asker = self._join("asker", registry)
+        self.asker.transport.connect("launcher", "")
+        self.runtime.spawn(
+            lambda: SupervisorActor(
+                self.cluster,
+                self.fork_server,
+                lambda _node: b"",
+                self.runtime.stop,
+                self.ending,
+            ),
+            SUPERVISOR.actor,
+        )
+        self.turn()
+
+    def _join(self, name: str, registry: Registry) -> Runtime:
+        transport = self.network.transport(name)
+        return self.network.join(
+            Runtime(name, transport=transport, registry=registry, clock=self.clock, random=random.Random(1))
+        )
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let everything happen that is due, answers of the fork server included."""
+        for _ in range(3):
+            if not self.runtime.stopped:
+                self.runtime.run_turn(0.0)
+            self.network.settle()
+        if seconds:
+            self.network.advance(seconds)
+            self.turn()
+
+    def tell(self, report: object) -> None:
+        self.asker.tell(SUPERVISOR, report)
+        self.turn()
+
+    def ask(self, verb: object) -> Any:
+        pending = self.asker.ask(Address("launcher", "supervisor"), verb, 100.0)
+        self.turn()
+        return pending.result() if pending.done else None
+
+    def child(self, node: int) -> FakeChild:
+        child = self.cluster.nodes[node].child
+        assert isinstance(child, FakeChild)
+        return child
+
+    def bring_up(self, node: int) -> None:
+        self.child(node).born()
+        self.turn()
+        pid = self.child(node).pid
+        assert pid is not None
+        self.tell(NodeUp(node, 1, pid, self.clock.now()))
+
+    def lead(self, node: int, term: int) -> None:
+        self.tell(BecameLeader(node, term, 0, 2, NODES, 0.01, "timeout", self.clock.now()))
+        for follower in self.cluster.nodes:
+            self.tell(SawLeader(follower, term, node, self.clock.now()))
+
+    def live(self, seconds: float, *silent: int) -> None:
+        """Time passes, and all but the silent say that they are alive."""
+        for _ in range(round(seconds / 0.5)):
+            self.turn(0.5)
+            for node in self.cluster.nodes.values():
+                if node.id not in silent and node.child is not None:
+                    self.tell(Alive(node.id, 1, self.clock.now()))
+
+    def states(self) -> list[str]:
+        return [node.state.value for node in self.cluster.nodes.values()]
+
+    def told(self, kind: str) -> list[Event]:
+        return [event for event in self.journal.events if type(event).__struct_config__.tag == kind]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    for node in lab.cluster.nodes:
+        lab.bring_up(node)
+    yield lab
+    lab.journal.close()
+    lab.fork_server.close()
+
+
+def test_the_cluster_is_ready_when_all_nodes_follow_one_leader_and_that_is_told_once(lab: Lab) -> None:
+    assert lab.states() == ["running"] * 3
+    assert not lab.told("cluster-ready")
+    lab.lead(2, 1)
+    lab.lead(3, 2)
+    assert len(lab.told("cluster-ready")) == 1
+    assert lab.ask(verbs.GetLeader()) == verbs.LeaderAnswer(3, 2)
+
+
+def test_two_leaders_in_a_term_are_a_violation_and_the_exit_code_says_so(lab: Lab) -> None:
+    lab.lead(1, 1)
+    lab.lead(2, 2)
+    assert not lab.told("violation")
+    lab.tell(BecameLeader(3, 2, 0, 2, NODES, 0.01, "timeout", lab.clock.now()))
+    assert len(lab.told("violation")) == 1
+    lab.ask(verbs.Down())
+    assert lab.runtime.stopped
+    assert lab.ending.exit_code is ExitCode.VIOLATION
+
+
+def test_a_crash_is_restarted_with_growing_pauses_and_given_up_loudly(lab: Lab) -> None:
+    for crash in range(6):
+        lab.child(1).end(1)
+        lab.turn()
+        if crash < 5:
+            assert lab.states()[0] == "down"
+            lab.live(1.0)
+            lab.bring_up(1)
+    assert lab.states()[0] == "gave-up"
+    assert len(lab.told("node-gave-up")) == 1
+    lab.live(60.0)
+    assert lab.states()[0] == "gave-up"
+    assert lab.ask(verbs.Start("1")) is None  # It answers when the node is up.
+    lab.bring_up(1)
+    assert lab.states()[0] == "running"
+
+
+def test_an_injected_kill_stays_down_and_costs_no_restart(lab: Lab) -> None:
+    for _ in range(10):
+        assert isinstance(lab.ask(verbs.Kill("1")), verbs.Done)
+        lab.live(1.0)
+        assert lab.states()[0] == "down"
+        lab.ask(verbs.Start("1"))
+        lab.bring_up(1)
+    assert not lab.told("node-gave-up")
+
+
+def test_a_kill_with_a_time_to_come_back_comes_back_then(lab: Lab) -> None:
+    lab.ask(verbs.Kill("1", 2.0))
+    lab.live(1.5)
+    assert lab.states()[0] == "down"
+    lab.live(1.0)
+    assert lab.states()[0] == "starting"
+    assert len(lab.told("fault")) == len(lab.told("fault-cleared")) == 1
+
+
+def test_the_death_of_the_leader_is_the_end_of_its_leadership_even_if_it_came_late(lab: Lab) -> None:
+    lab.lead(1, 1)
+    lab.child(1).end(-signal.SIGKILL)
+    lab.turn()
+    assert isinstance(lab.ask(verbs.GetLeader()), verbs.Failed)
+    lab.tell(BecameLeader(1, 2, 0, 2, NODES, 0.01, "timeout", lab.clock.now() - 0.001))
+    assert lab.ask(verbs.GetLeader()).exit_code == ExitCode.NO_LEADER
+    assert [event.reason for event in lab.told("leader-lost")] == ["died", "died"]  # type: ignore[union-attr]
+
+
+def test_a_node_that_hangs_is_killed_and_started_again(lab: Lab) -> None:
+    lab.live(4.0, 1)
+    assert lab.child(1).signals == []
+    hung = lab.child(1)
+    lab.live(3.0, 1)
+    assert hung.signals == [signal.SIGKILL]
+    assert lab.states()[0] == "starting"
+
+
+def test_a_launcher_that_stood_still_does_not_take_its_nodes_for_hung(lab: Lab) -> None:
+    lab.live(2.0)
+    lab.clock.advance(60.0)
+    lab.turn()
+    lab.live(2.0)
+    assert [lab.child(node).signals for node in lab.cluster.nodes] == [[], [], []]
+
+
+def test_a_paused_node_is_not_hung_and_wakes_when_its_time_is_up(lab: Lab) -> None:
+    assert isinstance(lab.ask(verbs.Pause("1", 20.0)), verbs.Done)
+    lab.live(19.0, 1)
+    assert lab.child(1).signals == [signal.SIGSTOP]
+    lab.live(2.0, 1)
+    assert lab.child(1).signals == [signal.SIGSTOP, signal.SIGCONT]
+    assert lab.states()[0] == "running"
+
+
+def test_what_makes_no_sense_is_refused_and_changes_nothing(lab: Lab) -> None:
+    for verb, exit_code in (
+        (verbs.Kill("9"), ExitCode.USAGE),
+        (verbs.Kill("leader"), ExitCode.NO_LEADER),
+        (verbs.Start("1"), ExitCode.FAILURE),
+        (verbs.Resume("all"), ExitCode.FAILURE),
+        (verbs.Partition(["1,2", "2,3"]), ExitCode.USAGE),
+        (verbs.Partition(["all"]), ExitCode.USAGE),
+        (verbs.ClearFaults([7]), ExitCode.NOT_FOUND),
+        (verbs.HandOver(), ExitCode.NO_LEADER),
+    ):
+        refused = lab.ask(verb)
+        assert isinstance(refused, verbs.Failed), verb
+        assert refused.exit_code == exit_code, verb
+    assert lab.states() == ["running"] * 3
+    assert not lab.told("fault")
+
+
+def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
+    lab.lead(2, 1)
+    assert isinstance(lab.ask(verbs.Down()), verbs.Done)
+    exits = [event.node for event in lab.told("node-exited")]  # type: ignore[union-attr]
+    assert exits == [1, 3, 2]
+    assert lab.runtime.stopped
+    assert lab.ending.exit_code is ExitCode.OK
