@@ -142,6 +142,7 @@ class RunningCluster:
             pre_vote=spec.pre_vote,
             check_quorum=spec.check_quorum,
             lease_reads=spec.lease_reads,
+            trace=spec.trace or "",
             machine=spec.machine or KEY_VALUE_MACHINE,
             sync=not spec.ephemeral_log,
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.

@@ -30,6 +30,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     election_seconds_max: float = 0.500
     seed: int | None = None
     machine: str | None = None
+    trace: str | None = None
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False

@@ -70,6 +70,10 @@ Machine = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CLASS", help="A state machine of your own.", show_default=False),
 ]
+Trace = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Every event in the cores, for a model checker.", show_default=False),
+]
 NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
 NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
@@ -99,6 +103,7 @@ def up(
     detach: Detach = False,
     logs: Logs = False,
     machine: Machine = None,
+    trace: Trace = None,
     no_pre_vote: NoPreVote = False,
     no_check_quorum: NoCheckQuorum = False,
     lease_reads: LeaseReads = False,
@@ -115,6 +120,7 @@ def up(
         election_seconds_max=election_timeout.seconds_max,
         seed=seed,
         machine=machine,
+        trace=None if trace is None else str(trace.absolute()),
         pre_vote=not no_pre_vote,
         check_quorum=not no_check_quorum,
         lease_reads=lease_reads,
