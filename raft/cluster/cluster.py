@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from pathlib import Path
 
 from raft.cluster.failures import VerbFailed
 from raft.cluster.faults import FaultRegistry
@@ -16,7 +17,7 @@ from raft.cluster.nodes import NodeProcess, NodeState
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.safety import ElectionSafety
 from raft.cluster.selectors import Picture, select, select_one
-from raft.cluster.spec import ClusterRecord
+from raft.cluster.spec import ClusterRecord, NodeRecord
 
 
 class Cluster:
@@ -35,6 +36,25 @@ class Cluster:
         self.safety = ElectionSafety()
         self.faults = FaultRegistry()
         self.ending = False
+
+    def admit(self, node: int) -> NodeProcess:
+        """One more node, which has no process yet."""
+        log = str(Path(self.record.log_dir) / f"n{node}.log")
+        self.record.nodes.append(
+            NodeRecord(id=node, endpoint=self.run_directory.node_endpoint(node), log=log)
+        )
+        process = self.nodes[node] = NodeProcess(node)
+        self.save_record()
+        return process
+
+    def dismiss(self, node: NodeProcess) -> None:
+        """A node that is part of this no longer, and has no process."""
+        self.record.nodes = [entry for entry in self.record.nodes if entry.id != node.id]
+        self.nodes.pop(node.id, None)
+        for fault in self.faults.active:
+            if fault.nodes == (node.id,) and not fault.links:
+                self.faults.remove(fault.id)
+        self.save_record()
 
     def in_state(self, states: Collection[NodeState]) -> list[NodeProcess]:
         """The nodes in one of `states`, by id."""

@@ -28,8 +28,15 @@ class Shape(Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     cluster: str
-    nodes: int
+    nodes: int  # With so many it began: 1 to that.
     machine: str | None = None
+    changed_members: list[int] | None = None  # Those of now, once they are others than the first.
+    last_id: int = 0  # The highest id that was ever given away; none is given twice.
+
+    @property
+    def members(self) -> list[int]:
+        """The ids of the nodes of now."""
+        return list(range(1, self.nodes + 1)) if self.changed_members is None else self.changed_members
 
 
 class DataDirectory:
@@ -38,9 +45,37 @@ class DataDirectory:
     def __init__(self, path: Path, shape: Shape, lock_fd: int, *, durable: bool, keep: bool) -> None:
         self.path = path
         self.cluster = shape.cluster
+        self._shape = shape
         self.durable = durable
         self.keep = keep or durable
         self._lock_fd = lock_fd
+
+    @property
+    def members(self) -> list[int]:
+        """The ids of the nodes whose data this is."""
+        return self._shape.members
+
+    def reserve_id(self) -> int:
+        """An id that no node has ever had; durable, so that no later node gets it either."""
+        node = max(self._shape.last_id, self._shape.nodes) + 1
+        self._change(msgspec.structs.replace(self._shape, last_id=node))
+        return node
+
+    def change_members(self, members: list[int]) -> None:
+        """Make other nodes the ones that a later start brings back; durable."""
+        if members != self.members:
+            self._change(msgspec.structs.replace(self._shape, changed_members=members))
+
+    def joins(self, node: int) -> bool:
+        """Does this node, if it knows nothing yet, learn of the cluster from its leader?
+
+        The first nodes know by themselves, but what they know is true of the first start only.
+        """
+        return node > self._shape.nodes or self._shape.changed_members is not None
+
+    def _change(self, shape: Shape) -> None:
+        _write_shape(self.path, shape)
+        self._shape = shape
 
     def of_node(self, node: int) -> Path:
         """One node's own directory."""
@@ -131,10 +166,11 @@ def _read_shape(path: Path) -> Shape | None:
 
 
 def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
-    if shape.nodes != spec.nodes:
+    count = len(shape.members)
+    if count != spec.nodes:
         raise BadUsage(
-            f"the data in {path} is that of {shape.nodes} nodes, not {spec.nodes}: "
-            f"start it with --nodes {shape.nodes}, or choose another --data-dir"
+            f"the data in {path} is that of {count} nodes, not {spec.nodes}: "
+            f"start it with --nodes {count}, or choose another --data-dir"
         )
     if shape.machine != spec.machine:
         raise BadUsage(

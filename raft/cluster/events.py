@@ -99,6 +99,14 @@ class FaultCleared(Happening, frozen=True, kw_only=True, tag="fault-cleared"):
     text: str
 
 
+class MembersChanged(Happening, frozen=True, kw_only=True, tag="members-changed"):
+    """Nodes joined or left the cluster by request, or got a vote."""
+
+    text: str
+    voters: list[int]
+    learners: list[int]
+
+
 class Violation(Happening, frozen=True, kw_only=True, tag="violation"):
     """What must never happen did: two nodes led in one term."""
 
@@ -116,6 +124,7 @@ Event = (
     | NodeGaveUp
     | FaultInjected
     | FaultCleared
+    | MembersChanged
     | Violation
 )
 

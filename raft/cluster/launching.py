@@ -87,6 +87,7 @@ class RunningCluster:
                 self._argument_of,
                 self._runtime.stop,
                 self._ending,
+                data,
                 duration_seconds,
             ),
             SUPERVISOR.actor,
@@ -135,6 +136,7 @@ class RunningCluster:
             peers={
                 other: run_directory.node_endpoint(other) for other in self.cluster.nodes if other != node.id
             },
+            join=self._data.joins(node.id),
             cluster=self.record.cluster,
             heartbeat_seconds=spec.heartbeat_seconds,
             election_seconds_min=spec.election_seconds_min,
@@ -207,6 +209,6 @@ def _record(
                 endpoint=run_directory.node_endpoint(node),
                 log=str(data.logs / f"n{node}.log"),
             )
-            for node in range(1, spec.nodes + 1)
+            for node in data.members
         ],
     )

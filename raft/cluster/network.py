@@ -86,7 +86,7 @@ class Network:
             self._cluster.journal.record(cleared(fault), self._context.now())
             lines.append(f"{fault} cleared ({fault.text})")
             # A node that is down forgets by itself.
-            told = [self._cluster.nodes[node] for node in fault.links]
+            told = [self._cluster.nodes[node] for node in fault.links if node in self._cluster.nodes]
             orders += [(node, ClearFault(fault.id)) for node in told if node.state in HAS_PROCESS]
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 

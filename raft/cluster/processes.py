@@ -21,6 +21,7 @@ from raft.cluster.cluster import Cluster
 from raft.cluster.events import NodeExited, NodeGaveUp
 from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.usage import is_stopped
+from raft.node.config import EXIT_REMOVED
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
 SILENT_SECONDS = 1.5
@@ -72,7 +73,7 @@ class Processes:
 
     def start(self, node: NodeProcess) -> None:
         """Ask for a process, unless the cluster ends; one that had been given up gets a clean slate."""
-        if self._cluster.ending:
+        if self._cluster.ending or self._cluster.nodes.get(node.id) is not node:
             return
         if node.state is NodeState.GAVE_UP:
             self._supervisors[node.id] = Supervisor(POLICY, self._cluster.random)
@@ -81,7 +82,9 @@ class Processes:
         node.output_offset = output.stat().st_size if output.exists() else 0
         child = self._fork_server.spawn(NODE_ENTRY, self._argument_of(node), log_path=output)
         node.begin_life(child, now)
-        self._supervisors[node.id].started(node.name, now)
+        self._supervisors.setdefault(node.id, Supervisor(POLICY, self._cluster.random)).started(
+            node.name, now
+        )
 
     def kill(self, node: NodeProcess, cause: Cause) -> None:
         """SIGKILL."""
@@ -136,6 +139,8 @@ class Processes:
 
     def _bury(self, node: NodeProcess, child: ChildProcess) -> None:
         now = self._context.now()
+        if child.returncode == EXIT_REMOVED:
+            node.removed, node.expected = True, Cause.STOPPED
         cause = node.end_life()
         self._record_exit(node, child, cause, now)
         self._on_exit(node, now)

@@ -53,10 +53,11 @@ class StatusRound:
 
     def _whole(self) -> ClusterStatus:
         cluster, leader = self._cluster, self._cluster.history.leader
-        views = [self._view(node) for node in cluster.nodes.values()]
         told = self._said.get(leader.node) if leader is not None else None
-        voters = len(told.voters) if told is not None and told.voters else len(views)
-        alive = sum(view.state == NodeState.RUNNING.value for view in views)
+        ids = told.voters if told is not None and told.voters else [*cluster.nodes]
+        views = [self._view(node, votes=node.id in ids) for node in cluster.nodes.values()]
+        voters = len(ids)
+        alive = sum(view.state == NodeState.RUNNING.value and view.votes for view in views)
         return ClusterStatus(
             cluster=cluster.spec.name,
             leader=leader.node if leader is not None else None,
@@ -67,7 +68,7 @@ class StatusRound:
             nodes=views,
         )
 
-    def _view(self, node: NodeProcess) -> NodeView:
+    def _view(self, node: NodeProcess, *, votes: bool) -> NodeView:
         now = self._context.now()
         said = self._said.get(node.id)
         if said is None and node.state is NodeState.RUNNING and node.pid and is_stopped(node.pid):
@@ -77,6 +78,7 @@ class StatusRound:
             id=node.id,
             pid=node.pid,
             state=node.state.value,
+            votes=votes,
             restarts=node.restarts,
             uptime_s=round(now - node.started_seconds, 3) if node.state in HAS_PROCESS else None,
             cpu_percent=None if usage is None else usage.cpu_percent,

@@ -81,28 +81,14 @@ class Steering:
         self.begin(chosen, lambda: answer.done(self._started_lines(chosen)), answer.failed)
 
     def restart(self, verb: Restart, answer: Answer) -> None:
-        """Stop those that run and start all; one after the other if rolling."""
+        """Stop those that run and start all, at once; a rolling one is in `rolling`."""
         chosen = self._cluster.choose(verb.selector)
-        groups = [[node] for node in chosen] if verb.rolling else [chosen]
+        running = [node for node in chosen if node.state in HAS_PROCESS]
 
-        def next_group() -> None:
-            if not groups:
-                answer.done([f"{node.name} restarted (pid {node.pid})" for node in chosen])
-                return
-            group = groups.pop(0)
-            running = [node for node in group if node.state in HAS_PROCESS]
-            self.terminate(running, lambda: self.begin(group, settle, answer.failed), answer.failed)
+        def back() -> None:
+            answer.done([f"{node.name} restarted (pid {node.pid})" for node in chosen])
 
-        def settle() -> None:
-            # The next one may only go when this one counts again, or two would be missing at once.
-            everyone = [node.id for node in self._cluster.in_state({NodeState.RUNNING})]
-            self._conditions.wait(
-                lambda: not verb.rolling or self._cluster.history.agreed(everyone) is not None,
-                START_SECONDS_MAX,
-                lambda held: next_group() if held else answer.failed("no leader stands that all follow"),
-            )
-
-        next_group()
+        self.terminate(running, lambda: self.begin(chosen, back, answer.failed), answer.failed)
 
     def pause(self, verb: Pause, answer: Answer) -> None:
         """SIGSTOP."""

@@ -7,22 +7,25 @@ does step by step is in `steering` and `network`; how a process is handled, in `
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from actors.actor import Actor, Handlers
-from actors.asks import Reply
+from raft.cluster.answering import ReplyAnswer, carried_out, refusable
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
 from raft.cluster.events import ClusterReady, LeaderElected, LeaderLost, NodeStarted, Violation
 from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
 from raft.cluster.faults import KILL, PAUSE
 from raft.cluster.history import Leader
+from raft.cluster.members import MemberVerbs, Roster
 from raft.cluster.network import Network
 from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes import ForkServerLike, Processes
+from raft.cluster.rolling import RollingRestart
 from raft.cluster.status import StatusRound
 from raft.cluster.steering import Answer, Steering
 from raft.cluster.verbs import (
+    AddMember,
     ClearFaults,
     Done,
     Down,
@@ -31,6 +34,7 @@ from raft.cluster.verbs import (
     FaultList,
     GetClusterStatus,
     GetLeader,
+    GetMembers,
     HandOver,
     Heal,
     Isolate,
@@ -40,6 +44,9 @@ from raft.cluster.verbs import (
     ListFaults,
     Partition,
     Pause,
+    PromoteMember,
+    RemoveMember,
+    ReplaceMember,
     Restart,
     Resume,
     Start,
@@ -59,46 +66,6 @@ class Ending:
         self.reason = ""
 
 
-class _ReplyAnswer:
-    """An Answer to whoever asked."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    def done(self, lines: list[str]) -> None:
-        self._reply.send(Done(lines))
-
-    def failed(self, reason: str) -> None:
-        self._reply.send(Failed(reason, ExitCode.FAILURE))
-
-
-def _refusable(handle: Callable[[SupervisorActor, Any], None]) -> Callable[[SupervisorActor, Any], None]:
-    """A verb's handler that may refuse by raising VerbFailed, and then has changed nothing."""
-
-    def handler(supervisor: SupervisorActor, verb: Any) -> None:
-        try:
-            handle(supervisor, verb)
-        except VerbFailed as refusal:
-            supervisor.context.reply(Failed(str(refusal), refusal.exit_code))
-
-    return handler
-
-
-def _carried_out(
-    by: Callable[[SupervisorActor], Callable[[Any, Answer], None]],
-) -> Callable[[SupervisorActor, Any], None]:
-    """The handler of a verb that `steering` or `network` carries out."""
-
-    def handler(supervisor: SupervisorActor, verb: Any) -> None:
-        reply = supervisor.context.reply_handle()
-        try:
-            by(supervisor)(verb, _ReplyAnswer(reply))
-        except VerbFailed as refusal:
-            reply.send(Failed(str(refusal), refusal.exit_code))
-
-    return handler
-
-
 class SupervisorActor(Actor):
     """Hosted by the launcher's runtime; `stop_runtime` is called when all nodes have ended."""
 
@@ -109,9 +76,11 @@ class SupervisorActor(Actor):
         argument_of: Callable[[NodeProcess], bytes],
         stop_runtime: Callable[[], None],
         ending: Ending,
+        roster: Roster,
         duration_seconds: float | None = None,
     ) -> None:
         self._cluster = cluster
+        self._roster = roster
         self._fork_server = fork_server
         self._argument_of = argument_of
         self._stop_runtime = stop_runtime
@@ -134,16 +103,16 @@ class SupervisorActor(Actor):
         self.steering = Steering(
             context, cluster, self._processes, self._conditions, self.network.bring_up_to_date
         )
+        self.members = MemberVerbs(context, cluster, self.steering, self._roster)
         for node in cluster.nodes.values():
             self._processes.start(node)
 
         if self._duration_seconds is not None:
             left_seconds = self._duration_seconds - cluster.journal.elapsed_seconds(context.now())
             context.after(max(left_seconds, 0.0), lambda: self._end(self._ending.exit_code, ""))
-        everyone = list(cluster.nodes)
-        self._conditions.wait(lambda: cluster.history.agreed(everyone) is not None, None, self._ready)
+        self._conditions.wait(lambda: cluster.history.agreed(cluster.nodes) is not None, None, self._ready)
         self._conditions.wait(
-            lambda: len(cluster.in_state({NodeState.GAVE_UP})) == len(everyone),
+            lambda: len(cluster.in_state({NodeState.GAVE_UP})) == len(cluster.nodes),
             None,
             lambda _: self._end(ExitCode.FAILURE, "all nodes failed too often and were given up"),
         )
@@ -156,8 +125,8 @@ class SupervisorActor(Actor):
 
     def on_node_up(self, report: NodeUp) -> None:
         """A node has recovered its log and takes part."""
-        node = self._cluster.nodes[report.node]
-        if not node.belongs_to_this_life(report.at_seconds):
+        node = self._living(report)
+        if node is None:
             return
         node.pid, node.incarnation, node.up_seconds = report.pid, report.incarnation, report.at_seconds
         node.heard_seconds = self.context.now()
@@ -171,8 +140,8 @@ class SupervisorActor(Actor):
 
     def on_alive(self, report: Alive) -> None:
         """A node's loop turns."""
-        node = self._cluster.nodes[report.node]
-        if not node.belongs_to_this_life(report.at_seconds):
+        node = self._living(report)
+        if node is None:
             return
         node.heard_seconds = self.context.now()
         if node.state is NodeState.PAUSED and self._cluster.faults.process_fault(PAUSE, node.id) is None:
@@ -199,8 +168,8 @@ class SupervisorActor(Actor):
             cluster.journal.record(violation, report.at_seconds)
             self._ending.exit_code = ExitCode.VIOLATION
         cluster.history.elected(report.node, report.term)
-        node = cluster.nodes[report.node]
-        if not node.belongs_to_this_life(report.at_seconds):
+        node = cluster.nodes.get(report.node)
+        if node is not None and self._living(report) is None:
             self._lose_dead_leader(node, self.context.now())  # It won, said so, and died.
 
     def on_lost_leadership(self, report: LostLeadership) -> None:
@@ -211,12 +180,19 @@ class SupervisorActor(Actor):
 
     def on_saw_leader(self, report: SawLeader) -> None:
         """A node follows somebody else than before."""
-        if self._cluster.nodes[report.node].belongs_to_this_life(report.at_seconds):
+        if self._living(report) is not None:
             self._cluster.history.saw(report.node, Leader(report.leader, report.term))
+
+    def _living(self, report: NodeUp | Alive | BecameLeader | SawLeader) -> NodeProcess | None:
+        """The node that reports, unless that life of it is over."""
+        node = self._cluster.nodes.get(report.node)
+        return node if node is not None and node.belongs_to_this_life(report.at_seconds) else None
 
     def _on_exit(self, node: NodeProcess, now: float) -> None:
         self.steering.forget_faults_of_dead(node)
         self._lose_dead_leader(node, now)
+        if node.removed:
+            self.members.left(node)
 
     def _lose_dead_leader(self, node: NodeProcess, now: float) -> None:
         ended = self._cluster.history.died(node.id)
@@ -257,7 +233,7 @@ class SupervisorActor(Actor):
     def on_heal(self, verb: Heal) -> None:
         """End all network faults."""
         del verb
-        answer = _ReplyAnswer(self.context.reply_handle())
+        answer = ReplyAnswer(self.context.reply_handle())
         self.network.clear(self._cluster.faults.network_faults(), answer, [])
 
     def on_clear_faults(self, verb: ClearFaults) -> None:
@@ -269,7 +245,9 @@ class SupervisorActor(Actor):
         chosen = [fault for fault in faults.active if not verb.ids or fault.id in verb.ids]
         lines = []
         for fault in chosen:
-            node = self._cluster.nodes[fault.nodes[0]]
+            node = self._cluster.nodes[fault.nodes[0]] if not fault.links else None
+            if node is None:
+                continue
             if fault.kind == PAUSE:
                 self.steering.wake(node)
             elif fault.kind == KILL:
@@ -277,8 +255,21 @@ class SupervisorActor(Actor):
             else:
                 continue
             lines.append(f"{fault} cleared ({fault.text})")
-        answer = _ReplyAnswer(self.context.reply_handle())
+        answer = ReplyAnswer(self.context.reply_handle())
         self.network.clear([fault for fault in chosen if fault.links], answer, lines)
+
+    def on_get_members(self, verb: GetMembers) -> None:
+        """Ask the leader, who knows."""
+        reply = self.context.reply_handle()
+        self.members.list(verb, reply.send, lambda reason: reply.send(Failed(reason, ExitCode.NO_LEADER)))
+
+    def restart(self, verb: Restart, answer: Answer) -> None:
+        """All at once, or one after the other."""
+        if not verb.rolling:
+            self.steering.restart(verb, answer)
+            return
+        chosen = self._cluster.choose(verb.selector)
+        RollingRestart(self.context, self._cluster, self.steering, chosen, answer).next()
 
     def on_hand_over(self, verb: HandOver) -> None:
         """Ask the leader, then wait for its successor."""
@@ -353,18 +344,23 @@ class SupervisorActor(Actor):
         SawLeader: on_saw_leader,
         GetClusterStatus: on_status,
         GetLeader: on_get_leader,
-        Kill: _carried_out(lambda self: self.steering.kill),
-        Stop: _carried_out(lambda self: self.steering.stop),
-        Start: _carried_out(lambda self: self.steering.start),
-        Restart: _carried_out(lambda self: self.steering.restart),
-        Pause: _carried_out(lambda self: self.steering.pause),
-        Resume: _carried_out(lambda self: self.steering.resume),
-        Partition: _carried_out(lambda self: self.network.partition),
-        Isolate: _carried_out(lambda self: self.network.isolate),
-        Link: _carried_out(lambda self: self.network.link),
+        Kill: carried_out(lambda self: self.steering.kill),
+        Stop: carried_out(lambda self: self.steering.stop),
+        Start: carried_out(lambda self: self.steering.start),
+        Restart: carried_out(lambda self: self.restart),
+        Pause: carried_out(lambda self: self.steering.pause),
+        Resume: carried_out(lambda self: self.steering.resume),
+        Partition: carried_out(lambda self: self.network.partition),
+        Isolate: carried_out(lambda self: self.network.isolate),
+        Link: carried_out(lambda self: self.network.link),
+        GetMembers: on_get_members,
+        AddMember: carried_out(lambda self: self.members.add),
+        PromoteMember: carried_out(lambda self: self.members.promote),
+        RemoveMember: carried_out(lambda self: self.members.remove),
+        ReplaceMember: carried_out(lambda self: self.members.replace),
         Heal: on_heal,
         ListFaults: on_list_faults,
-        ClearFaults: _refusable(on_clear_faults),
-        HandOver: _refusable(on_hand_over),
+        ClearFaults: refusable(on_clear_faults),
+        HandOver: refusable(on_hand_over),
         Down: on_down,
     }

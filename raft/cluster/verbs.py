@@ -107,6 +107,34 @@ class HandOver(Struct, frozen=True):
     to: str = ""
 
 
+class GetMembers(Struct, frozen=True):
+    """Answered by `MemberList`."""
+
+
+class AddMember(Struct, frozen=True):
+    """Start one more node, and make it a voter when it has caught up, unless it is to stay a learner."""
+
+    learner: bool = False
+
+
+class PromoteMember(Struct, frozen=True):
+    """Give a learner a vote, when it has caught up."""
+
+    selector: str
+
+
+class RemoveMember(Struct, frozen=True):
+    """Take a node out of the cluster, and stop it."""
+
+    selector: str
+
+
+class ReplaceMember(Struct, frozen=True):
+    """Start one more node, give it a node's place when it has caught up, and stop that one."""
+
+    selector: str
+
+
 class Down(Struct, frozen=True):
     """Stop all nodes gracefully and end; answered first."""
 
@@ -147,12 +175,33 @@ class FaultList(Struct, frozen=True):
     v: int = 1
 
 
+class MemberEntry(Struct, frozen=True):
+    """One member of the cluster."""
+
+    id: int
+    role: str  # voter | learner | leaving (a voter until the change in progress is done)
+    state: str | None  # Of its process; None if it is not one of the launcher's.
+    endpoint: str
+    match: int  # How far its log is known to agree with the leader's.
+    lag: int  # What is committed beyond that.
+
+
+class MemberList(Struct, frozen=True):
+    """All members, as the leader knows them."""
+
+    leader: int
+    term: int
+    members: list[MemberEntry]
+    v: int = 1
+
+
 class NodeView(Struct, frozen=True, kw_only=True):
     """One node in the status; what only the node itself knows is None while it does not answer."""
 
     id: int
     pid: int | None
     state: str
+    votes: bool = True  # A learner does not; of a node that is down, as the leader has it.
     role: str | None = None
     term: int | None = None
     leader: int | None = None
@@ -180,7 +229,7 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
     nodes: list[NodeView]
 
 
-VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus
+VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList
 
 # Numbers of their own, above those of the conversations with nodes, which travel the same way.
 VERB_TAGS: dict[int, type] = dict(
@@ -188,7 +237,7 @@ VERB_TAGS: dict[int, type] = dict(
         (
             GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
             Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
-            ClusterStatus,
+            ClusterStatus, GetMembers, AddMember, PromoteMember, RemoveMember, ReplaceMember, MemberList,
         ),
         start=1000,
     )

@@ -19,6 +19,7 @@ from raft.cluster.events import (
     FaultInjected,
     LeaderElected,
     LeaderLost,
+    MembersChanged,
     NodeExited,
     NodeGaveUp,
     NodeStarted,
@@ -27,7 +28,7 @@ from raft.cluster.events import (
 from raft.cluster.logs import LogLine
 from raft.cluster.report import LeaderReport, Leadership
 from raft.cluster.selectors import names
-from raft.cluster.verbs import ClusterStatus, FaultList, NodeView
+from raft.cluster.verbs import ClusterStatus, FaultList, MemberList, NodeView
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 _NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -85,6 +86,9 @@ def _event_words(event: Event, paint: Paint) -> str:
             return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
         case FaultCleared():
             return f"{paint(f'CLEARED {event.kind}#{event.id}', 'green')}  {event.text}"
+        case MembersChanged():
+            voters = f"{_count(len(event.voters), 'voter')}: {names(event.voters)}"
+            return f"{paint('MEMBERS', 'cyan')}  {event.text}  ({voters})"
         case ClusterReady():
             return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
         case Violation():
@@ -183,6 +187,24 @@ def fault_table(faults: FaultList, paint: Paint) -> str:
     """What is broken on purpose."""
     rows = [[str(fault.id), fault.kind, names(fault.nodes), fault.text] for fault in faults.faults]
     return table(["ID", "KIND", "NODES", "WHAT"], rows, paint, left={1, 2, 3}) if rows else "no faults"
+
+
+def member_table(listed: MemberList, paint: Paint) -> str:
+    """Who belongs to the cluster."""
+    rows = [
+        [
+            f"n{member.id}",
+            "leader" if member.id == listed.leader else member.role,
+            member.state or _BLANK,
+            str(member.match),
+            str(member.lag),
+            member.endpoint,
+        ]
+        for member in listed.members
+    ]
+    styles = [("bold", "green") if member.id == listed.leader else () for member in listed.members]
+    titles = ("NODE", "MEMBER", "STATE", "MATCH", "LAG", "ENDPOINT")
+    return table(titles, rows, paint, left={0, 1, 2, 5}, styles=styles)
 
 
 def log_line(line: LogLine, paint: Paint) -> str:

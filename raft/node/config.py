@@ -12,6 +12,7 @@ from msgspec import Struct
 from actors.endpoints import EndpointError, check_endpoint
 
 NODE_ID_MAX = 1_000_000
+EXIT_REMOVED = 3  # What a node's process ends with that is no member of its cluster any more.
 KEY_VALUE_MACHINE = "raft.machines.kv:KeyValue"
 
 

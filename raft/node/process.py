@@ -31,7 +31,7 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 from raft.machines.machine import StateMachine
-from raft.node.config import BadConfig, NodeConfig
+from raft.node.config import EXIT_REMOVED, BadConfig, NodeConfig
 from raft.node.faults import ProcessFaults
 from raft.node.local import Leave
 from raft.node.node import Node
@@ -47,7 +47,6 @@ from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
-EXIT_REMOVED = 3
 BUILT_IN = "raft.machines."
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005

@@ -92,6 +92,21 @@ class FakeForkServer:
         os.close(self._write)
 
 
+class FakeRoster:
+    """The record of the members, without a disk."""
+
+    def __init__(self) -> None:
+        self.last_id = NODES
+        self.members: list[int] = []
+
+    def reserve_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+    def change_members(self, members: list[int]) -> None:
+        self.members = members
+
+
 class Lab:
     """A supervisor, somebody who asks it, and a clock that is moved by hand."""
 
@@ -100,6 +115,7 @@ class Lab:
         self.network = LoopbackNetwork(self.clock)
         self.fork_server = FakeForkServer()
         self.ending = Ending()
+        self.roster = FakeRoster()
         run_directory = RunDirectory(directory)
         self.journal = Journal(EventLog(directory / "events.jsonl"), started_seconds=100.0, now_seconds=100.0)
         nodes = [NodeRecord(id=node, endpoint=f"ipc:///n{node}", log="") for node in range(1, NODES + 1)]
@@ -126,6 +142,7 @@ class Lab:
                 lambda _node: b"",
                 self.runtime.stop,
                 self.ending,
+                self.roster,
             ),
             SUPERVISOR.actor,
         )

@@ -98,4 +98,5 @@ class Prompt:
 
 def _verb_names() -> set[str]:
     named = ((command.name, command.callback) for command in app.registered_commands)
-    return {name or str(getattr(callback, "__name__", "")) for name, callback in named}
+    verbs = {name or str(getattr(callback, "__name__", "")) for name, callback in named}
+    return verbs | {str(group.name) for group in app.registered_groups}

@@ -1,0 +1,77 @@
+"""The verbs on membership: member list, add, promote, remove, replace.
+
+Owns their command lines. What they do is the supervisor's, and the leader's whom it asks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from raft.cluster import verbs
+from raft.cluster.cli import options
+from raft.cluster.cli.app import LEAD, app, out, paint, session_of
+from raft.cluster.views import member_table
+
+# A node that has much to catch up with takes its time.
+CHANGE_SECONDS_MAX = 180.0
+
+member = typer.Typer(
+    name="member",
+    help="Who belongs to the cluster; nodes join and leave it while it runs.",
+    epilog="Example: launcher.py member add",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(member, rich_help_panel=LEAD)
+
+
+def _carry_out(context: typer.Context, cluster: str | None, verb: object) -> None:
+    with session_of(context).launcher(cluster) as launcher:
+        for line in launcher.ask(verb, verbs.Done, CHANGE_SECONDS_MAX).lines:
+            out(line)
+
+
+@member.command("list", epilog="Example: launcher.py member list -o json")
+def list_(
+    context: typer.Context,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """All members as the leader knows them: who votes, who learns, how far each one is."""
+    with session_of(context).launcher(cluster) as launcher:
+        listed = launcher.ask(verbs.GetMembers(), verbs.MemberList)
+    if output is options.Format.JSON:
+        out(msgspec.json.encode(listed).decode())
+    else:
+        out(member_table(listed, paint()))
+
+
+@member.command(epilog="Example: launcher.py member add --learner")
+def add(
+    context: typer.Context,
+    learner: Annotated[bool, typer.Option("--learner", help="It gets the log, and no vote.")] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Start one more node; it learns first, and votes when it has caught up."""
+    _carry_out(context, cluster, verbs.AddMember(learner))
+
+
+@member.command(epilog="Example: launcher.py member promote 4")
+def promote(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Give a learner a vote, when it has caught up."""
+    _carry_out(context, cluster, verbs.PromoteMember(selector))
+
+
+@member.command(epilog="Example: launcher.py member remove 2")
+def remove(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Take a node out of the cluster, and stop it."""
+    _carry_out(context, cluster, verbs.RemoveMember(selector))
+
+
+@member.command(epilog="Example: launcher.py member replace leader")
+def replace(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
+    _carry_out(context, cluster, verbs.ReplaceMember(selector))
