@@ -7,6 +7,7 @@ import pytest
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
 from raft.core.types import Role
+from raft.node.failover import RANK_SECONDS
 from raft.node.local import Continue
 from raft.node.parts import HEARTBEAT_TICKS
 from raft.wire import process_of
@@ -210,3 +211,54 @@ def test_a_transfer_that_cannot_be_is_refused_with_the_reason() -> None:
     answer = cluster.answer(leader, Transfer(follower))
     assert isinstance(answer, CannotDo)
     assert "cannot be reached" in answer.reason
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_silence_is_counted_from_the_last_word_of_the_leader(seed: int) -> None:
+    cluster = Cluster(3, seed=seed)
+    leader = cluster.elect()
+    # In step with nobody's wake-ups.
+    cluster.advance(1.0 + 0.013 * seed)
+    followers = cluster.followers()
+    cluster[leader].cut(*followers)
+    heard = max(cluster[node].actor._contacts.heard_at[leader] for node in followers)
+    cluster.until(
+        lambda: any(cluster[node].raft.term > 2 or cluster[node].raft.leader == 0 for node in followers)
+    )
+    silence_seconds = cluster.clock.now() - heard
+    assert 0.225 <= silence_seconds <= 0.550
+
+
+def test_a_new_leader_is_heard_of_again_within_a_heartbeat() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    elected_at = cluster.clock.now()
+    cluster.advance(0.055)
+    for follower in cluster.followers():
+        assert cluster[follower].actor._contacts.heard_at[leader] >= elected_at + 0.040
+
+
+def test_who_hears_of_a_death_first_is_answered_by_the_others_as_soon_as_they_hear_of_it() -> None:
+    cluster = Cluster(5)
+    dead = cluster.elect()
+    cluster.advance(1.0)
+    first = dead % 5 + 1
+    cluster[first].actor.on_process_down(ProcessDown(process_of(dead), "dies"))
+    cluster[first].runtime.tell(cluster[first].actor.context.address, Continue())
+    cluster.network.settle()
+    assert cluster.leaders() == [dead], "the others ignore it as long as they hear their leader"
+    cluster[dead].kill()
+    assert cluster.until(cluster.agree) < RANK_SECONDS
+    assert cluster.leaders() == [first]
+
+
+def test_only_one_of_the_survivors_campaigns_while_its_rivals_give_it_the_time() -> None:
+    cluster = Cluster(5)
+    dead = cluster.elect()
+    cluster.advance(1.0)
+    for member in cluster.alive():
+        member.disk.holding = True
+    cluster[dead].kill()
+    cluster.advance(4 * RANK_SECONDS)
+    campaigning = [m.node for m in cluster.alive() if m.raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE)]
+    assert campaigning == [dead % 5 + 1]

@@ -19,6 +19,7 @@ from raft.node import failover
 from raft.node.applying import Rejection
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.failover import QuickElection, rank
+from raft.node.lull import Lull
 from raft.node.pace import Pace
 from raft.node.reads import Reads
 from raft.node.worker import InlineWorker, ThreadWorker, WorkDone
@@ -216,6 +217,35 @@ def test_an_inline_worker_that_holds_does_nothing_until_told() -> None:
     assert ends == [1]
 
 
+# -- empty appends --------------------------------------------------------------------------------
+
+
+def empty(commit: int, to: int = 2) -> AppendEntries:
+    return AppendEntries(1, to, 1, 1, 5, commit, [])
+
+
+def test_an_empty_append_waits_a_moment_and_leaves_if_nothing_follows() -> None:
+    waits, sent = Waits(), []
+    lull = Lull(waits.after, sent.append)
+    lull.pass_on(empty(1))
+    lull.pass_on(empty(2))
+    lull.pass_on(empty(2, to=3))
+    assert sent == []
+    waits.fire()
+    assert sent == [empty(2), empty(2, to=3)]
+    assert waits.pending == []
+
+
+def test_an_append_with_entries_takes_the_place_of_the_empty_one_before_it() -> None:
+    waits, sent = Waits(), []
+    lull = Lull(waits.after, sent.append)
+    full = AppendEntries(1, 2, 1, 1, 5, 4, [Entry(1, 6)])
+    lull.pass_on(empty(3))
+    lull.pass_on(full)
+    waits.fire()
+    assert sent == [full]
+
+
 # -- reads ---------------------------------------------------------------------------------------
 
 
@@ -251,6 +281,21 @@ def test_a_confirmed_query_waits_until_its_index_is_applied() -> None:
     machine.applied = 7
     waiting.answer()
     assert asker.told == [QueryResult(7, b"q")]
+
+
+def test_no_query_is_answered_while_a_thread_is_inside_the_machine() -> None:
+    waiting, machine, contexts = reads()
+    linearizable, stale = Waiter(), Waiter()
+    machine.free = False
+    waiting.add(b"q", linearizable, 0.0)
+    waiting.add_stale(b"s", stale)
+    waiting.flush(0.0)
+    waiting.confirmed([ReadState(0, contexts[0])])
+    waiting.answer()
+    assert (linearizable.told, stale.told) == ([], [])
+    machine.free = True
+    waiting.answer()
+    assert (linearizable.told, stale.told) == ([QueryResult(0, b"q")], [QueryResult(0, b"s", True)])
 
 
 def test_a_context_is_never_used_twice_not_even_by_the_next_life() -> None:
