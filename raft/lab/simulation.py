@@ -7,13 +7,11 @@ the checks at its end. Knows nothing of many seeds.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from raft.core.types import Role
 from raft.lab.agenda import Agenda
 from raft.lab.clients import Client, Keys
 from raft.lab.faults import Fault, draw_plan
@@ -50,7 +48,7 @@ class Result(Struct, frozen=True):
     seed: int
     digest: str
     seconds: float
-    counts: Mapping[str, int]
+    counts: dict[str, int]
     failure: Failure | None = None
 
 
@@ -250,7 +248,7 @@ def simulate(
     except AssertionError as broken:
         failure = Failure(str(broken), world.agenda.now(), traceback.format_exc())
         world.story.tell("BROKEN", failure.reason)
-    return Result(setting.seed, world.story.digest, world.agenda.now(), world.story.counts, failure)
+    return Result(setting.seed, world.story.digest, world.agenda.now(), dict(world.story.counts), failure)
 
 
 def simulate_seed(

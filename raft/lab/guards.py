@@ -1,0 +1,284 @@
+"""The guards that keep a cluster's promises, each with a way to take it away.
+
+Owns the sabotages. Each replaces a function of the production code in memory, and hands back the old
+one; nothing in the production code knows of it. Knows nothing of how a sabotage is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from raft.core import candidate, follower, leader, membership, reads, replication, tracker
+from raft.core.log import Log
+from raft.core.messages import AppendReply, RequestVote, VoteReply
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, Role, Snapshot
+from raft.lab.patching import replaced
+from raft.machines import kv
+from raft.node import node as node_module
+from raft.node.disk import Disk
+from raft.node.service import Service, answer_query
+from raft.requests import Committed
+from raft.storage import batch, recovery
+from raft.storage.device import Device
+from raft.storage.segment import Segment
+from raft.storage.store import Store
+
+Patch = Callable[[], AbstractContextManager[None]]
+
+
+class Sabotage(Struct, frozen=True):
+    """A guard that can be taken away, and what that means."""
+
+    name: str
+    meaning: str
+    patch: Patch
+
+
+def _no_sync() -> AbstractContextManager[None]:
+    return replaced(Device, "sync", lambda _device, _file: None)
+
+
+def _no_directory_sync() -> AbstractContextManager[None]:
+    return replaced(Device, "sync_directory", lambda _device, _directory: None)
+
+
+def _no_hard_state_sync() -> AbstractContextManager[None]:
+    write = Store.write
+
+    def careless(store: Any, hard_state: Any, entries: Any, snapshot: Any) -> None:
+        store._device._sync = bool(entries or snapshot)
+        try:
+            write(store, hard_state, entries, snapshot)
+        finally:
+            store._device._sync = True
+
+    return replaced(Store, "write", careless)
+
+
+def _no_promises() -> AbstractContextManager[None]:
+    return replaced(Disk, "_is_promise", lambda _disk, _hard_state: False)
+
+
+def _said_before_durable(kind: type) -> Patch:
+    def patch() -> AbstractContextManager[None]:
+        wait = Raft.send_when_durable
+
+        def say(raft: Raft, message: Any) -> None:
+            if type(message) is kind and message.to != raft.id:
+                raft.send(message)
+            else:
+                wait(raft, message)
+
+        return replaced(Raft, "send_when_durable", say)
+
+    return patch
+
+
+def _leads_before_durable() -> AbstractContextManager[None]:
+    count = candidate._count
+
+    def hasty(raft: Raft, message: Any) -> Any:
+        result = count(raft, message)
+        if result is candidate.VoteResult.WON:
+            raft.tracker.votes.setdefault(raft.id, True)
+        return result
+
+    return replaced(candidate, "_count", hasty)
+
+
+def _counts_itself_early() -> AbstractContextManager[None]:
+    append = replication.append_to_log
+
+    def early(raft: Raft, entries: Any) -> None:
+        append(raft, entries)
+        raft.tracker.progress[raft.id].acknowledge(raft.log.last)
+        replication.try_commit(raft)
+
+    return replaced(replication, "append_to_log", early)
+
+
+def _no_checksums() -> AbstractContextManager[None]:
+    return replaced(batch, "crc32", lambda _data, _seed=0: 0x5EED)
+
+
+def _torn_tail_stays() -> AbstractContextManager[None]:
+    return replaced(Segment, "_blank_tail", lambda _segment: None)
+
+
+def _corruption_is_cut() -> AbstractContextManager[None]:
+    replay = recovery._replay_segment
+
+    def forgiving(*arguments: Any) -> Any:
+        segment, tail, damage = replay(*arguments)
+        return segment, tail, None if damage is None else damage._replace(torn=True)
+
+    return replaced(recovery, "_replay_segment", forgiving)
+
+
+def _votes_twice() -> AbstractContextManager[None]:
+    step = Raft.step
+
+    def forgetful(raft: Raft, message: Any) -> None:
+        if type(message) is RequestVote and raft.role is Role.FOLLOWER and message.term == raft.term:
+            raft.vote = raft.leader = NO_NODE
+        step(raft, message)
+
+    return replaced(Raft, "step", forgetful)
+
+
+def _votes_for_any_log() -> AbstractContextManager[None]:
+    return replaced(Log, "is_up_to_date", lambda _log, _index, _term: True)
+
+
+def _commits_by_a_minority() -> AbstractContextManager[None]:
+    def generous(acknowledged: list[int]) -> int:
+        return sorted(acknowledged)[len(acknowledged) // 2] if acknowledged else 1 << 60
+
+    return replaced(tracker, "majority_index", generous)
+
+
+def _commits_old_terms_by_counting() -> AbstractContextManager[None]:
+    def count_only(raft: Raft) -> bool:
+        index = raft.tracker.committed()
+        advanced = index > raft.log.committed
+        raft.log.commit_to(index)
+        return advanced
+
+    return replaced(replication, "try_commit", count_only)
+
+
+def _appends_always_truncate() -> AbstractContextManager[None]:
+    append = Log.try_append
+
+    def brutal(log: Log, previous_index: int, previous_term: int, commit: int, entries: Any) -> bool:
+        known = log.matches(previous_index, previous_term) and entries and entries[0].index > log.committed
+        if known and entries[-1].index < log.last:
+            log.append(entries)
+        return append(log, previous_index, previous_term, commit, entries)
+
+    return replaced(Log, "try_append", brutal)
+
+
+def _commits_what_is_not_verified() -> AbstractContextManager[None]:
+    append = Log.try_append
+
+    def trusting(log: Log, previous_index: int, previous_term: int, commit: int, entries: Any) -> bool:
+        fits = append(log, previous_index, previous_term, commit, entries)
+        if fits:
+            log.commit_to(min(commit, log.last))
+        return fits
+
+    return replaced(Log, "try_append", trusting)
+
+
+def _any_write_makes_stable() -> AbstractContextManager[None]:
+    def gullible(log: Log, index: int, _term: int) -> None:
+        index = min(index, log.last)
+        if log.offset <= index:
+            del log.unstable[: index + 1 - log.offset]
+            log.offset = index + 1
+            log.offset_in_progress = max(log.offset_in_progress, index + 1)
+
+    return replaced(Log, "stable_to", gullible)
+
+
+def _installs_stale_snapshots() -> AbstractContextManager[None]:
+    restore = membership.restore
+
+    def eager(raft: Raft, snapshot: Snapshot) -> bool:
+        if raft.role is Role.FOLLOWER and raft.log.unstable_snapshot is None and snapshot.index < raft.log.last:
+            raft.log.committed = min(raft.log.committed, snapshot.index - 1)
+            with replaced(Log, "matches", lambda _log, _index, _term: False):
+                return restore(raft, snapshot)
+        return restore(raft, snapshot)
+
+    return replaced(membership, "restore", eager)
+
+
+def _applies_twice() -> AbstractContextManager[None]:
+    take = node_module.snapshot_of_now
+
+    def mislabelled(raft: Raft, applier: Any, state: Any) -> Snapshot:
+        snapshot = take(raft, applier, state)
+        index = snapshot.index - 1
+        if index < raft.log.first_index():
+            return snapshot
+        return msgspec.structs.replace(snapshot, index=index, term=raft.log.term(index))
+
+    return replaced(node_module, "snapshot_of_now", mislabelled)
+
+
+def _answers_before_commit() -> AbstractContextManager[None]:
+    propose = Service._propose
+
+    def hasty(service: Any, commands: list[bytes], replies: Any) -> None:
+        first = service._raft.log.last + 1
+        propose(service, commands, replies)
+        for index, (command, reply) in enumerate(zip(commands, replies, strict=True), first):
+            if service._raft.role is Role.LEADER and isinstance(kv._COMMANDS.decode(command), kv.Put):
+                reply.send(Committed(index, kv._STORED))
+
+    return replaced(Service, "_propose", hasty)
+
+
+def _reads_without_a_quorum() -> AbstractContextManager[None]:
+    def trusting(raft: Raft, message: Any) -> None:
+        reads.answer(raft, message, raft.log.committed)
+
+    return replaced(reads, "confirm_or_answer", trusting)
+
+
+def _reads_before_the_first_commit() -> AbstractContextManager[None]:
+    return replaced(reads, "committed_in_current_term", lambda _raft: True)
+
+
+def _reads_what_is_here() -> AbstractContextManager[None]:
+    def local(service: Any, query: Any, _reply_handle: Any, _now: float) -> Any:
+        return answer_query(service._applier, query.body)
+
+    return replaced(Service, "query", local)
+
+
+def _refuses_what_is_logged() -> AbstractContextManager[None]:
+    from raft.node import proposals
+
+    return replaced(proposals, "LEADERSHIP_LOST", proposals.OVERWRITTEN)
+
+
+SABOTAGES = (
+    Sabotage("no-sync", "the log is written and never synced", _no_sync),
+    Sabotage("no-hard-state-sync", "term and vote are written and not synced", _no_hard_state_sync),
+    Sabotage("no-hard-state", "term and vote are not written before they are spoken of", _no_promises),
+    Sabotage("no-directory-sync", "new names are not made durable", _no_directory_sync),
+    Sabotage("vote-before-sync", "a vote is sent before it is durable", _said_before_durable(VoteReply)),
+    Sabotage(
+        "acknowledge-before-sync",
+        "entries are acknowledged before they are durable",
+        _said_before_durable(AppendReply),
+    ),
+    Sabotage("lead-before-sync", "a leader's own vote need not be durable", _leads_before_durable),
+    Sabotage("count-itself-early", "a leader counts itself before its own sync", _counts_itself_early),
+    Sabotage("no-checksums", "torn and flipped records are believed", _no_checksums),
+    Sabotage("torn-tail-stays", "the torn end of a log is left where it is", _torn_tail_stays),
+    Sabotage("cut-at-corruption", "damage in the middle of a log is cut off like a torn tail", _corruption_is_cut),
+    Sabotage("vote-twice", "a second vote in the same term", _votes_twice),
+    Sabotage("vote-for-any-log", "votes for logs that lack entries", _votes_for_any_log),
+    Sabotage("minority-commit", "half of the voters suffice to commit", _commits_by_a_minority),
+    Sabotage("figure-8", "entries of earlier terms are committed by counting", _commits_old_terms_by_counting),
+    Sabotage("stale-append-truncates", "a late append cuts the log back", _appends_always_truncate),
+    Sabotage("unverified-commit", "a follower commits what it has not compared", _commits_what_is_not_verified),
+    Sabotage("aba", "an old write makes newer entries count as durable", _any_write_makes_stable),
+    Sabotage("stale-snapshot", "a snapshot older than the log is installed", _installs_stale_snapshots),
+    Sabotage("apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice),
+    Sabotage("answer-before-commit", "a write is answered when it is logged", _answers_before_commit),
+    Sabotage("read-without-quorum", "a leader answers reads without asking anybody", _reads_without_a_quorum),
+    Sabotage("read-before-commit", "a new leader reads before its first commit", _reads_before_the_first_commit),
+    Sabotage("read-anywhere", "any node answers reads from what it has", _reads_what_is_here),
+    Sabotage("dishonest-refusal", "what may be committed is called refused", _refuses_what_is_logged),
+)

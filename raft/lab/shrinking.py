@@ -1,0 +1,38 @@
+"""A failing run with fewer faults, and so a story that can be read.
+
+Owns the search: halves, quarters and so on are left out (Zeller's delta debugging) for as long as what is
+left still fails. Knows nothing of why it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from raft.lab.faults import Fault
+
+RUNS_MAX = 150
+
+
+def shrink(
+    plan: Sequence[Fault], fails: Callable[[Sequence[Fault]], bool], *, runs_max: int = RUNS_MAX
+) -> tuple[Fault, ...]:
+    """A part of the plan that fails, from which nothing could be left out within so many runs."""
+    kept = list(plan)
+    runs = 0
+    pieces = 1
+    while kept:
+        size = -(-len(kept) // pieces)
+        for start in range(0, len(kept), size):
+            if runs >= runs_max:
+                return tuple(kept)
+            runs += 1
+            rest = kept[:start] + kept[start + size :]
+            if fails(rest):
+                kept = rest
+                pieces = max(1, pieces - 1)
+                break
+        else:
+            if size == 1:
+                break
+            pieces = min(2 * pieces, len(kept))
+    return tuple(kept)
