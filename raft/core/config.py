@@ -44,9 +44,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A leader that does not hear a quorum steps down; votes are ignored while a leader is heard."""
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
-    lone_reads_at_once: bool = False
-    """Where there is one voter, answer reads before the term's first commit, as etcd/raft does. Unsafe: the
-    commit index may lag after a power loss, and a removed leader may not know that it was removed."""
+    unsafe_reads_as_etcd: bool = False
+    """Answer two kinds of reads at once that may be stale, as etcd/raft does; to compare with it only.
+    Where there is one voter: the commit index may lag after a power loss, and a removed leader may not know
+    that it was removed. By a lease, after a transfer was begun: the successor may have won already."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False

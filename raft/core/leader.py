@@ -132,7 +132,7 @@ def _advance(raft: Raft, node: NodeId, peer: Progress) -> None:
         while peer.next <= raft.log.last and replication.send_append(raft, node, peer, even_if_empty=False):
             pass
         if node == raft.transferee and peer.match == raft.log.last:
-            raft.send(TimeoutNow(raft.id, node, raft.term))
+            ask_to_campaign(raft, node)
 
 
 def on_heartbeat_reply(raft: Raft, message: HeartbeatReply) -> None:
@@ -163,9 +163,15 @@ def transfer(raft: Raft, transferee: NodeId) -> None:
     raft.election_elapsed = 0  # It has one election timeout.
     raft.transferee = transferee
     if peer.match == raft.log.last:
-        raft.send(TimeoutNow(raft.id, transferee, raft.term))
+        ask_to_campaign(raft, transferee)
     else:
         replication.send_append(raft, transferee, peer)
+
+
+def ask_to_campaign(raft: Raft, node: NodeId) -> None:
+    """Let a peer campaign at once. Its votes ignore the lease, so the lease protects no read any more."""
+    reads.give_up_lease(raft)
+    raft.send(TimeoutNow(raft.id, node, raft.term))
 
 
 def report_unreachable(raft: Raft, node: NodeId) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from raft.core.config import ReadOnlyOption
 from raft.core.messages import Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
 from raft.core.quorum import VoteResult
-from raft.core.types import Index, NodeId, ReadState
+from raft.core.types import NO_LIMIT, Index, NodeId, ReadState
 
 if TYPE_CHECKING:
     from raft.core.raft import Raft
@@ -64,7 +64,7 @@ class ReadQueue:
 
 def on_read_index(raft: Raft, message: ReadIndex) -> None:
     """Answer a read as the leader, at once or when it is known to lead still."""
-    if raft.config.lone_reads_at_once and raft.tracker.is_singleton():
+    if raft.config.unsafe_reads_as_etcd and raft.tracker.is_singleton():
         answer(raft, message, raft.log.committed)
     elif committed_in_current_term(raft):
         confirm_or_answer(raft, message)
@@ -97,6 +97,12 @@ def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
     read_round = raft.reads.add(message, raft.log.committed)
     raft.reads.acknowledge(read_round, raft.id)
     broadcast_heartbeat(raft, read_round)
+
+
+def give_up_lease(raft: Raft) -> None:
+    """Answer no read by the lease for the rest of the term, however late the request to campaign arrives."""
+    if not raft.config.unsafe_reads_as_etcd:
+        raft.lapsed_round = NO_LIMIT
 
 
 def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
