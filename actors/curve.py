@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -163,6 +162,8 @@ def _check_private(path: Path) -> None:
 
 
 def _read_toml(path: Path) -> dict[str, object]:
+    import tomllib  # Only who has keys pays for it.
+
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
