@@ -30,8 +30,9 @@ from actors.logs import log_to_file
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
+from raft.machines.kv import KeyValue
 from raft.machines.machine import StateMachine
-from raft.node.config import EXIT_REMOVED, BadConfig, NodeConfig
+from raft.node.config import EXIT_REMOVED, KEY_VALUE_MACHINE, BadConfig, NodeConfig
 from raft.node.faults import ProcessFaults
 from raft.node.local import Leave
 from raft.node.node import Node
@@ -152,6 +153,8 @@ def open_trace(path: str) -> TraceFile | None:
 
 def load_machine(text: str) -> StateMachine:
     """A new machine of the class at "package.module:Class"; raises BadConfig."""
+    if text == KEY_VALUE_MACHINE:
+        return KeyValue()  # Imported above, so that the fork server has it ready.
     module_name, _, name = text.partition(":")
     try:
         machine = getattr(importlib.import_module(module_name), name)()

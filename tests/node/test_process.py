@@ -1,0 +1,101 @@
+"""A node as a process of its own: it starts, refuses with a reason, and ends as it is told to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raft.client import Client
+from raft.node.process import EXIT_REFUSED, count_life
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rn") as name:
+        yield Path(name)
+
+
+def start(directory: Path, *more: str, flags: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    arguments = {"--id": "1", "--listen": f"ipc://{directory}/n1", "--data-dir": f"{directory}/data"}
+    given = {**arguments, **dict(zip(more[::2], more[1::2], strict=True))}
+    command = [sys.executable, *flags, "-m", "raft.node", *(word for pair in given.items() for word in pair)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def refusal(node: subprocess.Popen[str]) -> str:
+    _, said = node.communicate(timeout=20)
+    assert node.returncode == EXIT_REFUSED, said
+    return said
+
+
+def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Path) -> None:
+    for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
+        node = start(directory)
+        with Client([f"ipc://{directory}/n1"]) as client:
+            assert client.get("k") == (None if number == 0 else b"v")
+            client.put("k", "v")
+        node.send_signal(how)
+        node.communicate(timeout=20)
+        assert node.returncode == 0
+    assert (directory / "data" / "incarnation").read_text() == "2\n"
+
+
+def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(directory: Path) -> None:
+    first = start(directory)
+    with Client([f"ipc://{directory}/n1"]) as client:
+        client.put("k", "v")
+        assert "in use by another process" in refusal(start(directory))
+        assert client.get("k") == b"v"
+    first.terminate()
+    first.communicate(timeout=20)
+
+
+def test_data_of_another_node_is_refused(directory: Path) -> None:
+    node = start(directory)
+    with Client([f"ipc://{directory}/n1"]) as client:
+        client.put("k", "v")
+    node.terminate()
+    node.communicate(timeout=20)
+    assert "node" in refusal(start(directory, "--id", "2"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--listen", "tcp://0.0.0.0:7000", "keys"),
+        ("--peer", "1=ipc:///tmp/x", "among its own peers"),
+        ("--peer", "2", "is no peer"),
+        ("--heartbeat", "50", "no duration"),
+        ("--election-timeout", "50ms-60ms", "two heartbeats"),
+        ("--machine", "no.such.module:Thing", "cannot be had"),
+        ("--machine", "collections:OrderedDict", "is no machine"),
+        ("--keys", "/no/such/file", "cannot be read"),
+        ("--data-dir", "/proc/no-such-directory", "/proc/no-such-directory"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    directory: Path, option: str, value: str, words: str
+) -> None:
+    said = refusal(start(directory, option, value))
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_a_node_refuses_to_run_without_its_assertions(directory: Path) -> None:
+    assert "assertions" in refusal(start(directory, flags=("-O",)))
+
+
+def test_lives_are_counted_and_a_damaged_count_is_not_guessed(directory: Path) -> None:
+    path = directory / "incarnation"
+    assert [count_life(path, sync=True) for _ in range(3)] == [1, 2, 3]
+    path.write_text("what?")
+    with pytest.raises(Exception, match="higher than any before"):
+        count_life(path, sync=True)
