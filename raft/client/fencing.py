@@ -1,0 +1,178 @@
+"""Guarded resources: a file and an SQL row that turn down whoever holds an older fencing token.
+
+Owns the check that the resource itself must make. A lease alone can't protect it: a holder that is
+paused may wake up, and write, long after somebody else has taken its place. Needs no cluster and no
+connection; the token is a number that grows with every leadership.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+
+
+class StaleToken(Exception):
+    """Nothing was written: a newer leadership has been here, so that of `token` is over."""
+
+    def __init__(self, token: int, newest: int) -> None:
+        super().__init__(f"the fencing token {token} is stale: {newest} has been here")
+        self.token = token
+        self.newest = newest
+
+
+class FencedFile:
+    """A file that is replaced whole, and only by the newest leadership that has come to it.
+
+    The newest token is kept beside it, in `NAME.token`, which also serves as the lock between processes.
+    Both are durable when `write` returns. Only holds among those who write by this class, on one machine.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.token_path = self.path.with_name(self.path.name + ".token")
+
+    def write(self, token: int, data: bytes) -> None:
+        """Replace the contents; StaleToken if a greater token has written, or shown itself by `guard`."""
+        with self._held() as descriptor:
+            self._pass(descriptor, token)
+            replace_durably(self.path, data)
+
+    @contextmanager
+    def guard(self, token: int) -> Iterator[None]:
+        """Keep everybody else out meanwhile, for what a single `write` can't do; StaleToken as there."""
+        with self._held() as descriptor:
+            self._pass(descriptor, token)
+            yield
+
+    def newest_token(self) -> int:
+        """The greatest token that has come to the file; 0 before the first one."""
+        with self._held() as descriptor:
+            return _read_token(descriptor)
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        descriptor = os.open(self.token_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _pass(self, descriptor: int, token: int) -> None:
+        check_token(token)
+        newest = _read_token(descriptor)
+        if token < newest:
+            raise StaleToken(token, newest)
+        if token > newest:
+            # The bar is raised before anything is written: a crash in between leaves it too high for
+            # the old holder, never too low. A fixed width is overwritten in one piece.
+            os.pwrite(descriptor, b"%020d\n" % token, 0)
+            os.fsync(descriptor)
+            sync_directory(self.path.parent)
+
+
+class Cursor(Protocol):
+    """What is needed of a DB-API 2.0 cursor."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement touched."""
+        ...
+
+    def execute(self, statement: str, parameters: Any, /) -> Any:
+        """Carry a statement out."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row of what was asked for, None if there is none."""
+        ...
+
+
+class FencedRow:
+    """Rows of a table with a column for the newest token, updated by one statement that also checks it.
+
+    The column is an integer, and 0 or NULL where nobody has written. `placeholder` is `?` or `%s`, as the
+    driver wants it. Names of the table and of columns are the program's own, never a user's.
+    """
+
+    def __init__(self, table: str, *, key: str, token: str = "fencing_token", placeholder: str = "?") -> None:
+        if placeholder not in ("?", "%s"):
+            raise ValueError(f"a placeholder is ? or %s, not {placeholder!r}")
+        self._table = _identifier(table)
+        self._key = _identifier(key)
+        self._token = _identifier(token)
+        self._placeholder = placeholder
+
+    def update(self, cursor: Cursor, key: object, token: int, values: Mapping[str, object]) -> None:
+        """Set columns of the row; StaleToken if a greater token has written it, LookupError if there is none.
+
+        The transaction is the caller's: nothing holds before its commit.
+        """
+        statement, parameters = self.statement(key, token, values)
+        cursor.execute(statement, parameters)
+        if cursor.rowcount > 0:
+            return
+        # Some databases count a row that was set to what it held as not touched: look before accusing.
+        question = f"SELECT {self._token} FROM {self._table} WHERE {self._key} = {self._placeholder}"
+        cursor.execute(question, (key,))
+        row = cursor.fetchone()
+        if row is None:
+            raise LookupError(f"{self._table} has no row whose {self._key} is {key!r}")
+        if (newest := row[0] or 0) > token:
+            raise StaleToken(token, newest)
+
+    def statement(
+        self, key: object, token: int, values: Mapping[str, object]
+    ) -> tuple[str, Sequence[object]]:
+        """The statement and its parameters, for drivers without a cursor; touching no row is a rejection."""
+        check_token(token)
+        mark, fence = self._placeholder, self._token
+        sets = ", ".join(f"{_identifier(name)} = {mark}" for name in (*values, fence))
+        statement = (
+            f"UPDATE {self._table} SET {sets} WHERE {self._key} = {mark} AND COALESCE({fence}, 0) <= {mark}"
+        )
+        return statement, (*values.values(), token, key, token)
+
+
+def check_token(token: int) -> None:
+    """ValueError for what is no fencing token; those begin with 1."""
+    if token < 1:
+        raise ValueError(f"a fencing token is a positive number, not {token}")
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """Let the file have these contents and no others, at once, and after a power cut too."""
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was created or renamed in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_token(descriptor: int) -> int:
+    text = os.pread(descriptor, 64, 0).strip()
+    return int(text) if text else 0
+
+
+def _identifier(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a table or a column")
+    return name

@@ -1,0 +1,134 @@
+"""Guarded resources: whoever comes with an older token than was seen before is turned away."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft.client.fencing import FencedFile, FencedRow, StaleToken
+
+
+def test_a_file_takes_the_same_token_and_greater_ones_only(tmp_path: Path) -> None:
+    file = FencedFile(tmp_path / "report")
+    file.write(3, b"three")
+    file.write(3, b"three again")
+    file.write(5, b"five")
+    with pytest.raises(StaleToken, match="3 is stale: 5") as caught:
+        file.write(3, b"late")
+    assert (caught.value.token, caught.value.newest) == (3, 5)
+    assert file.path.read_bytes() == b"five"
+    assert FencedFile(tmp_path / "report").newest_token() == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "report.token"]
+
+
+def test_a_token_is_remembered_even_if_nothing_was_written_with_it(tmp_path: Path) -> None:
+    file = FencedFile(tmp_path / "report")
+    file.write(1, b"one")
+    with (
+        patch("raft.client.fencing.replace_durably", side_effect=OSError("no space")),
+        pytest.raises(OSError),
+    ):
+        file.write(2, b"two")
+    with pytest.raises(StaleToken):
+        file.write(1, b"one again")
+    with file.guard(2):
+        assert file.path.read_bytes() == b"one"
+
+
+def test_one_holder_at_a_time_is_inside(tmp_path: Path) -> None:
+    import fcntl
+
+    file = FencedFile(tmp_path / "report")
+    with file.guard(1), file.token_path.open("rb+") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with file.token_path.open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("token", [0, -1])
+def test_what_is_no_token_opens_nothing(tmp_path: Path, token: int) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        FencedFile(tmp_path / "report").write(token, b"")
+    with pytest.raises(ValueError, match="positive"):
+        FencedRow("jobs", key="name").statement("a", token, {})
+    assert not os.path.exists(tmp_path / "report")  # noqa: PTH110
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE jobs (name TEXT PRIMARY KEY, state TEXT, fencing_token INTEGER)")
+        connection.execute("INSERT INTO jobs (name) VALUES ('nightly')")
+        yield connection
+
+
+def test_a_row_takes_the_same_token_and_greater_ones_only(database: sqlite3.Connection) -> None:
+    row, cursor = FencedRow("jobs", key="name"), database.cursor()
+    row.update(cursor, "nightly", 3, {"state": "begun"})
+    row.update(cursor, "nightly", 3, {"state": "half"})
+    row.update(cursor, "nightly", 7, {"state": "mine"})
+    with pytest.raises(StaleToken, match="3 is stale: 7"):
+        row.update(cursor, "nightly", 3, {"state": "done"})
+    assert list(cursor.execute("SELECT * FROM jobs")) == [("nightly", "mine", 7)]
+
+
+def test_a_row_that_is_not_there_is_no_stale_token(database: sqlite3.Connection) -> None:
+    with pytest.raises(LookupError, match="no row"):
+        FencedRow("jobs", key="name").update(database.cursor(), "weekly", 3, {"state": "begun"})
+
+
+def test_a_database_that_counts_only_what_differs_accuses_nobody(database: sqlite3.Connection) -> None:
+    class Picky:
+        """As MySQL's drivers count: a row that is set to what it held is not touched."""
+
+        rowcount = 0
+
+        def __init__(self) -> None:
+            self.inner = database.cursor()
+
+        def execute(self, statement: str, parameters: object) -> None:
+            self.inner.execute(statement, parameters)  # type: ignore[arg-type]
+
+        def fetchone(self) -> object:
+            return self.inner.fetchone()
+
+    FencedRow("jobs", key="name").update(Picky(), "nightly", 3, {"state": "begun"})
+
+
+def test_names_are_names_and_placeholders_are_known() -> None:
+    for name in ("jobs; DROP TABLE jobs", "", "1a", "a.b.c", 'a"'):
+        with pytest.raises(ValueError, match="no name"):
+            FencedRow(name, key="name")
+        with pytest.raises(ValueError, match="no name"):
+            FencedRow("jobs", key="name").statement("a", 1, {name: 1})
+    with pytest.raises(ValueError, match="placeholder"):
+        FencedRow("jobs", key="name", placeholder=":1")
+    statement, parameters = FencedRow("s.jobs", key="id", token="t", placeholder="%s").statement(
+        9, 2, {"x": 1}
+    )
+    assert statement == "UPDATE s.jobs SET x = %s, t = %s WHERE id = %s AND COALESCE(t, 0) <= %s"
+    assert parameters == (1, 2, 9, 2)
+
+
+@given(st.lists(st.integers(1, 9), max_size=12))
+def test_tokens_that_were_let_in_never_go_back(tokens: list[int]) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE jobs (name TEXT, fencing_token INTEGER DEFAULT 0)")
+        database.execute("INSERT INTO jobs (name) VALUES ('nightly')")
+        row, let_in = FencedRow("jobs", key="name"), [0]
+        for token in tokens:
+            try:
+                row.update(database.cursor(), "nightly", token, {})
+            except StaleToken:
+                assert token < let_in[-1]
+            else:
+                let_in.append(token)
+        assert let_in == sorted(let_in)

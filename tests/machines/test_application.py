@@ -1,0 +1,209 @@
+"""The application as a whole: one state machine, whatever it is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from raft.lab.determinism import check_machine as check_under_hash_seeds
+from raft.machines.answers import Done, Refused
+from raft.machines.application import FORMAT, Application, State
+from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.machine import MachineError, StateMachine
+from raft.machines.operations import (
+    COMMAND_BYTES_MAX,
+    Call,
+    Campaign,
+    Compact,
+    CompareAndSwap,
+    Delete,
+    DeleteRange,
+    Expire,
+    Fence,
+    Get,
+    GetElection,
+    GetLease,
+    Grant,
+    OpenSession,
+    Operation,
+    Own,
+    Proclaim,
+    Put,
+    Question,
+    Range,
+    Resign,
+    Revoke,
+    Transaction,
+    WatchElection,
+    WatchKeys,
+)
+from raft.machines.testkit import check_machine
+from tests.machines.driving import Driver
+from tests.machines.test_sessions import Counter
+
+MALFORMED = Refused("these bytes are no request to this machine")
+
+
+def test_it_is_a_state_machine() -> None:
+    assert isinstance(Application(), StateMachine)
+
+
+@given(st.binary(max_size=64))
+@example(b"\x94\x00\x00\x00\x92\x01\xcd\x13\x88")
+@example(msgspec.msgpack.encode([0, 0, 0, [6, "e"]]))
+@example(b"\x94\x00\x00\x00\x94\x06\xa1\xff\x01")
+@example(msgspec.msgpack.encode([0, 0, 0, [99]]))
+@example(msgspec.msgpack.encode([2**63, 1, 0, [2, 2**63]]))
+@example(b"\xdd\xff\xff\xff\xff")
+@example(b"\x91" * 64)
+def test_any_bytes_are_answered_by_command_and_query_alike(raw: bytes) -> None:
+    application = Application()
+    decode_answer(application.apply(1, raw))
+    before = application.snapshot()
+    decode_answer(application.query(raw))
+    assert application.snapshot() == before
+
+
+def test_what_is_no_request_is_answered_in_words_of_our_own() -> None:
+    application = Application()
+    for raw in (b"", b"nonsense", b"\x94\x00\x00\x00\x94\x06\xa1\xff\x01", b"\0" * (COMMAND_BYTES_MAX + 1)):
+        assert decode_answer(application.apply(1, raw)) == MALFORMED
+        assert decode_answer(application.query(raw)) == MALFORMED
+
+
+# -- the user's own machine ----------------------------------------------------------------------
+
+
+class Grumpy(Counter):
+    """Fails in all the ways in which a machine can."""
+
+    def apply(self, index: int, command: bytes) -> Any:
+        self.count += 1
+        if command == b"refuse":
+            raise MachineError("not today")
+        if command == b"raise":
+            raise KeyError(object())
+        if command == b"text":
+            return "text"
+        if command == b"out of memory":
+            raise MemoryError
+        return super().apply(index, command)
+
+
+def test_a_machine_that_raises_is_an_answer_and_equal_on_all_replicas() -> None:
+    one, two = Driver(Grumpy()), Driver(Grumpy())
+    for driver in (one, two):
+        session = driver.open()
+        assert driver.do(Own(b"refuse"), session, 1) == Refused("not today")
+        assert driver.do(Own(b"raise"), session, 2) == Refused("the machine raised KeyError")
+        assert driver.do(Own(b"text"), session, 3) == Refused("the machine answered with str, not with bytes")
+        assert driver.do(Own(b"refuse"), session, 1) == Refused("not today")
+        assert driver.ask(Own(b"")) == Done(b"3")
+    assert one.application.state_hash() == two.application.state_hash()
+
+
+def test_an_error_of_the_ground_it_stands_on_is_not_the_commands() -> None:
+    with pytest.raises(MemoryError):
+        Driver(Grumpy()).do(Own(b"out of memory"))
+
+
+def test_without_a_machine_of_ones_own_its_commands_are_refused() -> None:
+    assert Driver().do(Own(b"")) == Refused("this cluster has no machine of the user's own")
+
+
+def test_a_snapshot_fits_only_the_machine_that_it_is_of() -> None:
+    plain, counting = Application(), Application(Counter())
+    with pytest.raises(MachineError):
+        plain.restore(counting.snapshot())
+    with pytest.raises(MachineError):
+        counting.restore(plain.snapshot())
+    with pytest.raises(MachineError):
+        plain.restore(b"nonsense")
+    newer = State(FORMAT + 1, 0, 0, 0, [], [], [], [], [], None)
+    with pytest.raises(MachineError, match="format"):
+        plain.restore(msgspec.msgpack.encode(newer))
+
+
+# -- determinism ---------------------------------------------------------------------------------
+
+names = st.sampled_from(["e", "f"])
+keys = st.sampled_from([b"a", b"b", b"c", b"d"])
+# Leases, sessions and tokens are log indexes: small numbers are likely to hit one.
+numbers = st.integers(0, 20)
+fences = st.none() | st.builds(Fence, names, numbers)
+operations = st.one_of(
+    st.builds(OpenSession, st.just(1_000)),
+    st.builds(Grant, st.sampled_from([0, 1_000])),
+    st.builds(Revoke, numbers),
+    st.builds(Expire, st.lists(numbers, max_size=6).map(tuple)),
+    st.builds(Campaign, names, numbers, keys, st.integers(0, 2), st.booleans()),
+    st.builds(Resign, names, numbers),
+    st.builds(Proclaim, names, numbers, keys),
+    st.builds(Put, keys, keys, numbers, fences),
+    st.builds(Delete, keys, fences),
+    st.builds(CompareAndSwap, keys, st.none() | keys, st.none() | keys, numbers, fences),
+    st.builds(DeleteRange, keys, st.none() | keys, fences),
+    st.builds(lambda *parts: Transaction((), parts), st.builds(Put, keys, keys), st.builds(Delete, keys)),
+    st.builds(Compact, numbers),
+    st.builds(Own, keys),
+)
+calls = st.builds(Call, st.sampled_from([0, 0, 1, 2, 3]), st.integers(1, 6), st.integers(0, 3), operations)
+QUESTIONS: list[Question] = [
+    Get(b"a"),
+    Range(b"", None),
+    GetLease(1),
+    GetElection("e"),
+    WatchKeys(1, b"", None),
+    WatchKeys(9, b"", None, 1),
+    WatchElection(1, "e"),
+    Own(b""),
+]
+
+
+def counting() -> Application:
+    return Application(Counter())
+
+
+def raw(call: Call) -> bytes:
+    return msgspec.msgpack.encode(call)
+
+
+OPEN = [raw(Call(0, 0, 0, OpenSession(1_000)))] * 3
+
+
+@given(st.lists(calls.map(raw), max_size=15))
+def test_every_log_gives_the_same_again_from_any_snapshot_on(log: list[bytes]) -> None:
+    check_machine(counting, OPEN + log, [encode_question(question) for question in QUESTIONS])
+
+
+def everything() -> list[bytes]:
+    """A log that reaches all there is, with enough keys and names for the order of a set to show."""
+    log: list[Operation] = [OpenSession(1_000), Grant(1_000), Grant(1_000)]
+    for number in range(12):
+        log.append(Put(b"key-%d" % number, b"", lease=2 + number % 2))
+        log.append(Campaign(f"election-{number}", 2 + number % 2, seats=1 + number % 2))
+        log.append(Campaign(f"election-{number}", 1, seats=1 + number % 2))
+    log += [Expire((3, 2)), DeleteRange(b"", None), Resign("election-1", 9)]
+    return [
+        encode_call(Call(1, number, number - 1, operation)) if number > 1 else raw(Call(0, 0, 0, operation))
+        for number, operation in enumerate(log, 1)
+    ]
+
+
+def test_replicas_with_other_hash_seeds_have_the_same_state() -> None:
+    check_under_hash_seeds("raft.machines.application:Application", everything(), hash_seeds=(0, 1))
+
+
+def test_the_trail_tells_replicas_apart_that_answer_differently() -> None:
+    one, two = Driver(Counter()), Driver(Counter())
+    one.do(Own(b"+"))
+    two.do(Own(b"++"))
+    assert one.application.trail != two.application.trail
+    one.do(Own(b"++"))
+    two.do(Own(b"+"))
+    assert one.ask(Own(b"")) == two.ask(Own(b""))
+    assert one.application.state_hash() != two.application.state_hash()

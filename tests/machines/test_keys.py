@@ -1,0 +1,49 @@
+"""Keys in order, against a plain sorted list."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft.machines.keys import SortedKeys, prefix_end
+
+names = st.binary(max_size=2)
+
+
+@given(
+    st.lists(names, max_size=40),
+    st.lists(st.tuples(st.booleans(), names), max_size=60),
+    names,
+    st.none() | names,
+)
+def test_they_are_a_sorted_set_whatever_is_added_and_removed(
+    begin: list[bytes], changes: list[tuple[bool, bytes]], start: bytes, end: bytes | None
+) -> None:
+    with patch("raft.machines.keys.CHUNK_KEYS", 3):
+        keys, model = SortedKeys(begin), set(begin)
+        for adds, key in changes:
+            if adds and key not in model:
+                keys.add(key)
+                model.add(key)
+            elif not adds and key in model:
+                keys.remove(key)
+                model.remove(key)
+    assert list(keys) == sorted(model)
+    assert len(keys) == len(model)
+    assert list(keys.between(start, end)) == [
+        key for key in sorted(model) if key >= start and (end is None or key < end)
+    ]
+
+
+@given(st.binary(max_size=3), st.binary(max_size=4))
+def test_the_end_of_a_prefix_parts_what_begins_with_it_from_what_follows(prefix: bytes, key: bytes) -> None:
+    end = prefix_end(prefix)
+    assert key.startswith(prefix) == (key >= prefix and (end is None or key < end))
+
+
+def test_what_ends_with_the_last_byte_has_an_end_too() -> None:
+    assert prefix_end(b"a\xff") == b"b"
+    assert prefix_end(b"\xff\xff") is None
+    assert prefix_end(b"") is None
