@@ -26,7 +26,13 @@ FUNCTION_LINES_MAX = 60
 
 PURE = {
     "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
-    "heapq", "importlib", "itertools", "math", "operator", "random", "struct", "types", "typing", "zlib", "msgspec",
+    "heapq", "importlib", "itertools", "math", "operator", "random", "struct", "types", "typing", "zlib",
+    "msgspec",
+}  # fmt: skip
+
+_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control"}
+_BELOW_CLUSTER = {
+    "actors", "raft.node", "raft.client", "raft.machines", "raft.storage", "raft.cluster", *_CONVERSATIONS,
 }  # fmt: skip
 
 # Layer -> what of this project it may import. The most specific layer wins.
@@ -39,19 +45,13 @@ ARROWS: dict[str, set[str]] = {
     "raft.requests": set(),
     "raft.control": set(),
     "raft.wire": {"actors", "raft.core", "raft.requests", "raft.control"},
-    "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.wire", "raft.requests", "raft.control", "raft.node"},
+    "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
     "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
-    "raft.cluster": {
-        "actors", "raft.node", "raft.client", "raft.wire", "raft.requests", "raft.control", "raft.machines", "raft.storage",
-        "raft.cluster",
-    },
-    "raft.cluster.cli": {
-        "actors", "raft.node", "raft.client", "raft.wire", "raft.requests", "raft.control", "raft.machines", "raft.storage",
-        "raft.cluster", "raft.lab",
-    },
+    "raft.cluster": _BELOW_CLUSTER,
+    "raft.cluster.cli": {*_BELOW_CLUSTER, "raft.lab"},
     "raft.lab": {"actors", "raft"},
     "launcher": {"raft.cluster", "raft.client", "raft.lab", "actors.process"},
-}  # fmt: skip
+}
 
 PURE_LAYERS = {"raft.core", "raft.machines", "raft.requests", "raft.control"}
 ZMQ_FILES = {"actors/zeromq.py", "actors/curve.py"}
