@@ -6,46 +6,39 @@ Owns the order and nothing else: what hangs on a key is the caller's.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 CHUNK_KEYS = 512
+REBUILD_RATIO = 16
 
 
 class SortedKeys:
-    """A sorted set in chunks of at most twice `CHUNK_KEYS`, so that adding a key moves a few of them only."""
+    """A sorted set in chunks of at most twice `CHUNK_KEYS`, so that adding a key moves a few of them only.
+
+    Keys are put in their places when somebody looks: who only adds, at a bulk load say, never waits.
+    """
 
     def __init__(self, keys: Iterable[bytes] = ()) -> None:
-        self._chunks: list[list[bytes]] = []
-        self._lasts: list[bytes] = []  # The last key of each chunk; no chunk is empty.
-        ordered = sorted(set(keys))
-        for begin in range(0, len(ordered), CHUNK_KEYS):
-            chunk = ordered[begin : begin + CHUNK_KEYS]
-            self._chunks.append(chunk)
-            self._lasts.append(chunk[-1])
+        self._fresh: set[bytes] = set()  # Not in their places yet.
+        self._fill(sorted(set(keys)))
 
     def __len__(self) -> int:
-        return sum(map(len, self._chunks))
+        return sum(map(len, self._chunks)) + len(self._fresh)
 
     def __iter__(self) -> Iterator[bytes]:
+        self._settle()
         return chain.from_iterable(self._chunks)
 
     def add(self, key: bytes) -> None:
-        """Put a key in its place; it must not be there yet."""
-        if not self._chunks:
-            self._chunks.append([key])
-            self._lasts.append(key)
-            return
-        at = min(bisect_left(self._lasts, key), len(self._chunks) - 1)
-        chunk = self._chunks[at]
-        insort(chunk, key)
-        self._lasts[at] = chunk[-1]
-        if len(chunk) > 2 * CHUNK_KEYS:
-            self._chunks[at : at + 1] = [chunk[:CHUNK_KEYS], chunk[CHUNK_KEYS:]]
-            self._lasts[at : at + 1] = [chunk[CHUNK_KEYS - 1], chunk[-1]]
+        """Add a key; it must not be there yet."""
+        self._fresh.add(key)
 
     def remove(self, key: bytes) -> None:
         """Take a key out; it must be there."""
+        if key in self._fresh:
+            self._fresh.remove(key)
+            return
         at = bisect_left(self._lasts, key)
         chunk = self._chunks[at]
         place = bisect_left(chunk, key)
@@ -58,6 +51,7 @@ class SortedKeys:
 
     def between(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """The keys from `start` on and before `end` (None: to the last); not to be changed meanwhile."""
+        self._settle()
         at = bisect_left(self._lasts, start)
         if at == len(self._chunks):
             return
@@ -67,6 +61,33 @@ class SortedKeys:
                 yield from chunk[: bisect_left(chunk, end)]
                 return
             yield from chunk
+
+    def _settle(self) -> None:
+        fresh = sorted(self._fresh)
+        self._fresh.clear()
+        if len(fresh) * REBUILD_RATIO > len(self._chunks) * CHUNK_KEYS:
+            # Two runs in order are merged faster than so many keys are placed one by one.
+            self._fill(sorted(chain(chain.from_iterable(self._chunks), fresh)))
+            return
+        for key in fresh:
+            self._place(key)
+
+    def _fill(self, ordered: Sequence[bytes]) -> None:
+        self._chunks: list[list[bytes]] = []
+        self._lasts: list[bytes] = []  # The last key of each chunk; no chunk is empty.
+        for begin in range(0, len(ordered), CHUNK_KEYS):
+            chunk = list(ordered[begin : begin + CHUNK_KEYS])
+            self._chunks.append(chunk)
+            self._lasts.append(chunk[-1])
+
+    def _place(self, key: bytes) -> None:
+        at = min(bisect_left(self._lasts, key), len(self._chunks) - 1)
+        chunk = self._chunks[at]
+        insort(chunk, key)
+        self._lasts[at] = chunk[-1]
+        if len(chunk) > 2 * CHUNK_KEYS:
+            self._chunks[at : at + 1] = [chunk[:CHUNK_KEYS], chunk[CHUNK_KEYS:]]
+            self._lasts[at : at + 1] = [chunk[CHUNK_KEYS - 1], chunk[-1]]
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

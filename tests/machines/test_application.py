@@ -75,6 +75,14 @@ def test_what_is_no_request_is_answered_in_words_of_our_own() -> None:
         assert decode_answer(application.query(raw)) == MALFORMED
 
 
+def test_a_command_that_is_too_large_as_a_whole_is_no_request() -> None:
+    driver = Driver(Counter())
+    fits = raw(Call(0, 0, 0, Own(b"x" * (COMMAND_BYTES_MAX - 11))))
+    assert len(fits) == COMMAND_BYTES_MAX
+    assert isinstance(driver.apply(fits), Done)
+    assert driver.apply(raw(Call(0, 0, 0, Own(b"x" * (COMMAND_BYTES_MAX - 10))))) == MALFORMED
+
+
 # -- the user's own machine ----------------------------------------------------------------------
 
 

@@ -14,22 +14,26 @@ names = st.binary(max_size=2)
 
 @given(
     st.lists(names, max_size=40),
-    st.lists(st.tuples(st.booleans(), names), max_size=60),
+    st.lists(st.tuples(st.sampled_from("+-?"), names), max_size=60),
     names,
     st.none() | names,
+    st.sampled_from([1, 16]),
 )
 def test_they_are_a_sorted_set_whatever_is_added_and_removed(
-    begin: list[bytes], changes: list[tuple[bool, bytes]], start: bytes, end: bytes | None
+    begin: list[bytes], changes: list[tuple[str, bytes]], start: bytes, end: bytes | None, ratio: int
 ) -> None:
-    with patch("raft.machines.keys.CHUNK_KEYS", 3):
+    with patch("raft.machines.keys.CHUNK_KEYS", 3), patch("raft.machines.keys.REBUILD_RATIO", ratio):
         keys, model = SortedKeys(begin), set(begin)
-        for adds, key in changes:
-            if adds and key not in model:
+        for change, key in changes:
+            if change == "+" and key not in model:
                 keys.add(key)
                 model.add(key)
-            elif not adds and key in model:
+            elif change == "-" and key in model:
                 keys.remove(key)
                 model.remove(key)
+            elif change == "?":
+                assert list(keys) == sorted(model)
+        assert all(0 < len(chunk) <= 6 for chunk in keys._chunks)
     assert list(keys) == sorted(model)
     assert len(keys) == len(model)
     assert list(keys.between(start, end)) == [

@@ -16,6 +16,7 @@ from raft.machines.operations import (
     TTL_MS_MAX,
     TTL_MS_MIN,
     Call,
+    Delete,
     Expire,
     Get,
     GetLease,
@@ -75,6 +76,18 @@ def test_a_key_that_is_put_again_without_its_lease_stays() -> None:
     assert driver.ask(Get(b"m")).item is not None
     driver.do(Revoke(new))
     assert driver.ask(Get(b"m")).item is None
+
+
+def test_a_key_that_was_deleted_hangs_on_nothing_when_it_is_put_again() -> None:
+    driver = Driver()
+    lease = driver.lease()
+    driver.do(Put(b"k", b"", lease))
+    driver.do(Put(b"m", b"", lease))
+    driver.do(Delete(b"k"))
+    driver.do(Put(b"k", b""))
+    driver.do(Delete(b"m"))
+    assert driver.do(Revoke(lease)) == Ended((lease,))
+    assert driver.ask(Get(b"k")).item is not None
 
 
 # -- the leader's clock --------------------------------------------------------------------------

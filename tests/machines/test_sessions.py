@@ -145,6 +145,16 @@ def test_a_giant_leap_of_the_acknowledgement_costs_nothing_and_forgets_all() -> 
     assert [sequence for sequence, _ in kept] == [2**62]
 
 
+def test_no_answer_is_kept_after_it_was_acknowledged() -> None:
+    driver = Driver()
+    session = driver.open()
+    for sequence in range(1, 6):
+        driver.do(Put(b"k", b""), session, sequence)
+    driver.do(Put(b"k", b""), session, 6, 4)
+    kept = driver.application.sessions.snapshot()[0].kept
+    assert [sequence for sequence, _ in kept] == [5, 6]
+
+
 @pytest.mark.parametrize(("sequence", "acknowledged"), [(0, 0), (1, 1), (-1, -2), (2, -1)])
 def test_numbers_that_make_no_sense_are_refused(sequence: int, acknowledged: int) -> None:
     driver = Driver()
