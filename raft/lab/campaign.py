@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
-    """Which seeds to run: `seeds` of them from `first`, every `stride`th; `steps` limits the faults of each."""
+    """Which seeds to run: so many from `first`, every `stride`th. `steps` limits the faults of each."""
 
     first: int
     seeds: int
@@ -56,7 +56,7 @@ def run_here(campaign: Campaign) -> Iterator[Result]:
 
 
 def run(campaign: Campaign, *, jobs: int) -> Iterator[Result]:
-    """Run the seeds in `jobs` processes; the results come as they are ready. Ends them if not read to the end."""
+    """Run the seeds in `jobs` processes, which end with the generator; the results come as they are ready."""
     if jobs == 1:
         yield from run_here(campaign)
         return

@@ -11,17 +11,18 @@ from random import Random
 
 from actors.errors import AskFailed
 from raft.client import store
-from raft.client.conversation import Ask, Attempts, Book, Outcome as Answer, Step, command, query
+from raft.client.conversation import Ask, Attempts, Book, Step, command, query
+from raft.client.conversation import Outcome as Answer
 from raft.client.errors import ClientError, OutcomeUnknown
 from raft.lab.agenda import Agenda
-from raft.lab.history import History, Kind, Operation, Outcome
+from raft.lab.history import PADDING, History, Kind, Operation, Outcome
 from raft.lab.host import Host
 from raft.lab.setting import Setting, endpoint_of
 from raft.lab.story import Story
 from raft.requests import Committed, QueryResult
 from raft.wire import address_of, process_of
 
-TIMEOUT_SECONDS = 4.0
+TIMEOUT_SECONDS = 6.0
 OPERATIONS_PER_KEY = 200
 KEYS_AT_ONCE = 2
 ELSEWHERE_SHARE = 0.3  # Of all requests go to any node, not to the one that led last.
@@ -57,6 +58,7 @@ class Client:
         self._keys = keys
         self._dice = setting.dice(self.name)
         self._think_seconds = setting.think_seconds
+        self._padding_bytes_max = setting.padding_bytes_max
         self._stopped = False
         self._written = 0
         self._known: dict[str, bytes | None] = {}
@@ -76,7 +78,9 @@ class Client:
     def read(self, key: str) -> Operation:
         """Read a key now."""
         operation = self._history.called(self.name, key, Kind.GET)
-        self._begin(operation, query(self._book, store.query(store.get_request(key), stale=False), self._tries()))
+        self._begin(
+            operation, query(self._book, store.query(store.get_request(key), stale=False), self._tries())
+        )
         return operation
 
     def write(self, key: str) -> Operation:
@@ -107,7 +111,8 @@ class Client:
 
     def _new_value(self) -> bytes:
         self._written += 1
-        return f"{self.name}.{self._written}".encode()
+        padding = PADDING * self._dice.randrange(self._padding_bytes_max + 1)
+        return f"{self.name}.{self._written}".encode() + padding
 
     def _connect(self, node: int, endpoint: str) -> None:
         self._host.transport.connect(process_of(node), endpoint)

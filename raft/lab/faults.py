@@ -92,7 +92,9 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
     spoilt: set[int] = set()
     plan = []
     moment = QUIET_SECONDS
-    while (moment := moment + dice.expovariate(1 / setting.fault_gap_seconds)) < FAULTY_SHARE * setting.seconds:
+    while (
+        moment := moment + dice.expovariate(1 / setting.fault_gap_seconds)
+    ) < FAULTY_SHARE * setting.seconds:
         kind = dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         fault = _draw(dice, setting, kind, moment)
         if kind is Kind.BIT_FLIP:
@@ -106,7 +108,7 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
 
 def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:
     ids = list(setting.ids)
-    seconds = min(dice.expovariate(1 / 1.5), 8.0)
+    seconds = min(dice.expovariate(1 / setting.fault_seconds), 10.0)
     amount = dice.random()
     nodes: tuple[int, ...] = (dice.choice(ids),)
     detail = ""
@@ -118,5 +120,6 @@ def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:
     elif kind in (Kind.BLACKOUT, Kind.SLOW_LINKS, Kind.BAD_LINKS):
         nodes = ()
     elif kind is Kind.CRASH_POINT:
-        detail = dice.choice(CRASH_POINTS)
+        saves = [point for point in CRASH_POINTS if point.startswith("save.")]
+        detail = dice.choice(saves if dice.random() < 0.5 else CRASH_POINTS)
     return Fault(moment, kind, nodes, seconds, amount, detail)

@@ -13,16 +13,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from raft.core import candidate, follower, leader, membership, reads, replication, tracker
+from raft.core import candidate, membership, reads, replication, tracker
 from raft.core.log import Log
 from raft.core.messages import AppendReply, RequestVote, VoteReply
+from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role, Snapshot
 from raft.lab.patching import replaced
 from raft.machines import kv
 from raft.node import node as node_module
+from raft.node import proposals, snapshots
 from raft.node.disk import Disk
-from raft.node.service import Service, answer_query
+from raft.node.reads import answer_query
+from raft.node.service import Service
 from raft.requests import Committed
 from raft.storage import batch, recovery
 from raft.storage.device import Device
@@ -65,12 +68,12 @@ def _no_promises() -> AbstractContextManager[None]:
     return replaced(Disk, "_is_promise", lambda _disk, _hard_state: False)
 
 
-def _said_before_durable(kind: type) -> Patch:
+def _said_before_durable(kind: type[VoteReply] | type[AppendReply]) -> Patch:
     def patch() -> AbstractContextManager[None]:
         wait = Raft.send_when_durable
 
         def say(raft: Raft, message: Any) -> None:
-            if type(message) is kind and message.to != raft.id:
+            if isinstance(message, kind) and message.to != raft.id:
                 raft.send(message)
             else:
                 wait(raft, message)
@@ -85,7 +88,7 @@ def _leads_before_durable() -> AbstractContextManager[None]:
 
     def hasty(raft: Raft, message: Any) -> Any:
         result = count(raft, message)
-        if result is candidate.VoteResult.WON:
+        if result is VoteResult.WON:
             raft.tracker.votes.setdefault(raft.id, True)
         return result
 
@@ -138,7 +141,8 @@ def _votes_for_any_log() -> AbstractContextManager[None]:
 
 def _commits_by_a_minority() -> AbstractContextManager[None]:
     def generous(acknowledged: list[int]) -> int:
-        return sorted(acknowledged)[len(acknowledged) // 2] if acknowledged else 1 << 60
+        ascending = sorted(acknowledged)
+        return ascending[min(len(ascending) // 2 + 1, len(ascending) - 1)] if ascending else 1 << 60
 
     return replaced(tracker, "majority_index", generous)
 
@@ -192,7 +196,11 @@ def _installs_stale_snapshots() -> AbstractContextManager[None]:
     restore = membership.restore
 
     def eager(raft: Raft, snapshot: Snapshot) -> bool:
-        if raft.role is Role.FOLLOWER and raft.log.unstable_snapshot is None and snapshot.index < raft.log.last:
+        if (
+            raft.role is Role.FOLLOWER
+            and raft.log.unstable_snapshot is None
+            and snapshot.index < raft.log.last
+        ):
             raft.log.committed = min(raft.log.committed, snapshot.index - 1)
             with replaced(Log, "matches", lambda _log, _index, _term: False):
                 return restore(raft, snapshot)
@@ -202,7 +210,7 @@ def _installs_stale_snapshots() -> AbstractContextManager[None]:
 
 
 def _applies_twice() -> AbstractContextManager[None]:
-    take = node_module.snapshot_of_now
+    take = snapshots.snapshot_of_now
 
     def mislabelled(raft: Raft, applier: Any, state: Any) -> Snapshot:
         snapshot = take(raft, applier, state)
@@ -246,8 +254,6 @@ def _reads_what_is_here() -> AbstractContextManager[None]:
 
 
 def _refuses_what_is_logged() -> AbstractContextManager[None]:
-    from raft.node import proposals
-
     return replaced(proposals, "LEADERSHIP_LOST", proposals.OVERWRITTEN)
 
 
@@ -266,19 +272,29 @@ SABOTAGES = (
     Sabotage("count-itself-early", "a leader counts itself before its own sync", _counts_itself_early),
     Sabotage("no-checksums", "torn and flipped records are believed", _no_checksums),
     Sabotage("torn-tail-stays", "the torn end of a log is left where it is", _torn_tail_stays),
-    Sabotage("cut-at-corruption", "damage in the middle of a log is cut off like a torn tail", _corruption_is_cut),
+    Sabotage(
+        "cut-at-corruption", "damage in the middle of a log is cut off like a torn tail", _corruption_is_cut
+    ),
     Sabotage("vote-twice", "a second vote in the same term", _votes_twice),
     Sabotage("vote-for-any-log", "votes for logs that lack entries", _votes_for_any_log),
-    Sabotage("minority-commit", "half of the voters suffice to commit", _commits_by_a_minority),
-    Sabotage("figure-8", "entries of earlier terms are committed by counting", _commits_old_terms_by_counting),
+    Sabotage("minority-commit", "one voter less than a majority suffices to commit", _commits_by_a_minority),
+    Sabotage(
+        "figure-8", "entries of earlier terms are committed by counting", _commits_old_terms_by_counting
+    ),
     Sabotage("stale-append-truncates", "a late append cuts the log back", _appends_always_truncate),
-    Sabotage("unverified-commit", "a follower commits what it has not compared", _commits_what_is_not_verified),
+    Sabotage(
+        "unverified-commit", "a follower commits what it has not compared", _commits_what_is_not_verified
+    ),
     Sabotage("aba", "an old write makes newer entries count as durable", _any_write_makes_stable),
     Sabotage("stale-snapshot", "a snapshot older than the log is installed", _installs_stale_snapshots),
-    Sabotage("apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice),
+    Sabotage(
+        "apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice
+    ),
     Sabotage("answer-before-commit", "a write is answered when it is logged", _answers_before_commit),
     Sabotage("read-without-quorum", "a leader answers reads without asking anybody", _reads_without_a_quorum),
-    Sabotage("read-before-commit", "a new leader reads before its first commit", _reads_before_the_first_commit),
+    Sabotage(
+        "read-before-commit", "a new leader reads before its first commit", _reads_before_the_first_commit
+    ),
     Sabotage("read-anywhere", "any node answers reads from what it has", _reads_what_is_here),
     Sabotage("dishonest-refusal", "what may be committed is called refused", _refuses_what_is_logged),
 )

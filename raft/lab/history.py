@@ -10,6 +10,7 @@ import enum
 
 from msgspec import Struct
 
+PADDING = b"~"  # Makes a value longer, so that a write spans sectors; not shown.
 NEVER = 1 << 62  # When an operation returns of which nobody knows whether it took place.
 
 
@@ -73,9 +74,13 @@ class History:
         self.operations: list[Operation] = []
         self._moments = 0
 
-    def called(self, client: str, key: str, kind: Kind, **values: bytes | None) -> Operation:
+    def called(
+        self, client: str, key: str, kind: Kind, value: bytes | None = None, expected: bytes | None = None
+    ) -> Operation:
         """A client asks."""
-        operation = Operation(client=client, key=key, kind=kind, called=self._next(), **values)
+        operation = Operation(
+            client=client, key=key, kind=kind, value=value, expected=expected, called=self._next()
+        )
         self.operations.append(operation)
         return operation
 
@@ -99,4 +104,4 @@ class History:
 
 def show(value: bytes | None) -> str:
     """A value in words."""
-    return "nothing" if value is None else value.decode(errors="replace")
+    return "nothing" if value is None else value.rstrip(PADDING).decode(errors="replace")

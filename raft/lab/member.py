@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from pathlib import Path
-from random import Random
 from typing import Protocol
-
-from msgspec import Struct
 
 from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.raft import Raft
 from raft.core.types import Snapshot
 from raft.lab.agenda import Agenda
-from raft.lab.disk import SimulatedFiles
+from raft.lab.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.host import Host
 from raft.lab.network import SimulatedNetwork
-from raft.lab.setting import DATA_DIR, Setting
+from raft.lab.setting import Setting
 from raft.lab.spindle import Spindle
 from raft.lab.story import Story
 from raft.lab.witness import Witness
 from raft.machines.kv import KeyValue
-from raft.node.node import Leave, Node
+from raft.node.local import Leave
+from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
 from raft.node.worker import WorkDone
 from raft.storage.errors import CorruptLog, StoreError
@@ -36,11 +33,6 @@ from raft.wire import NODE_ACTOR, address_of, process_of
 
 RESTART_SECONDS = 0.5  # A supervisor's patience after a crash.
 APPLY_SECONDS = 0.001
-DIRECTORY = Path(DATA_DIR)
-
-
-class SimulatedCrash(BaseException):
-    """The process ends here and now, in the middle of a write. No handler may stop it."""
 
 
 class Condition(enum.Enum):
@@ -49,14 +41,6 @@ class Condition(enum.Enum):
     DOWN = "down"
     UP = "up"
     REFUSED = "refused"  # Its log is damaged, which it has noticed: it does not take part.
-
-
-class DiskFault(Struct, frozen=True):
-    """What is wrong with a disk."""
-
-    slower_seconds: float = 0.0
-    full: bool = False
-    fails: bool = False
 
 
 class Observer(Protocol):
@@ -112,9 +96,7 @@ class Member:
         self.node = node
         self.name = process_of(node)
         self.condition = Condition.DOWN
-        self.files = SimulatedFiles()
         self.lives = 0
-        self.flipped_bits = 0
         self.store: Store
         self.machine: Witness
         self.host: Host
@@ -127,10 +109,7 @@ class Member:
         self._actor: VisibleNode
         self._disk: Spindle | None = None
         self._applying: Spindle | None = None
-        self._faults: dict[int, DiskFault] = {}
-        self._fault_at = -1.0
-        self._crash_after: int | None = None  # So many more points of a write are passed.
-        self._armed: tuple[str, bool] | None = None
+        self.drive = Drive(self.name, setting=setting, story=story, dice=self._dice)
 
     @property
     def up(self) -> bool:
@@ -149,6 +128,7 @@ class Member:
         if self.condition is not Condition.DOWN:
             return
         self.lives += 1
+        self.drive.begin_life()
         self._guard(self._start)
 
     def _start(self) -> None:
@@ -157,9 +137,9 @@ class Member:
             self.store = Store.open(
                 DIRECTORY,
                 identity=Identity(config.cluster, self.node),
-                files=self.files,
+                files=self.drive.files,
                 segment_bytes=self._setting.segment_bytes,
-                crash_point=self._pass_point,
+                crash_point=self.drive.pass_point,
                 now=self._agenda.now,
             )
             bootstrap(self.store, config)
@@ -208,28 +188,12 @@ class Member:
     def die(self, *, power: bool) -> None:
         """End now, with the power or without it; a write in hand gets as far as the dice say."""
         if not self.up:
-            if power:
-                self.files.power_cut(self._dice)
+            self.drive.end_process(power=power)
             return
         job = self._disk.job_in_hand if self._disk is not None else None
-        if job is not None and self._dice.random() < 0.7:
-            self._crash_after = self._dice.randrange(4)
-            try:
-                job()
-            except SimulatedCrash:
-                self._story.count("writes cut short")
-            except StoreError:
-                pass  # Nobody is left to be told.
-            self._crash_after = None
+        if job is not None:
+            self.drive.cut_short(job)
         self._bury(power=power)
-
-    def arm(self, point: str, *, power: bool) -> None:
-        """Die when a write passes that point the next time."""
-        self._armed = (point, power)
-
-    def disarm(self) -> None:
-        """Do not die at a point of a write any more."""
-        self._armed = None
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -243,37 +207,10 @@ class Member:
             for spindle in self._spindles():
                 spindle.resume()
 
-    # -- disk ---------------------------------------------------------------------------------------
-
-    def break_disk(self, number: int, fault: DiskFault) -> None:
-        """Let a fault of the disk take effect."""
-        self._faults[number] = fault
-        self._set_disk()
-
-    def mend_disk(self, number: int | None = None) -> None:
-        """End one fault of the disk, or all."""
-        if number is None:
-            self._faults.clear()
-        self._faults.pop(number or 0, None)
-        self._set_disk()
-
-    def flip_bit(self, dice: Random) -> None:
-        """Change one bit of one file, among those that say something."""
-        names = [name for name in self.files.names(DIRECTORY) if self.files.read(DIRECTORY / name)]
-        if not names:
-            return
-        path = DIRECTORY / dice.choice(names)
-        used = len(self.files.read(path).rstrip(b"\0"))
-        bit = dice.randrange(8 * max(1, used))
-        self.files.flip_bit(path, bit)
-        self.flipped_bits += 1
-        self._story.count("bits flipped")
-        self._story.tell(self.name, f"bit {bit} of {path.name} is flipped")
-
     def snapshot(self, keep: int) -> None:
         """Take a snapshot of what is applied, and forget all entries before it but the last `keep`."""
         raft = self.raft
-        if raft is None or self.host.paused or self.machine.last > raft.log.applied:
+        if raft is None or self.host.paused or raft.log.unstable_snapshot is not None:
             return
         try:
             snapshot = self._actor.snapshot_of_now()
@@ -297,7 +234,7 @@ class Member:
     # -----------------------------------------------------------------------------------------------
 
     def _make_disk(self, post: Callable[[WorkDone], None]) -> Spindle:
-        self._disk = self._spindle(post, self._write_seconds)
+        self._disk = self._spindle(post, self.drive.write_seconds)
         return self._disk
 
     def _make_applying(self, post: Callable[[WorkDone], None]) -> Spindle:
@@ -306,34 +243,25 @@ class Member:
 
     def _spindle(self, post: Callable[[WorkDone], None], takes: Callable[[], float]) -> Spindle:
         host = self.host
-        return Spindle(
-            post, agenda=self._agenda, takes=takes, paused=lambda: host.paused, run=self._guard
-        )
+        return Spindle(post, agenda=self._agenda, takes=takes, paused=lambda: host.paused, run=self._guard)
 
     def _spindles(self) -> list[Spindle]:
         return [spindle for spindle in (self._disk, self._applying) if spindle is not None]
 
-    def _write_seconds(self) -> float:
-        slower_seconds = max((fault.slower_seconds for fault in self._faults.values()), default=0.0)
-        return (self._setting.write_seconds + slower_seconds) * (0.5 + self._dice.random())
-
-    def _set_disk(self) -> None:
-        faults = self._faults.values()
-        self._fault_at = self._agenda.now()
-        self.files.fail_syncs = any(fault.fails for fault in faults)
-        self.files.capacity_bytes = 0 if any(fault.full for fault in faults) else None
-
     def _looked(self) -> None:
         if self.host.runtime.stopped:
             self._ended()
-        else:
-            self._observer.looked(self)
+            return
+        self._observer.looked(self)
+        raft, every = self.raft, self._setting.snapshot_entries
+        if every and raft is not None and raft.log.applied >= self.store.snapshot().index + every:
+            self.snapshot(self._dice.randrange(every))
 
     def _ended(self) -> None:
         """The runtime has stopped by itself: it was asked to, or the node has failed."""
         self.condition = Condition.DOWN
         for report in self.host.crashes:
-            is_disk = report.error.startswith("DiskFailed") and self._disk_was_broken()
+            is_disk = report.error.startswith("DiskFailed") and self.drive.may_fail
             if not is_disk:
                 raise AssertionError(f"{self.name} failed in {report.doing}: {report.traceback}")
             self._story.count("stopped by their disk")
@@ -342,17 +270,14 @@ class Member:
             self._story.tell(self.name, "has stopped")
         self._guard(self.store.close)
         self._forget_life()
-        self.files.kill()
+        self.drive.end_process(power=False)
         self._agenda.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)
 
     def _bury(self, *, power: bool) -> None:
         self.condition = Condition.DOWN
         self.host.vanish(told=not power)
         self._forget_life()
-        if power:
-            self.files.power_cut(self._dice)
-        else:
-            self.files.kill()
+        self.drive.end_process(power=power)
 
     def _forget_life(self) -> None:
         for spindle in self._spindles():
@@ -360,45 +285,31 @@ class Member:
         self._disk = self._applying = None
 
     def _could_not_start(self, error: StoreError) -> None:
-        self.files.kill()
+        self.drive.end_process(power=False)
         if isinstance(error, CorruptLog):
-            if not self.flipped_bits:
+            if not self.drive.flipped_bits:
                 raise AssertionError(f"{self.name} finds its log damaged, and nobody did that: {error}")
             self.condition = Condition.REFUSED
             self._story.count("damaged logs refused")
             self._story.tell(self.name, f"refuses to start: {error.reason}")
             return
-        if not self._disk_was_broken():
+        if not self.drive.may_fail:
             raise AssertionError(f"{self.name} cannot start on a good disk: {error}")
         self._story.tell(self.name, f"cannot start: {error}")
         self._agenda.after(RESTART_SECONDS, self.start)
 
-    def _disk_was_broken(self) -> bool:
-        """Is a fault in effect, or was one a moment ago?"""
-        return bool(self._faults) or self._agenda.now() - self._fault_at < 2 * RESTART_SECONDS
-
-    def _pass_point(self, point: str) -> None:
-        if self._crash_after is not None:
-            self._crash_after -= 1
-            if self._crash_after < 0:
-                raise SimulatedCrash
-        elif self._armed is not None and self._armed[0] == point:
-            raise SimulatedCrash
-
     def _guard(self, call: Callable[[], None]) -> None:
-        """Call what may pass an armed point, and carry out what follows."""
+        """Call what may pass an armed point of a write, and carry out what follows."""
         try:
             call()
         except SimulatedCrash:
-            assert self._armed is not None, "only an armed point ends a process here"
-            point, power = self._armed
-            self._armed = None
+            armed = self.drive.disarm()
+            assert armed is not None, "only an armed point ends a process here"
+            point, power = armed
             self._story.count(f"died at {point}")
             self._story.tell(self.name, f"dies at {point}{', its power cut' if power else ''}")
             if self.up:
                 self._bury(power=power)
-            elif power:
-                self.files.power_cut(self._dice)
             else:
-                self.files.kill()
+                self.drive.end_process(power=power)
             self._agenda.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)

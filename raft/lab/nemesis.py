@@ -15,9 +15,10 @@ from actors import faults as network_faults
 from raft.control import Transfer
 from raft.core.types import Role
 from raft.lab.agenda import Agenda
+from raft.lab.drive import DiskFault
 from raft.lab.faults import LEADER, Fault, Kind
 from raft.lab.host import Host
-from raft.lab.member import DiskFault, Member
+from raft.lab.member import Member
 from raft.lab.network import SimulatedNetwork, Trouble
 from raft.lab.story import Story
 from raft.wire import address_of
@@ -57,8 +58,8 @@ class Nemesis:
         self._resting = True
         self._network.clear()
         for member in self._members.values():
-            member.disarm()
-            member.mend_disk()
+            member.drive.disarm()
+            member.drive.mend()
             member.resume()
             member.start()
 
@@ -108,8 +109,8 @@ class Nemesis:
 
     def _arm(self, fault: Fault) -> None:
         for member in self._victims(fault):
-            member.arm(fault.detail, power=fault.amount < 0.6)
-            self._agenda.after(10 * fault.seconds, member.disarm)
+            member.drive.arm(fault.detail, power=fault.amount < 0.6)
+            self._agenda.after(10 * fault.seconds, partial(_disarm, member))
 
     def _stop(self, fault: Fault) -> None:
         for member in self._victims(fault):
@@ -184,11 +185,11 @@ class Nemesis:
     def _break_disk(self, fault: Fault, disk: DiskFault) -> None:
         for member in self._victims(fault):
             number = next(self._numbers)
-            member.break_disk(number, disk)
-            self._later(fault, partial(member.mend_disk, number))
+            member.drive.spoil(number, disk)
+            self._later(fault, partial(member.drive.mend, number))
 
     def _slow_disk(self, fault: Fault) -> None:
-        self._break_disk(fault, DiskFault(slower_seconds=0.5 * fault.amount))
+        self._break_disk(fault, DiskFault(slower_seconds=3.0 * fault.amount**3))
 
     def _fill_disk(self, fault: Fault) -> None:
         self._break_disk(fault, DiskFault(full=True))
@@ -200,11 +201,11 @@ class Nemesis:
         for member in self._victims(fault):
             self._end(fault, member, power=fault.amount < 0.5)
             if member.lives:
-                member.flip_bit(self._dice)
+                member.drive.flip_bit(self._dice)
 
     def _write_back(self, fault: Fault) -> None:
         for member in self._victims(fault):
-            member.files.write_back()
+            member.drive.files.write_back()
 
     def _snapshot(self, fault: Fault) -> None:
         for member in self._victims(fault):
@@ -237,6 +238,10 @@ _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
 def _leads(member: Member) -> bool:
     raft = member.raft
     return raft is not None and raft.role is Role.LEADER
+
+
+def _disarm(member: Member) -> None:
+    member.drive.disarm()
 
 
 def _ignore(_result: object) -> None:

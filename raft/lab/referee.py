@@ -84,7 +84,8 @@ class Referee:
         assert raft.term >= view.term, f"the term of {raft.id} moved back from {view.term} to {raft.term}"
         view.term = raft.term
         self._see_log(raft, view)
-        self._see_commit(raft, view, member)
+        leads = raft.role is Role.LEADER and before[:3] == look[:3]
+        self._see_commit(raft, view, member, leads=leads)
         if raft.role is Role.LEADER:
             if before[:3] != look[:3]:
                 self._see_leader(raft, member)
@@ -97,7 +98,7 @@ class Referee:
         check_cluster(raft for raft in rafts if raft is not None)
 
     def _see_log(self, raft: Raft, view: View) -> None:
-        """Entries of one index and term are equal, and so are all before them (Log Matching, by induction)."""
+        """Entries of one index and term are equal, and so are all before them: Log Matching, by induction."""
         log, floor = raft.log, raft.log.first_index() - 1
         if floor > view.last or view.floor == 0:
             if view.floor:
@@ -133,13 +134,19 @@ class Referee:
         known = self._entries.setdefault((entry.index, entry.term), seen)
         assert known == seen, f"{node} holds {entry} after term {before}, elsewhere it is {known}"
 
-    def _see_commit(self, raft: Raft, view: View, member: Member) -> None:
-        """What is committed is never another entry, and a majority's disks hold it (State Machine Safety)."""
+    def _see_commit(self, raft: Raft, view: View, member: Member, *, leads: bool) -> None:
+        """What is committed is never another entry, and a majority's disks hold it (State Machine Safety).
+
+        A leader commits by an entry of its own term (thesis section 3.6.2).
+        """
         log = raft.log
         committed = log.committed
         assert committed >= view.committed, (
             f"the commit index of {raft.id} moved back from {view.committed} to {committed}"
         )
+        if leads and committed > view.committed:
+            term = log.term(committed)
+            assert term == raft.term, f"{raft.id} leads term {raft.term}, and commits one of {term}"
         first = max(view.committed + 1, log.first_index())
         view.committed = committed
         if first > committed:

@@ -31,10 +31,15 @@ class Setting(Struct, frozen=True, kw_only=True):
     lease_reads: bool = False
     apply_on_worker: bool = False
     segment_bytes: int = 16 * 1024
+    append_bytes_max: int = 512 * 1024  # Of one message: few, and appends come in many pieces.
+    apply_bytes_max: int = 64 * 1024
+    padding_bytes_max: int = 0  # Of a client's value.
+    snapshot_entries: int = 0  # A node takes a snapshot after so many; 0: only when it is told to.
     latency_seconds: float = 0.001
     write_seconds: float = 0.002
     think_seconds: float = 0.4
     fault_gap_seconds: float = 1.5
+    fault_seconds: float = 1.5
 
     def dice(self, purpose: str) -> Random:
         """Random numbers for one purpose, which no other purpose uses up."""
@@ -70,6 +75,9 @@ class Setting(Struct, frozen=True, kw_only=True):
         ]
         words += [] if self.pre_vote else ["no pre-votes"]
         words += [] if self.check_quorum else ["no check-quorum"]
+        words += [f"values of up to {self.padding_bytes_max} bytes"] if self.padding_bytes_max else []
+        words += [f"messages of {self.append_bytes_max} bytes"] if self.append_bytes_max < 4096 else []
+        words += [f"snapshots every {self.snapshot_entries} entries"] if self.snapshot_entries else []
         words += ["lease reads"] if self.lease_reads else []
         words += ["applies on a worker"] if self.apply_on_worker else []
         return ", ".join(words)
@@ -83,7 +91,7 @@ def endpoint_of(node: int) -> str:
 def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
     """The world of a seed."""
     dice = Random(f"{seed}:setting")
-    check_quorum = dice.random() < 0.95
+    check_quorum = dice.random() < 0.85
     return Setting(
         seed=seed,
         nodes=nodes,
@@ -97,4 +105,9 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         write_seconds=dice.choice([0.0005, 0.003, 0.012]),
         think_seconds=dice.choice([0.2, 0.4, 0.8]),
         fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
+        fault_seconds=dice.choice([0.5, 1.5, 4.0]),
+        append_bytes_max=dice.choice([1, 200, 512 * 1024]),
+        apply_bytes_max=dice.choice([1, 64 * 1024]),
+        padding_bytes_max=dice.choice([0, 0, 400, 1600]),
+        snapshot_entries=dice.choice([0, 0, 8, 40]),
     )

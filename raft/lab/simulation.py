@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
+from raft.core.errors import RaftError
 from raft.lab.agenda import Agenda
 from raft.lab.clients import Client, Keys
 from raft.lab.faults import Fault, draw_plan
@@ -21,11 +22,13 @@ from raft.lab.linearizability import Verdict, judge
 from raft.lab.member import Condition, Member
 from raft.lab.nemesis import Nemesis
 from raft.lab.network import SimulatedNetwork
+from raft.lab.patching import replaced
 from raft.lab.promises import Promises
 from raft.lab.referee import Referee
 from raft.lab.setting import Setting, draw_setting, endpoint_of
 from raft.lab.story import Story
 from raft.machines.kv import CompareAndSwap, Put
+from raft.node import parts
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0
@@ -202,7 +205,9 @@ class World:
         return "; ".join(words)
 
     def _host(self, name: str) -> Host:
-        return Host(name, 1, agenda=self.agenda, network=self.network, dice=self.setting.dice(f"runtime {name}"))
+        return Host(
+            name, 1, agenda=self.agenda, network=self.network, dice=self.setting.dice(f"runtime {name}")
+        )
 
     def _steersman(self) -> Host:
         host = self._host("steersman")
@@ -214,7 +219,10 @@ class World:
 def check_history(history: History, referee: Referee) -> None:
     """What clients were told is what was committed, and what they saw is linearizable."""
     logged = {content[1] for _, content in referee.committed.values() if content[1]}
-    values = {command.value if isinstance(command, Put) else command.new for command in map(_commands.decode, logged)}
+    values = {
+        command.value if isinstance(command, Put) else command.new
+        for command in map(_commands.decode, logged)
+    }
     for operation in history.operations:
         if operation.kind is Kind.GET:
             continue
@@ -242,10 +250,14 @@ def simulate(
 ) -> Result:
     """Run a world through a plan."""
     world = World(setting, listener)
-    failure = None
+    failure: Failure | None = None
     try:
-        world.run(plan)
-    except AssertionError as broken:
+        with (
+            replaced(parts, "APPEND_BYTES_MAX", setting.append_bytes_max),
+            replaced(parts, "APPLY_BYTES_MAX", setting.apply_bytes_max),
+        ):
+            world.run(plan)
+    except (AssertionError, RaftError) as broken:
         failure = Failure(str(broken), world.agenda.now(), traceback.format_exc())
         world.story.tell("BROKEN", failure.reason)
     return Result(setting.seed, world.story.digest, world.agenda.now(), dict(world.story.counts), failure)

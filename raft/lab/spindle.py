@@ -15,7 +15,7 @@ from raft.node.worker import Done, Job, WorkDone, carry_out
 
 
 class Spindle:
-    """A `Worker`. `takes` draws how long the next job takes; `paused` says whether the process stands still."""
+    """A `Worker`. `takes` draws how long the next job takes; `paused`: does the process stand still?"""
 
     def __init__(
         self,

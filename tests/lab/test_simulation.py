@@ -1,0 +1,78 @@
+"""Whole clusters, broken in every way, for a few dozen seeds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from raft.lab.faults import Kind, draw_plan
+from raft.lab.setting import draw_setting
+from raft.lab.simulation import simulate, simulate_seed
+
+SECONDS = 20.0
+
+
+@pytest.mark.parametrize("block", range(12))
+def test_every_promise_is_kept(block):
+    for seed in range(10_000 + 3 * block, 10_000 + 3 * block + 3):
+        failure = simulate_seed(seed, seconds=SECONDS).failure
+        assert failure is None, f"seed {seed}: {failure}"
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4])
+def test_a_cluster_of_any_size_keeps_its_promises(nodes):
+    for seed in range(20_000, 20_002):
+        failure = simulate_seed(seed, nodes=nodes, seconds=SECONDS).failure
+        assert failure is None, f"seed {seed}, {nodes} nodes: {failure}"
+
+
+def digest_in_another_process(seed, hash_seed):
+    code = (
+        "from raft.lab.simulation import simulate_seed; "
+        f"result = simulate_seed({seed}, seconds={SECONDS}); print(result.digest, result.failure)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[0]
+
+
+def test_the_same_seed_tells_the_same_story_in_every_process():
+    here = simulate_seed(7, seconds=SECONDS).digest
+    assert digest_in_another_process(7, 1) == here
+    assert digest_in_another_process(7, 2) == here
+
+
+def test_a_story_that_is_listened_to_is_the_same_story():
+    lines = []
+    told = simulate_seed(8, seconds=SECONDS, listener=lines.append)
+    assert told.digest == simulate_seed(8, seconds=SECONDS).digest
+    assert any("leads term" in line for line in lines)
+
+
+def test_another_seed_tells_another_story():
+    assert simulate_seed(1, seconds=SECONDS).digest != simulate_seed(2, seconds=SECONDS).digest
+
+
+def test_a_fault_less_leaves_the_others_where_they_are():
+    setting = draw_setting(3, nodes=5, seconds=60.0)
+    plan = draw_plan(setting)
+    assert len(plan) > 5
+    assert simulate(setting, plan[:1]).counts.get(f"fault: {plan[0].kind.value}") == 1
+
+
+def test_every_kind_of_fault_is_drawn():
+    kinds = {
+        fault.kind for seed in range(100) for fault in draw_plan(draw_setting(seed, nodes=5, seconds=60.0))
+    }
+    assert kinds == set(Kind)
+
+
+def test_a_minority_of_the_disks_is_damaged_at_most():
+    for seed in range(300):
+        plan = draw_plan(draw_setting(seed, nodes=5, seconds=60.0))
+        assert len({node for fault in plan if fault.kind is Kind.BIT_FLIP for node in fault.nodes}) <= 2
