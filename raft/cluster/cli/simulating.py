@@ -30,7 +30,9 @@ First = Annotated[int, typer.Option("--first", metavar="N", help="The first seed
 OneSeed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Tell the story of this seed.", show_default=False)
 ]
-Shrunk = Annotated[bool, typer.Option("--shrunk", help="With --seed: its failure with as few faults as will do.")]
+Shrunk = Annotated[
+    bool, typer.Option("--shrunk", help="With --seed: its failure with as few faults as will do.")
+]
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes in the cluster.", min=1, max=9)]
 Length = Annotated[
     float,
@@ -114,7 +116,10 @@ def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
         simulated_seconds += result.seconds
         if result.failure is not None:
             failed.append(result)
-            say(f"seed {result.seed} BROKEN at {result.failure.at_seconds:.3f} s: {result.failure.reason}", "red")
+            say(
+                f"seed {result.seed} BROKEN at {result.failure.at_seconds:.3f} s: {result.failure.reason}",
+                "red",
+            )
         now = time.monotonic()
         if now - last_said >= PROGRESS_SECONDS:
             last_said = now
