@@ -171,6 +171,14 @@ def _transaction(request: Transaction) -> str | None:
     return _fence(request.fence)
 
 
+def _watch(request: WatchKeys | WatchElection) -> str | None:
+    if request.revision < 1:
+        return f"revisions begin with 1, not {request.revision}"
+    if isinstance(request, WatchElection):
+        return _first(_election(request.election), _limit(request.limit))
+    return _first(_key(request.start), _key(request.end), _limit(request.limit))
+
+
 def _limit(limit: int) -> str | None:
     return None if 1 <= limit <= LIMIT_MAX else f"a limit is from 1 to {LIMIT_MAX}, not {limit}"
 
@@ -192,6 +200,6 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     Get: lambda it: _key(it.key),
     Range: lambda it: _first(_key(it.start), _key(it.end), _limit(it.limit)),
     GetElection: lambda it: _election(it.election),
-    WatchKeys: lambda it: _first(_key(it.start), _key(it.end), _limit(it.limit)),
-    WatchElection: lambda it: _first(_election(it.election), _limit(it.limit)),
+    WatchKeys: _watch,
+    WatchElection: _watch,
 }

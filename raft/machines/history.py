@@ -10,13 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from raft.machines.answers import Compacted, Event, Events, Item, Led, Left, Removed
-from raft.machines.operations import Watch, WatchKeys
+from raft.machines.operations import ANSWER_BYTES_MAX, Watch, WatchKeys
 
 # The same on all replicas, or their states part: not an option.
 EVENTS_MAX = 128 * 1024
 EVENTS_BYTES_MAX = 32 * 1024 * 1024
 EVENT_BYTES = 64  # What an event is counted for besides its key and value.
-ANSWER_BYTES_MAX = 4 * 1024 * 1024  # Of events or items in one answer, unless one revision alone has more.
 
 
 class History:
@@ -64,7 +63,7 @@ class History:
     def since(self, watch: Watch) -> Events | Compacted:
         """The events that are watched for, from the watch's revision on.
 
-        Looks at no more than the watch's limit, but never at a part of a revision only.
+        Looks at no more than the watch's limit, but never at a part of a revision only, however large.
         """
         if watch.revision <= self.compacted:
             return Compacted(self.compacted)

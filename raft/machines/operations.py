@@ -21,6 +21,8 @@ LIMIT_MAX = 10_000  # Of items or events in one answer.
 TTL_MS_MIN = 100
 TTL_MS_MAX = 30 * 24 * 3600 * 1000
 SESSION_WINDOW = 256  # How far a sequence may be ahead of what is acknowledged.
+SESSION_BYTES_MAX = 8 * 1024 * 1024  # Of answers that nobody has acknowledged; beyond it, nothing is done.
+ANSWER_BYTES_MAX = 4 * 1024 * 1024  # Of items or events in one answer, more or less.
 
 
 class Fence(Struct, frozen=True, array_like=True, gc=False):

@@ -12,7 +12,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from raft.machines.answers import Acknowledged, Refusal, Refused, SequenceReused, SessionExpired, WindowFull
-from raft.machines.operations import SESSION_WINDOW, Call
+from raft.machines.operations import SESSION_BYTES_MAX, SESSION_WINDOW, Call
 
 
 class Kept(Struct, frozen=True, array_like=True, gc=False):
@@ -27,6 +27,7 @@ class Session(Struct, gc=False):
 
     acknowledged: int = 0
     kept: dict[int, Kept] = {}
+    kept_bytes: int = 0
 
 
 class SessionState(Struct, frozen=True, array_like=True):
@@ -69,7 +70,7 @@ class Sessions:
             return Acknowledged(sequence)
         if acknowledged > session.acknowledged:
             _forget(session, acknowledged)
-        if sequence > session.acknowledged + SESSION_WINDOW:
+        if sequence > session.acknowledged + SESSION_WINDOW or session.kept_bytes > SESSION_BYTES_MAX:
             return WindowFull(session.acknowledged)
         return None
 
@@ -78,6 +79,7 @@ class Sessions:
         session = self._sessions.get(call.session)
         if session is not None:
             session.kept[call.sequence] = Kept(crc32(command), answer)
+            session.kept_bytes += len(answer)
 
     def snapshot(self) -> list[SessionState]:
         """Everything, oldest session first."""
@@ -88,14 +90,19 @@ class Sessions:
 
     def restore(self, sessions: Sequence[SessionState]) -> None:
         """Become what `snapshot` gave."""
-        self._sessions = {it.session: Session(it.acknowledged, dict(it.kept)) for it in sessions}
+        self._sessions = {
+            it.session: Session(it.acknowledged, dict(it.kept), sum(len(kept.answer) for _, kept in it.kept))
+            for it in sessions
+        }
 
 
 def _forget(session: Session, acknowledged: int) -> None:
     """Let go of answers that won't be asked for; no more than a window of them was ever kept."""
     kept, before = session.kept, session.acknowledged
     for sequence in range(before + 1, min(acknowledged, before + SESSION_WINDOW) + 1):
-        kept.pop(sequence, None)
+        settled = kept.pop(sequence, None)
+        if settled is not None:
+            session.kept_bytes -= len(settled.answer)
     session.acknowledged = acknowledged
 
 

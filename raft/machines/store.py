@@ -15,6 +15,7 @@ from raft.machines.answers import (
     Items,
     LeaseGone,
     PartDone,
+    Refused,
     Removed,
     Stored,
     Swapped,
@@ -22,10 +23,11 @@ from raft.machines.answers import (
     Value,
 )
 from raft.machines.elections import Elections
-from raft.machines.history import ANSWER_BYTES_MAX, EVENT_BYTES, History
+from raft.machines.history import EVENT_BYTES, History
 from raft.machines.keys import SortedKeys
 from raft.machines.leases import Leases
 from raft.machines.operations import (
+    ANSWER_BYTES_MAX,
     Compare,
     CompareAndSwap,
     CompareNumber,
@@ -101,7 +103,7 @@ class Store:
             self._unbind(revision, request.key)
         return Swapped(True, None)
 
-    def transact(self, revision: int, request: Transaction) -> TransactionDone | Turned:
+    def transact(self, revision: int, request: Transaction) -> TransactionDone | Turned | Refused:
         """Do one branch or the other; all that might turn a part down is asked before the first is done."""
         succeeded = all(self._holds(compare) for compare in request.compares)
         parts = request.then if succeeded else request.otherwise
@@ -111,6 +113,8 @@ class Store:
                 turned = self._turned(part)
         if turned is not None:
             return turned
+        if self._bytes_read(parts) > ANSWER_BYTES_MAX:
+            return Refused(f"a transaction reads at most {ANSWER_BYTES_MAX} bytes of values")
         answers = tuple(self._do(revision, part) for part in parts)
         return TransactionDone(succeeded, answers, self._history.revision)
 
@@ -203,6 +207,18 @@ class Store:
             answer = self.delete_range(revision, part)
         assert not isinstance(answer, FenceRejected | LeaseGone), "a part was turned down in mid-transaction"
         return answer
+
+    def _bytes_read(self, parts: Iterable[TransactionPart]) -> int:
+        """How long the values will be that are read, or a little more: what is deleted before counts too."""
+        written: dict[bytes, int] = {}
+        size = 0
+        for part in parts:
+            if isinstance(part, Put):
+                written[part.key] = len(part.value)
+            elif isinstance(part, Get):
+                item = self._items.get(part.key)
+                size += written.get(part.key, len(item.value) if item is not None else 0)
+        return size
 
     def _turned(self, request: Put | CompareAndSwap | Delete | DeleteRange) -> Turned | None:
         if isinstance(request, Put | CompareAndSwap) and request.lease and request.lease not in self._leases:

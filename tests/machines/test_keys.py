@@ -34,6 +34,7 @@ def test_they_are_a_sorted_set_whatever_is_added_and_removed(
             elif change == "?":
                 assert list(keys) == sorted(model)
         assert all(0 < len(chunk) <= 6 for chunk in keys._chunks)
+        assert keys._lasts == [chunk[-1] for chunk in keys._chunks]
     assert list(keys) == sorted(model)
     assert len(keys) == len(model)
     assert list(keys.between(start, end)) == [

@@ -64,6 +64,15 @@ def test_nothing_can_hang_on_a_lease_that_is_gone() -> None:
     assert driver.ask(Get(b"k")).item is None
 
 
+def test_the_keys_of_a_lease_are_told_in_order() -> None:
+    driver = Driver()
+    lease = driver.lease()
+    keys = [b"key-%02d" % number for number in range(20)]
+    for key in reversed(keys):
+        driver.do(Put(key, b"", lease))
+    assert driver.ask(GetLease(lease)).keys == tuple(keys)
+
+
 def test_a_key_that_is_put_again_without_its_lease_stays() -> None:
     driver = Driver()
     old, new = driver.lease(), driver.lease()

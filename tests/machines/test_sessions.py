@@ -16,12 +16,14 @@ from raft.machines.answers import (
     SequenceReused,
     SessionExpired,
     Stored,
+    TransactionDone,
     WindowFull,
 )
 from raft.machines.application import Application
 from raft.machines.encoding import decode_answer, encode_call
 from raft.machines.operations import (
     SESSION_WINDOW,
+    VALUE_BYTES_MAX,
     Call,
     Expire,
     Fence,
@@ -31,6 +33,7 @@ from raft.machines.operations import (
     Own,
     Put,
     Revoke,
+    Transaction,
 )
 from tests.machines.driving import Driver
 
@@ -133,6 +136,18 @@ def test_what_is_not_acknowledged_is_kept_up_to_a_window_and_no_further() -> Non
         assert isinstance(driver.do(Put(b"k", b""), session, sequence), Stored)
     assert driver.do(Put(b"k", b""), session, SESSION_WINDOW + 1) == WindowFull(0)
     assert isinstance(driver.do(Put(b"k", b""), session, SESSION_WINDOW + 1, 1), Stored)
+
+
+def test_the_answers_kept_for_a_session_have_a_limit_in_bytes_too() -> None:
+    driver = Driver()
+    session = driver.open()
+    driver.do(Put(b"k", b"v" * VALUE_BYTES_MAX))
+    read = Transaction((), (Get(b"k"),) * 4)
+    for sequence in (1, 2):
+        assert isinstance(driver.do(read, session, sequence), TransactionDone)
+    driver.application.restore(driver.application.snapshot())
+    assert driver.do(Put(b"k", b""), session, 3) == WindowFull(0)
+    assert isinstance(driver.do(Put(b"k", b""), session, 3, 1), Stored)
 
 
 def test_a_giant_leap_of_the_acknowledgement_costs_nothing_and_forgets_all() -> None:

@@ -23,10 +23,10 @@ from raft.machines.answers import (
     Value,
 )
 from raft.machines.encoding import encode_call, encode_question
-from raft.machines.history import ANSWER_BYTES_MAX
 from raft.machines.keys import prefix_end
 from raft.machines.machine import MachineError
 from raft.machines.operations import (
+    ANSWER_BYTES_MAX,
     COMMAND_BYTES_MAX,
     ELECTION_BYTES_MAX,
     KEY_BYTES_MAX,
@@ -96,6 +96,16 @@ def test_an_answer_holds_a_bounded_number_of_bytes_and_says_that_there_is_more()
     assert page.more and len(page.items) == ANSWER_BYTES_MAX // VALUE_BYTES_MAX
     told = driver.ask(WatchKeys(1, b"", None))
     assert len(told.events) == ANSWER_BYTES_MAX // VALUE_BYTES_MAX and told.next == len(told.events) + 1
+
+
+def test_a_transaction_reads_no_more_than_an_answer_can_hold() -> None:
+    driver = Driver()
+    most = ANSWER_BYTES_MAX // VALUE_BYTES_MAX
+    large = Put(b"k", b"v" * VALUE_BYTES_MAX)
+    assert isinstance(driver.do(Transaction((), (large, *[Get(b"k")] * (most + 1)))), Refused)
+    assert driver.ask(Get(b"k")).item is None
+    assert driver.do(Transaction((), (large, *[Get(b"k")] * most))).succeeded
+    assert isinstance(driver.do(Transaction((), (Get(b"k"),) * (most + 1))), Refused)
 
 
 def test_a_range_is_deleted_as_one_revision() -> None:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft.machines.answers import Compacted, Event, Events, Item, Led, Refused, Removed
+from raft.machines.encoding import encode_question
 from raft.machines.history import EVENT_BYTES, History
+from raft.machines.machine import MachineError
 from raft.machines.operations import (
     Campaign,
     Compact,
@@ -225,6 +227,13 @@ def test_a_limit_that_makes_no_sense_is_refused(limit: int) -> None:
     for question in (WatchKeys(1, b"", None, limit), WatchElection(1, "e", limit), Range(b"", None, limit)):
         answer = driver.application.query(msgspec.msgpack.encode(question))
         assert isinstance(msgspec.msgpack.decode(answer, type=Refused | Events), Refused)
+
+
+@pytest.mark.parametrize("revision", [0, -1])
+def test_no_watch_begins_before_the_first_revision(revision: int) -> None:
+    for watch in (WatchKeys(revision, b"", None), WatchElection(revision, "e")):
+        with pytest.raises(MachineError, match="begin with 1"):
+            encode_question(watch)
 
 
 def test_a_question_for_a_machine_that_is_not_there_is_refused() -> None:
