@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 from random import Random
 
 from actors.timers import Timer
-from raft.core.messages import PreVote, RequestVote
+from raft.core.messages import PreVote, RequestVote, TimeoutNow
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, NodeId
+from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
 
 # Everybody who saw the leader die may campaign. The first in rank does so at once, and its pre-votes
@@ -118,6 +118,7 @@ class Succession:
         self._now = now
         self._quick = QuickElection(node=raft.id, random=random, after=after, campaign=self._campaign)
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
+        self._postponed: TimeoutNow | None = None
 
     def peer_up(self) -> None:
         """With a quorum connected and nobody leading there is nothing to wait for."""
@@ -154,5 +155,11 @@ class Succession:
                 self._raft.step(message)
 
     def _campaign(self) -> None:
-        if self._raft.leader == NO_NODE:
+        if self._raft.leader == NO_NODE and not self._may_still_win():
             self._raft.campaign()
+
+    def _may_still_win(self) -> bool:
+        """Votes in earnest have been asked for, and some who can be reached have not answered yet."""
+        if self._raft.role is not Role.CANDIDATE:
+            return False
+        return any(peer not in self._raft.tracker.votes for peer in self._peers.up & {*self._peers.voters})

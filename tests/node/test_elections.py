@@ -262,3 +262,18 @@ def test_only_one_of_the_survivors_campaigns_while_its_rivals_give_it_the_time()
     cluster.advance(4 * RANK_SECONDS)
     campaigning = [m.node for m in cluster.alive() if m.raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE)]
     assert campaigning == [dead % 5 + 1]
+
+
+def test_votes_that_are_still_on_their_way_are_waited_for_before_another_campaign() -> None:
+    cluster = Cluster(5)
+    dead = cluster.elect()
+    cluster.advance(1.0)
+    first = cluster[dead % 5 + 1]
+    for member in cluster.alive():
+        member.disk.holding = True
+    cluster[dead].kill()
+    cluster.advance(0.001)
+    term = first.raft.term
+    assert first.raft.role is Role.CANDIDATE
+    cluster.advance(0.2)
+    assert (first.raft.role, first.raft.term) == (Role.CANDIDATE, term)
