@@ -15,12 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(
-    path
-    for top in ("actors", "raft")
-    for path in (ROOT / top).rglob("*.py")
-    if "__pycache__" not in path.parts
-) + [ROOT / "launcher.py"]
+SOURCES = [*sorted(ROOT.glob("actors/**/*.py")), *sorted(ROOT.glob("raft/**/*.py")), ROOT / "launcher.py"]
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
