@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft.machines.answers import Compacted, Event, Events, Item, Led, Refused, Removed
-from raft.machines.encoding import encode_question
+from raft.machines.application import Application
+from raft.machines.encoding import encode_call, encode_question
 from raft.machines.history import EVENT_BYTES, History
 from raft.machines.machine import MachineError
 from raft.machines.operations import (
+    Call,
     Campaign,
     Compact,
     Delete,
@@ -171,6 +173,26 @@ def _follow(mirror: dict[bytes, bytes], events: tuple[Event, ...]) -> None:
             mirror[event.key] = event.value
         elif isinstance(event, Removed):
             del mirror[event.key]
+
+
+def test_a_hundred_thousand_events_are_told_once_and_in_order_over_ten_restarts() -> None:
+    application, seen, watch = Application(), 0, WatchKeys(1, b"", None)
+    for number in range(1, 100_001):
+        application.apply(number, encode_call(Call(0, 0, 0, Put(b"k", b""))))
+        if number % 10_000 == 0:
+            data, application = application.snapshot(), Application()
+            application.restore(data)
+            for _ in range(4):  # Slower than the writer, and never too slow.
+                told = application.events_since(watch)
+                assert isinstance(told, Events)
+                assert [event.revision for event in told.events] == [*range(seen + 1, told.next)]
+                seen, watch = told.next - 1, WatchKeys(told.next, b"", None)
+    while watch.revision <= application.revision:
+        told = application.events_since(watch)
+        assert isinstance(told, Events)
+        assert [event.revision for event in told.events] == [*range(seen + 1, told.next)]
+        seen, watch = told.next - 1, WatchKeys(told.next, b"", None)
+    assert seen == 100_000
 
 
 # -- the watchers of a node ----------------------------------------------------------------------
