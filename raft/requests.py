@@ -42,6 +42,7 @@ class Committed(Struct, frozen=True, array_like=True, gc=False):
 
     index: int
     result: bytes
+    configuration: int = 0  # Another number than before: others belong to the cluster now, see WhoLeads.
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False):
@@ -57,6 +58,7 @@ class QueryResult(Struct, frozen=True, array_like=True, gc=False):
     index: int
     result: bytes
     stale: bool = False
+    configuration: int = 0  # As in Committed.
 
 
 class NotLeader(Struct, frozen=True, array_like=True, gc=False):

@@ -78,6 +78,7 @@ class Book:
             raise ValueError("a client needs the endpoint of at least one node")
         self.endpoints = dict(endpoints)
         self.leader = 0
+        self.configuration = 0  # As the cluster numbers it; see Committed.
         self._is_up = is_up
         self._learn = learn
         self._turn = 0
@@ -158,6 +159,7 @@ def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outc
         answer = yield Ask(node, Command(body), attempts.left_seconds)
         if isinstance(answer, Committed):
             book.leader = node
+            yield from keep_up(book, node, answer, attempts)
             return answer
         if isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
             book.lost(node)
@@ -174,6 +176,7 @@ def query(book: Book, request: Query, attempts: Attempts) -> Generator[Step, Out
         node = book.choose(attempts.begin())
         answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
         if isinstance(answer, QueryResult):
+            yield from keep_up(book, node, answer, attempts)
             return answer
         if not take_refusal(book, node, answer, attempts):
             yield attempts.pause()
@@ -194,6 +197,19 @@ def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, Leader
             yield attempts.pause()
         elif not take_refusal(book, node, answer, attempts):
             yield attempts.pause()
+
+
+def keep_up(
+    book: Book, node: int, answer: Committed | QueryResult, attempts: Attempts
+) -> Generator[Step, Outcome, None]:
+    """Learn who belongs to the cluster if that has changed, before all whom we know have left it."""
+    if answer.configuration == book.configuration:
+        return
+    known = yield Ask(node, WhoLeads(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+    if isinstance(known, LeaderIs):
+        book.configuration = answer.configuration
+        for member, endpoint in known.endpoints.items():
+            book.met(member, endpoint)
 
 
 def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> bool:

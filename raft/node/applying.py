@@ -36,8 +36,8 @@ class _Restore(Struct, frozen=True, gc=False):
 class Waiters(Protocol):
     """Those who wait for entries."""
 
-    def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
-        """All these entries are applied, in this order."""
+    def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index) -> None:
+        """All these entries are applied, in this order, and the configuration is that of an index."""
         ...
 
     def restored(self, index: Index) -> None:
@@ -62,6 +62,7 @@ class Applier:
         worker: Worker | None = None,
     ) -> None:
         self.applied = applied
+        self.configuration: Index = 0  # The last index at which it was changed, if that is known.
         self._machine = machine
         self._waiters = waiters
         self._on_config = on_config
@@ -156,14 +157,15 @@ class Applier:
             for entry in entries:
                 if entry.kind is not EntryKind.NORMAL:
                     self._on_config(entry)
+                    self.configuration = entry.index
             self.applied = entries[-1].index
             self._changing = False
-            self._waiters.applied(entries, outcomes)
+            self._waiters.applied(entries, outcomes, self.configuration)
         self._answer(work.responses)
 
     def _restore(self, work: _Restore) -> None:
         if work.index <= self.applied:
             return
         self._machine.restore(work.state)
-        self.applied = work.index
+        self.applied = self.configuration = work.index
         self._waiters.restored(work.index)

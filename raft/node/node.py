@@ -155,7 +155,6 @@ class Node(Actor):
             now=context.now,
             after=context.after,
         )
-
         self._departure = Departure(
             self._raft, self._proposals, self._reporter, self._journal,
             heir=self._steering.heir, after=context.after, leave=parts.leave,
@@ -175,6 +174,8 @@ class Node(Actor):
         now = self.context.now()
         self._service.flush(now)
         self._carry_out()
+        if self._succession.take_over():
+            self._carry_out()
         self._reads.answer()
         self._departure.end_if_done()
 
@@ -279,7 +280,7 @@ class Node(Actor):
         """The leader hands over to this node."""
         if self._is_genuine(message.sender):
             self._reporter.asked_to_lead()
-            self._step(message)
+            self._succession.asked_to_lead(message)
 
     def on_expelled(self, message: Expelled) -> None:
         """This node was removed, as others know already."""

@@ -68,7 +68,9 @@ class Proposals:
             if tenure.give_up_at is None:
                 tenure.give_up_at = now + self._patience_seconds
 
-    def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+    def applied(
+        self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index = 0
+    ) -> None:
         """Answer those who wait for these entries, or for others in their place."""
         for tenure in self._tenures:
             waiting, term = tenure.waiting, tenure.term
@@ -84,7 +86,7 @@ class Proposals:
                 elif isinstance(outcome, Rejection):
                     reply.send(Failed(entry.index, outcome.reason))
                 else:
-                    reply.send(Committed(entry.index, outcome or b""))
+                    reply.send(Committed(entry.index, outcome or b"", configuration))
 
     def restored(self, index: Index) -> None:
         """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""

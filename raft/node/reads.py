@@ -28,6 +28,7 @@ class Machine(Protocol):
     """The part of the applier that reads need."""
 
     applied: Index
+    configuration: Index
 
     @property
     def free(self) -> bool:
@@ -159,7 +160,7 @@ def answer_query(machine: Machine, body: bytes, *, stale: bool = False) -> Query
     result = machine.query(body)
     if isinstance(result, Rejection):
         return Invalid(result.reason)
-    return QueryResult(machine.applied, result, stale)
+    return QueryResult(machine.applied, result, stale, machine.configuration)
 
 
 def refuse_late(queries: list[Waiting], now: float) -> list[Waiting]:

@@ -198,3 +198,20 @@ def test_asking_who_leads_learns_all_members() -> None:
 def test_a_client_needs_somebody_to_ask() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Talk()
+
+
+def test_when_others_belong_to_the_cluster_a_client_learns_of_them_once() -> None:
+    talk = Talk(1)
+    requests: list[str] = []
+
+    def script(ask: Ask) -> Outcome:
+        requests.append(type(ask.request).__name__)
+        if isinstance(ask.request, Query):
+            return QueryResult(1, b"", configuration=7)
+        return Committed(1, b"", 7) if requests[-1] == "Command" else LeaderIs(1, 2, {1: "e1", 4: "e4"})
+
+    talk.command(script)
+    talk.command(script)
+    talk.query(script)
+    assert requests == ["Command", "WhoLeads", "Command", "Query"]
+    assert talk.learnt == {4: "e4"}

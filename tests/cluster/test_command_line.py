@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raft.cluster.cli import membership
 from raft.cluster.cli.app import Session, app, carry_out, completed
 from raft.cluster.cli.main import VERB_MODULES
 from raft.cluster.failures import ExitCode
@@ -40,6 +41,9 @@ VERBS = [
 ]
 
 
+MEMBER_VERBS = ["member", "member list", "member add", "member promote", "member remove", "member replace"]
+
+
 @pytest.fixture(autouse=True)
 def no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
@@ -59,12 +63,13 @@ def test_every_verb_is_there() -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
     assert sorted(named) == sorted(VERBS)
-    assert len(VERB_MODULES) == 5
+    assert [group.name for group in app.registered_groups] == ["member"]
+    assert membership in VERB_MODULES
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *MEMBER_VERBS])
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert carry_out([verb, "--help"], Session()) == ExitCode.OK
+    assert carry_out([*verb.split(), "--help"], Session()) == ExitCode.OK
     said = capsys.readouterr().out
     assert "Example: launcher.py " in said
     assert "\x1b" not in said
@@ -74,6 +79,9 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     ("line", "said"),
     [
         ("kill", "SELECTOR"),
+        ("member remove", "SELECTOR"),
+        ("member promote 1-3", "chooses no node"),
+        ("member frobnicate", "frobnicate"),
         ("kill 1-3", "chooses no node"),
         ("kill leader --restart-after 5", "5ms or 5s"),
         ("pause 1 --for 0s", "more than nothing"),
@@ -117,7 +125,21 @@ def test_wrong_usage_is_said_clearly_and_ends_with_2(
 
 @pytest.mark.parametrize(
     "line",
-    ["status", "leader", "report", "events", "logs", "kill 1", "heal", "faults", "down", "get k", "put k v"],
+    [
+        "status",
+        "member list",
+        "member add",
+        "leader",
+        "report",
+        "events",
+        "logs",
+        "kill 1",
+        "heal",
+        "faults",
+        "down",
+        "get k",
+        "put k v",
+    ],
 )
 def test_without_a_cluster_every_verb_says_so_and_ends_with_4(
     line: str, capsys: pytest.CaptureFixture[str]

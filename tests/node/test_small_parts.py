@@ -251,6 +251,7 @@ def test_an_append_with_entries_takes_the_place_of_the_empty_one_before_it() -> 
 
 class Machine:
     applied = 0
+    configuration = 0
     free = True
 
     def query(self, body: bytes) -> bytes | Rejection:
