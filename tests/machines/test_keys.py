@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from raft.machines.keys import SortedKeys, prefix_end
 
-names = st.binary(max_size=2)
+# Few enough that the same one comes again.
+names = st.lists(st.sampled_from([b"", b"a", b"b", b"\xff"]), max_size=3).map(b"".join)
 
 
 @given(
@@ -40,6 +41,15 @@ def test_they_are_a_sorted_set_whatever_is_added_and_removed(
     assert list(keys.between(start, end)) == [
         key for key in sorted(model) if key >= start and (end is None or key < end)
     ]
+
+
+def test_chunks_stay_short_however_the_keys_arrive() -> None:
+    with patch("raft.machines.keys.CHUNK_KEYS", 3):
+        keys = SortedKeys()
+        for number in range(100):
+            keys.add(b"%03d" % number)
+            assert len(list(keys)) == number + 1
+        assert max(map(len, keys._chunks)) <= 6
 
 
 @given(st.binary(max_size=3), st.binary(max_size=4))

@@ -58,6 +58,12 @@ def test_a_lease_ends_once_and_takes_its_keys_along() -> None:
     assert [driver.ask(Get(key)).item is None for key in (b"a", b"b", b"c")] == [True, True, False]
 
 
+def test_leases_named_twice_end_once_and_the_oldest_comes_first() -> None:
+    driver = Driver()
+    first, second = driver.lease(), driver.lease()
+    assert driver.do(Expire((second, first, second))) == Ended((first, second))
+
+
 def test_nothing_can_hang_on_a_lease_that_is_gone() -> None:
     driver = Driver()
     assert driver.do(Put(b"k", b"", lease=7)) == LeaseGone(7)
