@@ -134,6 +134,20 @@ class Succession:
         self._answer_early()
         return True
 
+    def asked_to_lead(self, message: TimeoutNow) -> None:
+        """The leader hands over: now, or once the configuration to be elected by is applied here."""
+        self._postponed = message
+        self.take_over()
+
+    def take_over(self) -> bool:
+        """Campaign if the leader wishes it and it was not possible before; whether that was so."""
+        message = self._postponed
+        if message is None or self._raft.log.has_conf_change_to_apply():
+            return False
+        self._postponed = None
+        self._raft.step(message)
+        return True
+
     def leader_known(self) -> None:
         """There is nothing left to hurry for."""
         self._quick.end()
