@@ -64,7 +64,7 @@ class Transport(Protocol):
         """Forget the connection to `process`; does nothing when there is none."""
 
     def send(self, process: str, payload: bytes) -> str | None:
-        """Hand over a payload: None when it was accepted, else why not ("unknown", "full", "down").
+        """Hand over a payload: None when it was accepted, else why not ("unknown", "full", "down" and so on).
 
         Accepted means no more than that: it may still be lost.
         """

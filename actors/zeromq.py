@@ -164,7 +164,7 @@ class ZeroMqTransport:
             self._hearing.connection_forgotten(process)
 
     def send(self, process: str, payload: bytes) -> str | None:
-        """Hand over a payload: None, or "unknown", "full", "down", "too big". Never waits."""
+        """Hand over a payload: None, or why not; never waits."""
         refusal = self._send(process, FrameKind.PAYLOAD, payload)
         if refusal is not None:
             self._hearing.dropped[f"send: {refusal}"] += 1
@@ -236,6 +236,8 @@ class ZeroMqTransport:
                 self._watch.suspect(link.dealer)
                 link.dealer.send(frame, zmq.DONTWAIT)
         except zmq.Again:
+            if process in self._retries:
+                return "refused there (is our key on its list?)"
             return "full" if link is None or link.connected else "down"
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:

@@ -25,7 +25,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     id: NodeId
     election_ticks: int = 10
-    """A follower waits at least so many ticks, less than twice as many, before it campaigns."""
+    """A follower waits at least so many ticks before it campaigns."""
+    election_ticks_max: int = 0
+    """It waits less than so many; 0 takes twice election_ticks."""
     heartbeat_ticks: int = 1
     applied: Index = 0
     """The last index the machine has applied; at a start, so that nothing is applied twice."""
@@ -64,6 +66,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(reason)
 
     @property
+    def election_ticks_drawn(self) -> int:
+        """How many different waits there are to draw from."""
+        return (self.election_ticks_max or 2 * self.election_ticks) - self.election_ticks
+
+    @property
     def applying_size_max(self) -> int:
         """Bytes of entries that may be handed out and not yet applied."""
         return self.max_committed_size_per_ready or self.max_size_per_msg
@@ -84,6 +91,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 self.election_ticks <= self.heartbeat_ticks,
                 f"election_ticks ({self.election_ticks}) must exceed "
                 f"heartbeat_ticks ({self.heartbeat_ticks})",
+            ),
+            (
+                self.election_ticks_drawn < 1,
+                f"election_ticks_max ({self.election_ticks_max}) must be 0 or exceed "
+                f"election_ticks ({self.election_ticks}), or rivals that tie once tie for ever",
             ),
             (self.applied < 0, "applied must not be negative"),
             (self.max_size_per_msg < 0, "max_size_per_msg must not be negative"),

@@ -103,7 +103,7 @@ class Raft:
     ) -> None:
         """Start from what storage holds, as a follower.
 
-        The only draws are `random.randrange(election_ticks)`. Raises BrokenStorage if the stored
+        The only draws are `random.randrange(election_ticks_drawn)`. Raises BrokenStorage if the stored
         parts contradict each other.
         """
         self.config = config

@@ -62,9 +62,9 @@ def become_leader(raft: Raft) -> None:
 
 
 def draw_timeout_ticks(raft: Raft) -> int:
-    """Return a wait of one to two election timeouts, and one more for each step of priority below 0."""
+    """Return a wait within the election timeout, and one more for each step of priority below 0."""
     base = raft.config.election_ticks
-    return base * (1 - raft.config.priority) + raft.random.randrange(base)
+    return base * (1 - raft.config.priority) + raft.random.randrange(raft.config.election_ticks_drawn)
 
 
 def _reset(raft: Raft, term: Term) -> None:

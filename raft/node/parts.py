@@ -60,6 +60,7 @@ def core_config(config: NodeConfig, applied: Index) -> Config:
     return Config(
         id=config.node,
         election_ticks=config.election_ticks,
+        election_ticks_max=config.election_ticks_max,
         heartbeat_ticks=HEARTBEAT_TICKS,
         applied=applied,
         async_storage_writes=True,

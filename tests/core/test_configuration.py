@@ -17,6 +17,7 @@ from raft.storage.memory import MemoryStorage
         ({"id": 2**64 - 1}, ["id"]),
         ({"heartbeat_ticks": 0}, ["heartbeat_ticks"]),
         ({"election_ticks": 3, "heartbeat_ticks": 3}, ["election_ticks", "heartbeat_ticks"]),
+        ({"election_ticks": 5, "election_ticks_max": 5}, ["election_ticks_max", "election_ticks "]),
         ({"applied": -1}, ["applied"]),
         ({"max_size_per_msg": -1}, ["max_size_per_msg"]),
         ({"max_uncommitted_size": -1}, ["max_uncommitted_size"]),

@@ -190,6 +190,17 @@ def test_election_timeouts_are_spread_over_one_to_two_times_the_setting_and_draw
     assert set(drawn) == set(range(10, 20))
 
 
+def test_the_longest_election_timeout_is_the_one_that_was_asked_for():
+    server = Server(
+        Config(id=1, election_ticks=10, election_ticks_max=13), start_snapshot((1, 2, 3)), Random(4)
+    )
+    drawn = set()
+    for _ in range(100):
+        server.core.campaign()
+        drawn.add(server.core.randomized_election_ticks)
+    assert drawn == {10, 11, 12}
+
+
 def test_equal_seeds_give_equal_timeouts():
     def timeouts(seed: int) -> list[int]:
         server = Server(Config(id=1), start_snapshot((1, 2, 3)), Random(seed))
