@@ -249,6 +249,22 @@ def test_a_leader_can_be_replaced() -> None:
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
 
 
+def test_a_leadership_handed_over_is_taken_once_the_configuration_is_applied() -> None:
+    cluster = Cluster(3, apply_on_worker=True)
+    leader = cluster.elect()
+    heir = cluster[cluster.followers()[0]]
+    heir.applying.holding = True
+    assert isinstance(asked(cluster, AddLearner(4, endpoint(4))), Members)
+    cluster.advance(0.06)
+    assert heir.raft.log.has_conf_change_to_apply()
+    assert cluster.answer(leader, Transfer(heir.node)) == Done()
+    assert heir.raft.role is Role.FOLLOWER
+    heir.applying.holding = False
+    while heir.applying.waiting:
+        heir.applying.do_next()
+    assert cluster.until(lambda: cluster.leaders() == [heir.node]) < 0.010
+
+
 def test_asking_for_what_is_so_already_changes_nothing() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
