@@ -144,3 +144,25 @@ def test_a_directory_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_
 def test_a_shape_that_cannot_work_is_refused_by_the_name_of_its_option(spec: ClusterSpec, named: str) -> None:
     with pytest.raises(BadUsage, match=named):
         spec.check()
+
+
+def test_the_members_of_now_come_back_and_an_id_is_given_once_in_all_lives(tmp_path: Path) -> None:
+    path = str(tmp_path / "data")
+    data = open_data(ClusterSpec(data_dir=path, nodes=3))
+    assert data.members == [1, 2, 3]
+    assert not any(data.joins(node) for node in data.members)
+    assert data.reserve_id() == 4
+    data.change_members([1, 2, 3, 4])
+    assert data.joins(4)
+    assert data.reserve_id() == 5
+    data.change_members([2, 3, 4, 5])
+    data.change_members([2, 3, 4])
+    data.close()
+    with pytest.raises(BadUsage, match="that of 3 nodes, not 4"):
+        open_data(ClusterSpec(data_dir=path, nodes=4))
+    again = open_data(ClusterSpec(data_dir=path, nodes=3))
+    assert again.members == [2, 3, 4]
+    assert again.reserve_id() == 6
+    # Whoever has lost its data must not found the cluster a second time.
+    assert again.joins(2)
+    again.close()

@@ -8,6 +8,9 @@ import pytest
 
 from raft.control import Done, Transfer
 from raft.core.types import Role
+from raft.machines.kv import KeyValue
+from raft.node.member_requests import CatchUp
+from raft.node.snapshots import unpack_state
 from raft.requests import (
     AddLearner,
     Committed,
@@ -422,3 +425,78 @@ def test_a_writer_loses_nothing_while_every_member_is_replaced() -> None:
     assert voters_of(cluster, leader) == {4, 5, 6}
     for key in acknowledged:
         assert value_in(cluster.get(leader, key)) == b"v"
+
+
+def test_a_leader_that_has_committed_nothing_in_its_term_changes_nothing() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    others = cluster.followers()
+    heir = cluster[others[0]]
+    # Votes reach the heir, and after that nothing reaches it any more.
+    assert cluster.answer(leader, Transfer(heir.node)) == Done()
+    cluster[leader].kill()
+    cluster.until(lambda: heir.raft.role is Role.LEADER)
+    heir.raft.log.committed = heir.raft.log.applied = heir.raft.log.last - 1
+    answer = heir.actor._membership.requests.take(Remove(leader), lambda: None)  # type: ignore[arg-type,return-value]
+    assert isinstance(answer, Refused)
+    assert "in its term" in answer.reason
+
+
+def test_a_node_that_is_added_anew_does_not_leave_for_a_removal_of_long_ago() -> None:
+    cluster = Cluster(3)
+    cluster.elect()
+    grow(cluster, 4)
+    cluster.advance(0.1)
+    fourth = cluster[4]
+    fourth.cut(1, 2, 3)
+    for node in (1, 2, 3):
+        cluster[node].cut(4)
+    asked(cluster, Remove(4))
+    asked(cluster, AddLearner(4, endpoint(4)))
+    for node in (1, 2, 3, 4):
+        cluster[node].heal()
+    # In its log it finds both, one after the other.
+    cluster.until(lambda: 4 in fourth.raft.tracker.configuration.learners, 5.0)
+    cluster.advance(3.0)
+    assert not fourth.runtime.stopped
+    assert isinstance(asked(cluster, Promote(4)), Members)
+
+
+def test_a_snapshot_that_is_sent_holds_the_state_the_members_and_where_they_are() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    asked(cluster, AddLearner(4, endpoint(4)))
+    removed = cluster.followers()[0]
+    asked(cluster, Remove(removed))
+    cluster.join(4)
+    cluster.until(lambda: cluster[4].raft.leader == leader, 2.0)
+    cluster.advance(0.3)
+    snapshot = cluster[4].log.snapshot()
+    state = unpack_state(snapshot.data)
+    assert snapshot.index > 1
+    assert 4 in snapshot.conf_state.learners
+    assert set(state.members) == {1, 2, 3, 4} - {removed}
+    assert set(state.removed) == {removed}
+    restored = KeyValue()
+    restored.restore(state.machine)
+    assert restored.snapshot() == cluster[leader].machine.snapshot()
+
+
+def test_a_learner_that_keeps_falling_behind_is_given_no_vote_and_one_that_keeps_up_is() -> None:
+    cluster = Cluster(1)
+    cluster.elect()
+    cluster.join(2)
+    asked(cluster, AddLearner(2, endpoint(2)))
+    raft, now = cluster[1].raft, [0.0]
+    progress = raft.tracker.progress[2]
+    catch_up = CatchUp(raft, lambda: now[0], round_seconds_max=0.25)
+    progress.match, raft.log.committed, raft.log.last = 0, 10, 100
+    assert catch_up.lacks(2)
+    # A round that takes too long proves nothing but that another one is needed.
+    now[0], progress.match, raft.log.committed = 1.0, 10, 50
+    assert catch_up.lacks(2)
+    now[0], progress.match, raft.log.committed = 1.1, 49, 60
+    assert catch_up.lacks(2)
+    now[0], progress.match = 1.2, 50
+    assert not catch_up.lacks(2)
