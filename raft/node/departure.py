@@ -54,6 +54,8 @@ class Departure:
 
     def end_if_done(self) -> None:
         """At the end of a turn: leave, if somebody else leads now and nobody waits for an answer."""
+        if not self.begun:
+            return
         handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
-        if self.begun and handed_over and not len(self._proposals):
+        if handed_over and not len(self._proposals):
             self._leave()

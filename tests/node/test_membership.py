@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from raft.control import Done, Transfer
-from raft.core.types import Role
+from raft.core.errors import SnapshotTemporarilyUnavailable
+from raft.core.messages import StorageApply
+from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.kv import KeyValue
+from raft.node.applying import Applier
 from raft.node.member_requests import CatchUp
-from raft.node.snapshots import unpack_state
+from raft.node.proposals import Proposals
+from raft.node.snapshots import State, snapshot_of_now, unpack_state
 from raft.requests import (
     AddLearner,
     Committed,
@@ -210,6 +214,7 @@ def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> 
     follower.actor._membership.expelled(Expelled(leader, 1))
     cluster.advance(2.0)
     assert not follower.runtime.stopped
+    assert "removed" not in follower.events.names
 
 
 def test_a_removed_leader_answers_hands_over_and_stops() -> None:
@@ -500,3 +505,39 @@ def test_a_learner_that_keeps_falling_behind_is_given_no_vote_and_one_that_keeps
     assert catch_up.lacks(2)
     now[0], progress.match = 1.2, 50
     assert not catch_up.lacks(2)
+
+
+def test_quick_elections_are_held_by_the_voters_of_now() -> None:
+    cluster = Cluster(3)
+    cluster.elect()
+    for old, new in ((1, 4), (2, 5), (3, 6)):
+        cluster.join(new)
+        asked(cluster, AddLearner(new, endpoint(new)))
+        asked(cluster, Replace(old, new))
+        cluster.until(lambda old=old: cluster[old].runtime.stopped, 2.0)  # type: ignore[misc]
+    leader = cluster.elect()
+    cluster.advance(1.0)
+    cluster[leader].kill()
+    # None of them was there at the start; still nobody waits for a timeout.
+    assert cluster.until(cluster.agree) < 0.020
+
+
+def test_there_is_no_snapshot_of_a_state_between_two_entries() -> None:
+    cluster = Cluster(1)
+    cluster.elect()
+    raft, seen = cluster[1].raft, []
+
+    def on_config(_entry: Entry) -> None:
+        seen.append(applier.at_rest)
+        with pytest.raises(SnapshotTemporarilyUnavailable):
+            snapshot_of_now(raft, applier, lambda machine: State(machine=machine))
+
+    applier = Applier(
+        machine=KeyValue(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None
+    )
+    entries = [Entry(1, 1, EntryKind.CONF_CHANGE_V2, b""), Entry(1, 2)]
+    applier.apply(StorageApply(1, APPLY_THREAD, 1, entries, []))
+    assert seen == [False]
+    assert applier.at_rest
+    assert applier.configuration == 1
+    assert snapshot_of_now(raft, applier, lambda machine: State(machine=machine)).index == 2
