@@ -22,10 +22,15 @@ from raft.lab.story import Story
 from raft.requests import Committed, QueryResult
 from raft.wire import address_of, process_of
 
-TIMEOUT_SECONDS = 6.0
+# Some wait until the node itself says that it does not know; others soon look elsewhere.
+TIMEOUTS_SECONDS = (0.3, 1.0, 2.0, 6.0)
+PATIENT_SECONDS = 20.0
 OPERATIONS_PER_KEY = 200
 KEYS_AT_ONCE = 2
 ELSEWHERE_SHARE = 0.3  # Of all requests go to any node, not to the one that led last.
+
+# How often a client writes, reads and swaps: some of them hardly write.
+HABITS = ((4, 4, 3), (1, 10, 0), (3, 3, 3), (6, 2, 2))
 
 Conversation = Generator[Step, Answer, Committed | QueryResult]
 
@@ -59,6 +64,7 @@ class Client:
         self._dice = setting.dice(self.name)
         self._think_seconds = setting.think_seconds
         self._padding_bytes_max = setting.padding_bytes_max
+        self._habits = self._dice.choice(HABITS)
         self._stopped = False
         self._written = 0
         self._known: dict[str, bytes | None] = {}
@@ -103,11 +109,12 @@ class Client:
         if self._dice.random() < ELSEWHERE_SHARE:
             self._book.leader = 0
         key = self._keys.choose(self._dice)
-        ask = self._dice.choices((self.write, self.read, self.swap), (4, 4, 3))[0]
+        ask = self._dice.choices((self.write, self.read, self.swap), self._habits)[0]
         ask(key)
 
     def _tries(self) -> Attempts:
-        return Attempts(self._agenda.now, TIMEOUT_SECONDS)
+        timeout_seconds = PATIENT_SECONDS if self._stopped else self._dice.choice(TIMEOUTS_SECONDS)
+        return Attempts(self._agenda.now, timeout_seconds)
 
     def _new_value(self) -> bytes:
         self._written += 1

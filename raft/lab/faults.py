@@ -27,6 +27,7 @@ class Kind(enum.Enum):
     STOP = "stop"  # Gracefully.
     PAUSE = "pause"
     PARTITION = "partition"
+    ISOLATION = "isolation"  # From the other nodes, not from the clients.
     ONE_WAY = "one-way cut"
     BRIDGE = "bridge"  # Two halves that share one node.
     RING = "ring"  # Everybody hears two neighbours only.
@@ -49,6 +50,7 @@ WEIGHTS = {
     Kind.STOP: 2,
     Kind.PAUSE: 4,
     Kind.PARTITION: 4,
+    Kind.ISOLATION: 4,
     Kind.ONE_WAY: 4,
     Kind.BRIDGE: 1,
     Kind.RING: 1,
@@ -112,7 +114,7 @@ def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:
     amount = dice.random()
     nodes: tuple[int, ...] = (dice.choice(ids),)
     detail = ""
-    if kind is not Kind.BIT_FLIP and dice.random() < 0.4:
+    if kind is not Kind.BIT_FLIP and dice.random() < 0.5:
         nodes = (LEADER,)
     if kind in (Kind.PARTITION, Kind.BRIDGE, Kind.RING):
         dice.shuffle(ids)

@@ -6,16 +6,16 @@ one; nothing in the production code knows of it. Knows nothing of how a sabotage
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from raft.core import candidate, membership, reads, replication, tracker
+from raft.core import candidate, elections, membership, reads, replication, tracker
 from raft.core.log import Log
-from raft.core.messages import AppendReply, RequestVote, VoteReply
+from raft.core.messages import AppendReply, RequestVote, StorageAppendReply, VoteReply
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role, Snapshot
@@ -181,7 +181,10 @@ def _commits_what_is_not_verified() -> AbstractContextManager[None]:
     return replaced(Log, "try_append", trusting)
 
 
-def _any_write_makes_stable() -> AbstractContextManager[None]:
+@contextmanager
+def _any_write_makes_stable() -> Iterator[None]:
+    dismiss = elections._meet_lower_term
+
     def gullible(log: Log, index: int, _term: int) -> None:
         index = min(index, log.last)
         if log.offset <= index:
@@ -189,7 +192,13 @@ def _any_write_makes_stable() -> AbstractContextManager[None]:
             log.offset = index + 1
             log.offset_in_progress = max(log.offset_in_progress, index + 1)
 
-    return replaced(Log, "stable_to", gullible)
+    def heed(raft: Raft, message: Any) -> None:
+        if isinstance(message, StorageAppendReply) and message.last_index:
+            raft.log.stable_to(message.last_index, message.last_term)
+        dismiss(raft, message)
+
+    with replaced(Log, "stable_to", gullible), replaced(elections, "_meet_lower_term", heed):
+        yield
 
 
 def _installs_stale_snapshots() -> AbstractContextManager[None]:

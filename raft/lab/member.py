@@ -255,7 +255,7 @@ class Member:
         self._observer.looked(self)
         raft, every = self.raft, self._setting.snapshot_entries
         if every and raft is not None and raft.log.applied >= self.store.snapshot().index + every:
-            self.snapshot(self._dice.randrange(every))
+            self.snapshot(self._dice.randrange(1 + every // 2))
 
     def _ended(self) -> None:
         """The runtime has stopped by itself: it was asked to, or the node has failed."""

@@ -157,6 +157,11 @@ class Nemesis:
         }
         self._cut(fault, {(fault.nodes[i], fault.nodes[j]) for i, j in places})
 
+    def _isolate(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            others = [node for node in self._members if node != member.node]
+            self._cut(fault, {(member.node, b) for b in others} | {(b, member.node) for b in others})
+
     def _cut_one_way(self, fault: Fault) -> None:
         """What a node says is not heard, or it hears nothing, or it hears one other node no more."""
         for member in self._victims(fault):
@@ -172,7 +177,7 @@ class Nemesis:
         self._everywhere(fault, slow)
 
     def _spoil_links(self, fault: Fault) -> None:
-        share = 0.3 * fault.amount
+        share = 0.4 * fault.amount
         bad = network_faults.Fault(drop=share, duplicate=share, reorder=share, reorder_seconds=1.0)
         self._everywhere(fault, bad)
 
@@ -220,6 +225,7 @@ _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
     Kind.STOP: Nemesis._stop,
     Kind.PAUSE: Nemesis._pause,
     Kind.PARTITION: Nemesis._partition,
+    Kind.ISOLATION: Nemesis._isolate,
     Kind.ONE_WAY: Nemesis._cut_one_way,
     Kind.BRIDGE: Nemesis._bridge,
     Kind.RING: Nemesis._ring,

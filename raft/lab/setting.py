@@ -59,6 +59,7 @@ class Setting(Struct, frozen=True, kw_only=True):
             pre_vote=self.pre_vote,
             check_quorum=self.check_quorum,
             lease_reads=self.lease_reads,
+            tuning=Tuning(append_bytes_max=self.append_bytes_max, apply_bytes_max=self.apply_bytes_max),
         ).check()
 
     @property
@@ -102,12 +103,12 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         apply_on_worker=dice.random() < 0.25,
         segment_bytes=dice.choice([2048, 8192, 32768]),
         latency_seconds=dice.choice([0.0005, 0.002, 0.008]),
-        write_seconds=dice.choice([0.0005, 0.003, 0.012]),
-        think_seconds=dice.choice([0.2, 0.4, 0.8]),
+        write_seconds=dice.choice([0.0005, 0.003, 0.012, 0.06]),
+        think_seconds=dice.choice([0.15, 0.3, 0.6]),
         fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
         fault_seconds=dice.choice([0.5, 1.5, 4.0]),
         append_bytes_max=dice.choice([1, 200, 512 * 1024]),
         apply_bytes_max=dice.choice([1, 64 * 1024]),
-        padding_bytes_max=dice.choice([0, 0, 400, 1600]),
-        snapshot_entries=dice.choice([0, 0, 8, 40]),
+        padding_bytes_max=dice.choice([0, 400, 1600, 1600]),
+        snapshot_entries=dice.choice([0, 5, 10, 40]),
     )

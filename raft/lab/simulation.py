@@ -141,17 +141,15 @@ class World:
         self.nemesis.rest()
 
     def _prove_alive(self) -> None:
-        """Each client gets an answer to a write that it has begun after the healing."""
+        """Each client is served again, and a write that was begun after the healing is done."""
         limit = self.agenda.now() + RECOVERY_SECONDS_MAX
         started = len(self.history.operations)
 
         def alive() -> bool:
-            done = {
-                operation.client
-                for operation in self.history.operations[started:]
-                if operation.outcome is Outcome.DONE and operation.kind is not Kind.GET
-            }
-            return len(done) == len(self.clients)
+            since = self.history.operations[started:]
+            done = [operation for operation in since if operation.outcome is Outcome.DONE]
+            served = {operation.client for operation in done}
+            return len(served) == len(self.clients) and any(op.kind is not Kind.GET for op in done)
 
         healed_at = self.agenda.now()
         assert self.agenda.run_until(limit, alive), (
@@ -252,11 +250,7 @@ def simulate(
     world = World(setting, listener)
     failure: Failure | None = None
     try:
-        with (
-            replaced(parts, "APPEND_BYTES_MAX", setting.append_bytes_max),
-            replaced(parts, "APPLY_BYTES_MAX", setting.apply_bytes_max),
-        ):
-            world.run(plan)
+        world.run(plan)
     except (AssertionError, RaftError) as broken:
         failure = Failure(str(broken), world.agenda.now(), traceback.format_exc())
         world.story.tell("BROKEN", failure.reason)
