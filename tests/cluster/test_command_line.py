@@ -38,6 +38,7 @@ VERBS = [
     "cas",
     "down",
     "keys",
+    "simulate",
 ]
 
 

@@ -19,13 +19,12 @@ from raft.cluster.views import member_table
 CHANGE_SECONDS_MAX = 180.0
 
 member = typer.Typer(
-    name="member",
     help="Who belongs to the cluster; nodes join and leave it while it runs.",
     epilog="Example: launcher.py member add",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(member, rich_help_panel=LEAD)
+app.add_typer(member, name="member", rich_help_panel=LEAD)
 
 
 def _carry_out(context: typer.Context, cluster: str | None, verb: object) -> None:
