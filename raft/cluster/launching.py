@@ -35,6 +35,7 @@ from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
 from raft.cluster.verbs import VERB_TAGS, Down
 from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
+from raft.node.tuning import parse_tuning
 from raft.wire import SUPERVISOR, TAGS
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class RunningCluster:
             check_quorum=spec.check_quorum,
             lease_reads=spec.lease_reads,
             trace=spec.trace or "",
+            tuning=parse_tuning(spec.tune),
             machine=spec.machine or KEY_VALUE_MACHINE,
             sync=not spec.ephemeral_log,
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.

@@ -31,6 +31,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     machine: str | None = None
     trace: str | None = None
+    tune: tuple[str, ...] = ()  # NAME=VALUE, see raft.node.tuning.
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
@@ -48,8 +49,24 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
             )
         if self.lease_reads and not self.check_quorum:
             raise BadUsage("--lease-reads needs check-quorum: a lease is what a quorum has confirmed")
+        if self.tune:
+            check_tuning(self.tune)
         if self.machine is not None and not _names_a_class(self.machine):
             raise BadUsage(f"--machine {self.machine!r}: write it as package.module:Class")
+
+
+def check_tuning(words: tuple[str, ...]) -> None:
+    """Raise BadUsage for words that tune nothing, or limits that cannot work together."""
+    # Here, as few commands tune and all load this module.
+    from raft.node.config import BadConfig, NodeConfig
+    from raft.node.parts import core_config
+    from raft.node.tuning import BadTuning, parse_tuning
+
+    try:
+        probe = NodeConfig(node=1, listen="", data_dir="", tuning=parse_tuning(words))
+        core_config(probe, applied=0)
+    except (BadTuning, BadConfig) as error:
+        raise BadUsage(f"--tune: {error}") from None
 
 
 def _names_a_class(text: str) -> bool:

@@ -11,6 +11,7 @@ from random import Random
 from msgspec import Struct
 
 from raft.node.config import NodeConfig
+from raft.node.tuning import Tuning
 from raft.wire import process_of
 
 DATA_DIR = "/data"

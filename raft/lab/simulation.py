@@ -22,13 +22,11 @@ from raft.lab.linearizability import Verdict, judge
 from raft.lab.member import Condition, Member
 from raft.lab.nemesis import Nemesis
 from raft.lab.network import SimulatedNetwork
-from raft.lab.patching import replaced
 from raft.lab.promises import Promises
 from raft.lab.referee import Referee
 from raft.lab.setting import Setting, draw_setting, endpoint_of
 from raft.lab.story import Story
 from raft.machines.kv import CompareAndSwap, Put
-from raft.node import parts
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0

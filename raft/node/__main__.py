@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
 from raft.node.process import main
+from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
@@ -22,6 +23,9 @@ example, one of three nodes on one machine:
   python -m raft.node --id 1 --listen tcp://127.0.0.1:7001 \\
       --peer 2=tcp://127.0.0.1:7002 --peer 3=tcp://127.0.0.1:7003 --data-dir /var/lib/raft/n1
 """
+
+
+TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)}"
 
 
 def duration(text: str) -> float:
@@ -67,6 +71,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add("--heartbeat", type=duration, default=0.050, metavar="TIME")
     add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
     add("--machine", default=KEY_VALUE_MACHINE, metavar="MODULE:CLASS", help="the replicated machine")
+    add("--tune", action="append", default=[], metavar="NAME=VALUE", help=TUNE_HELP)
     add("--no-pre-vote", action="store_true")
     add("--no-check-quorum", action="store_true")
     add("--lease-reads", action="store_true")
@@ -76,6 +81,10 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
     low, high = given.election_timeout
+    try:
+        tuning = parse_tuning(given.tune)
+    except BadTuning as error:
+        parser.error(str(error))
     return NodeConfig(
         node=given.id,
         listen=given.listen,
@@ -90,6 +99,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         check_quorum=not given.no_check_quorum,
         lease_reads=given.lease_reads,
         machine=given.machine,
+        tuning=tuning,
         sync=not given.ephemeral_log,
         keys=given.keys,
         trace=given.trace,

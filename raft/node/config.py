@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.endpoints import EndpointError, check_endpoint
+from raft.node.tuning import Tuning
 
 NODE_ID_MAX = 1_000_000
 EXIT_REMOVED = 3  # What a node's process ends with that is no member of its cluster any more.
@@ -37,6 +38,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     check_quorum: bool = True
     lease_reads: bool = False
     machine: str = KEY_VALUE_MACHINE  # "package.module:Class"
+    tuning: Tuning = Tuning()  # The core's limits and habits.
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.

@@ -13,10 +13,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.config import Config, ReadOnlyOption
+from raft.core.errors import ConfigError
 from raft.core.trace import Observer
 from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
 from raft.machines.machine import StateMachine
-from raft.node.config import NodeConfig
+from raft.node.config import BadConfig, NodeConfig
 from raft.node.disk import Log
 from raft.node.reporting import Journal
 from raft.node.steering import Faults, NoFaults
@@ -25,11 +26,6 @@ from raft.node.worker import WorkDone, Worker
 Post = Callable[[WorkDone], None]
 
 HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
-APPEND_BYTES_MAX = 512 * 1024
-# What is applied in one go, between two looks at the inbox: a few milliseconds' worth.
-APPLY_BYTES_MAX = 64 * 1024
-UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
-INFLIGHT_BYTES_MAX = 16 * 1024 * 1024
 
 
 class NodeStore(Storage, Log, Protocol):
@@ -56,26 +52,36 @@ class NodeParts(Struct, kw_only=True):
 
 
 def core_config(config: NodeConfig, applied: Index) -> Config:
-    """The core's options for a node whose machine stands at `applied`."""
-    return Config(
-        id=config.node,
-        election_ticks=config.election_ticks,
-        election_ticks_max=config.election_ticks_max,
-        heartbeat_ticks=HEARTBEAT_TICKS,
-        applied=applied,
-        async_storage_writes=True,
-        max_size_per_msg=APPEND_BYTES_MAX,
-        max_committed_size_per_ready=APPLY_BYTES_MAX,
-        max_uncommitted_size=UNCOMMITTED_BYTES_MAX,
-        max_inflight_bytes=INFLIGHT_BYTES_MAX,
-        check_quorum=config.check_quorum,
-        pre_vote=config.pre_vote,
-        read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
-        # A client asks the leader itself, and so hears from the one who knows what became of its command.
-        disable_proposal_forwarding=True,
-        step_down_on_removal=True,
-        hand_over_on_removal=True,
-    )
+    """The core's options for a node whose machine stands at `applied`.
+
+    Raises BadConfig if what was tuned cannot work together.
+    """
+    tuning = config.tuning
+    try:
+        return Config(
+            id=config.node,
+            election_ticks=config.election_ticks,
+            election_ticks_max=config.election_ticks_max,
+            heartbeat_ticks=HEARTBEAT_TICKS,
+            applied=applied,
+            async_storage_writes=True,
+            max_size_per_msg=tuning.append_bytes_max,
+            max_committed_size_per_ready=tuning.apply_bytes_max,
+            max_uncommitted_size=tuning.uncommitted_bytes_max,
+            max_inflight_msgs=tuning.inflight_appends_max,
+            max_inflight_bytes=tuning.inflight_bytes_max,
+            check_quorum=config.check_quorum,
+            pre_vote=config.pre_vote,
+            read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
+            # A client asks the leader itself, and so hears from the one who knows what became of its command.
+            disable_proposal_forwarding=True,
+            disable_conf_change_validation=not tuning.conf_change_validation,
+            step_down_on_removal=tuning.step_down_on_removal,
+            hand_over_on_removal=tuning.hand_over_on_removal,
+            priority=tuning.priority,
+        )
+    except ConfigError as error:
+        raise BadConfig(f"what was tuned cannot work together: {error}") from None
 
 
 def bootstrap(store: NodeStore, config: NodeConfig) -> bool:

@@ -36,7 +36,7 @@ from raft.node.config import EXIT_REMOVED, KEY_VALUE_MACHINE, BadConfig, NodeCon
 from raft.node.faults import ProcessFaults
 from raft.node.local import Leave
 from raft.node.node import Node
-from raft.node.parts import NodeParts, bootstrap
+from raft.node.parts import NodeParts, bootstrap, core_config
 from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
 from raft.storage.errors import StoreError
@@ -60,7 +60,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     was removed from the cluster.
     """
     try:
-        removed = run(NodeConfig.decode(argument).check(), life_fd)
+        config = NodeConfig.decode(argument).check()
+        core_config(config, applied=0)  # What cannot work is refused before anything is made.
+        removed = run(config, life_fd)
     except (BadConfig, StoreError, TransportError) as error:
         sys.stderr.write(f"the node cannot start: {error}\n")
         return EXIT_REFUSED

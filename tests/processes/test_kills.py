@@ -9,7 +9,7 @@ import time
 from raft.client.client import Client
 from raft.client.errors import ClientError, OutcomeUnknown
 from raft.cluster.events import LeaderElected, NodeExited, NodeStarted, Violation
-from raft.cluster.verbs import Done, Kill
+from raft.cluster.verbs import Done, GetLeader, Kill, LeaderAnswer
 from tests.processes.clusters import Cluster, running
 
 KILLS = 100
@@ -59,6 +59,7 @@ def test_a_hundred_kills_lose_no_acknowledged_write_and_no_term_has_two_leaders(
         try:
             for _ in range(KILLS):
                 after = len(cluster.read_events())
+                launcher.ask(GetLeader(wait_seconds=5.0), LeaderAnswer)
                 victim = dice.choice(["leader", "random"])
                 launcher.ask(Kill(victim, restart_after_seconds=dice.choice([0.0, 0.02])), Done)
                 killed = cluster.await_event(NodeExited, after=after).node

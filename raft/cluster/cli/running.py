@@ -74,6 +74,10 @@ Trace = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Every event in the cores, for a model checker.", show_default=False),
 ]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores.", show_default=False),
+]
 NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
 NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
@@ -104,6 +108,7 @@ def up(
     logs: Logs = False,
     machine: Machine = None,
     trace: Trace = None,
+    tune: Tune = None,
     no_pre_vote: NoPreVote = False,
     no_check_quorum: NoCheckQuorum = False,
     lease_reads: LeaseReads = False,
@@ -121,6 +126,7 @@ def up(
         seed=seed,
         machine=machine,
         trace=None if trace is None else str(trace.absolute()),
+        tune=tuple(tune or ()),
         pre_vote=not no_pre_vote,
         check_quorum=not no_check_quorum,
         lease_reads=lease_reads,
