@@ -189,8 +189,13 @@ def launched(
             record.write(run_directory.record)
             cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
             yield RunningCluster(cluster, data, fork_server, clock, duration_seconds)
-        except (OSError, TransportError) as error:
+        except TransportError as error:
             raise VerbFailed(f"the cluster cannot run: {error}") from error
+        except OSError as error:
+            raise VerbFailed(
+                f"the cluster cannot run: {error.strerror} ({error.filename or run_directory.path}); the run "
+                "directory is where XDG_RUNTIME_DIR says, the data where --data-dir does"
+            ) from error
 
 
 def _record(
