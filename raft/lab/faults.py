@@ -55,7 +55,7 @@ WEIGHTS = {
     Kind.BRIDGE: 1,
     Kind.RING: 1,
     Kind.SLOW_LINKS: 2,
-    Kind.BAD_LINKS: 4,
+    Kind.BAD_LINKS: 7,
     Kind.SLOW_DISK: 3,
     Kind.FULL_DISK: 2,
     Kind.FAILING_DISK: 2,

@@ -178,7 +178,8 @@ class Nemesis:
 
     def _spoil_links(self, fault: Fault) -> None:
         share = 0.4 * fault.amount
-        bad = network_faults.Fault(drop=share, duplicate=share, reorder=share, reorder_seconds=1.0)
+        late_seconds = 3.0 * fault.amount
+        bad = network_faults.Fault(drop=share, duplicate=share, reorder=share, reorder_seconds=late_seconds)
         self._everywhere(fault, bad)
 
     def _everywhere(self, fault: Fault, trouble: network_faults.Fault) -> None:

@@ -181,9 +181,9 @@ class SimulatedNetwork:
             return
         between_nodes = to in self._nodes and source.name in self._nodes
         doubled = between_nodes and dice.random() < fault.duplicate
-        for _ in range(1 + doubled):
+        for copy in range(1 + doubled):
             seconds = self._travel_seconds() + fault.delay_seconds + fault.jitter_seconds * dice.random()
-            in_order = not (between_nodes and dice.random() < fault.reorder)
+            in_order = not (copy or (between_nodes and dice.random() < fault.reorder))
             if not in_order:
                 seconds += fault.reorder_seconds * dice.random()
                 count("frames reordered")

@@ -37,7 +37,7 @@ class View:
         self.look: tuple[object, ...] = ()
         self.term: Term = 0
         self.committed: Index = 0
-        self.applied: Index = 0
+        self.machine_last: Index = 0
         self.floor: Index = 0
         self.terms: list[Term] = []  # Of the entries after `floor`.
 
@@ -57,7 +57,7 @@ class Referee:
         self._leaders: dict[Term, NodeId] = {}
         self._entries: dict[tuple[Index, Term], Seen] = {}
         self._views: dict[NodeId, View] = {}
-        self._chains: dict[Index, int] = {1: 0}
+        self._chains: dict[Index, int] = {0: 0, 1: 0}
         self._chained: Index = 1
         self._states: dict[Index, int] = {}
         self._members: dict[NodeId, Member] = {}
@@ -75,7 +75,7 @@ class Referee:
         log, view = raft.log, self._views[member.node]
         look = (
             raft.term, raft.vote, raft.role, raft.leader, log.last, log.last_term, log.committed,
-            log.applied, log.offset, log.offset_in_progress, log.unstable_snapshot is None,
+            log.applied, log.offset, log.offset_in_progress, log.unstable_snapshot, member.machine.last,
         )  # fmt: skip
         if look == view.look:
             return
@@ -90,7 +90,7 @@ class Referee:
             if before[:3] != look[:3]:
                 self._see_leader(raft, member)
             self._see_progress(raft, member)
-        self._see_machine(raft, view, member)
+        self._see_machine(view, member)
 
     def check_all(self) -> None:
         """Compare all logs with each other, entry by entry: the same promises, without what is remembered."""
@@ -209,20 +209,22 @@ class Referee:
                     f"{member.name} counts {other.name} for {peer.match}, whose disk ends at {last}"
                 )
 
-    def _see_machine(self, raft: Raft, view: View, member: Member) -> None:
-        """Equal states at equal indexes, which are those that the committed commands lead to."""
-        applied, machine = raft.log.applied, member.machine
-        assert applied >= view.applied, f"{member.name} applied {applied} after {view.applied}"
-        if applied == view.applied or machine.last > applied:
-            return  # The machine may be ahead of what the core has been told.
-        view.applied = applied
-        expected = self._chains.get(applied)
-        assert expected is None or machine.chain == expected, (
-            f"{member.name} stands at {applied}, but has not applied what is committed up to there"
+    def _see_machine(self, view: View, member: Member) -> None:
+        """Equal states at equal indexes, which are those that the committed commands lead to.
+
+        The machine tells where it stands: with a thread of its own it may be before or behind the core.
+        """
+        machine = member.machine
+        if machine.last == view.machine_last:
+            return
+        view.machine_last = machine.last
+        expected = self._chains.get(machine.last)
+        assert machine.chain == expected, (
+            f"{member.name} has applied other commands up to {machine.last} than are committed"
         )
         state = crc32(machine.snapshot())
-        known = self._states.setdefault(applied, state)
-        assert known == state, f"{member.name} has another state at {applied} than the node before it"
+        known = self._states.setdefault(machine.last, state)
+        assert known == state, f"{member.name} has another state at {machine.last} than the node before it"
 
     def _chain(self) -> None:
         while (following := self.committed.get(self._chained + 1)) is not None:

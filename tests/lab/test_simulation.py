@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from raft.lab.faults import Kind, draw_plan
-from raft.lab.setting import draw_setting
+from raft.lab.faults import LEADER, Fault, Kind, draw_plan
+from raft.lab.setting import Setting, draw_setting
 from raft.lab.simulation import simulate, simulate_seed
 
 SECONDS = 20.0
@@ -27,6 +27,14 @@ def test_a_cluster_of_any_size_keeps_its_promises(nodes):
     for seed in range(20_000, 20_002):
         failure = simulate_seed(seed, nodes=nodes, seconds=SECONDS).failure
         assert failure is None, f"seed {seed}, {nodes} nodes: {failure}"
+
+
+@pytest.mark.xfail(strict=True, reason="a lease outlives the moment at which others may be elected")
+def test_reads_by_lease_are_linearizable_when_a_leader_is_cut_off():
+    plan = [Fault(5.0 + 6 * number, Kind.ISOLATION, (LEADER,), 4.0, 0.5) for number in range(4)]
+    for seed in range(4):
+        setting = Setting(seed=seed, seconds=40.0, think_seconds=0.1, lease_reads=True)
+        assert simulate(setting, plan).failure is None, f"seed {seed}"
 
 
 def digest_in_another_process(seed, hash_seed):
