@@ -94,8 +94,12 @@ class Nemesis:
             self._end(fault, member, power=False)
 
     def _cut_power(self, fault: Fault) -> None:
+        """At once, or in the middle of the next write, which may be torn."""
         for member in self._victims(fault):
-            self._end(fault, member, power=True)
+            if fault.amount < 0.5:
+                member.drive.arm("save.written", power=True)
+            else:
+                self._end(fault, member, power=True)
 
     def _black_out(self, fault: Fault) -> None:
         for member in self._members.values():
