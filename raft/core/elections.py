@@ -52,9 +52,10 @@ def tick(raft: Raft) -> None:
 
 
 def promotable(raft: Raft) -> bool:
-    """Tell whether this node may lead: a voter with no snapshot waiting to be saved."""
+    """Tell whether this node may lead: a voter, able to, with no snapshot waiting to be saved."""
     own = raft.tracker.progress.get(raft.id)
-    return own is not None and not own.is_learner and raft.log.unstable_snapshot is None
+    is_voter = own is not None and not own.is_learner
+    return is_voter and raft.able_to_lead and raft.log.unstable_snapshot is None
 
 
 def hup(raft: Raft, *, transfer: bool = False) -> None:

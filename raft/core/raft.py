@@ -70,6 +70,7 @@ class Raft:
     __slots__ = (
         "_handlers",
         "_on_tick",
+        "able_to_lead",
         "after_append",
         "config",
         "election_elapsed",
@@ -114,6 +115,7 @@ class Raft:
         self.vote: NodeId = NO_NODE
         self.leader: NodeId = NO_NODE
         self.role = Role.FOLLOWER
+        self.able_to_lead = True  # Set by the caller: False keeps this node from campaigning, and no more.
         self.log = Log(storage, config.applying_size_max, applies_unstable=not config.async_storage_writes)
         self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
         self.reads = ReadQueue()
