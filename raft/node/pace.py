@@ -66,7 +66,7 @@ class Pace:
         self.plan()
 
     def pass_time(self, now: float) -> None:
-        """Let the ticks pass that are due; to be called before a message is stepped, and cheap if none is."""
+        """Let the ticks pass that are due, and see who waits; call it before a message is stepped, it is cheap."""
         if now < self._next_tick_at:
             return
         if now >= self._late_at:
@@ -79,6 +79,9 @@ class Pace:
         self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
         for _ in range(ticks):
             self._core.tick()
+        self._woken(now)
+        # Awake as it is, the node need not be woken so soon as was planned.
+        self.plan()
 
     def plan(self) -> None:
         """Choose anew when to wake; to be called when the role has changed."""
@@ -96,7 +99,7 @@ class Pace:
         self._timer = self._after(max(0.0, wake_at - self._now()), self._wake)
 
     def _wake(self) -> None:
-        now = self._now()
-        self.pass_time(now)
-        self._woken(now)
-        self.plan()
+        self._timer = None
+        self.pass_time(self._now())
+        if self._timer is None:
+            self.plan()  # It was a little early for a tick.
