@@ -66,7 +66,7 @@ class Pace:
         self.plan()
 
     def pass_time(self, now: float) -> None:
-        """Let the ticks pass that are due, and see who waits; call it before a message is stepped, it is cheap."""
+        """Let the ticks pass that are due, and see who waits; call it before each message, it is cheap."""
         if now < self._next_tick_at:
             return
         if now >= self._late_at:
