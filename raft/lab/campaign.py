@@ -6,6 +6,7 @@ depends on nothing but the seed, so that it does not matter who runs it. Knows n
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import subprocess
@@ -52,7 +53,14 @@ class Campaign(Struct, frozen=True, kw_only=True):
 def run_here(campaign: Campaign) -> Iterator[Result]:
     """Run the seeds in this process, one after another."""
     for number in range(campaign.seeds):
-        yield simulate(*campaign.world(campaign.first + number * campaign.stride))
+        # A world is small and short: looking for cycles in it while it lives costs a quarter of the time.
+        gc.disable()
+        try:
+            result = simulate(*campaign.world(campaign.first + number * campaign.stride))
+        finally:
+            gc.enable()
+        gc.collect()
+        yield result
 
 
 def run(campaign: Campaign, *, jobs: int) -> Iterator[Result]:
