@@ -13,7 +13,11 @@ from actors.endpoints import EndpointError, check_endpoint
 from raft.node.tuning import Tuning
 
 NODE_ID_MAX = 1_000_000
-EXIT_REMOVED = 3  # What a node's process ends with that is no member of its cluster any more.
+EXIT_FAILED = 1
+EXIT_REFUSED = 2  # It cannot start like this, and could not the next time.
+EXIT_REMOVED = 3  # It is no member of its cluster any more.
+EXIT_DISK_FAILED = 4  # What the disk holds is not known any more; a new process can find out.
+EXIT_CORRUPT = 5  # What was durable is damaged: it refuses to start.
 KEY_VALUE_MACHINE = "raft.machines.kv:KeyValue"
 
 
@@ -34,6 +38,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     heartbeat_seconds: float = 0.050
     election_seconds_min: float = 0.250
     election_seconds_max: float = 0.500
+    fsync_seconds_warn: float = 0.0  # A slower leader makes room for a faster one; 0.0: see fsync_limit.
+    first_start: bool = False  # May begin with an empty directory: never set for a node that has run before.
+    repair_from_peers: bool = False  # A damaged log is put aside, and the node joins its cluster anew.
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
@@ -51,6 +58,11 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def tick_seconds(self) -> float:
         """Half a heartbeat: fine enough to tell rivals' election timeouts apart, coarse enough to idle."""
         return self.heartbeat_seconds / 2
+
+    @property
+    def fsync_limit_seconds(self) -> float:
+        """From which time on a write counts as slow: half of the shortest election timeout, or as given."""
+        return self.fsync_seconds_warn or self.election_seconds_min / 2
 
     @property
     def election_ticks(self) -> int:

@@ -1,7 +1,7 @@
 """The node's writes to its log: one at a time, each taking along all that gathered meanwhile.
 
-Owns group commit, and the rule that nothing is answered before what it depends on is durable. Knows
-nothing of files, nor of what the answers say.
+Owns group commit, the rule that nothing is answered before what it depends on is durable, and what
+becomes of a write that failed. Knows nothing of files, nor of what the answers say.
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from raft.core.messages import Message, StorageAppend
-from raft.core.types import Entry, HardState, Snapshot
+from raft.core.messages import DurableReply, Message, StorageAppend, StorageAppendReply
+from raft.core.types import Entry, HardState, Index, NodeId, Snapshot
 from raft.node.worker import Worker
+from raft.storage.errors import StoreFull
+
+RETRY_SECONDS = 0.1
+# While nothing can be written, so many may wait; then they are made one.
+WAITING_MAX = 256
+
+After = Callable[[float, Callable[[], None]], object]
 
 
 class Log(Protocol):
@@ -20,7 +27,10 @@ class Log(Protocol):
     def write(
         self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
     ) -> None:
-        """Make all three durable; may block, and is called on the worker's thread."""
+        """Make all three durable; may block, and is called on the worker's thread.
+
+        Raises StoreFull when there is no room, and then nothing of it counts.
+        """
         ...
 
     def accept(
@@ -34,11 +44,28 @@ class DiskFailed(Exception):
     """The log could not be written, so what is durable is no longer known: the node must stop."""
 
 
+class DiskWatch(Protocol):
+    """Told how the writes go, on the loop's thread."""
+
+    def began(self, last: Index) -> None:
+        """A write has begun; `last` is the index of its last entry, 0 without one."""
+        ...
+
+    def ended(self) -> None:
+        """The write that began last has ended, and is durable; its responses are not given out yet."""
+        ...
+
+    def full(self, reason: str) -> None:
+        """There was no room for it. It is tried again, and nothing else is written before."""
+        ...
+
+
 class Disk:
     """Writes `StorageAppend`s in order, and gives out their responses once they are true.
 
     While one write is under way the next ones queue up, and one write takes them all: under load the
-    cost of an fsync is shared by everything that arrived during the last one.
+    cost of an fsync is shared by everything that arrived during the last one. A write for which there
+    is no room waits until there is; any other failure is final.
     """
 
     def __init__(
@@ -48,24 +75,33 @@ class Disk:
         hard_state: HardState,
         restored: Callable[[Snapshot], None],
         answer: Callable[[Sequence[Message]], None],
+        watch: DiskWatch,
+        after: After,
     ) -> None:
         self._log = log
         self._worker = worker
         self._durable = hard_state
         self._restored = restored
         self._answer = answer
+        self._watch = watch
+        self._after = after
         self._queue: list[StorageAppend] = []
         self._late_commit: HardState | None = None
         self._writing = False
+        self._lacks_room = False  # Then a write counts as under way until it has been done.
+        self._closed = False
 
     def append(self, message: StorageAppend) -> None:
         """Write what the message holds, then give out its responses."""
         self._queue.append(message)
         if not self._writing:
             self._write_next()
+        elif self._lacks_room and len(self._queue) > WAITING_MAX:
+            self._fold()
 
     def close(self) -> None:
         """Let the write in hand end, and begin no other."""
+        self._closed = True
         self._queue.clear()
         self._worker.close()
 
@@ -81,14 +117,23 @@ class Disk:
         hard_state = hard_state or self._late_commit
         self._late_commit = None
         self._writing = True
+        self._watch.began(entries[-1].index if entries else 0)
 
         def write() -> None:
             self._log.write(hard_state, entries, snapshot)
 
         def written(_result: None, error: Exception | None) -> None:
+            if isinstance(error, StoreFull):
+                self._lacks_room = True
+                self._late_commit = hard_state
+                self._queue[:0] = group
+                self._watch.full(str(error))
+                self._after(RETRY_SECONDS, self._try_again)
+                return
             if error is not None:
                 raise DiskFailed(f"the log could not be written: {error}") from error
-            self._writing = False
+            self._writing = self._lacks_room = False
+            self._watch.ended()
             self._durable = hard_state or self._durable
             self._log.accept(hard_state, entries, snapshot)
             if snapshot is not None:
@@ -98,6 +143,14 @@ class Disk:
                 self._write_next()
 
         self._worker.submit(write, written)
+
+    def _fold(self) -> None:
+        if all(waiting.snapshot is None for waiting in self._queue):
+            self._queue = [fold(self._queue)]
+
+    def _try_again(self) -> None:
+        if not self._closed:
+            self._write_next()
 
     def _is_promise(self, hard_state: HardState | None) -> bool:
         """Is it more than a commit index, which can always be learnt again?"""
@@ -135,3 +188,21 @@ def merge(
                 del entries[-overlap:]
             entries.extend(message.entries)
     return hard_state, entries, None
+
+
+def fold(waiting: Sequence[StorageAppend]) -> StorageAppend:
+    """One message for many that wait, without snapshots: the same write, and the last word to everybody.
+
+    Whatever is answered later says what the earlier answers did; a peer takes the difference for loss.
+    """
+    hard_state, entries, _ = merge(waiting)
+    last_words: dict[tuple[type, NodeId], DurableReply | StorageAppendReply] = {}
+    for message in waiting:
+        for response in message.responses:
+            key = (type(response), response.to)
+            last_words.pop(key, None)
+            last_words[key] = response
+    newest = waiting[-1]
+    return StorageAppend(
+        newest.sender, newest.to, newest.term, [*entries], hard_state, None, [*last_words.values()]
+    )

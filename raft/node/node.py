@@ -38,6 +38,7 @@ from raft.node.parts import HEARTBEAT_TICKS, NodeParts, core_config
 from raft.node.peers import Peers
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
+from raft.node.relief import Relief
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshots import SendableSnapshots, snapshot_of_now, unpack_state
@@ -75,23 +76,17 @@ class Node(Actor):
         self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
-            node=self._id,
-            incarnation=parts.incarnation,
-            now=context.now,
-            tell=self._tell_supervisor if config.supervisor else None,
-            journal=self._journal,
-        )
+            node=self._id, incarnation=parts.incarnation, now=context.now,
+            tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
+        )  # fmt: skip
         self._build(snapshot)
         self._pace = Pace(
             self._raft,
-            tick_seconds=config.tick_seconds,
-            heartbeat_ticks=HEARTBEAT_TICKS,
+            tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS,
             sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2),
-            now=context.now,
-            after=context.after,
-            woken=self._look_after_the_waiting,
-            stalled=self._stalled,
-        )
+            now=context.now, after=context.after,
+            woken=self._look_after_the_waiting, stalled=self._stalled,
+        )  # fmt: skip
         self._ballot: dict[NodeId, bool] = {}
         self._membership.meet_all(state)
         if config.supervisor:
@@ -120,9 +115,6 @@ class Node(Actor):
         self._membership = Membership(
             config, self._raft, self._peers, self._journal, self._proposals, context, self._dismissed
         )
-        self._disk = Disk(
-            parts.store, parts.disk_worker(context.post), hard_state, self._restored, self._answer
-        )
         self._applier = Applier(
             machine=parts.machine,
             applied=snapshot.index,
@@ -140,6 +132,14 @@ class Node(Actor):
             retry_seconds=config.election_seconds_min,
         )
         self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
+        self._relief = Relief(
+            self._raft, self._peers, self._service, self._reporter, self._journal,
+            limit_seconds=config.fsync_limit_seconds, now=context.now, after=context.after,
+        )  # fmt: skip
+        self._disk = Disk(
+            parts.store, parts.disk_worker(context.post), hard_state,
+            self._restored, self._answer, self._relief, context.after,
+        )  # fmt: skip
         self._contacts = Contacts()
         self._steering = Steering(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
@@ -249,6 +249,7 @@ class Node(Actor):
     def _look_after_the_waiting(self, now: float) -> None:
         if self._raft.transferee == NO_NODE and not self._departure.begun:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
+            self._relief.look(now)
         self._proposals.expire(now)
         self._membership.requests.expire(now)
         self._reads.expire(now)

@@ -32,6 +32,7 @@ class Service:
         self, raft: Raft, proposals: Proposals, reads: Reads, applier: Applier, peers: Peers
     ) -> None:
         self.closed = False
+        self.refusal: Refused | None = None  # Why this leader takes no commands for the time being.
         self._raft = raft
         self._proposals = proposals
         self._reads = reads
@@ -46,6 +47,8 @@ class Service:
             return self._not_leader()
         if self.closed:
             return STOPPING
+        if self.refusal is not None:
+            return self.refusal
         if len(command.body) > COMMAND_BYTES_MAX:
             return TOO_LARGE
         if len(self._proposals) + len(self._commands) >= PENDING_MAX:

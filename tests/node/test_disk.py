@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from raft.core.messages import AppendReply, Message, StorageAppend
 from raft.core.types import Entry, HardState, Snapshot
-from raft.node.disk import Disk, DiskFailed, merge
+from raft.node.disk import WAITING_MAX, Disk, DiskFailed, merge
 from raft.node.worker import InlineWorker
+from raft.storage.errors import StoreFailed, StoreFull
 from raft.storage.memory import MemoryStorage
 from tests.node.cluster import MemoryLog
 
@@ -25,6 +26,20 @@ def append(
     return StorageAppend(1, 2, term, entries, hard_state, snapshot, [AppendReply(1, 2, term, last)])
 
 
+class Watch:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def began(self, last: int) -> None:
+        self.told.append(f"began {last}")
+
+    def ended(self) -> None:
+        self.told.append("ended")
+
+    def full(self, reason: str) -> None:
+        self.told.append(reason)
+
+
 class Rig:
     def __init__(self) -> None:
         self.log = MemoryLog()
@@ -32,7 +47,12 @@ class Rig:
         self.restored: list[Snapshot] = []
         self.worker = InlineWorker(lambda work: work.deliver())
         self.worker.holding = True
-        self.disk = Disk(self.log, self.worker, HardState(), self.restored.append, self.answer)
+        self.watch = Watch()
+        self.later: list[Any] = []
+        self.disk = Disk(
+            self.log, self.worker, HardState(), self.restored.append, self.answer,
+            self.watch, lambda _seconds, call: self.later.append(call),
+        )  # fmt: skip
 
     def answer(self, responses: Sequence[Message]) -> None:
         self.said += [message.index for message in responses if isinstance(message, AppendReply)]
@@ -120,11 +140,57 @@ def test_a_snapshot_is_written_by_itself_and_restored_before_anything_is_said() 
 
 def test_a_write_that_fails_is_fatal_and_nothing_is_said() -> None:
     rig = Rig()
-    rig.log.fail = OSError(28, "No space left on device")
+    rig.log.fail = StoreFailed("a sync failed: Input/output error")
     rig.disk.append(append(1))
-    with pytest.raises(DiskFailed, match="No space left"):
+    with pytest.raises(DiskFailed, match="Input/output error"):
         rig.worker.do_next()
     assert rig.said == []
+    assert not rig.later, "nor is it tried again"
+
+
+def test_a_write_without_room_is_tried_again_with_all_that_has_come_since() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.disk.append(append(2, 3))
+    assert rig.worker.waiting == 0, "not before its time"
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.said == []
+    assert rig.watch.told == ["began 1", "no room", "began 3", "no room"]
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.said == [1, 3]
+    assert [(state, len(entries)) for state, entries, _ in rig.log.writes] == [(HardState(1, 1, 0), 3)]
+    assert rig.watch.told[-1] == "ended"
+
+
+def test_a_closed_disk_does_not_try_again() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    rig.disk.close()
+    rig.later.pop()()
+    assert rig.worker.waiting == 0
+
+
+def test_what_waits_for_room_is_bounded_and_each_is_told_the_last_word() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    for index in range(2, 10 * WAITING_MAX):
+        rig.disk.append(append(index))
+    assert len(rig.disk._queue) <= WAITING_MAX
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.log.last_index() == 10 * WAITING_MAX - 1
+    assert rig.said[-1] == 10 * WAITING_MAX - 1
+    assert len(rig.said) <= WAITING_MAX
 
 
 writes = st.lists(st.tuples(st.integers(1, 8), st.integers(0, 4)), min_size=1, max_size=8)

@@ -87,7 +87,7 @@ def test_two_followers_make_a_quorum_while_the_leaders_disk_hangs_but_it_applies
     cluster[leader].disk.holding = True
     ask = cluster.ask(leader, command(b"k", b"v"))
     committed = {member.raft.log.committed for member in cluster.alive()}
-    cluster.advance(1.0)
+    cluster.advance(0.4)
     assert max(committed) == cluster[leader].raft.log.last
     assert cluster.leaders() == [leader], "a slow disk delays no heartbeat"
     cluster[leader].disk.do_next()
