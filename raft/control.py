@@ -124,6 +124,16 @@ class Transfer(Struct, frozen=True):
     to: int = 0
 
 
+class TakeSnapshot(Struct, frozen=True):
+    """Take a snapshot now, due or not; answered by `SnapshotTaken` or `CannotDo` when it is durable."""
+
+
+class SnapshotTaken(Struct, frozen=True):
+    """The newest snapshot stands at `index`, and everything that was applied before the request is in it."""
+
+    index: int
+
+
 class Done(Struct, frozen=True):
     """The request was carried out."""
 

@@ -26,6 +26,8 @@ from raft.control import (
     SawLeader,
     SetDisk,
     SetLink,
+    SnapshotTaken,
+    TakeSnapshot,
     Transfer,
 )
 from raft.core.messages import (
@@ -33,7 +35,6 @@ from raft.core.messages import (
     AppendReply,
     Heartbeat,
     HeartbeatReply,
-    InstallSnapshot,
     PreVote,
     PreVoteReply,
     ReadIndex,
@@ -43,7 +44,7 @@ from raft.core.messages import (
     TransferLeader,
     VoteReply,
 )
-from raft.core.types import decode_entry
+from raft.core.types import ConfState, decode_entry
 from raft.requests import (
     AddLearner,
     Command,
@@ -80,6 +81,31 @@ class Append(Struct, array_like=True, gc=False):
     entries: list[Raw]
 
 
+class SnapshotPiece(Struct, array_like=True, gc=False):
+    """A part of an InstallSnapshot: what stands at `offset` of its data, which is `size` bytes long."""
+
+    sender: int
+    to: int
+    term: int
+    index: int
+    snapshot_term: int
+    conf_state: ConfState
+    offset: int
+    size: int
+    checksum: int  # CRC-32 of this piece.
+    data: bytes
+
+
+class SnapshotProgress(Struct, array_like=True, gc=False):
+    """Of the snapshot at `index` from the leader of `term`, so many bytes are here, from the first on."""
+
+    sender: int
+    to: int
+    term: int
+    index: int
+    received: int
+
+
 class Expelled(Struct, array_like=True, gc=False):
     """Tells a node that the entry at `index`, which is committed, has removed it."""
 
@@ -99,14 +125,13 @@ CORE_MESSAGES: Final = (
     AppendReply,
     Heartbeat,
     HeartbeatReply,
-    InstallSnapshot,
     TransferLeader,
     TimeoutNow,
     ReadIndex,
     ReadIndexReply,
 )
-"""What nodes tell each other as the core has made it; an AppendEntries goes as an Append, and a
-Propose not at all, as clients ask the leader themselves."""
+"""What nodes tell each other as the core has made it; an AppendEntries goes as an Append, an
+InstallSnapshot in pieces, and a Propose not at all, as clients ask the leader themselves."""
 
 TAGS: Final[dict[int, type]] = {
     1: PreVote,
@@ -117,12 +142,13 @@ TAGS: Final[dict[int, type]] = {
     6: AppendReply,
     7: Heartbeat,
     8: HeartbeatReply,
-    9: InstallSnapshot,
+    9: SnapshotPiece,
     10: TransferLeader,
     11: TimeoutNow,
     12: ReadIndex,
     13: ReadIndexReply,
     14: Expelled,
+    15: SnapshotProgress,
     # Clients.
     32: Command,
     33: Query,
@@ -155,6 +181,8 @@ TAGS: Final[dict[int, type]] = {
     74: Transfer,
     75: Done,
     76: CannotDo,
+    77: TakeSnapshot,
+    78: SnapshotTaken,
 }
 
 REGISTRY: Final = Registry(TAGS)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from raft.core import candidate, elections, membership, reads, replication, tracker
@@ -18,11 +17,10 @@ from raft.core.log import Log
 from raft.core.messages import AppendReply, RequestVote, StorageAppendReply, VoteReply
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, Role, Snapshot
+from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.patching import replaced
 from raft.machines import kv
-from raft.node import node as node_module
-from raft.node import proposals, snapshots
+from raft.node import proposals, snapshotting
 from raft.node.disk import Disk
 from raft.node.reads import answer_query
 from raft.node.service import Service
@@ -219,16 +217,10 @@ def _installs_stale_snapshots() -> AbstractContextManager[None]:
 
 
 def _applies_twice() -> AbstractContextManager[None]:
-    take = snapshots.snapshot_of_now
+    def mislabelled(index: Index, term: Term, conf_state: ConfState, data: bytearray) -> Snapshot:
+        return Snapshot(max(index - 1, 1), term, conf_state, data)
 
-    def mislabelled(raft: Raft, applier: Any, state: Any) -> Snapshot:
-        snapshot = take(raft, applier, state)
-        index = snapshot.index - 1
-        if index < raft.log.first_index():
-            return snapshot
-        return msgspec.structs.replace(snapshot, index=index, term=raft.log.term(index))
-
-    return replaced(node_module, "snapshot_of_now", mislabelled)
+    return replaced(snapshotting, "Snapshot", mislabelled)
 
 
 def _answers_before_commit() -> AbstractContextManager[None]:

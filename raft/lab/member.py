@@ -10,9 +10,7 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
-from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.raft import Raft
-from raft.core.types import Snapshot
 from raft.lab.agenda import Agenda
 from raft.lab.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.host import Host
@@ -61,9 +59,10 @@ class VisibleNode(Node):
         """The core; None before the node has started."""
         return getattr(self, "_raft", None)
 
-    def snapshot_of_now(self) -> Snapshot:
-        """What is applied, as a snapshot; raises SnapshotTemporarilyUnavailable."""
-        return self._snapshot_of_now()
+    def want_snapshot(self) -> None:
+        """Let it take one at the end of its next turn."""
+        if self.raft is not None:
+            self._snapshots.want()
 
 
 class Events:
@@ -109,6 +108,7 @@ class Member:
         self._actor: VisibleNode
         self._disk: Spindle | None = None
         self._applying: Spindle | None = None
+        self._snapshotting: Spindle | None = None
         self.drive = Drive(self.name, setting=setting, story=story, dice=self._dice)
 
     @property
@@ -172,6 +172,7 @@ class Member:
                 random=self._setting.dice(f"node {self.node} {self.lives}"),
                 journal=Events(self._story, self.name),
                 disk_worker=self._make_disk,
+                snapshot_worker=self._make_snapshotting,
                 apply_worker=self._make_applying if self._setting.apply_on_worker else None,
                 leave=self.host.runtime.stop,
             )
@@ -190,9 +191,10 @@ class Member:
         if not self.up:
             self.drive.end_process(power=power)
             return
-        job = self._disk.job_in_hand if self._disk is not None else None
-        if job is not None:
-            self.drive.cut_short(job)
+        for spindle in (self._disk, self._snapshotting):
+            job = spindle.job_in_hand if spindle is not None else None
+            if job is not None:
+                self.drive.cut_short(job)
         self._bury(power=power)
 
     def pause(self) -> None:
@@ -207,35 +209,21 @@ class Member:
             for spindle in self._spindles():
                 spindle.resume()
 
-    def snapshot(self, keep: int) -> None:
-        """Take a snapshot of what is applied, and forget all entries before it but the last `keep`."""
-        raft = self.raft
-        if raft is None or self.host.paused or raft.log.unstable_snapshot is not None:
-            return
-        try:
-            snapshot = self._actor.snapshot_of_now()
-        except SnapshotTemporarilyUnavailable:
-            return
-        index = snapshot.index
-        if index <= self.store.snapshot().index:
-            return
-        self._story.tell(self.name, f"takes a snapshot at {index}")
-        self._story.count("snapshots taken")
-        self._guard(lambda: self._compact(snapshot, keep))
-
-    def _compact(self, snapshot: Snapshot, keep: int) -> None:
-        try:
-            self.store.save_snapshot(snapshot)
-            if snapshot.index - keep >= self.store.first_index():
-                self.store.compact(snapshot.index - keep)
-        except StoreError as error:
-            self._story.tell(self.name, f"could not keep the snapshot: {error}")
+    def snapshot(self) -> None:
+        """Let the node take a snapshot, due or not."""
+        if self.up and not self.host.paused:
+            self._actor.want_snapshot()
+            self.host.stir()
 
     # -----------------------------------------------------------------------------------------------
 
     def _make_disk(self, post: Callable[[WorkDone], None]) -> Spindle:
         self._disk = self._spindle(post, self.drive.write_seconds)
         return self._disk
+
+    def _make_snapshotting(self, post: Callable[[WorkDone], None]) -> Spindle:
+        self._snapshotting = self._spindle(post, self.drive.write_seconds)
+        return self._snapshotting
 
     def _make_applying(self, post: Callable[[WorkDone], None]) -> Spindle:
         self._applying = self._spindle(post, lambda: APPLY_SECONDS * 2 * self._dice.random())
@@ -246,16 +234,15 @@ class Member:
         return Spindle(post, agenda=self._agenda, takes=takes, paused=lambda: host.paused, run=self._guard)
 
     def _spindles(self) -> list[Spindle]:
-        return [spindle for spindle in (self._disk, self._applying) if spindle is not None]
+        return [
+            spindle for spindle in (self._disk, self._applying, self._snapshotting) if spindle is not None
+        ]
 
     def _looked(self) -> None:
         if self.host.runtime.stopped:
             self._ended()
             return
         self._observer.looked(self)
-        raft, every = self.raft, self._setting.snapshot_entries
-        if every and raft is not None and raft.log.applied >= self.store.snapshot().index + every:
-            self.snapshot(self._dice.randrange(1 + every // 2))
 
     def _ended(self) -> None:
         """The runtime has stopped by itself: it was asked to, or the node has failed."""
@@ -282,7 +269,7 @@ class Member:
     def _forget_life(self) -> None:
         for spindle in self._spindles():
             spindle.abandon()
-        self._disk = self._applying = None
+        self._disk = self._applying = self._snapshotting = None
 
     def _could_not_start(self, error: StoreError) -> None:
         self.drive.end_process(power=False)

@@ -23,7 +23,6 @@ from raft.lab.network import SimulatedNetwork, Trouble
 from raft.lab.story import Story
 from raft.wire import address_of
 
-SNAPSHOT_KEEPS_MAX = 20
 TRANSFER_SECONDS = 1.0
 
 
@@ -219,7 +218,7 @@ class Nemesis:
 
     def _snapshot(self, fault: Fault) -> None:
         for member in self._victims(fault):
-            member.snapshot(int(fault.amount * SNAPSHOT_KEEPS_MAX))
+            member.snapshot()
 
 
 _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {

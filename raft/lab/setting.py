@@ -11,6 +11,7 @@ from random import Random
 from msgspec import Struct
 
 from raft.node.config import NodeConfig
+from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 from raft.wire import process_of
 
@@ -38,6 +39,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     append_bytes_max: int = 512 * 1024  # Of one message: few, and appends come in many pieces.
     apply_bytes_max: int = 64 * 1024
     padding_bytes_max: int = 0  # Of a client's value.
+    entries_kept: int = 0  # Of those that a snapshot covers.
     snapshot_entries: int = 0  # A node takes a snapshot after so many; 0: only when it is told to.
     latency_seconds: float = 0.001
     write_seconds: float = 0.002
@@ -63,6 +65,9 @@ class Setting(Struct, frozen=True, kw_only=True):
             pre_vote=self.pre_vote,
             check_quorum=self.check_quorum,
             lease_reads=self.lease_reads,
+            snapshots=SnapshotPolicy(
+                entries_max=self.snapshot_entries, bytes_max=0, entries_kept=self.entries_kept
+            ),
             tuning=Tuning(append_bytes_max=self.append_bytes_max, apply_bytes_max=self.apply_bytes_max),
         ).check()
 
@@ -115,4 +120,5 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         apply_bytes_max=dice.choice([1, 64 * 1024]),
         padding_bytes_max=dice.choice([0, 400, 1600, 1600]),
         snapshot_entries=dice.choice([0, 5, 10, 40]),
+        entries_kept=dice.choice([0, 2, 8]),
     )

@@ -7,13 +7,20 @@ Knows nothing of what the commands mean: those go to the production machine insi
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Protocol
 from zlib import crc32
 
 from raft.core.types import Index
-from raft.machines.machine import StateMachine
+from raft.machines.machine import InParts, StateMachine
 
 _HEADER = struct.Struct(">QQI")
 _INDEX = struct.Struct(">Q")
+
+
+class Whole(StateMachine, InParts, Protocol):
+    """A machine with everything that one may offer."""
 
 
 class AppliedTwice(Exception):
@@ -23,7 +30,7 @@ class AppliedTwice(Exception):
 class Witness:
     """A `StateMachine`. `chain` stands for the whole sequence of commands; it is part of each snapshot."""
 
-    def __init__(self, inner: StateMachine) -> None:
+    def __init__(self, inner: Whole) -> None:
         self.inner = inner
         self.last: Index = 0
         self.count = 0
@@ -50,3 +57,13 @@ class Witness:
         """See `StateMachine.restore`."""
         self.last, self.count, self.chain = _HEADER.unpack_from(data) if data else (0, 0, 0)
         self.inner.restore(data[_HEADER.size :])
+
+    def snapshot_parts(self) -> Iterator[bytes]:
+        """See `InParts`."""
+        return chain((_HEADER.pack(self.last, self.count, self.chain),), self.inner.snapshot_parts())
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """See `InParts`."""
+        rest = iter(parts)
+        self.last, self.count, self.chain = _HEADER.unpack(next(rest, bytes(_HEADER.size)))
+        self.inner.restore_parts(rest)

@@ -6,12 +6,14 @@ replication: `index` is only a number that comes with each command.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from raft.machines.machine import MachineError
+from raft.machines.parts import in_parts
 
 KEY_BYTES_MAX = 4 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
@@ -76,6 +78,7 @@ _COMMANDS: msgspec.msgpack.Decoder[KvCommand] = msgspec.msgpack.Decoder(KvComman
 _QUERIES = msgspec.msgpack.Decoder(KvQuery)
 _RESULTS: msgspec.msgpack.Decoder[KvResult] = msgspec.msgpack.Decoder(KvResult)
 _STATES = msgspec.msgpack.Decoder(dict[bytes, bytes])
+_PAIRS = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 _STORED = _ENCODER.encode(Stored())
 
 
@@ -138,6 +141,17 @@ class KeyValue:
         """Become the state of an earlier `snapshot`."""
         self._values = _STATES.decode(data) if data else {}
 
+    def snapshot_parts(self) -> Iterator[bytes]:
+        """See `InParts`: all pairs, in the same order."""
+        return in_parts(self._values.copy().items(), _pair_bytes)
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """See `InParts`."""
+        values: dict[bytes, bytes] = {}
+        for part in parts:
+            values.update(_PAIRS.decode(part))
+        self._values = values
+
     def _swap(self, request: CompareAndSwap) -> Swapped:
         current = self._values.get(request.key)
         if current != request.old:
@@ -147,3 +161,7 @@ class KeyValue:
         else:
             self._values[request.key] = request.new
         return Swapped(True, request.new)
+
+
+def _pair_bytes(pair: tuple[bytes, bytes]) -> int:
+    return 32 + len(pair[0]) + len(pair[1])

@@ -6,6 +6,7 @@ command fails. Knows nothing of terms, leaders, disks or clients.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -41,6 +42,26 @@ class StateMachine(Protocol):
 
     def restore(self, data: bytes) -> None:
         """Forget the present state and become the one that `snapshot` wrote; b"" is the empty state."""
+        ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """What a machine may offer besides, so that a large state never holds up the node.
+
+    A part is the work of a few milliseconds. Without this pair `snapshot` and `restore` are used, and
+    the process does nothing else while they copy the state.
+    """
+
+    def snapshot_parts(self) -> Iterator[bytes]:
+        """The state of this moment. The call is quick; the parts are drawn later and on another thread.
+
+        Commands are applied meanwhile, which the parts must not show.
+        """
+        ...
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Become the state that the parts make up; no parts are the empty state. On any thread, alone."""
         ...
 
 

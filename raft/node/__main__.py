@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
 from raft.node.process import main
+from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -25,6 +26,7 @@ example, one of three nodes on one machine:
 """
 
 
+POLICY = SnapshotPolicy()
 TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)}"
 
 
@@ -52,8 +54,8 @@ def member(text: str) -> tuple[int, str]:
     return int(node), endpoint
 
 
-def parse(arguments: Sequence[str] | None) -> NodeConfig:
-    """The configuration that a command line asks for; exits with 2 for one that cannot be read."""
+def command_line() -> argparse.ArgumentParser:
+    """All options, their defaults and their help."""
     parser = argparse.ArgumentParser(
         prog="python -m raft.node",
         description="Run one Raft node in the foreground.",
@@ -72,6 +74,9 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
     add("--machine", default=KEY_VALUE_MACHINE, metavar="MODULE:CLASS", help="the replicated machine")
     add("--tune", action="append", default=[], metavar="NAME=VALUE", help=TUNE_HELP)
+    add("--snapshot-entries", type=int, default=POLICY.entries_max, metavar="N", help="0: not by entries")
+    add("--snapshot-bytes", type=int, default=POLICY.bytes_max, metavar="N", help="0: not by bytes")
+    add("--keep-entries", type=int, default=POLICY.entries_kept, metavar="N", help="of those in a snapshot")
     add("--no-pre-vote", action="store_true")
     add("--no-check-quorum", action="store_true")
     add("--lease-reads", action="store_true")
@@ -79,6 +84,12 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     add("--trace", default="", metavar="FILE", help="a JSON line for every event in the core")
     add("--log-file", default="", metavar="FILE", help="JSON lines; standard error without")
     add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser
+
+
+def parse(arguments: Sequence[str] | None) -> NodeConfig:
+    """The configuration that a command line asks for; exits with 2 for one that cannot be read."""
+    parser = command_line()
     given = parser.parse_args(arguments)
     low, high = given.election_timeout
     try:
@@ -100,6 +111,11 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         lease_reads=given.lease_reads,
         machine=given.machine,
         tuning=tuning,
+        snapshots=SnapshotPolicy(
+            entries_max=given.snapshot_entries,
+            bytes_max=given.snapshot_bytes,
+            entries_kept=given.keep_entries,
+        ),
         sync=not given.ephemeral_log,
         keys=given.keys,
         trace=given.trace,

@@ -7,15 +7,19 @@ configuration change is handed to `on_config`, which lives with the core.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
-from raft.core.types import Entry, EntryKind, Index
-from raft.machines.machine import COMMAND_ERRORS, StateMachine, reason_of
+from raft.core.types import Entry, EntryKind, Index, entries_size
+from raft.machines.machine import COMMAND_ERRORS, InParts, StateMachine, reason_of
+from raft.node.snapshots import Parts, restore_machine
 from raft.node.worker import Worker
+
+T = TypeVar("T")
 
 
 class Rejection(Struct, frozen=True, gc=False):
@@ -30,7 +34,11 @@ Outcome = bytes | Rejection | None
 
 class _Restore(Struct, frozen=True, gc=False):
     index: Index
-    state: bytes
+    parts: Parts
+
+
+class _Freeze(Struct, frozen=True, gc=False):
+    then: Callable[[Iterator[bytes]], None]
 
 
 class Waiters(Protocol):
@@ -48,7 +56,8 @@ class Waiters(Protocol):
 class Applier:
     """Applies `StorageApply`s one after another, on a worker if it has one, else at once.
 
-    The machine belongs to one thread at a time: while a batch is on the worker, queries wait.
+    What takes long with a large state is done on the `slow` worker. The machine belongs to one thread at a
+    time: while a worker has it, queries wait.
     """
 
     def __init__(
@@ -59,18 +68,20 @@ class Applier:
         waiters: Waiters,
         on_config: Callable[[Entry], None],
         answer: Callable[[Sequence[Message]], None],
+        slow: Worker,
         worker: Worker | None = None,
     ) -> None:
         self.applied = applied
+        self.bytes_applied = 0  # By this life.
         self.configuration: Index = 0  # The last index at which it was changed, if that is known.
         self._machine = machine
         self._waiters = waiters
         self._on_config = on_config
         self._answer = answer
+        self._slow = slow
         self._worker = worker
-        self._queue: deque[StorageApply | _Restore] = deque()
+        self._queue: deque[StorageApply | _Restore | _Freeze] = deque()
         self._busy = False
-        self._changing = False
 
     @property
     def free(self) -> bool:
@@ -82,20 +93,18 @@ class Applier:
         self._queue.append(message)
         self._next()
 
-    def restore(self, index: Index, state: bytes) -> None:
+    def restore(self, index: Index, parts: Parts) -> None:
         """Replace the machine's state by that of `index`, in order with what is being applied."""
-        self._queue.append(_Restore(index, state))
+        self._queue.append(_Restore(index, parts))
         self._next()
 
-    @property
-    def at_rest(self) -> bool:
-        """Machine and configuration both stand at `applied`, and not somewhere after it."""
-        return not self._busy and not self._changing
+    def freeze(self, then: Callable[[Iterator[bytes]], None]) -> None:
+        """Hand out the machine's state, in order with what is being applied; not in the midst of that.
 
-    def snapshot(self) -> bytes:
-        """The machine's state; only while `at_rest`."""
-        assert self.at_rest, f"the machine is on its way from {self.applied}"
-        return self._machine.snapshot()
+        When `then` is called, machine and configuration both stand at `applied`.
+        """
+        self._queue.append(_Freeze(then))
+        self._next()
 
     def query(self, body: bytes) -> bytes | Rejection:
         """Ask the machine; only while `free`."""
@@ -116,21 +125,25 @@ class Applier:
             work = self._queue.popleft()
             if isinstance(work, _Restore):
                 self._restore(work)
+            elif isinstance(work, _Freeze):
+                self._freeze(work)
             elif self._worker is None:
                 self._finish(work, self._run(work.entries))
             else:
-                self._busy = True
-                self._submit(self._worker, work)
+                self._lend(self._worker, partial(self._run, work.entries), partial(self._finish, work))
 
-    def _submit(self, worker: Worker, work: StorageApply) -> None:
-        def finished(outcomes: list[Outcome], error: Exception | None) -> None:
+    def _lend(self, worker: Worker, job: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Let a worker have the machine, and go on when it gives it back."""
+        self._busy = True
+
+        def finished(result: T, error: Exception | None) -> None:
             if error is not None:
                 raise error
             self._busy = False
-            self._finish(work, outcomes)
+            then(result)
             self._next()
 
-        worker.submit(lambda: self._run(work.entries), finished)
+        worker.submit(job, finished)
 
     def _run(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Touches nothing but the machine, for it may run on the worker's thread."""
@@ -153,19 +166,30 @@ class Applier:
             assert entries[0].index == self.applied + 1, (
                 f"entry {entries[0].index} does not follow {self.applied}"
             )
-            self._changing = True
             for entry in entries:
                 if entry.kind is not EntryKind.NORMAL:
                     self._on_config(entry)
                     self.configuration = entry.index
             self.applied = entries[-1].index
-            self._changing = False
+            self.bytes_applied += entries_size(entries)
             self._waiters.applied(entries, outcomes, self.configuration)
         self._answer(work.responses)
 
     def _restore(self, work: _Restore) -> None:
         if work.index <= self.applied:
             return
-        self._machine.restore(work.state)
-        self.applied = self.configuration = work.index
-        self._waiters.restored(work.index)
+
+        def restored(_result: None) -> None:
+            self.applied = self.configuration = work.index
+            self._waiters.restored(work.index)
+
+        self._lend(self._slow, lambda: restore_machine(self._machine, work.parts), restored)
+
+    def _freeze(self, work: _Freeze) -> None:
+        machine = self._machine
+        if isinstance(machine, InParts):
+            work.then(machine.snapshot_parts())
+        elif self._worker is None:
+            work.then(iter((machine.snapshot(),)))
+        else:
+            self._lend(self._worker, machine.snapshot, lambda state: work.then(iter((state,))))

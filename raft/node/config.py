@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.endpoints import EndpointError, check_endpoint
+from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 
 NODE_ID_MAX = 1_000_000
@@ -46,6 +47,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lease_reads: bool = False
     machine: str = KEY_VALUE_MACHINE  # "package.module:Class"
     tuning: Tuning = Tuning()  # The core's limits and habits.
+    snapshots: SnapshotPolicy = SnapshotPolicy()
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
@@ -96,6 +98,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
         self._check_members()
         self._check_times()
         self._check_endpoints()
+        if min(self.snapshots.entries_max, self.snapshots.bytes_max, self.snapshots.entries_kept) < 0:
+            raise BadConfig(f"the limits for snapshots are numbers from 0 on, not {self.snapshots}")
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")

@@ -88,9 +88,9 @@ class Membership:
                 self._peers.add(peer, endpoint)
                 self._connect(peer, endpoint)
 
-    def state(self, machine: bytes) -> State:
+    def state(self) -> State:
         """What a snapshot has to hold along with the machine's state."""
-        return State(dict(self._peers.endpoints), dict(self._peers.removed), machine)
+        return State(dict(self._peers.endpoints), dict(self._peers.removed))
 
     # -- changes ----------------------------------------------------------------------------------
 

@@ -7,16 +7,15 @@ raft.storage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
-from raft.control import Report
+from raft.control import Report, TakeSnapshot
 from raft.core.errors import StepRefused
 from raft.core.messages import (
     Message,
-    PeerMessage,
     PreVote,
     RequestVote,
     StorageAppend,
@@ -41,7 +40,8 @@ from raft.node.reads import Reads
 from raft.node.relief import Relief
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
-from raft.node.snapshots import SendableSnapshots, snapshot_of_now, unpack_state
+from raft.node.snapshot_desk import SnapshotDesk
+from raft.node.snapshots import SendableSnapshots, restore_machine, unpack_state
 from raft.node.steering import STEERED, Contacts, Steered, Steering
 from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
@@ -51,11 +51,23 @@ from raft.wire import (
     Append,
     BadEntry,
     Expelled,
+    SnapshotPiece,
+    SnapshotProgress,
     unpack_append,
 )
 
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
+
+
+def of_peers(handle: Callable[[Node, Any], None]) -> Callable[[Node, Any], None]:
+    """The handler of what only a member that is up may say."""
+
+    def handler(node: Node, message: Any) -> None:
+        if node.is_genuine(message.sender):
+            handle(node, message)
+
+    return handler
 
 
 class Node(Actor):
@@ -70,8 +82,8 @@ class Node(Actor):
         parts, config, context = self._parts, self._parts.config, self.context
         snapshot = parts.store.snapshot()
         state = unpack_state(snapshot.data)
-        parts.machine.restore(state.machine)
-        log = SendableSnapshots(parts.store, lambda: self._membership.members, self._snapshot_of_now)
+        restore_machine(parts.machine, state.machine)
+        log = SendableSnapshots(parts.store, lambda: self._membership.members, lambda: self._snapshots.want())
         self._raft = Raft(core_config(config, snapshot.index), log, parts.random, parts.observer)
         self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
@@ -111,18 +123,20 @@ class Node(Actor):
         patience_seconds = 2 * config.election_seconds_max
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
-        self._outgoing = Outgoing(self._raft, context)
         self._membership = Membership(
             config, self._raft, self._peers, self._journal, self._proposals, context, self._dismissed
         )
+        self._slow_worker = parts.snapshot_worker(context.post)
         self._applier = Applier(
-            machine=parts.machine,
-            applied=snapshot.index,
-            waiters=self._proposals,
-            on_config=self._membership.apply,
-            answer=self._answer,
+            machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
+            on_config=self._membership.apply, answer=self._answer, slow=self._slow_worker,
             worker=parts.apply_worker(context.post) if parts.apply_worker else None,
-        )
+        )  # fmt: skip
+        self._snapshots = SnapshotDesk(
+            config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
+            worker=self._slow_worker, state=self._membership.state, step=self._step,
+        )  # fmt: skip
+        self._outgoing = Outgoing(context, self._snapshots.transfers)
         self._reads = Reads(
             node=self._id,
             incarnation=parts.incarnation,
@@ -167,6 +181,7 @@ class Node(Actor):
         self._reads.stop()
         self._disk.close()
         self._applier.close()
+        self._slow_worker.close()
         self._journal.write()
 
     def on_turn_end(self) -> None:
@@ -177,6 +192,7 @@ class Node(Actor):
         if self._succession.take_over():
             self._carry_out()
         self._reads.answer()
+        self._snapshots.turn_ended()
         self._departure.end_if_done()
 
     # -- the order of effects ---------------------------------------------------------------------
@@ -220,9 +236,6 @@ class Node(Actor):
         self._membership.restored(snapshot.conf_state, state, snapshot.index)
         self._applier.restore(snapshot.index, state.machine)
 
-    def _snapshot_of_now(self) -> Snapshot:
-        return snapshot_of_now(self._raft, self._applier, self._membership.state)
-
     def _notice_standing(self) -> None:
         raft, before = self._raft, self._reporter.standing
         if raft.leader == before.leader and raft.term == before.term and raft.role is before.role:
@@ -256,37 +269,24 @@ class Node(Actor):
 
     # -- peers ------------------------------------------------------------------------------------
 
-    def on_peer_message(self, message: PeerMessage) -> None:
-        """A message for the core, from whom it says."""
-        if self._is_genuine(message.sender):
-            self._step(message)
-
     def on_append(self, append: Append) -> None:
         """Entries from the leader, in the bytes that it made."""
-        if self._is_genuine(append.sender):
-            try:
-                message = unpack_append(append)
-            except BadEntry as error:
-                self._journal.event("bad-entry", str(error), sender=append.sender)
-                return
-            self._step(message)
+        try:
+            message = unpack_append(append)
+        except BadEntry as error:
+            self._journal.event("bad-entry", str(error), sender=append.sender)
+            return
+        self._step(message)
 
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A rival asks for a vote, or whether it would get one."""
-        if self._is_genuine(message.sender):
-            self._succession.rival_asks(message)
-            self._step(message)
+        self._succession.rival_asks(message)
+        self._step(message)
 
     def on_timeout_now(self, message: TimeoutNow) -> None:
         """The leader hands over to this node."""
-        if self._is_genuine(message.sender):
-            self._reporter.asked_to_lead()
-            self._succession.asked_to_lead(message)
-
-    def on_expelled(self, message: Expelled) -> None:
-        """This node was removed, as others know already."""
-        if self._is_genuine(message.sender):
-            self._membership.expelled(message)
+        self._reporter.asked_to_lead()
+        self._succession.asked_to_lead(message)
 
     def on_process_up(self, event: ProcessUp) -> None:
         """A peer or the supervisor can be heard."""
@@ -298,6 +298,7 @@ class Node(Actor):
             return
         self._peers.up.add(peer)
         self._raft.report_reachable(peer)
+        self._snapshots.transfers.reconnected(peer)
         self._succession.peer_up()
 
     def on_process_down(self, event: ProcessDown) -> None:
@@ -311,11 +312,10 @@ class Node(Actor):
         self._peers.up.discard(peer)
         if self._raft.role is Role.LEADER:
             self._raft.report_unreachable(peer)
-            self._raft.report_snapshot(peer, False)
         elif peer == self._raft.leader and self._succession.leader_died(peer):
             self._reporter.leader_died(peer)
 
-    def _is_genuine(self, sender: NodeId) -> bool:
+    def is_genuine(self, sender: NodeId) -> bool:
         """Is the message from the process it claims, and from a life that is not known to be over?
 
         What a dead leader left in the inbox must not bring it back to life.
@@ -379,20 +379,23 @@ class Node(Actor):
             self._departure.begin()
 
     handlers: ClassVar[Handlers] = {
-        **dict.fromkeys(CORE_MESSAGES, on_peer_message),
-        Append: on_append,
-        PreVote: on_vote_request,
-        RequestVote: on_vote_request,
-        TimeoutNow: on_timeout_now,
+        **dict.fromkeys(CORE_MESSAGES, of_peers(_step)),
+        Append: of_peers(on_append),
+        PreVote: of_peers(on_vote_request),
+        RequestVote: of_peers(on_vote_request),
+        TimeoutNow: of_peers(on_timeout_now),
+        SnapshotPiece: of_peers(lambda self, piece: self._snapshots.piece(piece)),
+        SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
+        Expelled: of_peers(lambda self, message: self._membership.expelled(message)),
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
-        Expelled: on_expelled,
         Command: on_command,
         Query: on_query,
         WhoLeads: on_who_leads,
         **dict.fromkeys(MEMBER_REQUESTS, on_member_request),
         **dict.fromkeys(STEERED, on_steered),
+        TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

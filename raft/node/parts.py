@@ -20,15 +20,16 @@ from raft.machines.machine import StateMachine
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.disk import Log
 from raft.node.reporting import Journal
+from raft.node.snapshotting import SnapshotLog
 from raft.node.steering import Faults, NoFaults
-from raft.node.worker import WorkDone, Worker
+from raft.node.worker import InlineWorker, WorkDone, Worker
 
 Post = Callable[[WorkDone], None]
 
 HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
 
 
-class NodeStore(Storage, Log, Protocol):
+class NodeStore(Storage, Log, SnapshotLog, Protocol):
     """A log that the core can read and the node can write."""
 
 
@@ -44,6 +45,8 @@ class NodeParts(Struct, kw_only=True):
     disk_worker: Callable[[Post], Worker]
     # None applies on the loop: right for a machine that is known to be quick.
     apply_worker: Callable[[Post], Worker] | None = None
+    # For what takes long with a large state: its encoding, its file, its restoring.
+    snapshot_worker: Callable[[Post], Worker] = InlineWorker
     observer: Observer | None = None  # Told of every event in the core.
     faults: Faults = NoFaults()
     counters: Callable[[], Mapping[str, int]] = dict

@@ -83,9 +83,8 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     files = FaultyFiles(RealFiles())
     data_dir = Path(config.data_dir)
     # Its lock comes first: of two processes on the same data only one ever listens.
-    store = Store.open(
-        data_dir, identity=Identity(config.cluster, config.node), sync=config.sync, files=files
-    )
+    identity = Identity(config.cluster, config.node)
+    store = Store.open(data_dir, identity=identity, sync=config.sync, files=files)
     try:
         incarnation = config.incarnation or count_life(data_dir / "incarnation", sync=config.sync)
         bootstrap(store, config)
@@ -112,6 +111,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 journal=LoggedEvents(),
                 disk_worker=partial(ThreadWorker, "disk"),
                 apply_worker=None if config.machine.startswith(BUILT_IN) else partial(ThreadWorker, "apply"),
+                snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
                 faults=ProcessFaults(transport, files),
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},

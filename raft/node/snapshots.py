@@ -6,15 +6,16 @@ stored or travels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
 
 from raft.core.errors import BrokenStorage, SnapshotTemporarilyUnavailable
-from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, HardState, Index, NodeId, Snapshot, Storage, Term
-from raft.node.applying import Applier
+from raft.machines.machine import InParts, StateMachine
+
+Parts = Iterable[bytes | memoryview]
 
 
 class State(Struct, frozen=True, array_like=True):
@@ -22,18 +23,35 @@ class State(Struct, frozen=True, array_like=True):
 
     members: dict[NodeId, str] = {}  # Where each one listens.
     removed: dict[NodeId, Index] = {}  # Former ones, and the index of the entry that removed each.
-    machine: bytes = b""
+    machine: list[memoryview] = []  # In the parts that the machine made.
 
 
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(State)
+_ARRAY_OF_THREE, _ARRAY, _BINARY = b"\x93", b"\xdd", b"\xc6"  # Of msgpack; the last two with four bytes.
 
 
-def pack_state(state: State) -> bytes:
-    """The data of a snapshot."""
-    return msgspec.msgpack.encode(state)
+def pack_state(state: State, machine: Parts) -> bytearray:
+    """The data of a snapshot: a State, whose machine is given part by part.
+
+    It grows by one part at a time, as a copy of the whole would keep all other threads waiting.
+    """
+    data = bytearray(_ARRAY_OF_THREE)
+    data += _ENCODER.encode(state.members)
+    data += _ENCODER.encode(state.removed)
+    data += _ARRAY
+    count_at = len(data)
+    data += bytes(4)
+    count = 0
+    for count, part in enumerate(machine, 1):  # noqa: B007
+        data += _BINARY
+        data += len(part).to_bytes(4, "big")
+        data += part
+    data[count_at : count_at + 4] = count.to_bytes(4, "big")
+    return data
 
 
-def unpack_state(data: bytes) -> State:
+def unpack_state(data: bytes | bytearray) -> State:
     """What `pack_state` wrote, b"" being nothing at all; raises BrokenStorage."""
     try:
         return _DECODER.decode(data) if data else State()
@@ -41,19 +59,25 @@ def unpack_state(data: bytes) -> State:
         raise BrokenStorage(f"a snapshot's data is no state of a node: {error}") from None
 
 
+def restore_machine(machine: StateMachine, parts: Parts) -> None:
+    """Let the machine become what its parts say; none are the empty state."""
+    if isinstance(machine, InParts):
+        machine.restore_parts(parts)
+    else:
+        machine.restore(b"".join(parts))
+
+
 class SendableSnapshots:
     """A node's log as its core reads it, except that a snapshot contains all members of now.
 
     A stored one may be older than the member that needs it, who could not even tell that it is meant
-    for it. Then `make` gives one of this moment, or raises SnapshotTemporarilyUnavailable.
+    for it. Then a new one is `wanted`, and until it is there SnapshotTemporarilyUnavailable is raised.
     """
 
-    def __init__(
-        self, log: Storage, members: Callable[[], set[NodeId]], make: Callable[[], Snapshot]
-    ) -> None:
+    def __init__(self, log: Storage, members: Callable[[], set[NodeId]], wanted: Callable[[], None]) -> None:
         self._log = log
         self._members = members
-        self._make = make
+        self._wanted = wanted
         self.initial_state: Callable[[], tuple[HardState, ConfState]] = log.initial_state
         self.entries: Callable[[Index, Index, int], list[Entry]] = log.entries
         self.term: Callable[[Index], Term] = log.term
@@ -66,17 +90,5 @@ class SendableSnapshots:
         known = stored.conf_state
         if self._members() <= {*known.voters, *known.voters_outgoing, *known.learners}:
             return stored
-        return self._make()
-
-
-def snapshot_of_now(raft: Raft, applier: Applier, state: Callable[[bytes], State]) -> Snapshot:
-    """A snapshot of what is applied; raises SnapshotTemporarilyUnavailable in the midst of applying."""
-    if not applier.at_rest:
+        self._wanted()
         raise SnapshotTemporarilyUnavailable
-    index = applier.applied
-    return Snapshot(
-        index,
-        raft.log.term(index),
-        raft.tracker.configuration.conf_state(),
-        pack_state(state(applier.snapshot())),
-    )

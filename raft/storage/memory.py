@@ -91,7 +91,9 @@ class MemoryStorage:
         self._compacted_index, self._compacted_term = snapshot.index, snapshot.term
         self._entries = []
 
-    def create_snapshot(self, index: Index, conf_state: ConfState | None, data: bytes) -> Snapshot:
+    def create_snapshot(
+        self, index: Index, conf_state: ConfState | None, data: bytes | bytearray
+    ) -> Snapshot:
         """Keep a snapshot of what was applied up to `index`; the log stays as it is.
 
         None means the configuration of the snapshot before. Raises SnapshotOutOfDate, Compacted, Unavailable.

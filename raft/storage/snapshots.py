@@ -64,7 +64,7 @@ def write_snapshot(device: Device, directory: Path, snapshot: Snapshot) -> None:
         start = len(header) + len(description)
         device.write(file, 0, header + description)
         for offset in range(0, len(data), _CHUNK_BYTES):  # Small steps let the other threads run.
-            device.write(file, start + offset, data[offset : offset + _CHUNK_BYTES])
+            device.write(file, start + offset, bytes(data[offset : offset + _CHUNK_BYTES]))
 
     device.publish(directory / snapshot_name(snapshot.index), "snapshot", fill).close()
 
@@ -97,9 +97,11 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
     )
 
 
-def purge_snapshots(device: Device, directory: Path, keep: Collection[Index]) -> None:
-    """Remove every snapshot but those."""
+def purge_snapshots(
+    device: Device, directory: Path, keep: Collection[Index], *, up_to: Index | None = None
+) -> None:
+    """Remove every snapshot, or every one up to an index, but those."""
     for name in device.names(directory):
         index = index_of(name)
-        if index is not None and index not in keep:
+        if index is not None and index not in keep and (up_to is None or index <= up_to):
             device.remove(directory / name)

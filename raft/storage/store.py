@@ -190,7 +190,9 @@ class Store:
         return bool(markers) and snapshot.index <= markers[-1].index
 
     def _purge(self) -> None:
-        purge_snapshots(self._device, self._directory, [marker.index for marker in self._log.markers])
+        # Another thread may be about to name a newer one.
+        kept = [marker.index for marker in self._log.markers]
+        purge_snapshots(self._device, self._directory, kept, up_to=kept[-1])
         self._device.crash_point("snapshot.purged")
 
     def _forget_before(self, index: Index) -> None:

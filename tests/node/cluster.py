@@ -15,7 +15,7 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from raft.control import Report
 from raft.core.raft import Raft
-from raft.core.types import Role
+from raft.core.types import Role, Snapshot
 from raft.machines.kv import Get, KeyValue, Put, decode_result, encode_request
 from raft.machines.machine import StateMachine
 from raft.node.config import NodeConfig
@@ -40,6 +40,21 @@ class MemoryLog(MemoryStorage):
         if self.fail is not None:
             raise self.fail
         self.writes.append((hard_state, list(entries), snapshot))
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        if self.fail is not None:
+            raise self.fail
+
+    def accept_snapshot(self, snapshot: Snapshot) -> None:
+        if snapshot.index > self.snapshot().index:
+            self.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data)
+
+    def accept_compaction(self, index: int) -> None:
+        if index >= self.first_index():
+            self.compact(index)
+
+    def release(self, index: int) -> None:
+        """Nothing is kept on a disk."""
 
     def accept(self, hard_state: Any, entries: Any, snapshot: Any) -> None:
         if snapshot is not None:

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from raft.control import Done, Transfer
-from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.kv import KeyValue
 from raft.node.applying import Applier
 from raft.node.member_requests import CatchUp
 from raft.node.proposals import Proposals
-from raft.node.snapshots import State, snapshot_of_now, unpack_state
+from raft.node.snapshots import restore_machine, unpack_state
+from raft.node.worker import InlineWorker
 from raft.requests import (
     AddLearner,
     Committed,
@@ -484,7 +484,7 @@ def test_a_snapshot_that_is_sent_holds_the_state_the_members_and_where_they_are(
     assert set(state.members) == {1, 2, 3, 4} - {removed}
     assert set(state.removed) == {removed}
     restored = KeyValue()
-    restored.restore(state.machine)
+    restore_machine(restored, state.machine)
     assert restored.snapshot() == cluster[leader].machine.snapshot()
 
 
@@ -522,22 +522,23 @@ def test_quick_elections_are_held_by_the_voters_of_now() -> None:
     assert cluster.until(cluster.agree) < 0.020
 
 
-def test_there_is_no_snapshot_of_a_state_between_two_entries() -> None:
-    cluster = Cluster(1)
-    cluster.elect()
-    raft, seen = cluster[1].raft, []
+def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
+    frozen: list[tuple[int, int]] = []
 
-    def on_config(_entry: Entry) -> None:
-        seen.append(applier.at_rest)
-        with pytest.raises(SnapshotTemporarilyUnavailable):
-            snapshot_of_now(raft, applier, lambda machine: State(machine=machine))
+    def on_config(entry: Entry) -> None:
+        seen.append(entry.index)
 
+    seen: list[int] = []
+    done: list[Any] = []
+    worker = InlineWorker(done.append)
     applier = Applier(
-        machine=KeyValue(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None
-    )
+        machine=KeyValue(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
+        slow=worker, worker=worker,
+    )  # fmt: skip
     entries = [Entry(1, 1, EntryKind.CONF_CHANGE_V2, b""), Entry(1, 2)]
     applier.apply(StorageApply(1, APPLY_THREAD, 1, entries, []))
-    assert seen == [False]
-    assert applier.at_rest
-    assert applier.configuration == 1
-    assert snapshot_of_now(raft, applier, lambda machine: State(machine=machine)).index == 2
+    applier.freeze(lambda _parts: frozen.append((applier.applied, applier.configuration)))
+    assert not frozen, "the machine is in another thread's hands"
+    done.pop().deliver()
+    assert seen == [1]
+    assert frozen == [(2, 1)]

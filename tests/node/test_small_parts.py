@@ -385,7 +385,11 @@ def test_what_cannot_work_is_refused_with_the_reason(change: dict[str, Any], wor
 
 def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_travel() -> None:
     peers = set(typing.get_args(messages.PeerMessage))
-    assert peers - set(CORE_MESSAGES) == {messages.AppendEntries, messages.Propose}
+    assert peers - set(CORE_MESSAGES) == {
+        messages.AppendEntries,
+        messages.InstallSnapshot,
+        messages.Propose,
+    }
     assert set(CORE_MESSAGES) | {Append} <= set(TAGS.values())
     for module in (requests, control):
         structs = {

@@ -1,0 +1,100 @@
+"""All that a node does about snapshots, from the messages that ask for it to the parts that do it.
+
+Owns the three parts and how they hang together: taking, sending, receiving. Knows nothing of how any of
+them is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from raft.control import CannotDo, SnapshotTaken
+from raft.core.messages import InstallSnapshot
+from raft.core.raft import Raft
+from raft.core.types import Index
+from raft.node.applying import Applier
+from raft.node.config import NodeConfig
+from raft.node.receiving import Receiver
+from raft.node.reporting import Journal
+from raft.node.snapshots import State
+from raft.node.snapshotting import SnapshotLog, Snapshotter
+from raft.node.transfers import Transfers
+from raft.node.worker import Worker
+from raft.wire import SnapshotPiece, address_of
+
+if TYPE_CHECKING:
+    from actors.context import Context
+
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    def send(self, message: object) -> None:
+        """Answer, once."""
+        ...
+
+
+class SnapshotDesk:
+    """One for each life of a node; `step` hands a whole snapshot to the core."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        raft: Raft,
+        context: Context,
+        journal: Journal,
+        *,
+        log: SnapshotLog,
+        applier: Applier,
+        worker: Worker,
+        state: Callable[[], State],
+        step: Callable[[InstallSnapshot], None],
+    ) -> None:
+        self.transfers = Transfers(
+            raft,
+            context,
+            journal,
+            resend_seconds=config.election_seconds_min,
+            give_up_seconds=20 * config.election_seconds_max,
+        )
+        self._receiver = Receiver(raft.id)
+        self._snapshotter = Snapshotter(
+            raft=raft,
+            log=log,
+            applier=applier,
+            worker=worker,
+            state=state,
+            held=lambda: self.transfers.oldest,
+            policy=config.snapshots,
+            journal=journal,
+            now=context.now,
+        )
+        self._raft = raft
+        self._context = context
+        self._step = step
+
+    def want(self) -> None:
+        """A peer needs a snapshot of now."""
+        self._snapshotter.want()
+
+    def take(self, asker: Asker) -> None:
+        """Somebody wants a snapshot now, and is answered when there is one."""
+
+        def told(index: Index, failure: str) -> None:
+            asker.send(CannotDo(failure) if failure else SnapshotTaken(index))
+
+        self._snapshotter.take(told)
+
+    def piece(self, piece: SnapshotPiece) -> None:
+        """Part of a snapshot from the leader, who hears how far it has got."""
+        progress, whole = self._receiver.take(piece, self._raft.log.committed)
+        if progress is not None:
+            self._context.tell(address_of(piece.sender), progress)
+        if whole is not None:
+            self._step(whole)
+
+    def turn_ended(self) -> None:
+        """Nothing is half done: look whether something is due."""
+        self._receiver.forget_before(self._raft.term)
+        self._snapshotter.consider()

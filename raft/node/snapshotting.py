@@ -1,0 +1,177 @@
+"""Taking snapshots of a node's own state, and forgetting the entries that they cover.
+
+Owns when one is due, the way from the machine to the disk, and how much of the log stays. The loop waits
+for none of it: the machine gives its state in parts, and another thread draws, encodes and writes them.
+Knows nothing of files, or of how a snapshot travels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from raft.core.raft import Raft
+from raft.core.types import Index, Snapshot
+from raft.node.applying import Applier
+from raft.node.disk import DiskFailed
+from raft.node.reporting import Journal
+from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.snapshots import State, pack_state
+from raft.node.worker import Worker
+from raft.storage.errors import StoreFull
+
+RETRY_SECONDS = 5.0
+# A slow peer, which is being sent an older one, keeps the log from shrinking for so many snapshots.
+HELD_SNAPSHOTS_MAX = 4
+
+
+class SnapshotLog(Protocol):
+    """A log that keeps snapshots; see `Store`."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest."""
+        ...
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Make it durable; from any thread."""
+        ...
+
+    def accept_snapshot(self, snapshot: Snapshot) -> None:
+        """Show it to readers."""
+        ...
+
+    def accept_compaction(self, index: Index) -> None:
+        """Forget entries in memory."""
+        ...
+
+    def release(self, index: Index) -> object:
+        """Forget entries on disk; from any thread."""
+        ...
+
+
+Told = Callable[[Index, str], None]
+"""Called with the index of the newest snapshot, and with why there is none of now, or ""."""
+
+
+class Snapshotter:
+    """Takes one snapshot at a time. `held`: the index of the oldest that is being sent to someone."""
+
+    def __init__(
+        self,
+        *,
+        raft: Raft,
+        log: SnapshotLog,
+        applier: Applier,
+        worker: Worker,
+        state: Callable[[], State],
+        held: Callable[[], Index | None],
+        policy: SnapshotPolicy,
+        journal: Journal,
+        now: Callable[[], float],
+    ) -> None:
+        self._raft = raft
+        self._log = log
+        self._applier = applier
+        self._worker = worker
+        self._state = state
+        self._held = held
+        self._policy = policy
+        self._journal = journal
+        self._now = now
+        self._busy = False
+        self._wanted = False
+        self._waiting: list[Told] = []
+        self._served: list[Told] = []
+        self._bytes_covered = 0
+        self._not_before = 0.0
+        self._taken: deque[Index] = deque([log.snapshot().index], maxlen=HELD_SNAPSHOTS_MAX)
+
+    def want(self) -> None:
+        """Take one soon, whether it is due or not."""
+        self._wanted = True
+
+    def take(self, told: Told) -> None:
+        """Take one soon, and tell when it is durable."""
+        self._waiting.append(told)
+        self._wanted = True
+        self._not_before = 0.0
+
+    def consider(self) -> None:
+        """Begin with one if it is due; at the end of a turn, when nothing is half done."""
+        if self._busy or not (self._wanted or self._due()) or self._now() < self._not_before:
+            return
+        self._busy, self._wanted = True, False
+        self._served, self._waiting = self._waiting, []
+        self._applier.freeze(self._frozen)
+
+    def _due(self) -> bool:
+        policy, newest = self._policy, self._log.snapshot()
+        entries = self._applier.applied - newest.index
+        size = self._applier.bytes_applied - self._bytes_covered
+        return 0 < policy.entries_max <= entries or 0 < max(policy.bytes_max, len(newest.data)) <= size
+
+    def _frozen(self, parts: Iterator[bytes]) -> None:
+        raft, index = self._raft, self._applier.applied
+        # The core is ahead of the machine while a leader's snapshot is on its way to the disk and into it.
+        if index <= self._log.snapshot().index or raft.log.unstable_snapshot is not None:
+            self._end("")
+            return
+        term, conf_state = raft.log.term(index), raft.tracker.configuration.conf_state()
+        state, size, began = self._state(), self._applier.bytes_applied, self._now()
+
+        def work() -> Snapshot:
+            snapshot = Snapshot(index, term, conf_state, pack_state(state, parts))
+            self._log.write_snapshot(snapshot)
+            return snapshot
+
+        def written(snapshot: Snapshot, error: Exception | None) -> None:
+            if error is None:
+                self._bytes_covered = size
+                self._journal.event(
+                    "snapshot-taken",
+                    f"took a snapshot at {index}, {len(snapshot.data)} bytes",
+                    index=index,
+                    bytes=len(snapshot.data),
+                    seconds=round(self._now() - began, 6),
+                )
+                self._accept(snapshot)
+            else:
+                self._fail(error)
+
+        self._worker.submit(work, written)
+
+    def _accept(self, snapshot: Snapshot) -> None:
+        log = self._log
+        before = log.snapshot().index
+        if snapshot.index <= before:  # A leader's came in meanwhile.
+            self._end("")
+            return
+        log.accept_snapshot(snapshot)
+        self._taken.append(snapshot.index)
+        forget = max(before, snapshot.index - self._policy.entries_kept)
+        held = self._held()
+        if held is not None:
+            forget = min(forget, max(held, self._taken[0]))
+        log.accept_compaction(forget)
+
+        def released(_result: object, error: Exception | None) -> None:
+            if error is not None:
+                self._fail(error)
+            else:
+                self._end("")
+
+        self._worker.submit(lambda: log.release(forget), released)
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, StoreFull):
+            raise DiskFailed(f"a snapshot could not be written: {error}") from error
+        self._not_before = self._now() + RETRY_SECONDS
+        self._journal.event("snapshot-failed", str(error))
+        self._end(str(error))
+
+    def _end(self, reason: str) -> None:
+        self._busy = False
+        served, self._served = self._served, []
+        for told in served:
+            told(self._log.snapshot().index, reason)

@@ -1,0 +1,158 @@
+"""Snapshots on their way to other nodes: piece by piece, so that nothing else has to wait for them.
+
+Owns the sender's half, one transfer for each peer, and its end: the core is always told how it went. A
+transfer outlives a broken connection, and goes on where the peer says that it stopped. Knows nothing of
+what a snapshot holds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from raft.core.messages import InstallSnapshot
+from raft.core.progress import ProgressState
+from raft.core.raft import Raft
+from raft.core.types import Index, NodeId, Role
+from raft.node.reporting import Journal
+from raft.wire import SnapshotPiece, SnapshotProgress, address_of
+
+if TYPE_CHECKING:
+    from actors.context import Context
+
+# Heartbeats queue up behind what is under way: at most both these on a slow link.
+PIECE_BYTES = 256 * 1024
+PIECES_UNDER_WAY = 2
+
+
+class Transfer:
+    """One snapshot for one peer, which is kept as it is until the end, whatever is newer by then."""
+
+    def __init__(self, message: InstallSnapshot, now: float) -> None:
+        self.message = message
+        self.received = 0  # As the peer says.
+        self.sent = 0
+        self.checked = 0
+        self.moved_at = now
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are to send."""
+        return len(self.message.snapshot.data)
+
+    def piece(self) -> SnapshotPiece:
+        """The next one."""
+        message, snapshot, offset = self.message, self.message.snapshot, self.sent
+        data = bytes(memoryview(snapshot.data)[offset : offset + PIECE_BYTES])
+        self.sent += len(data)
+        return SnapshotPiece(
+            message.sender, message.to, message.term, snapshot.index, snapshot.term, snapshot.conf_state,
+            offset, self.size, crc32(data), data,
+        )  # fmt: skip
+
+
+class Transfers:
+    """All that this leader sends. Without news for `resend_seconds` it sends again, and at last gives up."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        context: Context,
+        journal: Journal,
+        *,
+        resend_seconds: float,
+        give_up_seconds: float,
+    ) -> None:
+        self._raft = raft
+        self._context = context
+        self._resend_seconds = resend_seconds
+        self._give_up_seconds = give_up_seconds
+        self._journal = journal
+        self._transfers: dict[NodeId, Transfer] = {}
+
+    @property
+    def oldest(self) -> Index | None:
+        """The index of the oldest snapshot under way: the log after it will be needed."""
+        return min((each.message.snapshot.index for each in self._transfers.values()), default=None)
+
+    def begin(self, message: InstallSnapshot) -> None:
+        """Send a snapshot; one to the same peer that is still under way is given up for it."""
+        transfer = self._transfers[message.to] = Transfer(message, self._context.now())
+        self._tell(transfer)
+        self._check_later(message.to, transfer)
+
+    def progress(self, report: SnapshotProgress) -> None:
+        """The peer says how much it has."""
+        transfer = self._transfers.get(report.sender)
+        if transfer is None or not self._is_wanted(transfer):
+            return
+        if (report.term, report.index) != (transfer.message.term, transfer.message.snapshot.index):
+            return  # Of an earlier transfer.
+        if report.received >= transfer.size:
+            self._end(report.sender, ok=True)
+        elif report.received > transfer.received:
+            transfer.received = report.received
+            transfer.sent = max(transfer.sent, report.received)
+            transfer.moved_at = self._context.now()
+            self._fill(transfer)
+        elif report.received == 0 < transfer.received:
+            transfer.received = transfer.sent = 0  # The peer has begun another life.
+            self._fill(transfer)
+
+    def reconnected(self, peer: NodeId) -> None:
+        """A peer can be heard again: what was under way is lost."""
+        transfer = self._transfers.get(peer)
+        if transfer is not None:
+            self._send_again(transfer)
+
+    def _fill(self, transfer: Transfer) -> None:
+        limit = min(transfer.received + PIECES_UNDER_WAY * PIECE_BYTES, transfer.size)
+        while transfer.sent < limit:
+            self._tell(transfer)
+
+    def _tell(self, transfer: Transfer) -> None:
+        self._context.tell(address_of(transfer.message.to), transfer.piece())
+
+    def _send_again(self, transfer: Transfer) -> None:
+        transfer.sent = transfer.received
+        self._tell(transfer)  # One will do to learn where the peer stands.
+
+    def _check_later(self, peer: NodeId, transfer: Transfer) -> None:
+        self._context.after(self._resend_seconds, partial(self._check, peer, transfer))
+
+    def _check(self, peer: NodeId, transfer: Transfer) -> None:
+        if self._transfers.get(peer) is not transfer:
+            return
+        waited_seconds = self._context.now() - transfer.moved_at
+        if not self._is_wanted(transfer) or waited_seconds > self._give_up_seconds:
+            self._end(peer, ok=False)
+            return
+        if transfer.received == transfer.checked:
+            self._send_again(transfer)
+        transfer.checked = transfer.received
+        self._check_later(peer, transfer)
+
+    def _is_wanted(self, transfer: Transfer) -> bool:
+        raft, message = self._raft, transfer.message
+        progress = raft.tracker.progress.get(message.to)
+        return (
+            raft.role is Role.LEADER
+            and raft.term == message.term
+            and progress is not None
+            and progress.state is ProgressState.SNAPSHOT
+            and progress.pending_snapshot == message.snapshot.index
+        )
+
+    def _end(self, peer: NodeId, *, ok: bool) -> None:
+        transfer = self._transfers.pop(peer)
+        if self._is_wanted(transfer):
+            self._raft.report_snapshot(peer, ok)
+        index, size = transfer.message.snapshot.index, transfer.size
+        if ok:
+            self._journal.event(
+                "snapshot-sent", f"sent the snapshot at {index} to n{peer}", to=peer, bytes=size
+            )
+        else:
+            text = f"gave up on the snapshot at {index} for n{peer}, {transfer.received} of {size} bytes sent"
+            self._journal.event("snapshot-abandoned", text, to=peer, index=index)
