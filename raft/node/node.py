@@ -138,13 +138,10 @@ class Node(Actor):
         )  # fmt: skip
         self._outgoing = Outgoing(context, self._snapshots.transfers)
         self._reads = Reads(
-            node=self._id,
-            incarnation=parts.incarnation,
-            machine=self._applier,
-            confirm=self._raft.read_index,
-            patience_seconds=patience_seconds,
+            node=self._id, incarnation=parts.incarnation, machine=self._applier,
+            confirm=self._raft.read_index, patience_seconds=patience_seconds,
             retry_seconds=config.election_seconds_min,
-        )
+        )  # fmt: skip
         self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
