@@ -5,7 +5,6 @@ it tells. The handlers do next to nothing; sockets are measured elsewhere.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ import msgspec
 from actors import Actor, Address, Handlers, Registry, Runtime
 from actors.codec import FrameBuilder
 from actors.transport import PeerDown, PeerUp, Received
+from benchmarks._rows import Row, tell
 
 LIMITS_MICROSECONDS = {"received": 2.0, "forwarded": 3.0, "local": 1.5, "alone": 15.0}
 FRAME_MESSAGES = 64
@@ -139,17 +139,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks actors", description=__doc__)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
-    medians = measure()
-    if options.output == "json":
-        rows = {
-            name: {"microseconds": round(found, 2), "limit_microseconds": LIMITS_MICROSECONDS[name]}
-            for name, found in medians.items()
-        }
-        print(json.dumps({"benchmark": "actors", "results": rows}))
-    else:
-        for name, found in medians.items():
-            print(f"{name:10} {found:6.2f} microseconds of CPU each (at most {LIMITS_MICROSECONDS[name]:g})")
-    return int(any(found > LIMITS_MICROSECONDS[name] for name, found in medians.items()))
+    rows = (
+        Row(f"{name} message", found, "us", LIMITS_MICROSECONDS[name]) for name, found in measure().items()
+    )
+    return tell(rows, options.output)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks._rows import Row, tell
 from raft.cluster.events import ClusterReady, Event, EventReader, NodeExited, NodeStarted
 from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
@@ -31,8 +32,6 @@ LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.py"
 PATIENCE_SECONDS = 20.0
 POLL_SECONDS = 0.002
 NAME = f"bench-{os.getpid()}"
-
-Row = tuple[str, float, float | None, str]  # What, the figure, at most, unit.
 
 
 class Running:
@@ -154,7 +153,7 @@ def start_rows(rounds: int) -> Iterator[Row]:
     """Cold starts."""
     for nodes, limit in ((5, 0.7), (3, 0.6), (25, 3.0)):
         took = starts(nodes, rounds if nodes < 10 else max(1, rounds // 2))
-        yield f"start, {nodes} nodes", took, limit, "s"
+        yield Row(f"start, {nodes} nodes", took, "s", limit)
 
 
 def replacements(cluster: Running, sent: signal.Signals, rounds: int) -> Iterator[float]:
@@ -178,12 +177,12 @@ def failover_rows(rounds: int) -> Iterator[Row]:
     """A leader killed, and a leader stopped, from outside."""
     with running(5) as cluster:
         killed = list(replacements(cluster, signal.SIGKILL, 4 * rounds))
-    yield "leader killed, p50", percentile(killed, 0.50), 15.0, "ms"
-    yield "leader killed, p95", percentile(killed, 0.95), 50.0, "ms"
+    yield Row("leader killed, p50", percentile(killed, 0.50), "ms", 15.0)
+    yield Row("leader killed, p95", percentile(killed, 0.95), "ms", 50.0)
     with running(5) as cluster:
         paused = list(replacements(cluster, signal.SIGSTOP, 2 * rounds))
-    yield "leader paused, p50", percentile(paused, 0.50), 550.0, "ms"
-    yield "leader paused, p95", percentile(paused, 0.95), 550.0, "ms"
+    yield Row("leader paused, p50", percentile(paused, 0.50), "ms", 550.0)
+    yield Row("leader paused, p95", percentile(paused, 0.95), "ms", 550.0)
 
 
 def is_start_of(node: int) -> Callable[[Event], bool]:
@@ -209,7 +208,7 @@ def return_rows(rounds: int) -> Iterator[Row]:
             took.append(started.took_ms + 1000 * followed.total_seconds())
             settle(0.3)
             assert {node["applied"] for node in cluster.nodes()} == {cluster.nodes()[0]["applied"]}
-    yield "killed node back and caught up", statistics.median(took), 100.0, "ms"
+    yield Row("killed node back and caught up", statistics.median(took), "ms", 100.0)
 
 
 def idle_rows(rounds: int) -> Iterator[Row]:
@@ -223,10 +222,10 @@ def idle_rows(rounds: int) -> Iterator[Row]:
         after = [sum(process.cpu_times()[:2]) for process in processes]
         memory = [process.memory_full_info() for process in processes]
     busy = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
-    yield "idle CPU, mean of nodes", statistics.mean(busy), 1.0, "%"
-    yield "idle CPU, busiest node", max(busy), 1.0, "%"
-    yield "resident memory", statistics.median(m.rss for m in memory) / 1e6, 40.0, "MB"
-    yield "proportional share (PSS)", statistics.median(m.pss for m in memory) / 1e6, 20.0, "MB"
+    yield Row("idle CPU, mean of nodes", statistics.mean(busy), "%", 1.0)
+    yield Row("idle CPU, busiest node", max(busy), "%", 1.0)
+    yield Row("resident memory", statistics.median(m.rss for m in memory) / 1e6, "MB", 40.0)
+    yield Row("proportional share (PSS)", statistics.median(m.pss for m in memory) / 1e6, "MB", 20.0)
 
 
 def verb_rows(rounds: int) -> Iterator[Row]:
@@ -239,7 +238,7 @@ def verb_rows(rounds: int) -> Iterator[Row]:
                 began = time.monotonic()
                 cluster.verb(*words)
                 took.append(time.monotonic() - began)
-            yield f"verb {words[0]}", statistics.median(took), 0.25, "s"
+            yield Row(f"verb {words[0]}", statistics.median(took), "s", 0.25)
 
 
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -258,12 +257,5 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", choices=sorted(GROUPS), action="append")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
-    found: list[dict[str, Any]] = []
-    for name in options.only or GROUPS:
-        for what, figure, limit, unit in GROUPS[name](options.rounds):
-            found.append({"what": what, "figure": round(figure, 4), "at_most": limit, "unit": unit})
-            if options.output == "text":
-                print(f"{what:<34}{figure:>10.3f} {unit:<3} (at most {limit:g})", flush=True)
-    if options.output == "json":
-        print(json.dumps({"v": 1, "rows": found}, indent=2))
-    return 0
+    names = options.only or list(GROUPS)
+    return tell((row for name in names for row in GROUPS[name](options.rounds)), options.output)

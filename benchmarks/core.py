@@ -5,13 +5,13 @@ to do. So a proposal's time includes all three nodes learning that it is committ
 """
 
 import argparse
-import json
 import random
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 
+from benchmarks._rows import Row, tell
 from raft.core import Config, Raft
 from raft.core.types import ConfState, Snapshot
 from raft.storage.memory import MemoryStorage
@@ -104,17 +104,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks core", description=__doc__)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
-    medians = measure()
-    if options.output == "json":
-        rows = {
-            name: {"microseconds": round(found, 2), "limit_microseconds": LIMITS_MICROSECONDS[name]}
-            for name, found in medians.items()
-        }
-        print(json.dumps({"benchmark": "core", "results": rows}))
-    else:
-        for name, found in medians.items():
-            print(f"{name:8} {found:7.2f} microseconds a proposal (at most {LIMITS_MICROSECONDS[name]:g})")
-    return int(any(found > LIMITS_MICROSECONDS[name] for name, found in medians.items()))
+    rows = (
+        Row(f"{name} proposal", found, "us", LIMITS_MICROSECONDS[name]) for name, found in measure().items()
+    )
+    return tell(rows, options.output)
 
 
 if __name__ == "__main__":
