@@ -149,6 +149,7 @@ class RunningCluster:
             tuning=parse_tuning(spec.tune),
             machine=spec.machine or KEY_VALUE_MACHINE,
             sync=not spec.ephemeral_log,
+            snapshots=spec.snapshots,
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.
             seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
             supervisor=run_directory.launcher_endpoint,

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
+from raft.node.snapshot_policy import SnapshotPolicy
 
 NODES_MAX = 64
 VERSION = 1
@@ -36,6 +37,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     check_quorum: bool = True
     lease_reads: bool = False
     ephemeral_log: bool = False
+    snapshots: SnapshotPolicy = SnapshotPolicy()
 
     def check(self) -> None:
         """Raise BadUsage for what cannot work, naming the options that contradict each other."""

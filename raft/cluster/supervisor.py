@@ -16,6 +16,7 @@ from raft.cluster.conditions import Conditions
 from raft.cluster.events import ClusterReady, LeaderElected, LeaderLost, NodeStarted, Violation
 from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
 from raft.cluster.faults import KILL, PAUSE
+from raft.cluster.forcing import ForcedSnapshots
 from raft.cluster.history import Leader
 from raft.cluster.members import MemberVerbs, Roster
 from raft.cluster.network import Network
@@ -32,6 +33,7 @@ from raft.cluster.verbs import (
     Failed,
     FaultEntry,
     FaultList,
+    ForceSnapshot,
     GetClusterStatus,
     GetLeader,
     GetMembers,
@@ -271,6 +273,10 @@ class SupervisorActor(Actor):
         chosen = self._cluster.choose(verb.selector)
         RollingRestart(self.context, self._cluster, self.steering, chosen, answer).next()
 
+    def snapshot(self, verb: ForceSnapshot, answer: Answer) -> None:
+        """Ask the nodes themselves."""
+        ForcedSnapshots(self.context, self._cluster, verb, answer)
+
     def on_hand_over(self, verb: HandOver) -> None:
         """Ask the leader, then wait for its successor."""
         cluster = self._cluster
@@ -353,6 +359,7 @@ class SupervisorActor(Actor):
         Partition: carried_out(lambda self: self.network.partition),
         Isolate: carried_out(lambda self: self.network.isolate),
         Link: carried_out(lambda self: self.network.link),
+        ForceSnapshot: carried_out(lambda self: self.snapshot),
         GetMembers: on_get_members,
         AddMember: carried_out(lambda self: self.members.add),
         PromoteMember: carried_out(lambda self: self.members.promote),

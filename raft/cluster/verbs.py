@@ -61,6 +61,12 @@ class Resume(Struct, frozen=True):
     selector: str
 
 
+class ForceSnapshot(Struct, frozen=True):
+    """Let nodes take snapshots now; answered when all are durable."""
+
+    selector: str
+
+
 class Partition(Struct, frozen=True):
     """Cut the links between groups; one group alone is cut from the rest."""
 
@@ -238,6 +244,7 @@ VERB_TAGS: dict[int, type] = dict(
             GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
             Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
             ClusterStatus, GetMembers, AddMember, PromoteMember, RemoveMember, ReplaceMember, MemberList,
+            ForceSnapshot,
         ),
         start=1000,
     )

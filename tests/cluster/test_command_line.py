@@ -39,6 +39,7 @@ VERBS = [
     "down",
     "keys",
     "simulate",
+    "snapshot",
 ]
 
 

@@ -12,11 +12,12 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, app, out, paint, session_of
+from raft.cluster.cli.app import BREAK, RUN, app, out, paint, session_of
 from raft.cluster.failures import BadUsage
 from raft.cluster.views import fault_table
 
 ROLLING_SECONDS_MAX = 600.0
+SNAPSHOT_SECONDS_MAX = 65.0
 
 
 def _carry_out(
@@ -64,6 +65,12 @@ def restart(
 ) -> None:
     """Stop nodes gracefully, and start them."""
     _carry_out(context, cluster, verbs.Restart(selector, rolling), ROLLING_SECONDS_MAX)
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py snapshot all")
+def snapshot(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+    """Let nodes take a snapshot now, due or not."""
+    _carry_out(context, cluster, verbs.ForceSnapshot(selector), SNAPSHOT_SECONDS_MAX)
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")

@@ -25,10 +25,12 @@ from raft.cluster.report import encode_report
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterSpec
 from raft.cluster.views import event_line, report_table
+from raft.node.snapshot_policy import SnapshotPolicy
 
 if TYPE_CHECKING:
     from raft.cluster.launching import Ended, RunningCluster
 
+POLICY = SnapshotPolicy()
 DOWN_SECONDS_MAX = 15.0
 ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
 
@@ -78,6 +80,16 @@ Tune = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores.", show_default=False),
 ]
+SnapshotEntries = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="A node takes a snapshot after so many entries; 0: not by these."),
+]
+SnapshotBytes = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Or after so many bytes of commands; 0: not by these.")
+]
+KeepEntries = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Left in the log of those that a snapshot covers.")
+]
 NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
 NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
@@ -109,6 +121,9 @@ def up(
     machine: Machine = None,
     trace: Trace = None,
     tune: Tune = None,
+    snapshot_entries: SnapshotEntries = POLICY.entries_max,
+    snapshot_bytes: SnapshotBytes = POLICY.bytes_max,
+    keep_entries: KeepEntries = POLICY.entries_kept,
     no_pre_vote: NoPreVote = False,
     no_check_quorum: NoCheckQuorum = False,
     lease_reads: LeaseReads = False,
@@ -127,6 +142,9 @@ def up(
         machine=machine,
         trace=None if trace is None else str(trace.absolute()),
         tune=tuple(tune or ()),
+        snapshots=SnapshotPolicy(
+            entries_max=snapshot_entries, bytes_max=snapshot_bytes, entries_kept=keep_entries
+        ),
         pre_vote=not no_pre_vote,
         check_quorum=not no_check_quorum,
         lease_reads=lease_reads,
