@@ -37,6 +37,46 @@ class WhoLeads(Struct, frozen=True, array_like=True, gc=False):
     """Ask whom this node takes for the leader; answered by `LeaderIs`."""
 
 
+class KeepAlive(Struct, frozen=True, array_like=True, gc=False):
+    """Give a lease its full time again; only the leader can, and answers by `LeaseTime`.
+
+    With `release_on_disconnect` the lease ends as soon as the leader sees the asker's connection closed,
+    which the asker itself may notice later: what it guards needs the fencing token all the more.
+    """
+
+    lease: int
+    release_on_disconnect: bool = False
+
+
+class TimeLeft(Struct, frozen=True, array_like=True, gc=False):
+    """Ask how long a lease lasts without a keep-alive; only the leader knows, and answers by `LeaseTime`."""
+
+    lease: int
+
+
+class LeaseTime(Struct, frozen=True, array_like=True, gc=False):
+    """A lease's full time, and what is left of it; both are 0 if it has ended, or is about to."""
+
+    lease: int
+    ttl_seconds: float
+    left_seconds: float
+
+
+class StillThere(Struct, frozen=True, array_like=True, gc=False):
+    """Told to whoever holds a lease by its connection, which shows whether that stands; not answered."""
+
+
+class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
+    """Ask any node what has happened from a revision on, in the machine's own words.
+
+    Answered by a `QueryResult` as soon as something has, or, that there was nothing so far, after
+    `hold_seconds`. What it tells is committed for good; that there is no more yet is this node's belief.
+    """
+
+    body: bytes
+    hold_seconds: float
+
+
 class Committed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good; `result` is what the machine answered at `index`."""
 
@@ -156,4 +196,15 @@ Nothing is changed by asking for what is so already. With `expected`, only that 
 """
 
 
-Answer = Committed | Failed | QueryResult | NotLeader | Refused | Invalid | Unknown | LeaderIs | Members
+Answer = (
+    Committed
+    | Failed
+    | QueryResult
+    | NotLeader
+    | Refused
+    | Invalid
+    | Unknown
+    | LeaderIs
+    | Members
+    | LeaseTime
+)

@@ -47,11 +47,14 @@ from raft.core.messages import (
 from raft.core.types import ConfState, decode_entry
 from raft.requests import (
     AddLearner,
+    AwaitEvents,
     Command,
     Committed,
     Failed,
     Invalid,
+    KeepAlive,
     LeaderIs,
+    LeaseTime,
     ListMembers,
     Members,
     NotLeader,
@@ -61,6 +64,8 @@ from raft.requests import (
     Refused,
     Remove,
     Replace,
+    StillThere,
+    TimeLeft,
     Unknown,
     WhoLeads,
 )
@@ -167,6 +172,11 @@ TAGS: Final[dict[int, type]] = {
     46: Promote,
     47: Remove,
     48: Replace,
+    49: KeepAlive,
+    50: TimeLeft,
+    51: LeaseTime,
+    52: StillThere,
+    53: AwaitEvents,
     # Supervisors.
     64: NodeUp,
     65: Alive,

@@ -84,6 +84,12 @@ class LeaseClock:
                 self._expiring.discard(lease)
                 self._count(lease, now_seconds)
 
+    def cut_short(self, leases: Iterable[int], now_seconds: float) -> None:
+        """Let these be due now: whoever held them is known to be gone."""
+        for lease in leases:
+            if lease in self._leases and lease not in self._expiring:
+                self._count(lease, now_seconds)
+
     def next_deadline(self) -> float | None:
         """When `due` will have something to say, or a little before; None if no lease is counted."""
         return self._heap[0][0] if self._heap else None

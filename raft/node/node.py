@@ -28,8 +28,9 @@ from raft.node.applying import Applier
 from raft.node.departure import Departure
 from raft.node.disk import Disk
 from raft.node.failover import Succession
+from raft.node.holdings import HELD, Holdings
 from raft.node.local import Continue, Leave
-from raft.node.member_requests import MEMBER_REQUESTS, MemberRequest
+from raft.node.member_requests import MEMBER_REQUESTS
 from raft.node.membership import Membership
 from raft.node.outgoing import Outgoing
 from raft.node.pace import Pace
@@ -42,7 +43,7 @@ from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
 from raft.node.snapshots import SendableSnapshots, restore_machine, unpack_state
-from raft.node.steering import STEERED, Contacts, Steered, Steering
+from raft.node.steering import STEERED, Contacts, Steering
 from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
 from raft.wire import (
@@ -92,6 +93,7 @@ class Node(Actor):
             tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
         )  # fmt: skip
         self._build(snapshot)
+        self._takers = self._make_takers()
         self._pace = Pace(
             self._raft,
             tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS,
@@ -151,6 +153,7 @@ class Node(Actor):
             parts.store, parts.disk_worker(context.post), hard_state,
             self._restored, self._answer, self._relief, context.after,
         )  # fmt: skip
+        self._holdings = Holdings(parts.machine, self._raft, self._applier, self._reads, context)
         self._contacts = Contacts()
         self._steering = Steering(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
@@ -176,6 +179,7 @@ class Node(Actor):
         self._proposals.stop()
         self._membership.requests.stop()
         self._reads.stop()
+        self._holdings.stop()
         self._disk.close()
         self._applier.close()
         self._slow_worker.close()
@@ -185,9 +189,11 @@ class Node(Actor):
         """Hand the turn's requests to the core as one batch, and carry out what the core wants."""
         now = self.context.now()
         self._service.flush(now)
+        self._holdings.flush(now)
         self._carry_out()
         if self._succession.take_over():
             self._carry_out()
+        self._holdings.settle(now)
         self._reads.answer()
         self._snapshots.turn_ended()
         self._departure.end_if_done()
@@ -254,6 +260,7 @@ class Node(Actor):
 
     def _stalled(self, seconds: float) -> None:
         self._raft.lapse_lease()
+        self._holdings.stalled()
         self._journal.event("stalled", f"was not running for {seconds:.3f} s", seconds=seconds)
 
     def _look_after_the_waiting(self, now: float) -> None:
@@ -305,6 +312,7 @@ class Node(Actor):
             return
         peer = self._peers.node_of(event.process)
         if peer == NO_NODE:
+            self._holdings.disconnected(event.process)
             return
         self._peers.up.discard(peer)
         if self._raft.role is Role.LEADER:
@@ -336,29 +344,22 @@ class Node(Actor):
 
     # -- clients and the supervisor ---------------------------------------------------------------
 
-    def on_command(self, command: Command) -> None:
-        """A client's command."""
-        if (refusal := self._service.command(command, self.context.reply_handle)) is not None:
-            self.context.reply(refusal)
-
-    def on_query(self, query: Query) -> None:
-        """A client's query."""
-        context = self.context
-        if (answer := self._service.query(query, context.reply_handle, context.now())) is not None:
-            context.reply(answer)
-
-    def on_who_leads(self, _: WhoLeads) -> None:
-        """A client looks for the leader."""
-        self.context.reply(self._service.who_leads())
-
-    def on_member_request(self, request: MemberRequest) -> None:
-        """A client wants to know who belongs to the cluster, or others to."""
-        if (answer := self._membership.requests.take(request, self.context.reply_handle)) is not None:
+    def on_request(self, request: object) -> None:
+        """A client or a supervisor wants something: it is answered at once, or later through its handle."""
+        if (answer := self._takers[type(request)](request)) is not None:
             self.context.reply(answer)
 
-    def on_steered(self, request: Steered) -> None:
-        """A supervisor wants to know or to change something."""
-        self.context.reply(self._steering.answer(request))
+    def _make_takers(self) -> dict[type, Callable[[Any], object | None]]:
+        service, handle, now = self._service, self.context.reply_handle, self.context.now
+        holdings, requests = self._holdings, self._membership.requests
+        return {
+            Command: lambda it: service.command(it, handle),
+            Query: lambda it: service.query(it, handle, now()),
+            WhoLeads: lambda _: service.who_leads(),
+            **dict.fromkeys(HELD, lambda it: holdings.take(it, handle, now(), service.not_leader)),
+            **dict.fromkeys(MEMBER_REQUESTS, lambda it: requests.take(it, handle)),
+            **dict.fromkeys(STEERED, self._steering.answer),
+        }
 
     def _tell_supervisor(self, report: Report) -> None:
         self.context.tell(SUPERVISOR, report)
@@ -388,11 +389,7 @@ class Node(Actor):
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
-        Command: on_command,
-        Query: on_query,
-        WhoLeads: on_who_leads,
-        **dict.fromkeys(MEMBER_REQUESTS, on_member_request),
-        **dict.fromkeys(STEERED, on_steered),
+        **dict.fromkeys((Command, Query, WhoLeads, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

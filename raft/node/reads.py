@@ -41,9 +41,9 @@ class Machine(Protocol):
 
 
 class Waiting(Struct, gc=False):
-    """One query and whom to answer."""
+    """One query and whom to answer: what to ask the machine, or else what makes the answer."""
 
-    body: bytes
+    question: bytes | Callable[[], object]
     reply: Answerable
     give_up_at: float
 
@@ -87,9 +87,9 @@ class Reads:
         rounds = sum(len(asked.queries) for asked in self._rounds.values())
         return len(self._arrived) + rounds + sum(len(queries) for _, queries in self._confirmed)
 
-    def add(self, body: bytes, reply: Answerable, now: float) -> None:
+    def add(self, question: bytes | Callable[[], object], reply: Answerable, now: float) -> None:
         """A query has arrived; it joins the next round."""
-        self._arrived.append(Waiting(body, reply, now + self._patience_seconds))
+        self._arrived.append(Waiting(question, reply, now + self._patience_seconds))
 
     def add_stale(self, body: bytes, reply: Answerable) -> None:
         """A query that needs no confirmation, but has to wait until the machine is free."""
@@ -114,11 +114,11 @@ class Reads:
         if self._stale and machine.free:
             stale, self._stale = self._stale, []
             for waiting in stale:
-                waiting.reply.send(answer_query(machine, waiting.body, stale=True))
+                waiting.reply.send(answer_query(machine, waiting.question, stale=True))
         while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
             _, queries = self._confirmed.popleft()
             for waiting in queries:
-                waiting.reply.send(answer_query(machine, waiting.body))
+                waiting.reply.send(answer_query(machine, waiting.question))
 
     def ask_again(self, now: float) -> None:
         """Whom we asked is gone or was not heard: begin all rounds anew, with fresh contexts."""
@@ -155,9 +155,11 @@ class Reads:
         self._confirm(context)
 
 
-def answer_query(machine: Machine, body: bytes, *, stale: bool = False) -> QueryResult | Invalid:
+def answer_query(machine: Machine, question: bytes | Callable[[], object], *, stale: bool = False) -> object:
     """What the machine says now, as an answer for a client."""
-    result = machine.query(body)
+    if not isinstance(question, bytes):
+        return question()
+    result = machine.query(question)
     if isinstance(result, Rejection):
         return Invalid(result.reason)
     return QueryResult(machine.applied, result, stale, machine.configuration)

@@ -44,7 +44,7 @@ class Service:
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
         """Take a command in, to be answered through its handle; or return the refusal."""
         if self._raft.role is not Role.LEADER:
-            return self._not_leader()
+            return self.not_leader()
         if self.closed:
             return STOPPING
         if self.refusal is not None:
@@ -65,7 +65,7 @@ class Service:
             self._reads.add_stale(query.body, reply_handle())
             return None
         if self._raft.leader == NO_NODE:
-            return self._not_leader()
+            return self.not_leader()
         self._reads.add(query.body, reply_handle(), now)
         return None
 
@@ -83,7 +83,7 @@ class Service:
 
     def _propose(self, commands: list[bytes], replies: list[Answerable]) -> None:
         # Leadership may have been lost since the commands arrived, within the turn.
-        refusal: object = self._not_leader()
+        refusal: object = self.not_leader()
         if self._raft.role is Role.LEADER:
             try:
                 first, term = self._raft.propose_batch(commands)
@@ -95,6 +95,7 @@ class Service:
         for reply in replies:
             reply.send(refusal)
 
-    def _not_leader(self) -> NotLeader:
+    def not_leader(self) -> NotLeader:
+        """The refusal that names the leader."""
         leader = self._raft.leader
         return NotLeader(leader, self._peers.endpoints.get(leader, ""), self._raft.term)

@@ -1,0 +1,167 @@
+"""Leases at the node that leads: kept alive, run out, or cut short when a connection closes.
+
+Owns the leader's count of them and the proposals that end them. Only a leader that a quorum has confirmed
+since it was asked says that a lease goes on; only one that leads at that very moment says that it ends.
+Knows nothing of what hangs on a lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from actors.address import Address
+from actors.timers import Timer
+from raft.core.errors import ProposalDropped
+from raft.core.raft import Raft
+from raft.core.types import Role
+from raft.machines.application import Application
+from raft.machines.encoding import encode_call
+from raft.machines.lease_clock import LeaseClock
+from raft.machines.leases import Leases
+from raft.machines.operations import Call, Expire
+from raft.node.applying import Applier
+from raft.node.proposals import Answerable
+from raft.node.reads import Reads
+from raft.requests import KeepAlive, LeaseTime, Refused, StillThere, TimeLeft
+
+# A closed connection is only noticed when something is sent to it.
+PROBE_SECONDS = 0.025
+LEADERSHIP_LOST = Refused("leadership was lost before the lease could be looked at")
+
+
+class Surroundings(Protocol):
+    """The part of an actor's context that is needed."""
+
+    @property
+    def sender(self) -> Address | None:
+        """Whose request is being handled."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def tell(self, to: Address, message: object) -> None:
+        """Send a message."""
+        ...
+
+    def every(self, seconds: float, what: object) -> Timer:
+        """Call something again and again."""
+        ...
+
+    def watch_process(self, process: str) -> None:
+        """Be told when that process is gone."""
+        ...
+
+    def unwatch_process(self, process: str) -> None:
+        """Take that back."""
+        ...
+
+
+class Leasing:
+    """The leases of an application, as their node sees them."""
+
+    def __init__(
+        self, application: Application, raft: Raft, applier: Applier, reads: Reads, context: Surroundings
+    ) -> None:
+        self._application = application
+        self._raft = raft
+        self._applier = applier
+        self._reads = reads
+        self._context = context
+        self._clock: LeaseClock | None = None
+        self._counted: Leases | None = None  # Another table after a snapshot was restored.
+        self._term = 0
+        self._bound: dict[str, set[int]] = {}
+        self._probe: Timer | None = None
+
+    def take(self, request: KeepAlive | TimeLeft, reply_handle: Callable[[], Answerable], now: float) -> None:
+        """Answer once a quorum has confirmed that this node leads, and all committed till now is applied."""
+        term = self._raft.term
+        sender = self._context.sender
+        process = sender.process if sender is not None else ""
+        self._reads.add(lambda: self._answer(request, term, process), reply_handle(), now)
+
+    def look(self, now: float) -> None:
+        """Count what has been granted; begin anew where this node has begun to lead. To be called often."""
+        if not self._applier.free:
+            return
+        leading = self._raft.term if self._raft.role is Role.LEADER else 0
+        leases = self._application.leases
+        if leading != self._term or leases is not self._counted:
+            self._term, self._counted = leading, leases
+            self._clock = LeaseClock(leases, now) if leading else None
+            if not leading:
+                self._unbind_all()
+        elif self._clock is not None:
+            self._clock.follow(now)
+
+    def expire(self, now: float) -> None:
+        """Propose the end of those whose time has run out."""
+        self.look(now)
+        clock = self._clock
+        # Both may have changed within the turn, without a look.
+        if clock is None or not self._applier.free or not self._leads(self._term):
+            return
+        due = clock.due(now)
+        if due:
+            try:
+                self._raft.propose_batch([encode_call(Call(0, 0, 0, Expire(due)))])
+            except ProposalDropped:
+                clock.not_proposed(due, now)
+
+    def stalled(self) -> None:
+        """This process stood still, and has not read what came in meanwhile: every lease begins anew."""
+        self._counted = None
+
+    def disconnected(self, process: str) -> None:
+        """A process is gone, and with it the leases that are bound to its connection."""
+        bound = self._bound.pop(process, None)
+        if bound is not None and self._clock is not None:
+            self._clock.cut_short(bound, self._context.now())
+
+    def _leads(self, term: int) -> bool:
+        return self._raft.role is Role.LEADER and self._raft.term == term
+
+    def _answer(self, request: KeepAlive | TimeLeft, term: int, process: str) -> LeaseTime | Refused:
+        clock, now = self._clock, self._context.now()
+        if clock is None or term != self._term or not self._leads(term):
+            return LEADERSHIP_LOST
+        ttl_ms = self._application.leases.ttls_ms.get(request.lease, 0)
+        if isinstance(request, TimeLeft):
+            left_seconds = clock.remaining_seconds(request.lease, now)
+        else:
+            left_seconds = clock.keep_alive(request.lease, now)
+            if left_seconds is not None and request.release_on_disconnect and process:
+                self._bind(process, request.lease)
+        if left_seconds is None:
+            return LeaseTime(request.lease, 0.0, 0.0)
+        return LeaseTime(request.lease, ttl_ms / 1000, left_seconds)
+
+    # -- bound to a connection --------------------------------------------------------------------
+
+    def _bind(self, process: str, lease: int) -> None:
+        if process not in self._bound:
+            self._context.watch_process(process)
+        self._bound.setdefault(process, set()).add(lease)
+        if self._probe is None:
+            self._probe = self._context.every(PROBE_SECONDS, self._probe_all)
+
+    def _probe_all(self) -> None:
+        if self._applier.free:
+            for process, leases in list(self._bound.items()):
+                leases.intersection_update(self._application.leases.ttls_ms)
+                if not leases:
+                    del self._bound[process]
+                    self._context.unwatch_process(process)
+        for process in self._bound:
+            self._context.tell(Address(process, ""), StillThere())
+        if not self._bound and self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    def _unbind_all(self) -> None:
+        for process in self._bound:
+            self._context.unwatch_process(process)
+        self._bound.clear()
