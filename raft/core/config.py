@@ -46,10 +46,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A leader that does not hear a quorum steps down; votes are ignored while a leader is heard."""
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
+    """By a lease, reads rely on clocks that run within a tenth of each other's pace, on the same options at
+    all members, and on being told of stalls. A node that has just started gives no vote for a while then."""
     unsafe_reads_as_etcd: bool = False
     """Answer two kinds of reads at once that may be stale, as etcd/raft does; to compare with it only.
     Where there is one voter: the commit index may lag after a power loss, and a removed leader may not know
-    that it was removed. By a lease, after a transfer was begun: the successor may have won already."""
+    that it was removed. By a lease: it lasts until the leader steps down, when others may long have won."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False
@@ -69,6 +71,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def election_ticks_drawn(self) -> int:
         """How many different waits there are to draw from."""
         return (self.election_ticks_max or 2 * self.election_ticks) - self.election_ticks
+
+    @property
+    def leases(self) -> bool:
+        """Whether reads by a lease are to be safe, and votes withheld for it."""
+        return self.read_only is ReadOnlyOption.LEASE_BASED and not self.unsafe_reads_as_etcd
+
+    @property
+    def lease_ticks(self) -> int:
+        """How long a lease lasts from the heartbeat that a quorum has answered, 0 if there are none.
+
+        A tick less than others withhold their votes, as it may just have begun when one was sent, or be
+        just over when it was heard; and a tenth less, as clocks differ.
+        """
+        return (self.election_ticks - 1) * 9 // 10 if self.leases else 0
 
     @property
     def applying_size_max(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from raft.core import state
+from raft.core import lease, state
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -132,16 +132,15 @@ def _meet_lower_term(raft: Raft, message: Message) -> None:
 
 def _in_lease(raft: Raft) -> bool:
     """Tell whether a leader was heard so lately that nobody else may win (thesis section 4.2.3)."""
-    return (
-        raft.config.check_quorum
-        and raft.leader != NO_NODE
-        and raft.election_elapsed < raft.config.election_ticks
-    )
+    heard = raft.leader != NO_NODE and raft.election_elapsed < raft.config.election_ticks
+    # Hearing of a higher term makes a node forget its leader, but keeps no promise to it.
+    return raft.config.check_quorum and (heard or lease.pledged(raft))
 
 
 def on_request_vote(raft: Raft, message: RequestVote) -> None:
     """Vote at most once per term, and never for a log that lacks something of ours."""
-    free = raft.vote == NO_NODE and raft.leader == NO_NODE
+    bound = lease.pledged(raft) and not message.transfer
+    free = raft.vote == NO_NODE and raft.leader == NO_NODE and not bound
     if (raft.vote == message.sender or free) and raft.log.is_up_to_date(
         message.last_index, message.last_term
     ):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from raft.core import elections, every_role, membership
+from raft.core import elections, every_role, lease, membership
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -71,7 +71,9 @@ def accept_entries(raft: Raft, message: AppendEntries) -> None:
 def accept_heartbeat(raft: Raft, message: Heartbeat) -> None:
     """Learn the commit index. The leader sends no more of it than it knows this log to match."""
     raft.log.commit_to(message.commit)
-    raft.send(HeartbeatReply(raft.id, message.sender, raft.term, message.read_round))
+    lease.pledge(raft)
+    reply = HeartbeatReply(raft.id, message.sender, raft.term, message.read_round, message.sent_tick)
+    raft.send(reply)
 
 
 def accept_snapshot(raft: Raft, message: InstallSnapshot) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import every_role, membership, reads, replication, state
+from raft.core import every_role, lease, membership, reads, replication, state
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -142,6 +142,7 @@ def on_heartbeat_reply(raft: Raft, message: HeartbeatReply) -> None:
         return
     peer.recently_active = True
     peer.flow_paused = False
+    peer.heard_tick = max(peer.heard_tick, message.sent_tick)
     if peer.match < raft.log.last or peer.state is PROBE:
         replication.send_append(raft, message.sender, peer)
     reads.on_round_heard(raft, message)
@@ -170,7 +171,7 @@ def transfer(raft: Raft, transferee: NodeId) -> None:
 
 def ask_to_campaign(raft: Raft, node: NodeId) -> None:
     """Let a peer campaign at once. Its votes ignore the lease, so the lease protects no read any more."""
-    reads.give_up_lease(raft)
+    lease.give_up(raft)
     raft.send(TimeoutNow(raft.id, node, raft.term))
 
 

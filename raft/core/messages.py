@@ -77,13 +77,14 @@ class AppendReply(msgspec.Struct, gc=False):
 
 
 class Heartbeat(msgspec.Struct, gc=False):
-    """The leader lives. `read_round`, if not 0, is echoed: the acknowledgement of pending reads."""
+    """The leader lives. The reply repeats `read_round`, of pending reads, and the leader's `sent_tick`."""
 
     sender: NodeId
     to: NodeId
     term: Term
     commit: Index
     read_round: int = 0
+    sent_tick: int = 0
 
 
 class HeartbeatReply(msgspec.Struct, gc=False):
@@ -93,6 +94,7 @@ class HeartbeatReply(msgspec.Struct, gc=False):
     to: NodeId
     term: Term
     read_round: int = 0
+    sent_tick: int = 0
 
 
 class InstallSnapshot(msgspec.Struct, gc=False):

@@ -30,6 +30,7 @@ class Progress:
 
     __slots__ = (
         "flow_paused",
+        "heard_tick",
         "inflights",
         "is_learner",
         "match",
@@ -59,6 +60,7 @@ class Progress:
         self.inflights = inflights
         self.is_learner = is_learner
         self.sent_commit: Index = 0
+        self.heard_tick = 0  # At which a heartbeat was sent that the peer has answered; 0 is never.
 
     def copy(self) -> Progress:
         """Return a progress of its own that shares the window of appends."""

@@ -11,7 +11,18 @@ from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 
-from raft.core import candidate, elections, every_role, follower, leader, membership, output, state, trace
+from raft.core import (
+    candidate,
+    elections,
+    every_role,
+    follower,
+    leader,
+    lease,
+    membership,
+    output,
+    state,
+    trace,
+)
 from raft.core.changes import AnyConfChange, ConfChange
 from raft.core.confchange import restore
 from raft.core.config import Config, ReadOnlyOption
@@ -77,12 +88,13 @@ class Raft:
         "heartbeat_elapsed",
         "held_reads",
         "id",
-        "lapsed_round",
         "leader",
+        "lease_ticks",
         "log",
         "messages",
         "observer",
         "pending_conf_index",
+        "pledge_tick",
         "random",
         "randomized_election_ticks",
         "read_states",
@@ -91,6 +103,7 @@ class Raft:
         "role",
         "steps_on_advance",
         "term",
+        "ticks",
         "told_hard_state",
         "told_soft_state",
         "tracker",
@@ -119,12 +132,14 @@ class Raft:
         self.log = Log(storage, config.applying_size_max, applies_unstable=not config.async_storage_writes)
         self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
         self.reads = ReadQueue()
-        self.lapsed_round: int | None = None
         self.held_reads: list[ReadIndex] = []
         self.read_states: list[ReadState] = []
         self.messages: list[Message] = []
         self.after_append: list[DurableReply] = []
         self.steps_on_advance: list[DurableReply | StorageAppendReply | StorageApplyReply] = []
+        # Not from 0, which stands for never. A pledge may have been given before this start.
+        self.ticks = self.pledge_tick = config.election_ticks
+        self.lease_ticks = 0
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.randomized_election_ticks = 0
@@ -165,6 +180,7 @@ class Raft:
 
     def tick(self) -> None:
         """Let one tick pass."""
+        self.ticks += 1
         self._on_tick(self)
 
     def step(self, message: Message) -> None:
@@ -249,8 +265,9 @@ class Raft:
         return membership.apply(self, change)
 
     def campaign(self) -> None:
-        """Start an election now, unless this node may not lead."""
-        elections.hup(self)
+        """Start an election now, unless this node may not lead, or would break a lease by it."""
+        if not lease.pledged(self):
+            elections.hup(self)
 
     def transfer_leader(self, to: NodeId) -> None:
         """Ask the leader, this node or another, to hand over to `to`. Nothing tells if it does not."""
@@ -289,11 +306,11 @@ class Raft:
             leader.report_reachable(self, node)
 
     def lapse_lease(self) -> None:
-        """Tell that this node may have been stopped for longer than its lease lasts.
+        """Tell that this node may have been stopped, for more ticks than it will be given.
 
         Lease-based reads ask a quorum again, until one has answered.
         """
-        self.lapsed_round = self.reads.last_round
+        lease.lapse(self)
 
     def report_snapshot(self, node: NodeId, ok: bool) -> None:
         """Tell whether a snapshot reached `node`; until then nothing else is sent there."""

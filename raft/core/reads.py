@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from raft.core.config import ReadOnlyOption
+from raft.core import lease
 from raft.core.messages import Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
 from raft.core.quorum import VoteResult
-from raft.core.types import NO_LIMIT, Index, NodeId, ReadState
+from raft.core.types import Index, NodeId, ReadState
 
 if TYPE_CHECKING:
     from raft.core.raft import Raft
@@ -88,21 +88,14 @@ def committed_in_current_term(raft: Raft) -> bool:
 
 def confirm_or_answer(raft: Raft, message: ReadIndex) -> None:
     """Ask a quorum, unless a lease holds or there is nobody else to ask."""
-    leased = raft.config.read_only is ReadOnlyOption.LEASE_BASED and raft.lapsed_round is None
     # A removed leader may see a configuration of one voter, and that is another node.
     alone = raft.tracker.configuration.voter_ids() == {raft.id}
-    if leased or alone:
+    if alone or lease.holds(raft):
         answer(raft, message, raft.log.committed)
         return
     read_round = raft.reads.add(message, raft.log.committed)
     raft.reads.acknowledge(read_round, raft.id)
     broadcast_heartbeat(raft, read_round)
-
-
-def give_up_lease(raft: Raft) -> None:
-    """Answer no read by the lease for the rest of the term, however late the request to campaign arrives."""
-    if not raft.config.unsafe_reads_as_etcd:
-        raft.lapsed_round = NO_LIMIT
 
 
 def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
@@ -111,8 +104,6 @@ def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
         return
     acks = raft.reads.acknowledge(message.read_round, message.sender)
     if raft.tracker.vote_result(acks) is VoteResult.WON:
-        if raft.lapsed_round is not None and message.read_round > raft.lapsed_round:
-            raft.lapsed_round = None  # Asked and answered since: the lease holds again.
         for read in raft.reads.confirm(message.read_round):
             answer(raft, read.request, read.index)
 
@@ -128,7 +119,9 @@ def answer(raft: Raft, request: ReadIndex, index: Index) -> None:
 def broadcast_heartbeat(raft: Raft, read_round: int) -> None:
     """Send everyone a heartbeat, with the part of the commit index that each is known to hold."""
     for node, peer in raft.tracker.progress.items():
-        if node != raft.id:
+        if node == raft.id:
+            peer.heard_tick = raft.ticks
+        else:
             commit = min(peer.match, raft.log.committed)
-            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round))
+            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round, raft.ticks))
             peer.sent_commit = commit

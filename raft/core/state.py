@@ -81,4 +81,4 @@ def _reset(raft: Raft, term: Term) -> None:
     raft.pending_conf_index = 0
     raft.uncommitted_size = 0
     raft.reads = ReadQueue()
-    raft.lapsed_round = None
+    raft.lease_ticks = raft.config.lease_ticks

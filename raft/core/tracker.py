@@ -87,6 +87,11 @@ class Tracker:
             return min(index, majority_index([peer.match for peer in self._outgoing]))
         return index
 
+    def heard_tick(self) -> int:
+        """Return the latest tick whose heartbeats the quorum has answered."""
+        tick = majority_index([peer.heard_tick for peer in self._incoming])
+        return min(tick, majority_index([peer.heard_tick for peer in self._outgoing]))
+
     def record_vote(self, voter: NodeId, granted: bool) -> None:
         """Note a vote; only the first of each voter counts."""
         self.votes.setdefault(voter, granted)

@@ -7,12 +7,13 @@ start from what their disks hold; members come and go.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2, Transition
-from raft.core.config import Config
+from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfChangeRefused, ProposalDropped, StepRefused
 from raft.core.invariants import check_cluster
 from raft.core.messages import Message
@@ -40,6 +41,7 @@ class Explorer:
         voters = tuple(range(1, random.choice((1, 2, 3, 3, 3, 4, 5)) + 1))
         self.start = Snapshot(2, 1, ConfState(voters=voters))
         self.options = self._options()
+        self.clocks: Counter[NodeId] = Counter()
         self.servers = {each: self._server(each, self.start) for each in voters}
         if self.membership_changes:
             # Nobody knows these two yet; they may be added later.
@@ -49,10 +51,13 @@ class Explorer:
     def _options(self) -> dict[str, object]:
         random = self.random
         small = random.random() < 0.5
+        check_quorum = random.random() < 0.5
+        self.leases = check_quorum and random.random() < 0.5
         return {
             "election_ticks": random.choice((3, 5, 10)),
             "async_storage_writes": random.random() < 0.5,
-            "check_quorum": random.random() < 0.5,
+            "check_quorum": check_quorum,
+            "read_only": ReadOnlyOption.LEASE_BASED if self.leases else ReadOnlyOption.SAFE,
             "pre_vote": random.random() < 0.5,
             "max_size_per_msg": random.choice((0, 20, 60)) if small else 2**20,
             "max_committed_size_per_ready": random.choice((1, 30, 90)) if small else 0,
@@ -104,6 +109,12 @@ class Explorer:
     # What may happen
 
     def tick(self, server: Server) -> None:
+        """Let a tick pass. Where there are leases, no clock is more than a tick ahead of another."""
+        if self.leases:
+            earliest = min(self.clocks[each] for each in self.servers)
+            behind = [each for each in self.servers if self.clocks[each] == earliest]
+            server = self.servers[self.random.choice(behind)]
+            self.clocks[server.id] += 1
         server.core.tick()
         self.look_at(server)
 

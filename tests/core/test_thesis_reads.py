@@ -13,7 +13,6 @@ from raft.core.messages import (
     PreVote,
     PreVoteReply,
     RequestVote,
-    TimeoutNow,
     VoteReply,
 )
 from raft.core.types import ReadState, Role
@@ -162,27 +161,6 @@ def test_a_read_at_a_follower_is_answered_there():
     cluster[3].core.read_index(b"r")
     cluster.settle()
     assert reads(cluster, 3) == [ReadState(4, b"r")]
-
-
-def test_with_a_lease_a_read_needs_no_round():
-    cluster = Cluster(1, 2, 3, check_quorum=True, read_only=ReadOnlyOption.LEASE_BASED)
-    leader = cluster.elect(1)
-    leader.core.read_index(b"r")
-    assert not sent(leader.run_until_idle(), Heartbeat)
-    assert reads(cluster, 1) == [ReadState(3, b"r")]
-
-
-def test_a_lease_protects_no_read_once_somebody_was_asked_to_campaign():
-    cluster = Cluster(1, 2, 3, check_quorum=True, read_only=ReadOnlyOption.LEASE_BASED)
-    leader = cluster.elect(1)
-    leader.core.transfer_leader(2)
-    asked = sent(leader.run_until_idle(), TimeoutNow, to=2)
-    cluster.tick(ELECTION_TICKS, 1)  # The transfer is given up here, and is still on its way there.
-    leader.run_until_idle()
-    cluster.wire.clear()
-    leader.core.read_index(b"r")
-    assert sent(leader.run_until_idle(), Heartbeat), "a quorum has to confirm it"
-    assert asked and reads(cluster, 1) == []
 
 
 def test_a_lease_without_a_quorum_check_is_refused():

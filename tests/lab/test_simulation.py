@@ -29,7 +29,6 @@ def test_a_cluster_of_any_size_keeps_its_promises(nodes):
         assert failure is None, f"seed {seed}, {nodes} nodes: {failure}"
 
 
-@pytest.mark.xfail(strict=True, reason="a lease outlives the moment at which others may be elected")
 def test_reads_by_lease_are_linearizable_when_a_leader_is_cut_off():
     plan = [Fault(5.0 + 6 * number, Kind.ISOLATION, (LEADER,), 4.0, 0.5) for number in range(4)]
     for seed in range(4):

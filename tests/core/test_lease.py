@@ -1,0 +1,292 @@
+"""Ongaro's thesis, section 6.4.1: reads by a lease, and the votes that are withheld for its sake."""
+
+import pytest
+
+from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2, Transition
+from raft.core.config import Config, ReadOnlyOption
+from raft.core.messages import (
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    TimeoutNow,
+    VoteReply,
+)
+from raft.core.types import ReadState, Role
+from tests.core.cluster import START_INDEX, Cluster, new_server, sent
+from tests.core.servers import Server
+
+ELECTION_TICKS = 10
+LEASE_TICKS = 8
+LEASES = {
+    "election_ticks": ELECTION_TICKS,
+    "election_ticks_max": 1000,  # In these tests nobody campaigns unless told to.
+    "check_quorum": True,
+    "read_only": ReadOnlyOption.LEASE_BASED,
+}
+
+
+def ready_to_vote(*voters: int, **options: object) -> Cluster:
+    """A cluster whose members have run for a while, and heard of no leader."""
+    cluster = Cluster(*voters, **LEASES, **options)
+    cluster.tick(ELECTION_TICKS)
+    return cluster
+
+
+def with_lease(*voters: int, **options: object) -> Cluster:
+    """A cluster in which all have just answered a heartbeat of 1."""
+    cluster = ready_to_vote(*voters, **options)
+    cluster.elect(1)
+    cluster.tick(1)
+    return cluster
+
+
+def asks(leader: Server) -> bool:
+    """Whether the leader asks others before it answers a read that begins now."""
+    leader.reads.clear()
+    leader.core.read_index(b"r")
+    asked = bool(sent(leader.run_until_idle(), Heartbeat))
+    answered = [state.context for state in leader.reads] == [b"r"]
+    assert asked != answered, "a read is either answered or asked about"
+    return asked
+
+
+def tick_alone(server: Server, ticks: int) -> int:
+    """Let time pass at one server, whose messages are lost, and return the tick of its last heartbeat."""
+    beats = []
+    for _ in range(ticks):
+        server.core.tick()
+        beats += sent(server.run_until_idle(), Heartbeat)
+    return beats[-1].sent_tick if beats else 0
+
+
+def vote(voter: Server, candidate: int, term: int, *, transfer: bool = False) -> bool:
+    """Whether a candidate with a good log gets this vote."""
+    voter.core.step(RequestVote(candidate, voter.id, term, 9, 9, transfer))
+    return any(not reply.rejected for reply in sent(voter.run_until_idle(), VoteReply, candidate))
+
+
+# The leader's side
+
+
+def test_a_read_is_answered_by_the_lease_without_asking():
+    leader = with_lease(1, 2, 3)[1]
+    leader.core.read_index(b"r")
+    assert not sent(leader.run_until_idle(), Heartbeat)
+    assert leader.reads == [ReadState(3, b"r")]
+
+
+def test_a_new_leader_has_no_lease_before_a_quorum_has_answered_a_heartbeat():
+    cluster = ready_to_vote(1, 2, 3)
+    leader = cluster.elect(1)
+    assert asks(leader)
+    cluster.tick(1)
+    assert not asks(leader)
+
+
+def test_a_lease_ends_before_those_who_answered_may_vote_for_another():
+    leader = with_lease(1, 2, 3)[1]
+    tick_alone(leader, LEASE_TICKS - 1)
+    assert not asks(leader)
+    tick_alone(leader, 1)
+    assert asks(leader)
+    assert leader.core.role is Role.LEADER
+
+
+def test_a_lease_counts_from_the_heartbeat_and_not_from_the_answer():
+    leader = with_lease(1, 2, 3)[1]
+    sent_tick = tick_alone(leader, 4)
+    tick_alone(leader, LEASE_TICKS - 1)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, sent_tick))
+    assert not asks(leader)
+    tick_alone(leader, 1)
+    assert asks(leader)
+
+
+def test_an_older_answer_that_arrives_late_takes_nothing_back():
+    leader = with_lease(1, 2, 3)[1]
+    early = tick_alone(leader, 1)
+    late = tick_alone(leader, 5)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, late))
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, early))
+    tick_alone(leader, LEASE_TICKS - 1)
+    assert not asks(leader)
+
+
+def test_a_minority_makes_no_lease():
+    cluster = with_lease(1, 2, 3, 4, 5)
+    cluster.cut(3, 4, 5)
+    cluster.tick(LEASE_TICKS)
+    assert cluster.leaders() == [1]
+    assert asks(cluster[1])
+
+
+def test_a_learner_makes_no_lease():
+    cluster = with_lease(1, 2, 3, learners=(4, 5))
+    cluster.cut(2, 3)
+    cluster.tick(LEASE_TICKS)
+    assert cluster.leaders() == [1]
+    assert asks(cluster[1])
+
+
+@pytest.mark.parametrize("silent", [(2, 3), (4, 5)])
+def test_in_a_joint_configuration_a_lease_takes_both_majorities(silent):
+    cluster = with_lease(1, 2, 3, learners=(4, 5))
+    steps = (
+        *(ConfChangeSingle(ConfChangeKind.ADD_VOTER, node) for node in (4, 5)),
+        *(ConfChangeSingle(ConfChangeKind.REMOVE, node) for node in (2, 3)),
+    )
+    cluster[1].core.propose_conf_change(ConfChangeV2(steps, Transition.JOINT_EXPLICIT))
+    cluster.settle()
+    assert cluster[1].core.tracker.configuration.joint
+    cluster.tick(1)
+    assert not asks(cluster[1])
+    cluster.cut(*silent)
+    cluster.tick(LEASE_TICKS)
+    assert cluster.leaders() == [1]
+    assert asks(cluster[1])
+
+
+def test_an_answer_in_an_earlier_term_makes_no_lease():
+    cluster = with_lease(1, 2, 3)
+    cluster.tick(1, 1)
+    cluster[1].core.transfer_leader(2)
+    cluster.settle()
+    cluster[2].core.transfer_leader(1)
+    cluster.settle()
+    leader = cluster[1]
+    assert (leader.core.role, leader.core.term) == (Role.LEADER, 3)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, tick_alone(leader, 1)))
+    assert asks(leader)
+
+
+def test_a_leader_that_stood_still_counts_no_answer_to_an_earlier_heartbeat():
+    leader = with_lease(1, 2, 3)[1]
+    under_way = tick_alone(leader, 1)
+    leader.core.lapse_lease()
+    assert asks(leader)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, under_way))
+    assert asks(leader)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, tick_alone(leader, 1)))
+    assert not asks(leader)
+
+
+def test_a_round_for_a_read_renews_the_lease_too():
+    cluster = with_lease(1, 2, 3)
+    tick_alone(cluster[1], LEASE_TICKS)
+    cluster[1].core.read_index(b"r")
+    cluster.settle()
+    assert not asks(cluster[1])
+
+
+def test_once_somebody_was_asked_to_campaign_there_is_no_lease_in_that_term():
+    cluster = with_lease(1, 2, 3)
+    leader = cluster[1]
+    leader.core.transfer_leader(2)
+    # The request is under way for long after the transfer has been given up here.
+    asked = sent(leader.run_until_idle(), TimeoutNow, 2)
+    cluster.tick(2 * ELECTION_TICKS, 1)
+    assert asked and cluster.leaders() == [1]
+    assert asks(leader)
+
+
+def test_the_lease_comes_back_with_the_next_term():
+    cluster = with_lease(1, 2, 3)
+    for successor in (2, 1):
+        cluster[3 - successor].core.transfer_leader(successor)
+        cluster.settle()
+    cluster.tick(1)
+    assert cluster.leaders() == [1]
+    assert not asks(cluster[1])
+
+
+@pytest.mark.parametrize(("election_ticks", "lease_ticks"), [(2, 0), (3, 1), (10, 8), (50, 44)])
+def test_a_lease_leaves_a_tick_and_a_tenth_to_the_clocks(election_ticks, lease_ticks):
+    config = Config(id=1, **{**LEASES, "election_ticks": election_ticks})
+    assert config.lease_ticks == lease_ticks
+
+
+# The voter's side
+
+
+def test_who_answered_a_heartbeat_votes_for_nobody_else_until_an_election_timeout_has_passed():
+    voter = with_lease(1, 2, 3)[2]
+    tick_alone(voter, ELECTION_TICKS - 1)
+    assert not vote(voter, 3, 2)
+    assert voter.core.term == 1
+    tick_alone(voter, 1)
+    assert vote(voter, 3, 3)
+
+
+@pytest.mark.parametrize("term", [5, 6])
+def test_hearing_of_a_higher_term_frees_nobody_from_the_promise_to_withhold_the_vote(term):
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.step(PreVoteReply(3, 2, 5, rejected=True))
+    assert (voter.core.term, voter.core.leader) == (5, 0)
+    assert not vote(voter, 3, term)
+    tick_alone(voter, ELECTION_TICKS)
+    assert vote(voter, 3, term)
+
+
+def test_who_has_just_started_may_have_promised_something_and_votes_for_nobody():
+    voter = new_server(2, **LEASES)
+    tick_alone(voter, ELECTION_TICKS - 1)
+    voter.core.step(PreVote(3, 2, 1, 9, 9))
+    assert not sent(voter.run_until_idle(), PreVoteReply)
+    assert not vote(voter, 3, 1)
+    tick_alone(voter, 1)
+    assert vote(voter, 3, 1)
+
+
+def test_a_vote_that_was_given_is_repeated_after_a_restart():
+    voter = ready_to_vote(1, 2, 3)[2]
+    assert vote(voter, 3, 1)
+    voter.boot()
+    assert vote(voter, 3, 1)
+    assert not vote(voter, 1, 1)
+
+
+def test_without_leases_who_has_just_started_votes_at_once():
+    assert vote(new_server(2, check_quorum=True), 3, 1)
+
+
+def test_who_stood_still_is_freed_from_no_promise():
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.lapse_lease()
+    assert not vote(voter, 3, 2)
+
+
+def test_nobody_campaigns_against_the_own_promise_even_if_told_to():
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.campaign()
+    assert voter.core.role is Role.FOLLOWER
+    tick_alone(voter, ELECTION_TICKS)
+    voter.core.campaign()
+    assert voter.core.role is Role.CANDIDATE
+
+
+def test_a_leader_that_leases_is_not_forgotten():
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.forget_leader()
+    assert voter.core.leader == 1
+
+
+def test_a_transfer_needs_no_wait_as_the_leader_gave_its_lease_up():
+    cluster = with_lease(1, 2, 3)
+    cluster[1].core.transfer_leader(2)
+    cluster.settle()
+    assert cluster.leaders() == [2]
+
+
+def test_a_transfer_gets_the_vote_of_who_has_just_started():
+    voter = new_server(2, **LEASES)
+    assert vote(voter, 3, 1, transfer=True)
+
+
+def test_a_promise_begins_anew_with_each_answer():
+    voter = ready_to_vote(1, 2, 3)[2]
+    for _ in range(3):
+        voter.core.step(Heartbeat(1, 2, 1, START_INDEX))
+        tick_alone(voter, ELECTION_TICKS - 1)
+    assert not vote(voter, 3, 2)
