@@ -8,25 +8,44 @@ conversation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
+
+import msgspec
 
 from actors.errors import AskFailed
-from raft.client import conversation, membership, store
+from raft.client import conversation, holding, membership, store
+from raft.client.asyncio_election import AsyncElection, Seat
+from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.errors import ClientClosed
+from raft.client.durations import Duration
+from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Text
+from raft.machines.answers import Answer as MachineAnswer
+from raft.machines.answers import Event
 from raft.machines.kv import Swapped
+from raft.machines.operations import Question, Watch
 from raft.requests import Answer, Committed, LeaderIs, MemberChange, Members, QueryResult
 from raft.wire import address_of
 
 Result = TypeVar("Result")
 
 TURNS_MAX = 16
+
+Told = TypeVar("Told", covariant=True)
+
+
+class Begin(Protocol[Told]):
+    """Begins a conversation."""
+
+    def __call__(self, book: Book, *, attempts: Attempts) -> Generator[Step, Outcome, Told]:
+        """The conversation's steps."""
+        ...
 
 
 class AsyncClient:
@@ -139,6 +158,59 @@ class AsyncClient:
     async def change_members(self, request: MemberChange) -> Members:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
         return await self._drive(membership.change(self._book, request, self._attempts()))
+
+    # -- what is held, where the cluster runs the application machine ---------------------------
+
+    def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> AsyncSession:
+        """A session, to be entered: commands carried out exactly once, and a lease to hang things on."""
+        return AsyncSession(self, ttl, release_on_disconnect=release_on_disconnect)
+
+    def election(
+        self,
+        name: str,
+        *,
+        ttl: Duration = "5s",
+        value: Text = b"",
+        wait: bool = True,
+        release_on_disconnect: bool = False,
+    ) -> AsyncElection:
+        """An election, to be entered as often as one likes: the body runs while this client leads."""
+        seat = Seat(f"election/{name}", 1, store.to_bytes(value), wait)
+        return AsyncElection(self, seat, ttl, release_on_disconnect=release_on_disconnect)
+
+    def lock(self, name: str, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
+        """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
+        return AsyncElection(self, Seat(f"lock/{name}", 1, b"", wait), ttl)
+
+    def semaphore(self, name: str, seats: int, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
+        """At most so many at once; all must name the same number."""
+        return AsyncElection(self, Seat(f"semaphore/{name}", seats, b"", wait), ttl)
+
+    async def ask(self, question: Question, *, stale: bool = False) -> MachineAnswer:
+        """Have a question to the application answered, linearizably unless it may be stale."""
+        return holding.meaning((await self.query(holding.question_bytes(question), stale=stale)).result)
+
+    async def events(self, watch: Watch) -> AsyncIterator[Event]:
+        """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
+
+        Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
+        """
+        while True:
+            try:
+                told = await self.converse(partial(holding.news, watch=watch))
+            except Rejected:
+                continue
+            for event in told.events:
+                yield event
+            watch = msgspec.structs.replace(watch, revision=told.next)
+
+    def now(self) -> float:
+        """The monotonic clock that the client counts by, in seconds."""
+        return self._runtime.clock.now()
+
+    async def converse(self, begin: Begin[Result], timeout_seconds: float | None = None) -> Result:
+        """Carry a conversation out; see raft.client.conversation."""
+        return await self._drive(begin(self._book, attempts=self._attempts(timeout_seconds)))
 
     # -- the driving of a conversation ----------------------------------------------------------
 

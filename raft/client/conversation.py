@@ -23,10 +23,12 @@ from raft.client.errors import (
 )
 from raft.requests import (
     Answer,
+    AwaitEvents,
     Command,
     Committed,
     Failed,
     Invalid,
+    KeepAlive,
     LeaderIs,
     ListMembers,
     MemberChange,
@@ -34,6 +36,7 @@ from raft.requests import (
     Query,
     QueryResult,
     Refused,
+    TimeLeft,
     Unknown,
     WhoLeads,
 )
@@ -48,7 +51,7 @@ class Ask(Struct, frozen=True, gc=False):
     """Ask that node; send back its answer, or the AskFailed."""
 
     node: int
-    request: Command | Query | WhoLeads | ListMembers | MemberChange
+    request: Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents
     timeout_seconds: float
 
 
@@ -114,7 +117,7 @@ class Attempts:
     """The time given to one request, what was tried, and the error it ends with if all fails."""
 
     def __init__(self, now: Callable[[], float], timeout_seconds: float) -> None:
-        self._now = now
+        self.now = now
         self._deadline = now() + timeout_seconds
         self._timeout_seconds = timeout_seconds
         self._wait_seconds = WAIT_SECONDS_FIRST
@@ -126,7 +129,7 @@ class Attempts:
     @property
     def left_seconds(self) -> float:
         """The time that is left."""
-        return max(0.0, self._deadline - self._now())
+        return max(0.0, self._deadline - self.now())
 
     def begin(self) -> int:
         """Begin a try: which node to pass over this time; raises the error when the time is up."""

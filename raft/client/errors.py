@@ -41,3 +41,47 @@ class CommandRefused(ClientError):
 
 class ClientClosed(ClientError):
     """The client was closed, before or while the request was on its way."""
+
+
+# -- what is held --------------------------------------------------------------------------------
+
+
+class SessionExpired(ClientError):
+    """The session is no more, and nothing was done by this request; what hung on its lease is gone.
+
+    What became of earlier commands whose outcome is unknown can't be asked any more.
+    """
+
+
+class LeaseEnded(ClientError):
+    """The lease that the request names has ended, or never was; nothing was done."""
+
+
+class LeadershipLost(ClientError):
+    """The lease could not be kept alive in time, or was ended by others: the work was cancelled."""
+
+
+class Taken(ClientError):
+    """There is no free seat, and the candidate did not want to wait."""
+
+    retry_is_safe = True
+
+
+class FenceRejected(CommandRefused):
+    """Nothing was done: the fencing token holds no seat any more. `holder` is one that does, 0 if none."""
+
+    def __init__(self, election: str, token: int, holder: int) -> None:
+        super().__init__(f"the token {token} holds no seat of {election!r}; {holder or 'nobody'} does")
+        self.election = election
+        self.token = token
+        self.holder = holder
+
+
+class EventsForgotten(ClientError):
+    """Events up to `revision` are forgotten: read the state, and watch from the revision after it on."""
+
+    retry_is_safe = True
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the events up to revision {revision} are forgotten")
+        self.revision = revision

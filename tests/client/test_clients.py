@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,9 @@ pytestmark = pytest.mark.processes
 class Nodes:
     """Three node processes in a private directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **options: Any) -> None:
         self.directory = directory
+        self.options = options
         self.endpoints = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
         self.server = ForkServer.start(["raft.node.process"])
         self.children: dict[int, ChildProcess] = {}
@@ -47,6 +49,7 @@ class Nodes:
             data_dir=str(self.directory / f"data{node}"),
             peers={other: at for other, at in self.endpoints.items() if other != node},
             log_path=str(self.directory / f"n{node}.log"),
+            **self.options,
         )
         log_path = self.directory / f"n{node}.out"
         self.children[node] = self.server.spawn("raft.node.process:main", config.encode(), log_path=log_path)

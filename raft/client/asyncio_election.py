@@ -1,0 +1,147 @@
+"""Leading, in an event loop: campaign, work while the lease lasts, step aside.
+
+Owns the way of one candidate from its campaign to its end. Locks and semaphores are elections in which
+nobody announces anything. Each candidate has a session of its own, so nothing of it outlives its context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+
+from raft.client.asyncio_session import AsyncSession
+from raft.client.durations import Duration
+from raft.client.errors import EventsForgotten, LeadershipLost, Taken
+from raft.client.store import Text, to_bytes
+from raft.machines.answers import ElectionState, Led, Left, Standing
+from raft.machines.operations import Campaign, Fence, GetElection, Proclaim, WatchElection
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+
+Result = TypeVar("Result")
+
+
+class Seat(Struct, frozen=True):
+    """What a candidate wants: one of so many seats, to announce a value, and to wait or not."""
+
+    election: str
+    seats: int
+    value: bytes
+    wait: bool
+
+
+class Lead:
+    """A leadership, while its context lasts.
+
+    `token` is its fencing token: it grows with every leadership. A process that was stopped for longer than
+    its lease wakes up believing that it leads: so hand the token, or `fence`, to whatever is written to.
+    """
+
+    def __init__(self, seat: Seat, token: int, session: AsyncSession) -> None:
+        self.token = token
+        self.fence = Fence(seat.election, token)
+        self.session = session
+
+    @property
+    def remaining(self) -> float:
+        """For how many seconds work may go on if no other keep-alive succeeds; 0 once leadership is lost."""
+        return self.session.remaining_seconds
+
+    def check(self) -> None:
+        """Raise LeadershipLost unless this client leads for certain, at this moment."""
+        if not self.remaining:
+            raise LeadershipLost(f"the leadership {self.token} of {self.fence.election!r} is over")
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Do the work; it is cancelled, and LeadershipLost raised, before the lease can run out."""
+        self.check()
+        return await self.session.during(work())
+
+    async def proclaim(self, value: Text) -> None:
+        """Change what is announced; FenceRejected if the seat is lost."""
+        await self.session.call(Proclaim(self.fence.election, self.token, to_bytes(value)))
+
+
+class AsyncElection:
+    """An election, lock or semaphore by name; each `async with` waits for a leadership of its own."""
+
+    def __init__(
+        self, client: AsyncClient, seat: Seat, ttl: Duration, *, release_on_disconnect: bool = False
+    ) -> None:
+        self._client = client
+        self._seat = seat
+        self._ttl = ttl
+        self._release_on_disconnect = release_on_disconnect
+        self._session: AsyncSession | None = None
+
+    async def __aenter__(self) -> Lead:
+        """Wait for a seat, in the order of arrival. Raises Taken, LeadershipLost or a ClientError."""
+        assert self._session is None, "this election is entered already; make another one"
+        session = AsyncSession(self._client, self._ttl, release_on_disconnect=self._release_on_disconnect)
+        await session.open()
+        try:
+            token = await self._take_seat(session)
+        except BaseException:
+            await session.close()
+            raise
+        self._session = session
+        return Lead(self._seat, token, session)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def current(self) -> ElectionState:
+        """Who leads and who waits."""
+        answer = await self._client.ask(GetElection(self._seat.election))
+        assert isinstance(answer, ElectionState), answer
+        return answer
+
+    async def observe(self) -> AsyncIterator[Led | Left]:
+        """Who leads now, then every change, for ever."""
+        while True:
+            state = await self.current()
+            for holder in state.holders:
+                yield Led(self._seat.election, holder.token, holder.value, state.revision)
+            try:
+                async for event in self._client.events(
+                    WatchElection(state.revision + 1, self._seat.election)
+                ):
+                    if isinstance(event, Led | Left):
+                        yield event
+            except EventsForgotten:
+                continue
+
+    async def _take_seat(self, session: AsyncSession) -> int:
+        seat = self._seat
+        standing = await session.during(
+            session.call(Campaign(seat.election, session.lease, seat.value, seat.seats, seat.wait))
+        )
+        assert isinstance(standing, Standing), standing
+        if not standing.token:
+            raise Taken(f"{seat.election!r} has no free seat: {standing.ahead} came before")
+        if not standing.seated:
+            await session.during(self._wait_for(standing.token))
+        return standing.token
+
+    async def _wait_for(self, token: int) -> None:
+        revision, election = token + 1, self._seat.election
+        while True:
+            try:
+                async for event in self._client.events(WatchElection(revision, election)):
+                    if isinstance(event, Led) and event.token == token:
+                        return
+            except EventsForgotten:
+                state = await self.current()
+                if any(holder.token == token for holder in state.holders):
+                    return
+                if all(candidate.token != token for candidate in state.waiting):
+                    raise LeadershipLost(f"the candidate {token} of {election!r} is gone") from None
+                revision = state.revision + 1

@@ -1,0 +1,221 @@
+"""A session in an event loop: commands carried out exactly once, and a lease that is kept alive meanwhile.
+
+Owns the holder's side of a lease: time counts from when the last keep-alive that was answered was sent,
+so the holder knows that it has lost it before the cluster does. Nothing of it outlives `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from raft.client import holding
+from raft.client.durations import Duration, ttl_ms_of
+from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
+from raft.client.store import Text, maybe_bytes, to_bytes
+from raft.machines.answers import Answer, Deleted, Done, Item, Opened, Stored, Swapped, TransactionDone, Value
+from raft.machines.lease_clock import HeldLease
+from raft.machines.operations import (
+    CompareAndSwap,
+    Delete,
+    DeleteRange,
+    Fence,
+    Get,
+    OpenSession,
+    Operation,
+    Own,
+    Put,
+    Revoke,
+    Transaction,
+)
+from raft.requests import KeepAlive
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+
+Result = TypeVar("Result")
+
+# The last part of a lease is for the work to wind up in, once it is told to.
+MARGIN_RATIO = 0.1
+REVOKE_SECONDS_MAX = 1.0
+
+
+class AsyncSession:
+    """An open session, as an asynchronous context manager. Calls may run concurrently.
+
+    `lease` is its number, and that of its lease; keys that are put with it go when the session ends.
+    """
+
+    def __init__(self, client: AsyncClient, ttl: Duration, *, release_on_disconnect: bool = False) -> None:
+        self.lease = 0
+        self._client = client
+        self._ttl_ms = ttl_ms_of(ttl)
+        self._release_on_disconnect = release_on_disconnect
+        self._room = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._calls: holding.Calls
+        self._held: HeldLease
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open it, and begin to keep it alive."""
+        client, body = self._client, holding.plain(OpenSession(self._ttl_ms))
+        sent_seconds = client.now()
+        # Should it be opened twice, nobody keeps the other one alive.
+        opened = holding.meaning((await client.converse(partial(holding.settle, body=body))).result)
+        assert isinstance(opened, Opened), f"opening a session is not answered by {opened}"
+        self.lease = opened.session
+        self._calls = holding.Calls(opened.session)
+        self._held = HeldLease(opened.ttl_ms / 1000, sent_seconds)
+        self._lost.clear()
+        self._set_alarm()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
+
+    async def close(self) -> None:
+        """End the session and its lease, and with it all that hangs on that; at once if it can be done."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is None:
+            return
+        keeper.cancel()
+        self._lose()
+        # Whatever hinders it, the lease ends by itself.
+        with suppress(ClientError):
+            body = holding.plain(Revoke(self.lease))
+            await self._client.converse(partial(holding.settle, body=body), REVOKE_SECONDS_MAX)
+
+    # -- the lease ------------------------------------------------------------------------------
+
+    @property
+    def remaining_seconds(self) -> float:
+        """For how long work may go on without another keep-alive; 0 once the lease is lost."""
+        if self._lost.is_set():
+            return 0.0
+        margin_seconds = self._held.ttl_seconds * MARGIN_RATIO
+        return max(0.0, self._held.remaining_seconds(self._client.now()) - margin_seconds)
+
+    async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something while the lease lasts; cancelled, and LeadershipLost, a while before it runs out."""
+        task = asyncio.ensure_future(work)
+        if not self.remaining_seconds:
+            self._lose()
+        lost = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait((task, lost), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            lost.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))  # It has the margin to wind up in.
+        failure = None if task.cancelled() else task.exception()
+        raise LeadershipLost(f"the lease {self.lease} was lost") from failure
+
+    async def _keep_alive(self) -> None:
+        client, held = self._client, self._held
+        request = KeepAlive(self.lease, self._release_on_disconnect)
+        if not self._release_on_disconnect:  # Else it is bound to the connection by the first one.
+            await asyncio.sleep(max(0.0, held.next_keep_alive() - client.now()))
+        while self.remaining_seconds:
+            try:
+                answer, sent_seconds = await client.converse(
+                    partial(holding.lease_time, request=request), self.remaining_seconds
+                )
+            except (Rejected, OutcomeUnknown):
+                continue
+            if not answer.left_seconds:
+                break
+            held.kept_alive(sent_seconds)
+            self._set_alarm()
+            await asyncio.sleep(max(0.0, held.next_keep_alive() - client.now()))
+        self._lose()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(self.remaining_seconds, self._lose)
+
+    def _lose(self) -> None:
+        self._lost.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    # -- commands, each carried out once ----------------------------------------------------------
+
+    async def call(self, operation: Operation) -> Answer:
+        """Have a command carried out exactly once, however often it has to be sent.
+
+        OutcomeUnknown only if no answer came in time: then once or never. Raises SessionExpired.
+        """
+        while self._calls.full:
+            self._room.clear()
+            await self._room.wait()
+        sequence, body = self._calls.begin(operation)
+        try:
+            return holding.meaning((await self._client.converse(partial(holding.settle, body=body))).result)
+        except SessionExpired:
+            self._lose()
+            raise
+        finally:
+            self._calls.end(sequence)
+            self._room.set()
+
+    async def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
+        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
+        answer = await self.call(Put(to_bytes(key), to_bytes(value), lease, fence))
+        assert isinstance(answer, Stored), answer
+        return answer.revision
+
+    async def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
+        """Unbind a key; whether it was bound."""
+        answer = await self.call(Delete(to_bytes(key), fence))
+        assert isinstance(answer, Deleted), answer
+        return bool(answer.count)
+
+    async def delete_range(self, start: Text, end: Text | None, *, fence: Fence | None = None) -> int:
+        """Unbind all keys from `start` on and before `end`; how many."""
+        answer = await self.call(DeleteRange(to_bytes(start), maybe_bytes(end), fence))
+        assert isinstance(answer, Deleted), answer
+        return answer.count
+
+    async def cas(
+        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
+    ) -> Swapped:
+        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
+        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence)
+        answer = await self.call(swap)
+        assert isinstance(answer, Swapped), answer
+        return answer
+
+    async def transact(self, transaction: Transaction) -> TransactionDone:
+        """Compare, then do one thing or the other, as one revision."""
+        answer = await self.call(transaction)
+        assert isinstance(answer, TransactionDone), answer
+        return answer
+
+    async def own(self, body: bytes) -> bytes:
+        """A command of one's own machine."""
+        answer = await self.call(Own(body))
+        assert isinstance(answer, Done), answer
+        return answer.result
+
+    async def get(self, key: Text, *, stale: bool = False) -> Item | None:
+        """What a key holds, with its revisions."""
+        answer = await self._client.ask(Get(to_bytes(key)), stale=stale)
+        assert isinstance(answer, Value), answer
+        return answer.item

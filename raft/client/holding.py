@@ -1,0 +1,176 @@
+"""Sessions, leases and events, step by step: what to ask, and what the application's answers mean.
+
+Owns the numbering of a session's commands, on which exactly-once rests, and the conversations that the
+application machine adds to those of any machine. Knows nothing of sockets or event loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from actors.errors import AskFailed, Undeliverable
+from raft.client.conversation import (
+    QUERY_SECONDS_MAX,
+    Ask,
+    Attempts,
+    Book,
+    Outcome,
+    Step,
+    keep_up,
+    take_refusal,
+)
+from raft.client.errors import (
+    CommandRefused,
+    EventsForgotten,
+    FenceRejected,
+    LeaseEnded,
+    OutcomeUnknown,
+    Rejected,
+    SessionExpired,
+)
+from raft.machines import answers
+from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.machine import MachineError
+from raft.machines.operations import SESSION_WINDOW, Call, Operation, Question, Watch
+from raft.requests import (
+    AwaitEvents,
+    Command,
+    Committed,
+    KeepAlive,
+    LeaseTime,
+    QueryResult,
+    TimeLeft,
+    Unknown,
+)
+
+# How long a node keeps somebody waiting who asks for events that there are none of.
+HOLD_SECONDS = 1.0
+
+
+class Calls:
+    """The commands of one session: their numbers, and up to which one all are settled."""
+
+    def __init__(self, session: int) -> None:
+        self.session = session
+        self._last = 0
+        self._open: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        """So many are open that one more would be turned down."""
+        return bool(self._open) and self._last + 1 - min(self._open) >= SESSION_WINDOW
+
+    def begin(self, operation: Operation) -> tuple[int, bytes]:
+        """The number and the bytes of a new command; CommandRefused for one beyond the limits."""
+        assert not self.full, "the session's window is full"
+        sequence = self._last + 1
+        acknowledged = min(self._open, default=sequence) - 1
+        body = call_bytes(Call(self.session, sequence, acknowledged, operation))
+        self._last = sequence
+        self._open.add(sequence)
+        return sequence, body
+
+    def end(self, sequence: int) -> None:
+        """The command has its answer, or nobody will ask for that any more."""
+        self._open.discard(sequence)
+
+
+def call_bytes(call: Call) -> bytes:
+    """A command's bytes; CommandRefused, before anything is sent, for one beyond the limits."""
+    try:
+        return encode_call(call)
+    except MachineError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def plain(operation: Operation) -> bytes:
+    """A command outside of any session: applied as often as it is in the log."""
+    return call_bytes(Call(0, 0, 0, operation))
+
+
+def question_bytes(question: Question) -> bytes:
+    """A query's bytes; CommandRefused for one beyond the limits."""
+    try:
+        return encode_question(question)
+    except MachineError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def meaning(result: bytes) -> answers.Answer:
+    """What was answered, unless it is a refusal: that is raised."""
+    answer = decode_answer(result)
+    match answer:
+        case answers.SessionExpired(session):
+            raise SessionExpired(f"the session {session} has expired")
+        case answers.LeaseGone(lease):
+            raise LeaseEnded(f"the lease {lease} has ended")
+        case answers.FenceRejected(election, token, holder):
+            raise FenceRejected(election, token, holder)
+        case answers.Refused(reason):
+            raise CommandRefused(reason)
+        case answers.SequenceReused() | answers.Acknowledged() | answers.WindowFull():
+            raise CommandRefused(f"two programs write as one session: {answer}")
+        case _:
+            return answer
+
+
+# -- conversations -------------------------------------------------------------------------------
+
+
+def settle(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:
+    """Have a command committed that does the same however often it is in the log: ask till it is answered.
+
+    The same bytes again and again, so a session carries them out once. OutcomeUnknown if the time is up
+    and one of them may be in a log.
+    """
+    unknown = ""
+    while True:
+        try:
+            node = book.choose(attempts.begin())
+        except Rejected as rejected:
+            if unknown:
+                raise OutcomeUnknown(f"{unknown}; then {rejected}") from None
+            raise
+        answer = yield Ask(node, Command(body), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        if isinstance(answer, Committed):
+            book.leader = node
+            yield from keep_up(book, node, answer, attempts)
+            return answer
+        if isinstance(answer, Unknown):
+            unknown = answer.reason
+        elif isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
+            unknown = f"node {node} may or may not have taken the command: {answer}"
+        if not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()
+
+
+def lease_time(
+    book: Book, request: KeepAlive | TimeLeft, attempts: Attempts
+) -> Generator[Step, Outcome, tuple[LeaseTime, float]]:
+    """Ask the leader about a lease; the answer, and when the question was sent that it answers."""
+    while True:
+        node = book.choose(attempts.begin())
+        sent_seconds = attempts.now()
+        answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        if isinstance(answer, LeaseTime):
+            book.leader = node
+            return answer, sent_seconds
+        if not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()
+
+
+def news(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
+    """Wait for events, HOLD_SECONDS at most if there are none; any node may tell them."""
+    request = AwaitEvents(question_bytes(watch), HOLD_SECONDS)
+    while True:
+        node = book.choose(attempts.begin())
+        answer = yield Ask(node, request, HOLD_SECONDS + QUERY_SECONDS_MAX)
+        if isinstance(answer, QueryResult):
+            yield from keep_up(book, node, answer, attempts)
+            told = meaning(answer.result)
+            if isinstance(told, answers.Compacted):
+                raise EventsForgotten(told.revision)
+            assert isinstance(told, answers.Events), f"a watch is not answered by {told}"
+            return told
+        if not take_refusal(book, node, answer, attempts):
+            yield attempts.pause()

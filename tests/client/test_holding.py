@@ -1,0 +1,297 @@
+"""What programs hold, against real node processes: sessions, leases, elections, locks, events."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raft.client import AsyncClient
+from raft.client.errors import FenceRejected, LeadershipLost, SessionExpired, Taken
+from raft.machines.answers import Item, Led, Left
+from raft.machines.operations import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
+from tests.client.test_clients import Nodes
+
+pytestmark = pytest.mark.processes
+
+MACHINE = "raft.machines.application:Application"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Nodes]:
+    with tempfile.TemporaryDirectory(prefix="rh") as name:
+        nodes = Nodes(Path(name), machine=MACHINE)
+        yield nodes
+        nodes.server.close()
+
+
+@pytest.fixture
+def nodes(cluster: Nodes) -> Nodes:
+    cluster.revive()
+    return cluster
+
+
+def run(nodes: Nodes, body: Callable[[AsyncClient], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with AsyncClient(nodes.endpoints) as client:
+            await client.leader()
+            await asyncio.wait_for(body(client), 40)
+
+    threads = threading.active_count()
+    asyncio.run(whole())
+    assert threading.active_count() == threads, "no thread outlives its context"
+
+
+async def kill_leader(nodes: Nodes, client: AsyncClient) -> None:
+    leader = (await client.leader()).leader
+    os.kill(nodes.children[leader].pid or 0, signal.SIGKILL)
+
+
+def test_the_store_has_revisions_transactions_and_leases(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.session("5s") as session:
+            revision = await session.put("a", "1", lease=session.lease)
+            item = await session.get("a")
+            assert item is not None and (item.value, item.revision, item.version) == (b"1", revision, 1)
+            assert not (await session.cas("a", "0", "2")).swapped
+            unchanged = CompareNumber(b"a", Field.REVISION, Relation.EQUAL, revision)
+            done = await session.transact(Transaction((unchanged,), (Put(b"a", b"2"), Get(b"a"))))
+            assert done.succeeded
+            assert await session.delete_range("a", "b") == 1
+            await session.put("mine", "x", lease=session.lease)
+        async with client.session("5s") as later:
+            assert await later.get("mine") is None, "it went with the session that it hung on"
+
+    run(nodes, body)
+
+
+def test_increments_through_kills_of_leaders_are_made_exactly_once(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.session("20s") as session:
+            await session.put("n", "0")
+
+            async def increment() -> None:
+                # Not repeatable: a doubled one would find the value that it has set itself.
+                value = await session.get("n")
+                assert value is not None
+                swapped = await session.cas("n", value.value, str(int(value.value) + 1))
+                assert swapped.swapped, "somebody else has written, and there is nobody else"
+
+            for number in range(120):
+                if number % 40 == 20:
+                    nodes.revive()
+                    await asyncio.gather(kill_leader(nodes, client), increment())
+                else:
+                    await increment()
+            value = await session.get("n")
+            assert value is not None and value.value == b"120"
+
+    run(nodes, body)
+
+
+def test_many_calls_at_once_stay_within_the_sessions_window(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.session("10s") as session:
+            await asyncio.gather(*(session.put(f"w/{number}", "x") for number in range(600)))
+            assert await session.delete_range("w/", "w0") == 600
+
+    run(nodes, body)
+
+
+def test_an_expired_session_is_told_so(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.session("10s") as session, client.session("10s") as other:
+            await other.call(Revoke(session.lease))
+            with pytest.raises(SessionExpired):
+                await session.put("k", "v")
+            assert session.remaining_seconds == 0.0
+
+    run(nodes, body)
+
+
+def test_the_next_candidate_leads_within_fifty_milliseconds_of_a_graceful_exit(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        waits: list[float] = []
+        for _ in range(5):
+            left_at = 0.0
+            async with client.election("billing", ttl="5s") as first:
+                campaign = asyncio.ensure_future(client.election("billing", ttl="5s").__aenter__())
+                while not (await client.election("billing").current()).waiting:
+                    pass
+                left_at = time.monotonic()
+            second = await campaign
+            waits.append(time.monotonic() - left_at)
+            assert second.token > first.token
+            await second.session.close()
+        assert sorted(waits)[2] < 0.05, waits
+
+    run(nodes, body)
+
+
+def test_a_stale_token_is_turned_down_by_the_store(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.session("5s") as session:
+            async with client.election("job", value="host-a") as lead:
+                await session.put("guarded", "1", fence=lead.fence)
+                (holder,) = (await client.election("job").current()).holders
+                assert (holder.token, holder.value) == (lead.token, b"host-a")
+                await lead.proclaim("host-b")
+                (holder,) = (await client.election("job").current()).holders
+                assert holder.value == b"host-b"
+            async with client.election("job") as newer:
+                with pytest.raises(FenceRejected) as rejected:
+                    await session.put("guarded", "2", fence=lead.fence)
+                assert rejected.value.holder == newer.token
+
+    run(nodes, body)
+
+
+def test_work_is_cancelled_before_the_lease_runs_out_when_no_node_can_be_asked(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        cancelled_at = 0.0
+
+        async def work() -> None:
+            nonlocal cancelled_at
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled_at = time.monotonic()
+
+        async with client.election("work", ttl="1s") as lead:
+            for child in nodes.children.values():
+                os.kill(child.pid or 0, signal.SIGSTOP)
+            paused_at = time.monotonic()
+            try:
+                with pytest.raises(LeadershipLost):
+                    await lead.run(work)
+            finally:
+                for child in nodes.children.values():
+                    os.kill(child.pid or 0, signal.SIGCONT)
+            assert 0.0 < cancelled_at - paused_at < 1.0
+            assert lead.remaining == 0.0
+            with pytest.raises(LeadershipLost):
+                lead.check()
+
+    run(nodes, body)
+
+
+def test_leadership_outlasts_the_death_of_the_clusters_leader(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.election("steady", ttl="3s") as lead:
+            await kill_leader(nodes, client)
+            await lead.run(lambda: asyncio.sleep(3.5))
+            (holder,) = (await client.election("steady").current()).holders
+            assert holder.token == lead.token
+
+    run(nodes, body)
+
+
+def test_what_work_returns_or_raises_comes_out_of_run(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async def answer() -> int:
+            return 42
+
+        async def fail() -> None:
+            raise ValueError("mine")
+
+        async with client.election("results") as lead:
+            assert await lead.run(answer) == 42
+            with pytest.raises(ValueError, match="mine"):
+                await lead.run(fail)
+
+    run(nodes, body)
+
+
+def test_locks_exclude_and_semaphores_let_so_many_in(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.lock("door"):
+            with pytest.raises(Taken):
+                await client.lock("door", wait=False).__aenter__()
+        async with client.lock("door", wait=False), client.semaphore("pool", 2), client.semaphore("pool", 2):
+            with pytest.raises(Taken):
+                await client.semaphore("pool", 2, wait=False).__aenter__()
+
+    run(nodes, body)
+
+
+def test_a_candidate_that_gives_up_waiting_leaves_the_queue(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.election("crowded"):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.election("crowded").__aenter__(), 0.3)
+            assert not (await client.election("crowded").current()).waiting
+
+    run(nodes, body)
+
+
+def test_a_holder_whose_connection_closes_is_followed_within_a_tenth_of_a_second(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        gone = AsyncClient(nodes.endpoints)
+        election = gone.election("bound", ttl="20s", release_on_disconnect=True)
+        await election.__aenter__()
+        await asyncio.sleep(0.1)  # Until the first keep-alive has bound it.
+        campaign = asyncio.ensure_future(client.election("bound").__aenter__())
+        while not (await client.election("bound").current()).waiting:
+            pass
+        start = time.monotonic()
+        gone.close()
+        lead = await campaign
+        assert time.monotonic() - start < 0.2
+        await lead.session.close()
+
+    run(nodes, body)
+
+
+def test_observers_see_every_change_of_leadership(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        seen: list[Led | Left] = []
+        async with client.election("seen", value="a") as first:
+
+            async def observe() -> None:
+                async for event in client.election("seen").observe():
+                    seen.append(event)
+                    if len(seen) == 3:
+                        return
+
+            observer = asyncio.ensure_future(observe())
+            while not seen:
+                await asyncio.sleep(0)
+        async with client.election("seen", value="b") as second:
+            await observer
+        kinds = [(type(event), event.token) for event in seen]
+        assert kinds == [(Led, first.token), (Left, first.token), (Led, second.token)]
+
+    run(nodes, body)
+
+
+def test_a_watch_loses_and_doubles_nothing_while_leaders_are_killed(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        count = 300
+        async with client.session("20s") as session:
+            begin = await session.put("seq/", "start")
+            values: list[int] = []
+
+            async def watch() -> None:
+                async for event in client.events(WatchKeys(begin + 1, b"seq/", b"seq0")):
+                    assert isinstance(event, Item)
+                    values.append(int(event.value))
+                    if len(values) == count:
+                        return
+
+            watching = asyncio.ensure_future(watch())
+            for number in range(count):
+                if number % 100 == 50:
+                    nodes.revive()
+                    await kill_leader(nodes, client)
+                await session.put("seq/k", str(number))
+            await watching
+            assert values == list(range(count))
+
+    run(nodes, body)
