@@ -48,7 +48,7 @@ class LostLeadership(Struct, frozen=True):
 
     node: int
     term: int
-    reason: str  # higher-term | no-quorum | transfer | stopping | removed
+    reason: str  # higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
     at_seconds: float
 
 
@@ -110,6 +110,13 @@ class SetDisk(Struct, frozen=True):
     fsync_delay_seconds: float = 0.0
     full: bool = False
     fail_fsync: bool = False
+
+
+class ArmCrash(Struct, frozen=True):
+    """Kill this node when its storage next passes the crash point of that name; `fault` names the order."""
+
+    fault: int
+    point: str
 
 
 class ClearFault(Struct, frozen=True):

@@ -15,6 +15,7 @@ from actors.address import Address
 from actors.codec import Registry
 from raft.control import (
     Alive,
+    ArmCrash,
     BecameLeader,
     CannotDo,
     ClearFault,
@@ -191,6 +192,7 @@ TAGS: Final[dict[int, type]] = {
     74: Transfer,
     75: Done,
     76: CannotDo,
+    79: ArmCrash,
     77: TakeSnapshot,
     78: SnapshotTaken,
 }

@@ -52,7 +52,7 @@ class Cluster:
         self.record.nodes = [entry for entry in self.record.nodes if entry.id != node.id]
         self.nodes.pop(node.id, None)
         for fault in self.faults.active:
-            if fault.nodes == (node.id,) and not fault.links:
+            if fault.nodes == (node.id,) and not fault.links:  # Its process and its disk are gone.
                 self.faults.remove(fault.id)
         self.save_record()
 

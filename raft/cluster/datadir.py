@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.cluster.spec import ClusterSpec
+from raft.node.opening import permit_first_start
 
 VERSION = 1
 _SHAPE = "cluster.json"
@@ -59,6 +60,7 @@ class DataDirectory:
         """An id that no node has ever had; durable, so that no later node gets it either."""
         node = max(self._shape.last_id, self._shape.nodes) + 1
         self._change(msgspec.structs.replace(self._shape, last_id=node))
+        permit_first_start(self.of_node(node))
         return node
 
     def change_members(self, members: list[int]) -> None:
@@ -111,7 +113,7 @@ def open_data(spec: ClusterSpec) -> DataDirectory:
 def _throw_away(spec: ClusterSpec) -> DataDirectory:
     path = Path(tempfile.mkdtemp(prefix=f"raft-actors-{spec.name}-"))
     shape = _new_shape(spec)
-    _write_shape(path, shape)
+    _begin(path, shape)
     (path / "logs").mkdir(mode=0o700)
     return DataDirectory(path, shape, _lock(path), durable=False, keep=spec.keep)
 
@@ -123,13 +125,20 @@ def _durable(path: Path, spec: ClusterSpec) -> DataDirectory:
         shape = _read_shape(path)
         if shape is None:
             shape = _new_shape(spec)
-            _write_shape(path, shape)
+            _begin(path, shape)
         _check_shape(path, shape, spec)
         (path / "logs").mkdir(mode=0o700, exist_ok=True)
     except BaseException:
         os.close(lock_fd)
         raise
     return DataDirectory(path, shape, lock_fd, durable=True, keep=True)
+
+
+def _begin(path: Path, shape: Shape) -> None:
+    """A new cluster: only now may its nodes begin with nothing, and each of them once."""
+    for node in shape.members:
+        permit_first_start(path / f"n{node}")
+    _write_shape(path, shape)
 
 
 def _new_shape(spec: ClusterSpec) -> Shape:

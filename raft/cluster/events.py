@@ -50,7 +50,7 @@ class LeaderLost(Happening, frozen=True, kw_only=True, tag="leader-lost"):
 
     node: int
     term: int
-    reason: str  # died | higher-term | no-quorum | transfer | stopping | removed
+    reason: str  # died | higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
 
 
 class NodeStarted(Happening, frozen=True, kw_only=True, tag="node-started"):
@@ -74,18 +74,19 @@ class NodeExited(Happening, frozen=True, kw_only=True, tag="node-exited"):
 
 
 class NodeGaveUp(Happening, frozen=True, kw_only=True, tag="node-gave-up"):
-    """A node failed too often and is not started again until somebody asks for it."""
+    """A node failed too often, or cannot start; it is not started again until somebody asks for it."""
 
     node: int
     restarts: int
     window_s: float
+    reason: str | UnsetType = UNSET
 
 
 class FaultInjected(Happening, frozen=True, kw_only=True, tag="fault"):
     """Something was broken on purpose."""
 
     id: int
-    kind: str  # kill | pause | partition | isolate | link
+    kind: str  # kill | pause | partition | isolate | link | disk | crash
     nodes: list[int]
     text: str
 

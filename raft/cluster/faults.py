@@ -8,25 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from raft.cluster.events import FaultCleared, FaultInjected
-from raft.control import SetLink
+from raft.control import ArmCrash, SetDisk, SetLink
 
-KILL, PAUSE = "kill", "pause"
+KILL, PAUSE, DISK, CRASH = "kill", "pause", "disk", "crash"
 
 Ways = Mapping[int, Collection[int]]
 """From each node, to which others."""
 
 
 class Fault(Struct, frozen=True):
-    """One injected fault; `links` are a network fault's orders, by the node that carries them out."""
+    """One injected fault; `links` or `storage` are the orders, by the node that carries them out."""
 
     id: int
     kind: str
     nodes: tuple[int, ...]
     text: str
     links: dict[int, SetLink] = {}
+    storage: dict[int, SetDisk | ArmCrash] = {}
+
+    @property
+    def orders(self) -> dict[int, SetLink | SetDisk | ArmCrash]:
+        """What the nodes have to be told; nothing for what is done to their processes."""
+        return {**self.links, **self.storage}
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.id}"
@@ -67,6 +73,26 @@ class FaultRegistry:
         touched = sorted({*links, *(target for link in links.values() for target in link.to)})
         return self._add(Fault(self._next_id, kind, tuple(touched), text, links))
 
+    def add_disk_fault(self, nodes: Sequence[int], rule: SetDisk, text: str) -> Fault:
+        """`rule` on every one of `nodes`; its own `fault` is filled in here."""
+        order = structs.replace(rule, fault=self._next_id)
+        return self._add(Fault(self._next_id, DISK, tuple(nodes), text, {}, dict.fromkeys(nodes, order)))
+
+    def add_crash(self, node: int, point: str, text: str) -> Fault:
+        """The node dies when it passes that crash point."""
+        order = ArmCrash(self._next_id, point)
+        return self._add(Fault(self._next_id, CRASH, (node,), text, {}, {node: order}))
+
+    def without(self, fault: Fault, node: int) -> Fault | None:
+        """One node less for a fault of disks; what is left of it, None if nothing is."""
+        left = {other: order for other, order in fault.storage.items() if other != node}
+        if not left:
+            self.remove(fault.id)
+            return None
+        rest = structs.replace(fault, nodes=tuple(left), storage=left)
+        self._active[fault.id] = rest
+        return rest
+
     def remove(self, fault_id: int) -> Fault | None:
         """Forget a fault; None if there is none of that id."""
         return self._active.pop(fault_id, None)
@@ -84,9 +110,9 @@ class FaultRegistry:
         """All that `heal` ends."""
         return [fault for fault in self._active.values() if fault.links]
 
-    def links_of(self, node: int) -> list[SetLink]:
-        """What `node` must be told after a start or a pause, for its side of the network faults."""
-        return [fault.links[node] for fault in self._active.values() if node in fault.links]
+    def orders_of(self, node: int) -> list[SetLink | SetDisk | ArmCrash]:
+        """What `node` must be told after a start or a pause, for its side of the faults."""
+        return [fault.orders[node] for fault in self._active.values() if node in fault.orders]
 
     def _add(self, fault: Fault) -> Fault:
         self._active[fault.id] = fault

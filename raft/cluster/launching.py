@@ -138,6 +138,7 @@ class RunningCluster:
                 other: run_directory.node_endpoint(other) for other in self.cluster.nodes if other != node.id
             },
             join=self._data.joins(node.id),
+            repair_from_peers=node.repair or spec.repair_from_peers,
             cluster=self.record.cluster,
             heartbeat_seconds=spec.heartbeat_seconds,
             election_seconds_min=spec.election_seconds_min,

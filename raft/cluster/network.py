@@ -6,7 +6,7 @@ paused or down) is told when it is back. The breaking itself is done by each nod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from actors.context import Context
@@ -79,30 +79,34 @@ class Network:
         self._break("link", ways, rule, f"{names(sources)}{arrow}{names(targets)}{_rule_words(rule)}", answer)
 
     def clear(self, faults: Iterable[Fault], answer: Answer, lines: list[str]) -> None:
-        """End network faults; answered when every node that runs has mended its ways."""
+        """End faults that nodes carry out; answered when every node that runs has mended its own."""
         orders: list[tuple[NodeProcess, object]] = []
         for fault in faults:
             self._cluster.faults.remove(fault.id)
             self._cluster.journal.record(cleared(fault), self._context.now())
             lines.append(f"{fault} cleared ({fault.text})")
             # A node that is down forgets by itself.
-            told = [self._cluster.nodes[node] for node in fault.links if node in self._cluster.nodes]
+            told = [self._cluster.nodes[node] for node in fault.orders if node in self._cluster.nodes]
             orders += [(node, ClearFault(fault.id)) for node in told if node.state in HAS_PROCESS]
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 
     def bring_up_to_date(self, node: NodeProcess) -> None:
-        """Tell a node that was away all that is to be broken on its ways now, and nothing else."""
+        """Tell a node that was away all that is to be broken in it now, and nothing else."""
         self._context.tell(address_of(node.id), ClearFault(0))
-        for order in self._cluster.faults.links_of(node.id):
+        for order in self._cluster.faults.orders_of(node.id):
             self._context.tell(address_of(node.id), order)
 
     def _break(self, kind: str, ways: Ways, rule: SetLink, text: str, answer: Answer) -> None:
-        fault = self._cluster.faults.add_network_fault(kind, ways, rule, text)
-        self._cluster.journal.record(injected(fault), self._context.now())
-        orders: list[tuple[NodeProcess, object]] = [
-            (self._cluster.nodes[node], order) for node, order in fault.links.items()
-        ]
-        self._tell(orders, lambda silent: self._finish(silent, [f"{fault}  {fault.text}"], answer))
+        self.inject([self._cluster.faults.add_network_fault(kind, ways, rule, text)], answer)
+
+    def inject(self, faults: Sequence[Fault], answer: Answer) -> None:
+        """Answered when every node that runs carries its part of the faults out."""
+        orders: list[tuple[NodeProcess, object]] = []
+        for fault in faults:
+            self._cluster.journal.record(injected(fault), self._context.now())
+            orders += [(self._cluster.nodes[node], order) for node, order in fault.orders.items()]
+        lines = [f"{fault}  {fault.text}" for fault in faults]
+        self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 
     def _finish(self, silent: list[NodeProcess], lines: list[str], answer: Answer) -> None:
         away = [node for node in silent if node.state is not NodeState.RUNNING]

@@ -19,15 +19,18 @@ from actors.process import ChildProcess
 from actors.supervision import RestartChildren, RestartPolicy, Supervisor
 from raft.cluster.cluster import Cluster
 from raft.cluster.events import NodeExited, NodeGaveUp
+from raft.cluster.faults import CRASH
 from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.usage import is_stopped
-from raft.node.config import EXIT_REMOVED
+from raft.node.config import EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_REMOVED
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
 SILENT_SECONDS = 1.5
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process:main"
+# No other process would fare better: a person has to decide what becomes of the data.
+HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING})
 _LAST_WORDS_BYTES_MAX = 4096
 
 
@@ -141,14 +144,18 @@ class Processes:
         now = self._context.now()
         if child.returncode == EXIT_REMOVED:
             node.removed, node.expected = True, Cause.STOPPED
+        if child.returncode == -signal.SIGKILL and self._cluster.faults.process_fault(CRASH, node.id):
+            node.expected = Cause.INJECTED
         cause = node.end_life()
-        self._record_exit(node, child, cause, now)
+        words = self._record_exit(node, child, cause, now)
         self._on_exit(node, now)
         child.close()
-        if cause is Cause.CRASH:
+        if child.returncode in HOPELESS:
+            self._give_up(node, now, words)
+        elif cause is Cause.CRASH:
             self._restart(node, now)
 
-    def _record_exit(self, node: NodeProcess, child: ChildProcess, cause: Cause, now: float) -> None:
+    def _record_exit(self, node: NodeProcess, child: ChildProcess, cause: Cause, now: float) -> str:
         code, words = child.returncode, ""
         if child.error is not None:
             words = str(child.error)
@@ -163,6 +170,7 @@ class Processes:
             traceback=words or UNSET,
         )
         self._cluster.journal.record(exited, now)
+        return words
 
     def _last_words(self, node: NodeProcess) -> str:
         """What the node printed before it ended: a traceback, or else its last line."""
@@ -183,8 +191,16 @@ class Processes:
             lives = node.lives
             self._context.after(decision.after_seconds, lambda: self._start_if_still_down(node, lives))
             return
+        self._give_up(node, now)
+
+    def _give_up(self, node: NodeProcess, now: float, reason: str = "") -> None:
         node.state = NodeState.GAVE_UP
-        gave_up = NodeGaveUp(node=node.id, restarts=POLICY.max_restarts, window_s=POLICY.window_seconds)
+        gave_up = NodeGaveUp(
+            node=node.id,
+            restarts=0 if reason else POLICY.max_restarts,
+            window_s=POLICY.window_seconds,
+            reason=reason or UNSET,
+        )
         self._cluster.journal.record(gave_up, now)
 
     def _start_if_still_down(self, node: NodeProcess, lives: int) -> None:

@@ -37,6 +37,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     check_quorum: bool = True
     lease_reads: bool = False
     ephemeral_log: bool = False
+    repair_from_peers: bool = False
     snapshots: SnapshotPolicy = SnapshotPolicy()
 
     def check(self) -> None:

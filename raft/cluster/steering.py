@@ -12,7 +12,7 @@ from typing import Protocol
 from actors.context import Context
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
-from raft.cluster.faults import KILL, PAUSE, Fault, cleared, injected
+from raft.cluster.faults import CRASH, KILL, PAUSE, Fault, cleared, injected
 from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes import Processes
 from raft.cluster.quantities import format_duration
@@ -65,7 +65,7 @@ class Steering:
             answer.done(lines)
             if back is not None:
                 for node in chosen:
-                    self._context.after(back, self._starter(node))
+                    self.start_later(node, back)
 
         self._when_ended(chosen, ended, answer.failed)
 
@@ -78,6 +78,8 @@ class Steering:
     def start(self, verb: Start, answer: Answer) -> None:
         """Answered when they take part."""
         chosen = self._cluster.choose(verb.selector, HAS_NONE)
+        for node in chosen:
+            node.repair = verb.repair_from_peers
         self.begin(chosen, lambda: answer.done(self._started_lines(chosen)), answer.failed)
 
     def restart(self, verb: Restart, answer: Answer) -> None:
@@ -144,6 +146,7 @@ class Steering:
         """Start them, and wait until all take part."""
         for node in nodes:
             self._clear(KILL, node)
+            self._clear(CRASH, node)
             if node.state in HAS_NONE:
                 self._processes.start(node)
         self._conditions.wait(
@@ -166,15 +169,17 @@ class Steering:
             lambda held: then() if held else failed("the kernel has not ended them yet"),
         )
 
-    def _starter(self, node: NodeProcess) -> Callable[[], None]:
+    def start_later(self, node: NodeProcess, seconds: float) -> None:
+        """Start a node that is down after a while, unless somebody has done so meanwhile."""
         exits = node.exits
 
         def start() -> None:
             if node.exits == exits and node.state is NodeState.DOWN:
                 self._clear(KILL, node)
+                self._clear(CRASH, node)
                 self._processes.start(node)
 
-        return start
+        self._context.after(seconds, start)
 
     def _waker(self, node: NodeProcess, fault: Fault) -> Callable[[], None]:
         def wake() -> None:

@@ -15,18 +15,20 @@ from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
 from raft.cluster.events import ClusterReady, LeaderElected, LeaderLost, NodeStarted, Violation
 from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
-from raft.cluster.faults import KILL, PAUSE
+from raft.cluster.faults import CRASH, KILL, PAUSE
 from raft.cluster.forcing import ForcedSnapshots
 from raft.cluster.history import Leader
 from raft.cluster.members import MemberVerbs, Roster
 from raft.cluster.network import Network
-from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
+from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes import ForkServerLike, Processes
 from raft.cluster.rolling import RollingRestart
 from raft.cluster.status import StatusRound
 from raft.cluster.steering import Answer, Steering
+from raft.cluster.storage_faults import StorageFaults
 from raft.cluster.verbs import (
     AddMember,
+    BreakDisk,
     ClearFaults,
     Done,
     Down,
@@ -44,6 +46,7 @@ from raft.cluster.verbs import (
     LeaderAnswer,
     Link,
     ListFaults,
+    MendDisk,
     Partition,
     Pause,
     PromoteMember,
@@ -105,6 +108,7 @@ class SupervisorActor(Actor):
         self.steering = Steering(
             context, cluster, self._processes, self._conditions, self.network.bring_up_to_date
         )
+        self.storage = StorageFaults(context, cluster, self.network, self.steering)
         self.members = MemberVerbs(context, cluster, self.steering, self._roster)
         for node in cluster.nodes.values():
             self._processes.start(node)
@@ -137,7 +141,7 @@ class SupervisorActor(Actor):
         took_ms = round(1000 * (report.at_seconds - node.started_seconds), 3)
         started = NodeStarted(node=node.id, pid=report.pid, incarnation=report.incarnation, took_ms=took_ms)
         self._cluster.journal.record(started, report.at_seconds)
-        if self._cluster.faults.links_of(node.id):
+        if self._cluster.faults.orders_of(node.id):
             self.network.bring_up_to_date(node)
 
     def on_alive(self, report: Alive) -> None:
@@ -192,6 +196,7 @@ class SupervisorActor(Actor):
 
     def _on_exit(self, node: NodeProcess, now: float) -> None:
         self.steering.forget_faults_of_dead(node)
+        self.storage.node_exited(node)
         self._lose_dead_leader(node, now)
         if node.removed:
             self.members.left(node)
@@ -247,23 +252,28 @@ class SupervisorActor(Actor):
         chosen = [fault for fault in faults.active if not verb.ids or fault.id in verb.ids]
         lines = []
         for fault in chosen:
-            node = self._cluster.nodes[fault.nodes[0]] if not fault.links else None
-            if node is None:
+            node = self._cluster.nodes.get(fault.nodes[0])
+            if node is None or fault.kind not in (PAUSE, KILL, CRASH):
                 continue
             if fault.kind == PAUSE:
                 self.steering.wake(node)
-            elif fault.kind == KILL:
+            elif fault.kind == KILL or node.state in HAS_NONE:
                 self.steering.begin([node], lambda: None, lambda _: None)
             else:
                 continue
             lines.append(f"{fault} cleared ({fault.text})")
         answer = ReplyAnswer(self.context.reply_handle())
-        self.network.clear([fault for fault in chosen if fault.links], answer, lines)
+        left = [fault for fault in chosen if fault.orders and fault in faults.active]
+        self.network.clear(left, answer, lines)
 
     def on_get_members(self, verb: GetMembers) -> None:
         """Ask the leader, who knows."""
         reply = self.context.reply_handle()
         self.members.list(verb, reply.send, lambda reason: reply.send(Failed(reason, ExitCode.NO_LEADER)))
+
+    def kill(self, verb: Kill, answer: Answer) -> None:
+        """Now, or at a point of a write."""
+        (self.storage.arm if verb.at else self.steering.kill)(verb, answer)
 
     def restart(self, verb: Restart, answer: Answer) -> None:
         """All at once, or one after the other."""
@@ -350,7 +360,9 @@ class SupervisorActor(Actor):
         SawLeader: on_saw_leader,
         GetClusterStatus: on_status,
         GetLeader: on_get_leader,
-        Kill: carried_out(lambda self: self.steering.kill),
+        Kill: carried_out(lambda self: self.kill),
+        BreakDisk: carried_out(lambda self: self.storage.break_disk),
+        MendDisk: carried_out(lambda self: self.storage.mend),
         Stop: carried_out(lambda self: self.steering.stop),
         Start: carried_out(lambda self: self.steering.start),
         Restart: carried_out(lambda self: self.restart),

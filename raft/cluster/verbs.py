@@ -23,10 +23,11 @@ class GetLeader(Struct, frozen=True):
 
 
 class Kill(Struct, frozen=True):
-    """SIGKILL; the nodes stay down, or are started again after a while."""
+    """SIGKILL, now or at the crash point `at`; the nodes stay down, or are started again after a while."""
 
     selector: str
     restart_after_seconds: float | None = None
+    at: str = ""
 
 
 class Stop(Struct, frozen=True):
@@ -36,9 +37,10 @@ class Stop(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Start nodes that are down."""
+    """Start nodes that are down; `repair_from_peers` lets those with a damaged log join anew."""
 
     selector: str
+    repair_from_peers: bool = False
 
 
 class Restart(Struct, frozen=True):
@@ -91,6 +93,21 @@ class Link(Struct, frozen=True):
     drop: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+
+
+class BreakDisk(Struct, frozen=True):
+    """Make the disks of nodes slow, full or failing."""
+
+    selector: str
+    fsync_delay_seconds: float = 0.0
+    full: bool = False
+    fail_fsync: bool = False
+
+
+class MendDisk(Struct, frozen=True):
+    """End all faults of these nodes' disks."""
+
+    selector: str
 
 
 class Heal(Struct, frozen=True):
@@ -244,6 +261,7 @@ VERB_TAGS: dict[int, type] = dict(
             GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
             Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
             ClusterStatus, GetMembers, AddMember, PromoteMember, RemoveMember, ReplaceMember, MemberList,
+            BreakDisk, MendDisk,
             ForceSnapshot,
         ),
         start=1000,

@@ -29,6 +29,7 @@ from raft.cluster.logs import LogLine
 from raft.cluster.report import LeaderReport, Leadership
 from raft.cluster.selectors import names
 from raft.cluster.verbs import ClusterStatus, FaultList, MemberList, NodeView
+from raft.storage.dump import DumpedRecord
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 _NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -80,8 +81,11 @@ def _event_words(event: Event, paint: Paint) -> str:
         case NodeExited():
             return _exit_words(event, paint)
         case NodeGaveUp():
-            words = f"GAVE UP n{event.node}  after {event.restarts} restarts within {event.window_s:g} s"
-            return paint(words, "bold", "red") + f"  (try again with `start {event.node}`)"
+            why = event.reason or f"after {event.restarts} restarts within {event.window_s:g} s"
+            return (
+                paint(f"GAVE UP n{event.node}  {why}", "bold", "red")
+                + f"  (try again with `start {event.node}`)"
+            )
         case FaultInjected():
             return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
         case FaultCleared():
@@ -247,3 +251,12 @@ def _or_blank(value: int | None) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def record_line(record: DumpedRecord, paint: Paint) -> str:
+    """One record of a log, or one damaged stretch."""
+    place = f"{record.segment}:{record.offset:<8}"
+    index = "" if record.index is None else str(record.index)
+    term = "" if record.term is None else str(record.term)
+    words = f"{place}  {record.kind:<10}  {index:>8}  {term:>5}  {record.text}"
+    return paint(words, "red") if record.kind in ("damaged", "torn", "missing") else words

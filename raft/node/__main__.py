@@ -23,6 +23,7 @@ EXAMPLE = """\
 example, one of three nodes on one machine:
   python -m raft.node --id 1 --listen tcp://127.0.0.1:7001 \\
       --peer 2=tcp://127.0.0.1:7002 --peer 3=tcp://127.0.0.1:7003 --data-dir /var/lib/raft/n1
+  and at its very first start, never again: --bootstrap
 """
 
 
@@ -66,11 +67,20 @@ def command_line() -> argparse.ArgumentParser:
     add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")
     add("--listen", required=True, metavar="ENDPOINT", help="tcp://host:port or ipc:///path")
     add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
-    add("--join", action="store_true", help="no first member: wait until the leader adds this node")
+    add(
+        "--join", action="store_true", help="the first start of a later member: wait until the leader adds it"
+    )
+    add(
+        "--bootstrap",
+        action="store_true",
+        help="THE VERY FIRST START of a new cluster's member: its directory may be empty",
+    )
+    add("--repair-from-peers", action="store_true", help="put a damaged log aside, and join the cluster anew")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
     add("--cluster", default="default", metavar="NAME", help="nodes of other clusters are not listened to")
     add("--keys", default="", metavar="FILE", help="this node's CURVE key file; a must beyond loopback")
     add("--heartbeat", type=duration, default=0.050, metavar="TIME")
+    add("--fsync-warn", type=duration, default=0.0, metavar="TIME", help="a slower leader hands over")
     add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
     add("--machine", default=KEY_VALUE_MACHINE, metavar="MODULE:CLASS", help="the replicated machine")
     add("--tune", action="append", default=[], metavar="NAME=VALUE", help=TUNE_HELP)
@@ -102,8 +112,11 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         data_dir=given.data_dir,
         peers=dict(given.peer),
         join=given.join,
+        first_start=given.bootstrap or given.join,
+        repair_from_peers=given.repair_from_peers,
         cluster=given.cluster,
         heartbeat_seconds=given.heartbeat,
+        fsync_seconds_warn=given.fsync_warn,
         election_seconds_min=low,
         election_seconds_max=high,
         pre_vote=not given.no_pre_vote,

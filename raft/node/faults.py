@@ -1,4 +1,4 @@
-"""What is broken on purpose in this process: ways to peers, and the disk.
+"""What is broken on purpose in this process: ways to peers, the disk, and where it dies.
 
 Owns the names of the faults and what each stands for below. Knows nothing of how a frame is dropped or
 an fsync delayed.
@@ -6,20 +6,41 @@ an fsync delayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import signal
+from collections.abc import Callable, Iterable
 
 from actors.faults import Fault, FaultyTransport
-from raft.control import SetDisk, SetLink
+from raft.control import ArmCrash, SetDisk, SetLink
+from raft.storage.device import CRASH_POINTS
 from raft.storage.faulty import FaultyFiles
 from raft.wire import process_of
+
+
+def _kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Trap:
+    """A crash point that is fatal once it has been armed; called by any thread that passes one."""
+
+    def __init__(self, kill: Callable[[], None] = _kill_this_process) -> None:
+        self.armed: dict[int, str] = {}
+        self._kill = kill
+
+    def __call__(self, name: str) -> None:
+        """A step of a write is passed."""
+        if self.armed and name in self.armed.values():
+            self._kill()
 
 
 class ProcessFaults:
     """Faults by the supervisor's number; setting one again replaces it."""
 
-    def __init__(self, transport: FaultyTransport, files: FaultyFiles) -> None:
+    def __init__(self, transport: FaultyTransport, files: FaultyFiles, trap: Trap) -> None:
         self._transport = transport
         self._files = files
+        self._trap = trap
         self._links: dict[int, tuple[SetLink, list[int]]] = {}
         self._disks: dict[int, SetDisk] = {}
 
@@ -47,6 +68,14 @@ class ProcessFaults:
         self._disks[fault.fault] = fault
         self._break_disk()
 
+    def arm_crash(self, fault: ArmCrash) -> None:
+        """Die at the next passing of a crash point; ValueError for one that there is not."""
+        if fault.point not in CRASH_POINTS:
+            raise ValueError(
+                f"there is no crash point {fault.point!r}: it is one of {', '.join(CRASH_POINTS)}"
+            )
+        self._trap.armed = {**self._trap.armed, fault.fault: fault.point}
+
     def clear(self, fault: int) -> None:
         """End one fault, or all of them (0); one that is not there has ended already."""
         for number in [*self._links] if fault == 0 else [fault]:
@@ -54,11 +83,17 @@ class ProcessFaults:
         if fault == 0:
             self._disks.clear()
         self._disks.pop(fault, None)
+        armed = self._trap.armed
+        self._trap.armed = {} if fault == 0 else {key: armed[key] for key in armed if key != fault}
         self._break_disk()
 
     def describe(self) -> list[str]:
         """What is broken now, in words."""
-        return [*map(describe_link, self._link_faults()), *map(describe_disk, self._disks.values())]
+        return [
+            *map(describe_link, self._link_faults()),
+            *map(describe_disk, self._disks.values()),
+            *(f"dies at {point}" for point in self._trap.armed.values()),
+        ]
 
     def _link_faults(self) -> Iterable[SetLink]:
         return (fault for fault, _ in self._links.values())

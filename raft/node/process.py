@@ -32,22 +32,31 @@ from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 from raft.machines.kv import KeyValue
 from raft.machines.machine import StateMachine
-from raft.node.config import EXIT_REMOVED, KEY_VALUE_MACHINE, BadConfig, NodeConfig
-from raft.node.faults import ProcessFaults
+from raft.node.config import (
+    EXIT_CORRUPT,
+    EXIT_DISK_FAILED,
+    EXIT_FAILED,
+    EXIT_LOG_MISSING,
+    EXIT_REFUSED,
+    EXIT_REMOVED,
+    KEY_VALUE_MACHINE,
+    BadConfig,
+    NodeConfig,
+)
+from raft.node.disk import DiskFailed
+from raft.node.faults import ProcessFaults, Trap
 from raft.node.local import Leave
 from raft.node.node import Node
-from raft.node.parts import NodeParts, bootstrap, core_config
+from raft.node.opening import INCARNATION, JOINED, count_life, end_repair, open_store, repair_of
+from raft.node.parts import NodeParts, core_config
+from raft.node.rejoining import CannotRejoin, Promotion, rejoin
 from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
-from raft.storage.errors import StoreError
+from raft.storage.errors import CorruptLog, LogMissing, StoreError, StoreFailed
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
-from raft.storage.record import Identity
-from raft.storage.store import Store
 from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
 
-EXIT_FAILED = 1
-EXIT_REFUSED = 2
 BUILT_IN = "raft.machines."
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
@@ -56,26 +65,43 @@ SWITCH_SECONDS = 0.0005
 def main(argument: bytes, life_fd: int = -1) -> int:
     """Run a node until it is told to stop; `argument` is an encoded NodeConfig.
 
-    Returns the exit code: 0 after a graceful stop, 1 after a failure, 2 when it refused to start, 3 when it
-    was removed from the cluster.
+    Returns the exit code: 0 after a graceful stop, else one of those that the configuration's module names.
     """
     try:
         config = NodeConfig.decode(argument).check()
         core_config(config, applied=0)  # What cannot work is refused before anything is made.
         removed = run(config, life_fd)
-    except (BadConfig, StoreError, TransportError) as error:
+    except (BadConfig, StoreError, TransportError, CannotRejoin) as error:
         sys.stderr.write(f"the node cannot start: {error}\n")
-        return EXIT_REFUSED
+        return refusal_code(error)
+    except DiskFailed as error:
+        sys.stderr.write(f"the node has stopped: {error}\n")
+        return EXIT_DISK_FAILED
     except GaveUp as error:
         sys.stderr.write(f"the node has failed: {error}\n")
         return EXIT_FAILED
     return EXIT_REMOVED if removed else 0
 
 
+def refusal_code(error: Exception) -> int:
+    """The exit code of a node that could not start."""
+    match error:
+        case CorruptLog():
+            return EXIT_CORRUPT
+        case LogMissing():
+            return EXIT_LOG_MISSING
+        case StoreFailed():
+            return EXIT_DISK_FAILED
+        case CannotRejoin():
+            return EXIT_FAILED
+    return EXIT_REFUSED
+
+
 def run(config: NodeConfig, life_fd: int) -> bool:
     """Open everything, run the loop to its end, close everything; whether the node was removed.
 
-    Raises what forbids a start: BadConfig, StoreError, TransportError; GaveUp when the node has failed.
+    Raises what forbids a start: BadConfig, StoreError, TransportError, CannotRejoin; DiskFailed or GaveUp
+    when the node has failed.
     """
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
@@ -83,11 +109,10 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     files = FaultyFiles(RealFiles())
     data_dir = Path(config.data_dir)
     # Its lock comes first: of two processes on the same data only one ever listens.
-    identity = Identity(config.cluster, config.node)
-    store = Store.open(data_dir, identity=identity, sync=config.sync, files=files)
+    trap, crashes = Trap(), Crashes()
+    store = open_store(config, files, trap, rejoin)
     try:
-        incarnation = config.incarnation or count_life(data_dir / "incarnation", sync=config.sync)
-        bootstrap(store, config)
+        incarnation = config.incarnation or count_life(data_dir / INCARNATION, sync=config.sync)
         clock = MonotonicClock()
         random = Random(config.seed or None)
         transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
@@ -99,7 +124,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             random=random,
             # A node that has failed starts again from disk, as a new process, or not at all.
             supervision=RestartPolicy(max_restarts=0),
-            on_crash=report_crash,
+            on_crash=crashes.report,
         )
         node = Node(
             NodeParts(
@@ -113,7 +138,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 apply_worker=None if config.machine.startswith(BUILT_IN) else partial(ThreadWorker, "apply"),
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
-                faults=ProcessFaults(transport, files),
+                faults=ProcessFaults(transport, files, trap),
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
                 leave=runtime.stop,
                 pid=os.getpid(),
@@ -121,17 +146,31 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         )
         open_log(config, incarnation, node)
         runtime.spawn(lambda: node, NODE_ACTOR)
+        spawn_promotion(runtime, config)
         obey_signals(runtime, config.node)
         if life_fd >= 0:
             transport.add_reader(life_fd, partial(end_with_launcher, runtime, transport, life_fd))
-        sys.setswitchinterval(SWITCH_SECONDS)
-        # What is there now stays: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        keep_what_is_there()
         runtime.run()
         return node.removed
+    except GaveUp as error:
+        raise crashes.verdict(error) from error
     finally:
         store.close()
+
+
+def spawn_promotion(runtime: Runtime, config: NodeConfig) -> None:
+    """Ask for a vote, if this node has joined its cluster anew and lacks one."""
+    data_dir = Path(config.data_dir)
+    if repair_of(data_dir) == JOINED:
+        runtime.spawn(lambda: Promotion(config.node, partial(end_repair, data_dir)), "promotion")
+
+
+def keep_what_is_there() -> None:
+    """Settle the interpreter for a long run: what is there now stays, and need not be collected."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
 
 
 def open_transport(config: NodeConfig, incarnation: int) -> ZeroMqTransport:
@@ -167,28 +206,6 @@ def load_machine(text: str) -> StateMachine:
     return machine
 
 
-def count_life(path: Path, *, sync: bool) -> int:
-    """The number of this life, one more than the last one's; durable before anybody hears it."""
-    try:
-        last = int(path.read_text())
-    except FileNotFoundError:
-        last = 0
-    except ValueError:
-        raise BadConfig(f"{path} holds no number: write one into it that is higher than any before") from None
-    draft = path.with_suffix(".new")
-    with draft.open("w") as file:
-        file.write(f"{last + 1}\n")
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-    draft.replace(path)
-    if sync:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(directory)
-        os.close(directory)
-    return last + 1
-
-
 def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
     """Write events to the node's log file, or to standard error where there is none."""
     if not config.log_path:
@@ -216,10 +233,28 @@ class LoggedEvents:
         logger.bind(event=event, **values).info(message)
 
 
-def report_crash(report: CrashReport) -> None:
-    """Leave the traceback in the log, and on standard error for whoever buries the process."""
-    logger.bind(event="crashed", traceback=report.traceback).error(report.error)
-    sys.stderr.write(report.traceback)
+class Crashes:
+    """What the process has died of."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def report(self, report: CrashReport) -> None:
+        """Leave the traceback in the log, and on standard error for whoever buries the process."""
+        self._last = report.error
+        is_disk = self._is_disk
+        event = "disk-failed" if is_disk else "crashed"
+        logger.bind(event=event, traceback=report.traceback).error(report.error)
+        if not is_disk:
+            sys.stderr.write(report.traceback)
+
+    def verdict(self, error: GaveUp) -> Exception:
+        """A failed disk is no mistake of the program's."""
+        return DiskFailed(self._last.partition(": ")[2]) if self._is_disk else error
+
+    @property
+    def _is_disk(self) -> bool:
+        return self._last.startswith(f"{DiskFailed.__name__}: ")
 
 
 def obey_signals(runtime: Runtime, node: int) -> None:

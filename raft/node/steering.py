@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from raft.control import (
+    ArmCrash,
     CannotDo,
     ClearFault,
     Done,
@@ -23,8 +24,8 @@ from raft.core.status import Status
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
 
-Steered = GetStatus | Transfer | SetLink | SetDisk | ClearFault
-STEERED = (GetStatus, Transfer, SetLink, SetDisk, ClearFault)
+Steered = GetStatus | Transfer | SetLink | SetDisk | ArmCrash | ClearFault
+STEERED = (GetStatus, Transfer, SetLink, SetDisk, ArmCrash, ClearFault)
 
 
 class Faults(Protocol):
@@ -36,6 +37,10 @@ class Faults(Protocol):
 
     def set_disk(self, fault: SetDisk) -> None:
         """Break the disk."""
+        ...
+
+    def arm_crash(self, fault: ArmCrash) -> None:
+        """Die at a named point of a write."""
         ...
 
     def clear(self, fault: int) -> None:
@@ -57,6 +62,10 @@ class NoFaults:
     def set_disk(self, fault: SetDisk) -> None:  # noqa: ARG002
         """See `Faults`."""
         raise ValueError("this node's disk cannot be broken")
+
+    def arm_crash(self, fault: ArmCrash) -> None:  # noqa: ARG002
+        """See `Faults`."""
+        raise ValueError("this node cannot be killed at a point")
 
     def clear(self, fault: int) -> None:
         """See `Faults`."""
@@ -121,6 +130,8 @@ class Steering:
                 return attempt(lambda: faults.set_link(request))
             case SetDisk():
                 return attempt(lambda: faults.set_disk(request))
+            case ArmCrash():
+                return attempt(lambda: faults.arm_crash(request))
             case ClearFault():
                 return attempt(lambda: faults.clear(request.fault))
 

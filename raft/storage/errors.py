@@ -35,6 +35,10 @@ class ForeignDirectory(StoreError):
     """The directory belongs to another node, another cluster or another program."""
 
 
+class LogMissing(StoreError):
+    """There is no log where there has to be one."""
+
+
 class NewerFormat(StoreError):
     """A newer version of this software wrote the directory."""
 

@@ -6,6 +6,7 @@ either is laid out.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,13 @@ import msgspec
 
 from raft.core.types import NO_NODE, Entry, HardState, Index, Snapshot
 from raft.storage.device import TEMPORARY_SUFFIX, Device
-from raft.storage.errors import CorruptLog, DirectoryInUse, DirectoryUnusable, ForeignDirectory
+from raft.storage.errors import (
+    CorruptLog,
+    DirectoryInUse,
+    DirectoryUnusable,
+    ForeignDirectory,
+    LogMissing,
+)
 from raft.storage.files import DirectoryLock, FileSystem
 from raft.storage.record import Identity
 from raft.storage.recovery import Recovered, recover, sequences_in
@@ -81,8 +88,16 @@ def lock_directory(device: Device, directory: Path) -> DirectoryLock:
         raise _unusable(directory, error) from error
 
 
-def open_directory(device: Device, directory: Path, identity: Identity, *, segment_bytes: int) -> Opened:
-    """Recover a locked directory, or start an empty one.
+def open_directory(
+    device: Device,
+    directory: Path,
+    identity: Identity,
+    *,
+    segment_bytes: int,
+    create: bool = True,
+    beside: Collection[str] = (),
+) -> Opened:
+    """Recover a locked directory, or start an empty one if that is allowed.
 
     Changes nothing before it knows that the directory is this node's.
     """
@@ -91,7 +106,13 @@ def open_directory(device: Device, directory: Path, identity: Identity, *, segme
         if sequences:
             found = recover(directory, sequences, identity, device.files)
             return _reopen(device, directory, identity, found, segment_bytes)
-        _check_empty(directory, device.files)
+        _check_empty(directory, device.files, beside)
+        if not create:
+            raise LogMissing(
+                f"{directory} holds no log, and {identity} is not said to start for the first time. If it "
+                f"has run before, all that it promised is lost with the log: bring the directory back, or "
+                f"remove the node from the cluster and add another one"
+            )
         _remove_temporaries(device, directory)
         log = Log.create(device, directory, identity, segment_bytes=segment_bytes)
     except OSError as error:
@@ -162,8 +183,9 @@ def _fit_together(found: Recovered, snapshot: Snapshot | None) -> tuple[HardStat
     return state, entries
 
 
-def _check_empty(directory: Path, files: FileSystem) -> None:
-    names = [name for name in files.names(directory) if not name.startswith(".") and name != "lost+found"]
+def _check_empty(directory: Path, files: FileSystem, beside: Collection[str]) -> None:
+    ignored = {"lost+found", *beside}
+    names = [name for name in files.names(directory) if not name.startswith(".") and name not in ignored]
     snapshots = [name for name in names if index_of(name) is not None]
     if snapshots:
         raise CorruptLog(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term
@@ -59,21 +59,28 @@ class Store:
         identity: Identity,
         sync: bool = True,
         files: FileSystem | None = None,
+        create: bool = True,
+        beside: Collection[str] = (),
         segment_bytes: int = SEGMENT_BYTES,
         crash_point: CrashPoint = no_crash,
         now: Callable[[], float] = time.perf_counter,
     ) -> Store:
         """Lock the directory, making it if need be, and recover what is there.
 
-        With sync off (`ephemeral`) what was saved survives the process, but not a power cut. Raises
-        DirectoryInUse, DirectoryUnusable, ForeignDirectory, NewerFormat, CorruptLog, StoreFull, StoreFailed.
+        Without `create` a directory without a log is refused; files named in `beside` may be in it anyway.
+        With sync off (`ephemeral`) what was saved survives the process, but not a power cut.
+
+        Raises LogMissing, DirectoryInUse, DirectoryUnusable, ForeignDirectory, NewerFormat, CorruptLog,
+        StoreFull, StoreFailed.
         """
         start = now()
         device = Device(files or RealFiles(), sync=sync, crash_point=crash_point)
         lock = lock_directory(device, data_dir)
         with contextlib.ExitStack() as unless_opened:
             unless_opened.callback(lock.close)
-            opened = open_directory(device, data_dir, identity, segment_bytes=segment_bytes)
+            opened = open_directory(
+                device, data_dir, identity, segment_bytes=segment_bytes, create=create, beside=beside
+            )
             unless_opened.pop_all()
         return cls(device, data_dir, lock, opened, opened.report(now() - start))
 

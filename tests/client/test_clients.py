@@ -44,6 +44,7 @@ class Nodes:
 
     def start(self, node: int) -> None:
         config = NodeConfig(
+            first_start=True,
             node=node,
             listen=self.endpoints[node],
             data_dir=str(self.directory / f"data{node}"),

@@ -20,6 +20,8 @@ VERBS = [
     "events",
     "logs",
     "kill",
+    "disk",
+    "wal",
     "stop",
     "start",
     "restart",

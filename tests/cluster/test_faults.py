@@ -40,7 +40,7 @@ def test_a_network_fault_is_a_set_of_orders_under_one_id() -> None:
     fault = registry.add_network_fault("partition", {1: {2}, 2: {1}}, CUT, "n1 | n2")
     assert fault.links == {1: SetLink(1, [2], cut=True), 2: SetLink(1, [1], cut=True)}
     assert fault.nodes == (1, 2)
-    assert registry.links_of(1) == [fault.links[1]]
+    assert registry.orders_of(1) == [fault.links[1]]
 
 
 def test_ids_are_never_used_again() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from raft.client import Client
-from raft.node.process import EXIT_REFUSED, count_life
+from raft.node.config import EXIT_REFUSED
+from raft.node.opening import count_life
 
 pytestmark = pytest.mark.processes
 
@@ -26,7 +27,14 @@ def directory() -> Iterator[Path]:
 def start(directory: Path, *more: str, flags: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     arguments = {"--id": "1", "--listen": f"ipc://{directory}/n1", "--data-dir": f"{directory}/data"}
     given = {**arguments, **dict(zip(more[::2], more[1::2], strict=True))}
-    command = [sys.executable, *flags, "-m", "raft.node", *(word for pair in given.items() for word in pair)]
+    command = [
+        sys.executable,
+        *flags,
+        "-m",
+        "raft.node",
+        "--bootstrap",
+        *(word for pair in given.items() for word in pair),
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -199,6 +199,7 @@ def test_a_node_of_its_own_joins_through_the_client_library_without_knowing_anyb
     try:
         for node in at:
             config = NodeConfig(
+                first_start=True,
                 node=node, listen=at[node], data_dir=str(directory / f"n{node}"), join=node == 2,
                 log_path=str(directory / f"n{node}.log"),
             )  # fmt: skip

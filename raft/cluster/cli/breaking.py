@@ -15,6 +15,7 @@ from raft.cluster.cli import options
 from raft.cluster.cli.app import BREAK, RUN, app, out, paint, session_of
 from raft.cluster.failures import BadUsage
 from raft.cluster.views import fault_table
+from raft.storage.device import CRASH_POINTS
 
 ROLLING_SECONDS_MAX = 600.0
 SNAPSHOT_SECONDS_MAX = 65.0
@@ -28,6 +29,14 @@ def _carry_out(
             out(line)
 
 
+def _list_crash_points(at: str) -> str:
+    if at == "help":
+        for name in CRASH_POINTS:
+            out(name)
+        raise typer.Exit
+    return at
+
+
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py kill leader --restart-after 2s")
 def kill(
     context: typer.Context,
@@ -36,10 +45,19 @@ def kill(
         float | None,
         typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after so long."),
     ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            callback=_list_crash_points,
+            is_eager=True,
+            help="When its storage next passes this point, as in save.written; --at help lists them.",
+        ),
+    ] = "",
     cluster: options.Cluster = None,
 ) -> None:
     """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
-    _carry_out(context, cluster, verbs.Kill(selector, restart_after))
+    _carry_out(context, cluster, verbs.Kill(selector, restart_after, at))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
@@ -49,9 +67,14 @@ def stop(context: typer.Context, selector: options.Selector, cluster: options.Cl
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
-def start(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def start(
+    context: typer.Context,
+    selector: options.Selector,
+    repair: options.RepairFromPeers = False,
+    cluster: options.Cluster = None,
+) -> None:
     """Start nodes that are down."""
-    _carry_out(context, cluster, verbs.Start(selector))
+    _carry_out(context, cluster, verbs.Start(selector, repair))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
@@ -152,6 +175,31 @@ def link(
     if not any((delay, jitter, drop, duplicate, reorder)):
         raise BadUsage("say what is wrong with the link: --delay, --jitter, --drop, --duplicate or --reorder")
     _carry_out(context, cluster, verb)
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py disk leader --full")
+def disk(
+    context: typer.Context,
+    selector: options.Selector,
+    fsync_delay: Annotated[
+        float,
+        typer.Option(metavar="DURATION", parser=options.positive_duration, help="Each fsync takes longer."),
+    ] = 0.0,
+    full: Annotated[bool, typer.Option("--full", help="No more room, from the next write on.")] = False,
+    fail_fsync: Annotated[
+        bool, typer.Option("--fail-fsync", help="The next fsync fails, which ends the node.")
+    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Mend these nodes' disks.")] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Make disks slow, full or failing, until --clear."""
+    broken = bool(fsync_delay or full or fail_fsync)
+    if broken == clear:
+        raise BadUsage("say what is wrong with the disk: --fsync-delay, --full or --fail-fsync; or --clear")
+    if clear:
+        _carry_out(context, cluster, verbs.MendDisk(selector))
+    else:
+        _carry_out(context, cluster, verbs.BreakDisk(selector, fsync_delay, full, fail_fsync))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")

@@ -7,6 +7,7 @@ needs no answer from anybody.
 from __future__ import annotations
 
 import enum
+import os
 import random
 import sys
 import time
@@ -19,15 +20,16 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LOOK, Session, app, out, paint, session_of
+from raft.cluster.cli.app import LOOK, Session, app, out, paint, say, session_of
 from raft.cluster.events import Event, EventReader, encode_event, read_events
-from raft.cluster.failures import BadUsage, Unreachable
+from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.logs import LogLine, NodeLog, arrived, log_filter, merged
 from raft.cluster.report import encode_report, leader_report
 from raft.cluster.rundir import RunDirectory
-from raft.cluster.selectors import Picture, select
+from raft.cluster.selectors import Picture, check_selector, select
 from raft.cluster.spec import ClusterRecord
-from raft.cluster.views import event_line, log_line, report_table, status_table, wants_colour
+from raft.cluster.views import event_line, log_line, record_line, report_table, status_table, wants_colour
+from raft.storage.dump import dump
 
 if TYPE_CHECKING:
     from raft.cluster.asking import Launcher
@@ -158,6 +160,36 @@ def logs(
     _show_logs(merged(files, wanted, last), output)
     while follow and _goes_on(run_directory):
         _show_logs(arrived(files, wanted), output)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py wal leader, or: wal ./data/n1")
+def wal(
+    context: typer.Context,
+    where: Annotated[
+        str, typer.Argument(metavar="SELECTOR|PATH", help="Nodes, also stopped ones, or a data directory.")
+    ],
+    output: Annotated[
+        LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
+    ] = LineFormat.LINE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Every record of a log, damaged ones too."""
+    for directory in _logs_at(where, session_of(context), cluster):
+        say(f"{directory}", "bold")
+        try:
+            for record in dump(directory):
+                found = msgspec.json.encode(record).decode()
+                out(found if output is LineFormat.JSONL else record_line(record, paint()))
+        except OSError as error:
+            raise VerbFailed(f"{directory} cannot be read: {error.strerror}") from error
+
+
+def _logs_at(where: str, session: Session, cluster: str | None) -> list[Path]:
+    if os.sep in where or where.startswith("."):
+        return [Path(where)]
+    record = session.record(cluster)
+    chosen = _chosen(check_selector(where), record)
+    return [Path(record.data_dir) / f"n{node}" for node in chosen]
 
 
 def _launcher_in_time(session: Session, cluster: str | None, until: float) -> Launcher:

@@ -65,3 +65,10 @@ Selector = Annotated[
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="A table to read, or JSON.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+RepairFromPeers = Annotated[
+    bool,
+    typer.Option(
+        "--repair-from-peers",
+        help="Put a damaged log aside: the node leaves the cluster, and joins it anew as a learner.",
+    ),
+]

@@ -128,6 +128,7 @@ def up(
     no_check_quorum: NoCheckQuorum = False,
     lease_reads: LeaseReads = False,
     ephemeral_log: EphemeralLog = False,
+    repair: options.RepairFromPeers = False,
 ) -> None:
     """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
     spec = ClusterSpec(
@@ -149,6 +150,7 @@ def up(
         check_quorum=not no_check_quorum,
         lease_reads=lease_reads,
         ephemeral_log=ephemeral_log,
+        repair_from_peers=repair,
     )
     from raft.cluster.launching import launched  # Here, since no other verb needs what it is made of.
 
