@@ -9,9 +9,15 @@ from raft.client.errors import (
     ClientClosed,
     ClientError,
     CommandRefused,
+    EventsForgotten,
+    FenceRejected,
+    LeadershipLost,
+    LeaseEnded,
     NoLeader,
     OutcomeUnknown,
     Rejected,
+    SessionExpired,
+    Taken,
     Unreachable,
 )
 
@@ -24,9 +30,15 @@ __all__ = [
     "ClientClosed",
     "ClientError",
     "CommandRefused",
+    "EventsForgotten",
+    "FenceRejected",
+    "LeadershipLost",
+    "LeaseEnded",
     "NoLeader",
     "OutcomeUnknown",
     "Rejected",
+    "SessionExpired",
+    "Taken",
     "Unreachable",
 ]
 

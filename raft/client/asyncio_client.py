@@ -178,6 +178,10 @@ class AsyncClient:
         seat = Seat(f"election/{name}", 1, store.to_bytes(value), wait)
         return AsyncElection(self, seat, ttl, release_on_disconnect=release_on_disconnect)
 
+    def only_leader(self, name: str, *, ttl: Duration = "5s") -> AsyncElection:
+        """Decorates an async function of a Lead: a call runs it once, while this client leads."""
+        return self.election(name, ttl=ttl)
+
     def lock(self, name: str, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
         """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
         return AsyncElection(self, Seat(f"lock/{name}", 1, b"", wait), ttl)

@@ -6,7 +6,12 @@ nobody announces anything. Each candidate has a session of its own, so nothing o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
 
 Result = TypeVar("Result")
+
+GRACE_RATIO = 0.05  # Of a lease, for a program between SIGTERM and SIGKILL: half of the session's margin.
 
 
 class Seat(Struct, frozen=True):
@@ -60,6 +67,16 @@ class Lead:
         """Do the work; it is cancelled, and LeadershipLost raised, before the lease can run out."""
         self.check()
         return await self.session.during(work())
+
+    async def run_program(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        """Run a program with FENCING_TOKEN in its environment; its exit code, negative for a signal.
+
+        Its whole process group is ended, and LeadershipLost raised, before the lease can run out: first by
+        SIGTERM, then by SIGKILL.
+        """
+        environment = {**(os.environ if env is None else env), "FENCING_TOKEN": str(self.token)}
+        grace_seconds = self.session.ttl_seconds * GRACE_RATIO
+        return await self.run(lambda: run_program(arguments, environment, grace_seconds))
 
     async def proclaim(self, value: Text) -> None:
         """Change what is announced; FenceRejected if the seat is lost."""
@@ -145,3 +162,38 @@ class AsyncElection:
                 if all(candidate.token != token for candidate in state.waiting):
                     raise LeadershipLost(f"the candidate {token} of {election!r} is gone") from None
                 revision = state.revision + 1
+
+    def __call__(
+        self, work: Callable[[Lead], Coroutine[Any, Any, Result]]
+    ) -> Callable[[], Coroutine[Any, Any, Result]]:
+        """As a decorator: each call waits for a leadership, works while it lasts, and steps aside."""
+
+        @wraps(work)
+        async def led() -> Result:
+            election = AsyncElection(
+                self._client, self._seat, self._ttl, release_on_disconnect=self._release_on_disconnect
+            )
+            async with election as lead:
+                return await lead.run(lambda: work(lead))
+
+        return led
+
+
+async def run_program(arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float) -> int:
+    """A program in a process group of its own, which is ended when this is cancelled; its exit code."""
+    program = await asyncio.create_subprocess_exec(*arguments, env=env, start_new_session=True)
+    try:
+        return await program.wait()
+    finally:
+        if program.returncode is None:
+            _signal_group(program.pid, signal.SIGTERM)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(program.wait(), grace_seconds)
+            # What it has started may have stayed.
+            _signal_group(program.pid, signal.SIGKILL)
+            await program.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)

@@ -100,6 +100,11 @@ class AsyncSession:
     # -- the lease ------------------------------------------------------------------------------
 
     @property
+    def ttl_seconds(self) -> float:
+        """How long the lease lasts after a keep-alive."""
+        return self._ttl_ms / 1000
+
+    @property
     def remaining_seconds(self) -> float:
         """For how long work may go on without another keep-alive; 0 once the lease is lost."""
         if self._lost.is_set():
@@ -124,6 +129,10 @@ class AsyncSession:
                 await asyncio.wait((task,))  # It has the margin to wind up in.
         failure = None if task.cancelled() else task.exception()
         raise LeadershipLost(f"the lease {self.lease} was lost") from failure
+
+    async def wait_lost(self) -> None:
+        """Return when the lease is lost, or about to be."""
+        await self._lost.wait()
 
     async def _keep_alive(self) -> None:
         client, held = self._client, self._held

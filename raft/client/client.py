@@ -6,14 +6,17 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from msgspec import Struct
 
 from actors.errors import AskFailed
 from raft.client import conversation, membership, store
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
+from raft.client.durations import Duration, seconds_of
 from raft.client.errors import ClientClosed
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Text
@@ -21,11 +24,24 @@ from raft.machines.kv import Swapped
 from raft.requests import Committed, LeaderIs, MemberChange, Members, QueryResult
 from raft.wire import address_of
 
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+    from raft.client.asyncio_election import AsyncElection
+    from raft.client.election import Election
+
 Result = TypeVar("Result")
 
 TIMEOUT_SECONDS = 5.0
 # The ask's own timer ends it; this only covers the turn in which it fires.
 SLACK_SECONDS = 1.0
+
+
+class Address(Struct, frozen=True):
+    """What it takes to connect once more."""
+
+    endpoints: Endpoints
+    cluster: str
+    keys: str | Path | None
 
 
 class Client:
@@ -46,6 +62,7 @@ class Client:
     ) -> None:
         self.timeout_seconds = timeout_seconds
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
+        self._address = Address(endpoints, cluster, keys)
         self._runtime = self._guest.runtime
         self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
 
@@ -92,6 +109,46 @@ class Client:
     def leader(self) -> LeaderIs:
         """Who leads, and where all members are."""
         return self._drive(conversation.who_leads(self._book, self._attempts()))
+
+    # -- what is held, where the cluster runs the application machine ---------------------------
+
+    def election(
+        self,
+        name: str,
+        *,
+        ttl: Duration = "5s",
+        value: Text = b"",
+        wait: bool = True,
+        release_on_disconnect: bool = False,
+    ) -> Election:
+        """An election, to be entered: the body runs while this program leads. See raft.client.election."""
+        seconds = seconds_of(ttl)
+        return self._held(
+            lambda client: client.election(
+                name, ttl=seconds, value=value, wait=wait, release_on_disconnect=release_on_disconnect
+            )
+        )
+
+    def lock(self, name: str, *, ttl: Duration = "5s", wait: bool = True) -> Election:
+        """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
+        seconds = seconds_of(ttl)
+        return self._held(lambda client: client.lock(name, ttl=seconds, wait=wait))
+
+    def semaphore(self, name: str, seats: int, *, ttl: Duration = "5s", wait: bool = True) -> Election:
+        """At most so many at once; all must name the same number."""
+        seconds = seconds_of(ttl)
+        return self._held(lambda client: client.semaphore(name, seats, ttl=seconds, wait=wait))
+
+    def _held(self, stand: Callable[[AsyncClient], AsyncElection]) -> Election:
+        # Asyncio is only loaded by who holds something.
+        from raft.client.asyncio_client import AsyncClient
+        from raft.client.election import Election
+
+        at, seconds = self._address, self.timeout_seconds
+        return Election(
+            lambda: AsyncClient(at.endpoints, cluster=at.cluster, keys=at.keys, timeout_seconds=seconds),
+            stand,
+        )
 
     # -- who belongs to the cluster -------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from raft.client import AsyncClient
+from raft.client import AsyncClient, Client
+from raft.client.asyncio_election import Lead
 from raft.client.errors import FenceRejected, LeadershipLost, SessionExpired, Taken
 from raft.machines.answers import Item, Led, Left
 from raft.machines.operations import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
@@ -295,3 +296,80 @@ def test_a_watch_loses_and_doubles_nothing_while_leaders_are_killed(nodes: Nodes
             assert values == list(range(count))
 
     run(nodes, body)
+
+
+def test_a_function_of_the_leader_alone_runs_under_its_lease(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        tokens: list[int] = []
+        at_work = 0
+
+        @client.only_leader("decorated")
+        async def work(lead: Lead) -> None:
+            nonlocal at_work
+            at_work += 1
+            tokens.append(lead.token)
+            await asyncio.sleep(0.01)
+            assert at_work == 1, "one at a time"
+            at_work -= 1
+
+        await asyncio.gather(*(work() for _ in range(5)))
+        assert len(set(tokens)) == 5 and tokens == sorted(tokens)
+
+    run(nodes, body)
+
+
+def test_a_program_has_its_token_and_is_ended_with_all_its_children_when_leadership_is_lost(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.election("program", ttl="2s") as lead:
+            script = f"test $FENCING_TOKEN = {lead.token}"
+            assert await lead.run_program(["sh", "-c", script]) == 0
+            pids = tmp_path / "pids"
+            script = f"trap '' TERM; sleep 60 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; wait; wait"
+            running = asyncio.ensure_future(lead.run_program(["sh", "-c", script]))
+            while not pids.exists():
+                await asyncio.sleep(0.01)
+            async with client.session() as other:
+                await other.call(Revoke(lead.session.lease))
+            with pytest.raises(LeadershipLost):
+                await running
+            assert not any(is_running(int(pid)) for pid in pids.read_text().split())
+
+    run(nodes, body)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_blocking_program_leads_and_leaves_no_thread_behind(nodes: Nodes) -> None:
+    threads = threading.active_count()
+    with Client(nodes.endpoints) as client:
+        with client.election("blocking", ttl="5s") as first:
+            assert 0.0 < first.remaining <= 5.0
+            first.check()
+            with pytest.raises(Taken), client.election("blocking", wait=False):
+                pass
+        assert first.lost.is_set() and first.remaining == 0.0
+        with client.election("blocking", ttl="5s") as second:
+            assert second.token > first.token
+        with client.lock("l"), client.semaphore("s", 2), client.semaphore("s", 2):
+            pass
+    assert threading.active_count() == threads
+
+
+def test_a_blocking_holder_is_told_when_its_leadership_is_lost(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client, client.election("told", ttl="1s") as lead:
+        for child in nodes.children.values():
+            os.kill(child.pid or 0, signal.SIGSTOP)
+        try:
+            assert lead.lost.wait(1.0)
+        finally:
+            for child in nodes.children.values():
+                os.kill(child.pid or 0, signal.SIGCONT)
+        with pytest.raises(LeadershipLost):
+            lead.check()
