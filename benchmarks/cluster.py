@@ -49,6 +49,7 @@ class Running:
         wait_until(directory.record.exists)
         self.record = ClusterRecord.read(directory.record)
         self._directory = directory
+        self.record_path = directory.record
         wait_until(Path(self.record.events).exists)
         self._reader = EventReader(Path(self.record.events))
         self.ready = self.await_event(lambda event: isinstance(event, ClusterReady))

@@ -22,6 +22,7 @@ from raft.node.worker import Worker
 from raft.storage.errors import StoreFull
 
 RETRY_SECONDS = 5.0
+ENTRIES_FORGOTTEN_AT_ONCE = 8192
 # A slow peer, which is being sent an older one, keeps the log from shrinking for so many snapshots.
 HELD_SNAPSHOTS_MAX = 4
 
@@ -31,6 +32,10 @@ class SnapshotLog(Protocol):
 
     def snapshot(self) -> Snapshot:
         """The newest."""
+        ...
+
+    def first_index(self) -> Index:
+        """Of the entries that are still there."""
         ...
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
@@ -153,15 +158,23 @@ class Snapshotter:
         held = self._held()
         if held is not None:
             forget = min(forget, max(held, self._taken[0]))
-        log.accept_compaction(forget)
+        self._forget(forget)
+
+    def _forget(self, index: Index) -> None:
+        """Let go of the entries up to an index, a few at a time: to free all at once takes long."""
+        log = self._log
+        step = min(index, log.first_index() + ENTRIES_FORGOTTEN_AT_ONCE)
+        log.accept_compaction(step)
 
         def released(_result: object, error: Exception | None) -> None:
             if error is not None:
                 self._fail(error)
+            elif step < index:
+                self._forget(index)
             else:
                 self._end("")
 
-        self._worker.submit(lambda: log.release(forget), released)
+        self._worker.submit(lambda: log.release(step), released)
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, StoreFull):

@@ -82,7 +82,7 @@ class Member:
         self.cluster = cluster
         self.node = node
         self.join = join
-        self.log = MemoryLog()
+        self.log: Any = cluster.make_log()
         self.lives = 0
         self.start()
 
@@ -181,6 +181,10 @@ class Cluster:
         self.members = {node: Member(self, node) for node in self.ids}
         for node in self.ids:
             self.client.transport.connect(process_of(node), f"ipc:///n{node}")
+
+    def make_log(self) -> Any:
+        """What a member keeps; its processes come and go."""
+        return MemoryLog()
 
     def _process(self, name: str) -> Runtime:
         transport = self.network.transport(name)

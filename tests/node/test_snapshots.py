@@ -1,0 +1,378 @@
+"""Snapshots in running nodes: taken, sent in pieces, installed; over real stores on simulated disks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from actors.faults import Fault
+from raft.control import SnapshotTaken, TakeSnapshot
+from raft.core.errors import BrokenStorage
+from raft.core.messages import InstallSnapshot
+from raft.core.types import ConfState, Index, Snapshot
+from raft.lab.disk import SimulatedFiles
+from raft.machines.kv import KeyValue, Put, encode_request
+from raft.node import transfers
+from raft.node.receiving import Receiver
+from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.snapshots import State, pack_state, restore_machine, unpack_state
+from raft.requests import AddLearner
+from raft.storage.device import CRASH_POINTS, no_crash
+from raft.storage.record import Identity
+from raft.storage.store import Store
+from raft.wire import SnapshotPiece, SnapshotProgress, process_of
+from tests.node.cluster import Cluster, Member, value_in
+from tests.storage.support import entries
+
+EVERY_TEN = SnapshotPolicy(entries_max=10, bytes_max=0, entries_kept=2)
+NEVER = SnapshotPolicy(entries_max=0, bytes_max=0, entries_kept=0)
+VOTERS = ConfState(voters=(1, 2, 3))
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def write(cluster: Cluster, count: int, size: int = 0, start: int = 0) -> None:
+    leader = cluster.leaders()[0]
+    for number in range(start, start + count):
+        cluster.put(leader, b"k%d" % number, b"v%d" % number + b"x" * size)
+
+
+def snapshot_index(member: Member) -> Index:
+    return member.log.snapshot().index
+
+
+def test_a_snapshot_is_taken_after_so_many_entries_and_a_tail_of_the_log_stays() -> None:
+    cluster = Cluster(3, snapshots=EVERY_TEN)
+    cluster.elect()
+    write(cluster, 35)
+    cluster.advance(0.5)
+    for member in cluster.alive():
+        newest = snapshot_index(member)
+        assert newest > 20
+        assert member.log.first_index() == newest - 2 + 1
+        assert member.log.last_index() - newest < 10
+
+
+def test_a_snapshot_is_taken_after_so_many_bytes_but_not_more_often_than_the_state_is_large() -> None:
+    policy = SnapshotPolicy(entries_max=0, bytes_max=1000, entries_kept=0)
+    cluster = Cluster(1, snapshots=policy)
+    cluster.elect()
+    write(cluster, 5, size=400)
+    first = snapshot_index(cluster[1])
+    assert first > 1
+    cluster.put(1, b"large", b"x" * 50_000)
+    write(cluster, 1)
+    large = snapshot_index(cluster[1])
+    assert large > first
+    write(cluster, 20, size=1000)
+    assert snapshot_index(cluster[1]) == large, "less was written since than the snapshot holds"
+    write(cluster, 40, size=1000)
+    assert snapshot_index(cluster[1]) > large
+
+
+def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
+    cluster = Cluster(1, snapshots=NEVER)
+    cluster.elect()
+    write(cluster, 3)
+    applied = cluster[1].raft.log.applied
+    assert cluster.answer(1, TakeSnapshot()) == SnapshotTaken(applied)
+    assert cluster.answer(1, TakeSnapshot()) == SnapshotTaken(applied), "the newest will do"
+    assert snapshot_index(cluster[1]) == applied
+
+
+def test_commands_that_are_applied_while_a_snapshot_is_written_are_not_in_it() -> None:
+    machine = KeyValue()
+    machine.apply(1, encode_request(Put(b"a", b"1")))
+    parts = machine.snapshot_parts()
+    machine.apply(2, encode_request(Put(b"a", b"2")))
+    machine.apply(3, encode_request(Put(b"b", b"3")))
+    restored = KeyValue()
+    restore_machine(restored, unpack_state(pack_state(State(), parts)).machine)
+    expected = KeyValue()
+    expected.apply(1, encode_request(Put(b"a", b"1")))
+    assert restored.snapshot() == expected.snapshot()
+
+
+def test_the_data_of_a_snapshot_is_read_back_part_by_part() -> None:
+    parts = [b"", b"x", b"y" * 300_000]
+    state = unpack_state(pack_state(State({1: "here"}, {2: 7}), parts))
+    assert (state.members, state.removed) == ({1: "here"}, {2: 7})
+    assert [bytes(part) for part in state.machine] == parts
+    assert unpack_state(b"") == State()
+    with pytest.raises(BrokenStorage):
+        unpack_state(pack_state(State(), parts)[:-1])
+
+
+# -- sending ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "PIECE_BYTES", 256)
+
+
+def left_behind(**options: Any) -> tuple[Cluster, int, int]:
+    """A cluster whose follower is cut off and lacks what only a snapshot holds now; leader and follower."""
+    cluster = Cluster(3, snapshots=EVERY_TEN, **options)
+    leader = cluster.elect()
+    slow = cluster.followers()[0]
+    for node in cluster.ids:
+        if node != slow:
+            cluster[node].cut(slow)
+            cluster[slow].cut(node)
+    write(cluster, 40, size=100)
+    assert cluster[slow].raft.log.last < cluster[leader].log.first_index()
+    return cluster, leader, slow
+
+
+def heal(cluster: Cluster) -> None:
+    for member in cluster.members.values():
+        member.heal()
+
+
+def heal_slowly(cluster: Cluster, leader: int, slow: int) -> None:
+    """Every message to the follower takes a while from now on, so that one can look at a transfer."""
+    heal(cluster)
+    cluster[leader].transport.add(Fault(to=process_of(slow), delay_seconds=0.02))
+
+
+def caught_up(cluster: Cluster, leader: int, slow: int) -> Callable[[], bool]:
+    return lambda: cluster[slow].machine.snapshot() == cluster[leader].machine.snapshot()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_follower_behind_the_log_catches_up_by_a_snapshot_in_pieces() -> None:
+    cluster, leader, slow = left_behind()
+    heal(cluster)
+    cluster.until(caught_up(cluster, leader, slow), 5.0)
+    assert snapshot_index(cluster[slow]) > 1
+    assert "snapshot-sent" in cluster[leader].events.names
+    write(cluster, 3, start=100)
+    cluster.until(caught_up(cluster, leader, slow), 1.0)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_node_that_joins_with_nothing_gets_a_snapshot_that_knows_it() -> None:
+    cluster = Cluster(3, snapshots=EVERY_TEN)
+    leader = cluster.elect()
+    write(cluster, 25)
+    cluster.join(4)
+    cluster.answer(leader, AddLearner(4, "ipc:///n4"))
+    cluster.until(caught_up(cluster, leader, 4), 5.0)
+    assert 4 in cluster[4].log.snapshot().conf_state.learners
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_transfer_goes_on_where_it_stopped_when_the_connection_is_back() -> None:
+    cluster, leader, slow = left_behind()
+    heal_slowly(cluster, leader, slow)
+    sending = cluster[leader].actor._snapshots.transfers._transfers
+    cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
+    transfer = sending[slow]
+    before = transfer.received
+    cluster[leader].cut(slow)
+    cluster[slow].cut(leader)
+    cluster.advance(0.2)
+    write(cluster, 25, start=200)  # Another snapshot is newer by now, and the log is shorter.
+    assert sending[slow] is transfer, "it is kept as it is"
+    assert transfer.received >= before
+    heal(cluster)
+    cluster.until(caught_up(cluster, leader, slow), 5.0)
+    assert snapshot_index(cluster[slow]) >= transfer.message.snapshot.index
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_the_log_after_a_snapshot_that_is_being_sent_stays_but_not_for_ever() -> None:
+    cluster, leader, slow = left_behind()
+    heal_slowly(cluster, leader, slow)
+    sending = cluster[leader].actor._snapshots.transfers
+    cluster.until(lambda: sending.oldest is not None, 5.0)
+    cluster[leader].cut(slow)
+    pinned = sending.oldest
+    assert pinned is not None
+    write(cluster, 22, start=300)
+    assert snapshot_index(cluster[leader]) >= pinned + 20
+    assert cluster[leader].log.first_index() <= pinned + 1
+    write(cluster, 60, start=400)
+    assert cluster[leader].log.first_index() > pinned + 1, "a slow peer has had its time"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_transfer_without_news_is_given_up_and_the_core_hears_of_it() -> None:
+    cluster, leader, slow = left_behind()
+    heal_slowly(cluster, leader, slow)
+    sending = cluster[leader].actor._snapshots.transfers
+    cluster.until(lambda: sending.oldest is not None, 5.0)
+    cluster[slow].kill()
+    cluster.advance(15.0)
+    assert sending.oldest is None
+    assert cluster[leader].raft.tracker.progress[slow].state.value == "probe"
+    assert "snapshot-abandoned" in cluster[leader].events.names
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_peer_that_begins_another_life_in_the_midst_of_it_gets_all_of_it_again() -> None:
+    cluster, leader, slow = left_behind()
+    heal_slowly(cluster, leader, slow)
+    sending = cluster[leader].actor._snapshots.transfers._transfers
+    cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
+    cluster[slow].kill()
+    cluster[slow].start()
+    cluster.until(caught_up(cluster, leader, slow), 5.0)
+
+
+# -- receiving --------------------------------------------------------------------------------------
+
+
+def pieces(index: Index = 10, term: int = 3, size: int = 10, step: int = 4) -> list[SnapshotPiece]:
+    data = bytes(range(size))
+
+    def piece(offset: int) -> SnapshotPiece:
+        part = data[offset : offset + step]
+        return SnapshotPiece(1, 2, term, index, 1, VOTERS, offset, size, crc32(part), part)
+
+    return [piece(offset) for offset in range(0, size, step)]
+
+
+def said(progress: SnapshotProgress | None) -> int | None:
+    return None if progress is None else progress.received
+
+
+def test_pieces_in_order_make_the_snapshot_and_nothing_less_does() -> None:
+    receiver = Receiver(2)
+    first, second, third = pieces()
+    assert receiver.take(first, 0) == (SnapshotProgress(2, 1, 3, 10, 4), None)
+    assert said(receiver.take(second, 0)[0]) == 8
+    progress, whole = receiver.take(third, 0)
+    assert said(progress) == 10
+    assert whole == InstallSnapshot(1, 2, 3, Snapshot(10, 1, VOTERS, bytes(range(10))))
+
+
+def test_pieces_in_any_order_doubled_and_late_make_the_same_snapshot_or_none() -> None:
+    dice = Random(5)
+    for _ in range(300):
+        receiver = Receiver(2)
+        stock = [*pieces(index=10), *pieces(index=10), *pieces(index=12), *pieces(index=12), *pieces(term=2)]
+        dice.shuffle(stock)
+        for piece in stock:
+            _, whole = receiver.take(piece, 0)
+            assert whole is None or (whole.term == piece.term and whole.snapshot.data == bytes(range(10)))
+
+
+def test_a_piece_that_was_changed_on_the_way_is_not_taken() -> None:
+    receiver = Receiver(2)
+    first = pieces()[0]
+    first.data = b"\xff" + first.data[1:]
+    assert said(receiver.take(first, 0)[0]) == 0
+    assert said(receiver.take(pieces()[0], 0)[0]) == 4
+
+
+def test_pieces_of_older_snapshots_and_leaders_change_nothing() -> None:
+    receiver = Receiver(2)
+    receiver.take(pieces(index=12, term=3)[0], 0)
+    assert receiver.take(pieces(index=10, term=3)[0], 0) == (None, None)
+    assert receiver.take(pieces(index=20, term=2)[0], 0) == (None, None)
+    assert said(receiver.take(pieces(index=12, term=3)[1], 0)[0]) == 8
+
+
+def test_a_snapshot_that_brings_nothing_new_is_said_to_be_here() -> None:
+    assert said(Receiver(2).take(pieces(index=10)[1], 10)[0]) == 10
+
+
+def test_what_is_missing_at_the_front_is_asked_for() -> None:
+    assert said(Receiver(2).take(pieces()[1], 0)[0]) == 0
+
+
+def test_what_an_earlier_leader_began_is_forgotten() -> None:
+    receiver = Receiver(2)
+    receiver.take(pieces()[0], 0)
+    receiver.forget_before(4)
+    assert said(receiver.take(pieces()[1], 0)[0]) == 0
+
+
+# -- crashes ----------------------------------------------------------------------------------------
+
+
+def open_store(files: SimulatedFiles, crash_point: Callable[[str], None] = no_crash) -> Store:
+    return Store.open(
+        Path("/data"), identity=Identity("c", 1), files=files, segment_bytes=4096, crash_point=crash_point
+    )
+
+
+class Armed:
+    """Lets the process die at the `nth` time that a point is passed."""
+
+    def __init__(self, point: str, nth: int = 1) -> None:
+        self.point, self.left = point, nth
+
+    def __call__(self, name: str) -> None:
+        if name == self.point:
+            self.left -= 1
+            if self.left == 0:
+                raise Crash(name)
+
+
+SNAPSHOT_POINTS = [name for name in CRASH_POINTS if name.startswith(("snapshot.", "compact."))]
+
+
+class DiskCluster(Cluster):
+    """One node whose log is a real store; it dies at a named point."""
+
+    def __init__(self, files: SimulatedFiles, crash_point: Callable[[str], None]) -> None:
+        self.store = open_store(files, crash_point)
+        super().__init__(1, snapshots=EVERY_TEN)
+
+    def make_log(self) -> Store:
+        return self.store
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("point", SNAPSHOT_POINTS)
+def test_a_crash_at_any_step_of_a_snapshot_of_ones_own_loses_nothing(point: str, power: bool) -> None:
+    files, acknowledged = SimulatedFiles(), 0
+    # The first snapshot file and marker are those of the bootstrap.
+    armed = Armed(point, 2 if point.startswith("snapshot.") and point != "snapshot.purged" else 1)
+    try:
+        cluster = DiskCluster(files, armed)
+        cluster.elect()
+        for number in range(60):
+            cluster.put(1, b"k%d" % number, b"v" * 200)
+            acknowledged = number + 1
+    except Crash:
+        pass
+    if power:
+        files.power_cut(Random(point))
+    else:
+        files.kill()
+    assert armed.left <= 0 or point == "compact.removed", f"{point} was never passed"
+    again = DiskCluster(files, no_crash)
+    again.elect()
+    for number in range(acknowledged):
+        assert value_in(again.get(1, b"k%d" % number)) == b"v" * 200, f"write {number} is lost"
+
+
+def test_a_snapshot_of_ones_own_does_not_remove_the_leaders_that_is_about_to_be_named() -> None:
+    """Both are written at the same time, by two threads; the log names them one after the other."""
+    files = SimulatedFiles()
+    store = open_store(files)
+    store.save(None, (), Snapshot(1, 1, VOTERS))
+    store.save(None, entries(1, 2, 5), None)
+    own_came_between: list[bool] = []
+
+    def between(name: str) -> None:
+        if name == "snapshot.durable" and not own_came_between:
+            own_came_between.append(True)
+            store.write_snapshot(Snapshot(4, 1, VOTERS, b"own"))
+
+    store._device.crash_point = between
+    store.write(None, (), Snapshot(9, 1, VOTERS, b"leader's"))
+    store._device.crash_point = no_crash
+    store.close()
+    assert open_store(files).snapshot().data == b"leader's"
