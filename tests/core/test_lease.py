@@ -85,6 +85,14 @@ def test_a_new_leader_has_no_lease_before_a_quorum_has_answered_a_heartbeat():
     assert not asks(leader)
 
 
+def test_who_leads_as_soon_as_it_is_started_has_no_lease_either():
+    cluster = Cluster(1, 2, 3, **LEASES)
+    cluster[1].core.step(TimeoutNow(2, 1, 0))
+    cluster.settle()
+    assert cluster.leaders() == [1]
+    assert asks(cluster[1])
+
+
 def test_a_lease_ends_before_those_who_answered_may_vote_for_another():
     leader = with_lease(1, 2, 3)[1]
     tick_alone(leader, LEASE_TICKS - 1)
@@ -253,8 +261,9 @@ def test_without_leases_who_has_just_started_votes_at_once():
 
 def test_who_stood_still_is_freed_from_no_promise():
     voter = with_lease(1, 2, 3)[2]
+    voter.core.step(PreVoteReply(3, 2, 5, rejected=True))
     voter.core.lapse_lease()
-    assert not vote(voter, 3, 2)
+    assert not vote(voter, 3, 5)
 
 
 def test_nobody_campaigns_against_the_own_promise_even_if_told_to():
