@@ -6,8 +6,9 @@ what hangs on a lease goes when the lease does. Knows nothing of time, of replic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -31,9 +32,9 @@ from raft.machines.answers import (
 )
 from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
-from raft.machines.history import History
+from raft.machines.history import History, weight_of
 from raft.machines.leases import Leases
-from raft.machines.machine import COMMAND_ERRORS, MachineError, StateMachine
+from raft.machines.machine import COMMAND_ERRORS, InParts, MachineError, StateMachine
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
     Campaign,
@@ -60,6 +61,7 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
+from raft.machines.parts import in_parts
 from raft.machines.sessions import Sessions, SessionState
 from raft.machines.store import Store
 
@@ -82,6 +84,11 @@ class State(Struct, frozen=True, array_like=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
+_EVENT_LISTS: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
+_ITEM_LISTS = msgspec.msgpack.Decoder(list[Item])
+_SESSION_LISTS = msgspec.msgpack.Decoder(list[SessionState])
+# The first byte of a part says what the rest of it is.
+_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN = (bytes((kind,)) for kind in range(5))
 _STATES = msgspec.msgpack.Decoder(State)
 # Not the decoder's words: they may change from one release of it to the next, and replicas with them.
 _MALFORMED = encode_answer(Refused("these bytes are no request to this machine"))
@@ -178,21 +185,83 @@ class Application:
         MachineError, with nothing changed, for what this machine did not write.
         """
         state = _decode_state(data)
+        self._check_own(state)
+        if self._own is not None:
+            self._own.restore(state.own if state is not None and state.own is not None else b"")
+        if state is None:
+            self._begin()
+        else:
+            self._become(state)
+
+    def _check_own(self, state: State | None) -> None:
         if state is not None and (state.own is None) != (self._own is None):
             raise MachineError(
                 "a snapshot with a machine of the user's own needs that machine, and no other does"
             )
-        if self._own is not None:
-            self._own.restore(state.own if state is not None and state.own is not None else b"")
+
+    def _become(self, state: State) -> None:
+        self._check_own(state)
         self._begin()
-        if state is None:
-            return
         self.trail = state.trail
         self.history.restore(state.events, state.revision, state.compacted)
         self.leases.restore(state.leases)
         self.elections.restore(state.elections)
         self.store.restore(state.items)
         self.sessions.restore(state.sessions)
+
+    def snapshot_parts(self) -> Iterator[bytes]:
+        """See `InParts`. The user's own machine is quick only if it offers parts, too."""
+        own = self._own
+        head = _ENCODER.encode(self._state_without_lists())
+        events, sessions, items = list(self.history.events), self.sessions.snapshot(), self.store.frozen()
+        own_parts: Iterator[bytes] = iter(())
+        if own is not None:
+            own_parts = own.snapshot_parts() if isinstance(own, InParts) else iter((own.snapshot(),))
+        return chain(
+            (_HEAD + head,),
+            (_EVENTS + part for part in in_parts(events, weight_of)),
+            (_ITEMS + part for part in in_parts(items, weight_of)),
+            (_SESSIONS + part for part in in_parts(sessions, _session_bytes)),
+            (_OWN + part for part in own_parts),
+        )
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """See `InParts`; raises as `restore` does, the present state lost."""
+        state = State(FORMAT, 0, 0, 0, [], [], [], [], [], b"" if self._own is not None else None)
+        own_parts: list[bytes | memoryview] = []
+        for part in parts:
+            kind, body = bytes(part[:1]), part[1:]
+            if kind == _HEAD:
+                state = _decode_state(body) or state
+            elif kind == _EVENTS:
+                state.events.extend(_EVENT_LISTS.decode(body))
+            elif kind == _ITEMS:
+                state.items.extend(_ITEM_LISTS.decode(body))
+            elif kind == _SESSIONS:
+                state.sessions.extend(_SESSION_LISTS.decode(body))
+            else:
+                own_parts.append(body)
+        self._become(state)
+        own = self._own
+        if isinstance(own, InParts):
+            own.restore_parts(own_parts)
+        elif own is not None:
+            own.restore(b"".join(own_parts))
+
+    def _state_without_lists(self) -> State:
+        """What is small at all times."""
+        return State(
+            format=FORMAT,
+            trail=self.trail,
+            revision=self.history.revision,
+            compacted=self.history.compacted,
+            events=[],
+            items=[],
+            leases=sorted(self.leases.ttls_ms.items()),
+            elections=self.elections.snapshot(),
+            sessions=[],
+            own=b"" if self._own is not None else None,
+        )
 
     # -- what a node asks besides ---------------------------------------------------------------
 
@@ -279,7 +348,7 @@ def _ask_own(ask: Callable[[], bytes] | None) -> Done | Refused:
     return Done(result)
 
 
-def _decode_state(data: bytes) -> State | None:
+def _decode_state(data: bytes | memoryview) -> State | None:
     if not data:
         return None
     try:
@@ -289,3 +358,7 @@ def _decode_state(data: bytes) -> State | None:
     if state.format != FORMAT:
         raise MachineError(f"the snapshot has the format {state.format}, and this release reads {FORMAT}")
     return state
+
+
+def _session_bytes(session: SessionState) -> int:
+    return 64 + sum(32 + len(kept.answer) for _, kept in session.kept)

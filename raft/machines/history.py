@@ -51,7 +51,7 @@ class History:
             self.revision = revision
         self._events.append(event)
         self._revisions.append(revision)
-        self._bytes += _weight(event)
+        self._bytes += weight_of(event)
 
     def compact(self, revision: int) -> None:
         """Forget the events up to `revision`, which has happened."""
@@ -78,28 +78,28 @@ class History:
             event = self._events[at]
             if concerns(event, watch):
                 found.append(event)
-                size += _weight(event)
+                size += weight_of(event)
         return Events(tuple(found), max(watch.revision, self.revision + 1), self.revision)
 
     def restore(self, events: Sequence[Event], revision: int, compacted: int) -> None:
         """Become what these three say."""
         self._events = list(events)
         self._revisions = [event.revision for event in events]
-        self._bytes = sum(map(_weight, events))
+        self._bytes = sum(map(weight_of, events))
         self.revision = revision
         self.compacted = compacted
 
     def _shrink(self) -> None:
         """Down to seven eighths of both limits, so that it is seldom done."""
         forget = max(0, len(self._events) - self._events_max * 7 // 8)
-        size = self._bytes - sum(map(_weight, self._events[:forget]))
+        size = self._bytes - sum(map(weight_of, self._events[:forget]))
         while size > self._bytes_max * 7 // 8:
-            size -= _weight(self._events[forget])
+            size -= weight_of(self._events[forget])
             forget += 1
         self.compact(self._revisions[forget - 1])
 
     def _forget(self, count: int) -> None:
-        self._bytes -= sum(map(_weight, self._events[:count]))
+        self._bytes -= sum(map(weight_of, self._events[:count]))
         del self._events[:count]
         del self._revisions[:count]
 
@@ -113,7 +113,8 @@ def concerns(event: Event, watch: Watch) -> bool:
     return isinstance(event, Led | Left) and event.election == watch.election
 
 
-def _weight(event: Event) -> int:
+def weight_of(event: Event) -> int:
+    """The bytes that an event is counted for."""
     if type(event) is Item:
         return EVENT_BYTES + len(event.key) + len(event.value)
     if type(event) is Removed:

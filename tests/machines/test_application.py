@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raft.lab.determinism import check_machine as check_under_hash_seeds
+from raft.machines import parts
 from raft.machines.answers import Done, Refused
 from raft.machines.application import FORMAT, Application, State
 from raft.machines.encoding import decode_answer, encode_call, encode_question
@@ -200,6 +201,35 @@ def everything() -> list[bytes]:
         encode_call(Call(1, number, number - 1, operation)) if number > 1 else raw(Call(0, 0, 0, operation))
         for number, operation in enumerate(log, 1)
     ]
+
+
+@given(st.lists(calls.map(raw), max_size=15), st.booleans(), st.sampled_from([1, 128 * 1024]))
+def test_its_parts_are_the_state_of_the_moment_they_were_asked_for(
+    log: list[bytes], own: bool, part_bytes: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_BYTES", part_bytes)
+        machine = counting() if own else Application()
+        restored = counting() if own else Application()
+        for index, command in enumerate([*OPEN, *everything(), *log], 1):
+            machine.apply(index, command)
+        expected, frozen = machine.snapshot(), machine.snapshot_parts()
+        for index, command in enumerate(log, 1000):
+            machine.apply(index, command)
+        restored.restore_parts(frozen)
+        assert restored.snapshot() == expected
+
+
+def test_no_parts_are_the_empty_state() -> None:
+    machine = Application()
+    machine.apply(1, OPEN[0])
+    machine.restore_parts([])
+    assert machine.snapshot() == Application().snapshot()
+
+
+def test_parts_with_a_machine_of_the_users_own_need_it() -> None:
+    with pytest.raises(MachineError, match="needs that machine"):
+        Application().restore_parts(counting().snapshot_parts())
 
 
 def test_replicas_with_other_hash_seeds_have_the_same_state() -> None:
