@@ -56,6 +56,11 @@ class Cluster:
                 self.faults.remove(fault.id)
         self.save_record()
 
+    @property
+    def hopeful(self) -> list[int]:
+        """The nodes that run, or may be expected to."""
+        return [node.id for node in self.nodes.values() if node.state is not NodeState.GAVE_UP]
+
     def in_state(self, states: Collection[NodeState]) -> list[NodeProcess]:
         """The nodes in one of `states`, by id."""
         return [node for node in self.nodes.values() if node.state in states]

@@ -50,6 +50,7 @@ class NodeProcess:
         self.up_seconds = 0.0
         self.heard_seconds = 0.0
         self.expected = Cause.CRASH
+        self.last_words = ""  # Of the process before, if it crashed.
         self.repair = False  # A damaged log is to be put aside at the next start.
         self.removed = False  # It has stopped by itself, being a member no longer.
         self.output_offset = 0  # Where in its output file the present life begins.

@@ -161,6 +161,7 @@ class Processes:
             words = str(child.error)
         elif cause is Cause.CRASH:
             words = self._last_words(node)
+        node.last_words = words
         exited = NodeExited(
             node=node.id,
             pid=child.pid or 0,

@@ -149,10 +149,14 @@ class Steering:
             self._clear(CRASH, node)
             if node.state in HAS_NONE:
                 self._processes.start(node)
+
+        def up() -> bool:
+            return all(node.state is NodeState.RUNNING for node in nodes)
+
         self._conditions.wait(
-            lambda: all(node.state is NodeState.RUNNING for node in nodes),
+            lambda: up() or any(node.state is NodeState.GAVE_UP for node in nodes),
             START_SECONDS_MAX,
-            lambda held: then() if held else failed(self._not_up(nodes)),
+            lambda _: then() if up() else failed(self._not_up(nodes)),
         )
 
     def forget_faults_of_dead(self, node: NodeProcess) -> None:
@@ -203,6 +207,9 @@ class Steering:
 
     def _not_up(self, nodes: Sequence[NodeProcess]) -> str:
         late = [node for node in nodes if node.state is not NodeState.RUNNING]
+        gave_up = [node for node in late if node.state is NodeState.GAVE_UP]
+        if gave_up:
+            return "; ".join(f"{node.name} gave up: {node.last_words}" for node in gave_up)
         return f"not up within {format_duration(START_SECONDS_MAX)}: " + ", ".join(
             f"{node.name} is {node.state.value}" for node in late
         )

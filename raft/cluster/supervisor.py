@@ -116,7 +116,7 @@ class SupervisorActor(Actor):
         if self._duration_seconds is not None:
             left_seconds = self._duration_seconds - cluster.journal.elapsed_seconds(context.now())
             context.after(max(left_seconds, 0.0), lambda: self._end(self._ending.exit_code, ""))
-        self._conditions.wait(lambda: cluster.history.agreed(cluster.nodes) is not None, None, self._ready)
+        self._conditions.wait(lambda: cluster.history.agreed(cluster.hopeful) is not None, None, self._ready)
         self._conditions.wait(
             lambda: len(cluster.in_state({NodeState.GAVE_UP})) == len(cluster.nodes),
             None,
@@ -332,7 +332,7 @@ class SupervisorActor(Actor):
         now = self.context.now()
         took_ms = round(1000 * self._cluster.journal.elapsed_seconds(now), 3)
         ready = ClusterReady(
-            nodes=len(self._cluster.nodes), leader=leader.node, term=leader.term, took_ms=took_ms
+            nodes=len(self._cluster.hopeful), leader=leader.node, term=leader.term, took_ms=took_ms
         )
         self._cluster.journal.record(ready, now)
 

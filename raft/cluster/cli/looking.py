@@ -180,6 +180,8 @@ def wal(
             for record in dump(directory):
                 found = msgspec.json.encode(record).decode()
                 out(found if output is LineFormat.JSONL else record_line(record, paint()))
+        except BrokenPipeError:
+            raise  # Of whoever reads this, not of the log.
         except OSError as error:
             raise VerbFailed(f"{directory} cannot be read: {error.strerror}") from error
 
