@@ -1,0 +1,100 @@
+"""A session's numbering: what is acknowledged, and how far a session may be ahead of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.errors import AskTimeout
+from raft.client.conversation import Ask, Attempts, Book, Wait
+from raft.client.durations import seconds_of
+from raft.client.errors import CommandRefused, NoLeader, OutcomeUnknown
+from raft.client.holding import Calls, settle
+from raft.machines.encoding import decode_call
+from raft.machines.operations import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
+from raft.requests import Committed, NotLeader, Unknown
+
+
+def acknowledged_in(body: bytes) -> int:
+    call = decode_call(body)
+    assert call is not None
+    return call.acknowledged
+
+
+def test_only_what_is_settled_without_a_gap_is_acknowledged() -> None:
+    calls = Calls(9)
+    (one, _), (two, _), (three, body) = (calls.begin(Own(b"")) for _ in range(3))
+    assert (one, two, three) == (1, 2, 3) and acknowledged_in(body) == 0
+    calls.end(two)
+    four, body = calls.begin(Own(b""))
+    assert acknowledged_in(body) == 0
+    calls.end(one)
+    _, body = calls.begin(Own(b""))
+    assert acknowledged_in(body) == 2
+    for sequence in (three, four, 5):
+        calls.end(sequence)
+    assert acknowledged_in(calls.begin(Own(b""))[1]) == 5
+
+
+def test_a_session_never_runs_further_ahead_than_its_window() -> None:
+    calls = Calls(9)
+    while not calls.full:
+        sequence, body = calls.begin(Own(b""))
+        assert sequence <= acknowledged_in(body) + SESSION_WINDOW
+    assert sequence == SESSION_WINDOW
+    calls.end(1)
+    assert not calls.full
+
+
+def test_a_command_beyond_the_limits_takes_no_number() -> None:
+    calls = Calls(9)
+    with pytest.raises(CommandRefused):
+        calls.begin(Put(b"k", bytes(VALUE_BYTES_MAX + 1)))
+    assert calls.begin(Own(b""))[0] == 1
+
+
+class Talk:
+    """A conversation, its clock, and what it asks."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        book = Book({1: "ipc:///n1", 2: "ipc:///n2"}, lambda _: True, lambda *_: None)
+        self.steps = settle(book, b"the same bytes", Attempts(lambda: self.time, 5.0))
+        self.asked: list[Any] = []
+
+    def answer(self, outcome: Any) -> None:
+        step = self.steps.send(outcome)
+        while isinstance(step, Wait):
+            self.time += step.seconds
+            step = self.steps.send(None)
+        assert isinstance(step, Ask)
+        self.asked.append(step.request)
+
+
+def test_an_unknown_outcome_is_asked_again_with_the_same_bytes() -> None:
+    talk = Talk()
+    for outcome in (None, Unknown("leadership was lost"), AskTimeout("n2 is silent")):
+        talk.answer(outcome)
+    with pytest.raises(StopIteration) as end:
+        talk.steps.send(Committed(7, b""))
+    assert end.value.value == Committed(7, b"")
+    assert {request.body for request in talk.asked} == {b"the same bytes"} and len(talk.asked) == 3
+
+
+@pytest.mark.parametrize("first", [Unknown("lost"), NotLeader(0, "", 1)])
+def test_when_the_time_is_up_the_outcome_is_unknown_only_if_it_was_once(first: Any) -> None:
+    talk = Talk()
+    talk.answer(None)
+    expected = OutcomeUnknown if isinstance(first, Unknown) else NoLeader
+    with pytest.raises(expected):
+        talk.answer(first)
+        while True:
+            talk.answer(NotLeader(0, "", 1))
+
+
+def test_times_are_numbers_or_written_with_their_unit() -> None:
+    assert [seconds_of(it) for it in (5, 0.5, "500ms", "5s", "2m", "1h")] == [5, 0.5, 0.5, 5, 120, 3600]
+    for wrong in ("5", "s", "-5s", "5 s", ""):
+        with pytest.raises(ValueError, match="a time is written"):
+            seconds_of(wrong)
