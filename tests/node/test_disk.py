@@ -214,3 +214,17 @@ def test_a_merged_write_leaves_the_log_that_single_ones_would(shape: list[tuple[
     assert merged.last_index() == last
     if last:
         assert merged.entries(1, last + 1, 2**63) == single.entries(1, last + 1, 2**63)
+
+
+def test_a_commit_index_that_went_along_with_a_write_without_room_goes_along_again() -> None:
+    rig = Rig()
+    rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.disk.append(append(hard_state=HardState(1, 1, 1)))
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(2))
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.log.writes[-1][0] == HardState(1, 1, 1)
