@@ -150,7 +150,9 @@ class KeyValue:
         values: dict[bytes, bytes] = {}
         for part in parts:
             values.update(_PAIRS.decode(part))
-        self._values = values
+        before, self._values = self._values, values
+        while before:  # Pair by pair, for to free them all is one long step.
+            before.popitem()
 
     def _swap(self, request: CompareAndSwap) -> Swapped:
         current = self._values.get(request.key)

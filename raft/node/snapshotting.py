@@ -22,7 +22,7 @@ from raft.node.worker import Worker
 from raft.storage.errors import StoreFull
 
 RETRY_SECONDS = 5.0
-ENTRIES_FORGOTTEN_AT_ONCE = 8192
+ENTRIES_FORGOTTEN_AT_ONCE = 2048
 # A slow peer, which is being sent an older one, keeps the log from shrinking for so many snapshots.
 HELD_SNAPSHOTS_MAX = 4
 
