@@ -181,7 +181,7 @@ def test_a_lease_whose_end_is_on_its_way_can_not_be_kept_alive() -> None:
 
 def test_an_end_that_is_not_let_into_the_log_is_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = cluster_of()
-    leader = cluster.elect()
+    cluster.elect()
     lease = grant(cluster, 300)
 
     def drop(*_: object) -> None:
