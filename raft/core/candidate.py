@@ -71,7 +71,7 @@ def on_vote_reply(raft: Raft, message: VoteReply) -> None:
     """
     result = _count(raft, message)
     if result is VoteResult.WON:
-        if raft.id in raft.tracker.votes or raft.config.unsafe_reads_as_etcd:
+        if raft.id in raft.tracker.votes or raft.config.unsafe_as_etcd:
             state.become_leader(raft)
             replication.broadcast_append(raft)
     elif result is VoteResult.LOST:

@@ -48,10 +48,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
     """By a lease, reads rely on clocks that run within a tenth of each other's pace, on the same options at
     all members, and on being told of stalls. A node that has just started gives no vote for a while then."""
-    unsafe_reads_as_etcd: bool = False
-    """Answer two kinds of reads at once that may be stale, as etcd/raft does; to compare with it only.
-    Where there is one voter: the commit index may lag after a power loss, and a removed leader may not know
-    that it was removed. By a lease: it lasts until the leader steps down, when others may long have won."""
+    unsafe_as_etcd: bool = False
+    """Be as hasty as etcd/raft in three things; to compare with it only. Where there is one voter, it reads at
+    once: the commit index may lag after a power loss, and a removed leader may not know that it was removed.
+    By a lease it reads until it steps down, when others may long have won. It leads on others' votes before
+    its own is durable, and may forget its term and lead it twice."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False
@@ -75,7 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def leases(self) -> bool:
         """Whether reads by a lease are to be safe, and votes withheld for it."""
-        return self.read_only is ReadOnlyOption.LEASE_BASED and not self.unsafe_reads_as_etcd
+        return self.read_only is ReadOnlyOption.LEASE_BASED and not self.unsafe_as_etcd
 
     @property
     def lease_ticks(self) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def holds(raft: Raft) -> bool:
     """Tell, at a leader, whether nobody else can have been elected yet."""
     config = raft.config
-    if config.unsafe_reads_as_etcd:
+    if config.unsafe_as_etcd:
         return config.read_only is ReadOnlyOption.LEASE_BASED
     return raft.ticks - raft.tracker.heard_tick() < raft.lease_ticks
 

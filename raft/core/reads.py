@@ -64,7 +64,7 @@ class ReadQueue:
 
 def on_read_index(raft: Raft, message: ReadIndex) -> None:
     """Answer a read as the leader, at once or when it is known to lead still."""
-    if raft.config.unsafe_reads_as_etcd and raft.tracker.is_singleton():
+    if raft.config.unsafe_as_etcd and raft.tracker.is_singleton():
         answer(raft, message, raft.log.committed)
     elif committed_in_current_term(raft):
         confirm_or_answer(raft, message)

@@ -27,7 +27,7 @@ def test_a_majority_of_others_does_not_make_a_leader_whose_term_could_be_forgott
 def test_to_compare_with_etcd_a_leader_may_be_as_hasty():
     storage = MemoryStorage()
     storage.apply_snapshot(Snapshot(2, 1, ConfState((1, 2, 3))))
-    config = Config(id=1, applied=2, async_storage_writes=True, unsafe_reads_as_etcd=True)
+    config = Config(id=1, applied=2, async_storage_writes=True, unsafe_as_etcd=True)
     core = Raft(config, storage, Random(1))
     core.campaign()
     for node in (2, 3):

@@ -52,7 +52,7 @@ def _options(node_id: int, directive: Directive) -> Options:
         check_quorum=directive.switch("checkquorum"),
         pre_vote=directive.switch("prevote"),
         read_only=ReadOnlyOption(read_only),
-        unsafe_reads_as_etcd=True,
+        unsafe_as_etcd=True,
         disable_proposal_forwarding=directive.switch("disable-proposal-forwarding"),
         disable_conf_change_validation=directive.switch("disable-conf-change-validation"),
         step_down_on_removal=directive.switch("step-down-on-removal"),
