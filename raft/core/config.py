@@ -49,8 +49,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """By a lease, reads rely on clocks that run within a tenth of each other's pace, on the same options at
     all members, and on being told of stalls. A node that has just started gives no vote for a while then."""
     unsafe_as_etcd: bool = False
-    """Be as hasty as etcd/raft in three things; to compare with it only. Where there is one voter, it reads at
-    once: the commit index may lag after a power loss, and a removed leader may not know that it was removed.
+    """Be as hasty as etcd/raft in three things; to compare with it only. Where there is one voter, it reads
+    at once: the commit index may lag after a power loss, and a removed leader may not know it was removed.
     By a lease it reads until it steps down, when others may long have won. It leads on others' votes before
     its own is durable, and may forget its term and lead it twice."""
     disable_proposal_forwarding: bool = False
