@@ -23,7 +23,7 @@ EXAMPLE = """\
 example, one of three nodes on one machine:
   python -m raft.node --id 1 --listen tcp://127.0.0.1:7001 \\
       --peer 2=tcp://127.0.0.1:7002 --peer 3=tcp://127.0.0.1:7003 --data-dir /var/lib/raft/n1
-  and at its very first start, never again: --bootstrap
+  and at every later start, so that a lost disk is noticed: --existing
 """
 
 
@@ -71,9 +71,9 @@ def command_line() -> argparse.ArgumentParser:
         "--join", action="store_true", help="the first start of a later member: wait until the leader adds it"
     )
     add(
-        "--bootstrap",
+        "--existing",
         action="store_true",
-        help="THE VERY FIRST START of a new cluster's member: its directory may be empty",
+        help="this node has run before: refuse an empty directory, for what it promised is lost",
     )
     add("--repair-from-peers", action="store_true", help="put a damaged log aside, and join the cluster anew")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
@@ -112,7 +112,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         data_dir=given.data_dir,
         peers=dict(given.peer),
         join=given.join,
-        first_start=given.bootstrap or given.join,
+        first_start=not given.existing,
         repair_from_peers=given.repair_from_peers,
         cluster=given.cluster,
         heartbeat_seconds=given.heartbeat,

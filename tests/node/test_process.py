@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raft.client import Client
-from raft.node.config import EXIT_REFUSED
+from raft.node.config import EXIT_LOG_MISSING, EXIT_REFUSED
 from raft.node.opening import count_life
 
 pytestmark = pytest.mark.processes
@@ -32,7 +32,6 @@ def start(directory: Path, *more: str, flags: tuple[str, ...] = ()) -> subproces
         *flags,
         "-m",
         "raft.node",
-        "--bootstrap",
         *(word for pair in given.items() for word in pair),
     ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -107,3 +106,14 @@ def test_lives_are_counted_and_a_damaged_count_is_not_guessed(directory: Path) -
     path.write_text("what?")
     with pytest.raises(Exception, match="higher than any before"):
         count_life(path, sync=True)
+
+
+def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path) -> None:
+    node = start(directory, flags=())
+    node.terminate()
+    node.communicate(timeout=20)
+    arguments = ["--id", "1", "--listen", f"ipc://{directory}/n1", "--data-dir", f"{directory}/lost"]
+    command = [sys.executable, "-m", "raft.node", "--existing", *arguments]
+    lost = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert lost.returncode == EXIT_LOG_MISSING
+    assert str(directory / "lost") in lost.stderr
