@@ -67,11 +67,14 @@ class Moody(Counter):
         return super().apply(index, command) + b"!" * (self.mood % 2)
 
 
+WORDS = itertools.count()
+
+
 class Refusing(Counter):
     """Raises in other words each time."""
 
     def apply(self, index: int, command: bytes) -> bytes:
-        raise MachineError(f"no: {id(self)}")
+        raise MachineError(f"no: {next(WORDS)}")
 
 
 class Nosy(Counter):
@@ -108,10 +111,8 @@ def test_hidden_state_shows_when_a_snapshot_is_restored() -> None:
 
 @pytest.mark.parametrize("machine", [Moody, Refusing])
 def test_a_machine_that_differs_from_itself_is_found(machine: type[Counter]) -> None:
-    keep = [Refusing() for _ in range(3)]  # Their ids are taken.
     with pytest.raises(NotDeterministic, match="command 1 is answered"):
         check_machine(machine, LOG)
-    assert keep
 
 
 def test_a_query_that_changes_the_state_is_found() -> None:
