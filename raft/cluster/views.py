@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from msgspec import UNSET
 
@@ -29,7 +29,9 @@ from raft.cluster.logs import LogLine
 from raft.cluster.report import LeaderReport, Leadership
 from raft.cluster.selectors import names
 from raft.cluster.verbs import ClusterStatus, FaultList, MemberList, NodeView
-from raft.storage.dump import DumpedRecord
+
+if TYPE_CHECKING:
+    from raft.storage.dump import DumpedRecord
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 _NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")

@@ -6,7 +6,6 @@ nodes themselves, in an event loop that ends with the verb.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -138,7 +137,9 @@ def _converse(
     if session.at_prompt:
         raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
     record = session.record(cluster)
-    from raft.client import AsyncClient, errors  # Here, since few verbs need them.
+    import asyncio  # Here, since few verbs need what follows, and all load this module.
+
+    from raft.client import AsyncClient, errors
 
     endpoints = {node.id: node.endpoint for node in record.nodes}
     codes: list[tuple[type[Exception], ExitCode]] = [

@@ -29,7 +29,6 @@ from raft.cluster.rundir import RunDirectory
 from raft.cluster.selectors import Picture, check_selector, select
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import event_line, log_line, record_line, report_table, status_table, wants_colour
-from raft.storage.dump import dump
 
 if TYPE_CHECKING:
     from raft.cluster.asking import Launcher
@@ -174,6 +173,8 @@ def wal(
     cluster: options.Cluster = None,
 ) -> None:
     """Every record of a log, damaged ones too."""
+    from raft.storage.dump import dump  # Here, since this verb alone reads logs.
+
     for directory in _logs_at(where, session_of(context), cluster):
         say(f"{directory}", "bold")
         try:
