@@ -30,7 +30,7 @@ def main() -> None:
         if any(argument.startswith("--machine") for argument in arguments):
             sys.path.append("")  # The user's own module is where the user is.
         fork_server = ForkServer.start(NODE_MODULES)
-    from raft.cluster.cli.main import run
+    from raft.cluster.cli.entry import run
 
     code = run(arguments, fork_server, started_seconds, ready_fd)
     if fork_server is not None:

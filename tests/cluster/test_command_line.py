@@ -9,6 +9,7 @@ import pytest
 
 from raft.cluster.cli import membership
 from raft.cluster.cli.app import Session, app, carry_out, completed
+from raft.cluster.cli.entry import HOMES
 from raft.cluster.cli.main import VERB_MODULES
 from raft.cluster.failures import ExitCode
 
@@ -163,3 +164,13 @@ def test_keys_are_private_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     made = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert made
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in made)
+
+
+@pytest.mark.parametrize("verb", HOMES)
+def test_the_quick_way_to_a_verb_leads_to_its_home(verb: str) -> None:
+    homes = [
+        command.callback.__module__
+        for command in app.registered_commands
+        if command.callback and verb in (command.name, command.callback.__name__)
+    ]
+    assert homes == [HOMES[verb]]

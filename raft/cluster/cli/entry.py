@@ -1,0 +1,40 @@
+"""The quick way in: a verb that is known loads its own module, and waits for no other.
+
+Owns which module a verb lives in. Whatever does not begin with such a verb (options, help, completion, a typing
+error) goes the long way, where all verbs are known.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.process import ForkServer
+
+_VERBS = {
+    "looking": ("status", "leader", "report", "events", "logs", "wal"),
+    "storing": ("put", "get", "del", "cas"),
+    "leading": ("transfer", "step-down"),
+    "breaking": (
+        "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
+        "faults", "snapshot",
+    ),
+}  # fmt: skip
+HOMES = {verb: f"raft.cluster.cli.{module}" for module, verbs in _VERBS.items() for verb in verbs}
+
+
+def run(
+    arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
+) -> int:
+    """Carry out one command line; returns the exit code."""
+    home = HOMES.get(arguments[0]) if arguments else None
+    if home is None:
+        from raft.cluster.cli import main
+
+        return main.run(arguments, fork_server, started_seconds, ready_fd)
+    importlib.import_module(home)
+    from raft.cluster.cli.app import Session, carry_out
+
+    return carry_out(arguments, Session(started_seconds=started_seconds))
