@@ -1,7 +1,7 @@
 """The quick way in: a verb that is known loads its own module, and waits for no other.
 
-Owns which module a verb lives in. Whatever does not begin with such a verb (options, help, completion, a typing
-error) goes the long way, where all verbs are known.
+Owns which module a verb lives in. Whatever does not begin with such a verb (options, help, a typing error)
+goes the long way, where all verbs are known.
 """
 
 from __future__ import annotations
