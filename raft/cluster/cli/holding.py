@@ -137,6 +137,11 @@ def _converse(
     if session.at_prompt:
         raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
     record = session.record(cluster)
+    if record.spec.machine is None:
+        raise VerbFailed(
+            f"cluster {record.name!r} runs the key-value machine, which knows no elections: start it with "
+            "--machine raft.machines.application:Application"
+        )
     import asyncio  # Here, since few verbs need what follows, and all load this module.
 
     from raft.client import AsyncClient, errors
