@@ -1,4 +1,5 @@
-"""Worlds in which to break a cluster: simulated disks first.
+"""Where a cluster is broken on purpose, and what its clients saw is judged.
 
-Owns what only tests, simulations and judges need. No node process imports it.
+Owns what only tests, experiments and judges need: `simulated` worlds, `chaos` among real processes, `judging`
+of histories, `pictures` of what happened. No node process imports it.
 """

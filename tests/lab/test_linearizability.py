@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from raft.lab.history import NEVER, Kind, Operation, Outcome
-from raft.lab.linearizability import Verdict, judge
+from raft.lab.judging.history import NEVER, Kind, Operation, Outcome
+from raft.lab.judging.linearizability import Verdict, judge
 
 
 def put(value, called, returned, outcome=Outcome.DONE):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from raft.lab.faults import Fault, Kind
-from raft.lab.guards import SABOTAGES
-from raft.lab.patching import replaced
-from raft.lab.sabotage import hunt
 from raft.lab.shrinking import shrink
-from raft.lab.simulation import simulate_seed
+from raft.lab.simulated.faults import Fault, Kind
+from raft.lab.simulated.guards import SABOTAGES
+from raft.lab.simulated.patching import replaced
+from raft.lab.simulated.sabotage import hunt
+from raft.lab.simulated.simulation import simulate_seed
 
 QUICK = (
     "no-sync", "no-directory-sync", "vote-before-sync", "acknowledge-before-sync", "count-itself-early",

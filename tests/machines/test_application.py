@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raft.lab.determinism import check_machine as check_under_hash_seeds
+from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
 from raft.machines import parts
 from raft.machines.answers import Done, Refused
 from raft.machines.application import FORMAT, Application, State

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from raft.lab.determinism import check_machine as check_under_hash_seeds
+from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
 from raft.machines.machine import MachineError
 from raft.machines.testkit import NotDeterministic, check_machine
 from tests.machines.test_sessions import Counter

@@ -15,7 +15,7 @@ from raft.control import SnapshotTaken, TakeSnapshot
 from raft.core.errors import BrokenStorage
 from raft.core.messages import InstallSnapshot
 from raft.core.types import ConfState, Index, Snapshot
-from raft.lab.disk import SimulatedFiles
+from raft.lab.simulated.disk import SimulatedFiles
 from raft.machines.kv import KeyValue, Put, encode_request
 from raft.node import transfers
 from raft.node.receiving import Receiver

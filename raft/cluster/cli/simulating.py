@@ -19,8 +19,8 @@ from raft.cluster.cli.app import BREAK, app, out, paint, say
 from raft.cluster.failures import BadUsage, ExitCode
 
 if TYPE_CHECKING:
-    from raft.lab.campaign import Campaign
-    from raft.lab.simulation import Result
+    from raft.lab.simulated.campaign import Campaign
+    from raft.lab.simulated.simulation import Result
 
 SHRUNK_MAX = 3  # Of the seeds that fail; shrinking takes a hundred runs each.
 PROGRESS_SECONDS = 2.0
@@ -63,7 +63,7 @@ def simulate(
     output: options.Output = options.Format.TABLE,
 ) -> None:
     """Run the nodes' own code in a simulated world that breaks, and judge everything it does."""
-    from raft.lab.campaign import Campaign
+    from raft.lab.simulated.campaign import Campaign
 
     if seed is not None and seeds is not None:
         raise BadUsage("give either --seeds, to run many, or --seed, to see one")
@@ -83,8 +83,8 @@ def simulate(
 
 def _tell(campaign: Campaign, *, shrunk: bool) -> bool:
     """Replay one seed line by line; whether it broke a promise."""
-    from raft.lab.campaign import shrunk as shrink
-    from raft.lab.simulation import simulate as simulate_one
+    from raft.lab.simulated.campaign import shrunk as shrink
+    from raft.lab.simulated.simulation import simulate as simulate_one
 
     setting, plan = campaign.world(campaign.first)
     if shrunk:
@@ -103,7 +103,7 @@ def _tell(campaign: Campaign, *, shrunk: bool) -> bool:
 
 def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
     """Run many seeds and sum them up; whether any broke a promise."""
-    from raft.lab.campaign import run
+    from raft.lab.simulated.campaign import run
 
     counts: Counter[str] = Counter()
     digests: dict[int, str] = {}
@@ -154,7 +154,7 @@ def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
 
 
 def _shrink(campaign: Campaign, result: Result) -> None:
-    from raft.lab.campaign import shrunk
+    from raft.lab.simulated.campaign import shrunk
 
     assert result.failure is not None
     setting, plan = campaign.world(result.seed)

@@ -14,13 +14,13 @@ from random import Random
 from actors import faults as network_faults
 from raft.control import Transfer
 from raft.core.types import Role
-from raft.lab.agenda import Agenda
-from raft.lab.drive import DiskFault
-from raft.lab.faults import LEADER, Fault, Kind
-from raft.lab.host import Host
-from raft.lab.member import Member
-from raft.lab.network import SimulatedNetwork, Trouble
-from raft.lab.story import Story
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.drive import DiskFault
+from raft.lab.simulated.faults import LEADER, Fault, Kind
+from raft.lab.simulated.host import Host
+from raft.lab.simulated.member import Member
+from raft.lab.simulated.network import SimulatedNetwork, Trouble
+from raft.lab.simulated.story import Story
 from raft.wire import address_of
 
 TRANSFER_SECONDS = 1.0

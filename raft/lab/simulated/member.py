@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raft.core.raft import Raft
-from raft.lab.agenda import Agenda
-from raft.lab.drive import DIRECTORY, Drive, SimulatedCrash
-from raft.lab.host import Host
-from raft.lab.network import SimulatedNetwork
-from raft.lab.setting import Setting
-from raft.lab.spindle import Spindle
-from raft.lab.story import Story
-from raft.lab.witness import Witness
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.drive import DIRECTORY, Drive, SimulatedCrash
+from raft.lab.simulated.host import Host
+from raft.lab.simulated.network import SimulatedNetwork
+from raft.lab.simulated.setting import Setting
+from raft.lab.simulated.spindle import Spindle
+from raft.lab.simulated.story import Story
+from raft.lab.simulated.witness import Witness
 from raft.machines.kv import KeyValue
 from raft.node.local import Leave
 from raft.node.node import Node

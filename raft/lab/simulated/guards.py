@@ -18,7 +18,7 @@ from raft.core.messages import AppendReply, RequestVote, StorageAppendReply, Vot
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
-from raft.lab.patching import replaced
+from raft.lab.simulated.patching import replaced
 from raft.machines import kv
 from raft.node import proposals, snapshotting
 from raft.node.disk import Disk

@@ -14,8 +14,8 @@ from zlib import crc32
 from raft.core.invariants import check, check_cluster
 from raft.core.raft import Raft
 from raft.core.types import NO_LIMIT, Entry, EntryKind, Index, NodeId, Role, Term
-from raft.lab.member import Member
-from raft.lab.story import Story
+from raft.lab.simulated.member import Member
+from raft.lab.simulated.story import Story
 
 _INDEX = struct.Struct(">Q")
 

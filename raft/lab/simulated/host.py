@@ -12,8 +12,8 @@ from random import Random
 from actors.crashes import CrashReport
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
-from raft.lab.agenda import Agenda
-from raft.lab.network import SimulatedNetwork
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.network import SimulatedNetwork
 from raft.wire import REGISTRY
 
 TURNS_AT_ONCE_MAX = 10_000

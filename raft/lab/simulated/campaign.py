@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from raft.lab.faults import Fault, draw_plan
-from raft.lab.setting import Setting, draw_setting
 from raft.lab.shrinking import shrink
-from raft.lab.simulation import Result, simulate
+from raft.lab.simulated.faults import Fault, draw_plan
+from raft.lab.simulated.setting import Setting, draw_setting
+from raft.lab.simulated.simulation import Result, simulate
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ def run(campaign: Campaign, *, jobs: int) -> Iterator[Result]:
     if jobs == 1:
         yield from run_here(campaign)
         return
-    command = [sys.executable, "-m", "raft.lab.campaign"]
+    command = [sys.executable, "-m", "raft.lab.simulated.campaign"]
     children = [
         subprocess.Popen([*command, msgspec.json.encode(share).decode()], cwd=ROOT, stdout=subprocess.PIPE)
         for share in campaign.shares(jobs)

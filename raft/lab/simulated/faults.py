@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec import Struct
 
-from raft.lab.setting import Setting
+from raft.lab.simulated.setting import Setting
 from raft.storage.device import CRASH_POINTS
 
 LEADER = 0  # Stands for whoever leads when the fault begins.

@@ -1,6 +1,6 @@
 """Proof that the simulation bites: guards are taken away one by one, and some seed has to notice.
 
-    python -m raft.lab.sabotage [--seeds N] [--seconds S] [NAME ...]
+    python -m raft.lab.simulated.sabotage [--seeds N] [--seconds S] [NAME ...]
 
 Owns the hunt and its report. Exits with 1 if a sabotage survives all seeds. Knows nothing of the guards.
 """
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from raft.lab.faults import draw_plan
-from raft.lab.guards import SABOTAGES, Sabotage
-from raft.lab.setting import draw_setting
-from raft.lab.simulation import simulate
+from raft.lab.simulated.faults import draw_plan
+from raft.lab.simulated.guards import SABOTAGES, Sabotage
+from raft.lab.simulated.setting import draw_setting
+from raft.lab.simulated.simulation import simulate
 
 REASON_CHARACTERS = 150
 
@@ -42,7 +42,7 @@ def hunt(sabotage: Sabotage, *, seeds: int, seconds: float, nodes: int = 5) -> H
 
 def main(arguments: Sequence[str]) -> int:
     """Hunt the sabotages that are named, or all; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m raft.lab.sabotage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m raft.lab.simulated.sabotage", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="give up after so many (200)")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated seconds of each (60)")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *(s.name for s in SABOTAGES)])

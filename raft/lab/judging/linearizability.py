@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from raft.lab.history import NEVER, Kind, Operation, Outcome
+from raft.lab.judging.history import NEVER, Kind, Operation, Outcome
 
 STEPS_MAX = 2_000_000
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from actors.envelope import Envelope
 from raft.core.messages import AppendReply, VoteReply
 from raft.core.types import Index, NodeId, Term
-from raft.lab.member import Member
+from raft.lab.simulated.member import Member
 from raft.wire import REGISTRY
 
 _frame = msgspec.msgpack.Decoder(list[Envelope])

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from actors.faults import Fault
 from actors.transport import PeerDown, PeerUp, Received, TransportEvent
-from raft.lab.agenda import Agenda
-from raft.lab.story import Story
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.story import Story
 
 SILENCE_SECONDS = 2.5  # A connection on which nothing is heard for so long is given up.
 LATE_SHARE = 0.01  # Of all frames, without any fault.

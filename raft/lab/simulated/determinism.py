@@ -52,7 +52,7 @@ def load(target: str) -> Callable[[], StateMachine]:
 def _replay_elsewhere(task: Task, seed: int) -> Trace:
     path = os.pathsep.join(entry or os.curdir for entry in sys.path)
     done = subprocess.run(
-        [sys.executable, "-m", "raft.lab.determinism"],
+        [sys.executable, "-m", "raft.lab.simulated.determinism"],
         input=msgspec.msgpack.encode(task),
         env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": path},
         stdout=subprocess.PIPE,

@@ -11,9 +11,9 @@ from random import Random
 
 from msgspec import Struct
 
-from raft.lab.disk import SimulatedFiles
-from raft.lab.setting import DATA_DIR, Setting
-from raft.lab.story import Story
+from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulated.setting import DATA_DIR, Setting
+from raft.lab.simulated.story import Story
 from raft.node.worker import Job
 from raft.storage.errors import StoreError
 

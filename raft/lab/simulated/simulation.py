@@ -13,19 +13,19 @@ import msgspec
 from msgspec import Struct
 
 from raft.core.errors import RaftError
-from raft.lab.agenda import Agenda
-from raft.lab.clients import Client, Keys
-from raft.lab.faults import Fault, draw_plan
-from raft.lab.history import History, Kind, Operation, Outcome
-from raft.lab.host import Host
-from raft.lab.linearizability import Verdict, judge
-from raft.lab.member import Condition, Member
-from raft.lab.nemesis import Nemesis
-from raft.lab.network import SimulatedNetwork
-from raft.lab.promises import Promises
-from raft.lab.referee import Referee
-from raft.lab.setting import Setting, draw_setting, endpoint_of
-from raft.lab.story import Story
+from raft.lab.judging.history import History, Kind, Operation, Outcome
+from raft.lab.judging.linearizability import Verdict, judge
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.clients import Client, Keys
+from raft.lab.simulated.faults import Fault, draw_plan
+from raft.lab.simulated.host import Host
+from raft.lab.simulated.member import Condition, Member
+from raft.lab.simulated.nemesis import Nemesis
+from raft.lab.simulated.network import SimulatedNetwork
+from raft.lab.simulated.promises import Promises
+from raft.lab.simulated.referee import Referee
+from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
+from raft.lab.simulated.story import Story
 from raft.machines.kv import CompareAndSwap, Put
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.

@@ -14,11 +14,11 @@ from raft.client import store
 from raft.client.conversation import Ask, Attempts, Book, Step, command, query
 from raft.client.conversation import Outcome as Answer
 from raft.client.errors import ClientError, OutcomeUnknown
-from raft.lab.agenda import Agenda
-from raft.lab.history import PADDING, History, Kind, Operation, Outcome
-from raft.lab.host import Host
-from raft.lab.setting import Setting, endpoint_of
-from raft.lab.story import Story
+from raft.lab.judging.history import PADDING, History, Kind, Operation, Outcome
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.host import Host
+from raft.lab.simulated.setting import Setting, endpoint_of
+from raft.lab.simulated.story import Story
 from raft.requests import Committed, QueryResult
 from raft.wire import address_of, process_of
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from raft.lab.agenda import Agenda
+from raft.lab.simulated.agenda import Agenda
 from raft.node.worker import Done, Job, WorkDone, carry_out
 
 
