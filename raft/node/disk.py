@@ -39,6 +39,10 @@ class Log(Protocol):
         """Show readers what was written; on the loop's thread."""
         ...
 
+    def check_room(self) -> None:
+        """Raise StoreFull if a small write would now; nothing changes. On the worker's thread."""
+        ...
+
 
 class DiskFailed(Exception):
     """The log could not be written, so what is durable is no longer known: the node must stop."""
@@ -56,7 +60,11 @@ class DiskWatch(Protocol):
         ...
 
     def full(self, reason: str) -> None:
-        """There was no room for it. It is tried again, and nothing else is written before."""
+        """There is no room. What is to be written is tried again, and nothing else is written before."""
+        ...
+
+    def has_room(self) -> None:
+        """There is room again."""
         ...
 
 
@@ -99,6 +107,13 @@ class Disk:
         elif self._lacks_room and len(self._queue) > WAITING_MAX:
             self._fold()
 
+    def probe(self) -> None:
+        """Find out whether there is room, unless a write is about to find out."""
+        if self._writing or self._closed:
+            return
+        self._writing = True
+        self._worker.submit(self._log.check_room, self._probed)
+
     def close(self) -> None:
         """Let the write in hand end, and begin no other."""
         self._closed = True
@@ -124,15 +139,11 @@ class Disk:
 
         def written(_result: None, error: Exception | None) -> None:
             if isinstance(error, StoreFull):
-                self._lacks_room = True
                 self._late_commit = hard_state
                 self._queue[:0] = group
-                self._watch.full(str(error))
-                self._after(RETRY_SECONDS, self._try_again)
+                self._is_full(error)
                 return
-            if error is not None:
-                raise DiskFailed(f"the log could not be written: {error}") from error
-            self._writing = self._lacks_room = False
+            self._succeeded(error)
             self._watch.ended()
             self._durable = hard_state or self._durable
             self._log.accept(hard_state, entries, snapshot)
@@ -144,13 +155,37 @@ class Disk:
 
         self._worker.submit(write, written)
 
+    def _probed(self, _result: None, error: Exception | None) -> None:
+        if isinstance(error, StoreFull):
+            self._is_full(error)
+            return
+        self._succeeded(error)
+        if self._queue:
+            self._write_next()
+
+    def _is_full(self, error: StoreFull) -> None:
+        self._lacks_room = True
+        self._watch.full(str(error))
+        self._after(RETRY_SECONDS, self._try_again)
+
+    def _succeeded(self, error: Exception | None) -> None:
+        if error is not None:
+            raise DiskFailed(f"the log could not be written: {error}") from error
+        if self._lacks_room:
+            self._watch.has_room()
+        self._writing = self._lacks_room = False
+
     def _fold(self) -> None:
         if all(waiting.snapshot is None for waiting in self._queue):
             self._queue = [fold(self._queue)]
 
     def _try_again(self) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        if self._queue:
             self._write_next()
+        else:
+            self._worker.submit(self._log.check_room, self._probed)
 
     def _is_promise(self, hard_state: HardState | None) -> bool:
         """Is it more than a commit index, which can always be learnt again?"""

@@ -147,7 +147,8 @@ class Node(Actor):
         self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
-            limit_seconds=config.fsync_limit_seconds, now=context.now, after=context.after,
+            limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
+            now=context.now, after=context.after,
         )  # fmt: skip
         self._disk = Disk(
             parts.store, parts.disk_worker(context.post), hard_state,

@@ -23,6 +23,8 @@ DISK_FULL, SLOW_FSYNC = "disk-full", "slow-fsync"
 SLOW_WRITES_MIN = 3
 # A write that lasts so many limits is judged before it ends.
 HUNG_LIMITS = 4
+# A leader that has written nothing for so long looks whether it still could.
+IDLE_SECONDS = 1.0
 
 
 class Relief:
@@ -37,6 +39,7 @@ class Relief:
         journal: Journal,
         *,
         limit_seconds: float,
+        probe: Callable[[], None],
         now: Callable[[], float],
         after: Callable[[float, Callable[[], None]], object],
     ) -> None:
@@ -46,6 +49,7 @@ class Relief:
         self._reporter = reporter
         self._journal = journal
         self._limit_seconds = limit_seconds
+        self._probe = probe
         self._now = now
         self._after = after
         self._full = False
@@ -53,6 +57,7 @@ class Relief:
         self._writes = 0
         self._slow_writes = 0
         self._began_at: float | None = None
+        self._looked_at = now()
         self._last: Index = 0
         self._faster: set[NodeId] = set()
 
@@ -61,7 +66,8 @@ class Relief:
     def began(self, last: Index) -> None:
         """See `DiskWatch`."""
         self._writes += 1
-        self._began_at, self._last = self._now(), last
+        self._began_at = self._looked_at = self._now()
+        self._last = last
         self._faster = set()
         if self._slow_writes and self._raft.role is Role.LEADER:
             write = self._writes
@@ -71,8 +77,6 @@ class Relief:
         """See `DiskWatch`."""
         assert self._began_at is not None, "no write ends that has not begun"
         seconds, self._began_at = self._now() - self._began_at, None
-        if self._full:
-            self._has_room()
         if seconds < self._limit_seconds:
             self._slow_writes = 0
             return
@@ -94,6 +98,13 @@ class Relief:
         self._service.refusal = Refused(f"{DISK_FULL}: node {self._raft.id} has no room for its log")
         self.look(self._now())
 
+    def has_room(self) -> None:
+        """See `DiskWatch`."""
+        self._full = False
+        self._journal.event("disk-has-room", "the log can be written again")
+        self._raft.able_to_lead = True
+        self._service.refusal = None
+
     # -- what follows -------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
@@ -102,12 +113,9 @@ class Relief:
             self._leave_to_the_next()
         elif self._began_at is not None and now - self._began_at >= HUNG_LIMITS * self._limit_seconds:
             self._hand_over(self._acknowledged(), SLOW_FSYNC)
-
-    def _has_room(self) -> None:
-        self._full = False
-        self._journal.event("disk-has-room", "the log can be written again")
-        self._raft.able_to_lead = True
-        self._service.refusal = None
+        elif self._raft.role is Role.LEADER and now - self._looked_at >= IDLE_SECONDS:
+            self._looked_at = now
+            self._probe()
 
     def _leave_to_the_next(self) -> None:
         """One after the other: those whose disks are full as well don't take over."""

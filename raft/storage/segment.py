@@ -18,6 +18,7 @@ from raft.storage.files import File
 from raft.storage.record import Kind
 
 SEGMENT_SUFFIX = ".wal"
+PROBE_BYTES = 512
 
 Payloads = Sequence[tuple[Kind, bytes]]
 
@@ -112,6 +113,16 @@ class Segment:
         self._device.crash_point("save.written")
         self._device.sync(self._file)
         self.end += len(batch)
+
+    def check_room(self) -> None:
+        """Raise StoreFull if `append` would now: blank bytes are written where blank bytes are.
+
+        A segment that is about to end says nothing of the room for the next one.
+        """
+        if not self._tail_is_blank:
+            self._blank_tail()
+        room_bytes = min(PROBE_BYTES, self._capacity - self.end)
+        self._device.write(self._file, self.end, bytes(room_bytes))
 
     def close(self) -> None:
         """Give the file back."""

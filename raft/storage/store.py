@@ -5,7 +5,7 @@ served from memory. Knows nothing of the layout of segments and snapshot files.
 
 Disk and memory are separate calls, because a disk blocks:
 
-    on disk, from any thread                  write, write_snapshot, release
+    on disk, from any thread                  write, check_room, write_snapshot, release
     in memory, from the thread of the reads   accept, accept_snapshot, accept_compaction
     both                                      save, save_snapshot, compact
 """
@@ -108,6 +108,11 @@ class Store:
             if snapshot is not None:
                 self._device.crash_point("snapshot.marked")
                 self._forget_before(snapshot.index)
+
+    def check_room(self) -> None:
+        """Raise StoreFull if a small `write` would now; nothing changes."""
+        with self._log_turn:
+            self._log.check_room()
 
     def accept(
         self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None

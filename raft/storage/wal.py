@@ -110,6 +110,10 @@ class Log:
             self._remember(hard_state, entries, marker)
         self._device.crash_point("save.synced")
 
+    def check_room(self) -> None:
+        """Raise StoreFull if a small `append` would now; nothing changes."""
+        self._segment.check_room()
+
     def release(self, index: Index) -> int:
         """Drop the segments that hold nothing above index; returns how many.
 

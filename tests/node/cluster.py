@@ -13,11 +13,11 @@ from actors.faults import Fault, FaultyTransport
 from actors.loopback import LoopbackNetwork
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
+from raft.client import store
 from raft.control import Report
 from raft.core.raft import Raft
 from raft.core.types import Role, Snapshot
-from raft.machines.kv import Get, KeyValue, Put, decode_result, encode_request
-from raft.machines.machine import StateMachine
+from raft.machines.application import Application
 from raft.node.config import NodeConfig
 from raft.node.local import Leave
 from raft.node.node import Node
@@ -40,6 +40,10 @@ class MemoryLog(MemoryStorage):
         if self.fail is not None:
             raise self.fail
         self.writes.append((hard_state, list(entries), snapshot))
+
+    def check_room(self) -> None:
+        if self.fail is not None:
+            raise self.fail
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         if self.fail is not None:
@@ -165,7 +169,7 @@ class Cluster:
         nodes: int = 3,
         *,
         seed: int = 1,
-        machine: Callable[[], StateMachine] = KeyValue,
+        machine: Callable[[], Application] = Application,
         apply_on_worker: bool = False,
         **options: Any,
     ) -> None:
@@ -255,17 +259,15 @@ class Cluster:
 
 
 def command(key: bytes, value: bytes) -> Command:
-    return Command(encode_request(Put(key, value)))
+    return Command(store.put_request(key, value))
 
 
 def query(key: bytes, consistency: Consistency = Consistency.LINEARIZABLE) -> Query:
-    return Query(encode_request(Get(key)), consistency)
+    return Query(store.get_request(key), consistency)
 
 
 def value_in(answer: Any) -> bytes | None:
-    value = decode_result(answer.result).value  # type: ignore[union-attr]
-    assert value is None or isinstance(value, bytes)
-    return value
+    return store.value_of(answer.result)
 
 
 class Supervisor:

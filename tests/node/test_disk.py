@@ -39,6 +39,9 @@ class Watch:
     def full(self, reason: str) -> None:
         self.told.append(reason)
 
+    def has_room(self) -> None:
+        self.told.append("has room")
+
 
 class Rig:
     def __init__(self) -> None:
@@ -175,6 +178,39 @@ def test_a_closed_disk_does_not_try_again() -> None:
     rig.disk.close()
     rig.later.pop()()
     assert rig.worker.waiting == 0
+
+
+def test_a_full_disk_is_found_without_a_write_and_so_is_its_room() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.probe()
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room"]
+    rig.later.pop()()
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room", "no room", "has room"]
+    assert rig.log.writes == []
+    assert not rig.later, "nor is it looked at again"
+
+
+def test_a_write_that_comes_while_the_room_is_looked_at_waits_for_that() -> None:
+    rig = Rig()
+    rig.disk.probe()
+    rig.disk.append(append(1))
+    assert rig.worker.waiting == 1
+    rig.worker.do_next()
+    rig.worker.do_next()
+    assert rig.said == [1]
+
+
+def test_nobody_looks_for_room_while_a_write_is_under_way() -> None:
+    rig = Rig()
+    rig.disk.append(append(1))
+    rig.disk.probe()
+    assert rig.worker.waiting == 1
 
 
 def test_what_waits_for_room_is_bounded_and_each_is_told_the_last_word() -> None:

@@ -42,6 +42,31 @@ def test_a_leader_without_room_hands_over_and_says_why() -> None:
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"v"), Committed)
 
 
+def test_an_idle_leader_finds_its_disk_full_without_a_write_and_hands_over() -> None:
+    cluster, supervisor = watched()
+    old = cluster.elect()
+    cluster.advance(3.0)
+    writes = len(cluster[old].log.writes)
+    cluster[old].log.fail = FULL
+    cluster.until(lambda: bool(cluster.leaders()) and old not in cluster.leaders(), 1.5)
+    cluster.until(lambda: bool(supervisor.of(LostLeadership)))
+    assert [(lost.node, lost.reason) for lost in supervisor.of(LostLeadership)] == [(old, "disk-full")]
+    assert len(cluster[old].log.writes) == writes
+
+
+def test_an_idle_leader_whom_nobody_replaces_takes_writes_again_when_there_is_room() -> None:
+    cluster = Cluster(1)
+    leader = cluster.elect()
+    cluster[leader].log.fail = FULL
+    cluster.advance(1.5)
+    answer = cluster.put(leader, b"k", b"v")
+    assert isinstance(answer, Refused)
+    assert "disk-full" in answer.reason
+    cluster[leader].log.fail = None
+    cluster.advance(0.2)
+    assert isinstance(cluster.put(leader, b"k", b"v"), Committed)
+
+
 def test_a_leader_without_room_refuses_writes_while_nobody_takes_over(cluster: Cluster) -> None:
     leader = cluster.elect()
     for follower in cluster.followers():

@@ -100,6 +100,24 @@ def test_a_full_disk_refuses_a_snapshot_and_goes_on_with_the_log() -> None:
     assert open_store(files).snapshot() == snapshot(5, data=b"small")
 
 
+def test_looking_for_room_says_whether_there_is_some_and_changes_nothing() -> None:
+    inner = filled(5)
+    files = FaultyFiles(inner)
+    store = open_store(files)
+    before = {name: files.read(HERE / name) for name in files.names(HERE)}
+    store.check_room()
+    files.full = True
+    for _ in range(2):
+        with pytest.raises(StoreFull):
+            store.check_room()
+    files.full = False
+    store.check_room()
+    assert {name: files.read(HERE / name) for name in files.names(HERE)} == before
+    store.save(None, [entry(1, 6)], None)
+    inner.power_cut(random.Random(1))
+    assert open_store(inner).last_index() == 6
+
+
 def test_a_full_disk_at_the_first_start_says_so(tmp_path: Path) -> None:
     files = FaultyFiles(RealFiles())
     files.full = True
