@@ -45,6 +45,9 @@ WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
 # A query that hangs at one node is asked of another one well before the caller's time is up.
 QUERY_SECONDS_MAX = 1.0
+# What was refused is not sent again when less is left than this, or than a tenth of all the time: without
+# the time for an answer, a refusal that is certain would become an outcome that is not.
+LAST_SECONDS_MAX = 0.050
 
 
 class Ask(Struct, frozen=True, gc=False):
@@ -120,6 +123,8 @@ class Attempts:
         self.now = now
         self._deadline = now() + timeout_seconds
         self._timeout_seconds = timeout_seconds
+        self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 10)
+        self._tried = False
         self._wait_seconds = WAIT_SECONDS_FIRST
         self._redirected = False
         self._failed_at = 0
@@ -132,8 +137,8 @@ class Attempts:
         return max(0.0, self._deadline - self.now())
 
     def begin(self) -> int:
-        """Begin a try: which node to pass over this time; raises the error when the time is up."""
-        if self.left_seconds <= 0:
+        """Begin a try: which node to pass over this time; raises the error when no time is left for one."""
+        if self.left_seconds <= (self._last_seconds if self._tried else 0.0):
             raise self.error(f"{self.reason} (tried for {self._timeout_seconds:g} s)")
         failed_at, self._failed_at = self._failed_at, 0
         return failed_at
@@ -141,6 +146,7 @@ class Attempts:
     def note(self, error: type[ClientError], reason: str, node: int = 0) -> None:
         """Remember why the last try failed, and at which node."""
         self.error, self.reason, self._failed_at = error, reason, node
+        self._tried = True
 
     def may_follow(self) -> bool:
         """May a redirection be followed at once? One may; two nodes could send us to and fro for ever."""
@@ -148,11 +154,11 @@ class Attempts:
         return not before and self.left_seconds > 0
 
     def pause(self) -> Wait:
-        """The wait before the next try: twice the last one."""
+        """The wait before the next try: twice the last one, or all that is left if that is the end."""
         self._redirected = False
-        wait = Wait(min(self._wait_seconds, self.left_seconds))
-        self._wait_seconds = min(2 * self._wait_seconds, WAIT_SECONDS_MAX)
-        return wait
+        seconds, left_seconds = self._wait_seconds, self.left_seconds
+        self._wait_seconds = min(2 * seconds, WAIT_SECONDS_MAX)
+        return Wait(seconds if left_seconds - seconds > self._last_seconds else left_seconds)
 
 
 def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:

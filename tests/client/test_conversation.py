@@ -159,8 +159,34 @@ def test_when_the_time_is_up_the_error_says_what_stood_in_the_way(
     assert type(caught.value) is error
     assert caught.value.retry_is_safe
     assert talk.clock.now() == pytest.approx(2.0)
-    assert max(talk.waits) <= conversation.WAIT_SECONDS_MAX
+    assert max(talk.waits) <= conversation.WAIT_SECONDS_MAX + conversation.LAST_SECONDS_MAX
     assert set(talk.asked) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 2.0])
+@pytest.mark.parametrize("refusal", [NotLeader(0, "", 1), Refused("too many"), Undeliverable("down")])
+def test_a_refused_command_is_not_sent_again_without_the_time_for_an_answer(
+    refusal: Outcome, seconds: float
+) -> None:
+    talk = Talk(1, 2, 3)
+    needed_seconds = min(0.05, seconds / 10)
+
+    def script(ask: Ask) -> Outcome:
+        return refusal if ask.timeout_seconds >= needed_seconds else AskTimeout("no time was left")
+
+    with pytest.raises(ClientError) as caught:
+        talk.command(script, seconds)
+    assert caught.value.retry_is_safe
+
+
+def test_a_node_that_comes_up_at_the_last_moment_is_not_asked_in_vain() -> None:
+    talk = Talk(1, 2, 3)
+    steps = conversation.command(talk.book, b"c", talk.attempts(1.0))
+    steps.send(None)
+    assert isinstance(steps.send(NotLeader(0, "", 1)), Wait)
+    talk.clock.advance(0.96)
+    with pytest.raises(NoLeader):
+        steps.send(None)
 
 
 def test_two_nodes_that_send_it_to_and_fro_do_not_make_it_spin() -> None:
