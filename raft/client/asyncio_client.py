@@ -17,7 +17,8 @@ from typing import Protocol, Self, TypeVar
 import msgspec
 
 from actors.errors import AskFailed
-from raft.client import conversation, holding, membership, store
+from raft.client import application, conversation, holding, membership, store
+from raft.client.application import meaning, question_bytes
 from raft.client.asyncio_election import AsyncElection, Seat
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
@@ -25,11 +26,10 @@ from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.durations import Duration
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
-from raft.client.store import Text
+from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Event
-from raft.machines.kv import Swapped
-from raft.machines.operations import Question, Watch
+from raft.machines.answers import Event, Item
+from raft.machines.operations import Fence, Operation, Question, Watch
 from raft.requests import Answer, Committed, LeaderIs, MemberChange, Members, QueryResult
 from raft.wire import address_of
 
@@ -96,30 +96,56 @@ class AsyncClient:
 
     # -- the key-value store --------------------------------------------------------------------
 
-    async def put(self, key: Text, value: Text) -> None:
-        """Bind a key to a value."""
-        await self.command(store.put_request(key, value))
+    async def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
+        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
+        return store.stored((await self._command(store.put_request(key, value, lease, fence))).result)
 
     async def get(self, key: Text, *, stale: bool = False) -> bytes | None:
         """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
-        return store.value_of((await self.query(store.get_request(key), stale=stale)).result)
+        return store.value_of((await self._query(store.get_request(key), stale=stale)).result)
 
-    async def delete(self, key: Text) -> bool:
+    async def items(self, prefix: Text = b"", *, stale: bool = False) -> AsyncIterator[Item]:
+        """The keys that begin so, in order, with what they hold; of very many, not all of one moment."""
+        after: bytes | None = None
+        more = True
+        while more:
+            request = store.items_request(store.to_bytes(prefix), after)
+            found = store.items_in((await self._query(request, stale=stale)).result)
+            for item in found.items:
+                after = item.key
+                yield item
+            more = found.more
+
+    async def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
         """Unbind a key; whether it was bound."""
-        return store.existed((await self.command(store.delete_request(key))).result)
+        return store.existed((await self._command(store.delete_request(key, fence))).result)
 
-    async def cas(self, key: Text, old: Text | None, new: Text | None) -> Swapped:
+    async def cas(
+        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
+    ) -> Swapped:
         """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        return store.swapped((await self.command(store.cas_request(key, old, new))).result)
+        return store.swapped((await self._command(store.cas_request(key, old, new, lease, fence))).result)
 
-    # -- any machine ----------------------------------------------------------------------------
+    # -- one's own machine, and whatever else there is --------------------------------------------
 
     async def command(self, body: bytes) -> Committed:
-        """Have a command of the machine's own committed; never tried again once it may be in a log."""
-        return await self._drive(conversation.command(self._book, body, self._attempts()))
+        """Have a command of one's own machine committed; never tried again once it may be in a log."""
+        done = await self._command(application.own_command(body))
+        return msgspec.structs.replace(done, result=application.own_result(done.result))
 
     async def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
-        """Have a query of the machine's own answered."""
+        """Have a query of one's own machine answered."""
+        found = await self._query(application.own_query(body), stale=stale)
+        return msgspec.structs.replace(found, result=application.own_result(found.result))
+
+    async def call(self, operation: Operation) -> MachineAnswer:
+        """Have any operation committed, outside of a session: never tried again once it may be in a log."""
+        return meaning((await self._command(application.plain(operation))).result)
+
+    async def _command(self, body: bytes) -> Committed:
+        return await self._drive(conversation.command(self._book, body, self._attempts()))
+
+    async def _query(self, body: bytes, *, stale: bool) -> QueryResult:
         request = store.query(body, stale=stale)
         return await self._drive(conversation.query(self._book, request, self._attempts()))
 
@@ -159,7 +185,7 @@ class AsyncClient:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
         return await self._drive(membership.change(self._book, request, self._attempts()))
 
-    # -- what is held, where the cluster runs the application machine ---------------------------
+    # -- what is held ----------------------------------------------------------------------------
 
     def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> AsyncSession:
         """A session, to be entered: commands carried out exactly once, and a lease to hang things on."""
@@ -192,7 +218,7 @@ class AsyncClient:
 
     async def ask(self, question: Question, *, stale: bool = False) -> MachineAnswer:
         """Have a question to the application answered, linearizably unless it may be stale."""
-        return holding.meaning((await self.query(holding.question_bytes(question), stale=stale)).result)
+        return meaning((await self._query(question_bytes(question), stale=stale)).result)
 
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.

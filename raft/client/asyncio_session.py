@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from raft.client import holding
+from raft.client.application import meaning, plain
 from raft.client.durations import Duration, ttl_ms_of
 from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.store import Text, maybe_bytes, to_bytes
@@ -73,10 +74,10 @@ class AsyncSession:
 
     async def open(self) -> None:
         """Open it, and begin to keep it alive."""
-        client, body = self._client, holding.plain(OpenSession(self._ttl_ms))
+        client, body = self._client, plain(OpenSession(self._ttl_ms))
         sent_seconds = client.now()
         # Should it be opened twice, nobody keeps the other one alive.
-        opened = holding.meaning((await client.converse(partial(holding.settle, body=body))).result)
+        opened = meaning((await client.converse(partial(holding.settle, body=body))).result)
         assert isinstance(opened, Opened), f"opening a session is not answered by {opened}"
         self.lease = opened.session
         self._calls = holding.Calls(opened.session)
@@ -94,7 +95,7 @@ class AsyncSession:
         self._lose()
         # Whatever hinders it, the lease ends by itself.
         with suppress(ClientError):
-            body = holding.plain(Revoke(self.lease))
+            body = plain(Revoke(self.lease))
             await self._client.converse(partial(holding.settle, body=body), REVOKE_SECONDS_MAX)
 
     # -- the lease ------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class AsyncSession:
             await self._room.wait()
         sequence, body = self._calls.begin(operation)
         try:
-            return holding.meaning((await self._client.converse(partial(holding.settle, body=body))).result)
+            return meaning((await self._client.converse(partial(holding.settle, body=body))).result)
         except SessionExpired:
             self._lose()
             raise

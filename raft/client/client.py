@@ -6,21 +6,25 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from actors.errors import AskFailed
-from raft.client import conversation, membership, store
+from raft.client import application, conversation, membership, store
+from raft.client.application import meaning
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.durations import Duration, seconds_of
 from raft.client.errors import ClientClosed
 from raft.client.guest import Endpoints, Guest
-from raft.client.store import Text
-from raft.machines.kv import Swapped
+from raft.client.store import Swapped, Text
+from raft.machines.answers import Answer as MachineAnswer
+from raft.machines.answers import Item
+from raft.machines.operations import Fence, Operation, Question
 from raft.requests import Committed, LeaderIs, MemberChange, Members, QueryResult
 from raft.wire import address_of
 
@@ -80,37 +84,67 @@ class Client:
 
     # -- the key-value store --------------------------------------------------------------------
 
-    def put(self, key: Text, value: Text) -> None:
-        """Bind a key to a value."""
-        self.command(store.put_request(key, value))
+    def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
+        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
+        return store.stored(self._command(store.put_request(key, value, lease, fence)).result)
 
     def get(self, key: Text, *, stale: bool = False) -> bytes | None:
         """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
-        return store.value_of(self.query(store.get_request(key), stale=stale).result)
+        return store.value_of(self._query(store.get_request(key), stale=stale).result)
 
-    def delete(self, key: Text) -> bool:
+    def items(self, prefix: Text = b"", *, stale: bool = False) -> Iterator[Item]:
+        """The keys that begin so, in order, with what they hold; of very many, not all of one moment."""
+        after: bytes | None = None
+        more = True
+        while more:
+            request = store.items_request(store.to_bytes(prefix), after)
+            found = store.items_in(self._query(request, stale=stale).result)
+            for item in found.items:
+                after = item.key
+                yield item
+            more = found.more
+
+    def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
         """Unbind a key; whether it was bound."""
-        return store.existed(self.command(store.delete_request(key)).result)
+        return store.existed(self._command(store.delete_request(key, fence)).result)
 
-    def cas(self, key: Text, old: Text | None, new: Text | None) -> Swapped:
+    def cas(
+        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
+    ) -> Swapped:
         """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        return store.swapped(self.command(store.cas_request(key, old, new)).result)
+        return store.swapped(self._command(store.cas_request(key, old, new, lease, fence)).result)
 
-    # -- any machine ----------------------------------------------------------------------------
+    # -- one's own machine, and whatever else there is --------------------------------------------
 
     def command(self, body: bytes) -> Committed:
-        """Have a command of the machine's own committed; never tried again once it may be in a log."""
-        return self._drive(conversation.command(self._book, body, self._attempts()))
+        """Have a command of one's own machine committed; never tried again once it may be in a log."""
+        done = self._command(application.own_command(body))
+        return msgspec.structs.replace(done, result=application.own_result(done.result))
 
     def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
-        """Have a query of the machine's own answered."""
+        """Have a query of one's own machine answered."""
+        found = self._query(application.own_query(body), stale=stale)
+        return msgspec.structs.replace(found, result=application.own_result(found.result))
+
+    def call(self, operation: Operation) -> MachineAnswer:
+        """Have any operation committed, outside of a session: never tried again once it may be in a log."""
+        return meaning(self._command(application.plain(operation)).result)
+
+    def ask(self, question: Question, *, stale: bool = False) -> MachineAnswer:
+        """Have any question answered, linearizably unless it may be stale."""
+        return meaning(self._query(application.question_bytes(question), stale=stale).result)
+
+    def _command(self, body: bytes) -> Committed:
+        return self._drive(conversation.command(self._book, body, self._attempts()))
+
+    def _query(self, body: bytes, *, stale: bool) -> QueryResult:
         return self._drive(conversation.query(self._book, store.query(body, stale=stale), self._attempts()))
 
     def leader(self) -> LeaderIs:
         """Who leads, and where all members are."""
         return self._drive(conversation.who_leads(self._book, self._attempts()))
 
-    # -- what is held, where the cluster runs the application machine ---------------------------
+    # -- what is held ----------------------------------------------------------------------------
 
     def election(
         self,

@@ -1,7 +1,7 @@
-"""Sessions, leases and events, step by step: what to ask, and what the application's answers mean.
+"""Sessions, leases and events, step by step.
 
-Owns the numbering of a session's commands, on which exactly-once rests, and the conversations that the
-application machine adds to those of any machine. Knows nothing of sockets or event loops.
+Owns the numbering of a session's commands, on which exactly-once rests, and the conversations about
+leases and events. Knows nothing of sockets or event loops.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
+from raft.client.application import call_bytes, meaning, question_bytes
 from raft.client.conversation import (
     QUERY_SECONDS_MAX,
     Ask,
@@ -19,19 +20,9 @@ from raft.client.conversation import (
     keep_up,
     take_refusal,
 )
-from raft.client.errors import (
-    CommandRefused,
-    EventsForgotten,
-    FenceRejected,
-    LeaseEnded,
-    OutcomeUnknown,
-    Rejected,
-    SessionExpired,
-)
+from raft.client.errors import EventsForgotten, OutcomeUnknown, Rejected
 from raft.machines import answers
-from raft.machines.encoding import decode_answer, encode_call, encode_question
-from raft.machines.machine import MachineError
-from raft.machines.operations import SESSION_WINDOW, Call, Operation, Question, Watch
+from raft.machines.operations import SESSION_WINDOW, Call, Operation, Watch
 from raft.requests import (
     AwaitEvents,
     Command,
@@ -73,45 +64,6 @@ class Calls:
     def end(self, sequence: int) -> None:
         """The command has its answer, or nobody will ask for that any more."""
         self._open.discard(sequence)
-
-
-def call_bytes(call: Call) -> bytes:
-    """A command's bytes; CommandRefused, before anything is sent, for one beyond the limits."""
-    try:
-        return encode_call(call)
-    except MachineError as error:
-        raise CommandRefused(str(error)) from None
-
-
-def plain(operation: Operation) -> bytes:
-    """A command outside of any session: applied as often as it is in the log."""
-    return call_bytes(Call(0, 0, 0, operation))
-
-
-def question_bytes(question: Question) -> bytes:
-    """A query's bytes; CommandRefused for one beyond the limits."""
-    try:
-        return encode_question(question)
-    except MachineError as error:
-        raise CommandRefused(str(error)) from None
-
-
-def meaning(result: bytes) -> answers.Answer:
-    """What was answered, unless it is a refusal: that is raised."""
-    answer = decode_answer(result)
-    match answer:
-        case answers.SessionExpired(session):
-            raise SessionExpired(f"the session {session} has expired")
-        case answers.LeaseGone(lease):
-            raise LeaseEnded(f"the lease {lease} has ended")
-        case answers.FenceRejected(election, token, holder):
-            raise FenceRejected(election, token, holder)
-        case answers.Refused(reason):
-            raise CommandRefused(reason)
-        case answers.SequenceReused() | answers.Acknowledged() | answers.WindowFull():
-            raise CommandRefused(f"two programs write as one session: {answer}")
-        case _:
-            return answer
 
 
 # -- conversations -------------------------------------------------------------------------------

@@ -1,29 +1,27 @@
 """The key-value store's calls as requests, and what their answers mean to a program.
 
-Owns the translation between Python values and the machine's messages, for both clients. Knows nothing
+Owns the translation between Python values and the application's messages, for both clients. Knows nothing
 of how a request reaches a node.
 """
 
 from __future__ import annotations
 
-from raft.client.errors import CommandRefused
-from raft.machines.kv import (
-    CompareAndSwap,
-    Delete,
-    Deleted,
-    Get,
-    KvCommand,
-    KvQuery,
-    Put,
-    Swapped,
-    Value,
-    decode_result,
-    encode_request,
-)
-from raft.machines.machine import MachineError
+from msgspec import Struct
+
+from raft.client.application import meaning, plain, question_bytes
+from raft.machines import answers
+from raft.machines.keys import prefix_end
+from raft.machines.operations import CompareAndSwap, Delete, Fence, Get, Put, Range
 from raft.requests import Consistency, Query
 
 Text = str | bytes
+
+
+class Swapped(Struct, frozen=True):
+    """Whether a swap was made, and what the key holds now."""
+
+    swapped: bool
+    value: bytes | None
 
 
 def to_bytes(text: Text) -> bytes:
@@ -36,24 +34,32 @@ def maybe_bytes(text: Text | None) -> bytes | None:
     return None if text is None else to_bytes(text)
 
 
-def put_request(key: Text, value: Text) -> bytes:
+def put_request(key: Text, value: Text, lease: int = 0, fence: Fence | None = None) -> bytes:
     """The command that binds a key."""
-    return encode(Put(to_bytes(key), to_bytes(value)))
+    return plain(Put(to_bytes(key), to_bytes(value), lease, fence))
 
 
-def delete_request(key: Text) -> bytes:
+def delete_request(key: Text, fence: Fence | None = None) -> bytes:
     """The command that unbinds a key."""
-    return encode(Delete(to_bytes(key)))
+    return plain(Delete(to_bytes(key), fence))
 
 
-def cas_request(key: Text, old: Text | None, new: Text | None) -> bytes:
+def cas_request(
+    key: Text, old: Text | None, new: Text | None, lease: int = 0, fence: Fence | None = None
+) -> bytes:
     """The command that swaps a value for another."""
-    return encode(CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new)))
+    return plain(CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence))
 
 
 def get_request(key: Text) -> bytes:
     """The query for a key's value."""
-    return encode(Get(to_bytes(key)))
+    return question_bytes(Get(to_bytes(key)))
+
+
+def items_request(prefix: bytes, after: bytes | None) -> bytes:
+    """The query for the keys that begin with `prefix`, or for those of them behind `after`."""
+    start = prefix if after is None else after + b"\0"
+    return question_bytes(Range(start, prefix_end(prefix)))
 
 
 def query(body: bytes, *, stale: bool) -> Query:
@@ -61,30 +67,36 @@ def query(body: bytes, *, stale: bool) -> Query:
     return Query(body, Consistency.STALE if stale else Consistency.LINEARIZABLE)
 
 
-def encode(request: KvCommand | KvQuery) -> bytes:
-    """The request's bytes; CommandRefused for one beyond the limits, before anything is sent."""
-    try:
-        return encode_request(request)
-    except MachineError as error:
-        raise CommandRefused(str(error)) from None
+def stored(result: bytes) -> int:
+    """The revision that `put` made."""
+    answer = meaning(result)
+    assert isinstance(answer, answers.Stored), f"a put is not answered by {answer}"
+    return answer.revision
 
 
 def value_of(result: bytes) -> bytes | None:
     """What `get` found."""
-    answer = decode_result(result)
-    assert isinstance(answer, Value), f"a get is not answered by {answer}"
-    return answer.value
+    answer = meaning(result)
+    assert isinstance(answer, answers.Value), f"a get is not answered by {answer}"
+    return None if answer.item is None else answer.item.value
 
 
 def existed(result: bytes) -> bool:
     """Whether `delete` found the key."""
-    answer = decode_result(result)
-    assert isinstance(answer, Deleted), f"a delete is not answered by {answer}"
-    return answer.existed
+    answer = meaning(result)
+    assert isinstance(answer, answers.Deleted), f"a delete is not answered by {answer}"
+    return answer.count > 0
 
 
 def swapped(result: bytes) -> Swapped:
     """What came of `cas`."""
-    answer = decode_result(result)
-    assert isinstance(answer, Swapped), f"a compare-and-swap is not answered by {answer}"
+    answer = meaning(result)
+    assert isinstance(answer, answers.Swapped), f"a compare-and-swap is not answered by {answer}"
+    return Swapped(answer.swapped, None if answer.item is None else answer.item.value)
+
+
+def items_in(result: bytes) -> answers.Items:
+    """What a range found, and whether there is more."""
+    answer = meaning(result)
+    assert isinstance(answer, answers.Items), f"a range is not answered by {answer}"
     return answer

@@ -34,7 +34,7 @@ from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
 from raft.cluster.verbs import VERB_TAGS, Down
-from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
+from raft.node.config import NodeConfig
 from raft.node.tuning import parse_tuning
 from raft.wire import SUPERVISOR, TAGS
 
@@ -148,7 +148,7 @@ class RunningCluster:
             lease_reads=spec.lease_reads,
             trace=spec.trace or "",
             tuning=parse_tuning(spec.tune),
-            machine=spec.machine or KEY_VALUE_MACHINE,
+            machine=spec.machine or "",
             sync=not spec.ephemeral_log,
             snapshots=spec.snapshots,
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from raft.node.config import KEY_VALUE_MACHINE, NodeConfig
+from raft.node.config import NodeConfig
 from raft.node.process import main
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
@@ -82,7 +82,7 @@ def command_line() -> argparse.ArgumentParser:
     add("--heartbeat", type=duration, default=0.050, metavar="TIME")
     add("--fsync-warn", type=duration, default=0.0, metavar="TIME", help="a slower leader hands over")
     add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
-    add("--machine", default=KEY_VALUE_MACHINE, metavar="MODULE:CLASS", help="the replicated machine")
+    add("--machine", default="", metavar="MODULE:CLASS", help="a state machine of your own, to be replicated")
     add("--tune", action="append", default=[], metavar="NAME=VALUE", help=TUNE_HELP)
     add("--snapshot-entries", type=int, default=POLICY.entries_max, metavar="N", help="0: not by entries")
     add("--snapshot-bytes", type=int, default=POLICY.bytes_max, metavar="N", help="0: not by bytes")

@@ -20,7 +20,6 @@ EXIT_REMOVED = 3  # It is no member of its cluster any more.
 EXIT_DISK_FAILED = 4  # What the disk holds is not known any more; a new process can find out.
 EXIT_CORRUPT = 5  # What was durable is damaged: it refuses to start.
 EXIT_LOG_MISSING = 6  # Its directory is empty, and it has run before: it refuses to start.
-KEY_VALUE_MACHINE = "raft.machines.kv:KeyValue"
 
 
 class BadConfig(Exception):
@@ -46,7 +45,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
-    machine: str = KEY_VALUE_MACHINE  # "package.module:Class"
+    machine: str = ""  # One of the user's own beside the built-in one: "package.module:Class".
     tuning: Tuning = Tuning()  # The core's limits and habits.
     snapshots: SnapshotPolicy = SnapshotPolicy()
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
@@ -104,7 +103,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")
-        if not (module and name):
+        if self.machine and not (module and name):
             raise BadConfig(f"a machine is written package.module:Class, not {self.machine!r}")
         return self
 

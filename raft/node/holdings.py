@@ -1,6 +1,6 @@
-"""What a node does for the application machine besides applying: leases count, events are told.
+"""What a node does for its machine besides applying: leases count, events are told.
 
-Owns the requests of that kind, and their refusal where another machine runs.
+Owns the requests of that kind, and which of them only the leader takes.
 """
 
 from __future__ import annotations
@@ -10,32 +10,26 @@ from collections.abc import Callable
 from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
-from raft.machines.machine import StateMachine
 from raft.node.applying import Applier
 from raft.node.leasing import Leasing, Surroundings
 from raft.node.news import News
 from raft.node.proposals import Answerable
 from raft.node.reads import Reads
-from raft.requests import AwaitEvents, Invalid, KeepAlive, TimeLeft
-
-OTHER_MACHINE = Invalid("this cluster's machine has neither leases nor events: it is not the application")
+from raft.requests import AwaitEvents, KeepAlive, TimeLeft
 
 Held = KeepAlive | TimeLeft | AwaitEvents
 HELD = (KeepAlive, TimeLeft, AwaitEvents)
 
 
 class Holdings:
-    """Leases and events, if the machine has any."""
+    """Leases and events."""
 
     def __init__(
-        self, machine: StateMachine, raft: Raft, applier: Applier, reads: Reads, context: Surroundings
+        self, machine: Application, raft: Raft, applier: Applier, reads: Reads, context: Surroundings
     ) -> None:
         self._raft = raft
-        self._leasing: Leasing | None = None
-        self._news: News | None = None
-        if isinstance(machine, Application):
-            self._leasing = Leasing(machine, raft, applier, reads, context)
-            self._news = News(machine, raft, applier)
+        self._leasing = Leasing(machine, raft, applier, reads, context)
+        self._news = News(machine, raft, applier)
 
     def take(
         self,
@@ -45,8 +39,6 @@ class Holdings:
         not_leader: Callable[[], object],
     ) -> object | None:
         """Take a request in, to be answered through its handle; or return the refusal."""
-        if self._leasing is None or self._news is None:
-            return OTHER_MACHINE
         if isinstance(request, AwaitEvents):
             return self._news.take(request, reply_handle, now)
         if self._raft.role is not Role.LEADER:
@@ -56,26 +48,21 @@ class Holdings:
 
     def flush(self, now: float) -> None:
         """The turn is over: propose the end of leases that are due."""
-        if self._leasing is not None:
-            self._leasing.expire(now)
+        self._leasing.expire(now)
 
     def settle(self, now: float) -> None:
         """What the turn has brought is applied: count its leases, tell its events."""
-        if self._leasing is not None and self._news is not None:
-            self._leasing.look(now)
-            self._news.tell(now)
+        self._leasing.look(now)
+        self._news.tell(now)
 
     def stalled(self) -> None:
         """This process has stood still."""
-        if self._leasing is not None:
-            self._leasing.stalled()
+        self._leasing.stalled()
 
     def disconnected(self, process: str) -> None:
         """A client's connection is closed."""
-        if self._leasing is not None:
-            self._leasing.disconnected(process)
+        self._leasing.disconnected(process)
 
     def stop(self) -> None:
         """Send everybody who waits elsewhere."""
-        if self._news is not None:
-            self._news.stop()
+        self._news.stop()

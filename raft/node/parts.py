@@ -16,7 +16,7 @@ from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfigError
 from raft.core.trace import Observer
 from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
-from raft.machines.machine import StateMachine
+from raft.machines.application import Application
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.disk import Log
 from raft.node.reporting import Journal
@@ -39,11 +39,11 @@ class NodeParts(Struct, kw_only=True):
     config: NodeConfig
     incarnation: int
     store: NodeStore
-    machine: StateMachine
+    machine: Application
     random: Random
     journal: Journal
     disk_worker: Callable[[Post], Worker]
-    # None applies on the loop: right for a machine that is known to be quick.
+    # None applies on the loop, which is right unless the user's own machine may be slow.
     apply_worker: Callable[[Post], Worker] | None = None
     # For what takes long with a large state: its encoding, its file, its restoring.
     snapshot_worker: Callable[[Post], Worker] = InlineWorker

@@ -30,7 +30,7 @@ from actors.logs import log_to_file
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
-from raft.machines.kv import KeyValue
+from raft.machines.application import Application
 from raft.machines.machine import StateMachine
 from raft.node.config import (
     EXIT_CORRUPT,
@@ -39,7 +39,6 @@ from raft.node.config import (
     EXIT_LOG_MISSING,
     EXIT_REFUSED,
     EXIT_REMOVED,
-    KEY_VALUE_MACHINE,
     BadConfig,
     NodeConfig,
 )
@@ -57,7 +56,6 @@ from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
 from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
 
-BUILT_IN = "raft.machines."
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
 
@@ -135,7 +133,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 random=random,
                 journal=LoggedEvents(),
                 disk_worker=partial(ThreadWorker, "disk"),
-                apply_worker=None if config.machine.startswith(BUILT_IN) else partial(ThreadWorker, "apply"),
+                apply_worker=partial(ThreadWorker, "apply") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
                 faults=ProcessFaults(transport, files, trap),
@@ -192,18 +190,21 @@ def open_trace(path: str) -> TraceFile | None:
         raise BadConfig(f"the trace cannot be written to {path}: {error.strerror}") from None
 
 
-def load_machine(text: str) -> StateMachine:
-    """A new machine of the class at "package.module:Class"; raises BadConfig."""
-    if text == KEY_VALUE_MACHINE:
-        return KeyValue()  # Imported above, so that the fork server has it ready.
+def load_machine(text: str) -> Application:
+    """A node's machine, around a new one of the class at "package.module:Class" if that is named.
+
+    Raises BadConfig.
+    """
+    if not text:
+        return Application()
     module_name, _, name = text.partition(":")
     try:
-        machine = getattr(importlib.import_module(module_name), name)()
+        own = getattr(importlib.import_module(module_name), name)()
     except (ImportError, AttributeError, TypeError) as error:
         raise BadConfig(f"the machine {text} cannot be had: {error}") from error
-    if not isinstance(machine, StateMachine):
+    if not isinstance(own, StateMachine):
         raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
-    return machine
+    return Application(own)
 
 
 def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:

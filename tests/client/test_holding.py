@@ -22,13 +22,11 @@ from tests.client.test_clients import Nodes
 
 pytestmark = pytest.mark.processes
 
-MACHINE = "raft.machines.application:Application"
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Nodes]:
     with tempfile.TemporaryDirectory(prefix="rh") as name:
-        nodes = Nodes(Path(name), machine=MACHINE)
+        nodes = Nodes(Path(name))
         yield nodes
         nodes.server.close()
 

@@ -11,7 +11,6 @@ from raft.core.raft import Raft
 from raft.machines.answers import Compacted, Events, Granted, Led, Opened, Standing
 from raft.machines.application import Application
 from raft.machines.encoding import decode_answer, encode_call, encode_question
-from raft.machines.kv import KeyValue
 from raft.machines.operations import (
     Call,
     Campaign,
@@ -42,7 +41,7 @@ ENDED = 0.0
 
 
 def cluster_of(nodes: int = 3, **options: Any) -> Cluster:
-    return Cluster(nodes, machine=Application, **options)
+    return Cluster(nodes, **options)
 
 
 def call(cluster: Cluster, operation: Operation) -> Any:
@@ -204,13 +203,6 @@ def test_a_keep_alive_of_an_earlier_term_is_not_answered_by_the_clock_of_a_later
     term = cluster[leader].raft.term
     assert isinstance(leasing._answer(KeepAlive(lease), term, ""), LeaseTime)
     assert isinstance(leasing._answer(KeepAlive(lease), term - 1, ""), Refused)
-
-
-def test_another_machine_has_neither_leases_nor_events() -> None:
-    cluster = Cluster(3, machine=KeyValue)
-    leader = cluster.elect()
-    for request in (KeepAlive(1), TimeLeft(1), watch(cluster)):
-        assert isinstance(cluster.answer(leader, request), Invalid)
 
 
 def test_leases_work_where_the_machine_is_applied_by_a_thread_of_its_own() -> None:

@@ -9,7 +9,7 @@ import pytest
 from raft.control import Done, Transfer
 from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
-from raft.machines.kv import KeyValue
+from raft.machines.application import Application
 from raft.node.applying import Applier
 from raft.node.member_requests import CatchUp
 from raft.node.proposals import Proposals
@@ -483,7 +483,7 @@ def test_a_snapshot_that_is_sent_holds_the_state_the_members_and_where_they_are(
     assert 4 in snapshot.conf_state.learners
     assert set(state.members) == {1, 2, 3, 4} - {removed}
     assert set(state.removed) == {removed}
-    restored = KeyValue()
+    restored = Application()
     restore_machine(restored, state.machine)
     assert restored.snapshot() == cluster[leader].machine.snapshot()
 
@@ -532,7 +532,7 @@ def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
     done: list[Any] = []
     worker = InlineWorker(done.append)
     applier = Applier(
-        machine=KeyValue(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
+        machine=Application(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
         slow=worker, worker=worker,
     )  # fmt: skip
     entries = [Entry(1, 1, EntryKind.CONF_CHANGE_V2, b""), Entry(1, 2)]

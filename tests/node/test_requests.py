@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from actors.errors import TargetDown
+from raft.client import application
 from raft.control import GetStatus, NodeStatus, SetLink
 from raft.core.messages import RequestVote
 from raft.core.types import Role
-from raft.machines.kv import KeyValue
+from raft.machines.answers import Done
+from raft.machines.answers import Refused as TurnedDown
+from raft.machines.application import Application
+from raft.machines.encoding import decode_answer
 from raft.machines.machine import MachineError
 from raft.node import service
 from raft.requests import (
     Command,
     Committed,
     Consistency,
-    Failed,
-    Invalid,
     LeaderIs,
     NotLeader,
     Query,
@@ -274,18 +276,19 @@ def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> Non
     assert not isinstance(answer, QueryResult) or value_in(answer) == b"2"
 
 
-def test_the_machines_refusal_is_an_answer_alike_on_all_replicas() -> None:
+def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     answer = cluster.answer(leader, Command(b"no command of any machine"))
-    assert isinstance(answer, Failed)
-    assert isinstance(cluster.answer(leader, Query(b"no query either")), Invalid)
+    assert isinstance(decode_answer(answer.result), TurnedDown)
+    assert isinstance(decode_answer(cluster.answer(leader, Query(b"no query either")).result), TurnedDown)
     cluster.advance(0.2)
     assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+    assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
 
 
-class Picky(KeyValue):
-    """Raises in every way that a command may cause."""
+class Picky:
+    """A user's own machine, which raises in every way that a command may cause."""
 
     def apply(self, index: int, command: bytes) -> bytes:
         if command == b"refuse":
@@ -294,13 +297,29 @@ class Picky(KeyValue):
             return [b""][index + 1]
         return command
 
+    def query(self, query: bytes) -> bytes:
+        return query
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, data: bytes) -> None:
+        """There is nothing to become."""
+
 
 def test_a_machine_that_raises_fails_the_command_and_not_the_node() -> None:
-    cluster = Cluster(3, machine=Picky, apply_on_worker=True)
+    cluster = Cluster(3, machine=lambda: Application(Picky()), apply_on_worker=True)
     leader = cluster.elect()
-    assert cluster.answer(leader, Command(b"refuse")).reason == "I would rather not"
-    assert "IndexError" in cluster.answer(leader, Command(b"bug")).reason
-    assert cluster.answer(leader, Command(b"fine")).result == b"fine"
+
+    def own(body: bytes) -> object:
+        answer = cluster.answer(leader, Command(application.own_command(body)))
+        return decode_answer(answer.result)
+
+    assert own(b"refuse") == TurnedDown("I would rather not")
+    assert own(b"bug") == TurnedDown("the machine raised IndexError")
+    assert own(b"fine") == Done(b"fine")
+    cluster.advance(0.2)
+    assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
 
 
 def test_a_query_waits_while_a_worker_has_the_machine() -> None:

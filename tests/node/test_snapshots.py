@@ -11,12 +11,13 @@ from zlib import crc32
 import pytest
 
 from actors.faults import Fault
+from raft.client import store
 from raft.control import SnapshotTaken, TakeSnapshot
 from raft.core.errors import BrokenStorage
 from raft.core.messages import InstallSnapshot
 from raft.core.types import ConfState, Index, Snapshot
 from raft.lab.simulated.disk import SimulatedFiles
-from raft.machines.kv import KeyValue, Put, encode_request
+from raft.machines.application import Application
 from raft.node import transfers
 from raft.node.receiving import Receiver
 from raft.node.snapshot_policy import SnapshotPolicy
@@ -73,7 +74,7 @@ def test_a_snapshot_is_taken_after_so_many_bytes_but_not_more_often_than_the_sta
     assert large > first
     write(cluster, 20, size=1000)
     assert snapshot_index(cluster[1]) == large, "less was written since than the snapshot holds"
-    write(cluster, 40, size=1000)
+    write(cluster, 200, size=1000)
     assert snapshot_index(cluster[1]) > large
 
 
@@ -88,15 +89,15 @@ def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
 
 
 def test_commands_that_are_applied_while_a_snapshot_is_written_are_not_in_it() -> None:
-    machine = KeyValue()
-    machine.apply(1, encode_request(Put(b"a", b"1")))
+    machine = Application()
+    machine.apply(1, store.put_request(b"a", b"1"))
     parts = machine.snapshot_parts()
-    machine.apply(2, encode_request(Put(b"a", b"2")))
-    machine.apply(3, encode_request(Put(b"b", b"3")))
-    restored = KeyValue()
+    machine.apply(2, store.put_request(b"a", b"2"))
+    machine.apply(3, store.put_request(b"b", b"3"))
+    restored = Application()
     restore_machine(restored, unpack_state(pack_state(State(), parts)).machine)
-    expected = KeyValue()
-    expected.apply(1, encode_request(Put(b"a", b"1")))
+    expected = Application()
+    expected.apply(1, store.put_request(b"a", b"1"))
     assert restored.snapshot() == expected.snapshot()
 
 

@@ -1,4 +1,4 @@
-"""The verbs of what programs hold, with three real nodes that run the application machine."""
+"""The verbs of what programs hold, with three real nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 def test_programs_run_while_they_lead_and_tell_how_they_ended() -> None:
     with Shell() as shell:
-        up = shell.up("--nodes 3 --machine raft.machines.application:Application")
+        up = shell.up("--nodes 3")
         shell.ok("leader --wait 5s")
         assert shell.run("elect job --ttl 2s -- false").code == 1
         tokens = [int(shell.ok("elect job -- printenv FENCING_TOKEN")) for _ in range(2)]
@@ -30,7 +30,7 @@ def test_programs_run_while_they_lead_and_tell_how_they_ended() -> None:
 
 def test_changes_are_watched_and_a_program_ends_with_the_verb_that_runs_it() -> None:
     with Shell() as shell:
-        up = shell.up("--nodes 3 --machine raft.machines.application:Application")
+        up = shell.up("--nodes 3")
         shell.ok("leader --wait 5s")
         with begun(shell, "observe job") as observer, begun(shell, "elect job -- sleep 60") as elected:
             assert observer.stdout is not None

@@ -19,7 +19,9 @@ from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulated.patching import replaced
-from raft.machines import kv
+from raft.machines.answers import Stored
+from raft.machines.encoding import decode_call, encode_answer
+from raft.machines.operations import Put
 from raft.node import proposals, snapshotting
 from raft.node.disk import Disk
 from raft.node.reads import answer_query
@@ -230,8 +232,9 @@ def _answers_before_commit() -> AbstractContextManager[None]:
         first = service._raft.log.last + 1
         propose(service, commands, replies)
         for index, (command, reply) in enumerate(zip(commands, replies, strict=True), first):
-            if service._raft.role is Role.LEADER and isinstance(kv._COMMANDS.decode(command), kv.Put):
-                reply.send(Committed(index, kv._STORED))
+            call = decode_call(command)
+            if service._raft.role is Role.LEADER and call is not None and isinstance(call.operation, Put):
+                reply.send(Committed(index, encode_answer(Stored(index))))
 
     return replaced(Service, "_propose", hasty)
 

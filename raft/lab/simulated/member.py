@@ -19,7 +19,6 @@ from raft.lab.simulated.setting import Setting
 from raft.lab.simulated.spindle import Spindle
 from raft.lab.simulated.story import Story
 from raft.lab.simulated.witness import Witness
-from raft.machines.kv import KeyValue
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
@@ -152,7 +151,7 @@ class Member:
             self._story.count("damaged snapshots passed over")
         self.condition = Condition.UP
         self._story.count("starts")
-        self.machine = Witness(KeyValue())
+        self.machine = Witness()
         self.host = Host(
             self.name,
             self.lives,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from raft.core.errors import RaftError
@@ -26,13 +25,12 @@ from raft.lab.simulated.promises import Promises
 from raft.lab.simulated.referee import Referee
 from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
 from raft.lab.simulated.story import Story
-from raft.machines.kv import CompareAndSwap, Put
+from raft.machines.encoding import decode_call
+from raft.machines.operations import CompareAndSwap, Put
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0
 BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
-
-_commands = msgspec.msgpack.Decoder(Put | CompareAndSwap)
 
 
 class Failure(Struct, frozen=True):
@@ -215,10 +213,7 @@ class World:
 def check_history(history: History, referee: Referee) -> None:
     """What clients were told is what was committed, and what they saw is linearizable."""
     logged = {content[1] for _, content in referee.committed.values() if content[1]}
-    values = {
-        command.value if isinstance(command, Put) else command.new
-        for command in map(_commands.decode, logged)
-    }
+    values = {written[1] for data in logged if (written := _written(data)) is not None}
     for operation in history.operations:
         if operation.kind is Kind.GET:
             continue
@@ -236,9 +231,16 @@ def check_history(history: History, referee: Referee) -> None:
 
 
 def _writes(data: bytes, operation: Operation) -> bool:
-    command = _commands.decode(data)
-    value = command.value if isinstance(command, Put) else command.new
-    return command.key == operation.key.encode() and value == operation.value
+    return _written(data) == (operation.key.encode(), operation.value)
+
+
+def _written(data: bytes) -> tuple[bytes, bytes | None] | None:
+    """The key and the value that a command writes; None for one that is no client's write."""
+    call = decode_call(data)
+    match call.operation if call is not None else None:
+        case Put(key, value) | CompareAndSwap(key, _, value):
+            return key, value
+    return None
 
 
 def simulate(

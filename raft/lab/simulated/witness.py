@@ -1,7 +1,7 @@
-"""A machine around a machine, that remembers everything it was told to do.
+"""The production machine, remembering everything it was told to do.
 
 Owns the evidence that each replica applies the same commands at the same indexes, once and in order.
-Knows nothing of what the commands mean: those go to the production machine inside, unchanged.
+Knows nothing of what the commands mean.
 """
 
 from __future__ import annotations
@@ -9,61 +9,53 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Protocol
 from zlib import crc32
 
 from raft.core.types import Index
-from raft.machines.machine import InParts, StateMachine
+from raft.machines.application import Application
+from raft.machines.machine import StateMachine
 
 _HEADER = struct.Struct(">QQI")
 _INDEX = struct.Struct(">Q")
-
-
-class Whole(StateMachine, InParts, Protocol):
-    """A machine with everything that one may offer."""
 
 
 class AppliedTwice(Exception):
     """A command came out of order, or again. No command's own fault, so that the node stops."""
 
 
-class Witness:
-    """A `StateMachine`. `chain` stands for the whole sequence of commands; it is part of each snapshot."""
+class Witness(Application):
+    """`chain` stands for the whole sequence of commands; it is part of each snapshot."""
 
-    def __init__(self, inner: Whole) -> None:
-        self.inner = inner
+    def __init__(self, own: StateMachine | None = None) -> None:
+        super().__init__(own)
         self.last: Index = 0
         self.count = 0
         self.chain = 0
 
     def apply(self, index: int, command: bytes) -> bytes:
-        """See `StateMachine.apply`; a MachineError counts as applied too."""
+        """See `StateMachine.apply`."""
         if index <= self.last:
             raise AppliedTwice(f"the command at {index} was applied after the one at {self.last}")
         self.last = index
         self.count += 1
         self.chain = crc32(command, crc32(_INDEX.pack(index), self.chain))
-        return self.inner.apply(index, command)
-
-    def query(self, query: bytes) -> bytes:
-        """See `StateMachine.query`."""
-        return self.inner.query(query)
+        return super().apply(index, command)
 
     def snapshot(self) -> bytes:
         """See `StateMachine.snapshot`."""
-        return _HEADER.pack(self.last, self.count, self.chain) + self.inner.snapshot()
+        return _HEADER.pack(self.last, self.count, self.chain) + super().snapshot()
 
     def restore(self, data: bytes) -> None:
         """See `StateMachine.restore`."""
         self.last, self.count, self.chain = _HEADER.unpack_from(data) if data else (0, 0, 0)
-        self.inner.restore(data[_HEADER.size :])
+        super().restore(data[_HEADER.size :])
 
     def snapshot_parts(self) -> Iterator[bytes]:
         """See `InParts`."""
-        return chain((_HEADER.pack(self.last, self.count, self.chain),), self.inner.snapshot_parts())
+        return chain((_HEADER.pack(self.last, self.count, self.chain),), super().snapshot_parts())
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
         """See `InParts`."""
         rest = iter(parts)
         self.last, self.count, self.chain = _HEADER.unpack(next(rest, bytes(_HEADER.size)))
-        self.inner.restore_parts(rest)
+        super().restore_parts(rest)

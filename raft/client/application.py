@@ -1,0 +1,69 @@
+"""What is asked of the application, as bytes, and what it answers, as values or as errors.
+
+Owns that translation for both clients: limits are checked before anything is sent, and a refusal becomes
+the error that says what to do about it. Knows nothing of how a request reaches a node.
+"""
+
+from __future__ import annotations
+
+from raft.client.errors import CommandRefused, FenceRejected, LeaseEnded, SessionExpired
+from raft.machines import answers
+from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.machine import MachineError
+from raft.machines.operations import Call, Operation, Own, Question
+
+
+def call_bytes(call: Call) -> bytes:
+    """A command's bytes; CommandRefused, before anything is sent, for one beyond the limits."""
+    try:
+        return encode_call(call)
+    except MachineError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def plain(operation: Operation) -> bytes:
+    """A command outside of any session: applied as often as it is in the log."""
+    return call_bytes(Call(0, 0, 0, operation))
+
+
+def question_bytes(question: Question) -> bytes:
+    """A query's bytes; CommandRefused for one beyond the limits."""
+    try:
+        return encode_question(question)
+    except MachineError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def own_command(body: bytes) -> bytes:
+    """A command of the user's own machine, outside of any session."""
+    return plain(Own(body))
+
+
+def own_query(body: bytes) -> bytes:
+    """A query of the user's own machine."""
+    return question_bytes(Own(body))
+
+
+def own_result(result: bytes) -> bytes:
+    """What the user's own machine answered; CommandRefused if it turned the request down."""
+    answer = meaning(result)
+    assert isinstance(answer, answers.Done), f"one's own machine does not answer by {answer}"
+    return answer.result
+
+
+def meaning(result: bytes) -> answers.Answer:
+    """What was answered, unless it is a refusal: that is raised."""
+    answer = decode_answer(result)
+    match answer:
+        case answers.SessionExpired(session):
+            raise SessionExpired(f"the session {session} has expired")
+        case answers.LeaseGone(lease):
+            raise LeaseEnded(f"the lease {lease} has ended")
+        case answers.FenceRejected(election, token, holder):
+            raise FenceRejected(election, token, holder)
+        case answers.Refused(reason):
+            raise CommandRefused(reason)
+        case answers.SequenceReused() | answers.Acknowledged() | answers.WindowFull():
+            raise CommandRefused(f"two programs write as one session: {answer}")
+        case _:
+            return answer
