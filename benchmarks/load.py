@@ -104,6 +104,14 @@ def measure(endpoints: dict[int, str], cluster: str, pids: Sequence[int], load: 
         )
         for task in tasks
     ]
+    return drive(processes, pids, load)
+
+
+def drive(processes: Sequence[subprocess.Popen[bytes]], pids: Sequence[int], load: Load) -> Figures:
+    """Let client programs begin together, and read what they and the processes `pids` spend on it.
+
+    Any program that says "ready", reads the moment to begin, and tells what it has done as `_Done`.
+    """
     for process in processes:
         assert process.stdout is not None
         if process.stdout.readline() != b"ready\n":
