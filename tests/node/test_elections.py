@@ -6,6 +6,7 @@ import pytest
 
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
+from raft.core.messages import RequestVote
 from raft.core.types import Role
 from raft.node.failover import RANK_SECONDS
 from raft.node.local import Continue
@@ -181,6 +182,21 @@ def test_reports_tell_who_leads_how_it_came_and_why_it_ended() -> None:
     assert cluster.leaders() == [third]
     assert supervisor.of(BecameLeader)[0].reason == "transfer"
     assert supervisor.of(LostLeadership)[0].reason == "transfer"
+
+
+def test_a_transfer_is_the_reason_also_when_a_tick_passes_just_as_leadership_is_lost() -> None:
+    cluster = Cluster(3, supervisor="ipc:///launcher")
+    supervisor = Supervisor(cluster)
+    leader = cluster.elect()
+    heir = cluster.followers()[0]
+    old = cluster[leader]
+    cluster[leader].cut(heir)
+    assert cluster.answer(leader, Transfer(heir)) == Done()
+    # What is due of both comes in one turn of the loop.
+    old.raft.step(RequestVote(heir, leader, old.raft.term + 1, old.raft.term, old.raft.log.last, True))
+    old.actor._look_after_the_waiting(cluster.clock.now())
+    cluster.advance(0.1)
+    assert [lost.reason for lost in supervisor.of(LostLeadership)] == ["transfer"]
 
 
 def test_a_leader_without_a_quorum_says_so_and_steps_down() -> None:
