@@ -43,8 +43,11 @@ class Keys(msgspec.Struct, frozen=True):
         return f"Keys({self.name!r}, {len(self.allowed)} allowed)"
 
     def public_key_of(self, process: str) -> bytes:
-        """The key that `process` must prove to have. Raises KeysError for a stranger."""
-        key = self.allowed.get(process)
+        """The key that `process` must prove to have: its own, or that of the name it is under.
+
+        Raises KeysError for a stranger.
+        """
+        key = self.allowed.get(process) or self.allowed.get(process.rpartition(".")[0])
         if key is None:
             raise KeysError(f"{ALLOWED_FILE} has no public key of {process}: make one, and add it everywhere")
         return key

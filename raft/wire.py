@@ -216,6 +216,11 @@ def address_of(node: int) -> Address:
     return Address(process_of(node), NODE_ACTOR)
 
 
+def supervisor_of(node: int, *, has_keys: bool) -> Address:
+    """Whom a node reports to: a launcher, or a program that shows the node's own key and speaks under it."""
+    return Address(f"{process_of(node)}.launcher", SUPERVISOR.actor) if has_keys else SUPERVISOR
+
+
 def pack_append(message: AppendEntries) -> Append:
     """The form in which an append travels."""
     return Append(

@@ -48,12 +48,12 @@ from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
 from raft.wire import (
     CORE_MESSAGES,
-    SUPERVISOR,
     Append,
     BadEntry,
     Expelled,
     SnapshotPiece,
     SnapshotProgress,
+    supervisor_of,
     unpack_append,
 )
 
@@ -77,6 +77,7 @@ class Node(Actor):
     def __init__(self, parts: NodeParts) -> None:
         self._parts = parts
         self._id: NodeId = parts.config.node
+        self._supervisor = supervisor_of(self._id, has_keys=bool(parts.config.keys))
 
     def on_start(self) -> None:
         """Recover, and take part."""
@@ -104,8 +105,8 @@ class Node(Actor):
         self._ballot: dict[NodeId, bool] = {}
         self._membership.meet_all(state)
         if config.supervisor:
-            context.connect(SUPERVISOR.process, config.supervisor)
-            context.watch_process(SUPERVISOR.process)
+            context.connect(self._supervisor.process, config.supervisor)
+            context.watch_process(self._supervisor.process)
             context.every(ALIVE_SECONDS, self._reporter.alive)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
         self._succession.peer_up()
@@ -296,7 +297,7 @@ class Node(Actor):
 
     def on_process_up(self, event: ProcessUp) -> None:
         """A peer or the supervisor can be heard."""
-        if event.process == SUPERVISOR.process:
+        if event.process == self._supervisor.process:
             self._reporter.supervisor_up()
             return
         peer = self._peers.node_of(event.process)
@@ -309,7 +310,7 @@ class Node(Actor):
 
     def on_process_down(self, event: ProcessDown) -> None:
         """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
-        if event.process == SUPERVISOR.process:
+        if event.process == self._supervisor.process:
             self._reporter.supervisor_down()
             return
         peer = self._peers.node_of(event.process)
@@ -364,7 +365,7 @@ class Node(Actor):
         }
 
     def _tell_supervisor(self, report: Report) -> None:
-        self.context.tell(SUPERVISOR, report)
+        self.context.tell(self._supervisor, report)
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -1,0 +1,11 @@
+"""A node beside one's own program: a process of its own, started, watched and ended by that program."""
+
+from __future__ import annotations
+
+from raft.embedding.asyncio_node import AsyncNode
+from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
+from raft.embedding.keeper import Leader
+from raft.embedding.node import Node
+from raft.embedding.settings import Settings
+
+__all__ = ["AsyncNode", "Leader", "Node", "NodeError", "NodeFailed", "NodeRefused", "NodeRemoved", "Settings"]

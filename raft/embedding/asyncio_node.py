@@ -1,0 +1,143 @@
+"""A node beside an asyncio program: it runs while its context is open, and ends with it.
+
+Owns what the program sees of its node, and how the body of the context learns of the end. There is no thread:
+the program's own loop supervises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+from raft.client.asyncio_client import AsyncClient
+from raft.client.client import TIMEOUT_SECONDS
+from raft.control import NodeStatus
+from raft.embedding.errors import NodeError
+from raft.embedding.keeper import Leader
+from raft.embedding.settings import Settings, plan_of
+from raft.embedding.stay import Stay
+
+
+class AsyncNode:
+    """One member of a cluster, as an asynchronous context manager.
+
+    Entered, it has recovered its log and takes part; that there is a leader may take longer, see
+    `wait_for_leader`. When the context is left it hands over and ends, and however the program dies, it
+    dies too. If it is given up the body is cancelled, and NodeFailed (or NodeRefused, NodeRemoved) raised
+    instead, as a task group would. `on_leader` is called in the loop with each leader, and with None.
+    """
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - what it is called everywhere
+        *,
+        listen: str,
+        data_dir: str | Path,
+        on_leader: Callable[[Leader | None], None] | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Raises NodeRefused for settings that cannot work; see Settings for them."""
+        self.id = id
+        self.error: NodeError | None = None
+        """Why the node has ended, if nobody asked it to."""
+        self._plan = plan_of(id, listen, data_dir, settings)
+        self._on_leader = on_leader
+        self._stay: Stay | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the node, and wait until it takes part. Raises NodeRefused or NodeFailed."""
+        assert self._stay is None, "this node is entered already; make another one"
+        self.error = None
+        stay = Stay(self._plan, self._on_leader)
+        try:
+            await stay.start()
+        except BaseException:
+            await stay.stop()
+            raise
+        stay.body = asyncio.current_task()
+        self._stay = stay
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stay, self._stay = self._stay, None
+        assert stay is not None, "left without having been entered"
+        cancelled = await stay.take_back_cancellation(kind)
+        await stay.stop()
+        self.error = stay.error
+        if stay.error is not None and (error is None or cancelled):
+            raise stay.error from None
+
+    @property
+    def leader(self) -> Leader | None:
+        """Whom this node follows, or that it leads itself; None while it knows of nobody.
+
+        What it believes: a leader may have been replaced without its noticing. Work that only one may do
+        belongs into an election of the cluster's client, which tells for certain.
+        """
+        return self._present.keeper.leader
+
+    @property
+    def leads(self) -> bool:
+        """Is this node the leader, as far as it knows?"""
+        leader = self.leader
+        return leader is not None and leader.node == self.id
+
+    @property
+    def pid(self) -> int | None:
+        """The node's process; None between two lives."""
+        return self._present.keeper.pid
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        return self._present.keeper.lives - 1
+
+    async def wait_for_leader(self) -> Leader:
+        """Wait until this node knows of a leader; raises what it has ended with, if it ends before."""
+        async with aclosing(self.observe()) as leaders:
+            async for leader in leaders:
+                if leader is not None:
+                    return leader
+        raise NodeError("the node was stopped before there was a leader")
+
+    async def observe(self) -> AsyncGenerator[Leader | None, None]:
+        """The leader now, then each other one; whoever is slow misses those in between, never the last.
+
+        Ends when the node does, by raising what it has ended with if nobody asked it to.
+        """
+        stay = self._present
+        seen = stay.keeper.leader
+        yield seen
+        while not stay.is_over:
+            if (leader := stay.keeper.leader) != seen:
+                seen = leader
+                yield leader
+            else:
+                await stay.next_change()
+        if stay.error is not None:
+            raise stay.error
+
+    async def status(self) -> NodeStatus:
+        """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
+        return await self._present.status()
+
+    def client(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncClient:
+        """A client of the cluster, this node among those whom it asks; a context manager of its own."""
+        config = self._plan.config
+        return AsyncClient(
+            self._plan.endpoints,
+            cluster=config.cluster,
+            keys=config.keys or None,
+            timeout_seconds=timeout_seconds,
+        )
+
+    @property
+    def _present(self) -> Stay:
+        assert self._stay is not None, "the node runs only inside its context"
+        return self._stay

@@ -1,0 +1,149 @@
+"""A node beside a blocking program: the same as beside an asyncio one, whose loop runs in a thread meanwhile.
+
+Owns that thread: it begins when the context is entered and has ended when the context is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from raft.client.client import TIMEOUT_SECONDS, Client
+from raft.control import NodeStatus
+from raft.embedding.asyncio_node import AsyncNode
+from raft.embedding.errors import NodeError
+from raft.embedding.keeper import Leader
+from raft.embedding.settings import Settings, plan_of
+
+Result = TypeVar("Result")
+
+
+class Node:
+    """One member of a cluster, as a context manager; see AsyncNode.
+
+    Nobody can interrupt a blocking body: if the node is given up, `check` raises from then on, `failed` is
+    set, and the context is left with the node's error. `on_leader` is called in the supervising thread.
+    """
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - what it is called everywhere
+        *,
+        listen: str,
+        data_dir: str | Path,
+        on_leader: Callable[[Leader | None], None] | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Raises NodeRefused for settings that cannot work; see Settings for them."""
+        self.id = id
+        self.error: NodeError | None = None
+        self.failed = threading.Event()
+        self._plan = plan_of(id, listen, data_dir, settings)
+
+        def make() -> AsyncNode:
+            return AsyncNode(id, listen=listen, data_dir=data_dir, on_leader=on_leader, **settings)
+
+        self._make = make
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._leave: asyncio.Event
+        self._node: AsyncNode
+
+    def __enter__(self) -> Self:
+        """Start the node, and wait until it takes part. Raises NodeRefused or NodeFailed."""
+        assert self._thread is None, "this node is entered already; make another one"
+        self.error = None
+        self.failed.clear()
+        entered: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._stay(entered)), name="raft-node")
+        self._thread.start()
+        try:
+            entered.result()
+        except BaseException:
+            self._end(entered)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(None)
+        if error is None:
+            self.check()
+
+    def check(self) -> None:
+        """Raise what the node has ended with, if it has ended by itself."""
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def leader(self) -> Leader | None:
+        """Whom this node follows, or that it leads itself; see AsyncNode."""
+        return None if self.failed.is_set() else self._node.leader
+
+    @property
+    def leads(self) -> bool:
+        """Is this node the leader, as far as it knows?"""
+        leader = self.leader
+        return leader is not None and leader.node == self.id
+
+    @property
+    def pid(self) -> int | None:
+        """The node's process; None between two lives."""
+        return None if self.failed.is_set() else self._node.pid
+
+    def wait_for_leader(self, timeout_seconds: float | None = None) -> Leader:
+        """Wait until this node knows of a leader. Raises TimeoutError, or what the node has ended with."""
+        return self._call(self._node.wait_for_leader(), timeout_seconds)
+
+    def status(self) -> NodeStatus:
+        """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
+        return self._call(self._node.status(), None)
+
+    def client(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Client:
+        """A client of the cluster, for one thread; a context manager of its own."""
+        config = self._plan.config
+        return Client(
+            self._plan.endpoints,
+            cluster=config.cluster,
+            keys=config.keys or None,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def _stay(self, entered: Future[None]) -> None:
+        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with self._make() as self._node:
+                entered.set_result(None)
+                await self._leave.wait()
+        except NodeError as error:
+            if not entered.done():
+                entered.set_exception(error)
+            self.error = error
+            self.failed.set()
+
+    def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_seconds: float | None) -> Result:
+        if self.failed.is_set():
+            coroutine.close()
+            self.check()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout_seconds)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def _end(self, entered: Future[None] | None) -> None:
+        thread, self._thread = self._thread, None
+        assert thread is not None, "left without having been entered"
+        if entered is not None and not entered.done():
+            # Interrupted at the start: it comes up, and goes at once.
+            entered.add_done_callback(lambda _: self._leave.set())
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._leave.set)
+        thread.join()

@@ -1,0 +1,118 @@
+"""What a program says about its node, and the configuration that comes of it.
+
+Owns the names of the settings and their defaults. Whether they can work is the node's own configuration's
+to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from msgspec import Struct
+
+from actors.errors import ActorsError
+from actors.hosting import name_class
+from actors.supervision import RestartPolicy
+from raft.client.durations import Duration, seconds_of
+from raft.embedding.errors import NodeRefused
+from raft.machines.machine import StateMachine
+from raft.node.config import BadConfig, NodeConfig
+from raft.node.parts import core_config
+from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.tuning import Tuning
+
+RESTARTS = RestartPolicy(max_restarts=5, window_seconds=30.0)
+
+
+class Settings(TypedDict, total=False):
+    """Everything but a node's id, its endpoint and its directory; all have defaults."""
+
+    peers: Mapping[int, str]
+    """The other members and where they listen; the same on all hosts, each without itself."""
+    machine: str | type[StateMachine]
+    """One's own machine: the class, or "package.module:Class"."""
+    cluster: str
+    """Its name; nodes and clients of others are not listened to."""
+    keys: str | Path
+    """The node's CURVE key file; a must beyond loopback. Its clients speak by it, too."""
+    existing: bool
+    """It has run before: an empty directory is refused, since what it has promised is lost with the disk."""
+    join: bool
+    """It is not among the first members: it waits until `add_member` brings it in."""
+    repair_from_peers: bool
+    """A damaged log is put aside, and the node joins its cluster anew."""
+    log_path: str | Path
+    """What the node has to say; beside the data directory unless told otherwise."""
+    heartbeat: Duration
+    election_timeout: tuple[Duration, Duration]
+    """The shortest and the longest; both several times a heartbeat and a disk's worst fsync."""
+    lease_reads: bool
+    """Reads without asking a quorum: quicker, and true only while clocks run at about the same rate."""
+    snapshots: SnapshotPolicy
+    tuning: Tuning
+    restarts: RestartPolicy
+    """How often, and how soon, a node that crashed is started again."""
+    stop_seconds_max: float
+    """How long the node may take to hand over and end before it is killed; 5 unless told otherwise."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What was said, checked."""
+
+    config: NodeConfig
+    log_path: Path
+    restarts: RestartPolicy
+    stop_seconds_max: float
+
+    @property
+    def endpoints(self) -> dict[int, str]:
+        """Where the members listen of whom the program knows, this node first."""
+        return {self.config.node: self.config.listen, **self.config.peers}
+
+
+def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) -> Plan:
+    """Check the settings of a node; raises NodeRefused for what cannot work, before anything is made."""
+    unknown = sorted(set(settings) - set(Settings.__annotations__))
+    if unknown:
+        raise TypeError(
+            f"a node has no setting {unknown[0]!r}; there are {', '.join(Settings.__annotations__)}"
+        )
+    directory = Path(data_dir).absolute()
+    default = NodeConfig(node=node, listen=listen, data_dir=str(directory))
+    low, high = settings.get("election_timeout", (default.election_seconds_min, default.election_seconds_max))
+    try:
+        config = NodeConfig(
+            node=node,
+            listen=listen,
+            data_dir=str(directory),
+            peers=dict(settings.get("peers", {})),
+            join=settings.get("join", False),
+            first_start=not settings.get("existing", False),
+            repair_from_peers=settings.get("repair_from_peers", False),
+            cluster=settings.get("cluster", default.cluster),
+            heartbeat_seconds=seconds_of(settings.get("heartbeat", default.heartbeat_seconds)),
+            election_seconds_min=seconds_of(low),
+            election_seconds_max=seconds_of(high),
+            lease_reads=settings.get("lease_reads", False),
+            machine=machine_name(settings.get("machine", default.machine)),
+            snapshots=settings.get("snapshots", default.snapshots),
+            tuning=settings.get("tuning", default.tuning),
+            keys=str(Path(settings["keys"]).absolute()) if "keys" in settings else "",
+        ).check()
+        core_config(config, applied=0)
+    except (BadConfig, ActorsError, ValueError) as error:
+        raise NodeRefused(str(error)) from None
+    beside = directory.with_name(directory.name + ".log")
+    return Plan(
+        config=config,
+        log_path=Path(settings.get("log_path", beside)).absolute(),
+        restarts=settings.get("restarts", RESTARTS),
+        stop_seconds_max=settings.get("stop_seconds_max", 5.0),
+    )
+
+
+def machine_name(machine: str | type[StateMachine]) -> str:
+    """How the node's process finds the machine; ActorsError for a class that it cannot find."""
+    return machine if isinstance(machine, str) else name_class(machine)
