@@ -1,7 +1,7 @@
 """The verbs of what programs hold: elect, lock, observe, watch.
 
-Owns their command lines and exit codes; the cluster has to run the application machine. They talk to the
-nodes themselves, in an event loop that ends with the verb.
+Owns their command lines and exit codes. They talk to the nodes themselves, in an event loop that ends with
+the verb.
 """
 
 from __future__ import annotations
@@ -137,11 +137,6 @@ def _converse(
     if session.at_prompt:
         raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
     record = session.record(cluster)
-    if record.spec.machine is None:
-        raise VerbFailed(
-            f"cluster {record.name!r} runs the key-value machine, which knows no elections: start it with "
-            "--machine raft.machines.application:Application"
-        )
     import asyncio  # Here, since few verbs need what follows, and all load this module.
 
     from raft.client import AsyncClient, errors
