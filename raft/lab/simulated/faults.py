@@ -34,6 +34,7 @@ class Kind(enum.Enum):
     SLOW_LINKS = "slow links"
     BAD_LINKS = "bad links"  # Frames are lost, doubled and reordered.
     SLOW_DISK = "slow disk"
+    LATE_WRITE = "late write"  # Cut off with its leader, a node still writes what the next one replaces.
     FULL_DISK = "full disk"
     FAILING_DISK = "failing disk"  # Every sync fails.
     BIT_FLIP = "bit flip"  # And a kill, so that it is read again.
@@ -57,6 +58,7 @@ WEIGHTS = {
     Kind.SLOW_LINKS: 2,
     Kind.BAD_LINKS: 7,
     Kind.SLOW_DISK: 3,
+    Kind.LATE_WRITE: 3,
     Kind.FULL_DISK: 2,
     Kind.FAILING_DISK: 2,
     Kind.BIT_FLIP: 1,
@@ -114,13 +116,15 @@ def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:
     amount = dice.random()
     nodes: tuple[int, ...] = (dice.choice(ids),)
     detail = ""
-    if kind is not Kind.BIT_FLIP and dice.random() < 0.5:
+    if kind not in (Kind.BIT_FLIP, Kind.LATE_WRITE) and dice.random() < 0.5:
         nodes = (LEADER,)
     if kind in (Kind.PARTITION, Kind.BRIDGE, Kind.RING):
         dice.shuffle(ids)
         nodes = tuple(ids)
     elif kind in (Kind.BLACKOUT, Kind.SLOW_LINKS, Kind.BAD_LINKS):
         nodes = ()
+    elif kind is Kind.LATE_WRITE:
+        seconds = (1.0 + dice.random()) * setting.election_seconds_max
     elif kind is Kind.CRASH_POINT:
         saves = [point for point in CRASH_POINTS if point.startswith("save.")]
         detail = dice.choice(saves if dice.random() < 0.5 else CRASH_POINTS)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from raft.core import candidate, elections, membership, reads, replication, tracker
 from raft.core.log import Log
 from raft.core.messages import AppendReply, RequestVote, StorageAppendReply, VoteReply
+from raft.core.progress import Progress
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
@@ -169,8 +170,14 @@ def _appends_always_truncate() -> AbstractContextManager[None]:
     return replaced(Log, "try_append", brutal)
 
 
-def _commits_what_is_not_verified() -> AbstractContextManager[None]:
-    append = Log.try_append
+@contextmanager
+def _commits_what_is_not_verified() -> Iterator[None]:
+    """Two guards at once, for either will do.
+
+    A leader finds exactly where a log parts from its own, so that the first entry which it sends there
+    replaces all that was not compared. So here it begins from the first entry.
+    """
+    append, reject = Log.try_append, Progress.reject
 
     def trusting(log: Log, previous_index: int, previous_term: int, commit: int, entries: Any) -> bool:
         fits = append(log, previous_index, previous_term, commit, entries)
@@ -178,7 +185,13 @@ def _commits_what_is_not_verified() -> AbstractContextManager[None]:
             log.commit_to(min(commit, log.last))
         return fits
 
-    return replaced(Log, "try_append", trusting)
+    def start_over(peer: Progress, rejected: int, hint: int) -> bool:
+        news = reject(peer, rejected, hint)
+        peer.next = peer.match + 1 if news else peer.next
+        return news
+
+    with replaced(Log, "try_append", trusting), replaced(Progress, "reject", start_over):
+        yield
 
 
 @contextmanager

@@ -200,6 +200,20 @@ class Nemesis:
     def _slow_disk(self, fault: Fault) -> None:
         self._break_disk(fault, DiskFault(slower_seconds=3.0 * fault.amount**3))
 
+    def _write_late(self, fault: Fault) -> None:
+        """A node and the leader are cut off together, for as long as the others take to elect another.
+
+        What the old leader has it write is still on its way to the disk when the new one replaces it.
+        """
+        (victim,) = self._victims(fault)
+        leaders = {member.node for member in self._members.values() if _leads(member)} - {victim.node}
+        pair = {victim.node, min(leaders, default=victim.node)}
+        others = set(self._members) - pair
+        self._cut(fault, {(a, b) for a in pair for b in others} | {(b, a) for a in pair for b in others})
+        number = next(self._numbers)
+        victim.drive.spoil(number, DiskFault(slower_seconds=fault.seconds))
+        self._agenda.after(2 * fault.seconds, partial(victim.drive.mend, number))
+
     def _fill_disk(self, fault: Fault) -> None:
         self._break_disk(fault, DiskFault(full=True))
 
@@ -236,6 +250,7 @@ _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
     Kind.SLOW_LINKS: Nemesis._slow_links,
     Kind.BAD_LINKS: Nemesis._spoil_links,
     Kind.SLOW_DISK: Nemesis._slow_disk,
+    Kind.LATE_WRITE: Nemesis._write_late,
     Kind.FULL_DISK: Nemesis._fill_disk,
     Kind.FAILING_DISK: Nemesis._fail_disk,
     Kind.BIT_FLIP: Nemesis._flip_bit,
