@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 # isort: off - Help shows the verbs in the order in which they are imported.
-from raft.cluster.cli import breaking, holding, leading, looking, membership, running, simulating, storing
+from raft.cluster.cli import (
+    breaking,
+    holding,
+    leading,
+    looking,
+    membership,
+    running,
+    simulating,
+    storing,
+    wrecking,
+)
 from raft.cluster.cli.app import Session, carry_out, completed
 
 # isort: on
@@ -17,7 +27,7 @@ from raft.cluster.cli.app import Session, carry_out, completed
 if TYPE_CHECKING:
     from actors.process import ForkServer
 
-VERB_MODULES = (running, looking, breaking, simulating, leading, membership, storing, holding)
+VERB_MODULES = (running, looking, breaking, simulating, wrecking, leading, membership, storing, holding)
 
 
 def run(

@@ -1,0 +1,222 @@
+"""The verb that breaks a cluster on purpose while clients use it, and judges what they saw.
+
+Owns its command line, its progress and how the verdict is shown. Everything else is in raft.lab.chaos,
+which is loaded only when this verb is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from raft.cluster.cli import options
+from raft.cluster.cli.app import BREAK, app, out, paint, say
+from raft.cluster.failures import BadUsage, ExitCode
+from raft.cluster.quantities import format_duration
+
+if TYPE_CHECKING:
+    from raft.lab.chaos.order import Order, Sabotage
+    from raft.lab.chaos.running import Summary
+    from raft.lab.chaos.schedule import Schedule
+
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Draws the faults; else one is drawn.", show_default=False)
+]
+Duration = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION", parser=options.positive_duration, help="Of the breaking.", show_default="60s"
+    ),
+]
+Nodes = Annotated[int, typer.Option(metavar="N", help="In the cluster that is started.", min=1, max=9)]
+Faults = Annotated[
+    str | None,
+    typer.Option(metavar="KINDS", help="As in kill,pause; `help` lists them.", show_default=False),
+]
+OneAtATime = Annotated[
+    bool, typer.Option("--one-at-a-time", help="One node is broken at any time, and the others are whole.")
+]
+WorkloadName = Annotated[
+    str,
+    typer.Option("--workload", metavar="NAME", help="register, append, set, lock, election, watch, counter."),
+]
+Rate = Annotated[float, typer.Option(metavar="N", help="Operations a second.", min=1)]
+Clients = Annotated[int, typer.Option(metavar="N", help="At once.", min=1, max=500)]
+ScheduleFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--schedule",
+        metavar="FILE",
+        help="Faults as written there, instead of drawn ones.",
+        show_default=False,
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Leave history, events, schedule, logs and verdict here.", show_default=False
+    ),
+]
+SabotageName = Annotated[
+    str,
+    typer.Option("--sabotage", metavar="NAME", help="Wrong on purpose: stale-reads, no-fsync or no-fencing."),
+]
+
+
+@app.command(
+    rich_help_panel=BREAK,
+    epilog="Example: launcher.py chaos --seed 7 --duration 60s --faults kill,partition --report ./chaos-7",
+)
+def chaos(
+    seed: Seed = None,
+    duration: Duration = 60.0,
+    nodes: Nodes = 5,
+    faults: Faults = None,
+    one_at_a_time: OneAtATime = False,
+    workload: WorkloadName = "register",
+    rate: Rate = 250.0,
+    clients: Clients = 10,
+    schedule: ScheduleFile = None,
+    report: Report = None,
+    sabotage: SabotageName = "",
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Break a cluster of real processes on purpose, while clients use it, and judge what they saw."""
+    from raft.lab.chaos.drawing import families
+    from raft.lab.chaos.order import Order
+
+    if faults == "help":
+        for name in families():
+            out(name)
+        return
+    with _interruptible(), _directory(report) as directory:
+        order = Order(
+            schedule=_schedule(seed, duration, nodes, faults, one_at_a_time, schedule),
+            nodes=nodes,
+            workload=workload,
+            rate=rate,
+            clients=clients,
+            sabotage=_sabotage(sabotage),
+            name="" if cluster is not None else f"chaos-{os.getpid()}",
+            cluster=cluster,
+            command=shlex.join(["launcher.py", *sys.argv[1:]]),
+        ).check()
+        summary = _run(order, directory)
+        if output is options.Format.JSON:
+            out(msgspec.json.encode(summary).decode())
+        else:
+            _show(summary)
+        if report is not None:
+            say(f"everything about it is in {report}")
+    raise typer.Exit(summary.exit_code)
+
+
+def _run(order: Order, directory: Path) -> Summary:
+    from raft.lab.chaos.running import carry_out
+
+    verbose = sys.stderr.isatty()
+    say(
+        f"seed {order.schedule.seed}: {len(order.schedule.faults)} faults in "
+        f"{format_duration(order.schedule.duration_seconds)}, workload {order.workload}"
+    )
+    return carry_out(order, directory, say if verbose else _silence)
+
+
+def _silence(_text: str) -> None:
+    """Progress is for terminals."""
+
+
+def _schedule(
+    seed: int | None, duration: float, nodes: int, faults: str | None, one_at_a_time: bool, file: Path | None
+) -> Schedule:
+    from raft.lab.chaos.drawing import draw_one_at_a_time, draw_schedule
+    from raft.lab.chaos.order import FAULTS
+    from raft.lab.chaos.written import read_schedule
+
+    if file is not None:
+        if seed is not None or faults is not None or one_at_a_time:
+            raise BadUsage("--schedule says it all: leave out --seed, --faults and --one-at-a-time")
+        return read_schedule(file)
+    if seed is None:
+        seed = int.from_bytes(os.urandom(3))
+    if one_at_a_time:
+        names = faults.split(",") if faults is not None else ["kill", "pause", "partition"]
+        return draw_one_at_a_time(seed, nodes=nodes, duration_seconds=duration, names=names)
+    names = faults.split(",") if faults else [*FAULTS] if faults is None else []
+    return draw_schedule(seed, nodes=nodes, duration_seconds=duration, names=names)
+
+
+def _sabotage(name: str) -> Sabotage | None:
+    from raft.lab.chaos.order import Sabotage
+
+    if name and name not in set(Sabotage):
+        raise BadUsage(f"--sabotage {name}: there are {', '.join(Sabotage)}")
+    return Sabotage(name) if name else None
+
+
+@contextlib.contextmanager
+def _directory(report: Path | None) -> Iterator[Path]:
+    """Where the run is told of; a report of an earlier run there gives way."""
+    if report is None:
+        directory = Path(tempfile.mkdtemp(prefix="raft-chaos-"))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        return
+    if report.exists() and any(report.iterdir()):
+        if not (report / "schedule.toml").exists():
+            raise BadUsage(f"{report} holds something else than an earlier run: name a new directory")
+        shutil.rmtree(report)
+    report.mkdir(parents=True, exist_ok=True)
+    yield report.absolute()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(summary: Summary) -> None:
+    """The verdict for people."""
+    style = paint()
+    operations = ", ".join(f"{count} {outcome}" for outcome, count in summary.operations.items())
+    faults = ", ".join(f"{count} {kind}" for kind, count in summary.faults.items()) or "none"
+    out(f"operations  {operations}; {summary.operations_per_second:.0f} a second")
+    if summary.latency_ms:
+        out("latency     " + ", ".join(f"{name} {took:g} ms" for name, took in summary.latency_ms.items()))
+    out(f"faults      {faults}" + (f"; {summary.refused} could not be done" if summary.refused else ""))
+    gaps = summary.availability
+    out(
+        f"writes      longest gap {1000 * gaps.longest_gap_seconds:.0f} ms; around a fault p50 "
+        f"{1000 * gaps.gap_seconds_p50:.0f} ms, max {1000 * gaps.gap_seconds_max:.0f} ms"
+    )
+    for anomaly in summary.judgement.anomalies:
+        out(f"{anomaly.name} on {anomaly.key}: {anomaly.text}")
+        for record in anomaly.operations:
+            out(f"    {record.call:10.4f}s  {record.describe()}")
+    colour = {ExitCode.OK: "green", ExitCode.VIOLATION: "red"}.get(summary.exit_code, "yellow")
+    out(style(summary.reason, "bold", colour))

@@ -1,0 +1,263 @@
+"""Carries out a schedule on a running cluster, by the verbs that a person would type.
+
+Owns what each kind of fault asks of the launcher, that it ends, and that all is whole after `heal`. Knows
+nothing of how a schedule is drawn, or of what follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from raft.cluster import verbs
+from raft.cluster.failures import VerbFailed
+from raft.lab.chaos.schedule import Fault, Kind, Schedule
+from raft.lab.chaos.steering import Steersman
+
+MEMBER_SECONDS_MAX = 60.0
+ROLLING_SECONDS_MAX = 120.0
+SNAPSHOT_SECONDS_MAX = 20.0
+SETTLE_PAUSE_SECONDS = 0.1
+_FAULT_ID = re.compile(r"[a-z-]+#([0-9]+) ")
+
+Now = Callable[[], float]
+Tell = Callable[[str], None]
+
+
+class Wound(Struct):
+    """What was really done, and when, by the run's clock; `end` is None while it lasts.
+
+    `refused` is why it was not done, or not wholly.
+    """
+
+    fault: Fault
+    begin: float
+    end: float | None = None
+    refused: str = ""
+
+
+class NotSettled(VerbFailed):
+    """The cluster did not get well in the time that it was given."""
+
+
+class Nemesis:
+    """Breaks one cluster. `now` is the run's clock; `tell` hears of each fault in words."""
+
+    def __init__(self, steersman: Steersman, now: Now, tell: Tell) -> None:
+        self.wounds: list[Wound] = []
+        self._zero = now()
+        self._steersman = steersman
+        self._now = now
+        self._tell = tell
+
+    async def run(self, schedule: Schedule) -> None:
+        """Carry out all faults, each from its time on; returns when the last has ended."""
+        self._zero = self._now()
+        async with asyncio.TaskGroup() as group:
+            for fault in schedule.faults:
+                group.create_task(self._inflict(fault))
+
+    async def heal(self, size: int, seconds_max: float) -> None:
+        """End what is broken, start what is down, and wait until `size` nodes agree. Raises NotSettled."""
+        deadline = self._now() + seconds_max
+        reason = "it was not asked"
+        while self._now() < deadline:
+            try:
+                await self._steersman.ask(verbs.ClearFaults(), verbs.Done)
+                reason = await self._tend(size)
+            except VerbFailed as failure:
+                reason = str(failure)
+            if not reason:
+                return
+            await asyncio.sleep(SETTLE_PAUSE_SECONDS)
+        raise NotSettled(f"the cluster has not settled within {seconds_max:g} s: {reason}")
+
+    async def _tend(self, size: int) -> str:
+        """Bring up who is down, fill up who is missing; why that does not do yet."""
+        status = await self._status()
+        down = [node.id for node in status.nodes if node.state in ("down", "gave-up")]
+        if down:
+            await self._steersman.ask(verbs.Start(_joined(down)), verbs.Done)
+            return "nodes were down"
+        if status.leader is None:
+            return "there is no leader"
+        learners = [node.id for node in status.nodes if not node.votes]
+        if learners:
+            await self._steersman.ask(verbs.PromoteMember(str(learners[0])), verbs.Done, MEMBER_SECONDS_MAX)
+            return "a learner was left"
+        if len(status.nodes) < size:
+            await self._steersman.ask(verbs.AddMember(), verbs.Done, MEMBER_SECONDS_MAX)
+            return "members were missing"
+        states = {node.state for node in status.nodes} - {"running"}
+        if states:
+            return f"nodes are {', '.join(sorted(states))}"
+        applied = {node.applied for node in status.nodes} | {node.commit for node in status.nodes}
+        return "" if len(applied) == 1 and None not in applied else f"nodes have applied up to {applied}"
+
+    async def _status(self) -> verbs.ClusterStatus:
+        return await self._steersman.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)
+
+    # -- one fault ----------------------------------------------------------------------------------
+
+    async def _inflict(self, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, self._zero + fault.at_seconds - self._now()))
+        wound = Wound(fault, self._now())
+        self.wounds.append(wound)
+        self._tell(fault.describe())
+        try:
+            await _DEEDS[fault.kind](self, fault)
+        except VerbFailed as refusal:
+            # No leader stands, or the node is down already: then there is nothing to break here.
+            wound.refused = str(refusal)
+            self._tell(f"{fault.describe()}: {refusal}")
+        wound.end = self._now()
+
+    async def _do(self, verb: object, timeout_seconds: float = 30.0) -> list[str]:
+        return (await self._steersman.ask(verb, verbs.Done, timeout_seconds)).lines
+
+    async def _members(self) -> list[int]:
+        return [node.id for node in (await self._status()).nodes]
+
+    async def _nodes(self, text: str) -> str:
+        """Places made ids: the ids of today's members, in their order, counted round and round."""
+        if not any(character.isdigit() for character in text.replace("random:", "")):
+            return text
+        members = await self._members()
+        parts = [part.strip() for part in text.split(",")]
+        return ",".join(_id_at(part, members) for part in parts)
+
+    async def _broken(self, fault: Fault, wounds: Sequence[object]) -> None:
+        """Let orders take effect, for as long as the fault lasts; flapping, if it is to."""
+        if not fault.every_seconds:
+            await self._for(fault.seconds, wounds)
+            return
+        until_seconds = self._now() + fault.seconds
+        while (left_seconds := until_seconds - self._now()) > 0:
+            await self._for(min(fault.every_seconds, left_seconds), wounds)
+            await asyncio.sleep(min(fault.every_seconds, max(0.0, until_seconds - self._now())))
+
+    async def _for(self, seconds: float, orders: Sequence[object]) -> None:
+        begun = self._now()
+        ids: list[int] = []
+        try:
+            for order in orders:
+                lines = await self._do(order)
+                ids += [int(found[1]) for line in lines if (found := _FAULT_ID.match(line))]
+            await asyncio.sleep(max(0.0, begun + seconds - self._now()))
+        finally:
+            for number in ids:
+                await self._mend(number)
+
+    async def _mend(self, number: int) -> None:
+        try:
+            await self._do(verbs.ClearFaults([number]))
+        except VerbFailed:
+            return  # It has ended already: a disk that failed is whole for the next process.
+
+    # -- processes ------------------------------------------------------------------------------------
+
+    async def _kill(self, fault: Fault) -> None:
+        await self._do(verbs.Kill(await self._nodes(fault.nodes), fault.seconds))
+        await asyncio.sleep(fault.seconds)
+
+    async def _crash(self, fault: Fault) -> None:
+        """Whoever has not passed the point by the end lives on."""
+        order = verbs.Kill(await self._nodes(fault.nodes), min(0.3, fault.seconds), fault.point)
+        await self._broken(fault, [order])
+
+    async def _restart(self, fault: Fault) -> None:
+        nodes = await self._nodes(fault.nodes)
+        await self._do(verbs.Restart(nodes, rolling=fault.nodes == "all"), ROLLING_SECONDS_MAX)
+
+    async def _pause(self, fault: Fault) -> None:
+        await self._do(verbs.Pause(await self._nodes(fault.nodes), fault.seconds))
+        await asyncio.sleep(fault.seconds)
+
+    # -- network --------------------------------------------------------------------------------------
+
+    async def _partition(self, fault: Fault) -> None:
+        groups = [await self._nodes(group) for group in fault.groups]
+        await self._broken(fault, [verbs.Partition(groups, fault.one_way)])
+
+    async def _isolate(self, fault: Fault) -> None:
+        await self._broken(fault, [verbs.Isolate(await self._nodes(fault.nodes))])
+
+    async def _ring(self, fault: Fault) -> None:
+        """Each node keeps its neighbours, so many to each side that with itself they are a majority."""
+        nodes = (await self._nodes(fault.nodes)).split(",")
+        size = len(nodes)
+        near = -(-(size // 2) // 2)
+        cuts = [
+            verbs.Partition([one, other])
+            for (i, one), (j, other) in itertools.combinations(enumerate(nodes), 2)
+            if near < j - i < size - near
+        ]
+        await self._broken(fault, cuts)
+
+    async def _link(self, fault: Fault) -> None:
+        order = verbs.Link(
+            await self._nodes(fault.nodes),
+            await self._nodes(fault.to),
+            fault.both,
+            fault.delay_seconds,
+            fault.jitter_seconds,
+            fault.drop,
+            fault.duplicate,
+            fault.reorder,
+        )
+        await self._broken(fault, [order])
+
+    # -- disks ----------------------------------------------------------------------------------------
+
+    async def _disk(self, fault: Fault) -> None:
+        nodes = await self._nodes(fault.nodes)
+        order = verbs.BreakDisk(nodes, fault.fsync_delay_seconds, fault.full, fault.fail_fsync)
+        await self._broken(fault, [order])
+
+    async def _snapshot(self, fault: Fault) -> None:
+        await self._do(verbs.ForceSnapshot(await self._nodes(fault.nodes)), SNAPSHOT_SECONDS_MAX)
+
+    # -- leadership and members ---------------------------------------------------------------------
+
+    async def _transfer(self, fault: Fault) -> None:
+        await self._do(verbs.HandOver(await self._nodes(fault.nodes)))
+
+    async def _grow(self, _fault: Fault) -> None:
+        await self._do(verbs.AddMember(), MEMBER_SECONDS_MAX)
+
+    async def _shrink(self, fault: Fault) -> None:
+        await self._do(verbs.RemoveMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
+
+    async def _replace(self, fault: Fault) -> None:
+        await self._do(verbs.ReplaceMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
+
+
+_DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
+    Kind.KILL: Nemesis._kill,
+    Kind.CRASH: Nemesis._crash,
+    Kind.RESTART: Nemesis._restart,
+    Kind.PAUSE: Nemesis._pause,
+    Kind.PARTITION: Nemesis._partition,
+    Kind.ISOLATE: Nemesis._isolate,
+    Kind.RING: Nemesis._ring,
+    Kind.LINK: Nemesis._link,
+    Kind.DISK: Nemesis._disk,
+    Kind.SNAPSHOT: Nemesis._snapshot,
+    Kind.TRANSFER: Nemesis._transfer,
+    Kind.GROW: Nemesis._grow,
+    Kind.SHRINK: Nemesis._shrink,
+    Kind.REPLACE: Nemesis._replace,
+}
+
+
+def _id_at(part: str, members: Sequence[int]) -> str:
+    place = part.removeprefix("n")
+    return str(members[(int(place) - 1) % len(members)]) if place.isdigit() else part
+
+
+def _joined(nodes: Sequence[int]) -> str:
+    return ",".join(map(str, nodes))

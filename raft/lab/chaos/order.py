@@ -1,0 +1,52 @@
+"""What one run is asked to be.
+
+Owns the parameters, their defaults, and what contradicts what. Knows nothing of how they were typed.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct
+
+from raft.cluster.failures import BadUsage
+from raft.lab.chaos.schedule import Schedule
+from raft.lab.judging.records import WORKLOADS
+
+FAULTS = ("kill", "pause", "partition", "link", "disk", "crash", "restart", "transfer", "snapshot")
+CLIENTS = 10
+RATE = 250.0
+
+
+class Sabotage(enum.StrEnum):
+    """A promise that is broken on purpose, to see that the judge notices."""
+
+    STALE_READS = "stale-reads"
+    NO_FSYNC = "no-fsync"
+    NO_FENCING = "no-fencing"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One run, whole and checked by `check`."""
+
+    schedule: Schedule
+    nodes: int = 5
+    workload: str = "register"
+    rate: float = RATE  # Operations a second, of all clients together.
+    clients: int = CLIENTS
+    sabotage: Sabotage | None = None
+    name: str = ""  # Of the cluster to start; "" takes one that runs: `cluster`.
+    cluster: str | None = None
+    command: str = ""  # How the run can be had again.
+
+    def check(self) -> Order:
+        """Return the order, or raise BadUsage for what cannot be."""
+        if self.workload not in WORKLOADS:
+            raise BadUsage(f"there is no workload {self.workload!r}; there are {', '.join(WORKLOADS)}")
+        if self.sabotage is Sabotage.STALE_READS and self.workload not in ("register", "append", "set"):
+            raise BadUsage("--sabotage stale-reads goes with --workload register, append or set")
+        if self.sabotage is Sabotage.NO_FENCING and self.workload not in ("lock", "election"):
+            raise BadUsage("--sabotage no-fencing goes with --workload lock or election")
+        if self.sabotage is Sabotage.NO_FSYNC and self.cluster is not None:
+            raise BadUsage("--sabotage no-fsync needs a cluster of its own: leave --cluster out")
+        return self

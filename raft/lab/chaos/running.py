@@ -1,0 +1,173 @@
+"""A run from its order to its verdict, and the directory that tells of it.
+
+Owns what is in that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json and the nodes' logs.
+Knows nothing of how any of it comes about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from raft.cluster.events import Violation, read_events
+from raft.cluster.failures import ExitCode
+from raft.cluster.rundir import find
+from raft.cluster.spec import ClusterRecord
+from raft.lab.chaos import trial
+from raft.lab.chaos.availability import Availability, availability
+from raft.lab.chaos.hosting import found, hosted
+from raft.lab.chaos.nemesis import Wound
+from raft.lab.chaos.order import Order, Sabotage
+from raft.lab.chaos.trial import Told
+from raft.lab.chaos.workers import Workload
+from raft.lab.chaos.workloads.register import Registers
+from raft.lab.chaos.written import format_schedule
+from raft.lab.judging import judge as judging
+from raft.lab.judging.records import Header, RecordedHistory, write_history
+from raft.lab.judging.verdict import Ruling, Verdict
+
+Tell = Callable[[str], None]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What verdict.json says of a run."""
+
+    v: int = 1
+    ruling: Ruling
+    reason: str  # In a sentence.
+    seed: int
+    nodes: int
+    workload: str
+    seconds: float
+    command: str
+    operations: dict[str, int]  # By outcome.
+    operations_per_second: float
+    latency_ms: dict[str, float]  # Of those that were done, as percentiles.
+    availability: Availability
+    faults: dict[str, int]  # By kind; those that were refused are not among them.
+    refused: int  # Faults that could not be done, since what they were for was down or gone.
+    cpu_share: float
+    judgement: Verdict
+    wounds: list[Wound]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the verb ends with."""
+        by_ruling = {Ruling.LEGAL: ExitCode.OK, Ruling.ILLEGAL: ExitCode.VIOLATION}
+        return by_ruling.get(self.ruling, ExitCode.FAILURE)
+
+
+def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
+    """Run, judge, and leave everything in `directory`, which is there and empty."""
+    (directory / "schedule.toml").write_text(format_schedule(order.schedule))
+    if order.name:
+        data = directory / "data"
+        with hosted(order.name, order.nodes, data, _options(order)) as launcher:
+            told = asyncio.run(_on_our_own(order, launcher, directory, tell))
+        logs = data / "logs"
+    else:
+        running = find(order.cluster)
+        told = asyncio.run(trial.run(order, _workload(order), running, tell))
+        logs = Path(ClusterRecord.read(running.record).log_dir)
+    _keep(logs, directory)
+    summary = _judge(order, told, directory)
+    (directory / "verdict.json").write_bytes(
+        msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    )
+    if order.name and summary.ruling is Ruling.LEGAL:
+        shutil.rmtree(directory / "data")
+    return summary
+
+
+async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory: Path, tell: Tell) -> Told:
+    running = await found(order.name, launcher, directory / "launcher.err")
+    return await trial.run(order, _workload(order), running, tell)
+
+
+def _options(order: Order) -> list[str]:
+    options = ["--seed", str(order.schedule.seed)]
+    if order.sabotage is Sabotage.NO_FSYNC:
+        options.append("--ephemeral-log")
+    return options
+
+
+def _workload(order: Order) -> Workload:
+    return Registers(stale=order.sabotage is Sabotage.STALE_READS)
+
+
+def _keep(logs: Path, directory: Path) -> None:
+    """Copy the events and the nodes' logs."""
+    kept = directory / "logs"
+    kept.mkdir(exist_ok=True)
+    for path in logs.iterdir():
+        shutil.copy2(path, directory if path.name == "events.jsonl" else kept)
+    with contextlib.suppress(FileNotFoundError):
+        if not (directory / "launcher.err").stat().st_size:
+            (directory / "launcher.err").unlink()
+
+
+def _judge(order: Order, told: Told, directory: Path) -> Summary:
+    schedule = order.schedule
+    header = Header(
+        workload=order.workload,
+        seed=schedule.seed,
+        nodes=told.size,
+        command=order.command,
+        versions={"python": platform.python_version()},
+    )
+    write_history(directory / "history.jsonl", header, told.records)
+    judgement = judging.judge(RecordedHistory(header=header, records=told.records))
+    ruling, reason = judgement.ruling, judgement.sentence()
+    violations = [
+        event.text for event in read_events(directory / "events.jsonl") if isinstance(event, Violation)
+    ]
+    if violations:
+        ruling, reason = Ruling.ILLEGAL, violations[0]
+    elif told.unsettled and ruling is Ruling.LEGAL:
+        ruling, reason = Ruling.UNDECIDED, told.unsettled
+    outcomes = Counter(record.outcome for record in told.records)
+    done_wounds = [wound for wound in told.wounds if not wound.refused]
+    return Summary(
+        ruling=ruling,
+        reason=reason,
+        seed=schedule.seed,
+        nodes=told.size,
+        workload=order.workload,
+        seconds=round(told.end - told.begin, 3),
+        command=order.command,
+        operations=dict(sorted(outcomes.items())),
+        operations_per_second=round(outcomes["done"] / (told.end - told.begin), 1),
+        latency_ms=_latencies(told),
+        availability=availability(
+            told.records,
+            [(wound.begin, wound.end or told.end) for wound in done_wounds],
+            told.begin,
+            told.end,
+        ),
+        faults=dict(sorted(Counter(wound.fault.kind.value for wound in done_wounds).items())),
+        refused=len(told.wounds) - len(done_wounds),
+        cpu_share=round(told.cpu_share, 3),
+        judgement=judgement,
+        wounds=told.wounds,
+    )
+
+
+def _latencies(told: Told) -> dict[str, float]:
+    took = sorted(
+        record.returned - record.call
+        for record in told.records
+        if record.outcome == "done" and record.returned is not None
+    )
+    if not took:
+        return {}
+    shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    return {name: round(1000 * took[int(share * (len(took) - 1))], 3) for name, share in shares.items()}

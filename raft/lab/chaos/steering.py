@@ -1,0 +1,97 @@
+"""A conversation with a cluster's launcher in an event loop: many verbs may be under way at once.
+
+Owns the guest that asks, like `raft.cluster.asking`, whose loop can ask for one thing at a time only.
+Knows nothing of what is asked, or why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import TypeVar
+
+from actors.address import Address
+from actors.codec import Registry
+from actors.errors import AskFailed
+from actors.runtime import Runtime
+from raft.client.guest import GuestTransport
+from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterRecord
+from raft.cluster.verbs import SUPERVISOR_ACTOR, SUPERVISOR_PROCESS, VERB_TAGS, Failed
+
+CONNECT_SECONDS_MAX = 5.0
+VERB_SECONDS_MAX = 30.0
+_SUPERVISOR = Address(SUPERVISOR_PROCESS, SUPERVISOR_ACTOR)
+
+A = TypeVar("A")
+
+
+class Steersman:
+    """Asks the launcher of one running cluster; made and used inside a running event loop."""
+
+    def __init__(self, run_directory: RunDirectory) -> None:
+        """Raises Unreachable where no cluster runs."""
+        self.record = ClusterRecord.read(run_directory.record)
+        name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
+        self._transport = GuestTransport(name, 1, cluster=self.record.cluster)
+        self._runtime = Runtime(name, transport=self._transport, registry=Registry(VERB_TAGS))
+        self._transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._transport.fileno(), self._pump)
+        self._timer: asyncio.TimerHandle | None = None
+        self._connected = asyncio.Event()
+        self._pump()
+
+    async def connect(self) -> None:
+        """Wait until the launcher can be heard; raises Unreachable."""
+        try:
+            await asyncio.wait_for(self._connected.wait(), CONNECT_SECONDS_MAX)
+        except TimeoutError:
+            raise Unreachable(f"the launcher of cluster {self.record.name!r} does not answer") from None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._loop.remove_reader(self._transport.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._runtime.stop()
+        while not self._runtime.stopped:
+            self._runtime.run_turn(0.0)
+
+    async def ask(self, verb: object, expected: type[A], timeout_seconds: float = VERB_SECONDS_MAX) -> A:
+        """The launcher's answer. Raises VerbFailed with what it refused with, or for its silence."""
+        answered: asyncio.Future[object] = self._loop.create_future()
+
+        def end(answer: object) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        pending = self._runtime.ask(_SUPERVISOR, verb, timeout_seconds)
+        pending.then(end, end)
+        self._pump()
+        answer = await answered
+        if isinstance(answer, AskFailed):
+            raise VerbFailed(f"the launcher has not answered: {answer}", ExitCode.UNREACHABLE)
+        if isinstance(answer, Failed):
+            raise VerbFailed(answer.reason, ExitCode(answer.exit_code))
+        assert isinstance(answer, expected), f"{type(verb).__name__} was answered by {type(answer).__name__}"
+        return answer
+
+    def _pump(self) -> None:
+        """Take turns until nothing comes or goes; only then will the descriptor speak up again."""
+        if self._runtime.stopped:
+            return
+        self._transport.active = True
+        while self._transport.active:
+            self._transport.active = False
+            self._runtime.run_turn(0.0)
+        if SUPERVISOR_PROCESS in self._runtime.peers:
+            self._connected.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._runtime.next_deadline()
+        if deadline is not None:
+            left_seconds = max(0.0, deadline - self._runtime.clock.now())
+            self._timer = self._loop.call_later(left_seconds, self._pump)

@@ -1,0 +1,146 @@
+"""One run: clients and nemesis at once, then everything healed, read back and written down.
+
+Owns the order of these things, and what of them is kept. Knows nothing of which operations or faults there
+are, or of what the judge will say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from msgspec import Struct
+
+from raft.client.asyncio_client import AsyncClient
+from raft.cluster import verbs
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterRecord
+from raft.lab.chaos.nemesis import Nemesis, NotSettled, Wound
+from raft.lab.chaos.order import Order
+from raft.lab.chaos.recording import Recorder
+from raft.lab.chaos.steering import Steersman
+from raft.lab.chaos.workers import CLIENT_SECONDS_MAX, Worker, Workload, work
+from raft.lab.judging.records import Record
+
+CONNECTIONS_MAX = 3
+READY_SECONDS_MAX = 20.0
+SETTLE_SECONDS_MAX = 60.0
+READ_SECONDS_MAX = 10.0
+PROGRESS_SECONDS = 2.0
+
+Tell = Callable[[str], None]
+
+
+class Told(Struct, kw_only=True):
+    """What a run has brought, by the run's clock: that of the cluster's events."""
+
+    records: list[Record]
+    wounds: list[Wound]
+    begin: float
+    end: float
+    unsettled: str  # Why the cluster did not get well; "" if it did.
+    cpu_share: float  # Of one processor, for clients, nemesis and recorder together.
+    size: int
+
+
+async def run(order: Order, workload: Workload, directory: RunDirectory, tell: Tell) -> Told:
+    """Carry out the order on the cluster that runs there."""
+    record = ClusterRecord.read(directory.record)
+    zero_seconds = record.started_seconds
+
+    def now() -> float:
+        return time.monotonic() - zero_seconds
+
+    recorder = Recorder(now)
+    async with _steersman(directory) as steersman:
+        await steersman.ask(verbs.GetLeader(READY_SECONDS_MAX), verbs.LeaderAnswer, READY_SECONDS_MAX + 1)
+        size = len((await steersman.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)).nodes)
+        nemesis = Nemesis(steersman, now, lambda text: tell(f"{now() - begin:6.1f}s  {text}"))
+        async with _workers(order, record, recorder) as workers:
+            begin, cpu_seconds = now(), time.process_time()
+            await _break(order, workload, workers, nemesis, tell)
+            end = now()
+            cpu_share = (time.process_time() - cpu_seconds) / (end - begin)
+            unsettled = await _settle(nemesis, size, tell)
+            if not unsettled:
+                for worker in workers[:1]:
+                    worker.client.timeout_seconds = READ_SECONDS_MAX
+                    await workload.read_back(worker)
+            await workload.close()
+    return Told(
+        records=recorder.records,
+        wounds=nemesis.wounds,
+        begin=begin,
+        end=end,
+        unsettled=unsettled,
+        cpu_share=cpu_share,
+        size=size,
+    )
+
+
+async def _break(
+    order: Order, workload: Workload, workers: list[Worker], nemesis: Nemesis, tell: Tell
+) -> None:
+    """Clients and faults, for as long as the schedule says and as the last fault takes."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + order.schedule.duration_seconds
+    broken = asyncio.ensure_future(nemesis.run(order.schedule))
+    try:
+        async with asyncio.TaskGroup() as group:
+            clients = group.create_task(
+                work(workload, workers, order.rate, lambda: loop.time() >= until and broken.done())
+            )
+            group.create_task(_progress(workers[0].recorder, clients, until, tell))
+    finally:
+        broken.cancel()
+    await broken  # A nemesis that has failed must not pass for one that had nothing to do.
+
+
+async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: float, tell: Tell) -> None:
+    loop = asyncio.get_running_loop()
+    while not clients.done():
+        await asyncio.wait([clients], timeout=PROGRESS_SECONDS)
+        done = sum(record.outcome == "done" for record in recorder.records)
+        left_seconds = max(0.0, until - loop.time())
+        tell(f"{left_seconds:6.1f}s left: {done} of {len(recorder.records)} operations done")
+
+
+async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> str:
+    tell("healing, and reading everything back")
+    try:
+        await nemesis.heal(size, SETTLE_SECONDS_MAX)
+    except NotSettled as failure:
+        return str(failure)
+    return ""
+
+
+@contextlib.asynccontextmanager
+async def _steersman(directory: RunDirectory) -> AsyncIterator[Steersman]:
+    steersman = Steersman(directory)
+    try:
+        await steersman.connect()
+        yield steersman
+    finally:
+        steersman.close()
+
+
+@contextlib.asynccontextmanager
+async def _workers(order: Order, record: ClusterRecord, recorder: Recorder) -> AsyncIterator[list[Worker]]:
+    """Clients over a few connections, each of which has its own idea of who leads."""
+    endpoints = {node.id: node.endpoint for node in record.nodes}
+    nodes = sorted(endpoints)
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(min(order.clients, CONNECTIONS_MAX)):
+            client = AsyncClient(endpoints, cluster=record.cluster, timeout_seconds=CLIENT_SECONDS_MAX)
+            stack.callback(client.close)
+            connections.append(client)
+        yield [
+            Worker(
+                number, order.clients, connections[number % len(connections)], lambda: nodes, recorder,
+                order.schedule.seed,
+            )
+            for number in range(order.clients)
+        ]  # fmt: skip

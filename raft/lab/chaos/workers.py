@@ -1,0 +1,91 @@
+"""Clients that keep asking at a steady rate, all in one event loop.
+
+Owns the pace, and who is who: a client that has an operation of unknown outcome goes on under a new name,
+since that operation may still be under way. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Protocol
+
+from raft.client.asyncio_client import AsyncClient
+from raft.lab.chaos.recording import Recorder
+from raft.lab.judging.records import Record
+
+CLIENT_SECONDS_MAX = 1.0  # Until an operation's outcome is called unknown.
+LATE_SECONDS_MAX = 0.1  # A worker that has fallen behind makes up for so much.
+
+
+class Worker:
+    """One client at a time: `number` of `count`, with draws of its own."""
+
+    def __init__(
+        self,
+        number: int,
+        count: int,
+        client: AsyncClient,
+        nodes: Callable[[], Sequence[int]],
+        recorder: Recorder,
+        seed: int,
+    ) -> None:
+        self.number = number
+        self.client = client
+        self.nodes = nodes  # The members, as far as is known.
+        self.recorder = recorder
+        self.dice = Random(f"worker/{seed}/{number}")
+        self._count = count
+        self._lives = 0
+        self._serial = 0
+
+    @property
+    def name(self) -> str:
+        """The client's name in the history."""
+        return f"c{self.number + self._lives * self._count}"
+
+    def fresh_value(self) -> str:
+        """A value that nobody else writes."""
+        self._serial += 1
+        return f"w{self.number}.{self._serial}"
+
+    def took(self, record: Record) -> None:
+        """An operation has come to what end it has."""
+        if record.outcome == "unknown":
+            self._lives += 1
+
+
+class Workload(Protocol):
+    """What workers do."""
+
+    async def step(self, worker: Worker) -> None:
+        """One operation, or a few that belong together."""
+        ...
+
+    async def read_back(self, worker: Worker) -> None:
+        """When all is whole again: read everything that was written."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what is held."""
+        ...
+
+
+async def work(workload: Workload, workers: Sequence[Worker], rate: float, until: Callable[[], bool]) -> None:
+    """Let all workers step, `rate` steps a second together, until it is time."""
+    gap_seconds = len(workers) / rate
+    async with asyncio.TaskGroup() as group:
+        for worker in workers:
+            group.create_task(_steps(workload, worker, gap_seconds, until))
+
+
+async def _steps(workload: Workload, worker: Worker, gap_seconds: float, until: Callable[[], bool]) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time() + worker.dice.random() * gap_seconds
+    while not until():
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        if until():
+            return
+        await workload.step(worker)
+        due = max(due + gap_seconds * worker.dice.uniform(0.5, 1.5), loop.time() - LATE_SECONDS_MAX)

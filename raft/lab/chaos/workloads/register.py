@@ -1,0 +1,110 @@
+"""Many registers: put, get and compare-and-swap, a few clients at once on each key.
+
+Owns the mix. A key is left for a new one after some hundred operations, so that its history can be judged.
+Values are unique. Some reads are put to one node, whichever it takes itself for: any node may answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from raft.client import store
+from raft.client.conversation import Ask, Attempts, Book, Outcome
+from raft.client.errors import Unreachable
+from raft.lab.chaos.workers import Worker
+from raft.requests import QueryResult
+
+CLIENTS_PER_KEY = 5
+OPERATIONS_PER_KEY = 400
+GET_SHARE, PUT_SHARE = 0.45, 0.40  # The rest compares and swaps.
+ANYWHERE_SHARE = 0.5  # Of reads: asked of a node of the worker's choice.
+NODE_SECONDS_MAX = 0.5
+
+
+class Registers:
+    """The workload; with `stale`, reads are answered by anybody without asking others: wrong on purpose."""
+
+    def __init__(self, *, stale: bool = False) -> None:
+        self._stale = stale
+        self._steps: dict[int, int] = {}
+        self._last_seen: dict[str, str | None] = {}
+
+    def key_of(self, worker: Worker) -> str:
+        """The key that this worker's group is at."""
+        group = worker.number // CLIENTS_PER_KEY
+        return f"r{group}.{self._steps.get(group, 0) // OPERATIONS_PER_KEY}"
+
+    async def step(self, worker: Worker) -> None:
+        """One operation."""
+        key = self.key_of(worker)
+        group = worker.number // CLIENTS_PER_KEY
+        self._steps[group] = self._steps.get(group, 0) + 1
+        draw = worker.dice.random()
+        if draw < GET_SHARE:
+            await self._get(worker, key)
+        elif draw < GET_SHARE + PUT_SHARE:
+            await self._put(worker, key)
+        else:
+            await self._swap(worker, key)
+
+    async def read_back(self, worker: Worker) -> None:
+        """Every key there was, read linearizably."""
+        for group, steps in self._steps.items():
+            for number in range(1 + max(0, steps - 1) // OPERATIONS_PER_KEY):
+                await self._get(worker, f"r{group}.{number}")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _put(self, worker: Worker, key: str) -> None:
+        value = worker.fresh_value()
+        record = worker.recorder.called(worker.name, "put", key, value=value)
+        done = await worker.recorder.settle(record, _committed(worker, key, value))
+        if done:
+            worker.recorder.done(record)
+            self._last_seen[key] = value
+        worker.took(record)
+
+    async def _get(self, worker: Worker, key: str) -> None:
+        record = worker.recorder.called(worker.name, "get", key)
+        node = 0
+        if worker.dice.random() < ANYWHERE_SHARE:
+            node = worker.dice.choice(worker.nodes())
+            record.node = node
+        found = await worker.recorder.settle(record, self._found(worker, key, node))
+        if found is not None:
+            value = found[0]
+            worker.recorder.done(record, value)
+            self._last_seen[key] = value
+        worker.took(record)
+
+    async def _found(self, worker: Worker, key: str, node: int) -> tuple[str | None]:
+        if not node:
+            raw = await worker.client.get(key, stale=self._stale)
+            return (None if raw is None else raw.decode(),)
+
+        def at_node(book: Book, *, attempts: Attempts) -> Generator[Ask, Outcome, QueryResult]:
+            del book
+            request = store.query(store.get_request(key), stale=self._stale)
+            answer = yield Ask(node, request, min(NODE_SECONDS_MAX, attempts.left_seconds))
+            if not isinstance(answer, QueryResult):
+                raise Unreachable(f"node {node} has no answer")
+            return answer
+
+        raw = store.value_of((await worker.client.converse(at_node)).result)
+        return (None if raw is None else raw.decode(),)
+
+    async def _swap(self, worker: Worker, key: str) -> None:
+        expected, value = self._last_seen.get(key), worker.fresh_value()
+        record = worker.recorder.called(worker.name, "cas", key, value=value, expected=expected)
+        swapped = await worker.recorder.settle(record, worker.client.cas(key, expected, value))
+        if swapped is not None:
+            found = None if swapped.value is None else swapped.value.decode()
+            worker.recorder.done(record, {"swapped": swapped.swapped, "found": found})
+            self._last_seen[key] = found
+        worker.took(record)
+
+
+async def _committed(worker: Worker, key: str, value: str) -> bool:
+    await worker.client.put(key, value)
+    return True
