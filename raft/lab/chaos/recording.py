@@ -40,6 +40,10 @@ class Recorder:
         """It took place, and this is what the client was told."""
         record.returned, record.outcome, record.result = self.now(), "done", result
 
+    def refused(self, record: Record) -> None:
+        """It did not take place, and never will."""
+        record.returned, record.outcome = self.now(), "refused"
+
     async def settle(self, record: Record, work: Awaitable[Result]) -> Result | None:
         """Wait for what comes of something that was called; the result, None if there is none.
 
@@ -48,7 +52,7 @@ class Recorder:
         try:
             return await work
         except (Rejected, CommandRefused, LeaseEnded, Taken):
-            record.returned, record.outcome = self.now(), "refused"
+            self.refused(record)
         except ClientError:
             record.outcome = "unknown"
         return None

@@ -28,8 +28,7 @@ from raft.lab.chaos.hosting import found, hosted
 from raft.lab.chaos.nemesis import Wound
 from raft.lab.chaos.order import Order, Sabotage
 from raft.lab.chaos.trial import Told
-from raft.lab.chaos.workers import Workload
-from raft.lab.chaos.workloads.register import Registers
+from raft.lab.chaos.workloads.choosing import OWN_MACHINE, workload_of
 from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
 from raft.lab.judging.records import Header, RecordedHistory, write_history
@@ -76,7 +75,7 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
         logs = data / "logs"
     else:
         running = find(order.cluster)
-        told = asyncio.run(trial.run(order, _workload(order), running, tell))
+        told = asyncio.run(trial.run(order, workload_of(order), running, tell))
         logs = Path(ClusterRecord.read(running.record).log_dir)
     _keep(logs, directory)
     summary = _judge(order, told, directory)
@@ -90,18 +89,16 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
 
 async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory: Path, tell: Tell) -> Told:
     running = await found(order.name, launcher, directory / "launcher.err")
-    return await trial.run(order, _workload(order), running, tell)
+    return await trial.run(order, workload_of(order), running, tell)
 
 
 def _options(order: Order) -> list[str]:
     options = ["--seed", str(order.schedule.seed)]
+    if order.workload in OWN_MACHINE:
+        options += ["--machine", "raft.lab.chaos.tally:Tally"]
     if order.sabotage is Sabotage.NO_FSYNC:
         options.append("--ephemeral-log")
     return options
-
-
-def _workload(order: Order) -> Workload:
-    return Registers(stale=order.sabotage is Sabotage.STALE_READS)
 
 
 def _keep(logs: Path, directory: Path) -> None:

@@ -21,7 +21,7 @@ from raft.lab.chaos.nemesis import Nemesis, NotSettled, Wound
 from raft.lab.chaos.order import Order
 from raft.lab.chaos.recording import Recorder
 from raft.lab.chaos.steering import Steersman
-from raft.lab.chaos.workers import CLIENT_SECONDS_MAX, Worker, Workload, work
+from raft.lab.chaos.workers import Worker, Workload, work
 from raft.lab.judging.records import Record
 
 CONNECTIONS_MAX = 3
@@ -58,8 +58,9 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         await steersman.ask(verbs.GetLeader(READY_SECONDS_MAX), verbs.LeaderAnswer, READY_SECONDS_MAX + 1)
         size = len((await steersman.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)).nodes)
         nemesis = Nemesis(steersman, now, lambda text: tell(f"{now() - begin:6.1f}s  {text}"))
-        async with _workers(order, record, recorder) as workers:
+        async with _workers(order, record, recorder, workload.patience_seconds) as workers:
             begin, cpu_seconds = now(), time.process_time()
+            beside = asyncio.ensure_future(workload.beside(workers[0]))
             await _break(order, workload, workers, nemesis, tell)
             end = now()
             cpu_share = (time.process_time() - cpu_seconds) / (end - begin)
@@ -69,6 +70,7 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
                     worker.client.timeout_seconds = READ_SECONDS_MAX
                     await workload.read_back(worker)
             await workload.close()
+            await _ended(beside)
     return Told(
         records=recorder.records,
         wounds=nemesis.wounds,
@@ -107,6 +109,12 @@ async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: floa
         tell(f"{left_seconds:6.1f}s left: {done} of {len(recorder.records)} operations done")
 
 
+async def _ended(beside: asyncio.Future[None]) -> None:
+    beside.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await beside
+
+
 async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> str:
     tell("healing, and reading everything back")
     try:
@@ -127,14 +135,16 @@ async def _steersman(directory: RunDirectory) -> AsyncIterator[Steersman]:
 
 
 @contextlib.asynccontextmanager
-async def _workers(order: Order, record: ClusterRecord, recorder: Recorder) -> AsyncIterator[list[Worker]]:
+async def _workers(
+    order: Order, record: ClusterRecord, recorder: Recorder, patience_seconds: float
+) -> AsyncIterator[list[Worker]]:
     """Clients over a few connections, each of which has its own idea of who leads."""
     endpoints = {node.id: node.endpoint for node in record.nodes}
     nodes = sorted(endpoints)
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(min(order.clients, CONNECTIONS_MAX)):
-            client = AsyncClient(endpoints, cluster=record.cluster, timeout_seconds=CLIENT_SECONDS_MAX)
+            client = AsyncClient(endpoints, cluster=record.cluster, timeout_seconds=patience_seconds)
             stack.callback(client.close)
             connections.append(client)
         yield [

@@ -15,7 +15,6 @@ from raft.client.asyncio_client import AsyncClient
 from raft.lab.chaos.recording import Recorder
 from raft.lab.judging.records import Record
 
-CLIENT_SECONDS_MAX = 1.0  # Until an operation's outcome is called unknown.
 LATE_SECONDS_MAX = 0.1  # A worker that has fallen behind makes up for so much.
 
 
@@ -59,8 +58,14 @@ class Worker:
 class Workload(Protocol):
     """What workers do."""
 
+    patience_seconds: float  # Until an operation's outcome is called unknown.
+
     async def step(self, worker: Worker) -> None:
         """One operation, or a few that belong together."""
+        ...
+
+    async def beside(self, worker: Worker) -> None:
+        """What goes on besides all steps, until it is cancelled."""
         ...
 
     async def read_back(self, worker: Worker) -> None:

@@ -12,6 +12,7 @@ from raft.client import store
 from raft.client.conversation import Ask, Attempts, Book, Outcome
 from raft.client.errors import Unreachable
 from raft.lab.chaos.workers import Worker
+from raft.lab.chaos.workloads.keys import Keys
 from raft.requests import QueryResult
 
 CLIENTS_PER_KEY = 5
@@ -24,21 +25,16 @@ NODE_SECONDS_MAX = 0.5
 class Registers:
     """The workload; with `stale`, reads are answered by anybody without asking others: wrong on purpose."""
 
+    patience_seconds = 1.0
+
     def __init__(self, *, stale: bool = False) -> None:
         self._stale = stale
-        self._steps: dict[int, int] = {}
+        self._keys = Keys("r", OPERATIONS_PER_KEY)
         self._last_seen: dict[str, str | None] = {}
-
-    def key_of(self, worker: Worker) -> str:
-        """The key that this worker's group is at."""
-        group = worker.number // CLIENTS_PER_KEY
-        return f"r{group}.{self._steps.get(group, 0) // OPERATIONS_PER_KEY}"
 
     async def step(self, worker: Worker) -> None:
         """One operation."""
-        key = self.key_of(worker)
-        group = worker.number // CLIENTS_PER_KEY
-        self._steps[group] = self._steps.get(group, 0) + 1
+        key = self._keys.next(worker.number // CLIENTS_PER_KEY)
         draw = worker.dice.random()
         if draw < GET_SHARE:
             await self._get(worker, key)
@@ -49,9 +45,11 @@ class Registers:
 
     async def read_back(self, worker: Worker) -> None:
         """Every key there was, read linearizably."""
-        for group, steps in self._steps.items():
-            for number in range(1 + max(0, steps - 1) // OPERATIONS_PER_KEY):
-                await self._get(worker, f"r{group}.{number}")
+        for key in self._keys.used():
+            await self._get(worker, key)
+
+    async def beside(self, worker: Worker) -> None:
+        """Nothing."""
 
     async def close(self) -> None:
         """Nothing is held."""

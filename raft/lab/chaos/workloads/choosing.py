@@ -1,0 +1,33 @@
+"""Workloads by name.
+
+Owns which there are, and what the cluster needs for them.
+"""
+
+from __future__ import annotations
+
+from raft.lab.chaos.order import Order, Sabotage
+from raft.lab.chaos.workers import Workload
+from raft.lab.chaos.workloads.growing import Appends, Counters, Sets
+from raft.lab.chaos.workloads.holding import Holdings
+from raft.lab.chaos.workloads.register import Registers
+from raft.lab.chaos.workloads.watching import Watches
+
+OWN_MACHINE = frozenset({"append", "counter"})
+
+
+def workload_of(order: Order) -> Workload:
+    """A new one, inside a running event loop."""
+    stale = order.sabotage is Sabotage.STALE_READS
+    match order.workload:
+        case "append":
+            return Appends(stale=stale)
+        case "set":
+            return Sets(stale=stale)
+        case "counter":
+            return Counters(stale=stale)
+        case "lock" | "election" as kind:
+            return Holdings(kind, fenced=order.sabotage is not Sabotage.NO_FENCING)
+        case "watch":
+            return Watches()
+        case _:
+            return Registers(stale=stale)

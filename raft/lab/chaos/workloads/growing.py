@@ -1,0 +1,146 @@
+"""Lists and sets that only grow, and counters: what is lost, or done twice, shows in every later read.
+
+Owns these three workloads. All writes go through sessions, so each is carried out once, however often it
+is sent. Lists and counters are a machine of one's own, sets are keys of the store.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from raft.client.asyncio_session import AsyncSession
+from raft.lab.chaos import tally
+from raft.lab.chaos.workers import Worker
+from raft.lab.chaos.workloads.keys import Keys
+from raft.lab.chaos.workloads.sessions import Sessions
+from raft.machines.answers import Items
+from raft.machines.keys import prefix_end
+from raft.machines.operations import LIMIT_MAX, Range
+
+READ_SHARE = 0.2
+STEPS_PER_KEY = 400
+
+
+class Growing(ABC):
+    """What the three have in common; `stale` reads are wrong on purpose."""
+
+    verb: str
+    prefix: str
+    patience_seconds = 4.0  # Sessions try again, and so have better uses for time than to give up.
+
+    def __init__(self, *, stale: bool = False) -> None:
+        self._stale = stale
+        self._keys = Keys(self.prefix, STEPS_PER_KEY)
+        self._sessions = Sessions()
+
+    @abstractmethod
+    def fresh(self, worker: Worker) -> str | int:
+        """What to write."""
+
+    @abstractmethod
+    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+        """Write it."""
+
+    @abstractmethod
+    async def read(self, worker: Worker, key: str) -> list[str] | int:
+        """Read all."""
+
+    async def step(self, worker: Worker) -> None:
+        """One operation."""
+        key = self._keys.next(worker.number % 2)
+        if worker.dice.random() < READ_SHARE:
+            await self._read(worker, key)
+            return
+        session = await self._sessions.of(worker)
+        if session is None:
+            return
+        value = self.fresh(worker)
+        record = worker.recorder.called(worker.name, self.verb, key, value=value)
+        if await worker.recorder.settle(record, self.write(session, key, value)) is not None:
+            worker.recorder.done(record)
+        worker.took(record)
+
+    async def beside(self, worker: Worker) -> None:
+        """Nothing."""
+        del worker
+
+    async def read_back(self, worker: Worker) -> None:
+        """Every key there was."""
+        for key in self._keys.used():
+            await self._read(worker, key)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        await self._sessions.close()
+
+    async def _read(self, worker: Worker, key: str) -> None:
+        record = worker.recorder.called(worker.name, "read", key)
+        found = await worker.recorder.settle(record, self.read(worker, key))
+        if found is not None:
+            worker.recorder.done(record, found)
+        worker.took(record)
+
+
+class Appends(Growing):
+    """Lists."""
+
+    verb, prefix = "append", "l"
+
+    def fresh(self, worker: Worker) -> str:
+        """See `Growing`."""
+        return worker.fresh_value()
+
+    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+        """See `Growing`."""
+        return session.own(tally.encode(tally.Append(key, value)))
+
+    async def read(self, worker: Worker, key: str) -> list[str]:
+        """See `Growing`."""
+        query = tally.encode(tally.ReadList(key))
+        return msgspec.msgpack.decode(
+            (await worker.client.query(query, stale=self._stale)).result, type=list[str]
+        )
+
+
+class Counters(Growing):
+    """Counters."""
+
+    verb, prefix = "add", "n"
+
+    def fresh(self, worker: Worker) -> int:
+        """Numbers whose sums tell much about which of them are in."""
+        return worker.dice.randint(1, 1_000_000)
+
+    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+        """See `Growing`."""
+        return session.own(tally.encode(tally.Add(key, value)))
+
+    async def read(self, worker: Worker, key: str) -> int:
+        """See `Growing`."""
+        query = tally.encode(tally.ReadCounter(key))
+        return msgspec.msgpack.decode((await worker.client.query(query, stale=self._stale)).result, type=int)
+
+
+class Sets(Growing):
+    """Sets: an element is a key."""
+
+    verb, prefix = "add", "s"
+
+    def fresh(self, worker: Worker) -> str:
+        """See `Growing`."""
+        return worker.fresh_value()
+
+    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+        """See `Growing`."""
+        return session.put(f"{key}/{value}", b"")
+
+    async def read(self, worker: Worker, key: str) -> list[str]:
+        """See `Growing`."""
+        start = f"{key}/".encode()
+        found = await worker.client.ask(Range(start, prefix_end(start), LIMIT_MAX), stale=self._stale)
+        assert isinstance(found, Items) and not found.more, "a set outgrew one answer"
+        return [item.key.removeprefix(start).decode() for item in found.items]
