@@ -22,7 +22,7 @@ from raft.cluster.events import NodeExited, NodeGaveUp
 from raft.cluster.faults import CRASH
 from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.usage import is_stopped
-from raft.node.config import EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_REMOVED
+from raft.node.config import EXIT_CORRUPT, EXIT_DIVERGED, EXIT_LOG_MISSING, EXIT_REMOVED
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
 SILENT_SECONDS = 1.5
@@ -30,7 +30,7 @@ HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING})
+HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED})
 _LAST_WORDS_BYTES_MAX = 4096
 
 

@@ -164,6 +164,10 @@ class Done(Struct, frozen=True, array_like=True, tag=21, gc=False):
     result: bytes
 
 
+class Checked(Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """This replica has answered as the leader has."""
+
+
 # -- results of queries --------------------------------------------------------------------------
 
 
@@ -243,5 +247,5 @@ Refusal: TypeAlias = (
 )
 Answer: TypeAlias = (
     Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
-    | Swapped | Value | TransactionDone | Done | Items | LeaseState | ElectionState | Events
+    | Swapped | Value | TransactionDone | Done | Checked | Items | LeaseState | ElectionState | Events
 )  # fmt: skip

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import chain
 from typing import Any
 from zlib import crc32
 
-import msgspec
-from msgspec import Struct
-
 from raft.machines.answers import (
     Answer,
-    Candidate,
+    Checked,
     Compacted,
     Done,
     Ended,
-    Event,
     Events,
     Granted,
     Item,
@@ -32,12 +27,13 @@ from raft.machines.answers import (
 )
 from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
-from raft.machines.history import History, weight_of
+from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.machine import COMMAND_ERRORS, InParts, MachineError, StateMachine
+from raft.machines.machine import COMMAND_ERRORS, Diverged, InParts, MachineError, StateMachine
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
     Campaign,
+    Check,
     Compact,
     CompareAndSwap,
     Delete,
@@ -61,37 +57,13 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
-from raft.machines.parts import in_parts
-from raft.machines.sessions import Sessions, SessionState
+from raft.machines.sessions import Sessions
+from raft.machines.state import FORMAT, LastCheck, State, decode_state, encode_state, of_parts, parts_of
 from raft.machines.store import Store
 
-FORMAT = 1
-
-
-class State(Struct, frozen=True, array_like=True):
-    """A snapshot: the same state is the same bytes, on every replica."""
-
-    format: int
-    trail: int
-    revision: int
-    compacted: int
-    events: list[Event]
-    items: list[Item]
-    leases: list[tuple[int, int]]
-    elections: list[tuple[str, int, list[Candidate]]]
-    sessions: list[SessionState]
-    own: bytes | None  # What the user's own machine wrote; None without one.
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_EVENT_LISTS: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
-_ITEM_LISTS = msgspec.msgpack.Decoder(list[Item])
-_SESSION_LISTS = msgspec.msgpack.Decoder(list[SessionState])
-# The first byte of a part says what the rest of it is.
-_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN = (bytes((kind,)) for kind in range(5))
-_STATES = msgspec.msgpack.Decoder(State)
 # Not the decoder's words: they may change from one release of it to the next, and replicas with them.
 _MALFORMED = encode_answer(Refused("these bytes are no request to this machine"))
+_CHECKED = encode_answer(Checked())
 
 
 class Application:
@@ -112,6 +84,7 @@ class Application:
         self.store = Store(self.leases, self.elections, self.history)
         self.sessions = Sessions()
         self.trail = 0
+        self.last_check = LastCheck()
         self._operations: Mapping[type, Callable[[int, Any], Answer]] = {
             OpenSession: self._open_session,
             Grant: self._grant,
@@ -127,6 +100,7 @@ class Application:
             Transaction: self.store.transact,
             Compact: self._compact,
             Own: self._apply_own,
+            Check: self._check,
         }
         self._questions: Mapping[type, Callable[[Any], Answer]] = {
             Get: lambda question: self.store.get(question.key),
@@ -154,7 +128,8 @@ class Application:
                 self.sessions.keep(call, command, answer)
             else:
                 answer = settled if isinstance(settled, bytes) else encode_answer(settled)
-        self.trail = crc32(answer, self.trail)
+        if answer != _CHECKED:  # A check is nothing new to check.
+            self.trail = crc32(answer, self.trail)
         return answer
 
     def query(self, query: bytes) -> bytes:
@@ -164,27 +139,15 @@ class Application:
 
     def snapshot(self) -> bytes:
         """The whole state, in an order that does not depend on how it came about."""
-        history = self.history
-        state = State(
-            format=FORMAT,
-            trail=self.trail,
-            revision=history.revision,
-            compacted=history.compacted,
-            events=list(history.events),
-            items=self.store.snapshot(),
-            leases=sorted(self.leases.ttls_ms.items()),
-            elections=self.elections.snapshot(),
-            sessions=self.sessions.snapshot(),
-            own=self._own.snapshot() if self._own is not None else None,
-        )
-        return _ENCODER.encode(state)
+        own = self._own.snapshot() if self._own is not None else None
+        return encode_state(self._state(self.store.snapshot(), own))
 
     def restore(self, data: bytes) -> None:
         """Become the state of an earlier `snapshot`; b"" is the empty one.
 
         MachineError, with nothing changed, for what this machine did not write.
         """
-        state = _decode_state(data)
+        state = decode_state(data)
         self._check_own(state)
         if self._own is not None:
             self._own.restore(state.own if state is not None and state.own is not None else b"")
@@ -202,7 +165,7 @@ class Application:
     def _become(self, state: State) -> None:
         self._check_own(state)
         self._begin()
-        self.trail = state.trail
+        self.trail, self.last_check = state.trail, state.last_check
         self.history.restore(state.events, state.revision, state.compacted)
         self.leases.restore(state.leases)
         self.elections.restore(state.elections)
@@ -212,55 +175,35 @@ class Application:
     def snapshot_parts(self) -> Iterator[bytes]:
         """See `InParts`. The user's own machine is quick only if it offers parts, too."""
         own = self._own
-        head = _ENCODER.encode(self._state_without_lists())
-        events, sessions, items = list(self.history.events), self.sessions.snapshot(), self.store.frozen()
         own_parts: Iterator[bytes] = iter(())
         if own is not None:
             own_parts = own.snapshot_parts() if isinstance(own, InParts) else iter((own.snapshot(),))
-        return chain(
-            (_HEAD + head,),
-            (_EVENTS + part for part in in_parts(events, weight_of)),
-            (_ITEMS + part for part in in_parts(items, weight_of)),
-            (_SESSIONS + part for part in in_parts(sessions, _session_bytes)),
-            (_OWN + part for part in own_parts),
-        )
+        state = self._state([], None if own is None else b"")
+        return parts_of(state, self.store.frozen(), own_parts)
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
         """See `InParts`; raises as `restore` does, the present state lost."""
-        state = State(FORMAT, 0, 0, 0, [], [], [], [], [], b"" if self._own is not None else None)
-        own_parts: list[bytes | memoryview] = []
-        for part in parts:
-            kind, body = bytes(part[:1]), part[1:]
-            if kind == _HEAD:
-                state = _decode_state(body) or state
-            elif kind == _EVENTS:
-                state.events.extend(_EVENT_LISTS.decode(body))
-            elif kind == _ITEMS:
-                state.items.extend(_ITEM_LISTS.decode(body))
-            elif kind == _SESSIONS:
-                state.sessions.extend(_SESSION_LISTS.decode(body))
-            else:
-                own_parts.append(body)
-        self._become(state)
         own = self._own
+        state, own_parts = of_parts(parts, with_own=own is not None)
+        self._become(state)
         if isinstance(own, InParts):
             own.restore_parts(own_parts)
         elif own is not None:
             own.restore(b"".join(own_parts))
 
-    def _state_without_lists(self) -> State:
-        """What is small at all times."""
+    def _state(self, items: list[Item], own: bytes | None) -> State:
         return State(
             format=FORMAT,
             trail=self.trail,
+            last_check=self.last_check,
             revision=self.history.revision,
             compacted=self.history.compacted,
-            events=[],
-            items=[],
+            events=list(self.history.events),
+            items=items,
             leases=sorted(self.leases.ttls_ms.items()),
             elections=self.elections.snapshot(),
-            sessions=[],
-            own=b"" if self._own is not None else None,
+            sessions=self.sessions.snapshot(),
+            own=own,
         )
 
     # -- what a node asks besides ---------------------------------------------------------------
@@ -274,11 +217,16 @@ class Application:
         """What a watcher that has seen everything before `watch.revision` has yet to hear."""
         return self.history.since(watch)
 
+    def next_check(self) -> Check | None:
+        """What a leader has to propose so that the replicas check each other; None if all is checked."""
+        last = self.last_check
+        return None if last.settled and last.trail == self.trail else Check(last.index, last.trail)
+
     def state_hash(self) -> bytes:
         """A digest of the whole state, equal on replicas that stand at the same index.
 
         As costly as a snapshot. `trail`, a checksum of all answers so far, costs nothing, and finds
-        replicas that have parted as soon as they answer differently.
+        replicas that have parted as soon as they answer differently: see `Check`.
         """
         return blake2b(self.snapshot(), digest_size=16).digest()
 
@@ -316,6 +264,16 @@ class Application:
         self.history.compact(request.revision)
         return Compacted(self.history.compacted)
 
+    def _check(self, index: int, request: Check) -> Checked:
+        last = self.last_check
+        if request.index == last.index and request.trail != last.trail:
+            raise Diverged(
+                f"the answers up to index {last.index} are not those of the leader "
+                f"(checksum {last.trail:08x} here, {request.trail:08x} there): is the machine deterministic?"
+            )
+        self.last_check = LastCheck(index, self.trail, settled=self.trail == request.trail)
+        return Checked()
+
     def _lease_state(self, question: GetLease) -> LeaseState | LeaseGone:
         ttl_ms = self.leases.ttls_ms.get(question.lease)
         if ttl_ms is None:
@@ -346,19 +304,3 @@ def _ask_own(ask: Callable[[], bytes] | None) -> Done | Refused:
     if not isinstance(result, bytes):
         return Refused(f"the machine answered with {type(result).__name__}, not with bytes")
     return Done(result)
-
-
-def _decode_state(data: bytes | memoryview) -> State | None:
-    if not data:
-        return None
-    try:
-        state = _STATES.decode(data)
-    except msgspec.DecodeError as error:
-        raise MachineError(f"this is no snapshot of this machine: {error}") from None
-    if state.format != FORMAT:
-        raise MachineError(f"the snapshot has the format {state.format}, and this release reads {FORMAT}")
-    return state
-
-
-def _session_bytes(session: SessionState) -> int:
-    return 64 + sum(32 + len(kept.answer) for _, kept in session.kept)

@@ -19,6 +19,13 @@ class MachineError(Exception):
     """
 
 
+class Diverged(Exception):
+    """This replica has answered otherwise than the leader did to the same commands; it has to stop.
+
+    A machine is not deterministic, or a memory failed. Which of the two replicas is right nobody knows.
+    """
+
+
 @runtime_checkable
 class StateMachine(Protocol):
     """An application whose state is a function of the commands applied so far, in order.

@@ -196,9 +196,19 @@ class Own(Struct, frozen=True, array_like=True, tag=14, gc=False):
     body: bytes
 
 
+class Check(Struct, frozen=True, array_like=True, tag=15, gc=False):
+    """The leader says which `trail` it had at the check at `index`; answered by `Checked`.
+
+    Only a leader proposes it: a replica whose own trail was another one there stops.
+    """
+
+    index: int
+    trail: int
+
+
 Operation: TypeAlias = (
     OpenSession | Grant | Revoke | Expire | Campaign | Resign | Proclaim | Put | Delete | CompareAndSwap
-    | DeleteRange | Transaction | Compact | Own
+    | DeleteRange | Transaction | Compact | Own | Check
 )  # fmt: skip
 
 

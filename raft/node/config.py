@@ -20,6 +20,7 @@ EXIT_REMOVED = 3  # It is no member of its cluster any more.
 EXIT_DISK_FAILED = 4  # What the disk holds is not known any more; a new process can find out.
 EXIT_CORRUPT = 5  # What was durable is damaged: it refuses to start.
 EXIT_LOG_MISSING = 6  # Its directory is empty, and it has run before: it refuses to start.
+EXIT_DIVERGED = 7  # Its machine has answered otherwise than the leader's: it is not deterministic.
 
 
 class BadConfig(Exception):

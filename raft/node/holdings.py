@@ -1,6 +1,6 @@
 """What a node does for its machine besides applying: leases count, events are told.
 
-Owns the requests of that kind, and which of them only the leader takes.
+Owns the requests of that kind, and which of them only the leader takes; and the leader's own proposals.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
 from raft.node.applying import Applier
+from raft.node.checking import Checking
 from raft.node.leasing import Leasing, Surroundings
 from raft.node.news import News
 from raft.node.proposals import Answerable
@@ -30,6 +31,7 @@ class Holdings:
         self._raft = raft
         self._leasing = Leasing(machine, raft, applier, reads, context)
         self._news = News(machine, raft, applier)
+        self._checking = Checking(machine, raft, applier)
 
     def take(
         self,
@@ -47,8 +49,9 @@ class Holdings:
         return None
 
     def flush(self, now: float) -> None:
-        """The turn is over: propose the end of leases that are due."""
+        """The turn is over: propose the end of leases that are due, and a check of the replicas."""
         self._leasing.expire(now)
+        self._checking.propose(now)
 
     def settle(self, now: float) -> None:
         """What the turn has brought is applied: count its leases, tell its events."""

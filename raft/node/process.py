@@ -31,10 +31,11 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 from raft.machines.application import Application
-from raft.machines.machine import StateMachine
+from raft.machines.machine import Diverged, StateMachine
 from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DISK_FAILED,
+    EXIT_DIVERGED,
     EXIT_FAILED,
     EXIT_LOG_MISSING,
     EXIT_REFUSED,
@@ -75,6 +76,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except DiskFailed as error:
         sys.stderr.write(f"the node has stopped: {error}\n")
         return EXIT_DISK_FAILED
+    except Diverged as error:
+        sys.stderr.write(f"the node has stopped: {error}\n")
+        return EXIT_DIVERGED
     except GaveUp as error:
         sys.stderr.write(f"the node has failed: {error}\n")
         return EXIT_FAILED
@@ -98,8 +102,8 @@ def refusal_code(error: Exception) -> int:
 def run(config: NodeConfig, life_fd: int) -> bool:
     """Open everything, run the loop to its end, close everything; whether the node was removed.
 
-    Raises what forbids a start: BadConfig, StoreError, TransportError, CannotRejoin; DiskFailed or GaveUp
-    when the node has failed.
+    Raises what forbids a start: BadConfig, StoreError, TransportError, CannotRejoin; DiskFailed, Diverged
+    or GaveUp when the node has failed.
     """
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
@@ -234,6 +238,10 @@ class LoggedEvents:
         logger.bind(event=event, **values).info(message)
 
 
+# What may end a node and is no mistake of its own program; and as which event that is logged.
+NO_MISTAKES: dict[type[Exception], str] = {DiskFailed: "disk-failed", Diverged: "machine-diverged"}
+
+
 class Crashes:
     """What the process has died of."""
 
@@ -243,19 +251,21 @@ class Crashes:
     def report(self, report: CrashReport) -> None:
         """Leave the traceback in the log, and on standard error for whoever buries the process."""
         self._last = report.error
-        is_disk = self._is_disk
-        event = "disk-failed" if is_disk else "crashed"
+        kind = self._kind
+        event = NO_MISTAKES[kind] if kind else "crashed"
         logger.bind(event=event, traceback=report.traceback).error(report.error)
-        if not is_disk:
+        if kind is None:
             sys.stderr.write(report.traceback)
 
     def verdict(self, error: GaveUp) -> Exception:
-        """A failed disk is no mistake of the program's."""
-        return DiskFailed(self._last.partition(": ")[2]) if self._is_disk else error
+        """A failed disk, or a machine that others brought, is no mistake of the node's."""
+        kind = self._kind
+        return error if kind is None else kind(self._last.partition(": ")[2])
 
     @property
-    def _is_disk(self) -> bool:
-        return self._last.startswith(f"{DiskFailed.__name__}: ")
+    def _kind(self) -> type[Exception] | None:
+        name = self._last.partition(": ")[0]
+        return next((kind for kind in NO_MISTAKES if kind.__name__ == name), None)
 
 
 def obey_signals(runtime: Runtime, node: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
 from raft.machines import parts
 from raft.machines.answers import Done, Refused
-from raft.machines.application import FORMAT, Application, State
+from raft.machines.application import Application
 from raft.machines.encoding import decode_answer, encode_call, encode_question
 from raft.machines.machine import MachineError, StateMachine
 from raft.machines.operations import (
@@ -42,6 +42,7 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
+from raft.machines.state import FORMAT, LastCheck, State
 from raft.machines.testkit import check_machine
 from tests.machines.driving import Driver
 from tests.machines.test_sessions import Counter
@@ -132,7 +133,7 @@ def test_a_snapshot_fits_only_the_machine_that_it_is_of() -> None:
         counting.restore(plain.snapshot())
     with pytest.raises(MachineError):
         plain.restore(b"nonsense")
-    newer = State(FORMAT + 1, 0, 0, 0, [], [], [], [], [], None)
+    newer = State(FORMAT + 1, 0, LastCheck(), 0, 0, [], [], [], [], [], None)
     with pytest.raises(MachineError, match="format"):
         plain.restore(msgspec.msgpack.encode(newer))
 
