@@ -1,0 +1,200 @@
+"""Registers: is there an order of the reads, writes and swaps on a key that explains every answer?
+
+Owns what each of them does to a key, and the names of what can go wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from raft.lab.judging.evidence import Findings, end_of
+from raft.lab.judging.proving import prefix, prove
+from raft.lab.judging.records import Record, show
+from raft.lab.judging.search import MISFIT, STEPS_MAX, Call, Effect, search
+from raft.lab.judging.verdict import Ruling
+
+OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
+PROOF_STEPS_MAX = 50_000
+Value = str | int | None
+
+
+def judge_registers(findings: Findings) -> None:
+    """Every key on its own, which held nothing at first (linearizability is local)."""
+    for key, records in findings.by_key(OPERATIONS).items():
+        relevant = [record for record in records if _matters(record)]
+        calls = calls_of(relevant)
+        found = search(calls, None, steps_max=STEPS_MAX)
+        if found.ruling is Ruling.UNDECIDED:
+            findings.cannot_tell(key)
+        elif found.ruling is Ruling.ILLEGAL:
+            until = calls[found.stuck].returned
+            _tell(findings, key, records, prefix(without_the_unseen(relevant), until))
+
+
+def calls_of(records: Sequence[Record]) -> list[Call]:
+    """The operations as the search sees them; what matters to nobody is placed by nobody."""
+    return [call_of(record) for record in without_the_unseen(records)]
+
+
+def call_of(record: Record) -> Call:
+    """One operation as the search sees it."""
+    value = record.value
+    if record.op in ("get", "read"):
+        return Call(called=record.call, returned=end_of(record), effect=_holds(record.result), reads=True)
+    if record.op == "cas":
+        swaps = not record.done or record.result["swapped"]
+        effect = _swap(record.expected, value) if swaps else _differs(record)
+        return Call(
+            called=record.call,
+            returned=end_of(record),
+            effect=effect,
+            optional=not record.done,
+            reads=not swaps,
+        )
+    return Call(
+        called=record.call,
+        returned=end_of(record),
+        effect=lambda _state: value,
+        optional=not record.done,
+        hides=True,
+    )
+
+
+def without_the_unseen(records: Sequence[Record]) -> list[Record]:
+    """Leave out what has no answer and no trace.
+
+    A read without an answer explains nothing. Neither does an unknown write whose value nobody could have
+    seen: in an order that holds it, it can be struck out, for no answer depends on it.
+    """
+    seen = {value for record in records for value in observed(record)}
+    return [
+        record
+        for record in records
+        if record.done or (record.op not in ("get", "read") and record.value in seen)
+    ]
+
+
+def observed(record: Record) -> tuple[Value, ...]:
+    """The values that an operation tells of, or depends on."""
+    if record.op == "cas":
+        found: Value = record.result.get("found") if record.done else None
+        return (record.expected, found)
+    return (record.result,) if record.done and record.op in ("get", "read") else ()
+
+
+def _matters(record: Record) -> bool:
+    turned_down = record.op == "fenced-put" and record.done and not record.result["accepted"]
+    return record.outcome != "refused" and not turned_down
+
+
+def _holds(value: Value) -> Effect:
+    return lambda state: state if state == value else MISFIT
+
+
+def _swap(expected: Value, value: Value) -> Effect:
+    return lambda state: value if state == expected else MISFIT
+
+
+def _differs(record: Record) -> Effect:
+    expected, result = record.expected, record.result
+
+    def effect(state: Hashable) -> Hashable:
+        fits = state != expected and ("found" not in result or result["found"] == state)
+        return state if fits else MISFIT
+
+    return effect
+
+
+# -- what went wrong, in words -------------------------------------------------------------------
+
+
+def _is_illegal(records: Sequence[Record]) -> bool:
+    return search(calls_of(records), None, steps_max=PROOF_STEPS_MAX).ruling is Ruling.ILLEGAL
+
+
+def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequence[Record]) -> None:
+    kept = prove(illegal, _is_illegal)
+    proof = _with_writers(kept, records)
+    for explain in (_nobody_wrote, _swapped_twice, _overwritten):
+        told = explain(kept, records)
+        if told is not None:
+            name, text, more = told
+            findings.wrong(name, key, text, {id(record): record for record in [*proof, *more]}.values())
+            return
+    text = f"no order of these operations on {key} explains every answer"
+    findings.wrong("not-linearizable", key, text, proof)
+
+
+def _with_writers(kept: Sequence[Record], records: Sequence[Record]) -> list[Record]:
+    """The proof, and who wrote what it tells of."""
+    chosen = {id(record): record for record in kept}
+    seen = {value for record in kept for value in observed(record)} - {None}
+    for record in records:
+        if record.op in ("put", "cas", "fenced-put") and record.value in seen:
+            chosen.setdefault(id(record), record)
+    lines = {record.line or id(record) for record in kept}
+    return [record for record in chosen.values() if id(record) in map(id, kept) or record.line not in lines]
+
+
+Told = tuple[str, str, list[Record]] | None
+Explain = Callable[[Sequence[Record], Sequence[Record]], Told]
+
+
+def _claims(record: Record) -> Value:
+    """What the key held, says the operation, when it took place."""
+    if record.op == "cas":
+        return record.expected if record.result["swapped"] else record.result.get("found")
+    value: Value = record.result
+    return value
+
+
+def _reads(kept: Sequence[Record]) -> list[Record]:
+    return [record for record in kept if record.op in ("get", "read", "cas")]
+
+
+def _writers(records: Sequence[Record], value: Value) -> list[Record]:
+    return [r for r in records if r.op in ("put", "cas", "fenced-put") and r.value == value]
+
+
+def _nobody_wrote(kept: Sequence[Record], records: Sequence[Record]) -> Told:
+    for read in _reads(kept):
+        value = _claims(read)
+        if value is None:
+            continue
+        writers = _writers(records, value)
+        if not writers:
+            return "phantom-value", f"{read.describe()}: nobody has ever written {value}", [read]
+        if all(not _matters(writer) for writer in writers):
+            text = f"{read.describe()}: the write of {value} was refused, yet it is seen"
+            return "refused-write-seen", text, [read, *writers]
+        if all(writer.call > end_of(read) for writer in writers):
+            text = f"{read.describe()}: {value} was read before its write began"
+            return "read-from-the-future", text, [read, *writers]
+    return None
+
+
+def _swapped_twice(kept: Sequence[Record], records: Sequence[Record]) -> Told:
+    swaps = [record for record in kept if record.op == "cas" and record.result["swapped"]]
+    for place, swap in enumerate(swaps):
+        for other in swaps[place + 1 :]:
+            if swap.expected == other.expected and len(_writers(records, swap.expected)) <= 1:
+                text = f"two swaps both found {show(swap.expected)}: one of them overwrote the other unseen"
+                return "lost-update", text, [swap, other]
+    return None
+
+
+def _overwritten(kept: Sequence[Record], records: Sequence[Record]) -> Told:
+    for read in _reads(kept):
+        old = _writers(records, _claims(read))
+        for write in kept:
+            newer = write.op not in ("get", "read") and write.value != _claims(read)
+            if not newer or end_of(write) >= read.call or any(end_of(w) > write.call for w in old):
+                continue
+            seen = any(write.value in observed(r) for r in records if r is not write)
+            name = "stale-read" if seen else "lost-write"
+            text = (
+                f"{read.asked()} found {show(_claims(read))}, though {show(write.value)} had been "
+                f"written over it {'and acknowledged ' if not seen else ''}before the read began"
+            )
+            return name, text, [read, write, *old]
+    return None

@@ -1,0 +1,179 @@
+"""Is there an order of operations that explains every answer, and agrees with real time?
+
+Owns the search: Wing and Gong's, with Lowe's memory of what was tried ("Testing for linearizability",
+2017). Knows nothing of registers or counters: an operation says what it makes of a state.
+
+Three things make it quick. A read that fits is placed at once, since it is in nobody's way. An operation of
+unknown outcome is placed only for somebody to see: not before a write that hides it, and of several alike
+the oldest first. And what is placed is remembered as a number of the oldest operations and a few bits beyond.
+
+A search that takes too long ends undecided, which proves nothing and must not pass for a proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from math import inf
+
+from msgspec import Struct
+
+from raft.lab.judging.verdict import Ruling
+
+STEPS_MAX = 2_000_000
+
+
+class Misfit:
+    """What an operation makes of a state that its answer does not fit."""
+
+
+MISFIT = Misfit()
+Effect = Callable[[Hashable], Hashable]
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One operation as the search sees it.
+
+    `effect` gives the state after it, or MISFIT. One that is `optional` may be placed anywhere after its
+    call, or nowhere; `alike` is equal for optional ones that do the same. `reads` says that it never
+    changes the state, `hides` that what was there before does not matter to it.
+    """
+
+    called: float
+    returned: float = inf
+    effect: Effect
+    optional: bool = False
+    reads: bool = False
+    hides: bool = False
+    alike: Hashable = None
+
+
+class Found(Struct, frozen=True):
+    """The ruling; if it is ILLEGAL, no order explains the answers up to the return of call number `stuck`,
+    and some order explains all that returned before it.
+    """
+
+    ruling: Ruling
+    stuck: int = -1
+
+
+def search(calls: Sequence[Call], start: Hashable, *, steps_max: int = STEPS_MAX) -> Found:
+    """Search for an order, from the state `start`."""
+    return _Search(calls, start).run(steps_max)
+
+
+class _Search:
+    """Marks are calls and returns in order of time; those of operations not yet placed form a chain."""
+
+    def __init__(self, calls: Sequence[Call], start: Hashable) -> None:
+        self._calls = calls
+        self._start = start
+        order = sorted(range(len(calls)), key=lambda number: calls[number].called)
+        # At one moment calls come first: operations that merely touch overlap.
+        marks = [(calls[number].called, 0, number) for number in order]
+        marks += [(call.returned, 1, number) for number, call in enumerate(calls) if not call.optional]
+        marks.sort()
+        self._numbers = [number for _, _, number in marks]
+        self._is_call = [kind == 0 for _, kind, _ in marks]
+        self._return_of = [len(marks)] * len(calls)
+        for mark, (_, kind, number) in enumerate(marks):
+            if kind == 1:
+                self._return_of[number] = mark
+        # The last place is before the first mark and behind the last.
+        self._following = [*range(1, len(marks) + 1), 0]
+        self._previous = [len(marks), *range(len(marks))]
+        self._places = _places(calls, order)
+        self._elder = _elders(calls, order)
+
+    def run(self, steps_max: int) -> Found:
+        """The search itself; one loop, since it is all there is to speed up."""
+        calls, following, is_call, numbers = self._calls, self._following, self._is_call, self._numbers
+        places, elder = self._places, self._elder
+        end = len(numbers)
+        needed = sum(not call.optional for call in calls)
+        # Placed are: the first `oldest` operations that must be, more of them by bits, optional ones by bits.
+        oldest, bits, chosen, state = 0, 0, 0, self._start
+        unseen = False  # Was an optional operation placed last, that nobody has seen yet?
+        tried: set[tuple[int, int, int, Hashable, bool]] = set()
+        trail: list[tuple[int, int, int, int, Hashable, bool, bool]] = []
+        furthest = -1
+        mark = following[end]
+        for _ in range(steps_max):
+            if oldest == needed:
+                return Found(Ruling.LEGAL)
+            if is_call[mark]:
+                number = numbers[mark]
+                call = calls[number]
+                after = call.effect(state)
+                if call.optional:
+                    eldest = elder[number]
+                    skip = after is MISFIT or after == state or (eldest >= 0 and not chosen >> eldest & 1)
+                    if skip or (unseen and call.hides):
+                        mark = following[mark]
+                        continue
+                    step = (oldest, bits, chosen | 1 << places[number], after, True)
+                elif after is MISFIT or (unseen and call.hides):
+                    mark = following[mark]
+                    continue
+                else:
+                    now = bits | 1 << (places[number] - oldest)
+                    run = (now ^ (now + 1)).bit_length() - 1
+                    step = (oldest + run, now >> run, chosen, after, False)
+                if not call.reads:
+                    if step in tried:
+                        mark = following[mark]
+                        continue
+                    tried.add(step)
+                trail.append((mark, oldest, bits, chosen, state, unseen, call.reads))
+                oldest, bits, chosen, state, unseen = step
+                self._take_out(mark, number)
+                mark = following[end]
+                continue
+            # The operation that returns here had to be placed before anything that follows.
+            furthest = max(furthest, mark)
+            forced = True
+            while forced:
+                if not trail:
+                    return Found(Ruling.ILLEGAL, numbers[furthest])
+                mark, oldest, bits, chosen, state, unseen, forced = trail.pop()
+                self._put_back(mark, numbers[mark])
+            mark = following[mark]
+        return Found(Ruling.UNDECIDED)
+
+    def _take_out(self, mark: int, number: int) -> None:
+        following, previous = self._following, self._previous
+        before, behind = previous[mark], following[mark]
+        following[before], previous[behind] = behind, before
+        mate = self._return_of[number]
+        if mate < len(self._numbers):
+            before, behind = previous[mate], following[mate]
+            following[before], previous[behind] = behind, before
+
+    def _put_back(self, mark: int, number: int) -> None:
+        following, previous = self._following, self._previous
+        mate = self._return_of[number]
+        if mate < len(self._numbers):
+            following[previous[mate]] = previous[following[mate]] = mate
+        following[previous[mark]] = previous[following[mark]] = mark
+
+
+def _places(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
+    """Each operation's number by age, among those that must be placed or among those that may."""
+    places = [0] * len(calls)
+    counts = [0, 0]
+    for number in order:
+        optional = calls[number].optional
+        places[number] = counts[optional]
+        counts[optional] += 1
+    return places
+
+
+def _elders(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
+    """For each optional operation the place of the one alike that was called just before it, or -1."""
+    places, youngest = _places(calls, order), dict[Hashable, int]()
+    elders = [-1] * len(calls)
+    for number in order:
+        call = calls[number]
+        if call.optional and call.alike is not None:
+            elders[number] = youngest.get(call.alike, -1)
+            youngest[call.alike] = places[number]
+    return elders
