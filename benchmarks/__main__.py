@@ -1,4 +1,7 @@
-"""`python -m benchmarks NAME [options]` runs the measurement of that name in this package."""
+"""`python -m benchmarks NAME [options]` runs the measurement of that name in this package.
+
+Without a name it is `compare`: this project beside its peers.
+"""
 
 import importlib
 import pkgutil
@@ -6,17 +9,21 @@ import sys
 
 import benchmarks
 
+COMPARISON = "compare"
+
 
 def main() -> int:
     """Run the named measurement, or list them."""
-    names = sorted(
-        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_"
-    )
-    if len(sys.argv) < 2 or sys.argv[1] not in names:
-        print(f"usage: python -m benchmarks {{{','.join(names)}}} [options]", file=sys.stderr)
+    modules = pkgutil.iter_modules(benchmarks.__path__)
+    names = sorted(module.name for module in modules if module.name[0] != "_" and not module.ispkg)
+    name, arguments = COMPARISON, sys.argv[1:]
+    if arguments and not arguments[0].startswith("-"):
+        name, *arguments = arguments
+    if name not in names:
+        print(f"usage: python -m benchmarks [{{{','.join(names)}}}] [options]", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"benchmarks.{sys.argv[1]}")
-    return int(module.main(sys.argv[2:]) or 0)
+    module = importlib.import_module(f"benchmarks.{name}")
+    return int(module.main(arguments) or 0)
 
 
 if __name__ == "__main__":

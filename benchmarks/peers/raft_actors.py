@@ -1,0 +1,76 @@
+"""This project as a peer: nodes on their own, `python -m raft.node`, over TCP on the loopback interface.
+
+Owns their command lines, at the default timings and at the tightest that hold a leader under load. No
+launcher and no fork server: every peer's processes are started in the same way.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.peers.peer import Plan
+
+DEFAULT: tuple[str, ...] = ()
+TIGHT = ("--heartbeat", "10ms", "--election-timeout", "50ms-100ms")
+
+
+class RaftActors:
+    """This project; `note` says at which timings."""
+
+    durable = True
+    can = frozenset({"watch", "hand-over", "fill", "holds", "leader", "add"})
+
+    def __init__(self, name: str, timings: tuple[str, ...], note: str) -> None:
+        self.name = name
+        self.note = note
+        self._timings = timings
+
+    def missing(self) -> str:
+        """It is here."""
+        return ""
+
+    def version(self) -> str:
+        """The package's."""
+        return f"this checkout, Python {sys.version.split()[0]}, pyzmq {version('pyzmq')}"
+
+    def prepare(self, home: Path) -> None:
+        """There is nothing to make."""
+
+    def member_command(self, plan: Plan, node: int, *, again: bool) -> list[str]:
+        """A node; one beyond the first members waits to be added."""
+        command = [sys.executable, "-m", "raft.node", "--id", str(node), "--cluster", "bench"]
+        command += ["--listen", self.endpoint(plan, node), "--data-dir", str(plan.directory(node))]
+        command += ["--log-level", "WARNING", *self._timings]
+        if again:
+            command.append("--existing")
+        if node > plan.first:
+            return command if again else [*command, "--join"]
+        others = [other for other in range(1, plan.first + 1) if other != node]
+        for other in others:
+            command += ["--peer", f"{other}={self.endpoint(plan, other)}"]
+        return command
+
+    def endpoint(self, plan: Plan, node: int) -> str:
+        """One port serves clients and members."""
+        return f"tcp://127.0.0.1:{plan.client_port(node)}"
+
+    def peer_endpoint(self, plan: Plan, node: int) -> str:
+        """The same."""
+        return self.endpoint(plan, node)
+
+    def client_command(self, do: str) -> list[str]:
+        """The asyncio client."""
+        module = "benchmarks.load" if do == "load" else "benchmarks.peers.raft_client"
+        return [sys.executable, "-m", module]
+
+
+def raft_actors() -> RaftActors:
+    """With the defaults."""
+    return RaftActors("raft-actors", DEFAULT, "heartbeat 50 ms, election timeout 250-500 ms")
+
+
+def raft_actors_tight() -> RaftActors:
+    """As tight as holds a leader on a loaded machine."""
+    return RaftActors("raft-actors, tight", TIGHT, "heartbeat 10 ms, election timeout 50-100 ms")
