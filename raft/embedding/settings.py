@@ -30,7 +30,7 @@ class Settings(TypedDict, total=False):
     """Everything but a node's id, its endpoint and its directory; all have defaults."""
 
     peers: Mapping[int, str]
-    """The other members and where they listen; the same on all hosts, each without itself."""
+    """The other members and where they listen; this one may be among them, so that all hosts say the same."""
     machine: str | type[StateMachine]
     """One's own machine: the class, or "package.module:Class"."""
     cluster: str
@@ -80,6 +80,9 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             f"a node has no setting {unknown[0]!r}; there are {', '.join(Settings.__annotations__)}"
         )
     directory = Path(data_dir).absolute()
+    peers = dict(settings.get("peers", {}))
+    if peers.get(node) == listen:
+        del peers[node]
     default = NodeConfig(node=node, listen=listen, data_dir=str(directory))
     low, high = settings.get("election_timeout", (default.election_seconds_min, default.election_seconds_max))
     try:
@@ -87,7 +90,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             node=node,
             listen=listen,
             data_dir=str(directory),
-            peers=dict(settings.get("peers", {})),
+            peers=peers,
             join=settings.get("join", False),
             first_start=not settings.get("existing", False),
             repair_from_peers=settings.get("repair_from_peers", False),

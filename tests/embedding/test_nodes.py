@@ -210,7 +210,7 @@ def test_a_node_that_is_given_up_cancels_the_body_and_says_why(
             os.kill(node.pid or 0, signal.SIGKILL)
             await asyncio.Event().wait()
 
-    with caplog.at_level(logging.CRITICAL), pytest.raises(NodeFailed, match="given up.*killed by SIGKILL"):
+    with caplog.at_level(logging.CRITICAL), pytest.raises(NodeFailed, match=r"given up.*killed by SIGKILL"):
         run(body())
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 
@@ -317,6 +317,13 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
         with pytest.raises(NodeRefused, match=says):
             kind(**given)
     assert not list(directory.iterdir())
+
+
+def test_all_hosts_may_be_told_the_same_members(directory: Path) -> None:
+    members = {1: "tcp://127.0.0.1:7001", 2: "tcp://127.0.0.1:7002"}
+    plan = plan_of(1, members[1], directory / "data", {"peers": members})
+    assert plan.config.peers == {2: members[2]}
+    assert plan.endpoints == members
 
 
 def test_a_misspelt_setting_is_an_error(directory: Path) -> None:

@@ -1,0 +1,117 @@
+"""The examples do what they say, run as their users would run them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from examples.replicated_counter import Add, Counters, Reset
+from raft.machines.testkit import check_machine
+from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
+from tests.processes.clusters import wait_until
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rx", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.mark.processes
+def test_the_cron_job_ticks_on_one_host_and_goes_on_on_another(directory: Path) -> None:
+    with running("cron_on_one_host.py", directory) as hosts:
+        ticks = [hosts.hear(r"tick (\d+) on host (\d)") for _ in range(3)]
+        assert [int(tick[1]) for tick in ticks] == [1, 2, 3]
+        (first,) = {int(tick[2]) for tick in ticks}
+        hosts.signal(first, signal.SIGKILL)
+        after = [hosts.hear(r"tick (\d+) on host (\d)")]
+        while int(after[-1][2]) == first:
+            after.append(hosts.hear(r"tick (\d+) on host (\d)"))
+        numbers = [int(tick[1]) for tick in (*ticks, *after)]
+        assert numbers == sorted(set(numbers)), "a tick was run twice"
+
+
+@pytest.mark.processes
+def test_a_worker_that_slept_through_its_lease_is_turned_down_by_the_database(directory: Path) -> None:
+    with running("singleton_worker.py", directory) as hosts:
+        paid = hosts.hear(r"worker (\d) paid, token (\d+)")
+        sleeper, token = int(paid[1]), int(paid[2])
+        hosts.signal(sleeper, signal.SIGSTOP)
+        others = "".join(str(number) for number in (1, 2, 3) if number != sleeper)
+        successor = hosts.hear(rf"worker ([{others}]) paid, token (\d+)")
+        assert int(successor[2]) > token
+        hosts.signal(sleeper, signal.SIGCONT)
+        said = hosts.hear(rf"worker {sleeper} (paid|stopped).*")
+        assert said[1] == "stopped"
+        with closing(sqlite3.connect(directory / "shared.db")) as database:
+            query = "SELECT worker, fencing_token FROM accounts"
+            worker, newest = database.execute(query).fetchone()
+        assert worker != sleeper
+        assert newest > token
+
+
+@pytest.mark.processes
+def test_one_host_of_the_service_works_in_the_background_and_all_answer(directory: Path) -> None:
+    ports = {number: free_port() for number in (1, 2, 3)}
+    arguments = {number: [str(port)] for number, port in ports.items()}
+    with httpx.Client(trust_env=False) as web, running("leader_only_task.py", directory, arguments) as hosts:
+
+        def status(number: int) -> dict[str, Any]:
+            try:
+                found: dict[str, Any] = web.get(f"http://127.0.0.1:{ports[number]}/").json()
+            except httpx.TransportError:
+                return {"working": False, "heartbeats": -1}
+            return found
+
+        def working() -> list[int]:
+            return [number for number in ports if status(number)["working"]]
+
+        wait_until(lambda: all(status(number)["heartbeats"] >= 0 for number in ports), PATIENCE_SECONDS)
+        wait_until(lambda: len(working()) == 1, PATIENCE_SECONDS)
+        (first,) = working()
+        hosts.signal(first, signal.SIGKILL)
+        wait_until(lambda: len(working()) == 1 and working() != [first], PATIENCE_SECONDS)
+
+
+@pytest.mark.processes
+def test_the_counter_survives_its_leader() -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/replicated_counter.py"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "alice is visitor 1",
+        "bob is visitor 2",
+        "carol is visitor 3",
+        "the leader is dead, and there were 3 visitors",
+        "dave is visitor 4",
+    ]
+
+
+def test_the_counters_are_a_sound_machine() -> None:
+    commands = [Add("a", 1), Add("b", 5), Reset("a"), Reset("nobody's"), Add("a", -2), Add("c", 2**40)]
+    log = [*map(msgspec.msgpack.encode, commands), b"no command"]
+    check_machine(Counters, log, queries=[b"a", b"nobody's", b"\xff"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
