@@ -24,6 +24,29 @@ class MonotonicClock:
         return time.monotonic()
 
 
+class ScaledClock:
+    """Another clock, faster or slower than it is; what it shows never jumps."""
+
+    def __init__(self, inner: Clock) -> None:
+        self._inner = inner
+        self._zero = self._shown = inner.now()
+        self._rate = 1.0
+
+    def now(self) -> float:
+        """The seconds of the other clock, stretched."""
+        return self._shown + (self._inner.now() - self._zero) * self._rate
+
+    @property
+    def rate(self) -> float:
+        """How many of its seconds go by in one of the other clock's."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._shown, self._zero = self.now(), self._inner.now()
+        self._rate = rate
+
+
 class ManualClock:
     """A clock that moves only when it is told to, for tests and simulations."""
 

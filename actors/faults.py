@@ -74,6 +74,7 @@ class FaultyTransport:
         self._held_until: dict[str, float] = {}
         self._sequence = 0
         self._counters: Counter[str] = Counter()
+        self.pace = 1.0  # Of this process's clock: what it takes for a second is over so much sooner.
 
     def add(self, fault: Fault) -> int:
         """Let a fault take effect; returns the id to clear it by, which is never used again."""
@@ -125,7 +126,7 @@ class FaultyTransport:
         if self._held:
             left_seconds = max(self._held[0][0] - self._clock.now(), 0.0)
             timeout_seconds = left_seconds if timeout_seconds is None else min(timeout_seconds, left_seconds)
-        self.inner.poll(timeout_seconds)
+        self.inner.poll(None if timeout_seconds is None else timeout_seconds / self.pace)
         self._release()
 
     @property

@@ -110,10 +110,21 @@ class SetDisk(Struct, frozen=True):
     fsync_delay_seconds: float = 0.0
     full: bool = False
     fail_fsync: bool = False
+    lose_unsynced: bool = False  # A crash point takes what is not synced with it, as a power cut does.
+
+
+class SetClock(Struct, frozen=True):
+    """Let this node's clock run at `rate` until cleared; `fault` names it."""
+
+    fault: int
+    rate: float
 
 
 class ArmCrash(Struct, frozen=True):
-    """Kill this node when its storage next passes the crash point of that name; `fault` names the order."""
+    """Kill this node when its storage next passes the crash point of that name; `fault` names the order.
+
+    The point "now" is passed at once.
+    """
 
     fault: int
     point: str

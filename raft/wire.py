@@ -25,6 +25,7 @@ from raft.control import (
     NodeStatus,
     NodeUp,
     SawLeader,
+    SetClock,
     SetDisk,
     SetLink,
     SnapshotTaken,
@@ -195,6 +196,7 @@ TAGS: Final[dict[int, type]] = {
     79: ArmCrash,
     77: TakeSnapshot,
     78: SnapshotTaken,
+    80: SetClock,
 }
 
 REGISTRY: Final = Registry(TAGS)

@@ -90,7 +90,7 @@ class Node(Actor):
         self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
-            node=self._id, incarnation=parts.incarnation, now=context.now,
+            node=self._id, incarnation=parts.incarnation, now=parts.true_now or context.now,
             tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
         )  # fmt: skip
         self._build(snapshot)

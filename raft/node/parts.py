@@ -52,6 +52,8 @@ class NodeParts(Struct, kw_only=True):
     counters: Callable[[], Mapping[str, int]] = dict
     leave: Callable[[], None] = lambda: None
     pid: int = 0
+    # For what is told to a supervisor, whose clock is never wrong; None is the node's own.
+    true_now: Callable[[], float] | None = None
 
 
 def core_config(config: NodeConfig, applied: Index) -> Config:

@@ -22,7 +22,7 @@ from typing import Any
 from loguru import logger
 
 from actors import curve
-from actors.clock import MonotonicClock
+from actors.clock import MonotonicClock, ScaledClock
 from actors.crashes import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.faults import FaultyTransport
@@ -44,7 +44,7 @@ from raft.node.config import (
     NodeConfig,
 )
 from raft.node.disk import DiskFailed
-from raft.node.faults import ProcessFaults, Trap
+from raft.node.faults import ProcessFaults, Trap, die
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.opening import INCARNATION, JOINED, count_life, end_repair, open_store, repair_of
@@ -111,11 +111,11 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     files = FaultyFiles(RealFiles())
     data_dir = Path(config.data_dir)
     # Its lock comes first: of two processes on the same data only one ever listens.
-    trap, crashes = Trap(), Crashes()
+    trap, crashes = Trap(partial(die, files)), Crashes()
     store = open_store(config, files, trap, rejoin)
     try:
         incarnation = config.incarnation or count_life(data_dir / INCARNATION, sync=config.sync)
-        clock = MonotonicClock()
+        clock = ScaledClock(MonotonicClock())
         random = Random(config.seed or None)
         transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
         runtime = Runtime(
@@ -140,10 +140,11 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 apply_worker=partial(ThreadWorker, "apply") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
-                faults=ProcessFaults(transport, files, trap),
+                faults=ProcessFaults(transport, files, trap, clock),
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
                 leave=runtime.stop,
                 pid=os.getpid(),
+                true_now=time.monotonic,
             )
         )
         open_log(config, incarnation, node)

@@ -15,6 +15,7 @@ from raft.control import (
     Done,
     GetStatus,
     NodeStatus,
+    SetClock,
     SetDisk,
     SetLink,
     Transfer,
@@ -24,8 +25,8 @@ from raft.core.status import Status
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
 
-Steered = GetStatus | Transfer | SetLink | SetDisk | ArmCrash | ClearFault
-STEERED = (GetStatus, Transfer, SetLink, SetDisk, ArmCrash, ClearFault)
+Steered = GetStatus | Transfer | SetLink | SetDisk | SetClock | ArmCrash | ClearFault
+STEERED = (GetStatus, Transfer, SetLink, SetDisk, SetClock, ArmCrash, ClearFault)
 
 
 class Faults(Protocol):
@@ -37,6 +38,10 @@ class Faults(Protocol):
 
     def set_disk(self, fault: SetDisk) -> None:
         """Break the disk."""
+        ...
+
+    def set_clock(self, fault: SetClock) -> None:
+        """Let the clock run faster or slower."""
         ...
 
     def arm_crash(self, fault: ArmCrash) -> None:
@@ -62,6 +67,10 @@ class NoFaults:
     def set_disk(self, fault: SetDisk) -> None:  # noqa: ARG002
         """See `Faults`."""
         raise ValueError("this node's disk cannot be broken")
+
+    def set_clock(self, fault: SetClock) -> None:  # noqa: ARG002
+        """See `Faults`."""
+        raise ValueError("this node's clock cannot be changed")
 
     def arm_crash(self, fault: ArmCrash) -> None:  # noqa: ARG002
         """See `Faults`."""
@@ -130,6 +139,8 @@ class Steering:
                 return attempt(lambda: faults.set_link(request))
             case SetDisk():
                 return attempt(lambda: faults.set_disk(request))
+            case SetClock():
+                return attempt(lambda: faults.set_clock(request))
             case ArmCrash():
                 return attempt(lambda: faults.arm_crash(request))
             case ClearFault():

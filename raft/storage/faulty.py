@@ -1,7 +1,8 @@
 """A file system that misbehaves on request.
 
-Owns three faults, switched on and off while a store is in use: slow syncs, a full device, failing
-syncs. Knows nothing of who asks for them or of what the files hold.
+Owns four faults, switched on and off while a store is in use: slow syncs, a full device, failing
+syncs, and power cuts that take what is not synced. Knows nothing of who asks for them or of what the files
+hold.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raft.storage.files import DirectoryLock, File, FileSystem
+from raft.storage.files import DirectoryLock, File, FileSystem, RealFile
+from raft.storage.unsynced import Unsynced
 
 
 class FaultyFiles:
     """Passes everything on to another file system, through the faults that are set. Any thread may set them.
 
     `sync_delay_seconds` lengthens every sync, `full` makes whatever needs space raise ENOSPC,
-    `fail_sync` makes every sync raise EIO.
+    `fail_sync` makes every sync raise EIO. While there is an `unsynced`, it can take back what is in it.
     """
 
     def __init__(self, inner: FileSystem, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -28,6 +30,7 @@ class FaultyFiles:
         self.sync_delay_seconds = 0.0
         self.full = False
         self.fail_sync = False
+        self.unsynced: Unsynced | None = None
 
     def clear(self) -> None:
         """Take all faults away."""
@@ -93,7 +96,11 @@ class _FaultyFile:
         if self._faults.full:
             self._inner.write(offset, data[: len(data) // 2])  # A device fills up in the middle of a write.
         self._faults.need_space()
-        self._inner.write(offset, data)
+        unsynced = self._faults.unsynced
+        if unsynced is not None and isinstance(self._inner, RealFile):
+            unsynced.write(self._inner.fileno(), offset, len(data), lambda: self._inner.write(offset, data))
+        else:
+            self._inner.write(offset, data)
 
     def allocate(self, size: int) -> None:
         self._faults.need_space()
@@ -105,6 +112,12 @@ class _FaultyFile:
     def sync(self) -> None:
         self._faults.pass_sync()
         self._inner.sync()
+        self._forget_unsynced()
 
     def close(self) -> None:
+        self._forget_unsynced()
         self._inner.close()
+
+    def _forget_unsynced(self) -> None:
+        if self._faults.unsynced is not None and isinstance(self._inner, RealFile):
+            self._faults.unsynced.synced(self._inner.fileno())

@@ -77,6 +77,10 @@ class RealFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
     def write(self, offset: int, data: bytes) -> None:
         """See `File.write`; goes on after a short write."""
         written = os.pwrite(self._descriptor, data, offset)
