@@ -170,7 +170,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     index: Index = 0
     term: Term = 0
     conf_state: ConfState = ConfState()
-    data: bytes | bytearray = b""  # Not to be changed, whichever of both it is.
+    data: bytes | bytearray | memoryview = b""  # Not to be changed, whichever of them it is.
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):

@@ -240,6 +240,7 @@ class Node(Actor):
         state = unpack_state(snapshot.data)
         self._membership.restored(snapshot.conf_state, state, snapshot.index)
         self._applier.restore(snapshot.index, state.machine)
+        self._snapshots.installed()
 
     def _notice_standing(self) -> None:
         raft, before = self._raft, self._reporter.standing

@@ -1,56 +1,152 @@
-"""A snapshot on its way to this node: put together from its pieces, in order, each checked.
+"""A snapshot on its way to this node: put on the disk piece by piece, in order, each checked.
 
-Owns the receiver's half. What is incomplete is nothing yet: only a whole snapshot is handed on, to be
-written and to take effect at once. Knows nothing of what a snapshot holds.
+Owns the receiver's half. What is incomplete is nothing yet: only a whole snapshot is handed on, to take
+effect at once. Of its data no more is in memory than the pieces that the disk has not taken yet. Knows
+nothing of what a snapshot holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
 from zlib import crc32
 
 from raft.core.messages import InstallSnapshot
 from raft.core.types import Index, NodeId, Snapshot, Term
+from raft.node.disk import DiskFailed
+from raft.node.worker import Worker
+from raft.storage.errors import StoreFull
 from raft.wire import SnapshotPiece, SnapshotProgress
 
-Answer = tuple[SnapshotProgress | None, InstallSnapshot | None]
-"""What to tell the sender, and the snapshot if it is whole now."""
+
+class Draft(Protocol):
+    """A snapshot that is being written; see `raft.storage.drafts`."""
+
+    def add(self, data: bytes) -> None:
+        """Write the next piece of the data."""
+        ...
+
+    def finish(self) -> Snapshot:
+        """It is whole: make it durable."""
+        ...
+
+    def discard(self) -> None:
+        """It is not wanted any more."""
+        ...
+
+
+class DraftLog(Protocol):
+    """A log that takes snapshots in pieces; see `Store`."""
+
+    def draft(self, head: Snapshot, size: int) -> Draft:
+        """Begin with one, of which only the data are missing; from any thread."""
+        ...
+
+
+class Reception:
+    """One snapshot: how much of it was taken, and how much of that is written."""
+
+    def __init__(self, piece: SnapshotPiece, log: DraftLog) -> None:
+        self.version: tuple[Term, Index] = (piece.term, piece.index)
+        self.size = piece.size
+        self.taken = 0
+        self.written = 0
+        self._head = Snapshot(piece.index, piece.snapshot_term, piece.conf_state)
+        self._log = log
+        self._draft: Draft | None = None
+
+    def write(self, data: bytes, *, last: bool) -> Snapshot | None:
+        """Write a piece; the snapshot if that was the last one. On the worker's thread, like `discard`."""
+        if self._draft is None:
+            self._draft = self._log.draft(self._head, self.size)
+        self._draft.add(data)
+        return self._draft.finish() if last else None
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self._draft is not None:
+            self._draft.discard()
 
 
 class Receiver:
-    """Collects one snapshot at a time: that of the latest term, and in that the newest."""
+    """Collects one snapshot at a time: that of the latest term, and in that the newest.
 
-    def __init__(self, node: NodeId) -> None:
+    `tell` carries the word of what is written to the sender, `step` a whole snapshot to the core.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        *,
+        log: DraftLog,
+        worker: Worker,
+        tell: Callable[[SnapshotProgress], None],
+        step: Callable[[InstallSnapshot], None],
+        failed: Callable[[str], None],
+    ) -> None:
         self._node = node
-        self._version: tuple[Term, Index] = (0, 0)
-        self._size = 0
-        self._data: bytearray | None = None
+        self._log = log
+        self._worker = worker
+        self._tell = tell
+        self._step = step
+        self._failed = failed
+        self._now: Reception | None = None
 
-    def take(self, piece: SnapshotPiece, committed: Index) -> Answer:
+    def take(self, piece: SnapshotPiece, committed: Index) -> None:
         """Add a piece. Whatever comes twice, late or out of order changes nothing."""
-        version = (piece.term, piece.index)
         if piece.index <= committed:
-            return self._progress(piece, piece.size), None  # It is here already, by this way or another.
-        if self._data is None or version > self._version:
+            self._report(piece, piece.size)  # It is here already, by this way or another.
+            return
+        now, version = self._now, (piece.term, piece.index)
+        if now is None or version > now.version:
             if piece.offset:
-                return self._progress(piece, 0), None
-            self._version, self._size, self._data = version, piece.size, bytearray()
-        data = self._data
-        if version < self._version or piece.size != self._size:
-            return None, None
-        fits = piece.offset == len(data) and len(data) + len(piece.data) <= piece.size
+                self._report(piece, 0)
+                return
+            self._give_up()
+            now = self._now = Reception(piece, self._log)
+        if version < now.version or piece.size != now.size:
+            return
+        fits = piece.offset == now.taken and now.taken + len(piece.data) <= now.size
         if fits and crc32(piece.data) == piece.checksum:
-            data += piece.data
-        progress = self._progress(piece, len(data))
-        if len(data) < piece.size:
-            return progress, None
-        self._data = None
-        snapshot = Snapshot(piece.index, piece.snapshot_term, piece.conf_state, data)
-        return progress, InstallSnapshot(piece.sender, piece.to, piece.term, snapshot)
+            now.taken += len(piece.data)
+            self._write(now, piece)
+        else:
+            self._report(piece, now.written)
 
     def forget_before(self, term: Term) -> None:
         """Nobody goes on with what the leaders of earlier terms have begun."""
-        if self._version[0] < term:
-            self._data = None
+        if self._now is not None and self._now.version[0] < term:
+            self._give_up()
 
-    def _progress(self, piece: SnapshotPiece, received: int) -> SnapshotProgress:
-        return SnapshotProgress(self._node, piece.sender, piece.term, piece.index, received)
+    def _write(self, now: Reception, piece: SnapshotPiece) -> None:
+        data, last = piece.data, now.taken == now.size
+
+        def written(snapshot: Snapshot | None, error: Exception | None) -> None:
+            if now is not self._now:
+                _judge(error)
+                return
+            if error is not None:
+                self._give_up()
+                _judge(error)
+                self._failed(str(error))
+                return
+            now.written += len(data)
+            self._report(piece, now.written)
+            if snapshot is not None:
+                self._now = None
+                self._step(InstallSnapshot(piece.sender, piece.to, piece.term, snapshot))
+
+        self._worker.submit(lambda: now.write(data, last=last), written)
+
+    def _give_up(self) -> None:
+        now, self._now = self._now, None
+        if now is not None:
+            self._worker.submit(now.discard, lambda _result, error: _judge(error))
+
+    def _report(self, piece: SnapshotPiece, received: int) -> None:
+        self._tell(SnapshotProgress(self._node, piece.sender, piece.term, piece.index, received))
+
+
+def _judge(error: Exception | None) -> None:
+    if error is not None and not isinstance(error, StoreFull):
+        raise DiskFailed(f"a snapshot could not be written: {error}") from error

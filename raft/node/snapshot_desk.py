@@ -58,7 +58,14 @@ class SnapshotDesk:
             resend_seconds=config.election_seconds_min,
             give_up_seconds=20 * config.election_seconds_max,
         )
-        self._receiver = Receiver(raft.id)
+        self._receiver = Receiver(
+            raft.id,
+            log=log,
+            worker=worker,
+            tell=lambda progress: context.tell(address_of(progress.to), progress),
+            step=step,
+            failed=lambda reason: journal.event("snapshot-failed", reason),
+        )
         self._snapshotter = Snapshotter(
             raft=raft,
             log=log,
@@ -71,8 +78,8 @@ class SnapshotDesk:
             now=context.now,
         )
         self._raft = raft
-        self._context = context
-        self._step = step
+        self._log = log
+        self._worker = worker
 
     def want(self) -> None:
         """A peer needs a snapshot of now."""
@@ -88,11 +95,11 @@ class SnapshotDesk:
 
     def piece(self, piece: SnapshotPiece) -> None:
         """Part of a snapshot from the leader, who hears how far it has got."""
-        progress, whole = self._receiver.take(piece, self._raft.log.committed)
-        if progress is not None:
-            self._context.tell(address_of(piece.sender), progress)
-        if whole is not None:
-            self._step(whole)
+        self._receiver.take(piece, self._raft.log.committed)
+
+    def installed(self) -> None:
+        """A snapshot of the leader's has replaced the log: let go of what was there, little by little."""
+        self._worker.submit(self._log.sweep, lambda _result, _error: None)
 
     def turn_ended(self) -> None:
         """Nothing is half done: look whether something is due."""

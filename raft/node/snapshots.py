@@ -51,7 +51,7 @@ def pack_state(state: State, machine: Parts) -> bytearray:
     return data
 
 
-def unpack_state(data: bytes | bytearray) -> State:
+def unpack_state(data: bytes | bytearray | memoryview) -> State:
     """What `pack_state` wrote, b"" being nothing at all; raises BrokenStorage."""
     try:
         return _DECODER.decode(data) if data else State()

@@ -15,6 +15,7 @@ from raft.core.raft import Raft
 from raft.core.types import Index, Snapshot
 from raft.node.applying import Applier
 from raft.node.disk import DiskFailed
+from raft.node.receiving import DraftLog
 from raft.node.reporting import Journal
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state
@@ -27,7 +28,7 @@ ENTRIES_FORGOTTEN_AT_ONCE = 2048
 HELD_SNAPSHOTS_MAX = 4
 
 
-class SnapshotLog(Protocol):
+class SnapshotLog(DraftLog, Protocol):
     """A log that keeps snapshots; see `Store`."""
 
     def snapshot(self) -> Snapshot:
@@ -52,6 +53,10 @@ class SnapshotLog(Protocol):
 
     def release(self, index: Index) -> object:
         """Forget entries on disk; from any thread."""
+        ...
+
+    def sweep(self) -> None:
+        """Free what an installed snapshot has replaced; from any thread."""
         ...
 
 

@@ -137,6 +137,30 @@ class Device:
         self.crash_point(f"{what}.durable")
         return file
 
+    def create(self, path: Path) -> File:
+        """A new, empty file, nothing of it durable yet."""
+        self.check()
+        try:
+            return self.files.create(path)
+        except OSError as error:
+            raise self._verdict(f"making {path.name}", error) from error
+
+    def contents(self, path: Path) -> memoryview:
+        """What is in a file, which must not be written to any more; it may be removed."""
+        self.check()
+        try:
+            return self.files.contents(path)
+        except OSError as error:
+            raise self._fail(f"reading {path.name}", error) from error
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, not yet durably."""
+        self.check()
+        try:
+            self.files.rename(source, target)
+        except OSError as error:
+            raise self._fail(f"naming {target.name}", error) from error
+
     def names(self, directory: Path) -> list[str]:
         """The names in a directory."""
         self.check()

@@ -64,6 +64,10 @@ class FaultyFiles:
         """See `FileSystem.read`."""
         return self._inner.read(path)
 
+    def contents(self, path: Path) -> memoryview:
+        """See `FileSystem.contents`."""
+        return self._inner.contents(path)
+
     def create(self, path: Path) -> File:
         """See `FileSystem.create`."""
         self.need_space()

@@ -7,6 +7,7 @@ snapshots, and decides nothing about errors: they leave here as OSError.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +53,9 @@ class FileSystem(Protocol):
 
     def read(self, path: Path) -> bytes:
         """The whole file."""
+
+    def contents(self, path: Path) -> memoryview:
+        """The whole file, read as it is looked at; nobody may write to it any more, but remove it."""
 
     def create(self, path: Path) -> File:
         """Open a new, empty file for writing; an old one of that name is emptied."""
@@ -145,6 +149,13 @@ class RealFiles:
     def read(self, path: Path) -> bytes:
         """See `FileSystem.read`."""
         return path.read_bytes()
+
+    def contents(self, path: Path) -> memoryview:
+        """See `FileSystem.contents`; an empty file cannot be mapped."""
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def create(self, path: Path) -> RealFile:
         """See `FileSystem.create`."""

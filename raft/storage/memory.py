@@ -85,14 +85,18 @@ class MemoryStorage:
             raise Unavailable
         self._entries[max(position, 0) :] = entries[max(-position, 0) :]
 
-    def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Start anew from a snapshot, the log empty after it. Raises SnapshotOutOfDate if it is not newer."""
+    def apply_snapshot(self, snapshot: Snapshot) -> list[Entry]:
+        """Start anew from a snapshot, the log empty after it; returns the entries that are gone.
+
+        Raises SnapshotOutOfDate if it is not newer.
+        """
         self._replace_snapshot(snapshot)
         self._compacted_index, self._compacted_term = snapshot.index, snapshot.term
-        self._entries = []
+        gone, self._entries = self._entries, []
+        return gone
 
     def create_snapshot(
-        self, index: Index, conf_state: ConfState | None, data: bytes | bytearray
+        self, index: Index, conf_state: ConfState | None, data: bytes | bytearray | memoryview
     ) -> Snapshot:
         """Keep a snapshot of what was applied up to `index`; the log stays as it is.
 

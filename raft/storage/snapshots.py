@@ -50,15 +50,20 @@ def index_of(name: str) -> Index | None:
     return int(stem) if stem != name and stem.isdecimal() and snapshot_name(int(stem)) == name else None
 
 
+def encode_head(snapshot: Snapshot, size: int, checksum: int = 0) -> tuple[bytes, bytes]:
+    """What stands before `size` bytes of data: header and description; what is checked is a header with 0."""
+    description = _encoder.encode(_Description(snapshot.index, snapshot.term, snapshot.conf_state))
+    return _HEADER.pack(_MAGIC, FORMAT, len(description), size, 0, checksum), description
+
+
 def write_snapshot(device: Device, directory: Path, snapshot: Snapshot) -> None:
     """Make the file durable. After StoreFull there is none."""
     device.check()
     device.crash_point("snapshot.begun")
-    description = _encoder.encode(_Description(snapshot.index, snapshot.term, snapshot.conf_state))
     data = snapshot.data
-    lengths = _HEADER.pack(_MAGIC, FORMAT, len(description), len(data), 0, 0)
+    lengths, description = encode_head(snapshot, len(data))
     checksum = crc32(data, crc32(description, crc32(lengths)))
-    header = _HEADER.pack(_MAGIC, FORMAT, len(description), len(data), 0, checksum)
+    header, _ = encode_head(snapshot, len(data), checksum)
 
     def fill(file: File) -> None:
         start = len(header) + len(description)
@@ -73,13 +78,13 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
     """The snapshot that the log names. Raises CorruptLog when it is damaged or not the one that was meant."""
     path = directory / snapshot_name(marker.index)
     try:
-        raw = files.read(path)
+        raw = memoryview(files.read(path))
     except FileNotFoundError:
         raise CorruptLog(path, 0, "the snapshot is missing") from None
     if len(raw) < _HEADER.size:
         raise CorruptLog(path, 0, "the file is too short for a snapshot")
     magic, written_as, description_bytes, data_bytes, zero, checksum = _HEADER.unpack_from(raw)
-    body = memoryview(raw)[_HEADER.size :]
+    body = raw[_HEADER.size :]
     lengths = _HEADER.pack(magic, written_as, description_bytes, data_bytes, zero, 0)
     if magic != _MAGIC or crc32(body, crc32(lengths)) != checksum:
         raise CorruptLog(path, 0, "the checksum of the snapshot is wrong")
@@ -92,9 +97,7 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
     description = _decoder.decode(body[:description_bytes])
     if (description.index, description.term) != (marker.index, marker.term):
         raise CorruptLog(path, 0, f"it is not the snapshot of index {marker.index} in term {marker.term}")
-    return Snapshot(
-        description.index, description.term, description.conf_state, bytes(body[description_bytes:])
-    )
+    return Snapshot(description.index, description.term, description.conf_state, body[description_bytes:])
 
 
 def purge_snapshots(

@@ -5,7 +5,7 @@ served from memory. Knows nothing of the layout of segments and snapshot files.
 
 Disk and memory are separate calls, because a disk blocks:
 
-    on disk, from any thread                  write, check_room, write_snapshot, release
+    on disk, from any thread                  write, draft, check_room, write_snapshot, release
     in memory, from the thread of the reads   accept, accept_snapshot, accept_compaction
     both                                      save, save_snapshot, compact
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term
 from raft.storage.device import CrashPoint, Device, no_crash
+from raft.storage.drafts import Draft
 from raft.storage.files import DirectoryLock, FileSystem, RealFiles
 from raft.storage.memory import MemoryStorage
 from raft.storage.opening import Opened, Recovery, lock_directory, open_directory
@@ -45,6 +46,8 @@ class Store:
         self._log = opened.log
         self._log_turn = threading.Lock()
         self._memory = MemoryStorage()
+        self._draft: Draft | None = None
+        self._replaced: list[Entry] = []
         if opened.snapshot is not None:
             self._memory.apply_snapshot(opened.snapshot)
         self._memory.set_hard_state(opened.hard_state)
@@ -101,13 +104,24 @@ class Store:
         """
         marker = None
         if snapshot is not None:
-            write_snapshot(self._device, self._directory, snapshot)
+            if self._draft is None or not self._draft.publish(snapshot):
+                write_snapshot(self._device, self._directory, snapshot)
             marker = Marker(snapshot.index, snapshot.term, installed=True)
         with self._log_turn:
             self._log.append(hard_state, entries, marker)
             if snapshot is not None:
                 self._device.crash_point("snapshot.marked")
                 self._forget_before(snapshot.index)
+
+    def draft(self, head: Snapshot, size: int) -> Draft:
+        """A snapshot that the leader sends, all but its data, which come piece by piece; from any thread.
+
+        The draft before is discarded, unless it was written as a whole. Raises StoreFull or StoreFailed.
+        """
+        if self._draft is not None:
+            self._draft.discard()
+        self._draft = Draft(self._device, self._directory, head, size)
+        return self._draft
 
     def check_room(self) -> None:
         """Raise StoreFull if a small `write` would now; nothing changes."""
@@ -119,7 +133,7 @@ class Store:
     ) -> None:
         """Show readers what `write` made durable."""
         if snapshot is not None:
-            self._memory.apply_snapshot(snapshot)
+            self._replaced += self._memory.apply_snapshot(snapshot)
         if entries:
             self._memory.append(entries)
         if hard_state is not None:
@@ -161,6 +175,11 @@ class Store:
         assert index <= newest, f"entries up to {index} can't go: the newest snapshot is at {newest}"
         if index >= self._memory.first_index():
             self._memory.compact(index)
+
+    def sweep(self) -> None:
+        """Free the entries that an installed snapshot has replaced, from any thread; all others can run."""
+        while self._replaced:  # One by one, for to free them all is one long step.
+            self._replaced.pop()
 
     def release(self, index: Index) -> int:
         """Drop segments needed neither for entries above index nor for a kept snapshot; returns how many."""

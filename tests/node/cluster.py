@@ -45,6 +45,14 @@ class MemoryLog(MemoryStorage):
         if self.fail is not None:
             raise self.fail
 
+    def draft(self, head: Snapshot, size: int) -> MemoryDraft:
+        if self.fail is not None:
+            raise self.fail
+        return MemoryDraft(head)
+
+    def sweep(self) -> None:
+        """Nothing is kept."""
+
     def write_snapshot(self, snapshot: Snapshot) -> None:
         if self.fail is not None:
             raise self.fail
@@ -67,6 +75,24 @@ class MemoryLog(MemoryStorage):
             self.append(entries)
         if hard_state is not None:
             self.set_hard_state(hard_state)
+
+
+class MemoryDraft:
+    """A snapshot that comes in pieces."""
+
+    def __init__(self, head: Snapshot) -> None:
+        self.head = head
+        self.data = b""
+        self.discarded = False
+
+    def add(self, data: bytes) -> None:
+        self.data += data
+
+    def finish(self) -> Snapshot:
+        return Snapshot(self.head.index, self.head.term, self.head.conf_state, self.data)
+
+    def discard(self) -> None:
+        self.discarded = True
 
 
 class Events:

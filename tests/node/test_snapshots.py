@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
-from zlib import crc32
 
 import pytest
 
@@ -14,19 +13,17 @@ from actors.faults import Fault
 from raft.client import store
 from raft.control import SnapshotTaken, TakeSnapshot
 from raft.core.errors import BrokenStorage
-from raft.core.messages import InstallSnapshot
 from raft.core.types import ConfState, Index, Snapshot
 from raft.lab.simulated.disk import SimulatedFiles
 from raft.machines.application import Application
 from raft.node import transfers
-from raft.node.receiving import Receiver
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state, restore_machine, unpack_state
 from raft.requests import AddLearner
 from raft.storage.device import CRASH_POINTS, no_crash
 from raft.storage.record import Identity
 from raft.storage.store import Store
-from raft.wire import SnapshotPiece, SnapshotProgress, process_of
+from raft.wire import process_of
 from tests.node.cluster import Cluster, Member, value_in
 from tests.storage.support import entries
 
@@ -227,75 +224,6 @@ def test_a_peer_that_begins_another_life_in_the_midst_of_it_gets_all_of_it_again
     cluster[slow].kill()
     cluster[slow].start()
     cluster.until(caught_up(cluster, leader, slow), 5.0)
-
-
-# -- receiving --------------------------------------------------------------------------------------
-
-
-def pieces(index: Index = 10, term: int = 3, size: int = 10, step: int = 4) -> list[SnapshotPiece]:
-    data = bytes(range(size))
-
-    def piece(offset: int) -> SnapshotPiece:
-        part = data[offset : offset + step]
-        return SnapshotPiece(1, 2, term, index, 1, VOTERS, offset, size, crc32(part), part)
-
-    return [piece(offset) for offset in range(0, size, step)]
-
-
-def said(progress: SnapshotProgress | None) -> int | None:
-    return None if progress is None else progress.received
-
-
-def test_pieces_in_order_make_the_snapshot_and_nothing_less_does() -> None:
-    receiver = Receiver(2)
-    first, second, third = pieces()
-    assert receiver.take(first, 0) == (SnapshotProgress(2, 1, 3, 10, 4), None)
-    assert said(receiver.take(second, 0)[0]) == 8
-    progress, whole = receiver.take(third, 0)
-    assert said(progress) == 10
-    assert whole == InstallSnapshot(1, 2, 3, Snapshot(10, 1, VOTERS, bytes(range(10))))
-
-
-def test_pieces_in_any_order_doubled_and_late_make_the_same_snapshot_or_none() -> None:
-    dice = Random(5)
-    for _ in range(300):
-        receiver = Receiver(2)
-        stock = [*pieces(index=10), *pieces(index=10), *pieces(index=12), *pieces(index=12), *pieces(term=2)]
-        dice.shuffle(stock)
-        for piece in stock:
-            _, whole = receiver.take(piece, 0)
-            assert whole is None or (whole.term == piece.term and whole.snapshot.data == bytes(range(10)))
-
-
-def test_a_piece_that_was_changed_on_the_way_is_not_taken() -> None:
-    receiver = Receiver(2)
-    first = pieces()[0]
-    first.data = b"\xff" + first.data[1:]
-    assert said(receiver.take(first, 0)[0]) == 0
-    assert said(receiver.take(pieces()[0], 0)[0]) == 4
-
-
-def test_pieces_of_older_snapshots_and_leaders_change_nothing() -> None:
-    receiver = Receiver(2)
-    receiver.take(pieces(index=12, term=3)[0], 0)
-    assert receiver.take(pieces(index=10, term=3)[0], 0) == (None, None)
-    assert receiver.take(pieces(index=20, term=2)[0], 0) == (None, None)
-    assert said(receiver.take(pieces(index=12, term=3)[1], 0)[0]) == 8
-
-
-def test_a_snapshot_that_brings_nothing_new_is_said_to_be_here() -> None:
-    assert said(Receiver(2).take(pieces(index=10)[1], 10)[0]) == 10
-
-
-def test_what_is_missing_at_the_front_is_asked_for() -> None:
-    assert said(Receiver(2).take(pieces()[1], 0)[0]) == 0
-
-
-def test_what_an_earlier_leader_began_is_forgotten() -> None:
-    receiver = Receiver(2)
-    receiver.take(pieces()[0], 0)
-    receiver.forget_before(4)
-    assert said(receiver.take(pieces()[1], 0)[0]) == 0
 
 
 # -- crashes ----------------------------------------------------------------------------------------

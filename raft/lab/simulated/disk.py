@@ -86,6 +86,10 @@ class SimulatedFiles:
         """See `FileSystem.read`."""
         return bytes(self._inode(path).data)
 
+    def contents(self, path: Path) -> memoryview:
+        """See `FileSystem.contents`."""
+        return memoryview(self.read(path))
+
     def create(self, path: Path) -> SimulatedFile:
         """See `FileSystem.create`."""
         inode = _Inode()

@@ -1,0 +1,92 @@
+"""A snapshot that comes in pieces: on the disk as it comes, under its name only when it is whole.
+
+Owns the file until then. Knows nothing of where the pieces come from, nor of the log that is to name
+the snapshot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from zlib import crc32
+
+from raft.core.types import Snapshot
+from raft.storage.device import TEMPORARY_SUFFIX, Device
+from raft.storage.errors import StoreError
+from raft.storage.snapshots import encode_head, snapshot_name
+
+DRAFT_SUFFIX = ".draft" + TEMPORARY_SUFFIX
+# So little is left to be synced at the end, and no other write waits long behind what piled up.
+SYNC_BYTES = 8 * 1024 * 1024
+
+
+class Draft:
+    """One snapshot, whose data are `size` bytes long: `add` until all is there, then `finish`.
+
+    `add`, `finish` and `discard` come from one thread at a time, `publish` may come from another. Whatever
+    raises StoreFull leaves a draft that can only be discarded.
+    """
+
+    def __init__(self, device: Device, directory: Path, head: Snapshot, size: int) -> None:
+        self._device = device
+        self._head = head
+        self._size = size
+        self._path = directory / (snapshot_name(head.index) + DRAFT_SUFFIX)
+        self._target = directory / snapshot_name(head.index)
+        self._turn = threading.Lock()
+        self._over = False
+        self._snapshot: Snapshot | None = None
+        device.crash_point("snapshot.begun")
+        lengths, description = encode_head(head, size)
+        self._start = self._end = len(lengths) + len(description)
+        self._synced = 0
+        self._checksum = crc32(description, crc32(lengths))
+        self._file = device.create(self._path)
+        device.crash_point("snapshot.created")
+
+    def add(self, data: bytes) -> None:
+        """The next piece of the data."""
+        self._device.write(self._file, self._end, data)
+        self._checksum = crc32(data, self._checksum)
+        self._end += len(data)
+        if self._end - self._synced > SYNC_BYTES:
+            self._device.sync(self._file)
+            self._synced = self._end
+
+    def finish(self) -> Snapshot:
+        """Make the contents durable, and return them; they stay readable whatever becomes of the file."""
+        missing = self._start + self._size - self._end
+        assert missing == 0, f"{missing} bytes of the snapshot are missing"
+        lengths, description = encode_head(self._head, self._size, self._checksum)
+        self._device.write(self._file, 0, lengths + description)
+        self._device.crash_point("snapshot.written")
+        self._device.sync(self._file)
+        self._device.crash_point("snapshot.synced")
+        head, data = self._head, self._device.contents(self._path)[self._start :]
+        self._file.close()
+        self._snapshot = Snapshot(head.index, head.term, head.conf_state, data)
+        return self._snapshot
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Give the file its name, durably, if it is what holds this snapshot."""
+        with self._turn:
+            if self._over or self._snapshot is None or snapshot.data is not self._snapshot.data:
+                return False
+            self._over = True
+            self._device.rename(self._path, self._target)
+            self._device.crash_point("snapshot.renamed")
+            self._device.sync_directory(self._target.parent)
+            self._device.crash_point("snapshot.durable")
+            return True
+
+    def discard(self) -> None:
+        """Remove the file, unless it has its name."""
+        with self._turn:
+            if self._over:
+                return
+            self._over = True
+            if self._snapshot is None:
+                self._file.close()
+            with contextlib.suppress(StoreError):  # Opening the store removes what can't be removed now.
+                self._device.remove(self._path)
