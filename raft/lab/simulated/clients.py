@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from random import Random
 
-from actors.errors import AskFailed
 from raft.client import store
-from raft.client.conversation import Ask, Attempts, Book, Step, command, query
+from raft.client.conversation import Attempts, Step, command, query
 from raft.client.conversation import Outcome as Answer
 from raft.client.errors import ClientError, OutcomeUnknown
 from raft.lab.judging.history import PADDING, History, Kind, Operation, Outcome
 from raft.lab.simulated.agenda import Agenda
-from raft.lab.simulated.host import Host
-from raft.lab.simulated.setting import Setting, endpoint_of
+from raft.lab.simulated.caller import Caller
+from raft.lab.simulated.setting import Setting
 from raft.lab.simulated.story import Story
 from raft.requests import Committed, QueryResult
-from raft.wire import address_of, process_of
 
 # Some wait until the node itself says that it does not know; others soon look elsewhere.
 TIMEOUTS_SECONDS = (0.3, 1.0, 2.0, 6.0)
@@ -52,11 +50,18 @@ class Client:
     """One client, with one request on its way at a time."""
 
     def __init__(
-        self, host: Host, *, setting: Setting, agenda: Agenda, story: Story, history: History, keys: Keys
+        self,
+        caller: Caller,
+        *,
+        setting: Setting,
+        agenda: Agenda,
+        story: Story,
+        history: History,
+        keys: Keys,
     ) -> None:
-        self.name = host.runtime.name
+        self.name = caller.name
         self.idle = True
-        self._host = host
+        self._caller = caller
         self._agenda = agenda
         self._story = story
         self._history = history
@@ -68,10 +73,6 @@ class Client:
         self._stopped = False
         self._written = 0
         self._known: dict[str, bytes | None] = {}
-        endpoints = {node: endpoint_of(node) for node in setting.ids}
-        self._book = Book(endpoints, lambda node: process_of(node) in host.runtime.peers, self._connect)
-        for node, endpoint in endpoints.items():
-            self._connect(node, endpoint)
 
     def start(self) -> None:
         """Begin to ask."""
@@ -85,7 +86,8 @@ class Client:
         """Read a key now."""
         operation = self._history.called(self.name, key, Kind.GET)
         self._begin(
-            operation, query(self._book, store.query(store.get_request(key), stale=False), self._tries())
+            operation,
+            query(self._caller.book, store.query(store.get_request(key), stale=False), self._tries()),
         )
         return operation
 
@@ -93,21 +95,23 @@ class Client:
         """Write a new value now."""
         value = self._new_value()
         operation = self._history.called(self.name, key, Kind.PUT, value=value)
-        self._begin(operation, command(self._book, store.put_request(key, value), self._tries()))
+        self._begin(operation, command(self._caller.book, store.put_request(key, value), self._tries()))
         return operation
 
     def swap(self, key: str) -> Operation:
         """Swap what the key was last seen to hold for a new value."""
         value, expected = self._new_value(), self._known.get(key)
         operation = self._history.called(self.name, key, Kind.CAS, value=value, expected=expected)
-        self._begin(operation, command(self._book, store.cas_request(key, expected, value), self._tries()))
+        self._begin(
+            operation, command(self._caller.book, store.cas_request(key, expected, value), self._tries())
+        )
         return operation
 
     def _ask_something(self) -> None:
         if self._stopped:
             return
         if self._dice.random() < ELSEWHERE_SHARE:
-            self._book.leader = 0
+            self._caller.book.leader = 0
         key = self._keys.choose(self._dice)
         ask = self._dice.choices((self.write, self.read, self.swap), self._habits)[0]
         ask(key)
@@ -121,40 +125,14 @@ class Client:
         padding = PADDING * self._dice.randrange(self._padding_bytes_max + 1)
         return f"{self.name}.{self._written}".encode() + padding
 
-    def _connect(self, node: int, endpoint: str) -> None:
-        self._host.transport.connect(process_of(node), endpoint)
-
     def _begin(self, operation: Operation, conversation: Conversation) -> None:
         self.idle = False
-        self._go_on(operation, conversation, None)
 
-    def _go_on(self, operation: Operation, conversation: Conversation, answer: Answer) -> None:
-        try:
-            step = conversation.send(answer)
-        except StopIteration as end:
-            self._done(operation, end.value)
-        except OutcomeUnknown:
-            self._end(operation, Outcome.UNKNOWN)
-        except ClientError:
-            self._end(operation, Outcome.REFUSED)
-        else:
-            self._take(step, operation, conversation)
+        def failed(error: ClientError) -> None:
+            unknown = isinstance(error, OutcomeUnknown)
+            self._end(operation, Outcome.UNKNOWN if unknown else Outcome.REFUSED)
 
-    def _take(self, step: Step, operation: Operation, conversation: Conversation) -> None:
-        def go_on(answer: Answer) -> None:
-            self._go_on(operation, conversation, answer)
-
-        if isinstance(step, Ask):
-            pending = self._host.runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
-
-            def failed(failure: AskFailed) -> None:
-                # In a turn of its own: the runtime may be in the middle of sending.
-                self._agenda.after(0.0, lambda: go_on(failure))
-
-            pending.then(go_on, failed)
-            self._host.stir()
-        else:
-            self._agenda.after(step.seconds, lambda: go_on(None))
+        self._caller.converse(conversation, lambda answer: self._done(operation, answer), failed)
 
     def _done(self, operation: Operation, answer: Committed | QueryResult) -> None:
         operation.index = answer.index

@@ -17,6 +17,23 @@ from raft.lab.simulated.network import SimulatedNetwork
 from raft.wire import REGISTRY
 
 TURNS_AT_ONCE_MAX = 10_000
+EPSILON_SECONDS = 1e-9
+
+
+class SkewedClock:
+    """A process's monotonic clock, which may go fast or slow: `rate` of its seconds pass in one."""
+
+    def __init__(self, agenda: Agenda, rate: float) -> None:
+        self._true_now = agenda.now
+        self._rate = rate
+
+    def now(self) -> float:
+        """See `Clock`."""
+        return self._true_now() * self._rate
+
+    def true(self, moment: float) -> float:
+        """When this clock shows that, or just afterwards."""
+        return moment / self._rate + EPSILON_SECONDS
 
 
 def _ignore() -> None:
@@ -42,6 +59,7 @@ class Host:
         network: SimulatedNetwork,
         dice: Random,
         is_node: bool = False,
+        clock_rate: float = 1.0,
         on_turn: Callable[[], None] = _ignore,
         guard: Callable[[Callable[[], None]], None] = _simply,
     ) -> None:
@@ -55,12 +73,13 @@ class Host:
         self._running = False
         self._stirred = False
         self._wake_at: float | None = None
+        self._clock = SkewedClock(agenda, clock_rate)
         self.transport = network.attach(name, incarnation, self.stir, is_node=is_node)
         self.runtime = Runtime(
             name,
             transport=self.transport,
             registry=REGISTRY,
-            clock=agenda.clock,
+            clock=self._clock,
             random=dice,
             supervision=RestartPolicy(max_restarts=0),
             on_crash=self.crashes.append,
@@ -114,13 +133,16 @@ class Host:
 
     def _timer_is_due(self) -> bool:
         deadline = self.runtime.next_deadline()
-        return deadline is not None and deadline <= self._agenda.now()
+        return deadline is not None and deadline <= self._clock.now()
 
     def _plan(self) -> None:
         deadline = self.runtime.next_deadline()
-        if deadline is not None and (self._wake_at is None or deadline < self._wake_at):
-            self._wake_at = deadline
-            self._agenda.at(deadline, self._wake)
+        if deadline is None:
+            return
+        wake_at = self._clock.true(deadline)
+        if self._wake_at is None or wake_at < self._wake_at:
+            self._wake_at = wake_at
+            self._agenda.at(wake_at, self._wake)
 
     def _wake(self) -> None:
         now = self._agenda.now()

@@ -18,6 +18,7 @@ from raft.lab.simulated.network import SimulatedNetwork
 from raft.lab.simulated.setting import Setting
 from raft.lab.simulated.spindle import Spindle
 from raft.lab.simulated.story import Story
+from raft.lab.simulated.tally import Tally
 from raft.lab.simulated.witness import Witness
 from raft.node.local import Leave
 from raft.node.node import Node
@@ -151,7 +152,7 @@ class Member:
             self._story.count("damaged snapshots passed over")
         self.condition = Condition.UP
         self._story.count("starts")
-        self.machine = Witness()
+        self.machine = Witness(Tally())
         self.host = Host(
             self.name,
             self.lives,
@@ -159,6 +160,7 @@ class Member:
             network=self._network,
             dice=self._setting.dice(f"runtime {self.node} {self.lives}"),
             is_node=True,
+            clock_rate=self._setting.clock_rate(self.node),
             on_turn=self._looked,
             guard=self._guard,
         )

@@ -10,12 +10,14 @@ from random import Random
 
 from msgspec import Struct
 
+from raft.machines.lease_clock import DRIFT_RATIO
 from raft.node.config import NodeConfig
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 from raft.wire import process_of
 
 DATA_DIR = "/data"
+LEASE_READ_SPREAD_MAX = 0.05  # A leader's lease is a tenth shorter than the others' pledge.
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -24,6 +26,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     seed: int
     nodes: int = 5
     clients: int = 4
+    holders: int = 1  # Clients with sessions.
     seconds: float = 60.0
     heartbeat_seconds: float = 0.2
     election_seconds_min: float = 1.0
@@ -38,6 +41,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     padding_bytes_max: int = 0  # Of a client's value.
     entries_kept: int = 0  # Of those that a snapshot covers.
     snapshot_entries: int = 0  # A node takes a snapshot after so many; 0: only when it is told to.
+    clock_spread: float = 0.0  # By so much of the true rate a node's clock may be fast or slow.
     latency_seconds: float = 0.001
     write_seconds: float = 0.002
     think_seconds: float = 0.4
@@ -47,6 +51,15 @@ class Setting(Struct, frozen=True, kw_only=True):
     def dice(self, purpose: str) -> Random:
         """Random numbers for one purpose, which no other purpose uses up."""
         return Random(f"{self.seed}:{purpose}")
+
+    def clock_rate(self, node: int) -> float:
+        """How many seconds a node's clock counts in one."""
+        return 1 + self.clock_spread * (2 * self.dice(f"clock {node}").random() - 1)
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Are the clocks as good as the holder of a lease expects?"""
+        return self.clock_spread <= DRIFT_RATIO / 2
 
     def config(self, node: int, life: int) -> NodeConfig:
         """The configuration of one life of a node."""
@@ -76,7 +89,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     def describe(self) -> str:
         """One line for the story."""
         words = [
-            f"{self.nodes} nodes, {self.clients} clients, {self.seconds:g} s",
+            f"{self.nodes} nodes, {self.clients} clients, {self.holders} holders, {self.seconds:g} s",
             f"network {self.latency_seconds * 1000:.1f} ms, disk {self.write_seconds * 1000:.1f} ms",
             f"segments of {self.segment_bytes} bytes",
         ]
@@ -85,6 +98,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         words += [f"values of up to {self.padding_bytes_max} bytes"] if self.padding_bytes_max else []
         words += [f"messages of {self.append_bytes_max} bytes"] if self.append_bytes_max < 4096 else []
         words += [f"snapshots every {self.snapshot_entries} entries"] if self.snapshot_entries else []
+        words += [f"clocks off by up to {self.clock_spread:.1%}"] if self.clock_spread else []
         words += ["lease reads"] if self.lease_reads else []
         words += ["applies on a worker"] if self.apply_on_worker else []
         return ", ".join(words)
@@ -99,18 +113,22 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
     """The world of a seed."""
     dice = Random(f"{seed}:setting")
     check_quorum = dice.random() < 0.85
+    clock_spread = dice.choice([0.0, DRIFT_RATIO / 2, LEASE_READ_SPREAD_MAX, 0.2])
     return Setting(
         seed=seed,
         nodes=nodes,
         seconds=seconds,
         pre_vote=dice.random() < 0.85,
         check_quorum=check_quorum,
-        lease_reads=check_quorum and dice.random() < 0.3,
+        lease_reads=check_quorum and clock_spread <= LEASE_READ_SPREAD_MAX and dice.random() < 0.4,
+        clock_spread=clock_spread,
+        clients=dice.choice([2, 3, 4]),
+        holders=dice.choice([1, 2]),
         apply_on_worker=dice.random() < 0.25,
         segment_bytes=dice.choice([2048, 8192, 32768]),
         latency_seconds=dice.choice([0.0005, 0.002, 0.008]),
         write_seconds=dice.choice([0.0005, 0.003, 0.012, 0.06]),
-        think_seconds=dice.choice([0.15, 0.3, 0.6]),
+        think_seconds=dice.choice([0.2, 0.4, 0.8]),
         fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
         fault_seconds=dice.choice([0.5, 1.5, 4.0]),
         append_bytes_max=dice.choice([1, 200, 512 * 1024]),

@@ -15,8 +15,11 @@ from raft.core.errors import RaftError
 from raft.lab.judging.history import History, Kind, Operation, Outcome
 from raft.lab.judging.linearizability import Verdict, judge
 from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.caller import Caller
 from raft.lab.simulated.clients import Client, Keys
+from raft.lab.simulated.deeds import Deeds, Model
 from raft.lab.simulated.faults import Fault, draw_plan
+from raft.lab.simulated.holders import Holder
 from raft.lab.simulated.host import Host
 from raft.lab.simulated.member import Condition, Member
 from raft.lab.simulated.nemesis import Nemesis
@@ -25,6 +28,7 @@ from raft.lab.simulated.promises import Promises
 from raft.lab.simulated.referee import Referee
 from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
 from raft.lab.simulated.story import Story
+from raft.lab.simulated.watcher import Watcher
 from raft.machines.encoding import decode_call
 from raft.machines.operations import CompareAndSwap, Put
 
@@ -62,7 +66,8 @@ class World:
         self.network = SimulatedNetwork(
             self.agenda, setting.dice("network"), self.story, latency_seconds=setting.latency_seconds
         )
-        self.referee = Referee(self.story)
+        self.deeds = Deeds()
+        self.referee = Referee(self.story, self.deeds.committed)
         self.promises = Promises()
         self.network.tap = self.promises.heard
         self.members = {
@@ -79,7 +84,7 @@ class World:
         keys = Keys()
         self.clients = [
             Client(
-                self._host(f"c{number}"),
+                self._caller(f"c{number}"),
                 setting=setting,
                 agenda=self.agenda,
                 story=self.story,
@@ -88,6 +93,18 @@ class World:
             )
             for number in range(1, setting.clients + 1)
         ]
+        self.holders = [
+            Holder(
+                self._caller(f"h{number}"),
+                setting=setting,
+                agenda=self.agenda,
+                story=self.story,
+                deeds=self.deeds,
+            )
+            for number in range(1, setting.holders + 1)
+        ]
+        self.watcher = Watcher(self._caller("w1"), setting=setting, agenda=self.agenda, story=self.story)
+        self.programs: tuple[Client | Holder | Watcher, ...] = (*self.clients, *self.holders, self.watcher)
         self.nemesis = Nemesis(
             members=self.members,
             network=self.network,
@@ -112,8 +129,8 @@ class World:
         self.story.tell("WORLD", setting.describe())
         for member in self.members.values():
             agenda.after(setting.latency_seconds, member.start)
-        for client in self.clients:
-            client.start()
+        for program in self.programs:
+            program.start()
         for fault in plan:
             self.nemesis.plan(fault)
         self._let_pass(plan[-1].at_seconds if plan else 0.0, setting.seconds * 0.75)
@@ -139,13 +156,15 @@ class World:
     def _prove_alive(self) -> None:
         """Each client is served again, and a write that was begun after the healing is done."""
         limit = self.agenda.now() + RECOVERY_SECONDS_MAX
-        started = len(self.history.operations)
+        started, acted = len(self.history.operations), len(self.deeds.all)
 
         def alive() -> bool:
             since = self.history.operations[started:]
             done = [operation for operation in since if operation.outcome is Outcome.DONE]
-            served = {operation.client for operation in done}
-            return len(served) == len(self.clients) and any(op.kind is not Kind.GET for op in done)
+            deeds = [deed for deed in self.deeds.all[acted:] if deed.outcome is Outcome.DONE]
+            served = {operation.client for operation in done} | {deed.client for deed in deeds}
+            everybody = len(self.clients) + len(self.holders)
+            return len(served) == everybody and any(op.kind is not Kind.GET for op in done)
 
         healed_at = self.agenda.now()
         assert self.agenda.run_until(limit, alive), (
@@ -155,10 +174,10 @@ class World:
 
     def _settle(self) -> None:
         """The clients fall silent, read everything once more, and all nodes come to the same end."""
-        for client in self.clients:
-            client.stop()
+        for program in self.programs:
+            program.stop()
         limit = self.agenda.now() + RECOVERY_SECONDS_MAX
-        assert self.agenda.run_until(limit, lambda: all(client.idle for client in self.clients)), (
+        assert self.agenda.run_until(limit, lambda: all(program.idle for program in self.programs)), (
             "clients wait for ever"
         )
         reader = self.clients[0]
@@ -172,6 +191,16 @@ class World:
         )
         self.referee.check_all()
         check_history(self.history, self.referee)
+        self._check_machines(Model(self.referee.committed, self.referee.last_committed))
+
+    def _check_machines(self, model: Model) -> None:
+        """What holders and watchers were told, and the state of every node, are what the log says."""
+        self.deeds.check(model)
+        model.check_watched(self.watcher.events, self.watcher.next)
+        state = model.machine.snapshot()
+        for member in self.members.values():
+            if member.up:
+                assert member.machine.bare_snapshot() == state, f"{member.name} ends in another state"
 
     def _agree(self) -> bool:
         """All who can take part have applied all that is committed, and follow one leader."""
@@ -202,6 +231,9 @@ class World:
         return Host(
             name, 1, agenda=self.agenda, network=self.network, dice=self.setting.dice(f"runtime {name}")
         )
+
+    def _caller(self, name: str) -> Caller:
+        return Caller(self._host(name), setting=self.setting, agenda=self.agenda)
 
     def _steersman(self) -> Host:
         host = self._host("steersman")

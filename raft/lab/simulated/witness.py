@@ -45,6 +45,10 @@ class Witness(Application):
         """See `StateMachine.snapshot`."""
         return _HEADER.pack(self.last, self.count, self.chain) + super().snapshot()
 
+    def bare_snapshot(self) -> bytes:
+        """The machine's own snapshot, without the evidence."""
+        return super().snapshot()
+
     def restore(self, data: bytes) -> None:
         """See `StateMachine.restore`."""
         self.last, self.count, self.chain = _HEADER.unpack_from(data) if data else (0, 0, 0)

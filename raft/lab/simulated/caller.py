@@ -1,0 +1,77 @@
+"""One client program's way to the cluster: its process, and the conversations that it leads.
+
+Owns the driving of the production client's conversations by the agenda instead of a thread. Knows nothing
+of what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from actors.errors import AskFailed
+from raft.client.conversation import Ask, Book, Outcome, Step
+from raft.client.errors import ClientError
+from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.host import Host
+from raft.lab.simulated.setting import Setting, endpoint_of
+from raft.wire import address_of, process_of
+
+Result = TypeVar("Result")
+
+Failed = Callable[[ClientError], None]
+
+
+class Caller:
+    """Leads any number of conversations at once; `book` is what all of them know of the cluster."""
+
+    def __init__(self, host: Host, *, setting: Setting, agenda: Agenda) -> None:
+        self.name = host.runtime.name
+        self.now = agenda.now
+        self._host = host
+        self._agenda = agenda
+        endpoints = {node: endpoint_of(node) for node in setting.ids}
+        self.book = Book(endpoints, lambda node: process_of(node) in host.runtime.peers, self._connect)
+        for node, endpoint in endpoints.items():
+            self._connect(node, endpoint)
+
+    def converse(
+        self,
+        conversation: Generator[Step, Outcome, Result],
+        done: Callable[[Result], None],
+        failed: Failed,
+    ) -> None:
+        """Lead a conversation to its end, which one of the two is told."""
+        self._go_on(conversation, done, failed, None)
+
+    def _connect(self, node: int, endpoint: str) -> None:
+        self._host.transport.connect(process_of(node), endpoint)
+
+    def _go_on(
+        self,
+        conversation: Generator[Step, Outcome, Result],
+        done: Callable[[Result], None],
+        failed: Failed,
+        answer: Outcome,
+    ) -> None:
+        try:
+            step = conversation.send(answer)
+        except StopIteration as end:
+            done(end.value)
+        except ClientError as error:
+            failed(error)
+        else:
+            self._take(step, lambda outcome: self._go_on(conversation, done, failed, outcome))
+
+    def _take(self, step: Step, go_on: Callable[[Outcome], None]) -> None:
+        if not isinstance(step, Ask):
+            self._agenda.after(step.seconds, lambda: go_on(None))
+            return
+
+        def unanswered(failure: AskFailed) -> None:
+            # In a turn of its own: the runtime may be in the middle of sending.
+            self._agenda.after(0.0, lambda: go_on(failure))
+
+        pending = self._host.runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        pending.then(go_on, unanswered)
+        self._host.stir()
