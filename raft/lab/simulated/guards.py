@@ -21,8 +21,11 @@ from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulated.patching import replaced
 from raft.machines.answers import Stored
+from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, encode_answer
+from raft.machines.lease_clock import LeaseClock
 from raft.machines.operations import Put
+from raft.machines.sessions import Sessions
 from raft.node import proposals, snapshotting
 from raft.node.disk import Disk
 from raft.node.reads import answer_query
@@ -238,6 +241,32 @@ def _applies_twice() -> AbstractContextManager[None]:
     return replaced(snapshotting, "Snapshot", mislabelled)
 
 
+def _forgets_sessions() -> AbstractContextManager[None]:
+    return replaced(Sessions, "snapshot", lambda _sessions: [])
+
+
+def _carries_out_retries() -> AbstractContextManager[None]:
+    return replaced(Sessions, "keep", lambda _sessions, _call, _command, _answer: None)
+
+
+def _holds_what_has_ended() -> AbstractContextManager[None]:
+    """A seat outlives its lease, for the fence at least."""
+    return replaced(Elections, "rejection", lambda _elections, _fence: None)
+
+
+def _leases_end_early() -> AbstractContextManager[None]:
+    keep_alive = LeaseClock.keep_alive
+
+    def deaf(clock: Any, lease: int, now_seconds: float) -> float | None:
+        deadline = clock._deadlines.get(lease)
+        left_seconds = keep_alive(clock, lease, now_seconds)
+        if deadline is not None and left_seconds is not None:
+            clock._count(lease, deadline)
+        return left_seconds
+
+    return replaced(LeaseClock, "keep_alive", deaf)
+
+
 def _answers_before_commit() -> AbstractContextManager[None]:
     propose = Service._propose
 
@@ -307,6 +336,10 @@ SABOTAGES = (
     Sabotage(
         "apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice
     ),
+    Sabotage("no-sessions-in-snapshot", "a snapshot leaves the clients' sessions out", _forgets_sessions),
+    Sabotage("retry-carried-out", "a session's retry is carried out again", _carries_out_retries),
+    Sabotage("no-fence", "a fenced write passes whoever holds the seat", _holds_what_has_ended),
+    Sabotage("lease-cut-short", "a keep-alive is answered and does not count", _leases_end_early),
     Sabotage("answer-before-commit", "a write is answered when it is logged", _answers_before_commit),
     Sabotage("read-without-quorum", "a leader answers reads without asking anybody", _reads_without_a_quorum),
     Sabotage(
