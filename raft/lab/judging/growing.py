@@ -115,8 +115,7 @@ class _Collection:
             known, seen = read.result, seen | set(fresh)
             if moment > end_of(read):
                 assert because is not None
-                text = f"{read.describe()} returned before {because.describe()} began, which must come first"
-                self._wrong("read-from-the-future", text, [because, read])
+                self._too_early(read, because)
                 return
             if read.call > moment:
                 moment, because = read.call, read
@@ -145,6 +144,14 @@ class _Collection:
             return inf, inf, self._writers[element][0]
         first = min(writers, key=end_of)
         return min(writer.call for writer in writers), end_of(first), first
+
+    def _too_early(self, read: Record, because: Record) -> None:
+        if because.op == "read":
+            text = f"{because.describe()}, and lacks what an earlier read has shown"
+            self._wrong("stale-read", text, [read, because])
+        else:
+            text = f"{read.describe()} was over before {because.value} was asked for"
+            self._wrong("read-from-the-future", text, [read, because])
 
     def _too_late(self, writer: Record, because: Record, read: Record) -> None:
         if because.op == "read":

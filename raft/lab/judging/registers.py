@@ -14,6 +14,7 @@ from raft.lab.judging.search import MISFIT, STEPS_MAX, Call, Effect, search
 from raft.lab.judging.verdict import Ruling
 
 OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
+WRITES = frozenset({"put", "cas", "fenced-put"})
 PROOF_STEPS_MAX = 50_000
 Value = str | int | None
 
@@ -116,7 +117,7 @@ def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequ
     kept = prove(illegal, _is_illegal)
     proof = _with_writers(kept, records)
     for explain in (_nobody_wrote, _swapped_twice, _overwritten):
-        told = explain(kept, records)
+        told = explain(proof, records)
         if told is not None:
             name, text, more = told
             findings.wrong(name, key, text, {id(record): record for record in [*proof, *more]}.values())
@@ -127,13 +128,12 @@ def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequ
 
 def _with_writers(kept: Sequence[Record], records: Sequence[Record]) -> list[Record]:
     """The proof, and who wrote what it tells of."""
-    chosen = {id(record): record for record in kept}
     seen = {value for record in kept for value in observed(record)} - {None}
+    chosen = {id(record): record for record in kept}
     for record in records:
-        if record.op in ("put", "cas", "fenced-put") and record.value in seen:
-            chosen.setdefault(id(record), record)
-    lines = {record.line or id(record) for record in kept}
-    return [record for record in chosen.values() if id(record) in map(id, kept) or record.line not in lines]
+        if record.op in WRITES and record.value in seen:
+            chosen[id(record)] = record
+    return list(chosen.values())
 
 
 Told = tuple[str, str, list[Record]] | None
@@ -148,16 +148,16 @@ def _claims(record: Record) -> Value:
     return value
 
 
-def _reads(kept: Sequence[Record]) -> list[Record]:
-    return [record for record in kept if record.op in ("get", "read", "cas")]
+def _reads(proof: Sequence[Record]) -> list[Record]:
+    return [record for record in proof if record.done and record.op in ("get", "read", "cas")]
 
 
 def _writers(records: Sequence[Record], value: Value) -> list[Record]:
-    return [r for r in records if r.op in ("put", "cas", "fenced-put") and r.value == value]
+    return [r for r in records if r.op in WRITES and r.value == value]
 
 
-def _nobody_wrote(kept: Sequence[Record], records: Sequence[Record]) -> Told:
-    for read in _reads(kept):
+def _nobody_wrote(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+    for read in _reads(proof):
         value = _claims(read)
         if value is None:
             continue
@@ -173,8 +173,8 @@ def _nobody_wrote(kept: Sequence[Record], records: Sequence[Record]) -> Told:
     return None
 
 
-def _swapped_twice(kept: Sequence[Record], records: Sequence[Record]) -> Told:
-    swaps = [record for record in kept if record.op == "cas" and record.result["swapped"]]
+def _swapped_twice(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+    swaps = [record for record in proof if record.done and record.op == "cas" and record.result["swapped"]]
     for place, swap in enumerate(swaps):
         for other in swaps[place + 1 :]:
             if swap.expected == other.expected and len(_writers(records, swap.expected)) <= 1:
@@ -183,11 +183,11 @@ def _swapped_twice(kept: Sequence[Record], records: Sequence[Record]) -> Told:
     return None
 
 
-def _overwritten(kept: Sequence[Record], records: Sequence[Record]) -> Told:
-    for read in _reads(kept):
+def _overwritten(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+    for read in _reads(proof):
         old = _writers(records, _claims(read))
-        for write in kept:
-            newer = write.op not in ("get", "read") and write.value != _claims(read)
+        for write in proof:
+            newer = write.op in ("put", "fenced-put") and write.value != _claims(read)
             if not newer or end_of(write) >= read.call or any(end_of(w) > write.call for w in old):
                 continue
             seen = any(write.value in observed(r) for r in records if r is not write)
