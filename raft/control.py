@@ -120,10 +120,13 @@ class SetClock(Struct, frozen=True):
     rate: float
 
 
+AT_ONCE = "now"  # The crash point that is always passed.
+
+
 class ArmCrash(Struct, frozen=True):
     """Kill this node when its storage next passes the crash point of that name; `fault` names the order.
 
-    The point "now" is passed at once.
+    The point AT_ONCE is passed at once.
     """
 
     fault: int

@@ -11,28 +11,31 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct, structs
 
 from raft.cluster.events import FaultCleared, FaultInjected
-from raft.control import ArmCrash, SetDisk, SetLink
+from raft.control import ArmCrash, SetClock, SetDisk, SetLink
 
-KILL, PAUSE, DISK, CRASH = "kill", "pause", "disk", "crash"
+KILL, PAUSE, DISK, CRASH, CLOCK = "kill", "pause", "disk", "crash", "clock"
+
+Inside = SetDisk | SetClock | ArmCrash
+"""What a node breaks in itself."""
 
 Ways = Mapping[int, Collection[int]]
 """From each node, to which others."""
 
 
 class Fault(Struct, frozen=True):
-    """One injected fault; `links` or `storage` are the orders, by the node that carries them out."""
+    """One injected fault; `links` or `inside` are the orders, by the node that carries them out."""
 
     id: int
     kind: str
     nodes: tuple[int, ...]
     text: str
     links: dict[int, SetLink] = {}
-    storage: dict[int, SetDisk | ArmCrash] = {}
+    inside: dict[int, Inside] = {}
 
     @property
-    def orders(self) -> dict[int, SetLink | SetDisk | ArmCrash]:
+    def orders(self) -> dict[int, SetLink | Inside]:
         """What the nodes have to be told; nothing for what is done to their processes."""
-        return {**self.links, **self.storage}
+        return {**self.links, **self.inside}
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.id}"
@@ -78,18 +81,23 @@ class FaultRegistry:
         order = structs.replace(rule, fault=self._next_id)
         return self._add(Fault(self._next_id, DISK, tuple(nodes), text, {}, dict.fromkeys(nodes, order)))
 
+    def add_clock_fault(self, nodes: Sequence[int], rate: float, text: str) -> Fault:
+        """The clocks of these nodes run at that rate."""
+        order = SetClock(self._next_id, rate)
+        return self._add(Fault(self._next_id, CLOCK, tuple(nodes), text, {}, dict.fromkeys(nodes, order)))
+
     def add_crash(self, node: int, point: str, text: str) -> Fault:
         """The node dies when it passes that crash point."""
         order = ArmCrash(self._next_id, point)
         return self._add(Fault(self._next_id, CRASH, (node,), text, {}, {node: order}))
 
     def without(self, fault: Fault, node: int) -> Fault | None:
-        """One node less for a fault of disks; what is left of it, None if nothing is."""
-        left = {other: order for other, order in fault.storage.items() if other != node}
+        """One node less for a fault inside nodes; what is left of it, None if nothing is."""
+        left = {other: order for other, order in fault.inside.items() if other != node}
         if not left:
             self.remove(fault.id)
             return None
-        rest = structs.replace(fault, nodes=tuple(left), storage=left)
+        rest = structs.replace(fault, nodes=tuple(left), inside=left)
         self._active[fault.id] = rest
         return rest
 
@@ -110,7 +118,7 @@ class FaultRegistry:
         """All that `heal` ends."""
         return [fault for fault in self._active.values() if fault.links]
 
-    def orders_of(self, node: int) -> list[SetLink | SetDisk | ArmCrash]:
+    def orders_of(self, node: int) -> list[SetLink | Inside]:
         """What `node` must be told after a start or a pause, for its side of the faults."""
         return [fault.orders[node] for fault in self._active.values() if node in fault.orders]
 

@@ -1,4 +1,4 @@
-"""Breaking disks, and killing nodes in the middle of a write, by request.
+"""Breaking disks and clocks, and killing nodes in the middle of a write, by request.
 
 Owns what each of those verbs asks of which node, and when such a fault is over. The breaking is done by
 each node, below its storage; telling it is the network's.
@@ -15,8 +15,8 @@ from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, NodeProcess, NodeState
 from raft.cluster.quantities import format_duration
 from raft.cluster.selectors import names
 from raft.cluster.steering import Answer, Steering
-from raft.cluster.verbs import BreakDisk, Kill, MendDisk
-from raft.control import ClearFault, SetDisk
+from raft.cluster.verbs import BreakDisk, Kill, MendDisk, SetClockRate
+from raft.control import AT_ONCE, ClearFault, SetDisk
 from raft.storage.device import CRASH_POINTS
 from raft.wire import address_of
 
@@ -34,9 +34,15 @@ class StorageFaults:
     def break_disk(self, verb: BreakDisk, answer: Answer) -> None:
         """Answered when every node that runs has a broken disk."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
-        rule = SetDisk(0, verb.fsync_delay_seconds, verb.full, verb.fail_fsync)
+        rule = SetDisk(0, verb.fsync_delay_seconds, verb.full, verb.fail_fsync, verb.lose_unsynced)
         text = f"{names(chosen)}  {_words(rule)}"
         self._network.inject([self._cluster.faults.add_disk_fault(chosen, rule, text)], answer)
+
+    def set_clock(self, verb: SetClockRate, answer: Answer) -> None:
+        """Answered when the clock of every node that runs has that rate."""
+        chosen = [node.id for node in self._cluster.choose(verb.selector)]
+        text = f"{names(chosen)}  clock at {verb.rate:g} times its rate"
+        self._network.inject([self._cluster.faults.add_clock_fault(chosen, verb.rate, text)], answer)
 
     def mend(self, verb: MendDisk, answer: Answer) -> None:
         """Answered when every node that runs has a whole disk; one that was chosen loses no other fault."""
@@ -50,8 +56,10 @@ class StorageFaults:
 
     def arm(self, verb: Kill, answer: Answer) -> None:
         """Answered when every node that runs waits for the point."""
-        if verb.at not in CRASH_POINTS:
-            raise BadUsage(f"there is no crash point {verb.at!r}; there are {', '.join(CRASH_POINTS)}")
+        if verb.at not in (*CRASH_POINTS, AT_ONCE):
+            raise BadUsage(
+                f"there is no crash point {verb.at!r}; there are {AT_ONCE}, {', '.join(CRASH_POINTS)}"
+            )
         faults = []
         for node in self._cluster.choose(verb.selector, HAS_PROCESS):
             self._back_after_seconds.pop(node.id, None)
@@ -64,7 +72,7 @@ class StorageFaults:
     def node_exited(self, node: NodeProcess) -> None:
         """A disk that failed is another one for the next process; who died as ordered may come back."""
         for fault in [*self._cluster.faults.of_node(node.id)]:
-            order = fault.storage.get(node.id)
+            order = fault.inside.get(node.id)
             if isinstance(order, SetDisk) and order.fail_fsync:
                 self._take_away(fault.id, node)
         if self._cluster.faults.process_fault(CRASH, node.id) and node.state in HAS_NONE:
@@ -89,4 +97,6 @@ def _words(rule: SetDisk) -> str:
         words.append("full")
     if rule.fail_fsync:
         words.append("fsync fails")
+    if rule.lose_unsynced:
+        words.append("a power cut takes what is not synced")
     return ", ".join(words)

@@ -54,6 +54,7 @@ from raft.cluster.verbs import (
     ReplaceMember,
     Restart,
     Resume,
+    SetClockRate,
     Start,
     Stop,
 )
@@ -363,6 +364,7 @@ class SupervisorActor(Actor):
         Kill: carried_out(lambda self: self.kill),
         BreakDisk: carried_out(lambda self: self.storage.break_disk),
         MendDisk: carried_out(lambda self: self.storage.mend),
+        SetClockRate: carried_out(lambda self: self.storage.set_clock),
         Stop: carried_out(lambda self: self.steering.stop),
         Start: carried_out(lambda self: self.steering.start),
         Restart: carried_out(lambda self: self.restart),

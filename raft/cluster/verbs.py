@@ -23,7 +23,10 @@ class GetLeader(Struct, frozen=True):
 
 
 class Kill(Struct, frozen=True):
-    """SIGKILL, now or at the crash point `at`; the nodes stay down, or are started again after a while."""
+    """SIGKILL, now or at the crash point `at`; the nodes stay down, or are started again after a while.
+
+    At AT_ONCE (see raft.control), where disks lose what is not synced, it is a power cut.
+    """
 
     selector: str
     restart_after_seconds: float | None = None
@@ -102,6 +105,14 @@ class BreakDisk(Struct, frozen=True):
     fsync_delay_seconds: float = 0.0
     full: bool = False
     fail_fsync: bool = False
+    lose_unsynced: bool = False
+
+
+class SetClockRate(Struct, frozen=True):
+    """Let the clocks of nodes run at another rate, until the fault is cleared."""
+
+    selector: str
+    rate: float
 
 
 class MendDisk(Struct, frozen=True):
@@ -262,7 +273,7 @@ VERB_TAGS: dict[int, type] = dict(
             Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
             ClusterStatus, GetMembers, AddMember, PromoteMember, RemoveMember, ReplaceMember, MemberList,
             BreakDisk, MendDisk,
-            ForceSnapshot,
+            ForceSnapshot, SetClockRate,
         ),
         start=1000,
     )

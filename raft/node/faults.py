@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterable
 
 from actors.clock import ScaledClock
 from actors.faults import Fault, FaultyTransport
-from raft.control import ArmCrash, SetClock, SetDisk, SetLink
+from raft.control import AT_ONCE, ArmCrash, SetClock, SetDisk, SetLink
 from raft.storage.device import CRASH_POINTS
 from raft.storage.faulty import FaultyFiles
 from raft.storage.unsynced import Unsynced
 from raft.wire import process_of
 
-
-AT_ONCE = "now"  # The crash point that is always passed,
-AT_ONCE_SECONDS = 0.01  # once the order has been confirmed.
+AT_ONCE_SECONDS = 0.01  # For the order to be confirmed.
 CLOCK_RATE_MIN, CLOCK_RATE_MAX = 0.1, 10.0
 
 

@@ -15,6 +15,7 @@ from raft.cluster.cli import options
 from raft.cluster.cli.app import BREAK, RUN, app, out, paint, session_of
 from raft.cluster.failures import BadUsage
 from raft.cluster.views import fault_table
+from raft.control import AT_ONCE
 from raft.storage.device import CRASH_POINTS
 
 ROLLING_SECONDS_MAX = 600.0
@@ -31,7 +32,7 @@ def _carry_out(
 
 def _list_crash_points(at: str) -> str:
     if at == "help":
-        for name in CRASH_POINTS:
+        for name in (AT_ONCE, *CRASH_POINTS):
             out(name)
         raise typer.Exit
     return at
@@ -51,7 +52,7 @@ def kill(
             metavar="NAME",
             callback=_list_crash_points,
             is_eager=True,
-            help="When its storage next passes this point, as in save.written; --at help lists them.",
+            help="When its storage next passes this point, as in save.written or now; --at help lists them.",
         ),
     ] = "",
     cluster: options.Cluster = None,
@@ -189,17 +190,36 @@ def disk(
     fail_fsync: Annotated[
         bool, typer.Option("--fail-fsync", help="The next fsync fails, which ends the node.")
     ] = False,
+    lose_unsynced: Annotated[
+        bool,
+        typer.Option("--lose-unsynced", help="`kill --at now` takes what is not synced."),
+    ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Mend these nodes' disks.")] = False,
     cluster: options.Cluster = None,
 ) -> None:
     """Make disks slow, full or failing, until --clear."""
-    broken = bool(fsync_delay or full or fail_fsync)
+    broken = bool(fsync_delay or full or fail_fsync or lose_unsynced)
     if broken == clear:
-        raise BadUsage("say what is wrong with the disk: --fsync-delay, --full or --fail-fsync; or --clear")
+        raise BadUsage(
+            "say what is wrong: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear"
+        )
     if clear:
         _carry_out(context, cluster, verbs.MendDisk(selector))
     else:
-        _carry_out(context, cluster, verbs.BreakDisk(selector, fsync_delay, full, fail_fsync))
+        _carry_out(context, cluster, verbs.BreakDisk(selector, fsync_delay, full, fail_fsync, lose_unsynced))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py clock 2 --rate 1.5")
+def clock(
+    context: typer.Context,
+    selector: options.Selector,
+    rate: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0.1, max=10.0, help="Of its seconds in one of ours.")
+    ],
+    cluster: options.Cluster = None,
+) -> None:
+    """Let the clocks of nodes run fast or slow, until `faults clear`."""
+    _carry_out(context, cluster, verbs.SetClockRate(selector, rate))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")

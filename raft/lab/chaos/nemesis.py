@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from raft.cluster import verbs
 from raft.cluster.failures import VerbFailed
+from raft.control import AT_ONCE
 from raft.lab.chaos.schedule import Fault, Kind, Schedule
 from raft.lab.chaos.steering import Steersman
 
@@ -57,6 +58,9 @@ class Nemesis:
     async def run(self, schedule: Schedule) -> None:
         """Carry out all faults, each from its time on; returns when the last has ended."""
         self._zero = self._now()
+        if any(fault.kind is Kind.POWER_CUT for fault in schedule.faults):
+            # From now on, so that there is something to lose; crash points are power cuts then, too.
+            await self._do(verbs.BreakDisk("all", lose_unsynced=True))
         async with asyncio.TaskGroup() as group:
             for fault in schedule.faults:
                 group.create_task(self._inflict(fault))
@@ -169,6 +173,15 @@ class Nemesis:
         order = verbs.Kill(await self._nodes(fault.nodes), min(0.3, fault.seconds), fault.point)
         await self._broken(fault, [order])
 
+    async def _cut_power(self, fault: Fault) -> None:
+        """Disks lose what is not synced, since `run` has told them so."""
+        nodes = await self._nodes(fault.nodes)
+        await self._do(verbs.Kill(nodes, fault.seconds, AT_ONCE))
+        await asyncio.sleep(fault.seconds)
+
+    async def _clock(self, fault: Fault) -> None:
+        await self._broken(fault, [verbs.SetClockRate(await self._nodes(fault.nodes), fault.rate)])
+
     async def _restart(self, fault: Fault) -> None:
         nodes = await self._nodes(fault.nodes)
         await self._do(verbs.Restart(nodes, rolling=fault.nodes == "all"), ROLLING_SECONDS_MAX)
@@ -238,6 +251,7 @@ class Nemesis:
 
 _DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
     Kind.KILL: Nemesis._kill,
+    Kind.POWER_CUT: Nemesis._cut_power,
     Kind.CRASH: Nemesis._crash,
     Kind.RESTART: Nemesis._restart,
     Kind.PAUSE: Nemesis._pause,
@@ -246,6 +260,7 @@ _DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
     Kind.RING: Nemesis._ring,
     Kind.LINK: Nemesis._link,
     Kind.DISK: Nemesis._disk,
+    Kind.CLOCK: Nemesis._clock,
     Kind.SNAPSHOT: Nemesis._snapshot,
     Kind.TRANSFER: Nemesis._transfer,
     Kind.GROW: Nemesis._grow,
