@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
+from actors import curve
 from actors.actor import Actor, Handlers
 from actors.errors import AskFailed
 from actors.runtime import Runtime
 from actors.zeromq import ZeroMqTransport
 from raft.core.types import NO_NODE, NodeId
-from raft.node.config import BadConfig, NodeConfig
+from raft.node.config import NodeConfig
 from raft.requests import AddLearner, LeaderIs, MemberChange, Members, NotLeader, Promote, Remove, WhoLeads
 from raft.wire import REGISTRY, address_of, process_of
 
@@ -31,15 +33,14 @@ class CannotRejoin(Exception):
 def rejoin(config: NodeConfig) -> Members:
     """Leave the cluster and join it as a learner; returns what the leader said then.
 
-    Blocks for up to `REJOIN_SECONDS_MAX`, then raises CannotRejoin. May be repeated at any point.
+    Blocks for up to `REJOIN_SECONDS_MAX`, then raises CannotRejoin; TransportError for keys that cannot be
+    used. May be repeated at any point.
     """
-    if config.keys:
-        raise BadConfig(
-            "a node with keys cannot repair itself from its peers: remove it from the cluster and add another"
-        )
-    # As a stranger: who speaks under the node's own name might be taken for the member that it was.
-    name = f"repair-{config.node}-{os.getpid()}"
-    transport = ZeroMqTransport(name, 1, cluster=config.cluster)
+    # As a stranger: who speaks under the node's own name might be taken for the member that it was. Its key
+    # lets it speak under names that begin like its own.
+    name = f"{process_of(config.node)}.repair-{os.getpid()}"
+    keys = curve.load(Path(config.keys)) if config.keys else None
+    transport = ZeroMqTransport(name, 1, cluster=config.cluster, keys=keys)
     runtime = Runtime(name, transport=transport, registry=REGISTRY)
     for peer, endpoint in config.peers.items():
         transport.connect(process_of(peer), endpoint)
