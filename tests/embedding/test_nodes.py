@@ -293,6 +293,26 @@ def test_a_removed_member_says_so(directory: Path) -> None:
         run(body())
 
 
+def test_a_later_member_joins_through_the_client_and_knows_its_log_the_next_time(directory: Path) -> None:
+    there = f"ipc://{directory}/n4"
+
+    async def body() -> None:
+        async with three(directory) as nodes, nodes[0].client() as cluster:
+            await cluster.put("kept", "yes")
+            peers = {node.id: f"ipc://{directory}/n{node.id}" for node in nodes}
+            fourth = AsyncNode(4, listen=there, data_dir=directory / "4", peers=peers, join=True)
+            async with fourth:
+                members = await cluster.add_member(4, there)
+                assert members.voters == (1, 2, 3, 4)
+                await fourth.wait_for_leader()
+            again = AsyncNode(4, listen=there, data_dir=directory / "4", peers=peers, existing=True)
+            async with again:
+                await again.wait_for_leader()
+                assert (await again.status()).voters == [1, 2, 3, 4]
+
+    run(body())
+
+
 # -- bad input ---------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,12 +23,12 @@ def environment(**more: str) -> dict[str, str]:
 class Hosts:
     """The programs by number, and one stream of all that they print."""
 
-    def __init__(self, example: str, directory: Path, arguments: dict[int, list[str]]) -> None:
+    def __init__(self, program: Path, directory: Path, arguments: dict[int, list[str]]) -> None:
         reads, writes = os.pipe()
         hosts = " ".join(f"ipc://{directory}/{number}.sock" for number in arguments)
         self.programs = {
             number: subprocess.Popen(
-                [sys.executable, f"examples/{example}", str(number), str(directory), *more],
+                [sys.executable, str(program), str(number), str(directory), *more],
                 cwd=ROOT,
                 env=environment(HOSTS=hosts),
                 stdin=subprocess.DEVNULL,
@@ -60,10 +60,19 @@ class Hosts:
 
 
 @contextmanager
-def running(example: str, directory: Path, arguments: dict[int, list[str]] | None = None) -> Iterator[Hosts]:
+def running_program(
+    program: Path, directory: Path, arguments: dict[int, list[str]] | None = None
+) -> Iterator[Hosts]:
     """Three hosts for the length of a block."""
-    hosts = Hosts(example, directory, arguments or {1: [], 2: [], 3: []})
+    hosts = Hosts(program, directory, arguments or {1: [], 2: [], 3: []})
     try:
         yield hosts
     finally:
         hosts.close()
+
+
+def running(
+    example: str, directory: Path, arguments: dict[int, list[str]] | None = None
+) -> AbstractContextManager[Hosts]:
+    """Three hosts of an example."""
+    return running_program(ROOT / "examples" / example, directory, arguments)

@@ -17,8 +17,8 @@ import httpx
 import msgspec
 import pytest
 
-from examples.replicated_counter import Add, Counters, Reset
-from raft.machines.testkit import check_machine
+from examples.replicated_counter import Add, Reset
+from raft.lab.simulated.determinism import check_machine
 from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
 from tests.processes.clusters import wait_until
 
@@ -108,7 +108,7 @@ def test_the_counter_survives_its_leader() -> None:
 def test_the_counters_are_a_sound_machine() -> None:
     commands = [Add("a", 1), Add("b", 5), Reset("a"), Reset("nobody's"), Add("a", -2), Add("c", 2**40)]
     log = [*map(msgspec.msgpack.encode, commands), b"no command"]
-    check_machine(Counters, log, queries=[b"a", b"nobody's", b"\xff"])
+    check_machine("examples.replicated_counter:Counters", log, queries=[b"a", b"nobody's", b"\xff"])
 
 
 def free_port() -> int:

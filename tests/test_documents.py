@@ -1,0 +1,102 @@
+"""What the documents say: the tests they name exist, their links lead somewhere, their programs run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from raft.embedding import Node
+from tests.examples.hosts import PATIENCE_SECONDS, environment, running_program
+from tests.examples.test_examples import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+_NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+_PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@every_document
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    for file, name in _NAMED_TEST.findall(document.read_text()):
+        tree = ast.parse((ROOT / file).read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            f"{file}::{name}"
+        )
+
+
+def test_every_promise_names_a_test() -> None:
+    promises, _, _ = (ROOT / "docs" / "guarantees.md").read_text().partition("## What is not promised")
+    for promise in re.split(r"^\*\*", promises, flags=re.MULTILINE)[1:]:
+        assert _NAMED_TEST.search(promise), promise
+
+
+@every_document
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in _LINK.findall(document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@every_document
+def test_every_program_is_python(document: Path) -> None:
+    for program in _PROGRAM.findall(document.read_text()):
+        ast.parse(program)
+
+
+@pytest.mark.processes
+def test_the_program_of_the_page_on_embedding_does_the_billing_on_one_host() -> None:
+    program, *_ = _PROGRAM.findall((ROOT / "docs" / "embedding.md").read_text())
+    with tempfile.TemporaryDirectory(prefix="rd", ignore_cleanup_errors=True) as name:
+        path = Path(name) / "program.py"
+        path.write_text(program)
+        with running_program(path, Path(name)) as hosts:
+            first = hosts.hear(r"host (\d) does the billing, token (\d+)")
+            hosts.signal(int(first[1]), signal.SIGKILL)
+            second = hosts.hear(r"host (\d) does the billing, token (\d+)")
+            assert int(second[2]) > int(first[2])
+
+
+@pytest.mark.processes
+def test_the_readme_s_node_and_its_client_do_what_they_say() -> None:
+    text = (ROOT / "README.md").read_text()
+    at = {node: f"tcp://127.0.0.1:{free_port()}" for node in (1, 2, 3)}
+    for node, endpoint in at.items():
+        text = text.replace(f"tcp://127.0.0.1:700{node}", endpoint)
+    command = re.search(r"^\$ (python -m raft\.node .*?[^\\])$", text, re.MULTILINE | re.DOTALL)
+    assert command is not None
+    client = next(program for program in _PROGRAM.findall(text) if "Client(" in program)
+    shown, expected = printing(client)
+    with tempfile.TemporaryDirectory(prefix="rd", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        words = shlex.split(command[1].replace("\\\n", " ").replace("/var/lib/raft/1", f"{name}/1"))
+        first = subprocess.Popen([sys.executable, *words[1:]], env=environment(), stderr=subprocess.DEVNULL)
+        stack.callback(first.wait, PATIENCE_SECONDS)
+        stack.callback(first.terminate)
+        for node in (2, 3):
+            stack.enter_context(Node(node, listen=at[node], peers=at, data_dir=f"{name}/{node}"))
+        done = subprocess.run(
+            [sys.executable, "-c", shown], env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.splitlines() == expected, done.stderr
+
+
+def printing(program: str) -> tuple[str, list[str]]:
+    """The program with each commented call printed, and the comments: what they say is printed."""
+    lines, expected = [], []
+    for line in program.splitlines():
+        call, mark, comment = line.partition("  # ")
+        if mark:
+            call = re.sub(r"\S.*", r"print(\g<0>)", call)
+            expected.append(comment.removesuffix(", linearizable").replace('"', "'"))
+        lines.append(call)
+    return "\n".join(lines), expected
