@@ -1,28 +1,29 @@
 """Questions that wait for a reply.
 
-Owns the open asks of a runtime and the two ends of one: Pending for who asked, Reply for who
-answers. A reply that answers nothing open, or comes from another process than was asked, is
+Owns the open asks of a runtime, their deadlines, and the two ends of one: Pending for who asked, Reply
+for who answers. A reply that answers nothing open, or comes from another process than was asked, is
 told apart here, so that what a dead or paused process left behind never counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from actors.address import Address
+from actors.clock import Clock
 from actors.envelope import Refused
-from actors.errors import AskFailed, TargetDown, Undeliverable
-from actors.timers import Timer
+from actors.errors import AskFailed, AskTimeout, TargetDown, Undeliverable
+from actors.timers import Timer, Timers
 
 _CORRELATION_MASK: Final = (1 << 48) - 1
 
 Runner = Callable[[Callable[[], None]], None]
 
-
-def _at_once(call: Callable[[], None]) -> None:
-    call()
+_deadline_of = attrgetter("deadline")
 
 
 class Pending:
@@ -38,13 +39,21 @@ class Pending:
         "_reply",
         "_run",
         "correlation",
+        "deadline",
         "done",
         "target",
-        "timer",
+        "timeout_seconds",
     )
 
     def __init__(
-        self, book: Asks, correlation: int, target: Address, run: Runner, group: set[Pending] | None
+        self,
+        book: Asks,
+        correlation: int,
+        target: Address,
+        timeout_seconds: float | None,
+        deadline: float,
+        run: Runner | None,
+        group: set[Pending] | None,
     ) -> None:
         self._book = book
         self._run = run
@@ -56,7 +65,8 @@ class Pending:
         self._on_failure: Callable[[AskFailed], object] | None = None
         self.correlation = correlation
         self.target = target
-        self.timer: Timer | None = None
+        self.timeout_seconds = timeout_seconds
+        self.deadline = deadline
         self.done = False
         if group is not None:
             group.add(self)
@@ -78,13 +88,16 @@ class Pending:
     def cancel(self) -> None:
         """Lose interest: neither callback is called, and the reply is dropped."""
         self._cancelled = True
-        self._leave()
+        self._book.forget(self)
+        if self._group is not None:
+            self._group.discard(self)
 
     def end(self, reply: Any, failure: AskFailed | None) -> None:
         """End it, by way of whoever runs its callbacks; for the book that has just struck it out."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self._run(partial(self._finish, reply, failure))
+        if self._run is None:
+            self._finish(reply, failure)
+        else:
+            self._run(partial(self._finish, reply, failure))
 
     def _finish(self, reply: Any, failure: AskFailed | None) -> None:
         if self._cancelled:
@@ -92,15 +105,9 @@ class Pending:
         self._reply = reply
         self._failure = failure
         self.done = True
-        self._leave()
-        self._call_back()
-
-    def _leave(self) -> None:
-        self._book.forget(self)
         if self._group is not None:
             self._group.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
+        self._call_back()
 
     def _call_back(self) -> None:
         if self._failure is None:
@@ -111,20 +118,37 @@ class Pending:
 
 
 class Asks:
-    """The open asks of one runtime, by correlation."""
+    """The open asks of one runtime, by correlation.
 
-    def __init__(self, incarnation: int) -> None:
+    One timer watches over all their deadlines; most asks are answered long before theirs.
+    """
+
+    def __init__(self, incarnation: int, clock: Clock, timers: Timers) -> None:
         # Each life counts from elsewhere, so that a reply meant for an earlier one finds nothing open.
         self._last = (incarnation * 0x9E3779B97F4A7C15 >> 16) & _CORRELATION_MASK
         self._open: dict[int, Pending] = {}
+        self._clock = clock
+        self._timers = timers
+        self._expiry: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, target: Address, run: Runner | None = None, group: set[Pending] | None = None) -> Pending:
-        """A new ask; `run` calls its callbacks, at once when not given."""
+    def open(
+        self,
+        target: Address,
+        timeout_seconds: float | None,
+        run: Runner | None = None,
+        group: set[Pending] | None = None,
+    ) -> Pending:
+        """A new ask, for ever without a timeout; `run` calls its callbacks, at once when not given."""
+        deadline = math.inf
+        if timeout_seconds is not None:
+            deadline = self._clock.now() + timeout_seconds
+            if self._expiry is None or not deadline >= self._expiry.deadline:
+                self._expire_at(deadline)
         self._last = self._last + 1 & _CORRELATION_MASK or 1
-        pending = Pending(self, self._last, target, run or _at_once, group)
+        pending = Pending(self, self._last, target, timeout_seconds, deadline, run, group)
         self._open[self._last] = pending
         return pending
 
@@ -156,6 +180,22 @@ class Asks:
     def forget(self, pending: Pending) -> None:
         """Strike out an ask whose end interests nobody."""
         self._open.pop(pending.correlation, None)
+
+    def _expire_at(self, deadline: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self._timers.at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = self._clock.now()
+        late = sorted((p for p in self._open.values() if p.deadline <= now), key=_deadline_of)
+        for pending in late:
+            reason = f"{pending.target} did not answer within {pending.timeout_seconds:g} seconds"
+            self.fail(pending.correlation, AskTimeout(reason))
+        earliest = min(map(_deadline_of, self._open.values()), default=math.inf)
+        if earliest < math.inf and (self._expiry is None or earliest < self._expiry.deadline):
+            self._expire_at(earliest)
 
 
 class Reply:

@@ -6,7 +6,6 @@ how they are started.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 from actors.address import Address
@@ -26,7 +25,7 @@ from actors.envelope import (
     Unwatch,
     Watch,
 )
-from actors.errors import AskFailed, AskTimeout, CodecError
+from actors.errors import AskFailed, CodecError
 from actors.mailbox import Letter
 from actors.outbox import Outbox
 from actors.timers import Timers
@@ -43,12 +42,10 @@ class PostOffice:
         self.itself = Address(self.name, "")
         self.cells: dict[str, Cell] = {}
         self.dead_letters = DeadLetters()
-        self.asks = Asks(transport.incarnation)
+        self.asks = Asks(transport.incarnation, clock, timers)
         self.outbox = Outbox(transport, registry, self.asks, self.dead_letters)
         self.peers: dict[str, int] = {}
         self._registry = registry
-        self._clock = clock
-        self._timers = timers
         self._senders: dict[str, dict[str, Address]] = {}
         self._process_watchers: dict[str, dict[Cell, None]] = {}
 
@@ -75,10 +72,7 @@ class PostOffice:
         group: set[Pending] | None = None,
     ) -> Pending:
         """Send a message that wants a reply; without a timeout it waits for as long as the target lives."""
-        pending = self.asks.open(to, run, group)
-        if timeout_seconds is not None:
-            expire = partial(self._expire, pending, timeout_seconds)
-            pending.timer = self._timers.at(self._clock.now() + timeout_seconds, expire)
+        pending = self.asks.open(to, timeout_seconds, run, group)
         if to.process == self.name:
             self._deliver_ask(to, (message, sender, pending.correlation))
             return pending
@@ -235,10 +229,6 @@ class PostOffice:
         cell = self.cells.get(actor)
         if cell is not None:
             cell.watchers.pop((watcher, correlation), None)
-
-    def _expire(self, pending: Pending, timeout_seconds: float) -> None:
-        failure = AskTimeout(f"{pending.target} did not answer within {timeout_seconds:g} seconds")
-        self.asks.fail(pending.correlation, failure)
 
     def _peer_up(self, process: str, incarnation: int) -> None:
         known = self.peers.get(process)

@@ -123,6 +123,10 @@ class Runtime:
         self._check_running()
         return self._office.ask(self._office.itself, to, message, timeout_seconds)
 
+    def flush(self) -> None:
+        """Let what was told and asked since the last turn leave now, not in the next one."""
+        self._office.outbox.flush()
+
     def post(self, to: Address, message: object) -> None:
         """Send a message from nobody; from any thread."""
         self._posted.append((to, message, False))

@@ -6,6 +6,7 @@ the bytes on the wire. Knows nothing of sockets or frames.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -213,6 +214,7 @@ def node_of(process: str) -> int:
     return int(number) if number.isascii() and number.isdecimal() and process == f"n{int(number)}" else 0
 
 
+@cache
 def address_of(node: int) -> Address:
     """Where a node's actor can be told something."""
     return Address(process_of(node), NODE_ACTOR)

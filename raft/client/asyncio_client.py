@@ -36,6 +36,8 @@ from raft.wire import address_of
 Result = TypeVar("Result")
 
 TURNS_MAX = 16
+# So many calls travel together. If many are made at once the leader begins with the first meanwhile.
+ASKS_PER_FRAME = 128
 
 Told = TypeVar("Told", covariant=True)
 
@@ -67,10 +69,13 @@ class AsyncClient:
         self._loop = asyncio.get_running_loop()
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._runtime = self._guest.runtime
+        self._clock = self._runtime.clock
         self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
         self._loop.add_reader(self._guest.transport.fileno(), self._pump)
         self._timer: asyncio.TimerHandle | None = None
+        self._due_at: float | None = None
         self._soon = False
+        self._asked = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._somebody_came = asyncio.Event()
         self._pump_soon()
@@ -143,11 +148,29 @@ class AsyncClient:
         return meaning((await self._command(application.plain(operation))).result)
 
     async def _command(self, body: bytes) -> Committed:
-        return await self._drive(conversation.command(self._book, body, self._attempts()))
+        book, began_at = self._book, self.now()
+        node, tried = book.leader, None
+        if node and self.timeout_seconds > 0:
+            # Nearly always this is all, and the conversation would only cost time.
+            answer = await self._ask(node, store.command(body), self.timeout_seconds)
+            if type(answer) is Committed and answer.configuration == book.configuration:
+                book.leader = node
+                return answer
+            tried = node, answer
+        attempts = Attempts(self._clock.now, self.timeout_seconds, began_at)
+        return await self._drive(conversation.command(book, body, attempts, tried))
 
     async def _query(self, body: bytes, *, stale: bool) -> QueryResult:
+        book, began_at = self._book, self.now()
         request = store.query(body, stale=stale)
-        return await self._drive(conversation.query(self._book, request, self._attempts()))
+        node, tried = book.leader, None
+        if node and self.timeout_seconds > 0:
+            answer = await self._ask(node, request, min(self.timeout_seconds, conversation.QUERY_SECONDS_MAX))
+            if type(answer) is QueryResult and answer.configuration == book.configuration:
+                return answer
+            tried = node, answer
+        attempts = Attempts(self._clock.now, self.timeout_seconds, began_at)
+        return await self._drive(conversation.query(book, request, attempts, tried))
 
     async def leader(self) -> LeaderIs:
         """Who leads, and where all members are."""
@@ -236,7 +259,7 @@ class AsyncClient:
 
     def now(self) -> float:
         """The monotonic clock that the client counts by, in seconds."""
-        return self._runtime.clock.now()
+        return self._clock.now()
 
     async def converse(self, begin: Begin[Result], timeout_seconds: float | None = None) -> Result:
         """Carry a conversation out; see raft.client.conversation."""
@@ -251,29 +274,32 @@ class AsyncClient:
     async def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
         outcome: Outcome = None
         while True:
-            if self._runtime.stopped:
-                raise ClientClosed("the client is closed")
             try:
                 step = steps.send(outcome)
             except StopIteration as end:
                 result: Result = end.value
                 return result
             if isinstance(step, Ask):
-                outcome = await self._ask(step)
+                outcome = await self._ask(step.node, step.request, step.timeout_seconds)
             else:
                 await self._wait(step.seconds)
                 outcome = None
 
-    async def _ask(self, step: Ask) -> Outcome:
+    async def _ask(self, node: int, request: conversation.Request, timeout_seconds: float) -> Outcome:
+        if self._runtime.stopped:
+            raise ClientClosed("the client is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
 
         def end(answer: Answer | AskFailed) -> None:
             if not future.done():
                 future.set_result(answer)
 
-        pending = self._runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        pending = self._runtime.ask(address_of(node), request, timeout_seconds)
         pending.then(end, end)
         self._open.add(future)
+        self._asked += 1
+        if self._asked % ASKS_PER_FRAME == 0:
+            self._runtime.flush()
         self._pump_soon()
         try:
             return await future
@@ -292,7 +318,7 @@ class AsyncClient:
     # -- the driving of the transport -----------------------------------------------------------
 
     def _pump_soon(self) -> None:
-        """Let all calls that are made in this round of the loop leave in one frame."""
+        """Let the calls that are made in this round of the loop leave together."""
         if not self._soon:
             self._soon = True
             self._loop.call_soon(self._pump)
@@ -316,9 +342,15 @@ class AsyncClient:
         self._set_timer()
 
     def _set_timer(self) -> None:
+        deadline = self._runtime.next_deadline()
+        if deadline == self._due_at:
+            return
+        self._due_at = deadline
         if self._timer is not None:
             self._timer.cancel()
-        deadline = self._runtime.next_deadline()
         if deadline is not None:
-            left_seconds = max(0.0, deadline - self._runtime.clock.now())
-            self._timer = self._loop.call_later(left_seconds, self._pump)
+            self._timer = self._loop.call_later(max(0.0, deadline - self._clock.now()), self._pump_in_time)
+
+    def _pump_in_time(self) -> None:
+        self._due_at = None
+        self._pump()

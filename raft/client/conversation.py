@@ -50,11 +50,16 @@ QUERY_SECONDS_MAX = 1.0
 LAST_SECONDS_MAX = 0.050
 
 
+Request: TypeAlias = (
+    Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents
+)
+
+
 class Ask(Struct, frozen=True, gc=False):
     """Ask that node; send back its answer, or the AskFailed."""
 
     node: int
-    request: Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents
+    request: Request
     timeout_seconds: float
 
 
@@ -66,6 +71,8 @@ class Wait(Struct, frozen=True, gc=False):
 
 Step: TypeAlias = Ask | Wait
 Outcome: TypeAlias = Answer | AskFailed | None
+Tried: TypeAlias = tuple[int, Outcome]
+"""Which node was asked, and what came of it."""
 
 
 class Book:
@@ -119,9 +126,11 @@ class Book:
 class Attempts:
     """The time given to one request, what was tried, and the error it ends with if all fails."""
 
-    def __init__(self, now: Callable[[], float], timeout_seconds: float) -> None:
+    def __init__(
+        self, now: Callable[[], float], timeout_seconds: float, began_at: float | None = None
+    ) -> None:
         self.now = now
-        self._deadline = now() + timeout_seconds
+        self._deadline = (now() if began_at is None else began_at) + timeout_seconds
         self._timeout_seconds = timeout_seconds
         self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 10)
         self._tried = False
@@ -161,11 +170,18 @@ class Attempts:
         return Wait(seconds if left_seconds - seconds > self._last_seconds else left_seconds)
 
 
-def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:
-    """Have a command committed, once; every way out but the result is a ClientError."""
+def command(
+    book: Book, body: bytes, attempts: Attempts, tried: Tried | None = None
+) -> Generator[Step, Outcome, Committed]:
+    """Have a command committed, once; every way out but the result is a ClientError.
+
+    Goes on from the first try, if that was made already.
+    """
     while True:
-        node = book.choose(attempts.begin())
-        answer = yield Ask(node, Command(body), attempts.left_seconds)
+        if tried is None:
+            node = book.choose(attempts.begin())
+            tried = node, (yield Ask(node, Command(body), attempts.left_seconds))
+        (node, answer), tried = tried, None
         if isinstance(answer, Committed):
             book.leader = node
             yield from keep_up(book, node, answer, attempts)
@@ -179,11 +195,18 @@ def command(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outc
             yield attempts.pause()
 
 
-def query(book: Book, request: Query, attempts: Attempts) -> Generator[Step, Outcome, QueryResult]:
-    """Have a query answered; as it changes nothing, any failure is tried again elsewhere."""
+def query(
+    book: Book, request: Query, attempts: Attempts, tried: Tried | None = None
+) -> Generator[Step, Outcome, QueryResult]:
+    """Have a query answered; as it changes nothing, any failure is tried again elsewhere.
+
+    Goes on from the first try, if that was made already.
+    """
     while True:
-        node = book.choose(attempts.begin())
-        answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        if tried is None:
+            node = book.choose(attempts.begin())
+            tried = node, (yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX)))
+        (node, answer), tried = tried, None
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)
             return answer

@@ -12,7 +12,7 @@ from raft.client.application import meaning, plain, question_bytes
 from raft.machines import answers
 from raft.machines.keys import prefix_end
 from raft.machines.operations import CompareAndSwap, Delete, Fence, Get, Put, Range
-from raft.requests import Consistency, Query
+from raft.requests import Command, Consistency, Query
 
 Text = str | bytes
 
@@ -60,6 +60,11 @@ def items_request(prefix: bytes, after: bytes | None) -> bytes:
     """The query for the keys that begin with `prefix`, or for those of them behind `after`."""
     start = prefix if after is None else after + b"\0"
     return question_bytes(Range(start, prefix_end(prefix)))
+
+
+def command(body: bytes) -> Command:
+    """A command as it is sent."""
+    return Command(body)
 
 
 def query(body: bytes, *, stale: bool) -> Query:
