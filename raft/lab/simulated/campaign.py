@@ -52,6 +52,7 @@ class Campaign(Struct, frozen=True, kw_only=True):
 
 def run_here(campaign: Campaign) -> Iterator[Result]:
     """Run the seeds in this process, one after another."""
+    gc.freeze()  # What is there before the first world is no part of any.
     for number in range(campaign.seeds):
         # A world is small and short: looking for cycles in it while it lives costs a quarter of the time.
         gc.disable()

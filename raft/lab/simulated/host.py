@@ -60,6 +60,7 @@ class Host:
         dice: Random,
         is_node: bool = False,
         clock_rate: float = 1.0,
+        wake_seconds: float = 0.0,
         on_turn: Callable[[], None] = _ignore,
         guard: Callable[[Callable[[], None]], None] = _simply,
     ) -> None:
@@ -73,6 +74,8 @@ class Host:
         self._running = False
         self._stirred = False
         self._wake_at: float | None = None
+        self._dice = dice
+        self._wake_seconds = wake_seconds
         self._clock = SkewedClock(agenda, clock_rate)
         self.transport = network.attach(name, incarnation, self.stir, is_node=is_node)
         self.runtime = Runtime(
@@ -91,10 +94,10 @@ class Host:
         return self._paused
 
     def stir(self) -> None:
-        """There is something to do: take a turn at this moment."""
+        """There is something to do: take a turn soon."""
         if not (self._stirred or self._running or self._paused or self.gone):
             self._stirred = True
-            self._agenda.at(self._agenda.now(), self._run)
+            self._agenda.after(self._wake_seconds * self._dice.random(), self._run)
 
     def pause(self) -> None:
         """Stop, as by SIGSTOP: what arrives waits."""

@@ -161,6 +161,7 @@ class Member:
             dice=self._setting.dice(f"runtime {self.node} {self.lives}"),
             is_node=True,
             clock_rate=self._setting.clock_rate(self.node),
+            wake_seconds=self._setting.wake_seconds,
             on_turn=self._looked,
             guard=self._guard,
         )

@@ -44,6 +44,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     clock_spread: float = 0.0  # By so much of the true rate a node's clock may be fast or slow.
     latency_seconds: float = 0.001
     write_seconds: float = 0.002
+    wake_seconds: float = 0.0  # At most, from something to do to the turn that does it: what comes joins it.
     think_seconds: float = 0.4
     fault_gap_seconds: float = 1.5
     fault_seconds: float = 1.5
@@ -128,7 +129,9 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         segment_bytes=dice.choice([2048, 8192, 32768]),
         latency_seconds=dice.choice([0.0005, 0.002, 0.008]),
         write_seconds=dice.choice([0.0005, 0.003, 0.012, 0.06]),
-        think_seconds=dice.choice([0.2, 0.4, 0.8]),
+        wake_seconds=dice.choice([0.0, 0.002, 0.01]),
+        heartbeat_seconds=dice.choice([0.2, 0.4]),
+        think_seconds=dice.choice([0.25, 0.5, 1.0]),
         fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
         fault_seconds=dice.choice([0.5, 1.5, 4.0]),
         append_bytes_max=dice.choice([1, 200, 512 * 1024]),
