@@ -128,6 +128,10 @@ class Disk:
             self._late_commit = hard_state or self._late_commit
             self._log.accept(hard_state, (), None)
             self._give_out(group)
+            if self._lacks_room:  # Found without a write: somebody has to go on looking.
+                self._worker.submit(self._log.check_room, self._probed)
+            elif self._queue:
+                self._write_next()
             return
         hard_state = hard_state or self._late_commit
         self._late_commit = None

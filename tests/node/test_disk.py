@@ -196,6 +196,32 @@ def test_a_full_disk_is_found_without_a_write_and_so_is_its_room() -> None:
     assert not rig.later, "nor is it looked at again"
 
 
+def test_room_is_looked_for_even_if_all_that_waits_needs_no_write() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.probe()
+    rig.worker.do_next()
+    rig.disk.append(append())
+    rig.later.pop()()
+    assert rig.said == [0]
+    rig.log.fail = None
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room", "has room"]
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    assert rig.said == [0, 1]
+
+
+def test_what_needs_no_write_does_not_keep_up_the_snapshot_behind_it() -> None:
+    rig = Rig()
+    rig.disk.probe()
+    rig.disk.append(append())
+    rig.disk.append(append(snapshot=Snapshot(index=7, term=1)))
+    rig.worker.do_next()
+    rig.worker.do_next()
+    assert [snapshot.index for snapshot in rig.restored] == [7]
+
+
 def test_a_write_that_comes_while_the_room_is_looked_at_waits_for_that() -> None:
     rig = Rig()
     rig.disk.probe()
