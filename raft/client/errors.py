@@ -71,7 +71,8 @@ class FenceRejected(CommandRefused):
     """Nothing was done: the fencing token holds no seat any more. `holder` is one that does, 0 if none."""
 
     def __init__(self, election: str, token: int, holder: int) -> None:
-        super().__init__(f"the token {token} holds no seat of {election!r}; {holder or 'nobody'} does")
+        of = f" of {election!r}; {holder or 'nobody'} does" if election else ""
+        super().__init__(f"the token {token} holds no seat{of}")
         self.election = election
         self.token = token
         self.holder = holder

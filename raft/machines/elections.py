@@ -39,6 +39,7 @@ class Elections:
         self._seats: dict[str, int] = {}
         self._queues: dict[str, Queue] = {}
         self._by_lease: dict[int, list[tuple[str, int]]] = {}
+        self._elections: dict[int, str] = {}  # By token.
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -97,10 +98,11 @@ class Elections:
 
     def rejection(self, fence: Fence) -> FenceRejected | None:
         """Why a fenced command must not be carried out; None if its token holds a seat."""
-        holders = self._holders(fence.election)
+        election = fence.election or self._elections.get(fence.token, "")
+        holders = self._holders(election)
         if fence.token in holders:
             return None
-        return FenceRejected(fence.election, fence.token, holders[-1] if holders else 0)
+        return FenceRejected(election, fence.token, holders[-1] if holders else 0)
 
     def state(self, election: str) -> ElectionState:
         """Who holds the seats and who waits; an election that nobody takes part in is an empty one."""
@@ -119,6 +121,7 @@ class Elections:
         self._seats.clear()
         self._queues.clear()
         self._by_lease.clear()
+        self._elections.clear()
         for name, seats, candidates in elections:
             for candidate in candidates:
                 self._join(name, seats, candidate)
@@ -130,6 +133,7 @@ class Elections:
 
     def _join(self, election: str, seats: int, candidate: Candidate) -> None:
         self._seats[election] = seats
+        self._elections[candidate.token] = election
         self._queues.setdefault(election, {})[candidate.token] = candidate
         self._by_lease.setdefault(candidate.lease, []).append((election, candidate.token))
 
@@ -137,7 +141,7 @@ class Elections:
         """Take candidates out of a queue, and tell who lost and who won a seat by it."""
         queue, before = self._queues[election], self._holders(election)
         for token in tokens:
-            del queue[token]
+            del queue[token], self._elections[token]
         after = self._holders(election)
         for token in before:
             if token not in queue:

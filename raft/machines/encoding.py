@@ -151,7 +151,7 @@ def _election(name: str) -> str | None:
 
 
 def _fence(fence: Fence | None) -> str | None:
-    return None if fence is None else _election(fence.election)
+    return _election(fence.election) if fence is not None and fence.election else None
 
 
 def _campaign(request: Campaign) -> str | None:

@@ -26,7 +26,10 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024  # Of items or events in one answer, more or 
 
 
 class Fence(Struct, frozen=True, array_like=True, gc=False):
-    """Carry the command out only while `token` holds a seat of `election`."""
+    """Carry the command out only while `token` holds a seat of `election`.
+
+    The election may be left out, as "": no two candidates of any elections have the same token.
+    """
 
     election: str
     token: int

@@ -188,3 +188,20 @@ def _told(events: tuple[Led | Left, ...]) -> set[int]:
         else:
             seated.remove(event.token)
     return seated
+
+
+def test_a_token_alone_is_fence_enough_for_it_names_one_candidate_of_all_elections() -> None:
+    driver = Driver()
+    first, other = driver.lease(), driver.lease()
+    token = driver.do(Campaign("e", first)).token
+    other_token = driver.do(Campaign("f", other)).token
+    waiting = driver.do(Campaign("e", other)).token
+    assert isinstance(driver.do(Put(b"k", b"1", fence=Fence("", token))), Stored)
+    assert isinstance(driver.do(Put(b"k", b"2", fence=Fence("", other_token))), Stored)
+    assert driver.do(Put(b"k", b"3", fence=Fence("", waiting))) == FenceRejected("e", waiting, token)
+    driver.application.restore(driver.application.snapshot())
+    assert isinstance(driver.do(Put(b"k", b"4", fence=Fence("", waiting))), FenceRejected)
+    driver.do(Revoke(first))
+    assert isinstance(driver.do(Put(b"k", b"5", fence=Fence("", waiting))), Stored)
+    assert driver.do(Put(b"k", b"6", fence=Fence("", token))) == FenceRejected("", token, 0)
+    assert driver.ask(Get(b"k")).item.value == b"5"

@@ -203,7 +203,7 @@ TOO_MUCH = [
     Transaction((CompareValue(b"", Relation.EQUAL, LONG_VALUE),), ()),
     Transaction((CompareNumber(LONG_KEY, Field.LEASE, Relation.EQUAL, 0),), ()),
     Transaction((), (Get(b""),) * (TRANSACTION_PARTS_MAX + 1)),
-    Transaction((), (), fence=Fence("", 1)),
+    Transaction((), (), fence=Fence("e" * (ELECTION_BYTES_MAX + 1), 1)),
     Campaign("", 1),
     Campaign("é" * (ELECTION_BYTES_MAX // 2 + 1), 1),
     Campaign("e", 1, LONG_VALUE),
