@@ -6,11 +6,8 @@ nobody announces anything. Each candidate has a session of its own, so nothing o
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +17,7 @@ from msgspec import Struct
 from raft.client.asyncio_session import AsyncSession
 from raft.client.durations import Duration
 from raft.client.errors import EventsForgotten, LeadershipLost, Taken
+from raft.client.programs import run_program
 from raft.client.store import Text, to_bytes
 from raft.machines.answers import ElectionState, Led, Left, Standing
 from raft.machines.operations import Campaign, Fence, GetElection, Proclaim, WatchElection
@@ -177,23 +175,3 @@ class AsyncElection:
                 return await lead.run(lambda: work(lead))
 
         return led
-
-
-async def run_program(arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float) -> int:
-    """A program in a process group of its own, which is ended when this is cancelled; its exit code."""
-    program = await asyncio.create_subprocess_exec(*arguments, env=env, start_new_session=True)
-    try:
-        return await program.wait()
-    finally:
-        if program.returncode is None:
-            _signal_group(program.pid, signal.SIGTERM)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(program.wait(), grace_seconds)
-            # What it has started may have stayed.
-            _signal_group(program.pid, signal.SIGKILL)
-            await program.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)

@@ -1,0 +1,56 @@
+"""A program run under a lease: in a process group of its own, which ends when it has to.
+
+Owns the two ways for that: by the caller, who is told in time, and by a guard where the caller was killed.
+Knows nothing of leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+# Told the group by the first line it reads. If no second one comes before the end of the file, whoever
+# should have written it is no more.
+GUARD = 'read -r group && { read -r done || kill -9 "-$group"; } 2>/dev/null'
+
+
+async def run_program(arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float) -> int:
+    """A program in a process group of its own, which is ended when this is cancelled; its exit code.
+
+    The group also ends, by SIGKILL, when this process does, however that comes about.
+    """
+    guard = await asyncio.create_subprocess_exec(
+        "/bin/sh", "-c", GUARD, stdin=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert guard.stdin is not None, "the guard is told through a pipe"
+    try:
+        program = await asyncio.create_subprocess_exec(*arguments, env=env, start_new_session=True)
+        guard.stdin.write(b"%d\n" % program.pid)
+        try:
+            return await program.wait()
+        finally:
+            if program.returncode is None:
+                await end_group(program, grace_seconds)
+            guard.stdin.write(b"done\n")
+    finally:
+        guard.stdin.close()
+        await guard.wait()
+
+
+async def end_group(program: asyncio.subprocess.Process, grace_seconds: float) -> None:
+    """SIGTERM, and a little later SIGKILL, for a program that leads its process group."""
+    signal_group(program.pid, signal.SIGTERM)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(program.wait(), grace_seconds)
+    # What it has started may have stayed.
+    signal_group(program.pid, signal.SIGKILL)
+    await program.wait()
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Signal all of a process group that are left."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
