@@ -23,14 +23,14 @@ from raft.client.asyncio_election import AsyncElection, Seat
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.durations import Duration
+from raft.client.durations import Duration, ttl_ms_of
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Event, Item
-from raft.machines.operations import Fence, Operation, Question, Watch
-from raft.requests import Answer, Committed, LeaderIs, MemberChange, Members, QueryResult
+from raft.machines.answers import Ended, Event, Granted, Item
+from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
+from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 from raft.wire import address_of
 
 Result = TypeVar("Result")
@@ -207,6 +207,32 @@ class AsyncClient:
     async def change_members(self, request: MemberChange) -> Members:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
         return await self._drive(membership.change(self._book, request, self._attempts()))
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    async def grant(self, ttl: Duration) -> int:
+        """Begin a lease that ends so long after its last keep-alive; its number."""
+        granted = await self.call(Grant(ttl_ms_of(ttl)))
+        assert isinstance(granted, Granted), granted
+        return granted.lease
+
+    async def keep_alive(self, lease: int) -> float:
+        """Give a lease its full time again; the seconds left, 0 if it has ended."""
+        return await self._lease_time(KeepAlive(lease))
+
+    async def time_left(self, lease: int) -> float:
+        """The seconds that a lease lasts without a keep-alive, 0 if it has ended."""
+        return await self._lease_time(TimeLeft(lease))
+
+    async def revoke(self, lease: int) -> bool:
+        """End a lease, and all that hangs on it; whether it lasted until then."""
+        ended = await self.call(Revoke(lease))
+        assert isinstance(ended, Ended), ended
+        return bool(ended.leases)
+
+    async def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
+        answer, _ = await self._drive(holding.lease_time(self._book, request, self._attempts()))
+        return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------
 

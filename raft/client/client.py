@@ -15,17 +15,17 @@ import msgspec
 from msgspec import Struct
 
 from actors.errors import AskFailed
-from raft.client import application, conversation, membership, store
+from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.durations import Duration, seconds_of
+from raft.client.durations import Duration, seconds_of, ttl_ms_of
 from raft.client.errors import ClientClosed
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Item
-from raft.machines.operations import Fence, Operation, Question
-from raft.requests import Committed, LeaderIs, MemberChange, Members, QueryResult
+from raft.machines.answers import Ended, Granted, Item
+from raft.machines.operations import Fence, Grant, Operation, Question, Revoke
+from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 from raft.wire import address_of
 
 if TYPE_CHECKING:
@@ -143,6 +143,32 @@ class Client:
     def leader(self) -> LeaderIs:
         """Who leads, and where all members are."""
         return self._drive(conversation.who_leads(self._book, self._attempts()))
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    def grant(self, ttl: Duration) -> int:
+        """Begin a lease that ends so long after its last keep-alive; its number."""
+        granted = self.call(Grant(ttl_ms_of(ttl)))
+        assert isinstance(granted, Granted), granted
+        return granted.lease
+
+    def keep_alive(self, lease: int) -> float:
+        """Give a lease its full time again; the seconds left, 0 if it has ended."""
+        return self._lease_time(KeepAlive(lease))
+
+    def time_left(self, lease: int) -> float:
+        """The seconds that a lease lasts without a keep-alive, 0 if it has ended."""
+        return self._lease_time(TimeLeft(lease))
+
+    def revoke(self, lease: int) -> bool:
+        """End a lease, and all that hangs on it; whether it lasted until then."""
+        ended = self.call(Revoke(lease))
+        assert isinstance(ended, Ended), ended
+        return bool(ended.leases)
+
+    def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
+        answer, _ = self._drive(holding.lease_time(self._book, request, self._attempts()))
+        return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------
 

@@ -50,7 +50,9 @@ VERBS = [
 ]
 
 
+CHECK_VERBS = ["check", "check perf"]
 MEMBER_VERBS = ["member", "member list", "member add", "member promote", "member remove", "member replace"]
+LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +74,11 @@ def test_every_verb_is_there() -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
     assert sorted(named) == sorted(VERBS)
-    assert [group.name for group in app.registered_groups] == ["member"]
+    assert sorted(str(group.name) for group in app.registered_groups) == ["check", "lease", "member"]
     assert membership in VERB_MODULES
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *MEMBER_VERBS])
+@pytest.mark.parametrize("verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS])
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert carry_out([*verb.split(), "--help"], Session()) == ExitCode.OK
     said = capsys.readouterr().out
@@ -109,6 +111,12 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
         ("frobnicate", "frobnicate"),
         ("transfer 1,", "empty place"),
         ("status --cluster ../x", "cannot be a cluster's name"),
+        ("check perf --duration 5", "5ms or 5s"),
+        ("check perf --clients 0", "1<=x<=4096"),
+        ("check perf --size -1", "0<=x<=1048576"),
+        ("lease grant 0s", "more than nothing"),
+        ("lease keep x", "valid int"),
+        ("put k v --fence x", "valid int"),
         ("up --nodes 0", "1 to 64"),
         ("up --nodes 4000", "1 to 64"),
         ("up --nodes five", "valid int"),
@@ -148,6 +156,7 @@ def test_wrong_usage_is_said_clearly_and_ends_with_2(
         "down",
         "get k",
         "put k v",
+        "check perf",
     ],
 )
 def test_without_a_cluster_every_verb_says_so_and_ends_with_4(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raft.cluster.failures import ExitCode
-from tests.processes.shell import LAUNCHER, Shell, finish, until
+from tests.processes.shell import LAUNCHER, Shell, finish, has_process, until
 
 pytestmark = pytest.mark.processes
 
@@ -36,7 +36,7 @@ def test_changes_are_watched_and_a_program_ends_with_the_verb_that_runs_it() -> 
             assert observer.stdout is not None
             _, led, token = observer.stdout.readline().split()
             assert led == "led"
-            (sleeper,) = children_of(elected.pid)
+            sleeper = program_of(elected.pid, "sleep")
             elected.send_signal(signal.SIGTERM)
             assert elected.wait(10) == 128 + signal.SIGTERM
             assert not Path(f"/proc/{sleeper}").exists()
@@ -44,6 +44,50 @@ def test_changes_are_watched_and_a_program_ends_with_the_verb_that_runs_it() -> 
             assert (left, former) == ("left", token)
             observer.terminate()
             assert observer.wait(10) == 128 + signal.SIGTERM
+        assert finish(up).code == 0
+
+
+def test_what_elect_runs_ends_with_all_its_children_when_elect_is_killed() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        work = shell.home / "work"
+        work.write_text("#!/bin/sh\nsleep 60 & wait\n")
+        work.chmod(0o700)
+        with begun(shell, "elect job -- ./work") as elected:
+            program = program_of(elected.pid, "work")
+            sleeper = program_of(program, "sleep")
+            elected.kill()
+            until(lambda: not has_process(program) and not has_process(sleeper))
+        assert finish(up).code == 0
+
+
+def test_a_token_fences_and_a_lease_binds_what_is_written_from_a_shell() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 3")
+        launcher = " ".join(LAUNCHER)
+        (shell.home / "write").write_text(
+            f"{launcher} put k $1 --fence $FENCING_TOKEN && echo $FENCING_TOKEN\n"
+        )
+        token = shell.ok("elect job -- sh write led").split()[-1]
+        assert shell.ok("get k") == "led"
+        for write in ("put k late", "del k", "cas k led late"):
+            assert shell.run(f"{write} --fence {token}").code == ExitCode.REJECTED, write
+        lease = shell.ok("lease grant 30s")
+        assert shell.ok(f"put jobs/1 a --lease {lease}") == "OK"
+        assert shell.ok(f"put jobs/2 b --lease {lease}") == "OK"
+        assert shell.ok("get jobs/ --prefix").splitlines() == ["jobs/1\ta", "jobs/2\tb"]
+        assert shell.ok(f"lease keep {lease} --once").endswith("s")
+        assert 0.0 < float(shell.ok(f"lease left {lease}").rstrip("s")) <= 30.0
+        assert shell.ok(f"lease revoke {lease}") == "OK"
+        for gone in (
+            "get jobs/ --prefix",
+            f"lease left {lease}",
+            f"lease keep {lease}",
+            f"lease revoke {lease}",
+        ):
+            assert shell.run(gone).code == ExitCode.NOT_FOUND, gone
+        assert shell.run(f"put k v --lease {lease}").code == ExitCode.NOT_FOUND
+        assert shell.ok("get k") == "led"
         assert finish(up).code == 0
 
 
@@ -59,12 +103,16 @@ def begun(shell: Shell, line: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def children_of(pid: int) -> list[int]:
+def program_of(pid: int, name: str) -> int:
+    """The child of that process which has become that program."""
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found[:] = [
+            int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == f"{name}\n"
+        ]
         return bool(found)
 
     until(look)
-    return found
+    return found[0]

@@ -15,7 +15,8 @@ import typer
 
 from raft.cluster.cli import options
 from raft.cluster.cli.app import LEAD, STORE, app, out, say, session_of
-from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.cli.connecting import verb_failed
+from raft.cluster.failures import BadUsage
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -142,15 +143,6 @@ def _converse(
     from raft.client import AsyncClient, errors
 
     endpoints = {node.id: node.endpoint for node in record.nodes}
-    codes: list[tuple[type[Exception], ExitCode]] = [
-        (errors.LeadershipLost, ExitCode.LEADERSHIP_LOST),
-        (errors.Taken, ExitCode.REJECTED),
-        (errors.NoLeader, ExitCode.NO_LEADER),
-        (errors.Unreachable, ExitCode.UNREACHABLE),
-        (errors.Rejected, ExitCode.TIMED_OUT),
-        (errors.OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN),
-        (errors.ClientError, ExitCode.FAILURE),
-    ]
 
     async def whole() -> Result:
         # What is held is given back, and what runs is ended, by SIGTERM as by Ctrl-C.
@@ -165,5 +157,4 @@ def _converse(
     except asyncio.CancelledError:
         raise typer.Exit(128 + signal.SIGTERM) from None
     except errors.ClientError as error:
-        code = next(code for kind, code in codes if isinstance(error, kind))
-        raise VerbFailed(str(error), code) from error
+        raise verb_failed(error) from error

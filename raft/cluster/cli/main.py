@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 # isort: off - Help shows the verbs in the order in which they are imported.
 from raft.cluster.cli import (
     breaking,
+    checking,
     holding,
     leading,
+    leasing,
     looking,
     membership,
     running,
@@ -27,7 +29,19 @@ from raft.cluster.cli.app import Session, carry_out, completed
 if TYPE_CHECKING:
     from actors.process import ForkServer
 
-VERB_MODULES = (running, looking, breaking, simulating, wrecking, leading, membership, storing, holding)
+VERB_MODULES = (
+    running,
+    looking,
+    checking,
+    breaking,
+    simulating,
+    wrecking,
+    leading,
+    membership,
+    storing,
+    leasing,
+    holding,
+)
 
 
 def run(

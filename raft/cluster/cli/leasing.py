@@ -1,0 +1,91 @@
+"""The verbs on leases: lease grant, keep, revoke, left.
+
+Owns their command lines. A lease is named by its number, to which `put --lease` and `cas --lease` hang keys.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from raft.cluster.cli import options
+from raft.cluster.cli.app import STORE, app, out, session_of
+from raft.cluster.cli.connecting import TIMEOUT_SECONDS, Timeout, connected
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+
+lease = typer.Typer(
+    help="Leases: keys that are put with one go when it ends.",
+    epilog="Example: launcher.py put host alive --lease $(launcher.py lease grant 30s)",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(lease, name="lease", rich_help_panel=STORE)
+
+Number = Annotated[int, typer.Argument(metavar="LEASE", min=1, help="The number that `lease grant` printed.")]
+KEEP_RATIO = 1 / 3  # Of a lease's time passes until the next keep-alive, so two more fit in.
+
+
+@lease.command(epilog="Example: launcher.py lease grant 30s")
+def grant(
+    context: typer.Context,
+    ttl: Annotated[
+        float,
+        typer.Argument(metavar="TTL", parser=options.positive_duration, help="From 100ms to 720h."),
+    ],
+    timeout: Timeout = TIMEOUT_SECONDS,
+    cluster: options.Cluster = None,
+) -> None:
+    """Begin a lease that ends TTL after its last keep-alive; prints its number."""
+    with connected(context, cluster, "all", timeout) as client:
+        out(str(client.grant(ttl)))
+
+
+@lease.command(epilog="Example: launcher.py lease keep 17 --once")
+def keep(
+    context: typer.Context,
+    number: Number,
+    once: Annotated[bool, typer.Option("--once", help="Give it its full time again, and end.")] = False,
+    timeout: Timeout = TIMEOUT_SECONDS,
+    cluster: options.Cluster = None,
+) -> None:
+    """Keep a lease alive, for as long as this runs; exit 7 when it has ended."""
+    if session_of(context).at_prompt and not once:
+        raise BadUsage("type this verb in a terminal of its own, or with --once")
+    with connected(context, cluster, "all", timeout) as client:
+        while left_seconds := client.keep_alive(number):
+            out(f"{left_seconds:.3f}s")
+            if once:
+                return
+            time.sleep(left_seconds * KEEP_RATIO)
+    raise VerbFailed(f"the lease {number} has ended", ExitCode.NOT_FOUND)
+
+
+@lease.command(epilog="Example: launcher.py lease revoke 17")
+def revoke(
+    context: typer.Context,
+    number: Number,
+    timeout: Timeout = TIMEOUT_SECONDS,
+    cluster: options.Cluster = None,
+) -> None:
+    """End a lease and all that hangs on it, at once; exit 7 when it has ended before."""
+    with connected(context, cluster, "all", timeout) as client:
+        if not client.revoke(number):
+            raise VerbFailed(f"the lease {number} has ended before", ExitCode.NOT_FOUND)
+    out("OK")
+
+
+@lease.command(epilog="Example: launcher.py lease left 17")
+def left(
+    context: typer.Context,
+    number: Number,
+    timeout: Timeout = TIMEOUT_SECONDS,
+    cluster: options.Cluster = None,
+) -> None:
+    """For how long a lease lasts without a keep-alive; exit 7 when it has ended."""
+    with connected(context, cluster, "all", timeout) as client:
+        left_seconds = client.time_left(number)
+    if not left_seconds:
+        raise VerbFailed(f"the lease {number} has ended", ExitCode.NOT_FOUND)
+    out(f"{left_seconds:.3f}s")
