@@ -27,6 +27,9 @@ from raft.node.config import EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_REFUSED, EXIT_
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
 HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING})
+# A node says twice a second that its loop turns.
+HUNG_SECONDS = 5.0
+HUNG_CHECK_SECONDS = 1.0
 _LAST_WORDS_BYTES_MAX = 4096
 
 log = logging.getLogger("raft.embedding")
@@ -104,7 +107,10 @@ class Keeper(Actor):
         self._name = f"node {plan.config.node}"
         self._child: Child | None = None
         self._started_seconds = 0.0
+        self._heard_seconds = 0.0
+        self._checked_seconds = 0.0
         self._log_offset = 0
+        self._is_up = False
         self._was_up = False
         self._stopping = False
         self._over = False
@@ -117,6 +123,7 @@ class Keeper(Actor):
     def on_start(self) -> None:
         """Start the node."""
         self.context.add_reader(self._children.fileno(), self._hear)
+        self.context.every(HUNG_CHECK_SECONDS, self._look_for_hung)
         self._start()
 
     # -- what is heard -----------------------------------------------------------------------------
@@ -125,7 +132,8 @@ class Keeper(Actor):
         """From now on an empty directory is a lost disk, whatever the program was told at its start."""
         if not self._is_of_this_life(report.at_seconds):
             return
-        self._was_up = True
+        self._is_up = self._was_up = True
+        self._heard_seconds = self.context.now()
         self._config = msgspec.structs.replace(self._config, first_start=False)
         log.info("%s is up, process %d", self._name, report.pid)
         self._listener.up()
@@ -135,7 +143,12 @@ class Keeper(Actor):
         if self._is_of_this_life(report.at_seconds):
             self._follow(Leader(report.leader, report.term) if report.leader else None)
 
-    def on_other_report(self, report: Alive | BecameLeader | LostLeadership) -> None:
+    def on_alive(self, report: Alive) -> None:
+        """The node's loop turns."""
+        if self._is_of_this_life(report.at_seconds):
+            self._heard_seconds = self.context.now()
+
+    def on_other_report(self, report: BecameLeader | LostLeadership) -> None:
         """Of no use here: whom the node follows says it all."""
 
     def on_stop_request(self, _: Stop) -> None:
@@ -185,6 +198,7 @@ class Keeper(Actor):
 
     def _bury(self, child: Child) -> None:
         self._child = None
+        self._is_up = False
         self._follow(None)
         child.close()
         if self._stopping:
@@ -208,6 +222,16 @@ class Keeper(Actor):
         policy = self._plan.restarts
         times = f"after {policy.max_restarts} restarts within {policy.window_seconds:g} s"
         self._end(NodeFailed(f"{self._name} was given up {times}: {words}"))
+
+    def _look_for_hung(self) -> None:
+        """Kill a node that was up and says nothing any more; but not for this program's own standstill."""
+        now = self.context.now()
+        if now - self._checked_seconds > 2 * HUNG_CHECK_SECONDS:
+            self._heard_seconds = now
+        self._checked_seconds = now
+        if self._is_up and self._child is not None and now - self._heard_seconds > HUNG_SECONDS:
+            log.warning("%s has said nothing for %g s, and is killed", self._name, HUNG_SECONDS)
+            self._child.kill(signal.SIGKILL)
 
     def _kill(self) -> None:
         if self._child is not None:
@@ -234,7 +258,7 @@ class Keeper(Actor):
     handlers: ClassVar[Handlers] = {
         NodeUp: on_node_up,
         SawLeader: on_saw_leader,
-        Alive: on_other_report,
+        Alive: on_alive,
         BecameLeader: on_other_report,
         LostLeadership: on_other_report,
         Stop: on_stop_request,

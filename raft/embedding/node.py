@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -144,6 +145,7 @@ class Node:
         if entered is not None and not entered.done():
             # Interrupted at the start: it comes up, and goes at once.
             entered.add_done_callback(lambda _: self._leave.set())
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._leave.set)
+        else:
+            with suppress(RuntimeError):  # The node has ended already, and the loop with it.
+                self._loop.call_soon_threadsafe(self._leave.set)
         thread.join()

@@ -12,7 +12,7 @@ from actors.clock import ManualClock
 from actors.loopback import LoopbackNetwork
 from actors.runtime import Runtime
 from actors.supervision import Backoff, RestartPolicy
-from raft.control import NodeUp, SawLeader
+from raft.control import Alive, NodeUp, SawLeader
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.keeper import Keeper, Leader, Stop
 from raft.embedding.settings import plan_of
@@ -228,6 +228,32 @@ def test_a_node_that_waits_to_be_started_again_ends_at_once_and_stays_ended(desk
     assert desk.ends == [None]
     desk.turn(60.0)
     assert len(desk.fork_server.children) == 1
+
+
+def test_a_node_whose_loop_stands_still_is_killed_and_started_again(desk: Desk) -> None:
+    desk.come_up()
+    for _ in range(20):
+        desk.turn(0.5)
+        desk.tell(Alive(1, 1, desk.clock.now()))
+    assert desk.child.signals == []
+    for _ in range(7):
+        desk.turn(1.0)
+    assert desk.fork_server.children[0].signals == [signal.SIGKILL]
+    assert len(desk.fork_server.children) == 2
+
+
+def test_a_program_that_stood_still_itself_does_not_blame_the_node(desk: Desk) -> None:
+    desk.come_up()
+    desk.turn(1.0)
+    desk.turn(60.0)
+    assert desk.child.signals == []
+
+
+def test_a_node_that_recovers_a_long_log_is_given_the_time(desk: Desk) -> None:
+    desk.child.born()
+    for _ in range(60):
+        desk.turn(1.0)
+    assert desk.child.signals == []
 
 
 def test_without_its_fork_server_a_node_is_given_up(desk: Desk) -> None:

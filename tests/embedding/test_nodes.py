@@ -140,6 +140,29 @@ def test_a_node_goes_on_where_it_was(directory: Path) -> None:
     run(body())
 
 
+def test_a_leader_whose_context_is_left_hands_over_first(directory: Path) -> None:
+    at = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
+
+    async def body() -> None:
+        async with AsyncExitStack() as whole:
+            nodes, stacks = {}, {}
+            for node in at:
+                nodes[node] = AsyncNode(node, listen=at[node], peers=at, data_dir=directory / str(node))
+                stacks[node] = await whole.enter_async_context(AsyncExitStack())
+                await stacks[node].enter_async_context(nodes[node])
+            before = await nodes[1].wait_for_leader()
+            witness = nodes[1 if before.node != 1 else 2]
+            await stacks[before.node].aclose()
+            async for after in witness.observe():
+                if after is not None and after.term > before.term:
+                    assert after.term == before.term + 1
+                    break
+        log = (directory / f"{before.node}.log").read_text()
+        assert f"no longer leads term {before.term}: stopping" in log
+
+    run(body())
+
+
 def test_a_node_and_its_clients_work_under_uvloop(directory: Path) -> None:
     async def body() -> None:
         assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
@@ -224,6 +247,22 @@ def test_a_cancellation_of_the_program_s_own_is_left_to_the_program(directory: P
         task = asyncio.current_task()
         assert task is not None
         assert not task.cancelling()
+
+    run(body())
+
+
+def test_a_cancellation_by_others_at_the_same_moment_is_not_swallowed(directory: Path) -> None:
+    async def body() -> None:
+        stay = Stay(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
+        task = stay.body = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        stay.ended(NodeFailed("at the same moment"))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        assert not await stay.take_back_cancellation(asyncio.CancelledError)
+        assert task.uncancel() == 0, "that of the others was still there"
+        await stay.stop()
 
     run(body())
 
