@@ -43,13 +43,13 @@ Duration = Annotated[
 Nodes = Annotated[int, typer.Option(metavar="N", help="In the cluster that is started.", min=1, max=9)]
 Faults = Annotated[
     str | None,
-    typer.Option(metavar="KINDS", help="As in kill,pause; `help` lists them.", show_default=False),
+    typer.Option(metavar="KINDS", help="As in kill,pause, or none; `help` lists them.", show_default=False),
 ]
 OneAtATime = Annotated[
     bool, typer.Option("--one-at-a-time", help="One node is broken at any time, and the others are whole.")
 ]
 WorkloadName = Annotated[
-    str,
+    str | None,
     typer.Option("--workload", metavar="NAME", help="register, append, set, lock, election, watch, counter."),
 ]
 Rate = Annotated[float, typer.Option(metavar="N", help="Operations a second.", min=1)]
@@ -74,6 +74,10 @@ SabotageName = Annotated[
     typer.Option("--sabotage", metavar="NAME", help="Wrong on purpose: stale-reads, no-fsync or no-fencing."),
 ]
 
+Shrink = Annotated[
+    bool, typer.Option("--shrink", help="If it fails: repeat it with fewer faults, for as long as it does.")
+]
+
 
 @app.command(
     rich_help_panel=BREAK,
@@ -85,12 +89,13 @@ def chaos(
     nodes: Nodes = 5,
     faults: Faults = None,
     one_at_a_time: OneAtATime = False,
-    workload: WorkloadName = "register",
+    workload: WorkloadName = None,
     rate: Rate = 250.0,
     clients: Clients = 10,
     schedule: ScheduleFile = None,
     report: Report = None,
     sabotage: SabotageName = "",
+    shrink: Shrink = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
@@ -102,14 +107,15 @@ def chaos(
         for name in families():
             out(name)
         return
+    wrong = _sabotage(sabotage)
     with _interruptible(), _directory(report) as directory:
         order = Order(
-            schedule=_schedule(seed, duration, nodes, faults, one_at_a_time, schedule),
+            schedule=_schedule(seed, duration, nodes, faults, one_at_a_time, schedule, wrong),
             nodes=nodes,
-            workload=workload,
+            workload=workload or _workload(wrong),
             rate=rate,
             clients=clients,
-            sabotage=_sabotage(sabotage),
+            sabotage=wrong,
             name="" if cluster is not None else f"chaos-{os.getpid()}",
             cluster=cluster,
             command=shlex.join(["launcher.py", *sys.argv[1:]]),
@@ -119,6 +125,8 @@ def chaos(
             out(msgspec.json.encode(summary).decode())
         else:
             _show(summary)
+        if shrink and summary.exit_code is ExitCode.VIOLATION:
+            _shrink(order, directory)
         if report is not None:
             say(f"everything about it is in {report}")
     raise typer.Exit(summary.exit_code)
@@ -135,15 +143,37 @@ def _run(order: Order, directory: Path) -> Summary:
     return carry_out(order, directory, say if verbose else _silence)
 
 
+def _shrink(order: Order, directory: Path) -> None:
+    from raft.lab.chaos.shortening import shortened
+    from raft.lab.chaos.written import format_schedule
+
+    if not order.name:
+        raise BadUsage("--shrink needs clusters of its own: leave --cluster out")
+    found = shortened(order, directory, say)
+    if found is None:
+        say("the same faults did not break it again: there is nothing to shrink")
+        return
+    text = format_schedule(found)
+    (directory / "shrunk.toml").write_text(text)
+    say(f"it fails with {len(found.faults)} of {len(order.schedule.faults)} faults:")
+    out(text.rstrip())
+
+
 def _silence(_text: str) -> None:
     """Progress is for terminals."""
 
 
 def _schedule(
-    seed: int | None, duration: float, nodes: int, faults: str | None, one_at_a_time: bool, file: Path | None
+    seed: int | None,
+    duration: float,
+    nodes: int,
+    faults: str | None,
+    one_at_a_time: bool,
+    file: Path | None,
+    sabotage: Sabotage | None,
 ) -> Schedule:
-    from raft.lab.chaos.drawing import draw_one_at_a_time, draw_schedule
-    from raft.lab.chaos.order import FAULTS
+    from raft.lab.chaos.drawing import draw_one_at_a_time, draw_schedule, families
+    from raft.lab.chaos.order import TELLING
     from raft.lab.chaos.written import read_schedule
 
     if file is not None:
@@ -152,11 +182,18 @@ def _schedule(
         return read_schedule(file)
     if seed is None:
         seed = int.from_bytes(os.urandom(3))
+    asked = [name.strip() for name in (faults or "").split(",") if name.strip() not in ("", "none")]
     if one_at_a_time:
-        names = faults.split(",") if faults is not None else ["kill", "pause", "partition"]
-        return draw_one_at_a_time(seed, nodes=nodes, duration_seconds=duration, names=names)
-    names = faults.split(",") if faults else [*FAULTS] if faults is None else []
-    return draw_schedule(seed, nodes=nodes, duration_seconds=duration, names=names)
+        return draw_one_at_a_time(seed, nodes=nodes, duration_seconds=duration, names=asked)
+    if faults is None:
+        asked = [*(families() if sabotage is None else TELLING[sabotage][0])]
+    return draw_schedule(seed, nodes=nodes, duration_seconds=duration, names=asked)
+
+
+def _workload(sabotage: Sabotage | None) -> str:
+    from raft.lab.chaos.order import TELLING
+
+    return "register" if sabotage is None else TELLING[sabotage][1]
 
 
 def _sabotage(name: str) -> Sabotage | None:

@@ -14,8 +14,9 @@ from raft.cluster.failures import BadUsage
 from raft.lab.chaos.schedule import Fault, Kind, Schedule, check
 from raft.storage.device import CRASH_POINTS
 
-QUIET_SECONDS = 1.0  # At first, so that there is something to lose.
-GAP_SECONDS = 1.5  # Between the beginnings of faults, on average: they last about as long, and so often meet.
+# Both at most; less in a short run, as shares of it.
+QUIET_SECONDS, QUIET_SHARE = 1.0, 0.2  # At first, so that there is something to lose.
+GAP_SECONDS, GAP_SHARE = 1.5, 0.125  # Between beginnings, on average: about as long as faults last.
 FAULT_SECONDS = (0.4, 3.0)
 LONGEST_SHARE = 0.25  # Of the run, for any one fault.
 ONE_BROKEN_SECONDS = 2.0  # At a time, where one node is to be broken at any time.
@@ -75,18 +76,22 @@ def draw_schedule(seed: int, *, nodes: int, duration_seconds: float, names: Coll
     """The schedule of a seed, of faults from these families."""
     dice = Dice(seed, nodes)
     chosen = sorted(check_families(names))
+    gap_seconds = min(GAP_SECONDS, GAP_SHARE * duration_seconds)
     faults = []
-    moment = QUIET_SECONDS
-    while chosen and (moment := moment + dice.random.expovariate(1 / GAP_SECONDS)) < duration_seconds - 0.5:
+    moment = min(QUIET_SECONDS, QUIET_SHARE * duration_seconds)
+    while chosen and moment < 0.9 * duration_seconds:
         family = dice.random.choice(chosen)
         faults.append(_fault(dice, _FAMILIES[family](dice), moment, duration_seconds))
+        moment += dice.random.expovariate(1 / gap_seconds)
     return check(Schedule(seed=seed, duration_seconds=duration_seconds, faults=tuple(faults)))
 
 
-def draw_one_at_a_time(seed: int, *, nodes: int, duration_seconds: float, names: Collection[str]) -> Schedule:
+def draw_one_at_a_time(
+    seed: int, *, nodes: int, duration_seconds: float, names: Collection[str] = ()
+) -> Schedule:
     """One node broken at any time, and the others whole: a cluster has to go on working all the while."""
     dice = Dice(seed, nodes)
-    chosen = [name for name in sorted(check_families(names)) if name in _OF_ONE_NODE]
+    chosen = [name for name in sorted(check_families(names or _ONE_AT_A_TIME)) if name in _OF_ONE_NODE]
     if not chosen:
         raise BadUsage(f"one at a time goes for {', '.join(_OF_ONE_NODE)}")
     faults = []
@@ -231,6 +236,8 @@ _FAMILIES: Mapping[str, Callable[[Dice], Drawn]] = {
     "clock": _clock,
     "power": _power_cut,
 }
+
+_ONE_AT_A_TIME = ("kill", "pause", "partition")  # Unless something else is asked for.
 
 _OF_ONE_NODE: Mapping[str, Callable[[Dice], Drawn]] = {
     "kill": lambda dice: {"kind": Kind.KILL, "nodes": dice.one()},

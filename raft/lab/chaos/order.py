@@ -13,7 +13,6 @@ from raft.cluster.failures import BadUsage
 from raft.lab.chaos.schedule import Schedule
 from raft.lab.judging.records import WORKLOADS
 
-FAULTS = ("kill", "pause", "partition", "link", "disk", "crash", "restart", "transfer", "snapshot")
 CLIENTS = 10
 RATE = 250.0
 
@@ -24,6 +23,14 @@ class Sabotage(enum.StrEnum):
     STALE_READS = "stale-reads"
     NO_FSYNC = "no-fsync"
     NO_FENCING = "no-fencing"
+
+
+# What shows it soon: these faults, and this workload.
+TELLING = {
+    Sabotage.STALE_READS: (("partition", "pause"), "register"),
+    Sabotage.NO_FSYNC: (("power",), "register"),
+    Sabotage.NO_FENCING: (("kill", "transfer"), "lock"),
+}
 
 
 class Order(Struct, frozen=True, kw_only=True):

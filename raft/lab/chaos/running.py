@@ -24,6 +24,7 @@ from raft.cluster.rundir import find
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos import trial
 from raft.lab.chaos.availability import Availability, availability
+from raft.lab.chaos.evidence import committed_values
 from raft.lab.chaos.hosting import found, hosted
 from raft.lab.chaos.nemesis import Wound
 from raft.lab.chaos.order import Order, Sabotage
@@ -122,7 +123,10 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
         versions={"python": platform.python_version()},
     )
     write_history(directory / "history.jsonl", header, told.records)
-    judgement = judging.judge(RecordedHistory(header=header, records=told.records))
+    whole = order.name and not told.unsettled
+    committed = committed_values(directory / "data") if whole else None
+    history = RecordedHistory(header=header, records=told.records)
+    judgement = judging.judge(history, committed=committed)
     ruling, reason = judgement.ruling, judgement.sentence()
     violations = [
         event.text for event in read_events(directory / "events.jsonl") if isinstance(event, Violation)
