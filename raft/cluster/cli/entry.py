@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "looking": ("status", "leader", "report", "events", "logs", "wal"),
     "storing": ("put", "get", "del", "cas"),
+    "telling": ("judge", "timeline"),
     "leading": ("transfer", "step-down"),
     "breaking": (
         "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",

@@ -20,6 +20,7 @@ from raft.cluster.cli import (
     running,
     simulating,
     storing,
+    telling,
     wrecking,
 )
 from raft.cluster.cli.app import Session, carry_out, completed
@@ -36,6 +37,7 @@ VERB_MODULES = (
     breaking,
     simulating,
     wrecking,
+    telling,
     leading,
     membership,
     storing,

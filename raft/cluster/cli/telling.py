@@ -1,0 +1,111 @@
+"""The verbs that tell what happened: a verdict on a history, a picture of a run.
+
+Owns their command lines. Judges and painters are in raft.lab, which is loaded only when these verbs are used.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from raft.cluster.cli import options
+from raft.cluster.cli.app import BREAK, LOOK, Session, app, out, paint, session_of
+from raft.cluster.events import Event, encode_event, read_events
+from raft.cluster.failures import BadUsage, ExitCode
+
+if TYPE_CHECKING:
+    from raft.lab.judging.verdict import Verdict
+
+
+class Picture(enum.StrEnum):
+    """What a timeline is drawn as."""
+
+    HTML = "html"
+    SVG = "svg"
+    PERFETTO = "perfetto"
+    JSONL = "jsonl"
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py judge ./chaos-7/history.jsonl")
+def judge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A history in JSON lines, anybody's.")],
+    output: options.Output = options.Format.TABLE,
+) -> None:
+    """Could what clients saw have happened? Exit 0 if it could, 10 if not, 1 if nobody can tell."""
+    from raft.lab.judging.judge import judge_file
+    from raft.lab.judging.records import MalformedHistory
+    from raft.lab.judging.verdict import Ruling, encode_verdict
+
+    started = time.monotonic()
+    try:
+        verdict = judge_file(file)
+    except MalformedHistory as wrong:
+        raise BadUsage(f"{file}: {wrong}") from None
+    except OSError as error:
+        raise BadUsage(f"{file} cannot be read: {error.strerror}") from None
+    if output is options.Format.JSON:
+        out(encode_verdict(verdict).decode())
+    else:
+        _show(verdict, time.monotonic() - started)
+    ends = {Ruling.LEGAL: ExitCode.OK, Ruling.ILLEGAL: ExitCode.VIOLATION}
+    raise typer.Exit(ends.get(verdict.ruling, ExitCode.FAILURE))
+
+
+def _show(verdict: Verdict, took_seconds: float) -> None:
+    style = paint()
+    out(style(verdict.sentence(), "green" if verdict.passed else "red"))
+    for anomaly in verdict.anomalies:
+        out(f"\n{style(anomaly.name, 'bold')}  {anomaly.text}")
+        for record in anomaly.operations:
+            until = "…" if record.returned is None else f"{record.returned:.6f}s"
+            place = f"  (line {record.line})" if record.line else ""
+            out(f"  {record.call:.6f}s – {until}  {record.describe()}{place}")
+    out(f"judged in {took_seconds:.2f} s")
+
+
+@app.command(
+    rich_help_panel=LOOK,
+    epilog="Example: launcher.py timeline > now.html, or: timeline ./chaos-7 -o perfetto",
+)
+def timeline(
+    context: typer.Context,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="An events.jsonl or the directory of a run; else the running cluster."),
+    ] = None,
+    output: Annotated[
+        Picture, typer.Option("--output", "-o", help="A page, a drawing, a trace for Perfetto, or lines.")
+    ] = Picture.HTML,
+    cluster: options.Cluster = None,
+) -> None:
+    """A picture of what happened: who led when, what was broken, how clients fared."""
+    from raft.lab.pictures.perfetto import trace
+    from raft.lab.pictures.report import page, picture
+    from raft.lab.pictures.run import Run, read_run
+
+    try:
+        run = read_run(path) if path is not None else Run(events=_of_cluster(session_of(context), cluster))
+    except msgspec.DecodeError as error:
+        raise BadUsage(f"{path} holds no events: {error}") from None
+    except OSError as error:
+        raise BadUsage(f"{path} cannot be read: {error.strerror}") from None
+    match output:
+        case Picture.HTML:
+            text = page(run)
+        case Picture.SVG:
+            text = picture(run)
+        case Picture.PERFETTO:
+            text = trace(run)
+        case Picture.JSONL:
+            text = "\n".join(encode_event(event).decode() for event in run.events)
+    sys.stdout.write(text + "\n")
+
+
+def _of_cluster(session: Session, cluster: str | None) -> list[Event]:
+    return read_events(Path(session.record(cluster).events))

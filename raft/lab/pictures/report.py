@@ -1,0 +1,214 @@
+"""The report of a run: one file of HTML that needs nothing else, and reads well on paper.
+
+Owns what is said and in which order; the template owns how it looks. jinja2 is loaded only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from raft.cluster.events import FaultInjected
+from raft.cluster.report import leader_report
+from raft.lab.judging.verdict import Anomaly
+from raft.lab.pictures.figure import figure_of
+from raft.lab.pictures.lanes import Fault, picture_of
+from raft.lab.pictures.nodes import REASONS, milliseconds
+from raft.lab.pictures.proof import proof_svg
+from raft.lab.pictures.run import Run, read_run
+
+WORDS = {
+    "kill": "a process ended by SIGKILL",
+    "power-cut": "a process killed, and all that it had not synced lost",
+    "crash": "a process killed at a chosen point of a write",
+    "pause": "a process stopped by SIGSTOP: alive, and silent",
+    "partition": "no messages between groups of nodes",
+    "isolate": "a node that nobody can talk to",
+    "link": "messages late, lost, doubled or out of order",
+    "disk": "a disk that is slow, full or failing",
+    "clock": "a clock that runs too fast or too slow",
+}
+ENDINGS = {
+    "died": "its process died",
+    "higher-term": "it heard of a newer term",
+    "no-quorum": "it could not reach a majority",
+    "transfer": "it handed over",
+    "stopping": "it was stopped",
+    "removed": "it was removed",
+    "disk-full": "its disk was full",
+    "slow-fsync": "its disk was slow",
+    "pause": "it was paused",
+    "partition": "it was cut off",
+    "isolate": "it was cut off",
+    "superseded": "another one was elected",
+}
+TITLES = {
+    "legal": "Every promise was kept",
+    "illegal": "A promise was broken",
+    "undecided": "Undecided, which is no pass",
+}
+
+
+class Number(Struct, frozen=True):
+    """A figure at the top of the page."""
+
+    name: str
+    value: str
+    unit: str = ""
+
+
+def write_report(directory: Path) -> Path:
+    """Write report.html into the directory of a run, from the files that are there."""
+    path = directory / "report.html"
+    path.write_text(page(read_run(directory)), encoding="utf-8")
+    return path
+
+
+def picture(run: Run) -> str:
+    """The timeline alone, as a file of SVG that carries its own style."""
+    return figure_of(run).as_svg(_resource("style.css"))
+
+
+def page(run: Run) -> str:
+    """The whole page."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(_resource("report.html.jinja")).render(_content(run))
+
+
+def _content(run: Run) -> dict[str, Any]:
+    drawn = picture_of(run.events)
+    faults = drawn.faults
+    found = leader_report(run.events, drawn.end)
+    return {
+        "style": _resource("style.css"),
+        "heading": "A run of chaos" if run.history else "A cluster's story",
+        "subtitle": _subtitle(run, drawn.end, len(drawn.lanes)),
+        "verdict": _verdict(run, bool(found.violations)),
+        "numbers": _numbers(run, faults, len(found.leaders), found.leaderless_s),
+        "anomalies": [_anomaly(anomaly) for anomaly in _anomalies(run)],
+        "figure": figure_of(run).as_svg(),
+        "has_clients": run.history is not None,
+        "leaders": [
+            {
+                "term": leader.term,
+                "node": leader.node,
+                "elected_t": leader.elected_t,
+                "took": milliseconds(leader.took_ms),
+                "lasted_s": leader.lasted_s,
+                "votes": leader.votes,
+                "why": REASONS.get(leader.reason, leader.reason),
+                "until": ENDINGS.get(leader.ended or "", leader.ended or "it still leads"),
+            }
+            for leader in found.leaders
+        ],
+        "faults": _faults(faults),
+        "facts": _facts(run),
+    }
+
+
+def _subtitle(run: Run, end: float, nodes: int) -> str:
+    parts = [f"{nodes} nodes", f"{end:.0f} s"]
+    if run.history is not None:
+        parts.append(f"workload {run.history.header.workload}")
+    if run.summary.seed is not None:
+        parts.append(f"seed {run.summary.seed}")
+    day = run.events[0].wall[:16].replace("T", " ") if run.events else ""
+    return " · ".join([*parts, f"{day} UTC"] if day else parts)
+
+
+def _verdict(run: Run, two_leaders: bool) -> dict[str, str]:
+    tone = "illegal" if two_leaders else run.summary.ruling
+    if tone not in TITLES:
+        return {}
+    return {"tone": tone, "title": TITLES[tone], "words": _for_a_newcomer(run, tone)}
+
+
+def _for_a_newcomer(run: Run, tone: str) -> str:
+    operations = run.summary.operations
+    asked = sum(operations.values())
+    if tone == "illegal":
+        return f"{run.summary.reason}. Below are the operations that prove it."
+    if tone == "undecided":
+        return f"{run.summary.reason}. Nothing wrong was found, but nothing was proved either."
+    broken = sum(run.summary.faults.values())
+    return (
+        f"While {broken} faults were injected, clients asked {asked:,} things of the cluster. There is an order "
+        "of all that was done, true to real time, in which every answer is the one that a single machine that "
+        f"never fails would have given. Of {operations.get('unknown', 0)} operations no client can know "
+        "whether they took place; they were allowed either."
+    )
+
+
+def _numbers(run: Run, faults: Sequence[Fault], leaders: int, leaderless_s: float) -> list[Number]:
+    numbers = [Number("leaders", str(leaders)), Number("without a leader", f"{leaderless_s:.2f}", "s")]
+    injected = sum(run.summary.faults.values()) or len(faults)
+    numbers.insert(0, Number("faults", str(injected), "injected"))
+    summary = run.summary
+    if summary.operations:
+        done, asked = summary.operations.get("done", 0), sum(summary.operations.values())
+        numbers.insert(0, Number("operations done", f"{done:,}", f"of {asked:,}"))
+    if summary.latency_ms:
+        numbers.append(Number("latency, p50", f"{summary.latency_ms.get('p50', 0):.1f}", "ms"))
+        numbers.append(Number("latency, p99", f"{summary.latency_ms.get('p99', 0):.0f}", "ms"))
+    if "longest_gap_seconds" in summary.availability:
+        gap = 1000 * summary.availability["longest_gap_seconds"]
+        numbers.append(Number("no write for at most", f"{gap:.0f}", "ms"))
+    return numbers
+
+
+def _anomalies(run: Run) -> Sequence[Anomaly]:
+    return run.summary.judgement.anomalies if run.summary.judgement is not None else ()
+
+
+def _anomaly(anomaly: Anomaly) -> dict[str, str]:
+    drawing = proof_svg(anomaly) if anomaly.operations else ""
+    name = anomaly.name.replace("-", " ").capitalize()
+    return {"name": name, "key": anomaly.key, "text": f"{anomaly.text}.", "drawing": drawing}
+
+
+def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    kinds: dict[str, list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault(fault.kind, []).append(fault)
+    return [
+        {
+            "kind": kind,
+            "times": len(those),
+            "seconds": sum(fault.end - fault.start for fault in those),
+            "words": WORDS.get(kind, ""),
+        }
+        for kind, those in sorted(kinds.items())
+    ]
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    facts = []
+    if run.summary.command:
+        facts.append(("command", run.summary.command))
+    if run.summary.seed is not None:
+        facts.append(("seed", str(run.summary.seed)))
+    if run.history is not None:
+        versions = run.history.header.versions
+        facts.append(
+            ("versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
+        )
+    kinds = {event.kind for event in run.events if isinstance(event, FaultInjected)}
+    if kinds and not run.summary.command:
+        facts.append(("faults by hand", ", ".join(sorted(kinds))))
+    return facts
+
+
+def _resource(name: str) -> str:
+    return files("raft.lab.pictures").joinpath(name).read_text(encoding="utf-8")
