@@ -144,10 +144,10 @@ def _for_a_newcomer(run: Run, tone: str) -> str:
         return f"{run.summary.reason}. Nothing wrong was found, but nothing was proved either."
     broken = sum(run.summary.faults.values())
     return (
-        f"While {broken} faults were injected, clients asked {asked:,} things of the cluster. There is an order "
-        "of all that was done, true to real time, in which every answer is the one that a single machine that "
-        f"never fails would have given. Of {operations.get('unknown', 0)} operations no client can know "
-        "whether they took place; they were allowed either."
+        f"While {broken} faults were injected, clients asked {asked:,} things of the cluster. There is an "
+        "order of all that was done, true to real time, in which every answer is the one that a single "
+        f"machine that never fails would have given. Of {operations.get('unknown', 0)} operations no client "
+        "can know whether they took place; they were allowed either."
     )
 
 
