@@ -1,6 +1,7 @@
 """A run from its order to its verdict, and the directory that tells of it.
 
-Owns what is in that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json and the nodes' logs.
+Owns what is in that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json, report.html and the
+nodes' logs.
 Knows nothing of how any of it comes about.
 """
 
@@ -34,6 +35,7 @@ from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
 from raft.lab.judging.records import Header, RecordedHistory, write_history
 from raft.lab.judging.verdict import Ruling, Verdict
+from raft.lab.pictures.report import write_report
 
 Tell = Callable[[str], None]
 
@@ -83,6 +85,7 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
     (directory / "verdict.json").write_bytes(
         msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
     )
+    write_report(directory)
     if order.name and summary.ruling is Ruling.LEGAL:
         shutil.rmtree(directory / "data")
     return summary

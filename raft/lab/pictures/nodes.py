@@ -157,7 +157,7 @@ def faults_panel(picture: Picture, x: Scale) -> Panel:
             tip = f"{kind} {fault.text}: {fault.start:.3f} s to {fault.end:.3f} s"
             top = y + row * (ROW + 1)
             parts.append(rect(begin, top, end - begin, ROW, f"fault {class_of(kind)}", tip=tip, round_=3))
-            for words in (fault.text, fault.text.split("  ")[0]):
+            for words in (fault.text, *fault.text.split("  ", 1)[::-1]):
                 if width_of(words, 10) + 8 <= end - begin:
                     parts.append(text(begin + 5, top + ROW - 4, words, "inside small"))
                     break
