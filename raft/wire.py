@@ -74,6 +74,7 @@ from raft.requests import (
 )
 
 NODE_ACTOR: Final = "raft"
+GUEST_ACTOR: Final = "guest"
 SUPERVISOR: Final = Address("launcher", "supervisor")
 
 

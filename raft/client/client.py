@@ -19,12 +19,12 @@ from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.durations import Duration, seconds_of, ttl_ms_of
-from raft.client.errors import ClientClosed
+from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Ended, Granted, Item
-from raft.machines.operations import Fence, Grant, Operation, Question, Revoke
+from raft.machines.answers import Ended, Event, Granted, Item
+from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 from raft.wire import address_of
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
     from raft.client.asyncio_election import AsyncElection
     from raft.client.election import Election
+    from raft.client.session import Session
 
 Result = TypeVar("Result")
 
@@ -199,15 +200,45 @@ class Client:
         seconds = seconds_of(ttl)
         return self._held(lambda client: client.semaphore(name, seats, ttl=seconds, wait=wait))
 
+    def only_leader(self, name: str, *, ttl: Duration = "5s") -> Election:
+        """Decorates a function of a Lead: a call runs it once, while this program leads."""
+        return self.election(name, ttl=ttl)
+
+    def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> Session:
+        """A session, to be entered: commands carried out exactly once, and a lease to hang things on."""
+        from raft.client.session import Session
+
+        seconds = seconds_of(ttl)
+        return Session(
+            self._connect_anew,
+            lambda client: client.session(seconds, release_on_disconnect=release_on_disconnect),
+        )
+
+    def events(self, watch: Watch) -> Iterator[Event]:
+        """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
+
+        Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
+        """
+        while True:
+            try:
+                told = self._drive(holding.news(self._book, watch, self._attempts()))
+            except Rejected:
+                continue
+            yield from told.events
+            watch = msgspec.structs.replace(watch, revision=told.next)
+
     def _held(self, stand: Callable[[AsyncClient], AsyncElection]) -> Election:
-        # Asyncio is only loaded by who holds something.
-        from raft.client.asyncio_client import AsyncClient
         from raft.client.election import Election
 
-        at, seconds = self._address, self.timeout_seconds
-        return Election(
-            lambda: AsyncClient(at.endpoints, cluster=at.cluster, keys=at.keys, timeout_seconds=seconds),
-            stand,
+        return Election(self._connect_anew, stand)
+
+    def _connect_anew(self) -> AsyncClient:
+        # Asyncio is only loaded by who holds something.
+        from raft.client.asyncio_client import AsyncClient
+
+        at = self._address
+        return AsyncClient(
+            at.endpoints, cluster=at.cluster, keys=at.keys, timeout_seconds=self.timeout_seconds
         )
 
     # -- who belongs to the cluster -------------------------------------------------------------

@@ -8,12 +8,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from actors import curve
+from actors.actor import Actor, Handlers
 from actors.runtime import Runtime
 from actors.transport import TransportEvent
 from actors.zeromq import ZeroMqTransport
-from raft.wire import REGISTRY, process_of
+from raft.requests import StillThere
+from raft.wire import GUEST_ACTOR, REGISTRY, process_of
 
 Endpoints = Mapping[int, str] | Sequence[str]
 
@@ -35,6 +38,15 @@ class GuestTransport(ZeroMqTransport):
         return events
 
 
+class Listener(Actor):
+    """Hears what nodes say unasked, on which there is nothing to do."""
+
+    def on_still_there(self, message: StillThere) -> None:
+        """The node has seen that the connection stands: that was all."""
+
+    handlers: ClassVar[Handlers] = {StillThere: on_still_there}
+
+
 class Guest:
     """The runtime of a client, connected to all nodes it knows of."""
 
@@ -46,6 +58,7 @@ class Guest:
         self.endpoints = by_node(endpoints)
         self.transport = GuestTransport(name, 1, cluster=cluster, keys=loaded)
         self.runtime = Runtime(name, transport=self.transport, registry=REGISTRY)
+        self.runtime.spawn(Listener, GUEST_ACTOR)
         for node, endpoint in self.endpoints.items():
             self.connect(node, endpoint)
 

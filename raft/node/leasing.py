@@ -24,6 +24,7 @@ from raft.node.applying import Applier
 from raft.node.proposals import Answerable
 from raft.node.reads import Reads
 from raft.requests import KeepAlive, LeaseTime, Refused, StillThere, TimeLeft
+from raft.wire import GUEST_ACTOR
 
 # A closed connection is only noticed when something is sent to it.
 PROBE_SECONDS = 0.025
@@ -156,7 +157,7 @@ class Leasing:
                     del self._bound[process]
                     self._context.unwatch_process(process)
         for process in self._bound:
-            self._context.tell(Address(process, ""), StillThere())
+            self._context.tell(Address(process, GUEST_ACTOR), StillThere())
         if not self._bound and self._probe is not None:
             self._probe.cancel()
             self._probe = None

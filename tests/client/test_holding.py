@@ -15,7 +15,16 @@ import pytest
 
 from raft.client import AsyncClient, Client
 from raft.client.asyncio_election import Lead
-from raft.client.errors import FenceRejected, LeadershipLost, SessionExpired, Taken
+from raft.client.election import Lead as BlockingLead
+from raft.client.errors import (
+    ClientClosed,
+    CommandRefused,
+    FenceRejected,
+    LeadershipLost,
+    LeaseEnded,
+    SessionExpired,
+    Taken,
+)
 from raft.machines.answers import Item, Led, Left
 from raft.machines.operations import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
 from tests.client.test_clients import Nodes
@@ -115,21 +124,17 @@ def test_an_expired_session_is_told_so(nodes: Nodes) -> None:
     run(nodes, body)
 
 
-def test_the_next_candidate_leads_within_fifty_milliseconds_of_a_graceful_exit(nodes: Nodes) -> None:
+def test_the_next_candidate_leads_long_before_the_lease_of_one_who_left_would_have_ended(
+    nodes: Nodes,
+) -> None:
     async def body(client: AsyncClient) -> None:
-        waits: list[float] = []
-        for _ in range(5):
-            left_at = 0.0
-            async with client.election("billing", ttl="5s") as first:
-                campaign = asyncio.ensure_future(client.election("billing", ttl="5s").__aenter__())
-                while not (await client.election("billing").current()).waiting:
-                    pass
-                left_at = time.monotonic()
-            second = await campaign
-            waits.append(time.monotonic() - left_at)
-            assert second.token > first.token
-            await second.session.close()
-        assert sorted(waits)[2] < 0.05, waits
+        async with client.election("billing", ttl="30s") as first:
+            campaign = asyncio.ensure_future(client.election("billing", ttl="5s").__aenter__())
+            while not (await client.election("billing").current()).waiting:
+                pass
+        second = await asyncio.wait_for(campaign, 15.0)
+        assert second.token > first.token
+        await second.session.close()
 
     run(nodes, body)
 
@@ -244,6 +249,7 @@ def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends
         gone.close()
         lead = await asyncio.wait_for(campaign, first.remaining / 2)
         await lead.session.close()
+        assert not gone._guest.runtime.dead_letters.total, "a probe of the connection is no dead letter"
 
     run(nodes, body)
 
@@ -358,6 +364,54 @@ def test_a_blocking_program_leads_and_leaves_no_thread_behind(nodes: Nodes) -> N
         with client.lock("l"), client.semaphore("s", 2), client.semaphore("s", 2):
             pass
     assert threading.active_count() == threads
+
+
+def test_a_blocking_program_has_sessions_and_events_and_leaves_no_thread_behind(nodes: Nodes) -> None:
+    threads = threading.active_count()
+    with Client(nodes.endpoints) as client:
+        with client.session("5s") as session:
+            begin = session.put("blocking/a", "1", lease=session.lease)
+            assert session.cas("blocking/b", None, "2").swapped
+            item = session.get("blocking/b")
+            assert item is not None and item.value == b"2"
+            assert session.remaining_seconds > 0.0
+            assert [(item.key, item.value) for item in client.items("blocking/")] == [
+                (b"blocking/a", b"1"), (b"blocking/b", b"2"),
+            ]  # fmt: skip
+        assert threading.active_count() == threads
+        with pytest.raises(ClientClosed):
+            session.put("blocking/c", "3")
+        events = client.events(WatchKeys(begin, b"blocking/", b"blocking0"))
+        assert [next(events).key for _ in range(3)] == [b"blocking/a", b"blocking/b", b"blocking/a"]
+        assert client.get("blocking/a") is None, "it went with the session that it hung on"
+
+
+def test_a_blocking_function_of_the_leader_alone_runs_under_a_lease(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+
+        @client.only_leader("blocking-decorated")
+        def work(lead: BlockingLead) -> int:
+            lead.check()
+            return lead.token
+
+        assert 0 < work() < work()
+
+
+def test_a_lease_that_is_none_is_refused_before_anything_is_sent(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+        for ttl in ("0s", "99ms", "8760h", -1.0):
+            with pytest.raises(CommandRefused, match="a TTL is from 100 ms to"):
+                client.grant(ttl)
+            with pytest.raises(CommandRefused), client.session(ttl):
+                pass
+        lease = client.grant("10s")
+        assert 0.0 < client.time_left(lease) <= client.keep_alive(lease) <= 10.0
+        client.put("leased", "x", lease=lease)
+        assert client.revoke(lease) and not client.revoke(lease)
+        assert client.get("leased") is None
+        assert client.time_left(lease) == client.keep_alive(lease) == 0.0
+        with pytest.raises(LeaseEnded):
+            client.put("leased", "x", lease=lease)
 
 
 def test_a_blocking_holder_is_told_when_its_leadership_is_lost(nodes: Nodes) -> None:
