@@ -74,7 +74,7 @@ class ForkServerLoop:
         self._channel: Channel[Request] = Channel(control, REQUEST)
         self._life_fd = life_fd
         self._children: dict[int, _Child] = {}
-        self._cleanup: list[str] = []
+        self._cleanup = Cleanup([])
         self._broken: Failed | None = None
         self._pid = os.getpid()
         self._prctl = _load_prctl()
@@ -94,7 +94,7 @@ class ForkServerLoop:
             self._reap()
             for request in self._channel.receive():
                 if isinstance(request, Cleanup):
-                    self._cleanup = request.paths
+                    self._cleanup = request
                 elif not self._channel.ended and (job := self._handle(request)) is not None:
                     return job
         self._end()
@@ -198,8 +198,11 @@ class ForkServerLoop:
                     kill(pid, signal.SIGKILL)
         for pid in self._children:
             os.waitpid(pid, 0)
-        for name in self._cleanup:
+        for name in self._cleanup.paths:
             _remove(Path(name))
+        for name in self._cleanup.if_empty:
+            with contextlib.suppress(OSError):
+                Path(name).rmdir()
 
 
 def main(control_fd: int, life_fd: int) -> None:

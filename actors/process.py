@@ -184,11 +184,16 @@ class ForkServer:
         self._children[self._spawned] = child
         return child
 
-    def set_cleanup(self, paths: Sequence[Path]) -> None:
-        """Replace the paths (files, sockets, directories) that are removed when this process is gone."""
+    def set_cleanup(self, paths: Sequence[Path], if_empty: Sequence[Path] = ()) -> None:
+        """Replace the paths (files, sockets, directories) that are removed when this process is gone.
+
+        After them the directories in `if_empty` are removed, unless something is in them.
+        """
         from actors.forkchannel import Cleanup
 
-        self._send(Cleanup([str(path.absolute()) for path in paths]))
+        self._send(
+            Cleanup([str(path.absolute()) for path in paths], [str(path.absolute()) for path in if_empty])
+        )
 
     @property
     def ended(self) -> bool:

@@ -122,6 +122,10 @@ class FaultRegistry:
         """What `node` must be told after a start or a pause, for its side of the faults."""
         return [fault.orders[node] for fault in self._active.values() if node in fault.orders]
 
+    def links_of(self, node: int) -> tuple[SetLink, ...]:
+        """The ways from `node` that are broken, for a process that is to start with them."""
+        return tuple(order for order in self.orders_of(node) if isinstance(order, SetLink))
+
     def _add(self, fault: Fault) -> Fault:
         self._active[fault.id] = fault
         self._next_id += 1

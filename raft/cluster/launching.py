@@ -154,6 +154,7 @@ class RunningCluster:
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.
             seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
             supervisor=run_directory.launcher_endpoint,
+            links=self.cluster.faults.links_of(node.id),
             log_path=str(self._data.logs / f"{node.name}.log"),
         )
         return config.encode()
@@ -175,11 +176,11 @@ def launched(
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
         stack.callback(rundir.remove, run_directory)
-        fork_server.set_cleanup([run_directory.path])
+        fork_server.set_cleanup([run_directory.path], [run_directory.path.parent])
         data = open_data(spec)
         stack.callback(data.close)
         if not data.keep:
-            fork_server.set_cleanup([run_directory.path, data.path])
+            fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
         # It cleans as it ends, so that it has to be gone before somebody else may have the name.
         stack.callback(fork_server.close)
         record = _record(spec, run_directory, data, started_seconds)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.endpoints import EndpointError, check_endpoint
+from raft.control import SetLink
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 
@@ -52,6 +53,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
+    links: tuple[SetLink, ...] = ()  # Ways to peers that are broken from the first moment on.
     keys: str = ""  # This node's CURVE key file; a must beyond loopback.
     trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
     log_path: str = ""  # "" logs to standard error.

@@ -118,6 +118,9 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         clock = ScaledClock(MonotonicClock())
         random = Random(config.seed or None)
         transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
+        faults = ProcessFaults(transport, files, trap, clock)
+        for link in config.links:
+            faults.set_link(link)
         runtime = Runtime(
             process_of(config.node),
             transport=transport,
@@ -140,7 +143,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 apply_worker=partial(ThreadWorker, "apply") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
-                faults=ProcessFaults(transport, files, trap, clock),
+                faults=faults,
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
                 leave=runtime.stop,
                 pid=os.getpid(),

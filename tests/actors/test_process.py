@@ -188,14 +188,20 @@ def test_closing_ends_the_children_cleans_up_and_leaves_no_zombie(tmp_path: Path
     (tmp_path / "kept").touch()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     server = ForkServer.start([CHILDREN], [tmp_path / "kept"])
-    server.set_cleanup([tmp_path / "directory", tmp_path / "link", tmp_path / "never-was"])
+    (tmp_path / "parent" / "below").mkdir(parents=True)
+    (tmp_path / "shared" / "somebody's").mkdir(parents=True)
+    server.set_cleanup(
+        [tmp_path / "directory", tmp_path / "link", tmp_path / "never-was", tmp_path / "parent" / "below"],
+        if_empty=[tmp_path / "parent", tmp_path / "shared"],
+    )
     child = server.spawn(f"{CHILDREN}:park_for_ever", b"", log_path=tmp_path / "log")
     pid = child.wait_started(WAIT_SECONDS)
     server.close()
     server.close()
     assert not process_alive(pid)
     assert not process_alive(server.pid)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "log", "shared"]
+    assert (tmp_path / "shared" / "somebody's").exists()
 
 
 def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path) -> None:

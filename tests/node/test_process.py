@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from raft.client import Client
-from raft.node.config import EXIT_LOG_MISSING, EXIT_REFUSED
+from raft.client.guest import Guest
+from raft.control import GetStatus, NodeStatus, SetLink
+from raft.node.config import EXIT_LOG_MISSING, EXIT_REFUSED, NodeConfig
 from raft.node.opening import count_life
+from raft.wire import address_of
 
 pytestmark = pytest.mark.processes
 
@@ -117,3 +120,23 @@ def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path) 
     lost = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert lost.returncode == EXIT_LOG_MISSING
     assert str(directory / "lost") in lost.stderr
+
+
+def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(directory: Path) -> None:
+    here, there = f"ipc://{directory}/n1", f"ipc://{directory}/n2"
+    cut = SetLink(7, [2], cut=True)
+    config = NodeConfig(
+        node=1, listen=here, data_dir=f"{directory}/data", peers={2: there}, first_start=True, links=(cut,)
+    )
+    code = f"from raft.node.process import main; main({config.encode()!r})"
+    node = subprocess.Popen([sys.executable, "-c", code])
+    guest = Guest({1: here}, cluster="default", keys=None)
+    answers: list[object] = []
+    assert guest.runtime.run_until(lambda: guest.is_up(1), 20.0)
+    guest.runtime.ask(address_of(1), GetStatus(), 5.0).then(answers.append, answers.append)
+    assert guest.runtime.run_until(lambda: bool(answers), 5.0)
+    guest.close()
+    node.terminate()
+    node.wait(timeout=20)
+    assert isinstance(answers[0], NodeStatus)
+    assert answers[0].faults == ["link to n2: cut"]

@@ -23,6 +23,7 @@ def test_a_killed_launcher_leaves_no_process_no_socket_and_no_data() -> None:
         until(lambda: not any(has_process(pid) for pid in pids), 2.0)
         until(lambda: not shell.run_directory().exists(), 2.0)
         until(lambda: not list(shell.temporary.iterdir()), 2.0)
+        until(lambda: not list(shell.runtime.iterdir()), 2.0)
         again = shell.up("--nodes 3")  # Under the same name, at once.
         assert finish(again, signal.SIGTERM).code == 0
 

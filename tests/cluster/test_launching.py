@@ -1,0 +1,38 @@
+"""What a node's process is told by the launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raft.cluster.launching import launched
+from raft.cluster.spec import ClusterSpec
+from raft.control import SetLink
+from raft.node.config import NodeConfig
+from tests.cluster.test_supervisor import FakeForkServer
+
+
+class ForkServer(FakeForkServer):
+    """One that has nothing to clean up."""
+
+    def set_cleanup(self, paths: Sequence[Path], if_empty: Sequence[Path] = ()) -> None:
+        """Nothing comes of it."""
+
+
+def test_a_process_starts_with_the_links_cut_that_are_cut_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    server: Any = ForkServer()
+    with launched(ClusterSpec(name="c", nodes=3, data_dir=str(tmp_path / "data")), server, 0.0) as running:
+        faults, node = running.cluster.faults, running.cluster.nodes[3]
+        assert NodeConfig.decode(running._argument_of(node)).links == ()
+        ways = {1: {3}, 2: {3}, 3: {1, 2}}
+        fault = faults.add_network_fault("partition", ways, SetLink(0, [], cut=True), "n1 n2 | n3")
+        assert NodeConfig.decode(running._argument_of(node)).links == (SetLink(fault.id, [1, 2], cut=True),)
+        faults.remove(fault.id)
+        assert NodeConfig.decode(running._argument_of(node)).links == ()
+        running._runtime.transport.close()
