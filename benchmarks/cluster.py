@@ -214,7 +214,18 @@ def return_rows(rounds: int) -> Iterator[Row]:
 
 def idle_rows(rounds: int) -> Iterator[Row]:
     """What a node costs while nothing happens."""
-    with running(5) as cluster:
+    yield from rest(5, rounds, cpu_percent=1.0)
+
+
+def many_rows(rounds: int) -> Iterator[Row]:
+    """The same, of many; the leader is the busiest, as it tells all others that it is there."""
+    for nodes in (25, 51):
+        yield from rest(nodes, rounds, cpu_percent=25.0)
+
+
+def rest(nodes: int, rounds: int, *, cpu_percent: float) -> Iterator[Row]:
+    """So many nodes at rest, none of which should take more CPU than that."""
+    with running(nodes) as cluster:
         settle(1.0)
         processes = [psutil.Process(pid) for pid in cluster.pids()]
         before = [sum(process.cpu_times()[:2]) for process in processes]
@@ -223,8 +234,8 @@ def idle_rows(rounds: int) -> Iterator[Row]:
         after = [sum(process.cpu_times()[:2]) for process in processes]
         memory = [process.memory_full_info() for process in processes]
     busy = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
-    yield Row("idle CPU, mean of nodes", statistics.mean(busy), "%", 1.0)
-    yield Row("idle CPU, busiest node", max(busy), "%", 1.0)
+    yield Row(f"idle CPU, mean of {nodes} nodes", statistics.mean(busy), "%", 1.0)
+    yield Row("idle CPU, busiest node", max(busy), "%", cpu_percent)
     yield Row("resident memory", statistics.median(m.rss for m in memory) / 1e6, "MB", 40.0)
     yield Row("proportional share (PSS)", statistics.median(m.pss for m in memory) / 1e6, "MB", 20.0)
 
@@ -247,6 +258,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "failover": failover_rows,
     "return": return_rows,
     "idle": idle_rows,
+    "many": many_rows,
     "verbs": verb_rows,
 }
 

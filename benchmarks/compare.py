@@ -88,10 +88,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="less of everything: about three minutes")
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), metavar="SCENARIO")
     parser.add_argument("--peer", action="append", metavar="NAME", help="only these peers")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="two; with --quick, one")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the figures as JSON there")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="on a real disk (/var/tmp)")
     options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else 2)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as work:
         record = run(options, Path(work))
     if options.out:

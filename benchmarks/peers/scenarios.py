@@ -34,7 +34,7 @@ class Extent(Struct, frozen=True, kw_only=True):
     load_seconds: float = 2.0
     loads: tuple[Load, ...]
     more_nodes: tuple[int, ...] = (5, 7)
-    many_nodes: tuple[int, ...] = (25, 51)
+    many_nodes: tuple[int, ...] = (25,)
     faults: int = 2
     fill: int = 50_000
     hand_overs: int = 50
