@@ -102,8 +102,7 @@ def refusal_code(error: Exception) -> int:
 def run(config: NodeConfig, life_fd: int) -> bool:
     """Open everything, run the loop to its end, close everything; whether the node was removed.
 
-    Raises what forbids a start: BadConfig, StoreError, TransportError, CannotRejoin; DiskFailed, Diverged
-    or GaveUp when the node has failed.
+    Raises what forbids a start, and DiskFailed, Diverged or GaveUp when the node has failed.
     """
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")

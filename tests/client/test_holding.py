@@ -31,6 +31,13 @@ from tests.client.test_clients import Nodes
 
 pytestmark = pytest.mark.processes
 
+# Larger on demand: `RAFT_INCREMENTS=10000 RAFT_EVENTS=100000 python -m pytest tests/client/test_holding.py`.
+INCREMENTS = int(os.environ.get("RAFT_INCREMENTS", "120"))
+EVENTS = int(os.environ.get("RAFT_EVENTS", "1000"))
+KILLS = 3 if EVENTS <= 1000 else 10
+EVENTS_AT_ONCE = 50
+SECONDS_MAX = 40.0 + (INCREMENTS + EVENTS) / 100
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Nodes]:
@@ -50,7 +57,7 @@ def run(nodes: Nodes, body: Callable[[AsyncClient], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with AsyncClient(nodes.endpoints) as client:
             await client.leader()
-            await asyncio.wait_for(body(client), 40)
+            await asyncio.wait_for(body(client), SECONDS_MAX)
 
     threads = threading.active_count()
     asyncio.run(whole())
@@ -92,14 +99,14 @@ def test_increments_through_kills_of_leaders_are_made_exactly_once(nodes: Nodes)
                 swapped = await session.cas("n", value.value, str(int(value.value) + 1))
                 assert swapped.swapped, "somebody else has written, and there is nobody else"
 
-            for number in range(120):
-                if number % 40 == 20:
+            for number in range(INCREMENTS):
+                if number % (INCREMENTS // KILLS) == 20:
                     nodes.revive()
                     await asyncio.gather(kill_leader(nodes, client), increment())
                 else:
                     await increment()
             value = await session.get("n")
-            assert value is not None and value.value == b"120"
+            assert value is not None and value.value == b"%d" % INCREMENTS
 
     run(nodes, body)
 
@@ -278,26 +285,34 @@ def test_observers_see_every_change_of_leadership(nodes: Nodes) -> None:
 
 def test_a_watch_loses_and_doubles_nothing_while_leaders_are_killed(nodes: Nodes) -> None:
     async def body(client: AsyncClient) -> None:
-        count = 300
         async with client.session("20s") as session:
             begin = await session.put("seq/", "start")
+            revisions: list[int] = []
             values: list[int] = []
 
             async def watch() -> None:
                 async for event in client.events(WatchKeys(begin + 1, b"seq/", b"seq0")):
                     assert isinstance(event, Item)
+                    revisions.append(event.revision)
                     values.append(int(event.value))
-                    if len(values) == count:
+                    if len(values) == EVENTS:
                         return
 
             watching = asyncio.ensure_future(watch())
-            for number in range(count):
-                if number % 100 == 50:
+            written: dict[int, int] = {}
+
+            async def put(number: int) -> None:
+                written[await session.put(f"seq/{number % 7}", str(number))] = number
+
+            for first in range(0, EVENTS, EVENTS_AT_ONCE):
+                writes = asyncio.gather(*(put(number) for number in range(first, first + EVENTS_AT_ONCE)))
+                if first % (EVENTS // KILLS) < EVENTS_AT_ONCE:
                     nodes.revive()
                     await kill_leader(nodes, client)
-                await session.put("seq/k", str(number))
+                await writes
             await watching
-            assert values == list(range(count))
+            assert revisions == sorted(written)
+            assert values == [written[revision] for revision in revisions]
 
     run(nodes, body)
 
