@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from raft.lab.judging.evidence import Findings, end_of
-from raft.lab.judging.proving import prefix, prove
+from raft.lab.judging.proving import READS, prefix, prove
 from raft.lab.judging.records import Record, show
 from raft.lab.judging.search import MISFIT, STEPS_MAX, Call, Effect, search
 from raft.lab.judging.verdict import Ruling
@@ -40,7 +40,7 @@ def calls_of(records: Sequence[Record]) -> list[Call]:
 def call_of(record: Record) -> Call:
     """One operation as the search sees it."""
     value = record.value
-    if record.op in ("get", "read"):
+    if record.op in READS:
         return Call(called=record.call, returned=end_of(record), effect=_holds(record.result), reads=True)
     if record.op == "cas":
         swaps = not record.done or record.result["swapped"]
@@ -68,11 +68,7 @@ def without_the_unseen(records: Sequence[Record]) -> list[Record]:
     seen: in an order that holds it, it can be struck out, for no answer depends on it.
     """
     seen = {value for record in records for value in observed(record)}
-    return [
-        record
-        for record in records
-        if record.done or (record.op not in ("get", "read") and record.value in seen)
-    ]
+    return [record for record in records if record.done or (record.op not in READS and record.value in seen)]
 
 
 def observed(record: Record) -> tuple[Value, ...]:
@@ -80,7 +76,7 @@ def observed(record: Record) -> tuple[Value, ...]:
     if record.op == "cas":
         found: Value = record.result.get("found") if record.done else None
         return (record.expected, found)
-    return (record.result,) if record.done and record.op in ("get", "read") else ()
+    return (record.result,) if record.done and record.op in READS else ()
 
 
 def _matters(record: Record) -> bool:
@@ -184,17 +180,30 @@ def _swapped_twice(proof: Sequence[Record], records: Sequence[Record]) -> Told:
 
 
 def _overwritten(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+    """A read of what had been written over before it began, as a write or another read shows."""
     for read in _reads(proof):
-        old = _writers(records, _claims(read))
-        for write in proof:
-            newer = write.op in ("put", "fenced-put") and write.value != _claims(read)
-            if not newer or end_of(write) >= read.call or any(end_of(w) > write.call for w in old):
+        value = _claims(read)
+        old = _writers(records, value)
+        for other in proof:
+            shown = _leaves(other)
+            over = other.done and shown != value and end_of(other) < read.call
+            if other is read or not over or any(end_of(writer) > other.call for writer in old):
                 continue
-            seen = any(write.value in observed(r) for r in records if r is not write)
-            name = "stale-read" if seen else "lost-write"
-            text = (
-                f"{read.asked()} found {show(_claims(read))}, though {show(write.value)} had been "
-                f"written over it {'and acknowledged ' if not seen else ''}before the read began"
-            )
-            return name, text, [read, write, *old]
+            found = f"{read.describe()}, though"
+            if other.op in READS:
+                text = f"{found} {other.client} had found {show(shown)} in its place before"
+                return "stale-read", text, [read, other, *old, *_writers(records, shown)]
+            seen = any(shown in observed(record) for record in records if record is not other)
+            text = f"{found} {show(shown)} had been written over it before, and acknowledged"
+            return "stale-read" if seen else "lost-write", text, [read, other, *old]
     return None
+
+
+def _leaves(record: Record) -> Value:
+    """What the key held, says the operation, when it had taken place."""
+    if not record.done or record.op in READS:
+        value: Value = record.result
+        return value
+    if record.op == "cas" and not record.result["swapped"]:
+        return _claims(record)
+    return record.value

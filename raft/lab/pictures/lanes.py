@@ -189,6 +189,7 @@ class _Story:
             if start > free_since:
                 spans.append(Span(kind="no-leader", start=free_since, end=start))
             free_since = max(free_since, end)
-        if free_since < self._end:
+        alive = any(span.end >= self._end for lane in self._lanes.values() for span in lane.up)
+        if free_since < self._end and alive:
             spans.append(Span(kind="no-leader", start=free_since, end=self._end))
         return spans

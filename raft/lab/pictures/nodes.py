@@ -37,15 +37,16 @@ def class_of(kind: str) -> str:
 
 def elections_panel(picture: Picture, x: Scale) -> Panel:
     """A mark for each election that was won, with words where there is room."""
-    parts, free_from = [label(11, "elections")], x.begin
-    for election in picture.elections:
-        place = x(election.t)
+    parts = [label(11, "elections")]
+    places = [x(election.t) for election in picture.elections]
+    for election, place, free_until in zip(picture.elections, places, [*places[1:], x.end + 12], strict=True):
         tip = election_words(election)
         parts.append(circle(place, 7, 4.5, "won", tip))
-        words = f"n{election.node} · term {election.term} · {milliseconds(election.took_ms)}"
-        if place + 9 >= free_from and place + 9 + width_of(words, 10.5) <= x.end:
-            parts.append(text(place + 9, 11, words, "note"))
-            free_from = place + 15 + width_of(words, 10.5)
+        who, term = f"n{election.node}", f"term {election.term}"
+        for words in (f"{who} · {term} · {milliseconds(election.took_ms)}", f"{who} · {term}", who):
+            if place + 9 + width_of(words, 10.5) + 8 <= free_until:
+                parts.append(text(place + 9, 11, words, "note"))
+                break
     return Panel(content=group(parts, label="elections"), height=14)
 
 

@@ -42,7 +42,8 @@ def _row(record: Record, row: int, x: Scale, place: dict[float, int], moments: i
     begin = x(place[record.call])
     known = record.done and record.returned is not None
     end = x(place[record.returned]) if known and record.returned is not None else x(moments + 0.5)
-    reads = record.op in ("get", "read", "event")
+    turned_down = record.op == "cas" and known and not record.result["swapped"]
+    reads = record.op in ("get", "read", "event") or turned_down
     style = "open" if not known else "reads" if reads else "writes"
     parts = [
         text(LEFT - 12, top + 16, record.client, "label strong", "end"),

@@ -21,6 +21,7 @@ from raft.lab.pictures.nodes import REASONS, milliseconds
 from raft.lab.pictures.proof import proof_svg
 from raft.lab.pictures.run import Run, read_run
 
+SHOWN_MAX = 3  # Anomalies that are drawn; the first is the one to understand.
 WORDS = {
     "kill": "a process ended by SIGKILL",
     "power-cut": "a process killed, and all that it had not synced lost",
@@ -97,7 +98,8 @@ def _content(run: Run) -> dict[str, Any]:
         "subtitle": _subtitle(run, drawn.end, len(drawn.lanes)),
         "verdict": _verdict(run, bool(found.violations)),
         "numbers": _numbers(run, faults, len(found.leaders), found.leaderless_s),
-        "anomalies": [_anomaly(anomaly) for anomaly in _anomalies(run)],
+        "anomalies": [_anomaly(anomaly) for anomaly in _anomalies(run)[:SHOWN_MAX]],
+        "more_anomalies": [f"{a.name} on {a.key}" for a in _anomalies(run)[SHOWN_MAX:]],
         "figure": figure_of(run).as_svg(),
         "has_clients": run.history is not None,
         "leaders": [
@@ -139,7 +141,15 @@ def _for_a_newcomer(run: Run, tone: str) -> str:
     operations = run.summary.operations
     asked = sum(operations.values())
     if tone == "illegal":
-        return f"{run.summary.reason}. Below are the operations that prove it."
+        anomalies = len(_anomalies(run))
+        if not anomalies:
+            return f"{run.summary.reason}."
+        few = "it" if anomalies == 1 else "the first of them" if anomalies > SHOWN_MAX else "them"
+        return (
+            f"Clients asked {asked:,} things of the cluster, and were told something that cannot have been: "
+            f"{anomalies} {'anomaly' if anomalies == 1 else 'anomalies'}. Below are the few operations that "
+            f"prove {few}."
+        )
     if tone == "undecided":
         return f"{run.summary.reason}. Nothing wrong was found, but nothing was proved either."
     broken = sum(run.summary.faults.values())
