@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from raft.control import Done, Transfer
 from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
@@ -18,49 +16,15 @@ from raft.node.worker import InlineWorker
 from raft.requests import (
     AddLearner,
     Committed,
-    Invalid,
-    ListMembers,
     Members,
-    NotLeader,
     Promote,
     Refused,
     Remove,
     Replace,
     WhoLeads,
 )
-from raft.wire import Expelled, address_of
 from tests.node.cluster import Cluster, command, value_in
-
-
-def endpoint(node: int) -> str:
-    return f"ipc:///n{node}"
-
-
-def asked(cluster: Cluster, request: Any) -> Any:
-    """The answer that is no mere "later" or "ask another one"."""
-    answers: list[Any] = []
-
-    def settled() -> bool:
-        cluster.until(lambda: bool(cluster.leaders()))
-        answers.append(cluster.answer(cluster.leaders()[-1], request))
-        return not isinstance(answers[-1], Refused | NotLeader)
-
-    for _ in range(100):
-        if settled():
-            return answers[-1]
-        cluster.advance(0.02)
-    raise AssertionError(f"still {answers[-1]}")
-
-
-def voters_of(cluster: Cluster, node: int) -> set[int]:
-    return set(cluster[node].raft.tracker.configuration.voters)
-
-
-def grow(cluster: Cluster, *nodes: int) -> None:
-    for node in nodes:
-        cluster.join(node)
-        assert isinstance(asked(cluster, AddLearner(node, endpoint(node))), Members)
-        assert isinstance(asked(cluster, Promote(node)), Members)
+from tests.node.members import asked, endpoint, grow, voters_of
 
 
 def test_a_node_joins_as_a_learner_and_is_promoted_when_it_has_caught_up() -> None:
@@ -146,92 +110,6 @@ def test_a_promoted_learner_votes_though_it_has_not_heard_of_its_promotion() -> 
     assert cluster.leaders() == [follower]
 
 
-def test_a_removed_node_stops_by_itself() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    removed = cluster.followers()[0]
-    answer = asked(cluster, Remove(removed))
-    assert removed not in answer.voters
-    cluster.until(lambda: cluster[removed].runtime.stopped, 2.0)
-    assert cluster[removed].actor.removed
-    assert cluster.leaders() == [leader]
-
-
-def test_a_removed_node_learns_of_it_though_nobody_sends_it_entries_any_more() -> None:
-    cluster = Cluster(3)
-    cluster.elect()
-    removed = cluster[cluster.followers()[0]]
-    # Its disk stands still: the entry that removes it is never applied there.
-    removed.disk.holding = True
-    asked(cluster, Remove(removed.node))
-    cluster.until(lambda: removed.runtime.stopped, 2.0)
-    assert removed.actor.removed
-
-
-@pytest.mark.parametrize("options", [{}, {"pre_vote": False, "check_quorum": False}])
-def test_a_removed_node_that_was_cut_off_returns_disturbs_nobody_and_stops(options: dict[str, bool]) -> None:
-    cluster = Cluster(4, **options)
-    leader = cluster.elect()
-    removed = cluster.followers()[0]
-    others = [node for node in (1, 2, 3, 4) if node != removed]
-    for node in others:
-        cluster[node].cut(removed)
-    cluster[removed].cut(*others)
-    asked(cluster, Remove(removed))
-    cluster.advance(3.0)
-    cluster.until(lambda: cluster.agree(others), 2.0)
-    leader = next(node for node in cluster.leaders() if node != removed)
-    term = cluster[leader].raft.term
-    for node in (*others, removed):
-        cluster[node].heal()
-    cluster.until(lambda: cluster[removed].runtime.stopped, 5.0)
-    assert cluster[removed].actor.removed
-    cluster.advance(2.0)
-    assert cluster.leaders() == [leader]
-    assert cluster[leader].raft.term == term
-
-
-def test_a_removed_node_that_was_down_is_told_when_it_comes_back() -> None:
-    cluster = Cluster(4)
-    leader = cluster.elect()
-    removed = cluster.followers()[0]
-    cluster[removed].kill()
-    asked(cluster, Remove(removed))
-    cluster.advance(2.0)
-    term = cluster[leader].raft.term
-    cluster[removed].start()
-    cluster.until(lambda: cluster[removed].runtime.stopped, 5.0)
-    assert cluster[removed].actor.removed
-    assert (cluster.leaders(), cluster[leader].raft.term) == ([leader], term)
-
-
-def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.advance(0.2)
-    follower = cluster[cluster.followers()[0]]
-    cluster[leader].runtime.tell(address_of(follower.node), Expelled(leader, 1))
-    follower.actor._membership.expelled(Expelled(leader, 1))
-    cluster.advance(2.0)
-    assert not follower.runtime.stopped
-    assert "removed" not in follower.events.names
-
-
-def test_a_removed_leader_answers_hands_over_and_stops() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.put(leader, b"k", b"v")
-    answer = cluster.answer(leader, Remove(leader))
-    assert isinstance(answer, Members)
-    assert leader not in answer.voters
-    others = [node for node in (1, 2, 3) if node != leader]
-    # By request, and not because a timeout has passed.
-    assert cluster.until(lambda: cluster.agree(others)) < 0.1
-    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
-    assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
-    assert voters_of(cluster, cluster.leaders()[0]) == set(others)
-
-
 def test_a_replacement_takes_over_in_one_joint_change() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
@@ -271,102 +149,6 @@ def test_a_leadership_handed_over_is_taken_once_the_configuration_is_applied() -
     while heir.applying.waiting:
         heir.applying.do_next()
     assert cluster.until(lambda: cluster.leaders() == [heir.node]) < 0.010
-
-
-def test_asking_for_what_is_so_already_changes_nothing() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    grow(cluster, 4)
-    leader = cluster.elect()
-    asked(cluster, Remove(cluster.followers()[0]))
-    cluster.advance(0.5)
-    leader = cluster.elect()
-    gone = next(node for node in (1, 2, 3, 4) if node not in voters_of(cluster, leader))
-    last = cluster[leader].raft.log.last
-    member = next(iter(voters_of(cluster, leader)))
-    for request in (
-        AddLearner(member, endpoint(member)),
-        Promote(member),
-        Remove(gone),
-        Replace(gone, member),
-    ):
-        assert isinstance(cluster.answer(leader, request), Members)
-    assert cluster[leader].raft.log.last == last
-
-
-@pytest.mark.parametrize(
-    ("request_", "why"),
-    [
-        (AddLearner(0, "ipc:///n0"), "from 1 to"),
-        (AddLearner(2, "ipc:///elsewhere"), "a member already"),
-        (AddLearner(4, "ipc:///n1"), "listens at"),
-        (AddLearner(4, "nonsense"), "nonsense"),
-        (Promote(4), "no learner"),
-        (Remove(4), "no member"),
-        (Replace(4, 1), "no member"),
-        (Replace(1, 4), "no learner"),
-        (Remove(1, expected=((1, 2), ())), "not the expected"),
-    ],
-)
-def test_a_change_that_makes_no_sense_is_refused_with_the_reason(request_: Any, why: str) -> None:
-    cluster = Cluster(3)
-    answer = cluster.answer(cluster.elect(), request_)
-    assert isinstance(answer, Invalid)
-    assert why in answer.reason
-
-
-def test_the_last_voter_stays() -> None:
-    cluster = Cluster(1)
-    answer = cluster.answer(cluster.elect(), Remove(1))
-    assert isinstance(answer, Invalid)
-    assert "only voter" in answer.reason
-
-
-def test_a_change_that_would_leave_no_quorum_is_refused() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    dead, alive = cluster.followers()
-    cluster[dead].kill()
-    cluster.advance(0.1)
-    answer = cluster.answer(leader, Remove(alive))
-    assert isinstance(answer, Refused)
-    assert "can be reached" in answer.reason
-    assert isinstance(asked(cluster, Remove(dead)), Members)
-
-
-def test_with_an_expected_configuration_only_that_one_is_changed() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.join(4)
-    added = asked(cluster, AddLearner(4, endpoint(4), expected=((1, 2, 3), ())))
-    assert added.learners == (4,)
-    assert isinstance(asked(cluster, Promote(4, expected=((1, 2, 3), (4,)))), Members)
-    again = cluster.answer(cluster.leaders()[0], Remove(4, expected=((1, 2, 3), (4,))))
-    assert isinstance(again, Invalid)
-    assert voters_of(cluster, leader) == {1, 2, 3, 4}
-
-
-def test_only_the_leader_knows_the_members_and_others_say_who_leads() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    follower = cluster.followers()[0]
-    for request in (ListMembers(), Remove(follower)):
-        answer = cluster.answer(follower, request)
-        assert (answer.leader, answer.endpoint) == (leader, endpoint(leader))
-    listed = cluster.answer(leader, ListMembers())
-    assert (listed.voters, listed.leader) == ((1, 2, 3), leader)
-
-
-def test_a_second_change_waits_for_the_first() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster[leader].cut(*cluster.followers())
-    first = cluster.ask(leader, AddLearner(4, endpoint(4)))
-    second = cluster.answer(leader, AddLearner(5, endpoint(5)))
-    assert isinstance(second, Refused)
-    assert "may not be applied yet" in second.reason
-    cluster[leader].heal()
-    cluster.until(lambda: first.done, 3.0)
 
 
 def test_members_survive_restarts_with_their_addresses() -> None:

@@ -16,17 +16,15 @@ from raft.node import service
 from raft.requests import (
     Command,
     Committed,
-    Consistency,
     LeaderIs,
     NotLeader,
     Query,
-    QueryResult,
     Refused,
     Unknown,
     WhoLeads,
 )
 from raft.wire import address_of
-from tests.node.cluster import Cluster, command, query, value_in
+from tests.node.cluster import Cluster, command, value_in
 
 
 def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> None:
@@ -185,97 +183,6 @@ def test_without_a_leader_a_command_is_refused_and_a_query_too() -> None:
     assert isinstance(cluster.get(others[1], b"k"), NotLeader)
 
 
-def test_any_node_answers_a_linearizable_query() -> None:
-    cluster = Cluster(3)
-    cluster.put(cluster.elect(), b"k", b"v")
-    for node in cluster.ids:
-        answer = cluster.get(node, b"k")
-        assert isinstance(answer, QueryResult)
-        assert not answer.stale
-        assert value_in(answer) == b"v"
-
-
-def test_queries_of_one_turn_share_one_round() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.advance(0.2)
-    rounds = cluster[leader].raft.reads.last_round
-    asks = [cluster.client.ask(cluster[leader].actor.context.address, query(b"k"), 5.0) for _ in range(50)]
-    cluster.network.settle()
-    assert all(isinstance(ask.result(), QueryResult) for ask in asks)
-    assert cluster[leader].raft.reads.last_round == rounds + 1
-
-
-def test_a_leader_that_was_cut_off_answers_no_query_but_stale_ones_which_say_so() -> None:
-    cluster = Cluster(3)
-    old = cluster.elect()
-    cluster.put(old, b"k", b"1")
-    others = cluster.followers()
-    cluster[old].cut(*others)
-    for node in others:
-        cluster[node].cut(old)
-    cluster.until(lambda: cluster.agree(others), 2.0)
-    cluster.put(cluster[others[0]].raft.leader, b"k", b"2")
-    refused = cluster.get(old, b"k")
-    assert isinstance(refused, Refused | NotLeader)
-    stale = cluster.get(old, b"k", Consistency.STALE)
-    assert stale.stale
-    assert value_in(stale) == b"1"
-
-
-def test_a_query_whose_confirmation_is_lost_is_asked_anew() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.put(leader, b"k", b"v")
-    follower = cluster.followers()[0]
-    cluster[follower].cut(leader)
-    ask = cluster.ask(follower, query(b"k"))
-    cluster.advance(0.01)
-    assert not ask.done
-    cluster[follower].heal()
-    cluster.until(lambda: ask.done)
-    assert value_in(ask.result()) == b"v"
-
-
-def test_a_follower_that_waits_for_a_dead_leader_asks_the_next_one() -> None:
-    cluster = Cluster(3)
-    leader = cluster.elect()
-    cluster.put(leader, b"k", b"v")
-    follower = cluster.followers()[0]
-    cluster[follower].cut(leader)
-    ask = cluster.ask(follower, query(b"k"))
-    cluster[leader].kill()
-    took_seconds = cluster.until(lambda: ask.done)
-    assert value_in(ask.result()) == b"v"
-    assert took_seconds < 0.1
-
-
-def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> None:
-    cluster = Cluster(3, lease_reads=True)
-    old = cluster.elect()
-    cluster.put(old, b"k", b"1")
-    cluster.advance(0.2)
-    rounds = cluster[old].raft.reads.last_round
-    assert value_in(cluster.get(old, b"k")) == b"1"
-    assert cluster[old].raft.reads.last_round == rounds, "by its lease it asks nobody"
-
-    others = cluster.followers()
-    paused = cluster[old].runtime
-    cluster.network._runtimes.remove(paused)
-    cluster.until(lambda: cluster.agree(others), 3.0)
-    cluster.put(cluster[others[0]].raft.leader, b"k", b"2")
-    ask = cluster.client.ask(cluster[old].actor.context.address, query(b"k"), 5.0)
-    cluster.client.run_turn(0.0)
-    # What the others have said meanwhile has not reached it: it still takes itself for the leader.
-    cluster[old].transport.inner._inbox = type(cluster[old].transport.inner._inbox)(
-        event for event in cluster[old].transport.inner._inbox if getattr(event, "process", "") == "client"
-    )
-    cluster.network.join(paused)
-    cluster.until(lambda: ask.done, 6.0)
-    answer = ask.result()
-    assert not isinstance(answer, QueryResult) or value_in(answer) == b"2"
-
-
 def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
@@ -320,21 +227,6 @@ def test_a_machine_that_raises_fails_the_command_and_not_the_node() -> None:
     assert own(b"fine") == Done(b"fine")
     cluster.advance(0.2)
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
-
-
-def test_a_query_waits_while_a_worker_has_the_machine() -> None:
-    cluster = Cluster(1, apply_on_worker=True)
-    leader = cluster.elect()
-    cluster.put(leader, b"k", b"1")
-    cluster[leader].applying.holding = True
-    write = cluster.ask(leader, command(b"k", b"2"))
-    asks = [cluster.ask(leader, query(b"k", consistency)) for consistency in Consistency]
-    cluster.advance(0.1)
-    assert not write.done
-    assert not any(ask.done for ask in asks)
-    cluster[leader].applying.do_next()
-    cluster.network.settle()
-    assert [value_in(ask.result()) for ask in asks] == [b"2", b"2"]
 
 
 def test_a_command_that_is_too_large_or_one_too_many_never_enters_the_log() -> None:

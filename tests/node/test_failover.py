@@ -1,0 +1,62 @@
+"""Campaigns ahead of time: who holds the first, and who stands back."""
+
+from __future__ import annotations
+
+from random import Random
+
+from raft.node import failover
+from raft.node.failover import QuickElection, rank
+from tests.node.waits import Waits
+
+
+def quick(node: int) -> tuple[QuickElection, Waits, list[int]]:
+    waits, campaigns = Waits(), []
+    election = QuickElection(
+        node=node, random=Random(1), after=waits.after, campaign=lambda: campaigns.append(1)
+    )
+    return election, waits, campaigns
+
+
+def test_each_survivor_has_a_rank_of_its_own_and_the_dead_ones_successor_is_first() -> None:
+    for dead in range(6):
+        survivors = [node for node in range(1, 6) if node != dead]
+        ranks = {rank(node, range(1, 6), dead): node for node in survivors}
+        assert sorted(ranks) == list(range(len(survivors)))
+        assert ranks[0] == (dead % 5) + 1
+
+
+def test_the_first_in_rank_campaigns_at_once_and_the_others_wait_their_turn() -> None:
+    first, _, campaigns = quick(2)
+    first.begin([1, 2, 3], dead=1)
+    assert campaigns == [1]
+    second, waits, campaigns = quick(3)
+    second.begin([1, 2, 3], dead=1)
+    assert campaigns == []
+    assert failover.RANK_SECONDS <= waits.fire() <= failover.RANK_SECONDS + failover.JITTER_SECONDS
+    assert campaigns == [1]
+
+
+def test_who_has_heard_of_a_rival_stands_back_for_as_long_as_an_election_takes() -> None:
+    election, waits, campaigns = quick(3)
+    election.begin([1, 2, 3], dead=1)
+    election.stand_back()
+    assert len(waits.pending) == 1
+    assert waits.fire() >= failover.STAND_BACK_SECONDS
+    assert campaigns == [1]
+
+
+def test_campaigns_end_with_a_leader_and_after_a_few_tries() -> None:
+    election, waits, campaigns = quick(2)
+    election.begin([1, 2, 3], dead=1)
+    election.end()
+    assert waits.pending == []
+    election.begin([1, 2, 3], dead=1)
+    while waits.pending:
+        waits.fire()
+    assert len(campaigns) == 1 + failover.TRIES_MAX
+
+
+def test_a_node_without_a_vote_never_hurries() -> None:
+    election, waits, campaigns = quick(9)
+    election.begin([1, 2, 3], dead=1)
+    assert (waits.pending, campaigns) == ([], [])

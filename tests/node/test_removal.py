@@ -1,0 +1,100 @@
+"""Members that leave: by themselves, by request, or as the last to hear of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from raft.requests import (
+    Committed,
+    Members,
+    Remove,
+)
+from raft.wire import Expelled, address_of
+from tests.node.cluster import Cluster
+from tests.node.members import asked, voters_of
+
+
+def test_a_removed_node_stops_by_itself() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    removed = cluster.followers()[0]
+    answer = asked(cluster, Remove(removed))
+    assert removed not in answer.voters
+    cluster.until(lambda: cluster[removed].runtime.stopped, 2.0)
+    assert cluster[removed].actor.removed
+    assert cluster.leaders() == [leader]
+
+
+def test_a_removed_node_learns_of_it_though_nobody_sends_it_entries_any_more() -> None:
+    cluster = Cluster(3)
+    cluster.elect()
+    removed = cluster[cluster.followers()[0]]
+    # Its disk stands still: the entry that removes it is never applied there.
+    removed.disk.holding = True
+    asked(cluster, Remove(removed.node))
+    cluster.until(lambda: removed.runtime.stopped, 2.0)
+    assert removed.actor.removed
+
+
+@pytest.mark.parametrize("options", [{}, {"pre_vote": False, "check_quorum": False}])
+def test_a_removed_node_that_was_cut_off_returns_disturbs_nobody_and_stops(options: dict[str, bool]) -> None:
+    cluster = Cluster(4, **options)
+    leader = cluster.elect()
+    removed = cluster.followers()[0]
+    others = [node for node in (1, 2, 3, 4) if node != removed]
+    for node in others:
+        cluster[node].cut(removed)
+    cluster[removed].cut(*others)
+    asked(cluster, Remove(removed))
+    cluster.advance(3.0)
+    cluster.until(lambda: cluster.agree(others), 2.0)
+    leader = next(node for node in cluster.leaders() if node != removed)
+    term = cluster[leader].raft.term
+    for node in (*others, removed):
+        cluster[node].heal()
+    cluster.until(lambda: cluster[removed].runtime.stopped, 5.0)
+    assert cluster[removed].actor.removed
+    cluster.advance(2.0)
+    assert cluster.leaders() == [leader]
+    assert cluster[leader].raft.term == term
+
+
+def test_a_removed_node_that_was_down_is_told_when_it_comes_back() -> None:
+    cluster = Cluster(4)
+    leader = cluster.elect()
+    removed = cluster.followers()[0]
+    cluster[removed].kill()
+    asked(cluster, Remove(removed))
+    cluster.advance(2.0)
+    term = cluster[leader].raft.term
+    cluster[removed].start()
+    cluster.until(lambda: cluster[removed].runtime.stopped, 5.0)
+    assert cluster[removed].actor.removed
+    assert (cluster.leaders(), cluster[leader].raft.term) == ([leader], term)
+
+
+def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    follower = cluster[cluster.followers()[0]]
+    cluster[leader].runtime.tell(address_of(follower.node), Expelled(leader, 1))
+    follower.actor._membership.expelled(Expelled(leader, 1))
+    cluster.advance(2.0)
+    assert not follower.runtime.stopped
+    assert "removed" not in follower.events.names
+
+
+def test_a_removed_leader_answers_hands_over_and_stops() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    answer = cluster.answer(leader, Remove(leader))
+    assert isinstance(answer, Members)
+    assert leader not in answer.voters
+    others = [node for node in (1, 2, 3) if node != leader]
+    # By request, and not because a timeout has passed.
+    assert cluster.until(lambda: cluster.agree(others)) < 0.1
+    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
+    assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
+    assert voters_of(cluster, cluster.leaders()[0]) == set(others)
