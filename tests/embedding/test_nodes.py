@@ -32,7 +32,7 @@ from raft.embedding.stay import Stay
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 ONCE = RestartPolicy(max_restarts=0)
 
 
