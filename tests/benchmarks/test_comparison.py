@@ -1,0 +1,132 @@
+"""What a comparison makes of its figures, without measuring anything."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.peers.etcd import etcd
+from benchmarks.peers.peer import Plan, plan_of
+from benchmarks.peers.pictures import write_pictures
+from benchmarks.peers.pysyncobj import pysyncobj_tuned
+from benchmarks.peers.raft_actors import raft_actors
+from benchmarks.peers.record import Figure, Record, rows_of
+from benchmarks.peers.showing import BEGIN, END, insert, markdown
+from benchmarks.scale import Quiet, fit, measure
+
+
+def figure(peer: str, value: float, *, scenario: str = "throughput", more: bool = True) -> Figure:
+    unit = "/s" if more else "ms"
+    return Figure(
+        peer=peer, scenario=scenario, nodes=3, what="writes", unit=unit, more_is_better=more, value=value
+    )
+
+
+def record(*figures: Figure) -> Record:
+    return Record(
+        machine={"cpu": "2 x something"},
+        peers={"raft-actors": "this", "etcd": "3.4"},
+        notes={"raft-actors": "", "etcd": ""},
+        durable={"raft-actors": True, "etcd": True},
+        missing={"pysyncobj": "no pysyncobj (pip install pysyncobj)"},
+        rounds=3,
+        figures=list(figures),
+    )
+
+
+def test_a_row_holds_the_medians_over_the_rounds() -> None:
+    (row,) = rows_of(
+        [figure("etcd", 5.0), figure("raft-actors", 1.0), figure("etcd", 9.0), figure("etcd", 6.0)]
+    )
+    assert row.medians == {"etcd": 6.0, "raft-actors": 1.0}
+
+
+def test_a_ratio_is_above_one_where_the_first_is_better_whichever_way_better_is() -> None:
+    (much,) = rows_of([figure("raft-actors", 30.0), figure("etcd", 10.0)])
+    (quick,) = rows_of([figure("raft-actors", 10.0, more=False), figure("etcd", 30.0, more=False)])
+    assert much.ratio("raft-actors", "etcd") == 3.0
+    assert quick.ratio("raft-actors", "etcd") == 3.0
+    assert quick.ratio("raft-actors", "pysyncobj") is None
+
+
+def test_the_tables_name_who_was_left_out_and_what_failed() -> None:
+    kept = record(figure("raft-actors", 30_000.0), figure("etcd", 10_000.0))
+    kept.failed.append("etcd, watch: gone")
+    told = markdown(kept, rows_of(kept.figures))
+    assert "| pysyncobj | left out | no pysyncobj (pip install pysyncobj) | |" in told
+    assert "| writes | 3 | 30,000/s | 10,000/s | 3.00 |" in told
+    assert "- etcd, watch: gone" in told
+
+
+def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
+    kept = record(figure("etcd", 1.5))
+    kept.write(tmp_path / "new")
+    assert Record.read(tmp_path / "new") == kept
+
+
+def test_tables_go_between_the_marks_of_a_page_and_nothing_else_changes(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    insert(page, "new")
+    insert(page, "newer")
+    assert page.read_text() == f"before\n{BEGIN}\n\nnewer\n\n{END}\nafter\n"
+
+
+def test_a_picture_has_a_bar_for_each_figure_and_is_well_formed(tmp_path: Path) -> None:
+    kept = record(
+        figure("raft-actors", 30_000.0),
+        figure("etcd", 9.0),
+        figure("etcd", 1300.0, scenario="failover", more=False),
+    )
+    paths = write_pictures(kept, rows_of(kept.figures), tmp_path)
+    assert [path.name for path in paths] == ["throughput.svg", "failover.svg"]
+    drawn = ElementTree.parse(paths[0]).getroot()
+    bars = [rect for rect in drawn.iter("{http://www.w3.org/2000/svg}rect") if rect.get("height") == "12"]
+    assert len(bars) == 2
+
+
+def test_a_peer_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert "etcd-server" in etcd().missing()
+
+
+def test_a_plan_has_places_for_all_on_ports_of_their_own(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 3)
+    ports = [port for pair in plan.ports for port in pair]
+    assert len(set(ports)) == len(ports) == 8
+
+
+def test_a_later_member_joins_and_one_that_has_run_says_so() -> None:
+    plan = Plan(Path("/home"), [(1, 2), (3, 4), (5, 6), (7, 8)], 3)
+    ours, theirs = raft_actors(), etcd()
+    assert "--join" in ours.member_command(plan, 4, again=False)
+    assert "--existing" in ours.member_command(plan, 1, again=True)
+    assert "--existing" not in ours.member_command(plan, 1, again=False)
+    joining = theirs.member_command(plan, 4, again=False)
+    assert joining[joining.index("--initial-cluster-state") + 1] == "existing"
+    assert joining[joining.index("--initial-cluster") + 1].count("n") == 4
+    assert pysyncobj_tuned().member_command(plan, 2, again=False).count("--other") == 2
+
+
+def test_a_quiet_world_says_exactly_the_same_each_time() -> None:
+    def told() -> tuple[int, int]:
+        cluster = Quiet(3)
+        cluster.write(20, 4)
+        cluster.rest(1.0)
+        return cluster.frames, cluster.bytes
+
+    first = told()
+    assert first == told()
+    assert min(first) > 0
+
+
+def test_one_more_node_costs_the_leader_one_more_and_nobody_else_anything() -> None:
+    costs = [measure(nodes, 64, 1.0) for nodes in (3, 5, 7)]
+    by_what = {line.what: line for line in fit(costs)}
+    idle = by_what["frames a second, idle"]
+    assert idle.explained > 0.99
+    assert 40 <= idle.each <= 45  # A heartbeat every 50 ms and its answer.
+    assert abs(idle.fixed + idle.each) < 0.1 * idle.each
