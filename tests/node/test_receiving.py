@@ -172,6 +172,13 @@ def test_what_is_missing_at_the_front_is_asked_for() -> None:
     assert Rig().take(pieces()[1]) == 0
 
 
+def test_a_later_piece_of_a_newer_snapshot_does_not_end_the_one_that_is_on_its_way() -> None:
+    rig = Rig()
+    rig.take(pieces(index=10)[0])
+    assert rig.take(pieces(index=12)[1]) == 0
+    assert rig.take(pieces(index=10)[1]) == 8
+
+
 def test_what_an_earlier_leader_began_is_forgotten_and_removed() -> None:
     rig = Rig()
     rig.take(pieces()[0])

@@ -10,8 +10,10 @@ import pytest
 from raft.core.types import HardState, Snapshot
 from raft.lab.simulated.disk import SimulatedFiles
 from raft.storage.drafts import DRAFT_SUFFIX, SYNC_BYTES, Draft
-from raft.storage.errors import StoreFull
+from raft.storage.errors import CorruptLog, StoreFull
 from raft.storage.files import RealFiles
+from raft.storage.record import Marker
+from raft.storage.snapshots import read_snapshot
 from raft.storage.store import Store
 from tests.storage.support import HERE, VOTERS, Crash, entry, filled, log_of, open_store, snapshot, snapshots
 
@@ -98,6 +100,42 @@ def test_a_discarded_draft_leaves_nothing_and_one_with_a_name_stays() -> None:
     store.save(STATE, (), draft.finish())
     draft.discard()
     assert len(snapshots(files)) == 1
+
+
+def test_a_draft_gets_its_name_once_and_none_after_it_was_discarded() -> None:
+    files = filled(5)
+    store = open_store(files)
+    draft = store.draft(HEAD, 3)
+    draft.add(b"abc")
+    whole = draft.finish()
+    draft.discard()
+    assert not draft.publish(whole)
+    draft = store.draft(HEAD, 3)
+    draft.add(b"abc")
+    whole = draft.finish()
+    assert draft.publish(whole)
+    assert not draft.publish(whole)
+    store.save(STATE, (), whole)
+    assert store.snapshot() == whole
+
+
+def test_a_snapshot_under_the_name_of_another_is_not_taken_for_it() -> None:
+    files = filled(5)
+    store = open_store(files)
+    store.save(STATE, (), receive(store))
+    for marker in (Marker(20, 1), Marker(20, 3)):
+        with pytest.raises(CorruptLog, match="not the snapshot"):
+            read_snapshot(files, HERE, marker)
+    assert read_snapshot(files, HERE, Marker(20, 2)) == store.snapshot()
+
+
+def test_a_snapshot_of_ones_own_that_is_not_newer_is_not_even_written() -> None:
+    files = filled(5)
+    store = open_store(files)
+    store.save_snapshot(snapshot(5))
+    syncs = files.syncs
+    store.save_snapshot(snapshot(5))
+    assert files.syncs == syncs
 
 
 def test_a_draft_with_a_piece_missing_is_never_finished() -> None:

@@ -1,0 +1,212 @@
+"""What a node does not believe about snapshots: stale ones, foreign ones, and words about other transfers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raft.core.messages import InstallSnapshot
+from raft.core.progress import ProgressState
+from raft.core.types import ConfState, Role, Snapshot
+from raft.node.applying import Applier
+from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.snapshots import State
+from raft.node.snapshotting import Snapshotter
+from raft.node.transfers import Transfers
+from raft.node.worker import InlineWorker
+from raft.wire import SnapshotPiece, SnapshotProgress, address_of
+from tests.node.cluster import Cluster, Events
+
+VOTERS = ConfState(voters=(1, 2, 3))
+
+
+# -- of one's own -----------------------------------------------------------------------------------
+
+
+class Taking:
+    """A snapshotter whose machine stands at 10; the worker waits."""
+
+    def __init__(self, newest: int) -> None:
+        self.newest = Snapshot(newest, 1, VOTERS)
+        self.accepted: list[int] = []
+        self.told: list[int] = []
+        self.worker = InlineWorker(lambda work: work.deliver())
+        self.worker.holding = True
+        self.log = SimpleNamespace(
+            unstable_snapshot=None,
+            term=lambda index: 1,
+            snapshot=lambda: self.newest,
+            first_index=lambda: 1,
+            write_snapshot=lambda snapshot: None,
+            accept_snapshot=lambda snapshot: self.accepted.append(snapshot.index),
+            accept_compaction=lambda index: None,
+            release=lambda index: None,
+        )
+        applier = SimpleNamespace(applied=10, bytes_applied=0, freeze=lambda then: then(iter((b"",))))
+        tracker = SimpleNamespace(configuration=SimpleNamespace(conf_state=lambda: VOTERS))
+        raft: Any = SimpleNamespace(log=self.log, tracker=tracker)
+        log: Any = self.log
+        self.snapshotter = Snapshotter(
+            raft=raft,
+            log=log,
+            applier=applier,  # type: ignore[arg-type]
+            worker=self.worker,
+            state=State,
+            held=lambda: None,
+            policy=SnapshotPolicy(entries_max=0, bytes_max=0, entries_kept=0),
+            journal=Events(),
+            now=lambda: 0.0,
+        )
+        self.snapshotter.take(lambda index, _reason: self.told.append(index))
+
+    def go(self) -> None:
+        self.snapshotter.consider()
+
+
+def test_a_snapshot_that_would_hold_no_more_than_the_newest_is_not_written() -> None:
+    taking = Taking(newest=10)
+    taking.go()
+    assert taking.worker.waiting == 0
+    assert taking.told == [10]
+
+
+def test_none_is_taken_while_a_leaders_is_on_its_way_into_the_machine() -> None:
+    taking = Taking(newest=5)
+    taking.log.unstable_snapshot = Snapshot(20, 2, VOTERS)
+    taking.go()
+    assert taking.worker.waiting == 0
+    assert taking.told == [5]
+
+
+def test_one_that_a_leaders_has_overtaken_meanwhile_is_not_shown() -> None:
+    taking = Taking(newest=5)
+    taking.go()
+    taking.newest = Snapshot(20, 2, VOTERS)
+    taking.worker.do_next()
+    assert taking.accepted == []
+    assert taking.told == [20]
+
+
+# -- installed --------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_older_than_the_machine_is_not_put_into_it() -> None:
+    restored: list[object] = []
+    machine: Any = SimpleNamespace(restore=restored.append)
+    waiters: Any = SimpleNamespace(restored=restored.append)
+    applier = Applier(
+        machine=machine, applied=10, waiters=waiters, on_config=restored.append,
+        answer=restored.append, slow=InlineWorker(lambda work: work.deliver()),
+    )  # fmt: skip
+    for index in (9, 10):
+        applier.restore(index, [b"old"])
+    assert restored == []
+    applier.restore(11, [b"new"])
+    assert restored == [b"new", 11]
+    assert applier.applied == 11
+
+
+def test_a_piece_or_a_word_from_a_stranger_is_not_heard() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    node = cluster[cluster.followers()[0]]
+    term = node.raft.term
+    heard: list[object] = []
+    node.actor._snapshots.piece = heard.append  # type: ignore[method-assign]
+    node.actor._snapshots.transfers.progress = heard.append  # type: ignore[method-assign]
+    for message in (
+        SnapshotPiece(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b""),
+        SnapshotProgress(leader, node.node, term, 99, 7),
+    ):
+        cluster.client.tell(address_of(node.node), message)
+        cluster.network.settle()
+        assert heard == []
+        cluster[leader].runtime.tell(address_of(node.node), message)
+        cluster.network.settle()
+        assert heard == [message], "from the leader's process it counts"
+        heard.clear()
+
+
+# -- sent -------------------------------------------------------------------------------------------
+
+
+class Sending:
+    """A leader of term 3 that sends 100 bytes at index 10 to node 2."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, bool]] = []
+        self.progress = SimpleNamespace(state=ProgressState.SNAPSHOT, pending_snapshot=10)
+        self.raft: Any = SimpleNamespace(
+            role=Role.LEADER, term=3, tracker=SimpleNamespace(progress={2: self.progress}),
+            report_snapshot=lambda peer, ok: self.ended.append((peer, ok)),
+        )  # fmt: skip
+        self.clock = 0.0
+        self.later: list[Any] = []
+        context: Any = SimpleNamespace(
+            now=lambda: self.clock, tell=lambda to, piece: None, after=lambda _, call: self.later.append(call)
+        )
+        self.transfers = Transfers(self.raft, context, Events(), resend_seconds=1.0, give_up_seconds=5.0)
+        self.transfers.begin(InstallSnapshot(1, 2, 3, Snapshot(10, 2, VOTERS, bytes(100))))
+
+    def hear(self, received: int = 100, term: int = 3, index: int = 10) -> None:
+        self.transfers.progress(SnapshotProgress(2, 1, term, index, received))
+
+
+def test_the_core_hears_that_a_snapshot_has_arrived() -> None:
+    sending = Sending()
+    sending.hear()
+    assert sending.ended == [(2, True)]
+    assert sending.transfers.oldest is None
+
+
+@pytest.mark.parametrize("other", [{"term": 2}, {"index": 9}])
+def test_a_word_about_another_transfer_ends_none(other: dict[str, int]) -> None:
+    sending = Sending()
+    sending.hear(**other)
+    assert sending.ended == []
+    assert sending.transfers.oldest == 10
+
+
+def no_leader(sending: Sending) -> None:
+    sending.raft.role = Role.FOLLOWER
+
+
+def another_term(sending: Sending) -> None:
+    sending.raft.term = 4
+
+
+def caught_up_otherwise(sending: Sending) -> None:
+    sending.progress.state = ProgressState.REPLICATE
+
+
+def another_snapshot(sending: Sending) -> None:
+    sending.progress.pending_snapshot = 30
+
+
+def no_member(sending: Sending) -> None:
+    sending.raft.tracker.progress.clear()
+
+
+@pytest.mark.parametrize(
+    "change", [no_leader, another_term, caught_up_otherwise, another_snapshot, no_member]
+)
+def test_the_core_hears_nothing_of_a_transfer_that_it_no_longer_wants(change: Any) -> None:
+    sending = Sending()
+    change(sending)
+    sending.hear()
+    assert sending.ended == []
+    sending.later.pop()()
+    assert sending.ended == []
+    assert sending.transfers.oldest is None, "and it is let go of"
+
+
+def test_a_transfer_without_news_is_given_up_in_the_end() -> None:
+    sending = Sending()
+    sending.clock = 4.0
+    sending.later.pop()()
+    assert sending.ended == []
+    sending.clock = 6.0
+    sending.later.pop()()
+    assert sending.ended == [(2, False)]
