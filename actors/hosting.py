@@ -98,8 +98,8 @@ def name_class(kind: type) -> str:
         main = sys.modules["__main__"]
         if main.__spec__ is not None:
             module = main.__spec__.name
-        elif main.__file__ is not None:
-            module = Path(main.__file__).stem
+        elif (file := getattr(main, "__file__", None)) is not None:  # A prompt has none.
+            module = Path(file).stem
     if "<" in kind.__qualname__:
         raise ActorsError(f"{kind.__qualname__} is local to a function, where no other process finds it")
     return f"{module}:{kind.__qualname__}"

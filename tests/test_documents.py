@@ -68,6 +68,12 @@ def test_the_program_of_the_page_on_embedding_does_the_billing_on_one_host() -> 
 
 
 @pytest.mark.processes
+def test_the_check_on_the_page_about_machines_passes() -> None:
+    (program,) = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
+    exec(program, {})
+
+
+@pytest.mark.processes
 def test_the_readme_s_node_and_its_client_do_what_they_say() -> None:
     text = (ROOT / "README.md").read_text()
     at = {node: f"tcp://127.0.0.1:{free_port()}" for node in (1, 2, 3)}

@@ -446,6 +446,21 @@ def test_a_machine_that_is_none_is_refused(directory: Path) -> None:
     assert "is no machine" in refusal(alone(directory, machine="random:Random"))
 
 
+def test_a_machine_that_only_this_process_knows_is_refused(directory: Path) -> None:
+    class Local:
+        apply = query = snapshot = restore = None
+
+    with pytest.raises(NodeRefused, match="local to a function"):
+        alone(directory, machine=Local)
+    at_a_prompt = (
+        "import asyncio, sys; from raft.embedding import Node\n"
+        "class Machine: apply = query = snapshot = restore = None\n"
+        f"Node(1, listen='ipc://{directory}/n1', data_dir='{directory}/data', machine=Machine).__enter__()"
+    )
+    done = subprocess.run([sys.executable, "-c", at_a_prompt], cwd=ROOT, capture_output=True, text=True)
+    assert "the machine __main__:Machine cannot be had" in done.stderr.splitlines()[-1]
+
+
 def test_a_client_under_uvloop_needs_no_node_beside_it(directory: Path) -> None:
     with Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data"):
 
