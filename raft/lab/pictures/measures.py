@@ -5,6 +5,7 @@ Owns the arithmetic on a history. Knows nothing of drawing.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -34,7 +35,7 @@ class Bin(Struct, kw_only=True):
 
 
 class Gap(Struct, frozen=True):
-    """A time in which clients were writing, and no write came back."""
+    """A time in which some client waited for a write, and none came back."""
 
     start: float
     end: float
@@ -71,12 +72,16 @@ def gaps_of(records: Sequence[Record], longer_than_seconds: float = GAP_SECONDS)
     """Times between two writes that went well, of those in which some write was waiting for its answer."""
     writes = [record for record in records if record.op in WRITES]
     done = sorted(record.returned for record in writes if record.done and record.returned is not None)
-    calls = sorted(record.call for record in writes)
-    gaps, place = [], 0
+    answered = [record for record in writes if record.returned is not None]
+    calls = sorted(record.call for record in answered)
+    ends = sorted(record.returned for record in answered if record.returned is not None)
+    gaps = []
     for earlier, later in pairwise(done):
-        while place < len(calls) and calls[place] <= earlier:
-            place += 1
-        waiting = place < len(calls) and calls[place] < later
-        if waiting and later - earlier > longer_than_seconds:
-            gaps.append(Gap(earlier, later))
+        if later - earlier <= longer_than_seconds:
+            continue
+        asked = bisect_right(calls, earlier)
+        someone_waits = asked > bisect_right(ends, earlier)
+        start = earlier if someone_waits else calls[asked]
+        if later - start > longer_than_seconds:
+            gaps.append(Gap(start, later))
     return gaps

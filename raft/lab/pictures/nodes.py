@@ -39,7 +39,9 @@ def elections_panel(picture: Picture, x: Scale) -> Panel:
     """A mark for each election that was won, with words where there is room."""
     parts = [label(11, "elections")]
     places = [x(election.t) for election in picture.elections]
-    for election, place, free_until in zip(picture.elections, places, [*places[1:], x.end + 12], strict=True):
+    for election, place, free_until in zip(
+        picture.elections, places, [*places[1:], x.end + 12], strict=False
+    ):
         tip = election_words(election)
         parts.append(circle(place, 7, 4.5, "won", tip))
         who, term = f"n{election.node}", f"term {election.term}"

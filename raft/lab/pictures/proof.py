@@ -24,7 +24,9 @@ def proof_svg(anomaly: Anomaly) -> str:
     x = Scale(-0.3, max(len(moments), 2) + 0.6, LEFT, WIDTH - 220)
     height = ROW * len(records) + 26
     parts = [line(x(n), 4, x(n), height - 20, "grid") for n in range(len(moments))]
-    parts += [_row(record, row, x, place, len(moments)) for row, record in enumerate(records)]
+    last = max(records, key=lambda record: (record.done, record.returned or 0.0))
+    for row, record in enumerate(records):
+        parts.append(_row(record, row, x, place, len(moments), is_culprit=record is last))
     free_from = 0.0
     for moment, number in place.items():
         words = f"{moment:.4f} s"
@@ -37,7 +39,9 @@ def proof_svg(anomaly: Anomaly) -> str:
     )  # fmt: skip
 
 
-def _row(record: Record, row: int, x: Scale, place: dict[float, int], moments: int) -> str:
+def _row(
+    record: Record, row: int, x: Scale, place: dict[float, int], moments: int, *, is_culprit: bool
+) -> str:
     top = row * ROW + 6
     begin = x(place[record.call])
     known = record.done and record.returned is not None
@@ -45,6 +49,7 @@ def _row(record: Record, row: int, x: Scale, place: dict[float, int], moments: i
     turned_down = record.op == "cas" and known and not record.result["swapped"]
     reads = record.op in ("get", "read", "event") or turned_down
     style = "open" if not known else "reads" if reads else "writes"
+    style += " culprit" if is_culprit else ""
     parts = [
         text(LEFT - 12, top + 16, record.client, "label strong", "end"),
         rect(begin, top, max(end - begin, 4), 22, f"operation {style}", tip=record.describe(), round_=4),

@@ -1,0 +1,83 @@
+"""The report opens in a browser, complains of nothing, and shows what it is about."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from raft.cluster.events import encode_event
+from raft.lab.pictures.perfetto import trace
+from raft.lab.pictures.report import page, picture, write_report
+from raft.lab.pictures.run import Run
+from tests.pictures.runs import EVENTS, a_legal_run, an_illegal_run
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or ""
+
+
+def browsed(html, tmp_path):
+    """What a browser makes of the page once its script has run, and what it complained of."""
+    if not BROWSER:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    (tmp_path / "page.html").write_text(html)
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+         "--enable-logging=stderr", "--dump-dom", f"file://{tmp_path}/page.html"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_a_legal_run_is_shown_without_complaint(tmp_path):
+    dom, complaints = browsed(page(a_legal_run()), tmp_path)
+    assert not complaints
+    assert "Every promise was kept" in dom
+    for name in ('id="verdict"', 'id="timeline"', 'id="leaders"', 'id="faults"', "leader, term 3"):
+        assert name in dom
+    assert 'data-tip="n2 won term 3' in dom, "the script of the page has run"
+
+
+def test_an_illegal_run_shows_the_operations_that_prove_it(tmp_path):
+    dom, complaints = browsed(page(an_illegal_run()), tmp_path)
+    assert not complaints
+    assert "A promise was broken" in dom
+    assert dom.count('class="proof"') == 1
+    assert "get k  →  a" in dom
+
+
+@pytest.mark.parametrize("run", [a_legal_run(), an_illegal_run(), Run(events=list(EVENTS)), Run(events=[])])
+def test_a_page_needs_nothing_from_elsewhere(run):
+    html = page(run)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", html)
+    assert "url(http" not in html
+    assert "@import" not in html
+
+
+def test_what_was_recorded_is_never_taken_for_markup():
+    assert "n1 | n2 n3 <&>" not in page(a_legal_run())
+    assert "n1 | n2 n3 &lt;&amp;&gt;" in page(a_legal_run())
+
+
+def test_a_drawing_stands_alone_and_is_well_formed():
+    root = ElementTree.fromstring(picture(a_legal_run()))
+    assert root.tag.endswith("svg")
+    assert "prefers-color-scheme" in "".join(root.itertext())
+
+
+def test_a_trace_has_a_track_for_each_node_and_spans_for_leaders_and_faults():
+    rows = json.loads(trace(a_legal_run()))["traceEvents"]
+    names = {row["args"]["name"] for row in rows if row["ph"] == "M"}
+    assert {"n1", "n2", "n3", "kill 1", "partition 2", "pause 3"} <= names
+    led = [(row["ts"], row["dur"]) for row in rows if row["name"] == "leads term 2"]
+    assert led == [(300_000.0, 3_700_000.0)]
+
+
+def test_a_directory_with_events_alone_gets_a_report(tmp_path):
+    (tmp_path / "events.jsonl").write_bytes(b"".join(encode_event(event) + b"\n" for event in EVENTS))
+    html = write_report(tmp_path).read_text()
+    assert "A cluster's story" in html.replace("&#39;", "'")
+    assert "its process died" in html
