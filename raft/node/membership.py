@@ -108,9 +108,9 @@ class Membership:
             self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
         self._peers.voters = conf_state.voters
+        newer = self._configured if entry.index <= self._configured_until else {}
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
-            if not (entry.index <= self._configured_until and peer in self._configured):
-                self._admit(peer, endpoint)
+            self._admit(peer, newer.get(peer, endpoint))
         for peer in before - self.members:
             self._bid_farewell(peer, entry.index, tell=led)
         self._tell_of(conf_state, entry.index)

@@ -8,10 +8,11 @@ from raft.requests import (
     Committed,
     Members,
     Remove,
+    WhoLeads,
 )
 from raft.wire import Expelled, address_of
 from tests.node.cluster import Cluster
-from tests.node.members import asked, voters_of
+from tests.node.members import asked, grow, voters_of
 
 
 def test_a_removed_node_stops_by_itself() -> None:
@@ -71,6 +72,24 @@ def test_a_removed_node_that_was_down_is_told_when_it_comes_back() -> None:
     cluster.until(lambda: cluster[removed].runtime.stopped, 5.0)
     assert cluster[removed].actor.removed
     assert (cluster.leaders(), cluster[leader].raft.term) == ([leader], term)
+
+
+def test_a_member_that_was_added_anew_is_known_after_a_restart() -> None:
+    cluster = Cluster(4)
+    leader = cluster.elect()
+    node = cluster.followers()[0]
+    asked(cluster, Remove(node))
+    cluster.until(lambda: cluster[node].runtime.stopped)
+    grow(cluster, node)
+    for member in cluster.ids:
+        if member != node:
+            cluster[member].kill()
+            cluster[member].start()
+    leader = cluster.elect()
+    assert set(cluster.answer(leader, WhoLeads()).endpoints) == {1, 2, 3, 4}
+    cluster.put(leader, b"k", b"v")
+    cluster.advance(0.5)
+    assert cluster[node].machine.snapshot() == cluster[leader].machine.snapshot()
 
 
 def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> None:
