@@ -142,6 +142,8 @@ def _pause(dice: Dice) -> Drawn:
 
 
 def _partition(dice: Dice) -> Drawn:
+    if len(dice.places) < 2:
+        return _kill(dice)
     return dice.random.choice((_halves, _halves, _isolate, _isolate, _ring, _bridge))(dice)
 
 

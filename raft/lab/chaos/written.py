@@ -18,6 +18,7 @@ from raft.lab.chaos.schedule import BadSchedule, Fault, Kind, Schedule, check, w
 _NAMES = {written_name(field): field for field in Fault.__struct_fields__}
 _SHARES = {"drop", "duplicate", "reorder"}
 _FLAGS = {"one_way", "both", "full", "fail_fsync"}
+DIGITS = 6  # Finer than anybody writes, so that what is written and what is read are the same numbers.
 _TOP = {"seed", "duration", "fault"}
 
 
@@ -76,7 +77,7 @@ def _fault(number: int, table: Mapping[str, Any]) -> Fault:
 def _value(name: str, value: object, where: str) -> Any:
     if name == "kind":
         return Kind(str(value))
-    if name == "nodes" or name == "to":
+    if name in ("nodes", "to", "point"):
         return str(value)  # `nodes = 3` is what anybody would write.
     parse, what = _notation(name)
     try:
@@ -95,8 +96,8 @@ def _notation(name: str) -> tuple[Callable[[Any], Any], str]:
     if name == "rate":
         return _number, "a number such as 1.5"
     if name in _SHARES:
-        return lambda value: parse_probability(_text(value)), 'a share such as "10%"'
-    return lambda value: parse_duration(_text(value)), 'a duration such as "2s"'
+        return lambda value: round(parse_probability(_text(value)), DIGITS), 'a share such as "10%"'
+    return lambda value: round(parse_duration(_text(value)), DIGITS), 'a duration such as "2s"'
 
 
 def _text(value: object) -> str:
@@ -149,7 +150,6 @@ def _written(field: str, value: Any) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    """In full milliseconds: a schedule that is drawn has no finer times."""
-    if seconds < 1:
-        return f"{round(1000 * seconds)}ms"
-    return str(round(seconds, 3)).removesuffix(".0") + "s"
+    """In seconds, or in milliseconds if it is less than one."""
+    number, unit = (1000 * seconds, "ms") if seconds < 1 else (seconds, "s")
+    return str(round(number, 3)).removesuffix(".0") + unit
