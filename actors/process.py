@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
+from weakref import ref
 
 from actors.errors import ActorsError
 
@@ -158,6 +160,7 @@ class ForkServer:
             theirs.close()
             os.close(life_read)
         server = cls(pid, ours, life_write)
+        os.register_at_fork(after_in_child=partial(_let_go, ref(server)))
         server._prepare(preload)
         server.set_cleanup(cleanup)
         return server
@@ -273,6 +276,15 @@ class ForkServer:
         if self._life_fd >= 0:
             os.close(self._life_fd)
             self._life_fd = -1
+
+
+def _let_go(server: ref[ForkServer]) -> None:
+    """In a process that the parent forks: it must not keep the server alive when the parent is gone."""
+    inherited = server()
+    if inherited is not None and not inherited._closed:
+        inherited._closed = inherited._channel.ended = True
+        inherited._channel.close()
+        inherited._close_life()
 
 
 def process_alive(pid: int) -> bool:

@@ -230,6 +230,27 @@ def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path) -> None:
     )
 
 
+def test_a_process_that_the_launcher_has_forked_does_not_keep_the_server_alive() -> None:
+    code = (
+        "import os, signal; from actors.process import ForkServer; server = ForkServer.start()\n"
+        "print(server.pid, flush=True)\n"
+        "child = os.fork()\n"
+        "if child: print(child, flush=True)\n"
+        "signal.pause()"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with launcher:
+        assert launcher.stdout is not None
+        server, forked = (int(launcher.stdout.readline()) for _ in range(2))
+        end = ended(server)
+        launcher.kill()
+        try:
+            assert all_readable([end], WAIT_SECONDS)
+        finally:
+            os.close(end)
+            os.kill(forked, signal.SIGKILL)
+
+
 def test_a_terminal_s_ctrl_c_and_a_sigterm_for_everybody_do_not_reach_the_server(
     server: ForkServer, tmp_path: Path
 ) -> None:
