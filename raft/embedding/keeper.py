@@ -22,11 +22,17 @@ from actors.supervision import RestartChildren, Supervisor
 from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, SawLeader
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.settings import Plan
-from raft.node.config import EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_REFUSED, EXIT_REMOVED
+from raft.node.config import (
+    EXIT_CORRUPT,
+    EXIT_DIVERGED,
+    EXIT_LOG_MISSING,
+    EXIT_REFUSED,
+    EXIT_REMOVED,
+)
 
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING})
+HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED})
 # A node says twice a second that its loop turns.
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
