@@ -41,6 +41,7 @@ class RollingRestart:
 
     def next(self) -> None:
         """Go on with the next node; the leader comes last, so that leadership moves only once."""
+        self._left = [node for node in self._left if self._is_member(node)]
         if not self._left:
             self._answer.done(self._lines)
             return
@@ -52,7 +53,14 @@ class RollingRestart:
             lambda status: why_not_without(node.id, status), HEALTH_SECONDS_MAX, lambda: self._restart(node)
         )
 
+    def _is_member(self, node: NodeProcess) -> bool:
+        """It may have been removed since it was chosen."""
+        return self._cluster.nodes.get(node.id) is node
+
     def _restart(self, node: NodeProcess) -> None:
+        if not self._is_member(node):
+            self.next()
+            return
         running = [node] if node.state in HAS_PROCESS else []
         failed = self._fail
         self._steering.terminate(running, lambda: self._steering.begin([node], back, failed), failed)
@@ -100,7 +108,9 @@ class Goal:
             return "the cluster has no leader"
         if self._index is None:
             self._index = leader.commit
-        view = next(view for view in status.nodes if view.id == self._node)
+        view = next((view for view in status.nodes if view.id == self._node), None)
+        if view is None:
+            return ""  # It has left the cluster: there is nothing to wait for.
         if not _follows(view, status):
             return f"n{self._node} does not follow the leader yet"
         if (view.applied or 0) < self._index:
@@ -111,8 +121,8 @@ class Goal:
 def why_not_without(node: int, status: ClusterStatus) -> str:
     """Why this node cannot be spared now; "" if it can."""
     needed = status.voters // 2 + 1
-    view = next(view for view in status.nodes if view.id == node)
-    if not view.votes:
+    view = next((view for view in status.nodes if view.id == node), None)
+    if view is None or not view.votes:
         return ""  # No quorum counts it.
     others = [view.id for view in status.nodes if view.votes and view.id != node and _follows(view, status)]
     if len(others) >= needed:

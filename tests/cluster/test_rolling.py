@@ -41,6 +41,11 @@ def test_a_learner_can_be_spared_and_counts_for_nothing() -> None:
     assert why_not_without(2, status(view(1), view(2), learner))
 
 
+def test_a_node_that_has_left_meanwhile_holds_nothing_up() -> None:
+    assert why_not_without(4, status(view(1), view(2), view(3))) == ""
+    assert Goal(4).why_not_reached(status(view(1), view(2), view(3))) == ""
+
+
 def test_without_a_leader_nobody_can_be_spared() -> None:
     assert why_not_without(2, status(view(1), view(2), view(3), leader=None))
 

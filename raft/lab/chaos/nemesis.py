@@ -23,7 +23,7 @@ MEMBER_SECONDS_MAX = 60.0
 ROLLING_SECONDS_MAX = 120.0
 SNAPSHOT_SECONDS_MAX = 20.0
 SETTLE_PAUSE_SECONDS = 0.1
-_FAULT_ID = re.compile(r"[a-z-]+#([0-9]+) ")
+_FAULT_ID = re.compile(r"\b[a-z-]+#([0-9]+)\b")
 
 Now = Callable[[], float]
 Tell = Callable[[str], None]
@@ -149,12 +149,21 @@ class Nemesis:
         ids: list[int] = []
         try:
             for order in orders:
-                lines = await self._do(order)
-                ids += [int(found[1]) for line in lines if (found := _FAULT_ID.match(line))]
+                ids += await self._injected(order)
             await asyncio.sleep(max(0.0, begun + seconds - self._now()))
         finally:
             for number in ids:
                 await self._mend(number)
+
+    async def _injected(self, order: object) -> list[int]:
+        """The ids of the faults; one that some nodes have not confirmed takes effect all the same."""
+        try:
+            return _ids_in("\n".join(await self._do(order)))
+        except VerbFailed as failure:
+            ids = _ids_in(str(failure))
+            if not ids:
+                raise
+            return ids
 
     async def _mend(self, number: int) -> None:
         try:
@@ -267,6 +276,10 @@ _DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
     Kind.SHRINK: Nemesis._shrink,
     Kind.REPLACE: Nemesis._replace,
 }
+
+
+def _ids_in(text: str) -> list[int]:
+    return [int(found) for found in _FAULT_ID.findall(text)]
 
 
 def _id_at(part: str, members: Sequence[int]) -> str:
