@@ -117,9 +117,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         clock = ScaledClock(MonotonicClock())
         random = Random(config.seed or None)
         transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
-        faults = ProcessFaults(transport, files, trap, clock)
-        for link in config.links:
-            faults.set_link(link)
+        faults = cut_links(config, ProcessFaults(transport, files, trap, clock))
         runtime = Runtime(
             process_of(config.node),
             transport=transport,
@@ -162,6 +160,13 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         raise crashes.verdict(error) from error
     finally:
         store.close()
+
+
+def cut_links(config: NodeConfig, faults: ProcessFaults) -> ProcessFaults:
+    """Begin with the network as it is said to be."""
+    for link in config.links:
+        faults.set_link(link)
+    return faults
 
 
 def spawn_promotion(runtime: Runtime, config: NodeConfig) -> None:
