@@ -42,7 +42,7 @@ def turn(bench: Bench, record: Record) -> Iterator[Figure]:
     """One peer's turn; what fails is noted, and the others go on."""
     try:
         yield from SCENARIOS[bench.scenario](bench)
-    except (RuntimeError, OSError, TimeoutError, subprocess.SubprocessError) as error:
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         record.failed.append(f"{bench.peer.name}, {bench.scenario}: {error}")
 
 

@@ -359,10 +359,10 @@ func main() {
 		answer(map[string]int{"leader": leader})
 	case "add":
 		client := connect(task.all()...)
-		theWord()
+		moment := theWord()
 		_, failed := client.MemberAdd(context.Background(), []string{task.NewEndpoint})
 		check(failed)
-		answer(map[string]int{})
+		answer(map[string]float64{"seconds": now() - moment})
 	default:
 		check(fmt.Errorf("no task is called %q", task.Do))
 	}

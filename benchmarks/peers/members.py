@@ -24,6 +24,7 @@ from benchmarks.peers.peer import Peer, Plan, plan_of
 from benchmarks.peers.task import Kind, Latencies, Leads, Task, Took
 
 PATIENCE_SECONDS = 90.0
+LAST_WORDS_MAX = 300
 ROOT = Path(__file__).resolve().parents[2]
 Told = TypeVar("Told", Latencies, Took, Leads)
 
@@ -51,7 +52,7 @@ class Asked:
         assert self.process.stdout is not None
         if self.process.stdout.readline() != b"ready\n":
             self.end()
-            raise RuntimeError(f"a client did not come up: {self._errors.read_text()[-2000:]}")
+            raise RuntimeError(f"a client did not come up: {self._last_words()}")
 
     def begin(self, moment: float) -> None:
         """Name the moment from which on it counts."""
@@ -66,8 +67,12 @@ class Asked:
         finally:
             self.end()
         if self.process.returncode:
-            raise RuntimeError(f"a client failed: {self._errors.read_text()[-2000:]}")
+            raise RuntimeError(f"a client failed: {self._last_words()}")
         return msgspec.json.decode(told, type=kind)
+
+    def _last_words(self) -> str:
+        said = self._errors.read_text().strip().splitlines()
+        return said[-1][-LAST_WORDS_MAX:] if said else "it said nothing, or had no more time"
 
     def end(self) -> None:
         """Whatever it is doing."""
