@@ -147,7 +147,8 @@ class Sending:
         context: Any = SimpleNamespace(
             now=lambda: self.clock, tell=lambda to, piece: None, after=lambda _, call: self.later.append(call)
         )
-        self.transfers = Transfers(self.raft, context, Events(), resend_seconds=1.0, give_up_seconds=5.0)
+        self.events = Events()
+        self.transfers = Transfers(self.raft, context, self.events, resend_seconds=1.0, give_up_seconds=5.0)
         self.transfers.begin(InstallSnapshot(1, 2, 3, Snapshot(10, 2, VOTERS, bytes(100))))
 
     def hear(self, received: int = 100, term: int = 3, index: int = 10) -> None:
@@ -197,6 +198,7 @@ def test_the_core_hears_nothing_of_a_transfer_that_it_no_longer_wants(change: An
     change(sending)
     sending.hear()
     assert sending.ended == []
+    assert "snapshot-sent" not in sending.events.names
     sending.later.pop()()
     assert sending.ended == []
     assert sending.transfers.oldest is None, "and it is let go of"
