@@ -232,7 +232,7 @@ class Node(Actor):
         """Give out what has become true: to the core itself, or to a peer."""
         for message in responses:
             if message.to == self._id:
-                self._raft.step(message)
+                self._step(message)  # Refused if this node was removed meanwhile.
             else:
                 self._outgoing.send(message)
 

@@ -11,7 +11,7 @@ from raft.requests import (
     WhoLeads,
 )
 from raft.wire import Expelled, address_of
-from tests.node.cluster import Cluster
+from tests.node.cluster import Cluster, command
 from tests.node.members import asked, grow, voters_of
 
 
@@ -90,6 +90,24 @@ def test_a_member_that_was_added_anew_is_known_after_a_restart() -> None:
     cluster.put(leader, b"k", b"v")
     cluster.advance(0.5)
     assert cluster[node].machine.snapshot() == cluster[leader].machine.snapshot()
+
+
+def test_a_leader_whose_write_outlasts_its_membership_leaves_in_peace() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    disk = cluster[leader].disk
+    disk.holding = True
+    cluster.ask(leader, Remove(leader))
+    cluster.advance(0.01)
+    cluster.ask(leader, command(b"k", b"w"))
+    cluster.advance(0.01)
+    disk.do_next()
+    cluster.advance(0.01)
+    disk.do_next()
+    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
+    assert cluster[leader].actor.removed
+    assert not cluster.crashes
 
 
 def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> None:
