@@ -107,13 +107,12 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
     machine = load_machine(config.machine)
-    files = FaultyFiles(RealFiles())
-    data_dir = Path(config.data_dir)
+    files, crashes = FaultyFiles(RealFiles()), Crashes()
+    trap = Trap(partial(die, files))
     # Its lock comes first: of two processes on the same data only one ever listens.
-    trap, crashes = Trap(partial(die, files)), Crashes()
     store = open_store(config, files, trap, rejoin)
     try:
-        incarnation = config.incarnation or count_life(data_dir / INCARNATION, sync=config.sync)
+        incarnation = config.incarnation or count_life(Path(config.data_dir) / INCARNATION, sync=config.sync)
         clock = ScaledClock(MonotonicClock())
         random = Random(config.seed or None)
         transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)

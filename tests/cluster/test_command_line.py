@@ -47,6 +47,10 @@ VERBS = [
     "keys",
     "simulate",
     "snapshot",
+    "chaos",
+    "clock",
+    "judge",
+    "timeline",
 ]
 
 
