@@ -83,7 +83,7 @@ async def main() -> None:
             )
             for number in hosts
         ]
-        async with nodes[0], nodes[1], nodes[2], nodes[0].client() as cluster:
+        async with nodes[0], nodes[1], nodes[2], nodes[0].client(timeout_seconds=30) as cluster:
             for visitor in ("alice", "bob", "carol"):
                 print(visitor, "is visitor", await add(cluster, "visitors", 1))
             leader = await nodes[0].wait_for_leader()

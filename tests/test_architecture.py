@@ -45,7 +45,12 @@ ARROWS: dict[str, set[str]] = {
     "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
     "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
     "raft.embedding": {
-        "actors", "raft.node", "raft.client", "raft.machines", "raft.embedding", *_CONVERSATIONS,
+        "actors",
+        "raft.node",
+        "raft.client",
+        "raft.machines",
+        "raft.embedding",
+        *_CONVERSATIONS,
     },
     "raft.cluster": _BELOW_CLUSTER,
     "raft.cluster.cli": {*_BELOW_CLUSTER, "raft.lab"},
