@@ -86,6 +86,11 @@ class Drive:
         self._story.count("bits flipped")
         self._story.tell(self._name, f"bit {bit} of {path.name} is flipped")
 
+    def wipe(self) -> None:
+        """Lose all files."""
+        self.files = SimulatedFiles()
+        self._set_faults()
+
     # -- the end of a process -----------------------------------------------------------------------
 
     def end_process(self, *, power: bool) -> None:

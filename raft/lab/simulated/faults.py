@@ -41,6 +41,10 @@ class Kind(enum.Enum):
     WRITE_BACK = "write-back"  # The kernel brings to the disk what nobody has synced.
     SNAPSHOT = "snapshot"
     TRANSFER = "transfer"
+    GROWTH = "new member"
+    REMOVAL = "removal"
+    REPLACEMENT = "replacement"
+    WIPE = "wiped disk"
 
 
 WEIGHTS = {
@@ -65,7 +69,13 @@ WEIGHTS = {
     Kind.WRITE_BACK: 2,
     Kind.SNAPSHOT: 6,
     Kind.TRANSFER: 3,
+    Kind.GROWTH: 2,
+    Kind.REMOVAL: 2,
+    Kind.REPLACEMENT: 2,
+    Kind.WIPE: 1,
 }
+# A log that is refused stays away for good; with fewer members than at first, too few might be left.
+CHANGES_OF_MEMBERS = frozenset((Kind.GROWTH, Kind.REMOVAL, Kind.REPLACEMENT, Kind.WIPE))
 
 QUIET_SECONDS = 3.0  # At first, so that somebody leads.
 FAULTY_SHARE = 0.75  # Of the run; the rest is for getting well.
@@ -92,7 +102,9 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
     """The faults of a seed, in the order of their time."""
     dice = setting.dice("plan")
     # Each seed has its own character: some kinds often, others never, so that some meet that rarely would.
-    kinds = [kind for kind in Kind if dice.random() < 0.6] or [Kind.POWER_CUT]
+    kinds = [kind for kind in Kind if dice.random() < 0.6]
+    avoided = {Kind.BIT_FLIP} if dice.random() < 0.5 else CHANGES_OF_MEMBERS
+    kinds = [kind for kind in kinds if kind not in avoided] or [Kind.POWER_CUT]
     spoilt: set[int] = set()
     plan = []
     moment = QUIET_SECONDS

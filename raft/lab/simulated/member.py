@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raft.core.raft import Raft
+from raft.core.types import HardState, NodeId, Term
 from raft.lab.simulated.agenda import Agenda
 from raft.lab.simulated.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.simulated.host import Host
@@ -24,7 +25,7 @@ from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
 from raft.node.worker import WorkDone
-from raft.storage.errors import CorruptLog, StoreError
+from raft.storage.errors import CorruptLog, LogMissing, StoreError
 from raft.storage.record import Identity
 from raft.storage.store import Store
 from raft.wire import NODE_ACTOR, address_of, process_of
@@ -38,7 +39,8 @@ class Condition(enum.Enum):
 
     DOWN = "down"
     UP = "up"
-    REFUSED = "refused"  # Its log is damaged, which it has noticed: it does not take part.
+    REFUSED = "refused"  # Its log is damaged or gone, which it has noticed: it does not take part.
+    GONE = "gone"  # It was removed from the cluster, and knows it.
 
 
 class Observer(Protocol):
@@ -46,6 +48,9 @@ class Observer(Protocol):
 
     def started(self, member: Member) -> None:
         """A life has begun: its store is open, nothing has been said yet."""
+
+    def forgotten(self, member: Member) -> None:
+        """What this member has said in all its lives binds it no more."""
 
     def looked(self, member: Member) -> None:
         """A turn is over."""
@@ -91,11 +96,13 @@ class Member:
         network: SimulatedNetwork,
         story: Story,
         observer: Observer,
+        joins: bool = False,
     ) -> None:
         self.node = node
         self.name = process_of(node)
         self.condition = Condition.DOWN
         self.lives = 0
+        self.wiped = False
         self.store: Store
         self.machine: Witness
         self.host: Host
@@ -106,6 +113,9 @@ class Member:
         self._observer = observer
         self._dice = setting.dice(f"member {node}")
         self._actor: VisibleNode
+        self._joins = joins
+        self._may_begin = True  # With an empty disk, as somebody who has never promised anything.
+        self._first_words = HardState()
         self._disk: Spindle | None = None
         self._applying: Spindle | None = None
         self._snapshotting: Spindle | None = None
@@ -132,17 +142,21 @@ class Member:
         self._guard(self._start)
 
     def _start(self) -> None:
-        config = self._setting.config(self.node, self.lives)
+        config = self._setting.config(self.node, self.lives, joins=self._joins)
         try:
             self.store = Store.open(
                 DIRECTORY,
                 identity=Identity(config.cluster, self.node),
                 files=self.drive.files,
+                create=self._may_begin,
                 segment_bytes=self._setting.segment_bytes,
                 crash_point=self.drive.pass_point,
                 now=self._agenda.now,
             )
             bootstrap(self.store, config)
+            if self._may_begin and self.store.initial_state()[0] == HardState() != self._first_words:
+                self.store.save(self._first_words, (), None)
+            self._may_begin = False
         except StoreError as error:
             self._could_not_start(error)
             return
@@ -198,6 +212,27 @@ class Member:
             if job is not None:
                 self.drive.cut_short(job)
         self._bury(power=power)
+
+    def wipe(self) -> None:
+        """Lose everything: the process and all that is on its disk."""
+        self.die(power=True)
+        self.drive.wipe()
+        self.wiped = True
+        self._story.tell(self.name, "its disk is wiped")
+
+    def begin_anew(self, term: Term, leader: NodeId) -> None:
+        """Be somebody who has never promised anything, but to elect nobody but this leader in its term.
+
+        What it promised before belongs to a membership that has ended; see raft.node.opening.
+        """
+        self.die(power=False)
+        self.drive.wipe()
+        self.wiped = False
+        self._joins = self._may_begin = True
+        self._first_words = HardState(term, leader)
+        self.condition = Condition.DOWN
+        self._observer.forgotten(self)
+        self.start()
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -260,6 +295,10 @@ class Member:
         self._guard(self.store.close)
         self._forget_life()
         self.drive.end_process(power=False)
+        if self._actor.removed:
+            self.condition = Condition.GONE
+            self._story.count("removed nodes left")
+            return
         self._agenda.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)
 
     def _bury(self, *, power: bool) -> None:
@@ -275,6 +314,12 @@ class Member:
 
     def _could_not_start(self, error: StoreError) -> None:
         self.drive.end_process(power=False)
+        if isinstance(error, LogMissing):
+            assert self.wiped, f"{self.name} finds its log gone, and nobody did that: {error}"
+            self.condition = Condition.REFUSED
+            self._story.count("wiped disks refused")
+            self._story.tell(self.name, "refuses to start: its log is gone")
+            return
         if isinstance(error, CorruptLog):
             if not self.drive.flipped_bits:
                 raise AssertionError(f"{self.name} finds its log damaged, and nobody did that: {error}")

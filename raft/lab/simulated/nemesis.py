@@ -20,6 +20,7 @@ from raft.lab.simulated.faults import LEADER, Fault, Kind
 from raft.lab.simulated.host import Host
 from raft.lab.simulated.member import Member
 from raft.lab.simulated.network import SimulatedNetwork, Trouble
+from raft.lab.simulated.steward import Steward
 from raft.lab.simulated.story import Story
 from raft.wire import address_of
 
@@ -37,6 +38,7 @@ class Nemesis:
         agenda: Agenda,
         story: Story,
         steersman: Host,
+        steward: Steward,
         dice: Random,
     ) -> None:
         self._members = members
@@ -44,6 +46,7 @@ class Nemesis:
         self._agenda = agenda
         self._story = story
         self._steersman = steersman
+        self._steward = steward
         self._dice = dice
         self._numbers = count(1)
         self._resting = False
@@ -130,6 +133,24 @@ class Nemesis:
             runtime.ask(address_of(member.node), Transfer(), TRANSFER_SECONDS).then(_ignore, _ignore)
             self._steersman.stir()
 
+    # -- members ------------------------------------------------------------------------------------
+
+    def _add_member(self, fault: Fault) -> None:
+        del fault
+        self._steward.grow()
+
+    def _remove_member(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._steward.shrink(member.node)
+
+    def _replace_member(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._steward.swap(member.node)
+
+    def _wipe_disk(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._steward.wipe(member)
+
     # -- network ------------------------------------------------------------------------------------
 
     def _cut(self, fault: Fault, pairs: set[tuple[int, int]]) -> None:
@@ -145,7 +166,8 @@ class Nemesis:
 
     def _partition(self, fault: Fault) -> None:
         size = 1 + int(fault.amount * (len(fault.nodes) - 1))
-        one, other = set(fault.nodes[:size]), set(fault.nodes[size:])
+        one = set(fault.nodes[:size])
+        other = set(self._members) - one
         self._cut(fault, {(a, b) for a in one for b in other} | {(b, a) for a in one for b in other})
 
     def _bridge(self, fault: Fault) -> None:
@@ -257,6 +279,10 @@ _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
     Kind.WRITE_BACK: Nemesis._write_back,
     Kind.SNAPSHOT: Nemesis._snapshot,
     Kind.TRANSFER: Nemesis._transfer,
+    Kind.GROWTH: Nemesis._add_member,
+    Kind.REMOVAL: Nemesis._remove_member,
+    Kind.REPLACEMENT: Nemesis._replace_member,
+    Kind.WIPE: Nemesis._wipe_disk,
 }
 
 

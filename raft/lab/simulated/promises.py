@@ -74,6 +74,12 @@ class Promises:
             f"{member.name} acknowledged {word.index} in term {word.index_term}, and comes back with {last}"
         )
 
+    def forgotten(self, member: Member) -> None:
+        """It is as if this member had never said anything."""
+        self._words.pop(member.name, None)
+        for key in [key for key in self._votes if key[0] == member.name]:
+            del self._votes[key]
+
     def _voted(self, member: Member, vote: VoteReply) -> None:
         candidate = self._votes.setdefault((member.name, vote.term), vote.to)
         assert candidate == vote.to, (

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from raft.core.invariants import check, check_cluster
 from raft.core.raft import Raft
+from raft.core.tracker import Configuration
 from raft.core.types import NO_LIMIT, Entry, EntryKind, Index, NodeId, Role, Term
 from raft.lab.simulated.member import Member
 from raft.lab.simulated.story import Story
@@ -38,6 +39,7 @@ class View:
     def __init__(self, life: int) -> None:
         self.life = life
         self.look: tuple[object, ...] = ()
+        self.configuration: Configuration | None = None
         self.term: Term = 0
         self.committed: Index = 0
         self.machine_last: Index = 0
@@ -95,6 +97,7 @@ class Referee:
                 self._see_leader(raft, member)
             self._see_progress(raft, member)
         self._see_machine(view, member)
+        view.configuration = raft.tracker.configuration
 
     def check_all(self) -> None:
         """Compare all logs with each other, entry by entry: the same promises, without what is remembered."""
@@ -162,18 +165,18 @@ class Referee:
             if entry.index > self.last_committed:
                 self._on_commit(entry.index, held[1])
         if committed > self.last_committed:
-            self._see_quorum(raft, committed, member)
+            self._see_quorum(raft, committed, view, member)
             self.last_committed = committed
             self._chain()
 
-    def _see_quorum(self, raft: Raft, index: Index, member: Member) -> None:
+    def _see_quorum(self, raft: Raft, index: Index, view: View, member: Member) -> None:
+        """By the configuration of before the turn or after it: what is committed may change it at once."""
         term = raft.log.term(index)
-        configuration = raft.tracker.configuration
-        if configuration.joint:
-            return
-        holders = [node for node in sorted(configuration.voters) if self._holds(node, index, term)]
-        assert 2 * len(holders) > len(configuration.voters), (
-            f"{member.name} takes {index} for committed, but only {holders} hold it durably"
+        now = raft.tracker.configuration
+        before = view.configuration or now
+        holders = {node for node in self._members if self._holds(node, index, term)}
+        assert any(has_quorum(configuration, holders) for configuration in (before, now)), (
+            f"{member.name} takes {index} for committed, but only {sorted(holders)} hold it durably"
         )
 
     def _holds(self, node: NodeId, index: Index, term: Term) -> bool:
@@ -242,3 +245,9 @@ class Referee:
             if kind is EntryKind.NORMAL and data:
                 chain = crc32(data, crc32(_INDEX.pack(self._chained), chain))
             self._chains[self._chained] = chain
+
+
+def has_quorum(configuration: Configuration, holders: set[NodeId]) -> bool:
+    """Are these a majority of the voters, and, amid a change, of those who are leaving as well?"""
+    halves = [half for half in (configuration.voters, configuration.outgoing) if half]
+    return all(2 * len(half & holders) > len(half) for half in halves)

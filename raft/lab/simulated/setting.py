@@ -62,13 +62,14 @@ class Setting(Struct, frozen=True, kw_only=True):
         """Are the clocks as good as the holder of a lease expects?"""
         return self.clock_spread <= DRIFT_RATIO / 2
 
-    def config(self, node: int, life: int) -> NodeConfig:
-        """The configuration of one life of a node."""
+    def config(self, node: int, life: int, *, joins: bool) -> NodeConfig:
+        """The configuration of one life of a node, which is one of the first or joins them later."""
         return NodeConfig(
             node=node,
             listen=endpoint_of(node),
             data_dir=DATA_DIR,
-            peers={peer: endpoint_of(peer) for peer in self.ids if peer != node},
+            peers={} if joins else {peer: endpoint_of(peer) for peer in self.ids if peer != node},
+            join=joins,
             incarnation=life,
             heartbeat_seconds=self.heartbeat_seconds,
             election_seconds_min=self.election_seconds_min,
@@ -84,7 +85,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def ids(self) -> range:
-        """The nodes' ids."""
+        """The ids of the first members."""
         return range(1, self.nodes + 1)
 
     def describe(self) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from raft.core.errors import RaftError
+from raft.core.raft import Raft
+from raft.core.types import Role, Term
 from raft.lab.judging.history import History, Kind, Operation, Outcome
 from raft.lab.judging.linearizability import Verdict, judge
 from raft.lab.simulated.agenda import Agenda
@@ -27,6 +29,7 @@ from raft.lab.simulated.network import SimulatedNetwork
 from raft.lab.simulated.promises import Promises
 from raft.lab.simulated.referee import Referee
 from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
+from raft.lab.simulated.steward import Steward
 from raft.lab.simulated.story import Story
 from raft.lab.simulated.watcher import Watcher
 from raft.machines.encoding import decode_call
@@ -70,17 +73,7 @@ class World:
         self.referee = Referee(self.story, self.deeds.committed)
         self.promises = Promises()
         self.network.tap = self.promises.heard
-        self.members = {
-            node: Member(
-                node,
-                setting=setting,
-                agenda=self.agenda,
-                network=self.network,
-                story=self.story,
-                observer=self,
-            )
-            for node in setting.ids
-        }
+        self.members = {node: self._member(node) for node in setting.ids}
         keys = Keys()
         self.clients = [
             Client(
@@ -111,6 +104,14 @@ class World:
             agenda=self.agenda,
             story=self.story,
             steersman=self._steersman(),
+            steward=Steward(
+                self._caller("steward"),
+                setting=setting,
+                members=self.members,
+                recruit=self._recruit,
+                agenda=self.agenda,
+                story=self.story,
+            ),
             dice=setting.dice("nemesis"),
         )
 
@@ -118,6 +119,10 @@ class World:
         """See `Observer`."""
         self.promises.started(member)
         self.referee.started(member)
+
+    def forgotten(self, member: Member) -> None:
+        """See `Observer`."""
+        self.promises.forgotten(member)
 
     def looked(self, member: Member) -> None:
         """See `Observer`."""
@@ -199,18 +204,23 @@ class World:
         model.check_watched(self.watcher.events, self.watcher.next)
         state = model.machine.snapshot()
         for member in self.members.values():
-            if member.up:
+            raft = member.raft
+            if raft is not None and raft.log.applied == self.referee.last_committed:
                 assert member.machine.bare_snapshot() == state, f"{member.name} ends in another state"
 
     def _agree(self) -> bool:
         """All who can take part have applied all that is committed, and follow one leader."""
+        up = [member.raft for member in self.members.values() if member.raft is not None]
+        leader = max((raft for raft in up if raft.role is Role.LEADER), key=_term, default=None)
+        if leader is None or leader.tracker.configuration.joint:
+            return False
         rafts = []
-        for member in self.members.values():
+        for node in sorted(leader.tracker.progress):
+            member = self.members[node]
             if member.condition is not Condition.REFUSED:
-                raft = member.raft
-                if raft is None:
+                if member.raft is None:
                     return False
-                rafts.append(raft)
+                rafts.append(member.raft)
         ends = {(raft.leader, raft.term, raft.log.applied, raft.log.last) for raft in rafts}
         return len(ends) == 1 and rafts[0].log.applied == self.referee.last_committed
 
@@ -227,6 +237,21 @@ class World:
                 )
         return "; ".join(words)
 
+    def _member(self, node: int, *, joins: bool = False) -> Member:
+        return Member(
+            node,
+            setting=self.setting,
+            agenda=self.agenda,
+            network=self.network,
+            story=self.story,
+            observer=self,
+            joins=joins,
+        )
+
+    def _recruit(self, node: int) -> Member:
+        member = self.members[node] = self._member(node, joins=True)
+        return member
+
     def _host(self, name: str) -> Host:
         return Host(
             name, 1, agenda=self.agenda, network=self.network, dice=self.setting.dice(f"runtime {name}")
@@ -240,6 +265,10 @@ class World:
         for node in self.setting.ids:
             host.transport.connect(f"n{node}", endpoint_of(node))
         return host
+
+
+def _term(raft: Raft) -> Term:
+    return raft.term
 
 
 def check_history(history: History, referee: Referee) -> None:

@@ -58,6 +58,7 @@ class Spindle:
         """The process is dead: nothing of this ends any more."""
         self._jobs.clear()
         self._lives += 1
+        self._overdue = False
 
     def resume(self) -> None:
         """The process goes on: what should have ended meanwhile ends now."""
