@@ -276,7 +276,7 @@ func (task Task) handOver() {
 				break
 			}
 		}
-		time.Sleep(20 * time.Millisecond) // Until it watches, too.
+		time.Sleep(150 * time.Millisecond) // Until it watches, too: a new watch waits for a round of 100 ms.
 		asked := now()
 		check(elections[round%2].Resign(here))
 		latencies = append(latencies, <-won-asked)

@@ -16,7 +16,7 @@ from raft.client import AsyncClient, ClientError
 from raft.machines.operations import WatchKeys
 
 POLL_SECONDS = 0.002
-REST_SECONDS = 0.020  # Until a candidate that is in the queue watches, too.
+REST_SECONDS = 0.150  # Until a candidate in the queue watches, too; with etcd that takes a round of 100 ms.
 WATCHED = b"watched"
 
 
