@@ -20,7 +20,7 @@ _VERBS = {
     "leading": ("transfer", "step-down"),
     "breaking": (
         "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
-        "faults", "snapshot",
+        "faults", "snapshot", "clock",
     ),
 }  # fmt: skip
 HOMES = {verb: f"raft.cluster.cli.{module}" for module, verbs in _VERBS.items() for verb in verbs}
