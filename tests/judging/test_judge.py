@@ -11,6 +11,8 @@ import pytest
 from raft.cluster.events import LeaderElected
 from raft.lab.judging.judge import judge
 from raft.lab.judging.leadership import StateHash, judge_events, judge_states
+from raft.lab.judging.registers import calls_of
+from raft.lab.judging.search import search
 from raft.lab.judging.verdict import Ruling
 from tests.judging.histories import (
     acquire,
@@ -249,3 +251,17 @@ def test_other_evidence_makes_a_legal_verdict_illegal():
     states = [StateHash(node=1, applied=9, digest="x"), StateHash(node=2, applied=9, digest="y")]
     assert verdict.passed
     assert not verdict.with_more(judge_states(states)).passed
+
+
+def test_many_clients_at_once_on_one_key_are_judged_in_few_steps():
+    random, state, moment, records = Random(5), None, 0.0, []
+    for number in range(3000):
+        moment += random.random()
+        call, returned = moment - 10 * random.random(), moment + 10 * random.random()
+        if random.random() < 0.5:
+            state = f"v{number}"
+            records.append(put(state, call, returned))
+        else:
+            records.append(get(state, call, returned))
+    found = search(calls_of(history("register", *records).records), None, steps_max=60_000)
+    assert found.ruling is Ruling.LEGAL

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from raft.lab.judging.evidence import Findings, end_of
 from raft.lab.judging.proving import READS, prefix, prove
 from raft.lab.judging.records import Record, show
-from raft.lab.judging.search import MISFIT, STEPS_MAX, Call, Effect, search
+from raft.lab.judging.search import MISFIT, NOTHING_KNOWN, STEPS_MAX, Call, Effect, search
 from raft.lab.judging.verdict import Ruling
 
 OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
@@ -39,26 +39,31 @@ def calls_of(records: Sequence[Record]) -> list[Call]:
 
 def call_of(record: Record) -> Call:
     """One operation as the search sees it."""
-    value = record.value
+    called, returned, value = record.call, end_of(record), record.value
     if record.op in READS:
-        return Call(called=record.call, returned=end_of(record), effect=_holds(record.result), reads=True)
-    if record.op == "cas":
-        swaps = not record.done or record.result["swapped"]
-        effect = _swap(record.expected, value) if swaps else _differs(record)
+        found = record.result
+        return Call(called=called, returned=returned, effect=_holds(found), reads=True, needs=found)
+    optional = not record.done
+    if record.op != "cas":
         return Call(
-            called=record.call,
-            returned=end_of(record),
-            effect=effect,
-            optional=not record.done,
-            reads=not swaps,
+            called=called,
+            returned=returned,
+            effect=lambda _state: value,
+            optional=optional,
+            hides=True,
+            makes=value,
         )
-    return Call(
-        called=record.call,
-        returned=end_of(record),
-        effect=lambda _state: value,
-        optional=not record.done,
-        hides=True,
-    )
+    if optional or record.result["swapped"]:
+        return Call(
+            called=called,
+            returned=returned,
+            effect=_swap(record.expected, value),
+            optional=optional,
+            needs=record.expected,
+            makes=value,
+        )
+    needs = record.result.get("found", NOTHING_KNOWN)
+    return Call(called=called, returned=returned, effect=_differs(record), reads=True, needs=needs)
 
 
 def without_the_unseen(records: Sequence[Record]) -> list[Record]:

@@ -3,15 +3,17 @@
 Owns the search: Wing and Gong's, with Lowe's memory of what was tried ("Testing for linearizability",
 2017). Knows nothing of registers or counters: an operation says what it makes of a state.
 
-Three things make it quick. A read that fits is placed at once, since it is in nobody's way. An operation of
-unknown outcome is placed only for somebody to see: not before a write that hides it, and of several alike
-the oldest first. And what is placed is remembered as a number of the oldest operations and a few bits beyond.
+Four things make it quick. A read that fits is placed at once, since it is in nobody's way. A state that
+somebody has yet to see is not left for good. An operation of unknown outcome is placed only for somebody to
+see: not before a write that hides it, and of several alike the oldest first. And what is placed is
+remembered as a number of the oldest operations and a few bits beyond.
 
 A search that takes too long ends undecided, which proves nothing and must not pass for a proof.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from math import inf
 
@@ -27,6 +29,7 @@ class Misfit:
 
 
 MISFIT = Misfit()
+NOTHING_KNOWN = Misfit()  # Of what an operation needs, or makes.
 Effect = Callable[[Hashable], Hashable]
 
 
@@ -35,7 +38,8 @@ class Call(Struct, frozen=True, kw_only=True):
 
     `effect` gives the state after it, or MISFIT. One that is `optional` may be placed anywhere after its
     call, or nowhere; `alike` is equal for optional ones that do the same. `reads` says that it never
-    changes the state, `hides` that what was there before does not matter to it.
+    changes the state, `hides` that what was there before does not matter to it. `needs` is the only
+    state that it fits, if there is one; then all operations that may lead to that state say so by `makes`.
     """
 
     called: float
@@ -45,12 +49,12 @@ class Call(Struct, frozen=True, kw_only=True):
     reads: bool = False
     hides: bool = False
     alike: Hashable = None
+    needs: Hashable = NOTHING_KNOWN
+    makes: Hashable = NOTHING_KNOWN
 
 
 class Found(Struct, frozen=True):
-    """The ruling; if it is ILLEGAL, no order explains the answers up to the return of call number `stuck`,
-    and some order explains all that returned before it.
-    """
+    """The ruling; if it is ILLEGAL, no order explains the answers up to the return of call number `stuck`."""
 
     ruling: Ruling
     stuck: int = -1
@@ -58,13 +62,21 @@ class Found(Struct, frozen=True):
 
 def search(calls: Sequence[Call], start: Hashable, *, steps_max: int = STEPS_MAX) -> Found:
     """Search for an order, from the state `start`."""
-    return _Search(calls, start).run(steps_max)
+    found = _Search(calls, start, looks_ahead=True).run(steps_max)
+    if found.ruling is not Ruling.ILLEGAL:
+        return found
+    # Whoever looks ahead gives up before the return at which everybody else would see that it is over.
+    again = _Search(calls, start, looks_ahead=False).run(steps_max)
+    if again.ruling is Ruling.ILLEGAL:
+        return again
+    last = max(range(len(calls)), key=lambda number: (not calls[number].optional, calls[number].returned))
+    return Found(Ruling.ILLEGAL, last)
 
 
 class _Search:
     """Marks are calls and returns in order of time; those of operations not yet placed form a chain."""
 
-    def __init__(self, calls: Sequence[Call], start: Hashable) -> None:
+    def __init__(self, calls: Sequence[Call], start: Hashable, *, looks_ahead: bool) -> None:
         self._calls = calls
         self._start = start
         order = sorted(range(len(calls)), key=lambda number: calls[number].called)
@@ -83,6 +95,10 @@ class _Search:
         self._previous = [len(marks), *range(len(marks))]
         self._places = _places(calls, order)
         self._elder = _elders(calls, order)
+        # Of what is not placed: how many need a state, and how many may make it.
+        self._needs = [NOTHING_KNOWN if call.optional or not looks_ahead else call.needs for call in calls]
+        self._makes = [call.makes for call in calls]
+        self._wanted, self._makers = Counter(self._needs), Counter(self._makes)
 
     def run(self, steps_max: int) -> Found:
         """The search itself; one loop, since it is all there is to speed up."""
@@ -122,6 +138,9 @@ class _Search:
                     if step in tried:
                         mark = following[mark]
                         continue
+                    if self._strands(number, state):
+                        mark = following[mark]
+                        continue
                     tried.add(step)
                 trail.append((mark, oldest, bits, chosen, state, unseen, call.reads))
                 oldest, bits, chosen, state, unseen = step
@@ -139,7 +158,14 @@ class _Search:
             mark = following[mark]
         return Found(Ruling.UNDECIDED)
 
+    def _strands(self, number: int, state: Hashable) -> bool:
+        """Would somebody who needs this state wait for ever, if it were left by this operation?"""
+        wanted = self._wanted.get(state, 0) - (self._needs[number] == state)
+        return wanted > 0 and not self._makers.get(state, 0)
+
     def _take_out(self, mark: int, number: int) -> None:
+        self._wanted[self._needs[number]] -= 1
+        self._makers[self._makes[number]] -= 1
         following, previous = self._following, self._previous
         before, behind = previous[mark], following[mark]
         following[before], previous[behind] = behind, before
@@ -149,6 +175,8 @@ class _Search:
             following[before], previous[behind] = behind, before
 
     def _put_back(self, mark: int, number: int) -> None:
+        self._wanted[self._needs[number]] += 1
+        self._makers[self._makes[number]] += 1
         following, previous = self._following, self._previous
         mate = self._return_of[number]
         if mate < len(self._numbers):
