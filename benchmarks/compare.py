@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, work: Path) -> Record:
     timings = [peer for peer in timings if peer.name not in missing]
     present = [*everything, *timings]
     record = Record(
-        machine=describe_machine(work),
+        machine=describe_machine(work) | ({"remark": options.remark} if options.remark else {}),
         peers={peer.name: peer.version() for peer in present},
         notes={peer.name: peer.note for peer in present},
         durable={peer.name: peer.durable for peer in present},
@@ -90,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--peer", action="append", metavar="NAME", help="only these peers")
     parser.add_argument("--rounds", type=int, help="two; with --quick, one")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the figures as JSON there")
+    parser.add_argument("--remark", default="", metavar="TEXT", help="to be told with the machine")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="on a real disk (/var/tmp)")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.quick else 2)
