@@ -36,29 +36,29 @@ def nothing_is_left(shell: Shell) -> bool:
 
 FIRM = """
 seed = 1
-duration = "4s"
+duration = "3s"
 
 [[fault]]
-at = "500ms"
+at = "200ms"
 kind = "kill"
 nodes = "leader"
 for = "500ms"
 
 [[fault]]
-at = "1500ms"
+at = "1200ms"
 kind = "isolate"
 nodes = "leader"
-for = "800ms"
+for = "500ms"
 
 [[fault]]
-at = "2s"
+at = "1500ms"
 kind = "clock"
 nodes = "1"
 rate = 1.5
-for = "1s"
+for = "800ms"
 
 [[fault]]
-at = "3s"
+at = "2500ms"
 kind = "power-cut"
 nodes = "all"
 for = "300ms"
@@ -87,7 +87,7 @@ def test_a_run_by_a_schedule_of_ones_own_holds_and_leaves_everything_to_look_at(
 
 @pytest.mark.parametrize("workload", ["append", "lock"])
 def test_members_change_under_other_workloads_and_nothing_is_wrong(shell: Shell, workload: str) -> None:
-    done = chaos(shell, f"--seed 3 --duration 3s --faults member,kill --workload {workload}")
+    done = chaos(shell, f"--seed 3 --duration 2s --faults member,kill --workload {workload}")
     assert done.code == 0, done.out + done.err
 
 
@@ -99,16 +99,16 @@ def test_members_change_under_other_workloads_and_nothing_is_wrong(shell: Shell,
     ],
 )
 def test_what_is_wrong_on_purpose_is_caught(shell: Shell, sabotage: str, anomalies: set[str]) -> None:
-    done = chaos(shell, f"--seed 7 --duration 3s --sabotage {sabotage}")
+    done = chaos(shell, f"--seed 7 --duration 2s --sabotage {sabotage}")
     assert done.code == 10, done.out + done.err
     assert {anomaly["name"] for anomaly in verdict(shell)["judgement"]["anomalies"]} & anomalies
 
 
 CUT = """
-duration = "2500ms"
+duration = "1800ms"
 
 [[fault]]
-at = "1500ms"
+at = "1200ms"
 kind = "power-cut"
 nodes = "all"
 for = "500ms"
@@ -124,7 +124,7 @@ def test_a_log_that_is_not_synced_is_caught_when_the_power_is_cut(shell: Shell) 
 
 def test_a_running_cluster_can_be_tried_and_lives_on(shell: Shell) -> None:
     shell.up("up --nodes 3 --name mine")
-    done = chaos(shell, "--seed 5 --duration 2s --faults kill,pause --workload set --cluster mine")
+    done = chaos(shell, "--seed 5 --duration 1s --faults kill,pause --workload set --cluster mine")
     assert done.code == 0, done.out + done.err
     assert shell.status("mine")["alive"] == 3
 
