@@ -158,6 +158,7 @@ def random_operation(random, workload, number, seen, call, returned):
     """An operation whose answer is true if the state is the one that is seen."""
     value = f"v{number}"
     if workload == "register":
+        value = random.choice([value, "v0", "v1"])  # Now and then a value that was there before.
         kind = random.choice(["put", "get", "cas"])
         if kind == "put":
             return put(value, call, returned)
