@@ -19,7 +19,8 @@ QUIET_SECONDS, QUIET_SHARE = 1.0, 0.2  # At first, so that there is something to
 GAP_SECONDS, GAP_SHARE = 1.5, 0.125  # Between beginnings, on average: about as long as faults last.
 FAULT_SECONDS = (0.4, 3.0)
 LONGEST_SHARE = 0.25  # Of the run, for any one fault.
-ONE_BROKEN_SECONDS = 2.0  # At a time, where one node is to be broken at any time.
+# Where one node is to be broken at any time: for so long, then some time for it to come back.
+ONE_BROKEN_SECONDS, ONE_BACK_SECONDS = 1.7, 0.3
 
 Drawn = dict[str, Any]
 
@@ -100,7 +101,7 @@ def draw_one_at_a_time(
         family = dice.random.choice(chosen)
         drawn = {**_OF_ONE_NODE[family](dice), "seconds": ONE_BROKEN_SECONDS}
         faults.append(Fault(at_seconds=round(moment, 3), **drawn))
-        moment += ONE_BROKEN_SECONDS
+        moment += ONE_BROKEN_SECONDS + ONE_BACK_SECONDS
     return check(Schedule(seed=seed, duration_seconds=duration_seconds, faults=tuple(faults)))
 
 

@@ -15,12 +15,14 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import msgspec
 from msgspec import Struct
 
-from raft.cluster.events import Violation, read_events
-from raft.cluster.failures import ExitCode
+from raft.cluster.events import Event, NodeExited, NodeGaveUp, Violation, read_events
+from raft.cluster.failures import BadUsage, ExitCode
+from raft.cluster.nodes import Cause
 from raft.cluster.rundir import find
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos import trial
@@ -30,14 +32,17 @@ from raft.lab.chaos.hosting import found, hosted
 from raft.lab.chaos.nemesis import Wound
 from raft.lab.chaos.order import Order, Sabotage
 from raft.lab.chaos.trial import Told
-from raft.lab.chaos.workloads.choosing import OWN_MACHINE, workload_of
+from raft.lab.chaos.workloads.choosing import OWN_MACHINE, TALLY, workload_of
 from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
 from raft.lab.judging.records import Header, RecordedHistory, write_history
 from raft.lab.judging.verdict import Ruling, Verdict
 from raft.lab.pictures.report import write_report
+from raft.node.config import EXIT_DISK_FAILED
 
 Tell = Callable[[str], None]
+
+SNAPSHOT_LIMITS = (None, (300, 50), (100, 5))  # After so many entries, and how many are kept.
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -78,6 +83,10 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
         logs = data / "logs"
     else:
         running = find(order.cluster)
+        if order.workload in OWN_MACHINE and ClusterRecord.read(running.record).spec.machine != TALLY:
+            raise BadUsage(
+                f"--workload {order.workload} needs a cluster that was started with --machine {TALLY}"
+            )
         told = asyncio.run(trial.run(order, workload_of(order), running, tell))
         logs = Path(ClusterRecord.read(running.record).log_dir)
     _keep(logs, directory)
@@ -97,9 +106,14 @@ async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory
 
 
 def _options(order: Order) -> list[str]:
-    options = ["--seed", str(order.schedule.seed)]
+    seed = order.schedule.seed
+    options = ["--seed", str(seed)]
+    # Some clusters take snapshots all the time, and send them to whoever falls behind; some never do.
+    limits = Random(f"cluster/{seed}").choice(SNAPSHOT_LIMITS)
+    if limits is not None:
+        options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
     if order.workload in OWN_MACHINE:
-        options += ["--machine", "raft.lab.chaos.tally:Tally"]
+        options += ["--machine", TALLY]
     if order.sabotage is Sabotage.NO_FSYNC:
         options.append("--ephemeral-log")
     return options
@@ -131,13 +145,13 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     history = RecordedHistory(header=header, records=told.records)
     judgement = judging.judge(history, committed=committed)
     ruling, reason = judgement.ruling, judgement.sentence()
-    violations = [
-        event.text for event in read_events(directory / "events.jsonl") if isinstance(event, Violation)
-    ]
+    events = read_events(directory / "events.jsonl")
+    violations = [event.text for event in events if isinstance(event, Violation)]
+    crashes = [crash for event in events if (crash := _crash(event))]
     if violations:
         ruling, reason = Ruling.ILLEGAL, violations[0]
-    elif told.unsettled and ruling is Ruling.LEGAL:
-        ruling, reason = Ruling.UNDECIDED, told.unsettled
+    elif ruling is Ruling.LEGAL and (told.unsettled or crashes):
+        ruling, reason = Ruling.UNDECIDED, told.unsettled or crashes[0]
     outcomes = Counter(record.outcome for record in told.records)
     done_wounds = [wound for wound in told.wounds if not wound.refused]
     return Summary(
@@ -163,6 +177,15 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
         judgement=judgement,
         wounds=told.wounds,
     )
+
+
+def _crash(event: Event) -> str:
+    """What the event tells of a node that died by itself, not because it was broken; "" if nothing."""
+    if isinstance(event, NodeExited) and event.cause == Cause.CRASH.value and event.code != EXIT_DISK_FAILED:
+        return f"n{event.node} died by itself: {event.traceback or event.signal or event.code}"
+    if isinstance(event, NodeGaveUp):
+        return f"n{event.node} was given up: {event.reason or 'it failed too often'}"
+    return ""
 
 
 def _latencies(told: Told) -> dict[str, float]:

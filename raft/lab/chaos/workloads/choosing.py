@@ -12,6 +12,7 @@ from raft.lab.chaos.workloads.holding import Holdings
 from raft.lab.chaos.workloads.register import Registers
 from raft.lab.chaos.workloads.watching import Watches
 
+TALLY = "raft.lab.chaos.tally:Tally"
 OWN_MACHINE = frozenset({"append", "counter"})
 
 
