@@ -84,9 +84,7 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
     else:
         running = find(order.cluster)
         if order.workload in OWN_MACHINE and ClusterRecord.read(running.record).spec.machine != TALLY:
-            raise BadUsage(
-                f"--workload {order.workload} needs a cluster that was started with --machine {TALLY}"
-            )
+            raise BadUsage(f"--workload {order.workload} needs a cluster with --machine {TALLY}")
         told = asyncio.run(trial.run(order, workload_of(order), running, tell))
         logs = Path(ClusterRecord.read(running.record).log_dir)
     _keep(logs, directory)
