@@ -119,7 +119,7 @@ class Application:
         call = decode_call(command) if len(command) <= COMMAND_BYTES_MAX else None
         if call is None:
             answer = _MALFORMED
-        elif not call.session:
+        elif call.session <= 0:
             answer = encode_answer(self._carry_out(index, call.operation))
         else:
             settled = self.sessions.settled(call, command)

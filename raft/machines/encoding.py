@@ -19,6 +19,7 @@ from raft.machines.operations import (
     KEY_BYTES_MAX,
     LEASES_MAX_PER_EXPIRE,
     LIMIT_MAX,
+    NODE,
     SEATS_MAX,
     TRANSACTION_PARTS_MAX,
     TTL_MS_MAX,
@@ -26,6 +27,7 @@ from raft.machines.operations import (
     VALUE_BYTES_MAX,
     Call,
     Campaign,
+    Check,
     CompareAndSwap,
     CompareNumber,
     CompareValue,
@@ -55,6 +57,20 @@ _QUESTIONS: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
+# How the calls of session NODE begin; a node takes no such bytes from a client.
+_NODES_OWN = _ENCODER.encode(Call(NODE, 0, 0, Check(0, 0)))[:2]
+
+
+def is_nodes_own(command: bytes) -> bool:
+    """Is that a command which only nodes may give?"""
+    return command[:2] == _NODES_OWN
+
+
+def encode_nodes_own(operation: Expire | Check) -> bytes:
+    """The bytes of a command which only nodes may give."""
+    return encode_call(Call(NODE, 0, 0, operation))
+
+
 def encode_call(call: Call) -> bytes:
     """A command's bytes; MachineError, before anything is sent, if it is beyond the limits."""
     return _encode(call, call.operation)
@@ -68,9 +84,12 @@ def encode_question(question: Question) -> bytes:
 def decode_call(command: bytes) -> Call | None:
     """What `encode_call` wrote, its operation not yet checked; None for anything else."""
     try:
-        return _CALLS.decode(command)
+        call = _CALLS.decode(command)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    # There are other ways to write a negative number, which no node has looked for.
+    for_nodes = type(call.operation) in (Expire, Check)
+    return call if (is_nodes_own(command) if for_nodes else call.session >= 0) else None
 
 
 def decode_question(query: bytes) -> Question | None:

@@ -215,11 +215,15 @@ Operation: TypeAlias = (
 )  # fmt: skip
 
 
+NODE = -1
+
+
 class Call(Struct, frozen=True, array_like=True, gc=False):
     """A command as it travels: number `sequence` (1, 2, 3 and so on) of `session`.
 
     All answers up to `acknowledged` have arrived, and are never asked for again. A retry is the same bytes.
-    Session 0 is none: such a command is applied as often as it is in the log.
+    Session 0 is none: such a command is applied as often as it is in the log. Session NODE is that of the
+    nodes themselves, which alone may say that a lease has ended, or ask for a check.
     """
 
     session: int

@@ -10,8 +10,7 @@ from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
-from raft.machines.encoding import encode_call
-from raft.machines.operations import Call
+from raft.machines.encoding import encode_nodes_own
 from raft.node.applying import Applier
 
 CHECK_SECONDS = 2.0
@@ -36,6 +35,6 @@ class Checking:
         check = self._application.next_check()
         if check is not None:
             try:
-                self._raft.propose_batch([encode_call(Call(0, 0, 0, check))])
+                self._raft.propose_batch([encode_nodes_own(check)])
             except ProposalDropped:
                 return

@@ -16,10 +16,10 @@ from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
-from raft.machines.encoding import encode_call
+from raft.machines.encoding import encode_nodes_own
 from raft.machines.lease_clock import LeaseClock
 from raft.machines.leases import Leases
-from raft.machines.operations import Call, Expire
+from raft.machines.operations import Expire
 from raft.node.applying import Applier
 from raft.node.proposals import Answerable
 from raft.node.reads import Reads
@@ -108,7 +108,7 @@ class Leasing:
         due = clock.due(now)
         if due:
             try:
-                self._raft.propose_batch([encode_call(Call(0, 0, 0, Expire(due)))])
+                self._raft.propose_batch([encode_nodes_own(Expire(due))])
             except ProposalDropped:
                 clock.not_proposed(due, now)
 

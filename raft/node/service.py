@@ -11,6 +11,7 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
+from raft.machines.encoding import is_nodes_own
 from raft.node.applying import Applier
 from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
@@ -21,6 +22,7 @@ COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
+NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other for checks")
 TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
 STOPPING = Refused("the node is stopping")
 
@@ -51,6 +53,8 @@ class Service:
             return self.refusal
         if len(command.body) > COMMAND_BYTES_MAX:
             return TOO_LARGE
+        if is_nodes_own(command.body):
+            return NODES_ONLY
         if len(self._proposals) + len(self._commands) >= PENDING_MAX:
             return TOO_MANY
         self._commands.append(command.body)

@@ -6,9 +6,9 @@ from typing import Any
 
 from raft.machines.answers import Opened
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.encoding import decode_answer, encode_call, encode_nodes_own, encode_question
 from raft.machines.machine import StateMachine
-from raft.machines.operations import Call, Grant, OpenSession, Operation, Question
+from raft.machines.operations import Call, Expire, Grant, OpenSession, Operation, Question
 
 
 class Driver:
@@ -24,6 +24,9 @@ class Driver:
 
     def do(self, operation: Operation, session: int = 0, sequence: int = 0, acknowledged: int = 0) -> Any:
         return self.apply(encode_call(Call(session, sequence, acknowledged, operation)))
+
+    def expire(self, *leases: int) -> Any:
+        return self.apply(encode_nodes_own(Expire(leases)))
 
     def ask(self, question: Question) -> Any:
         return decode_answer(self.application.query(encode_question(question)))

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
 from raft.machines import parts
-from raft.machines.answers import Done, Refused
+from raft.machines.answers import Done, Ended, Refused
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.encoding import decode_answer, encode_nodes_own, encode_question
 from raft.machines.machine import MachineError, StateMachine
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
+    NODE,
     Call,
     Campaign,
     Compact,
@@ -75,6 +76,17 @@ def test_what_is_no_request_is_answered_in_words_of_our_own() -> None:
     for raw in (b"", b"nonsense", b"\x94\x00\x00\x00\x94\x06\xa1\xff\x01", b"\0" * (COMMAND_BYTES_MAX + 1)):
         assert decode_answer(application.apply(1, raw)) == MALFORMED
         assert decode_answer(application.query(raw)) == MALFORMED
+
+
+def test_only_nodes_say_that_a_lease_has_ended_and_in_one_way_of_writing_it() -> None:
+    driver = Driver()
+    lease = driver.lease()
+    for session in (0, 1):
+        assert driver.apply(msgspec.msgpack.encode(Call(session, 1, 0, Expire((lease,))))) == MALFORMED
+    said_otherwise = encode_nodes_own(Expire((lease,))).replace(b"\xff", b"\xd0\xff", 1)
+    assert driver.apply(said_otherwise) == MALFORMED
+    assert driver.apply(msgspec.msgpack.encode(Call(NODE, 0, 0, Revoke(lease)))) == MALFORMED
+    assert driver.expire(lease) == Ended((lease,))
 
 
 def test_a_command_that_is_too_large_as_a_whole_is_no_request() -> None:
@@ -179,6 +191,8 @@ def counting() -> Application:
 
 
 def raw(call: Call) -> bytes:
+    if isinstance(call.operation, Expire):
+        call = Call(NODE, 0, 0, call.operation)
     return msgspec.msgpack.encode(call)
 
 
@@ -199,7 +213,7 @@ def everything() -> list[bytes]:
         log.append(Campaign(f"election-{number}", 1, seats=1 + number % 2))
     log += [Expire((3, 2)), DeleteRange(b"", None), Resign("election-1", 9)]
     return [
-        encode_call(Call(1, number, number - 1, operation)) if number > 1 else raw(Call(0, 0, 0, operation))
+        raw(Call(1 if number > 1 else 0, number, number - 1, operation))
         for number, operation in enumerate(log, 1)
     ]
 

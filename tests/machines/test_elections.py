@@ -20,7 +20,6 @@ from raft.machines.answers import (
 )
 from raft.machines.operations import (
     Campaign,
-    Expire,
     Fence,
     Get,
     GetElection,
@@ -55,7 +54,7 @@ def test_a_candidate_goes_with_its_lease_whether_it_leads_or_waits() -> None:
     for lease in (a, b, c):
         driver.do(Campaign("e", lease))
     driver.do(Revoke(b))
-    driver.do(Expire((a,)))
+    driver.expire(a)
     assert driver.ask(GetElection("e")).holders == (Candidate(6, c, b""),)
     driver.do(Revoke(c))
     assert driver.ask(GetElection("e")).holders == ()
@@ -66,7 +65,7 @@ def test_leases_that_end_together_hand_no_seat_to_each_other() -> None:
     a, b, c = driver.lease(), driver.lease(), driver.lease()
     for lease in (a, b, c):
         driver.do(Campaign("e", lease))
-    driver.do(Expire((a, b)))
+    driver.expire(a, b)
     events = driver.ask(WatchElection(driver.index, "e")).events
     assert events == (Left("e", 4, 7), Led("e", 6, b"", 7))
 
@@ -106,7 +105,7 @@ def test_a_semaphore_has_several_seats_and_all_must_agree_on_how_many() -> None:
     assert holders == [standings[0].token, standings[2].token]
     for token in holders:
         assert isinstance(driver.do(Put(b"k", b"", fence=Fence("s", token))), Stored)
-    driver.do(Expire(tuple(leases)))
+    driver.expire(*leases)
     assert driver.do(Campaign("s", driver.lease(), seats=3)).seated
 
 
@@ -126,7 +125,7 @@ def test_the_store_turns_down_every_token_but_the_leaders() -> None:
     first, second = driver.do(Campaign("e", a)).token, driver.do(Campaign("e", b)).token
     assert isinstance(driver.do(Put(b"k", b"1", fence=Fence("e", first))), Stored)
     assert driver.do(Put(b"k", b"2", fence=Fence("e", second))) == FenceRejected("e", second, first)
-    driver.do(Expire((a,)))
+    driver.expire(a)
     assert driver.do(Put(b"k", b"3", fence=Fence("e", first))) == FenceRejected("e", first, second)
     rejected = driver.do(Transaction((), (Put(b"k", b"4"),), fence=Fence("e", first)))
     assert rejected == FenceRejected("e", first, second)
@@ -162,7 +161,7 @@ def test_tokens_grow_and_no_more_hold_seats_than_there_are(story: list[tuple[str
             queue = [candidate for candidate in queue if candidate[0] != token]
         elif what == "end":
             gone = [leases[which] for which in choice]  # type: ignore[attr-defined]
-            driver.do(Expire(tuple(gone)))
+            driver.expire(*gone)
             queue = [candidate for candidate in queue if candidate[1] not in gone]
             for which in choice:  # type: ignore[attr-defined]
                 leases[which] = driver.lease()

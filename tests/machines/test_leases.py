@@ -17,7 +17,6 @@ from raft.machines.operations import (
     TTL_MS_MIN,
     Call,
     Delete,
-    Expire,
     Get,
     GetLease,
     Grant,
@@ -51,8 +50,8 @@ def test_a_lease_ends_once_and_takes_its_keys_along() -> None:
     driver.do(Put(b"a", b"", lease=1))
     driver.do(Put(b"c", b""))
     assert driver.ask(GetLease(1)) == LeaseState(1, 2_000, (b"a", b"b"))
-    assert driver.do(Expire((1, 99))) == Ended((1,))
-    assert driver.do(Expire((1,))) == Ended(())
+    assert driver.expire(1, 99) == Ended((1,))
+    assert driver.expire(1) == Ended(())
     assert driver.do(Revoke(1)) == Ended(())
     assert driver.ask(GetLease(1)) == LeaseGone(1)
     assert [driver.ask(Get(key)).item is None for key in (b"a", b"b", b"c")] == [True, True, False]
@@ -61,7 +60,7 @@ def test_a_lease_ends_once_and_takes_its_keys_along() -> None:
 def test_leases_named_twice_end_once_and_the_oldest_comes_first() -> None:
     driver = Driver()
     first, second = driver.lease(), driver.lease()
-    assert driver.do(Expire((second, first, second))) == Ended((first, second))
+    assert driver.expire(second, first, second) == Ended((first, second))
 
 
 def test_nothing_can_hang_on_a_lease_that_is_gone() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -25,7 +28,6 @@ from raft.machines.operations import (
     SESSION_WINDOW,
     VALUE_BYTES_MAX,
     Call,
-    Expire,
     Fence,
     Get,
     Grant,
@@ -100,12 +102,12 @@ def test_two_programs_that_write_as_one_session_are_told() -> None:
     assert driver.ask(Get(b"k")).item.value == b"mine"
 
 
-@pytest.mark.parametrize("end", [Expire, lambda leases: Revoke(leases[0])])
-def test_an_expired_session_is_told_so_and_does_nothing_more(end: type[Expire]) -> None:
+@pytest.mark.parametrize("end", [Driver.expire, lambda driver, lease: driver.do(Revoke(lease))])
+def test_an_expired_session_is_told_so_and_does_nothing_more(end: Callable[[Driver, int], Any]) -> None:
     driver = Driver()
     session = driver.open()
     driver.do(Put(b"k", b"v"), session, 1)
-    assert driver.do(end((session,))) == Ended((session,))
+    assert end(driver, session) == Ended((session,))
     assert driver.do(Put(b"k", b"w"), session, 2, 1) == SessionExpired(session)
     assert driver.do(Put(b"k", b"v"), session, 1) == SessionExpired(session)
     assert driver.ask(Get(b"k")).item.value == b"v"

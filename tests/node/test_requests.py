@@ -10,8 +10,9 @@ from raft.core.types import Role
 from raft.machines.answers import Done
 from raft.machines.answers import Refused as TurnedDown
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer
+from raft.machines.encoding import decode_answer, encode_nodes_own
 from raft.machines.machine import MachineError
+from raft.machines.operations import Expire
 from raft.node import service
 from raft.requests import (
     Command,
@@ -34,6 +35,12 @@ def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> No
     cluster.advance(0.2)
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
     assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+
+
+def test_what_only_nodes_may_say_is_taken_from_no_client() -> None:
+    cluster = Cluster(3)
+    answer = cluster.answer(cluster.elect(), Command(encode_nodes_own(Expire((1,)))))
+    assert answer == service.NODES_ONLY
 
 
 def test_commands_of_one_turn_travel_as_one_append() -> None:
