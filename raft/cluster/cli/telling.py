@@ -16,11 +16,12 @@ import typer
 
 from raft.cluster.cli import options
 from raft.cluster.cli.app import BREAK, LOOK, Session, app, out, paint, session_of
-from raft.cluster.events import Event, encode_event, read_events
+from raft.cluster.events import encode_event, read_events
 from raft.cluster.failures import BadUsage, ExitCode
 
 if TYPE_CHECKING:
     from raft.lab.judging.verdict import Verdict
+    from raft.lab.pictures.run import Run
 
 
 class Picture(enum.StrEnum):
@@ -87,10 +88,10 @@ def timeline(
     """A picture of what happened: who led when, what was broken, how clients fared."""
     from raft.lab.pictures.perfetto import trace
     from raft.lab.pictures.report import page, picture
-    from raft.lab.pictures.run import Run, read_run
+    from raft.lab.pictures.run import read_run
 
     try:
-        run = read_run(path) if path is not None else Run(events=_of_cluster(session_of(context), cluster))
+        run = read_run(path) if path is not None else _running(session_of(context), cluster)
     except msgspec.DecodeError as error:
         raise BadUsage(f"{path} holds no events: {error}") from None
     except OSError as error:
@@ -107,5 +108,9 @@ def timeline(
     sys.stdout.write(text + "\n")
 
 
-def _of_cluster(session: Session, cluster: str | None) -> list[Event]:
-    return read_events(Path(session.record(cluster).events))
+def _running(session: Session, cluster: str | None) -> Run:
+    from raft.lab.pictures.run import Run
+
+    record = session.record(cluster)
+    now = time.monotonic() - record.started_seconds
+    return Run(events=read_events(Path(record.events)), now=now)

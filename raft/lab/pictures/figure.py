@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from raft.lab.pictures import charts, nodes
-from raft.lab.pictures.lanes import Picture, picture_of
+from raft.lab.pictures.lanes import Picture
 from raft.lab.pictures.panel import LEFT, RIGHT, WIDTH, Panel
 from raft.lab.pictures.run import Run
 from raft.lab.pictures.svg import Scale, element, group, line, text
@@ -48,8 +48,7 @@ PATTERNS = (
 def figure_of(run: Run) -> Figure:
     """Draw the run; panels without anything to show are left out."""
     records = run.history.records if run.history is not None else []
-    last = max((record.returned or record.call for record in records), default=0.0)
-    picture = picture_of(run.events, last)
+    picture = run.picture()
     first = min((event.t for event in run.events), default=0.0)
     x = Scale(min(first, picture.end), picture.end, LEFT, WIDTH - RIGHT)
     panels = [

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from raft.lab.pictures.lanes import picture_of
 from raft.lab.pictures.measures import bins_of
 from raft.lab.pictures.run import Run
 
@@ -18,7 +17,7 @@ CLUSTER, FAULTS, CLIENTS = 1, 2, 3  # As processes of the trace.
 
 def trace(run: Run) -> str:
     """The trace as JSON."""
-    picture = picture_of(run.events)
+    picture = run.picture()
     rows = [_named(CLUSTER, "cluster"), _named(FAULTS, "faults")]
     for lane in picture.lanes:
         rows.append(_named(CLUSTER, f"n{lane.node}", lane.node))

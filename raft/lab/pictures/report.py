@@ -16,7 +16,7 @@ from raft.cluster.events import FaultInjected
 from raft.cluster.report import leader_report
 from raft.lab.judging.verdict import Anomaly
 from raft.lab.pictures.figure import figure_of
-from raft.lab.pictures.lanes import Fault, picture_of
+from raft.lab.pictures.lanes import Fault
 from raft.lab.pictures.nodes import REASONS, milliseconds
 from raft.lab.pictures.proof import proof_svg
 from raft.lab.pictures.run import Run, read_run
@@ -89,7 +89,7 @@ def page(run: Run) -> str:
 
 
 def _content(run: Run) -> dict[str, Any]:
-    drawn = picture_of(run.events)
+    drawn = run.picture()
     faults = drawn.faults
     found = leader_report(run.events, drawn.end)
     return {

@@ -14,6 +14,7 @@ from msgspec import Struct
 from raft.cluster.events import Event, read_events
 from raft.lab.judging.records import RecordedHistory, read_history
 from raft.lab.judging.verdict import Verdict
+from raft.lab.pictures.lanes import Picture, picture_of
 
 
 class Summary(Struct, kw_only=True):
@@ -33,11 +34,18 @@ class Summary(Struct, kw_only=True):
 
 
 class Run(Struct, kw_only=True):
-    """What is known of a run."""
+    """What is known of a run; `now` is on the events' own clock if the run goes on, else 0."""
 
     events: list[Event]
+    now: float = 0.0
     history: RecordedHistory | None = None
     summary: Summary = msgspec.field(default_factory=Summary)
+
+    def picture(self) -> Picture:
+        """Its events as spans, up to the last that is known of it."""
+        records = self.history.records if self.history is not None else []
+        last = max((record.returned or record.call for record in records), default=0.0)
+        return picture_of(self.events, max(last, self.now))
 
 
 def read_run(path: Path) -> Run:
