@@ -150,9 +150,15 @@ def test_logs_say_which_values_are_committed(tmp_path: Path) -> None:
     ]
     write_log(tmp_path / "n1", operations)
     write_log(tmp_path / "n2", operations[:1])
-    assert committed_values(tmp_path) == {"v1", "element", "appended"}
+    assert committed_values(tmp_path, [1, 2]) == {"v1", "element", "appended"}
 
 
 def test_a_log_without_its_beginning_says_nothing(tmp_path: Path) -> None:
     write_log(tmp_path / "n1", [Put(b"k", b"v1")], first=1)
-    assert committed_values(tmp_path) is None
+    assert committed_values(tmp_path, [1]) is None
+
+
+def test_what_a_removed_node_has_left_is_no_evidence(tmp_path: Path) -> None:
+    write_log(tmp_path / "n1", [Put(b"k", b"v1")])
+    write_log(tmp_path / "n2", [Put(b"k", b"v2")], first=1)
+    assert committed_values(tmp_path, [2]) is None

@@ -6,7 +6,7 @@ that something never happened; then nothing is said. Knows nothing of what clien
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,12 +22,13 @@ from raft.storage.segment import scan, sequence_of
 FIRST_INDEX = 2  # The first configuration is at 1.
 
 
-def committed_values(data: Path) -> frozenset[str] | None:
-    """Every text that a client wrote and a log has; None if no whole log is left.
+def committed_values(data: Path, members: Collection[int]) -> frozenset[str] | None:
+    """Every text that a client wrote and a log has; None if no member's log is whole.
 
-    For nodes that have all applied the same entries, and then were stopped: so the longest log is the log.
+    For members that have all applied the same entries, and then were stopped: so the longest log is the log.
+    What removed nodes have left ends too early.
     """
-    logs = [log for node in sorted(data.glob("n[0-9]*")) if (log := _log_of(node)) is not None]
+    logs = [log for node in members if (log := _log_of(data / f"n{node}")) is not None]
     if not logs:
         return None
     return frozenset(value for entry in max(logs, key=len) for value in _values(entry))

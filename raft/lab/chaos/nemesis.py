@@ -65,8 +65,11 @@ class Nemesis:
             for fault in schedule.faults:
                 group.create_task(self._inflict(fault))
 
-    async def heal(self, size: int, seconds_max: float) -> None:
-        """End what is broken, start what is down, and wait until `size` nodes agree. Raises NotSettled."""
+    async def heal(self, size: int, seconds_max: float) -> list[int]:
+        """End what is broken, start what is down, and wait until `size` nodes agree; these.
+
+        Raises NotSettled.
+        """
         deadline = self._now() + seconds_max
         reason = "it was not asked"
         while self._now() < deadline:
@@ -76,7 +79,7 @@ class Nemesis:
             except VerbFailed as failure:
                 reason = str(failure)
             if not reason:
-                return
+                return await self._members()
             await asyncio.sleep(SETTLE_PAUSE_SECONDS)
         raise NotSettled(f"the cluster has not settled within {seconds_max:g} s: {reason}")
 

@@ -139,7 +139,7 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     )
     write_history(directory / "history.jsonl", header, told.records)
     whole = order.name and not told.unsettled
-    committed = committed_values(directory / "data") if whole else None
+    committed = committed_values(directory / "data", told.members) if whole else None
     history = RecordedHistory(header=header, records=told.records)
     judgement = judging.judge(history, committed=committed)
     ruling, reason = judgement.ruling, judgement.sentence()

@@ -41,6 +41,7 @@ class Told(Struct, kw_only=True):
     begin: float
     end: float
     unsettled: str  # Why the cluster did not get well; "" if it did.
+    members: list[int]  # In the end, if it did.
     cpu_share: float  # Of one processor, for clients, nemesis and recorder together.
     size: int
 
@@ -64,7 +65,7 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
             await _break(order, workload, workers, nemesis, tell)
             end = now()
             cpu_share = (time.process_time() - cpu_seconds) / (end - begin)
-            unsettled = await _settle(nemesis, size, tell)
+            members, unsettled = await _settle(nemesis, size, tell)
             if not unsettled:
                 for worker in workers[:1]:
                     worker.client.timeout_seconds = READ_SECONDS_MAX
@@ -77,6 +78,7 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         begin=begin,
         end=end,
         unsettled=unsettled,
+        members=members,
         cpu_share=cpu_share,
         size=size,
     )
@@ -115,13 +117,12 @@ async def _ended(beside: asyncio.Future[None]) -> None:
         await beside
 
 
-async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> str:
+async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> tuple[list[int], str]:
     tell("healing, and reading everything back")
     try:
-        await nemesis.heal(size, SETTLE_SECONDS_MAX)
+        return await nemesis.heal(size, SETTLE_SECONDS_MAX), ""
     except NotSettled as failure:
-        return str(failure)
-    return ""
+        return [], str(failure)
 
 
 @contextlib.asynccontextmanager
