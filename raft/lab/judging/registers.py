@@ -50,7 +50,6 @@ def call_of(record: Record) -> Call:
             returned=returned,
             effect=lambda _state: value,
             optional=optional,
-            hides=True,
             makes=value,
         )
     if optional or record.result["swapped"]:
@@ -150,7 +149,16 @@ def _claims(record: Record) -> Value:
 
 
 def _reads(proof: Sequence[Record]) -> list[Record]:
-    return [record for record in proof if record.done and record.op in ("get", "read", "cas")]
+    """All that tell what the key held; a swap that was not made need not."""
+    return [
+        record
+        for record in proof
+        if record.done
+        and (
+            record.op in READS
+            or (record.op == "cas" and (record.result["swapped"] or "found" in record.result))
+        )
+    ]
 
 
 def _writers(records: Sequence[Record], value: Value) -> list[Record]:

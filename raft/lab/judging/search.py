@@ -4,9 +4,9 @@ Owns the search: Wing and Gong's, with Lowe's memory of what was tried ("Testing
 2017). Knows nothing of registers or counters: an operation says what it makes of a state.
 
 Four things make it quick. A read that fits is placed at once, since it is in nobody's way. A state that
-somebody has yet to see is not left for good. An operation of unknown outcome is placed only for somebody to
-see: not before a write that hides it, and of several alike the oldest first. And what is placed is
-remembered as a number of the oldest operations and a few bits beyond.
+somebody has yet to see is not left for good. Of several operations of unknown outcome that are alike the
+oldest is placed first. And what is placed is remembered as a number of the oldest operations and a few bits
+beyond.
 
 A search that takes too long ends undecided, which proves nothing and must not pass for a proof.
 """
@@ -38,8 +38,8 @@ class Call(Struct, frozen=True, kw_only=True):
 
     `effect` gives the state after it, or MISFIT. One that is `optional` may be placed anywhere after its
     call, or nowhere; `alike` is equal for optional ones that do the same. `reads` says that it never
-    changes the state, `hides` that what was there before does not matter to it. `needs` is the only
-    state that it fits, if there is one; then all operations that may lead to that state say so by `makes`.
+    changes the state. `needs` is the only state that it fits, if there is one; then all operations that may
+    lead to that state say so by `makes`.
     """
 
     called: float
@@ -47,7 +47,6 @@ class Call(Struct, frozen=True, kw_only=True):
     effect: Effect
     optional: bool = False
     reads: bool = False
-    hides: bool = False
     alike: Hashable = None
     needs: Hashable = NOTHING_KNOWN
     makes: Hashable = NOTHING_KNOWN
@@ -108,9 +107,8 @@ class _Search:
         needed = sum(not call.optional for call in calls)
         # Placed are: the first `oldest` operations that must be, more of them by bits, optional ones by bits.
         oldest, bits, chosen, state = 0, 0, 0, self._start
-        unseen = False  # Was an optional operation placed last, that nobody has seen yet?
-        tried: set[tuple[int, int, int, Hashable, bool]] = set()
-        trail: list[tuple[int, int, int, int, Hashable, bool, bool]] = []
+        tried: set[tuple[int, int, int, Hashable]] = set()
+        trail: list[tuple[int, int, int, int, Hashable, bool]] = []
         furthest = -1
         mark = following[end]
         for _ in range(steps_max):
@@ -120,30 +118,21 @@ class _Search:
                 number = numbers[mark]
                 call = calls[number]
                 after = call.effect(state)
+                fits = after is not MISFIT
                 if call.optional:
-                    eldest = elder[number]
-                    skip = after is MISFIT or after == state or (eldest >= 0 and not chosen >> eldest & 1)
-                    if skip or (unseen and call.hides):
-                        mark = following[mark]
-                        continue
-                    step = (oldest, bits, chosen | 1 << places[number], after, True)
-                elif after is MISFIT or (unseen and call.hides):
-                    mark = following[mark]
-                    continue
+                    fits = fits and (elder[number] < 0 or chosen >> elder[number] & 1 == 1)
+                    step = (oldest, bits, chosen | 1 << places[number], after)
                 else:
                     now = bits | 1 << (places[number] - oldest)
                     run = (now ^ (now + 1)).bit_length() - 1
-                    step = (oldest + run, now >> run, chosen, after, False)
+                    step = (oldest + run, now >> run, chosen, after)
+                if not fits or (not call.reads and (step in tried or self._strands(number, state))):
+                    mark = following[mark]
+                    continue
                 if not call.reads:
-                    if step in tried:
-                        mark = following[mark]
-                        continue
-                    if self._strands(number, state):
-                        mark = following[mark]
-                        continue
                     tried.add(step)
-                trail.append((mark, oldest, bits, chosen, state, unseen, call.reads))
-                oldest, bits, chosen, state, unseen = step
+                trail.append((mark, oldest, bits, chosen, state, call.reads))
+                oldest, bits, chosen, state = step
                 self._take_out(mark, number)
                 mark = following[end]
                 continue
@@ -153,7 +142,7 @@ class _Search:
             while forced:
                 if not trail:
                     return Found(Ruling.ILLEGAL, numbers[furthest])
-                mark, oldest, bits, chosen, state, unseen, forced = trail.pop()
+                mark, oldest, bits, chosen, state, forced = trail.pop()
                 self._put_back(mark, numbers[mark])
             mark = following[mark]
         return Found(Ruling.UNDECIDED)
