@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, work: Path) -> Record:
 def main(arguments: Sequence[str]) -> int:
     """Compare, print the tables, keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="less of everything, once: about four minutes")
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), metavar="SCENARIO")
     parser.add_argument("--peer", action="append", metavar="NAME", help="only these peers")
     parser.add_argument("--rounds", type=int, help="two; with --quick, one")

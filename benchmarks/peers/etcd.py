@@ -1,6 +1,6 @@
 """etcd as a peer: its members started by hand on the loopback interface, loaded by its own Go client.
 
-Owns the members' command lines, at etcd's default timings and at its tightest, and the building of the client
+Owns the members' command lines, at etcd's default timings and at tight ones, and the building of the client
 from etcd_client.go with Debian's Go packages (etcd-server, golang-go, golang-etcd-server-dev). A client in
 another language would be the slower part of the pair.
 """
@@ -16,6 +16,7 @@ from benchmarks.peers.peer import Plan
 
 GO_SOURCES = Path("/usr/share/gocode")
 CLIENT_SOURCE = Path(__file__).with_name("etcd_client.go")
+# etcd wants five heartbeats in an election timeout.
 TIGHT = ("--heartbeat-interval", "10", "--election-timeout", "50")
 
 
@@ -88,5 +89,5 @@ def etcd() -> Etcd:
 
 
 def etcd_tight() -> Etcd:
-    """As tight as it goes without losing its leader under load."""
+    """With a tenth of the default heartbeat, and the shortest election timeout that etcd takes with it."""
     return Etcd("etcd, tight", TIGHT, "heartbeat 10 ms, election timeout 50 ms")

@@ -10,7 +10,7 @@ from benchmarks.load import Figures, Load, drive, measure
 from benchmarks.peers.members import Members
 from benchmarks.peers.raft_actors import RaftActors
 
-CONNECTIONS_MAX = 8  # More made etcd's Go client slower on two cores, fewer too.
+CONNECTIONS_MAX = 8  # From 1 to 16 etcd's client does about equally well on two cores; 64 cost more CPU.
 
 
 def load_members(members: Members, load: Load) -> Figures:

@@ -1,6 +1,6 @@
 """This project as a peer: nodes on their own, `python -m raft.node`, over TCP on the loopback interface.
 
-Owns their command lines, at the default timings and at the tightest that hold a leader under load. No
+Owns their command lines, at the default timings and at tight ones. No
 launcher and no fork server: every peer's processes are started in the same way.
 """
 
@@ -72,5 +72,5 @@ def raft_actors() -> RaftActors:
 
 
 def raft_actors_tight() -> RaftActors:
-    """As tight as holds a leader on a loaded machine."""
+    """With the heartbeat and the election timeout of a tight etcd."""
     return RaftActors("raft-actors, tight", TIGHT, "heartbeat 10 ms, election timeout 50-100 ms")

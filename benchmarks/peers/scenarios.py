@@ -35,14 +35,14 @@ WATCHERS = 100
 class Extent(Struct, frozen=True, kw_only=True):
     """How much of everything, which decides how long it takes."""
 
-    load_seconds: float = 2.0
+    load_seconds: float = 1.5
     loads: tuple[Load, ...]
     more_nodes: tuple[int, ...] = (5, 7)
     many_nodes: tuple[int, ...] = (25,)
     faults: int = 2
-    fill: int = 50_000
-    hand_overs: int = 30
-    idle_seconds: float = 4.0
+    fill: int = 30_000
+    hand_overs: int = 20
+    idle_seconds: float = 3.0
 
 
 def load(callers: int, value_bytes: int = 16, reads: float = 0.0) -> Load:
