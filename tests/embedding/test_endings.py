@@ -1,0 +1,163 @@
+"""How a node beside a program ends: with it, given up, removed, and what the program is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raft.embedding import AsyncNode, Node, NodeFailed, NodeRemoved
+from raft.embedding.settings import plan_of
+from raft.embedding.stay import Stay
+from tests.embedding.hosts import ONCE, PATIENCE_SECONDS, ROOT, alone, run, three
+
+pytestmark = pytest.mark.processes
+
+
+def test_however_its_program_dies_the_node_dies_too(directory: Path) -> None:
+    host = subprocess.Popen(
+        [sys.executable, "-m", "tests.embedding.a_host", str(directory)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with host:
+        assert host.stdout is not None
+        node = os.pidfd_open(int(host.stdout.readline()))
+        host.kill()
+        assert select.select([node], [], [], PATIENCE_SECONDS)[0], "the node has outlived its program"
+        os.close(node)
+
+
+def test_a_node_that_is_given_up_cancels_the_body_and_says_why(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        async with alone(directory, restarts=ONCE) as node:
+            os.kill(node.pid or 0, signal.SIGKILL)
+            await asyncio.Event().wait()
+
+    with caplog.at_level(logging.CRITICAL), pytest.raises(NodeFailed, match=r"given up.*killed by SIGKILL"):
+        run(body())
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+
+
+def test_a_cancellation_of_the_program_s_own_is_left_to_the_program(directory: Path) -> None:
+    async def body() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(None) as limit, alone(directory):
+                limit.reschedule(asyncio.get_running_loop().time())
+                await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+
+    run(body())
+
+
+def test_a_cancellation_by_others_at_the_same_moment_is_not_swallowed(directory: Path) -> None:
+    async def body() -> None:
+        stay = Stay(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
+        task = stay.body = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        stay.ended(NodeFailed("at the same moment"))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        assert not await stay.take_back_cancellation(asyncio.CancelledError)
+        assert task.uncancel() == 0, "that of the others was still there"
+        await stay.stop()
+
+    run(body())
+
+
+def test_what_the_body_raises_is_raised_even_if_the_node_has_failed(directory: Path) -> None:
+    async def body() -> None:
+        async with alone(directory, restarts=ONCE) as node:
+            os.kill(node.pid or 0, signal.SIGKILL)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ZeroDivisionError from None
+
+    with pytest.raises(ZeroDivisionError):
+        run(body())
+
+
+def test_after_a_failure_the_task_is_not_cancelled_any_more(directory: Path) -> None:
+    async def body() -> None:
+        with pytest.raises(NodeFailed):
+            async with alone(directory, restarts=ONCE) as node:
+                os.kill(node.pid or 0, signal.SIGKILL)
+                await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+
+    run(body())
+
+
+def test_a_cancellation_that_comes_too_late_for_the_body_hits_nobody_else(directory: Path) -> None:
+    async def body() -> None:
+        stay = Stay(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
+        stay.body = asyncio.current_task()
+        stay.ended(NodeFailed("at the very end"))
+        assert not await stay.take_back_cancellation(None)
+        await stay.stop()
+
+    run(body())
+
+
+def test_a_blocking_program_learns_of_a_failure_when_it_looks(directory: Path) -> None:
+    node = Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data", restarts=ONCE)
+    with pytest.raises(NodeFailed), node:
+        os.kill(node.pid or 0, signal.SIGKILL)
+        assert node.failed.wait(PATIENCE_SECONDS)
+        assert node.leader is None
+        with pytest.raises(NodeFailed):
+            node.check()
+        with pytest.raises(NodeFailed):
+            node.status()
+
+
+def test_a_removed_member_says_so(directory: Path) -> None:
+    async def body() -> None:
+        async with three(directory) as nodes, nodes[0].client() as cluster:
+            gone = next(node for node in nodes if not node.leads)
+            with pytest.raises(NodeRemoved):
+                await asyncio.gather(cluster.remove_member(gone.id), watch_to_the_end(gone))
+            await asyncio.Event().wait()
+
+    async def watch_to_the_end(node: AsyncNode) -> None:
+        async for _ in node.observe():
+            pass
+
+    with pytest.raises(NodeRemoved, match="no member of its cluster any more"):
+        run(body())
+
+
+def test_a_later_member_joins_through_the_client_and_knows_its_log_the_next_time(directory: Path) -> None:
+    there = f"ipc://{directory}/n4"
+
+    async def body() -> None:
+        async with three(directory) as nodes, nodes[0].client() as cluster:
+            await cluster.put("kept", "yes")
+            peers = {node.id: f"ipc://{directory}/n{node.id}" for node in nodes}
+            fourth = AsyncNode(4, listen=there, data_dir=directory / "4", peers=peers, join=True)
+            async with fourth:
+                members = await cluster.add_member(4, there)
+                assert members.voters == (1, 2, 3, 4)
+                await fourth.wait_for_leader()
+            again = AsyncNode(4, listen=there, data_dir=directory / "4", peers=peers, existing=True)
+            async with again:
+                await again.wait_for_leader()
+                assert (await again.status()).voters == [1, 2, 3, 4]
+
+    run(body())
