@@ -105,6 +105,9 @@ class Quiet:
     def started(self, member: Member) -> None:
         """See `Observer`."""
 
+    def forgotten(self, member: Member) -> None:
+        """See `Observer`."""
+
     def looked(self, member: Member) -> None:
         """See `Observer`."""
 

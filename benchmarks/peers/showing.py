@@ -41,7 +41,8 @@ def markdown(record: Record, rows: Sequence[Row]) -> str:
 def machine(record: Record) -> str:
     """On what it ran."""
     told = "; ".join(f"{name}: {value}" for name, value in record.machine.items())
-    return f"{told}; {record.rounds} rounds, medians."
+    times = "one round" if record.rounds == 1 else f"medians of {record.rounds} rounds"
+    return f"{told}; {times}."
 
 
 def peers(record: Record) -> str:
