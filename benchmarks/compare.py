@@ -8,6 +8,7 @@ shows what was kept.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,13 +87,17 @@ def main(arguments: Sequence[str]) -> int:
     """Compare, print the tables, keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, once: about four minutes")
-    parser.add_argument("--only", action="append", choices=list(SCENARIOS), metavar="SCENARIO")
-    parser.add_argument("--peer", action="append", metavar="NAME", help="only these peers")
+    names = [peer.name for group in peers() for peer in group]
+    add = parser.add_argument
+    add("--only", action="append", choices=list(SCENARIOS), metavar="SCENARIO", help=", ".join(SCENARIOS))
+    add("--peer", action="append", choices=names, metavar="NAME", help=", ".join(map(repr, names)))
     parser.add_argument("--rounds", type=int, help="two; with --quick, one")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the figures as JSON there")
     parser.add_argument("--remark", default="", metavar="TEXT", help="to be told with the machine")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="on a real disk (/var/tmp)")
     options = parser.parse_args(arguments)
+    # So that all that was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     options.rounds = options.rounds or (1 if options.quick else 2)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as work:
         record = run(options, Path(work))
