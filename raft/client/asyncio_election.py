@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from raft.client.asyncio_session import AsyncSession
 from raft.client.durations import Duration
-from raft.client.errors import EventsForgotten, LeadershipLost, Taken
+from raft.client.errors import EventsForgotten, LeadershipLost, LeaseEnded, SessionExpired, Taken
 from raft.client.programs import run_program
 from raft.client.store import Text, to_bytes
 from raft.machines.answers import ElectionState, Led, Left, Standing
@@ -94,17 +94,29 @@ class AsyncElection:
         self._session: AsyncSession | None = None
 
     async def __aenter__(self) -> Lead:
-        """Wait for a seat, in the order of arrival. Raises Taken, LeadershipLost or a ClientError."""
+        """Wait for a seat, in the order of arrival. Raises Taken or a ClientError.
+
+        Who could not keep its lease alive in the queue goes to its end, with a new one.
+        """
         assert self._session is None, "this election is entered already; make another one"
+        while True:
+            lead = await self._stand()
+            if lead is not None:
+                self._session = lead.session
+                return lead
+
+    async def _stand(self) -> Lead | None:
+        """Open a session and wait for a seat with it; None if its lease was lost before."""
         session = AsyncSession(self._client, self._ttl, release_on_disconnect=self._release_on_disconnect)
         await session.open()
         try:
-            token = await self._take_seat(session)
+            return Lead(self._seat, await self._take_seat(session), session)
+        except (LeadershipLost, LeaseEnded, SessionExpired):
+            await session.close()
+            return None
         except BaseException:
             await session.close()
             raise
-        self._session = session
-        return Lead(self._seat, token, session)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -240,6 +240,23 @@ def test_a_candidate_that_gives_up_waiting_leaves_the_queue(nodes: Nodes) -> Non
     run(nodes, body)
 
 
+def test_a_candidate_whose_lease_ends_in_the_queue_goes_to_its_end(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        async with client.election("long", ttl="1s"), client.session("10s") as other:
+            candidate = client.election("long", ttl="1s")
+            waiting = asyncio.ensure_future(candidate.__aenter__())
+            while not (queue := (await candidate.current()).waiting):
+                pass
+            await other.call(Revoke(queue[0].lease))
+            while (later := (await candidate.current()).waiting) in ((), queue):
+                pass
+        lead = await waiting
+        assert lead.token == later[0].token > queue[0].token
+        await lead.session.close()
+
+    run(nodes, body)
+
+
 def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends(nodes: Nodes) -> None:
     async def body(client: AsyncClient) -> None:
         gone = AsyncClient(nodes.endpoints)
