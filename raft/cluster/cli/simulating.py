@@ -145,12 +145,28 @@ def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
     style = paint()
     for name, number in sorted(counts.items()):
         out(f"{number:>10}  {name}")
+    out(_headline(counts))
     verdict = style(f"{len(failed)} BROKEN", "red") if failed else "every promise was kept"
     out(
         f"{len(digests)} seeds, {simulated_seconds:.0f} simulated seconds at {speed:.0f} a second, "
         f"stories {digest}: {verdict}"
     )
     return bool(failed)
+
+
+def _headline(counts: Counter[str]) -> str:
+    """What the seeds went through, in one line."""
+    names = {
+        "elections": ["leader-elected"],
+        "crashes": [name for name in counts if name in ("kills", "power cuts") or name.startswith("died at")],
+        "truncations": ["truncations"],
+        "snapshots installed": ["snapshots installed"],
+        "torn tails cut": ["torn tails cut"],
+        "bits flipped": ["bits flipped"],
+        "wiped disks refused": ["wiped disks refused"],
+        "changes of members": [name for name in counts if name.startswith("members ")],
+    }
+    return ", ".join(f"{sum(counts[part] for part in parts)} {name}" for name, parts in names.items())
 
 
 def _shrink(campaign: Campaign, result: Result) -> None:

@@ -77,7 +77,8 @@ WEIGHTS = {
 # A log that is refused stays away for good; with fewer members than at first, too few might be left.
 CHANGES_OF_MEMBERS = frozenset((Kind.GROWTH, Kind.REMOVAL, Kind.REPLACEMENT, Kind.WIPE))
 
-QUIET_SECONDS = 3.0  # At first, so that somebody leads.
+QUIET_SECONDS_MAX = 3.0  # At first, so that somebody leads.
+QUIET_SHARE = 0.15
 FAULTY_SHARE = 0.75  # Of the run; the rest is for getting well.
 
 
@@ -107,7 +108,7 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
     kinds = [kind for kind in kinds if kind not in avoided] or [Kind.POWER_CUT]
     spoilt: set[int] = set()
     plan = []
-    moment = QUIET_SECONDS
+    moment = min(QUIET_SECONDS_MAX, QUIET_SHARE * setting.seconds)
     while (
         moment := moment + dice.expovariate(1 / setting.fault_gap_seconds)
     ) < FAULTY_SHARE * setting.seconds:

@@ -241,6 +241,15 @@ def _applies_twice() -> AbstractContextManager[None]:
     return replaced(snapshotting, "Snapshot", mislabelled)
 
 
+def _wiped_disks_begin() -> AbstractContextManager[None]:
+    open_store = Store.open
+
+    def anywhere(*arguments: Any, **options: Any) -> Store:
+        return open_store(*arguments, **{**options, "create": True})
+
+    return replaced(Store, "open", staticmethod(anywhere))
+
+
 def _forgets_sessions() -> AbstractContextManager[None]:
     return replaced(Sessions, "snapshot", lambda _sessions: [])
 
@@ -336,6 +345,7 @@ SABOTAGES = (
     Sabotage(
         "apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice
     ),
+    Sabotage("wiped-disk-begins", "a node that lost its disk votes again", _wiped_disks_begin),
     Sabotage("no-sessions-in-snapshot", "a snapshot leaves the clients' sessions out", _forgets_sessions),
     Sabotage("retry-carried-out", "a session's retry is carried out again", _carries_out_retries),
     Sabotage("no-fence", "a fenced write passes whoever holds the seat", _holds_what_has_ended),
