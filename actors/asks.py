@@ -224,7 +224,9 @@ class Reply:
         """Answer. A second answer does nothing; one that comes too late is a dead letter over there."""
         send = self._send
         if send is not None:
-            self.drop()
+            self._send = None
+            if self._debts is not None:
+                self._debts.pop(self, None)
             send(self.to, self.correlation, message)
 
     def drop(self) -> None:

@@ -113,7 +113,8 @@ class Cell:
         lost = self.mailbox.put(letter)
         if lost is not None:
             self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
-        self.enqueue()
+        if not self.queued:
+            self.enqueue()
 
     def put_own(self, message: object, sender: Address | None = None) -> None:
         """Let a message wait that the actor itself has caused."""

@@ -64,25 +64,24 @@ class FrameBuilder:
     """Collects the envelopes of one frame; each message is encoded when it is added, and only then."""
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        self._tag = registry.tag
         self._buffer = bytearray(_LIST_HEADER)
         self.count = 0
 
-    @property
-    def bytes_count(self) -> int:
-        """How long the frame is so far."""
-        return len(self._buffer)
+    def add(self, to: str, sender: str, correlation: int, message: object) -> int:
+        """Encode one more envelope; the bytes of the frame so far.
 
-    def add(self, to: str, sender: str, correlation: int, message: object) -> None:
-        """Encode one more envelope; raises CodecError and adds nothing when it can't be encoded."""
-        tag = self._registry.tag(type(message))
-        end = len(self._buffer)
+        Raises CodecError and adds nothing when it can't be encoded.
+        """
+        buffer = self._buffer
+        end = len(buffer)
         try:
-            _encode_into((to, sender, correlation, tag, message), self._buffer, -1)
+            _encode_into((to, sender, correlation, self._tag(type(message)), message), buffer, -1)
         except (msgspec.MsgspecError, TypeError, OverflowError) as error:
-            del self._buffer[end:]
+            del buffer[end:]
             raise CodecError(f"{type(message).__qualname__} cannot be encoded: {error}") from error
         self.count += 1
+        return len(buffer)
 
     def take(self) -> bytes:
         """The frame so far, as bytes; the builder is empty afterwards."""

@@ -80,6 +80,10 @@ class Context:
         """
         self._office.tell(self.address, to, message)
 
+    def flush(self) -> None:
+        """Let what was told so far in this turn leave now, before something that takes long is begun."""
+        self._office.outbox.flush()
+
     def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
         """Send a message that wants a reply.
 

@@ -122,6 +122,9 @@ class FaultyTransport:
 
     def poll(self, timeout_seconds: float | None) -> None:
         """Wait, but no longer than until a held frame has to leave."""
+        if not self._held_until and not self._held:
+            self.inner.poll(timeout_seconds)
+            return
         self._release()
         if self._held:
             left_seconds = max(self._held[0][0] - self._clock.now(), 0.0)

@@ -33,17 +33,18 @@ class Outbox:
 
     def put(self, to: Address, sender: str, correlation: int, message: object) -> None:
         """Encode a message for another process; raises CodecError when it can't be."""
-        frame = self._frames.get(to.process)
+        process = to.process
+        frame = self._frames.get(process)
         if frame is None:
             frame = FrameBuilder(self._registry)
-            frame.add(to.actor, sender, correlation, message)
-            self._frames[to.process] = frame
+            size = frame.add(to.actor, sender, correlation, message)
+            self._frames[process] = frame
         else:
-            frame.add(to.actor, sender, correlation, message)
+            size = frame.add(to.actor, sender, correlation, message)
         if correlation > 0:
-            self._asked.setdefault(to.process, []).append(correlation)
-        if frame.bytes_count > FRAME_BYTES_SOFT_MAX:
-            self._send(to.process, self._frames.pop(to.process))
+            self._asked.setdefault(process, []).append(correlation)
+        if size > FRAME_BYTES_SOFT_MAX:
+            self._send(process, self._frames.pop(process))
 
     def flush(self) -> None:
         """Hand every frame to the transport."""

@@ -173,7 +173,7 @@ class PostOffice:
         senders = self._senders.setdefault(process, {})
         if len(senders) > _SENDERS_KEPT_MAX:
             senders.clear()
-        decode = self._registry.decode
+        cells, decode = self.cells, self._registry.decode
         for envelope in envelopes:
             sender = senders.get(envelope.sender)
             if sender is None:
@@ -184,15 +184,16 @@ class PostOffice:
                 letter = (envelope.payload, sender, max(envelope.correlation, 0))
                 self.undelivered(Address(self.name, envelope.to), letter, Reason.UNDECODABLE)
                 continue
-            if envelope.correlation or envelope.tag < 0:
+            correlation = envelope.correlation
+            if correlation < 0 or envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
                 continue
-            cell = self.cells.get(envelope.to)
+            cell = cells.get(envelope.to)
             if cell is None:
                 to = Address(self.name, envelope.to)
-                self.undelivered(to, (message, sender, 0), Reason.NO_SUCH_ACTOR)
+                self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
             else:
-                cell.put((message, sender, 0))
+                cell.put((message, sender, correlation))
 
     def _deliver_special(self, envelope: Envelope, sender: Address, message: object) -> None:
         to = Address(self.name, envelope.to)

@@ -21,7 +21,7 @@ class Watch(Generic[Source]):
     def __init__(self, has_input: Callable[[Source], bool]) -> None:
         self._has_input = has_input
         self._epoll = select.epoll()
-        self._readers: dict[int, Callable[[], None]] = {}
+        self._readers: dict[int, Callable[[], object]] = {}
         self._sources: dict[int, Source] = {}
         self._suspects: dict[Source, None] = {}
 
@@ -45,7 +45,17 @@ class Watch(Generic[Source]):
         """The source was touched, or not read to its end: it may have input of which nobody will tell."""
         self._suspects[source] = None
 
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+    def has_news(self) -> bool:
+        """Has any suspect input? If none has, the descriptors will tell of what is still to come."""
+        suspects = self._suspects
+        while suspects:
+            source = next(iter(suspects))
+            if self._has_input(source):
+                return True
+            del suspects[source]
+        return False
+
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
         """Call `callback` from `wait` whenever `fd` is readable."""
         known = fd in self._readers
         self._readers[fd] = callback

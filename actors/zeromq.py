@@ -8,7 +8,7 @@ by itself: nobody can steal or inherit a routing id, because who speaks is in th
 
 from __future__ import annotations
 
-import socket
+import os
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +36,10 @@ _Take = tuple[int, Callable[[], None]]
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 # As pyzmq's own parser reads it, whose module would load asyncio.
 _MONITOR_EVENT: Final = struct.Struct("=hi")
+# As plain numbers: the library's flags take longer to combine than a frame takes to send.
+_DONTWAIT: Final = int(zmq.DONTWAIT)
+_MORE_DONTWAIT: Final = int(zmq.SNDMORE | zmq.DONTWAIT)
+_POLLIN: Final = int(zmq.POLLIN)
 _LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
 _INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 # The last words of the dead are read before their death.
@@ -63,7 +67,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _has_input(opened: Socket) -> bool:
-    return bool(int(opened.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(opened.getsockopt(zmq.EVENTS)) & _POLLIN)
 
 
 class _Link:
@@ -117,10 +121,8 @@ class ZeroMqTransport:
         self._on_socket: dict[Socket, _Take] = {}
         self._ready: list[_Take] = []
         self._context: zmq.Context[Socket] = zmq.Context()
-        self._waker, self._wakee = socket.socketpair()
-        self._waker.setblocking(False)
-        self._wakee.setblocking(False)
-        self.add_reader(self._wakee.fileno(), self._drain_wakee)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
         self._inbox: Socket | None = None
         if endpoint is not None:
             try:
@@ -191,7 +193,7 @@ class ZeroMqTransport:
             take()
         return self._hearing.take_events()
 
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
         """Call `callback` from `poll` whenever `fd` is readable."""
         self._watch.add_reader(fd, callback)
 
@@ -201,8 +203,8 @@ class ZeroMqTransport:
 
     def wake(self) -> None:
         """Make `poll` return; from any thread, and harmless after `close`."""
-        with suppress(OSError):  # Full: then it wakes anyway.
-            self._waker.send(b"\0")
+        with suppress(OSError, ValueError):  # Full: then it wakes anyway. Or closed.
+            os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
         """Release everything; what was accepted has `linger_milliseconds` to leave. Twice is once."""
@@ -214,8 +216,9 @@ class ZeroMqTransport:
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
             self.endpoint = None
         self._watch.close()
-        self._waker.close()
-        self._wakee.close()
+        if self._bell >= 0:
+            bell, self._bell = self._bell, -1
+            os.close(bell)
 
     def _send(self, process: str, kind: FrameKind, payload: bytes) -> str | None:
         if len(payload) > self._tuning.frame_bytes_max:
@@ -231,10 +234,11 @@ class ZeroMqTransport:
         try:
             if route is not None and self._inbox is not None:
                 self._watch.suspect(self._inbox)
-                self._inbox.send_multipart((route, frame), zmq.DONTWAIT)
+                self._inbox.send(route, _MORE_DONTWAIT)
+                self._inbox.send(frame, _DONTWAIT)
             elif link is not None:
                 self._watch.suspect(link.dealer)
-                link.dealer.send(frame, zmq.DONTWAIT)
+                link.dealer.send(frame, _DONTWAIT)
         except zmq.Again:
             if process in self._retries:
                 return "refused there (is our key on its list?)"
@@ -253,7 +257,7 @@ class ZeroMqTransport:
         for _ in range(self._tuning.receive_frames_max):
             if not _has_input(inbox):  # Cheaper than the exception with which a read would say so.
                 return
-            self._take_frame(inbox, None, inbox.recv(zmq.DONTWAIT))
+            self._take_frame(inbox, None, inbox.recv(_DONTWAIT))
         self._watch.suspect(inbox)
 
     def _take_dealer(self, link: _Link) -> None:
@@ -268,14 +272,14 @@ class ZeroMqTransport:
         """Read one frame and act on it. Raises zmq.Again when there is none."""
         owner = None
         if self._keys is None or expected is not None:
-            raw = source.recv(zmq.DONTWAIT)
+            raw = source.recv(_DONTWAIT)
             more = source.getsockopt(zmq.RCVMORE)
         else:
-            part = source.recv(zmq.DONTWAIT, copy=False)
+            part = source.recv(_DONTWAIT, copy=False)
             owner, raw, more = str(part.get("User-Id")), part.bytes, part.more
         if more:
             while source.getsockopt(zmq.RCVMORE):
-                source.recv(zmq.DONTWAIT)
+                source.recv(_DONTWAIT)
             self._hearing.dropped["multipart"] += 1
         elif (greeter := self._hearing.hear(raw, Origin(expected, owner, route))) is not None:
             self._welcome(greeter)
@@ -294,7 +298,7 @@ class ZeroMqTransport:
     def _take_monitor(self, link: _Link) -> None:
         with suppress(zmq.Again):
             while self._links.get(link.process) is link:
-                event, _value = _MONITOR_EVENT.unpack(link.monitor.recv_multipart(zmq.DONTWAIT)[0])
+                event, _value = _MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
                 link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
@@ -307,7 +311,7 @@ class ZeroMqTransport:
     def _take_inbox_monitor(self, monitor: Socket) -> None:
         with suppress(zmq.Again):
             while True:
-                monitor.recv_multipart(zmq.DONTWAIT)
+                monitor.recv_multipart(_DONTWAIT)
                 self._hearing.dropped["handshake"] += 1
 
     def _retry_refused(self) -> None:
@@ -392,8 +396,3 @@ class ZeroMqTransport:
 
     def _count_stranger(self) -> None:
         self._hearing.dropped["stranger"] += 1
-
-    def _drain_wakee(self) -> None:
-        with suppress(BlockingIOError):
-            while self._wakee.recv(4096):
-                pass

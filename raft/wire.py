@@ -6,6 +6,7 @@ the bytes on the wire. Knows nothing of sockets or frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -47,7 +48,7 @@ from raft.core.messages import (
     TransferLeader,
     VoteReply,
 )
-from raft.core.types import ConfState, decode_entry
+from raft.core.types import ConfState, Entry, decode_entries
 from raft.requests import (
     AddLearner,
     AwaitEvents,
@@ -226,8 +227,13 @@ def supervisor_of(node: int, *, has_keys: bool) -> Address:
     return Address(f"{process_of(node)}.launcher", SUPERVISOR.actor) if has_keys else SUPERVISOR
 
 
-def pack_append(message: AppendEntries) -> Append:
-    """The form in which an append travels."""
+def pack_entries(entries: Sequence[Entry]) -> list[Raw]:
+    """The form in which entries travel."""
+    return [Raw(entry.encoded_cache or entry.encoded()) for entry in entries]
+
+
+def pack_append(message: AppendEntries, entries: list[Raw]) -> Append:
+    """The form in which an append travels; its entries are packed already."""
     return Append(
         message.sender,
         message.to,
@@ -235,14 +241,14 @@ def pack_append(message: AppendEntries) -> Append:
         message.previous_term,
         message.previous_index,
         message.commit,
-        [Raw(entry.encoded_cache or entry.encoded()) for entry in message.entries],
+        entries,
     )
 
 
 def unpack_append(message: Append) -> AppendEntries:
     """The append that travelled; raises BadEntry."""
     try:
-        entries = [decode_entry(bytes(raw)) for raw in message.entries]
+        entries = decode_entries(map(bytes, message.entries))
     except msgspec.DecodeError as error:
         raise BadEntry(f"node {message.sender} sent what is no entry: {error}") from None
     return AppendEntries(

@@ -347,19 +347,26 @@ class AsyncClient:
         """Let the calls that are made in this round of the loop leave together."""
         if not self._soon:
             self._soon = True
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        self._soon = False
+        if not self._runtime.stopped:
+            self._runtime.flush()
+            if self._runtime.busy or self._guest.transport.has_news():
+                self._pump()
+            else:
+                self._set_timer()
 
     def _pump(self) -> None:
-        """Take turns until nothing comes or goes; only then will the descriptor speak up again."""
-        self._soon = False
+        """Take turns until there is nothing to do; only then will the descriptor speak up again."""
         runtime, transport = self._runtime, self._guest.transport
         if runtime.stopped:
             return
         peers = len(runtime.peers)
         for _ in range(TURNS_MAX):
-            transport.active = False
             runtime.run_turn(0.0)
-            if not transport.active:
+            if not (runtime.busy or transport.has_news()):
                 break
         else:
             self._pump_soon()

@@ -297,6 +297,7 @@ class Client:
             self._runtime.run_until(lambda: len(self._runtime.peers) > before, step.seconds)
             return None
         pending = self._runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        self._runtime.flush()
         self._runtime.run_until(pending, step.timeout_seconds + SLACK_SECONDS)
         try:
             answer: Outcome = pending.result()

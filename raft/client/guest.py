@@ -37,6 +37,10 @@ class GuestTransport(ZeroMqTransport):
         self.active = self.active or bool(events)
         return events
 
+    def has_news(self) -> bool:
+        """Is there something to receive? If not, `fileno` will tell."""
+        return bool(self._ready) or self._hearing.has_events or self._watch.has_news()
+
 
 class Listener(Actor):
     """Hears what nodes say unasked, on which there is nothing to do."""

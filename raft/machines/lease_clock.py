@@ -63,6 +63,8 @@ class LeaseClock:
 
     def due(self, now_seconds: float, limit: int = LEASES_MAX_PER_EXPIRE) -> tuple[int, ...]:
         """The leases to propose an `Expire` for; each is named once, and can't be kept alive any more."""
+        if not self._heap and not self._expiring:
+            return ()
         due: list[int] = []
         while self._heap and len(due) < limit:
             deadline, lease = self._heap[0]

@@ -218,6 +218,7 @@ class Node(Actor):
             ready = raft.ready()
             for message in ready.messages:
                 if type(message) is StorageAppend:
+                    self.context.flush()  # What leaves is not to compete with the disk's thread.
                     self._disk.append(message)
                 elif type(message) is StorageApply:
                     self._applier.apply(message)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Raw
+
 from raft.core.messages import AppendEntries, InstallSnapshot, Message
+from raft.core.types import Entry
 from raft.node.lull import Lull
 from raft.node.transfers import Transfers
-from raft.wire import address_of, pack_append
+from raft.wire import address_of, pack_append, pack_entries
 
 if TYPE_CHECKING:
     from actors.context import Context
@@ -23,6 +26,8 @@ class Outgoing:
         self._context = context
         self._transfers = transfers
         self._lull = Lull(context.after, self._send_append)
+        self._entries: list[Entry] = []
+        self._packed: list[Raw] = []
 
     def send(self, message: Message) -> None:
         """Send a message to whom it is for, another node."""
@@ -34,4 +39,8 @@ class Outgoing:
             self._context.tell(address_of(message.to), message)
 
     def _send_append(self, message: AppendEntries) -> None:
-        self._context.tell(address_of(message.to), pack_append(message))
+        entries, before = message.entries, self._entries
+        # Most followers are sent the same entries in turn. Of one log, same ends are the same all through.
+        if not (len(entries) == len(before) > 0 and entries[0] is before[0] and entries[-1] is before[-1]):
+            self._entries, self._packed = entries, pack_entries(entries)
+        self._context.tell(address_of(message.to), pack_append(message, self._packed))

@@ -76,8 +76,9 @@ class Proposals:
             waiting, term = tenure.waiting, tenure.term
             if not waiting:
                 continue
+            take = waiting.pop
             for entry, outcome in zip(entries, outcomes, strict=True):
-                reply = waiting.pop(entry.index, None)
+                reply = take(entry.index, None)
                 if reply is None:
                     continue
                 if entry.term != term:

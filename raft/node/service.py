@@ -41,6 +41,7 @@ class Service:
         self._applier = applier
         self._peers = peers
         self._commands: list[bytes] = []
+        self._room = 0  # For so many commands there is room in this turn.
         self._replies: list[Answerable] = []
 
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
@@ -55,7 +56,9 @@ class Service:
             return TOO_LARGE
         if is_nodes_own(command.body):
             return NODES_ONLY
-        if len(self._proposals) + len(self._commands) >= PENDING_MAX:
+        if not self._commands:
+            self._room = PENDING_MAX - len(self._proposals)
+        if len(self._commands) >= self._room:
             return TOO_MANY
         self._commands.append(command.body)
         self._replies.append(reply_handle())
