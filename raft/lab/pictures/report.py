@@ -5,6 +5,7 @@ Owns what is said and in which order; the template owns how it looks. jinja2 is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,13 @@ WORDS = {
     "link": "messages late, lost, doubled or out of order",
     "disk": "a disk that is slow, full or failing",
     "clock": "a clock that runs too fast or too slow",
+    "ring": "each node hears a majority, no two the same one",
+    "restart": "processes stopped and started in good order",
+    "snapshot": "a snapshot in the middle of it all",
+    "transfer": "leadership handed over by request",
+    "grow": "a node added",
+    "shrink": "a node removed",
+    "replace": "a node replaced by a new one",
 }
 ENDINGS = {
     "died": "its process died",
@@ -115,7 +123,7 @@ def _content(run: Run) -> dict[str, Any]:
             }
             for leader in found.leaders
         ],
-        "faults": _faults(faults),
+        "faults": _faults(run, faults),
         "facts": _facts(run),
     }
 
@@ -152,13 +160,15 @@ def _for_a_newcomer(run: Run, tone: str) -> str:
         )
     if tone == "undecided":
         return f"{run.summary.reason}. Nothing wrong was found, but nothing was proved either."
-    broken = sum(run.summary.faults.values())
-    return (
+    broken, unknown = sum(run.summary.faults.values()), operations.get("unknown", 0)
+    words = (
         f"While {broken} faults were injected, clients asked {asked:,} things of the cluster. There is an "
         "order of all that was done, true to real time, in which every answer is the one that a single "
-        f"machine that never fails would have given. Of {operations.get('unknown', 0)} operations no client "
-        "can know whether they took place; they were allowed either."
+        "machine that never fails would have given."
     )
+    if unknown:
+        words += f" Of {unknown} operations no client can know whether they took place; either was allowed."
+    return words
 
 
 def _numbers(run: Run, faults: Sequence[Fault], leaders: int, leaderless_s: float) -> list[Number]:
@@ -188,18 +198,20 @@ def _anomaly(anomaly: Anomaly) -> dict[str, str]:
     return {"name": name, "key": anomaly.key, "text": f"{anomaly.text}.", "drawing": drawing}
 
 
-def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    kinds: dict[str, list[Fault]] = {}
+def _faults(run: Run, faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Each kind of fault; some are over at once, and leave no time to add up."""
+    seconds: dict[str, float] = {}
     for fault in faults:
-        kinds.setdefault(fault.kind, []).append(fault)
+        seconds[fault.kind] = seconds.get(fault.kind, 0.0) + fault.end - fault.start
+    times = run.summary.faults or Counter(fault.kind for fault in faults)
     return [
         {
             "kind": kind,
-            "times": len(those),
-            "seconds": sum(fault.end - fault.start for fault in those),
+            "times": times[kind],
+            "lasted": f"{seconds[kind]:.1f} s" if kind in seconds else "–",
             "words": WORDS.get(kind, ""),
         }
-        for kind, those in sorted(kinds.items())
+        for kind in sorted(times)
     ]
 
 
