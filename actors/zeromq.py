@@ -19,7 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
 import zmq
 
 from actors.curve import Doorkeeper, Keys, KeysError, identify
@@ -27,6 +26,8 @@ from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, spli
 from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter
 from actors.hearing import Hearing, Origin, may_speak_as
+from actors.sockets import Tuning as Tuning
+from actors.sockets import set_options
 from actors.transport import TransportEvent
 from actors.watch import Watch
 
@@ -45,25 +46,6 @@ _INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILE
 # The last words of the dead are read before their death.
 _FRAMES_FIRST, _MONITORS_LAST = range(2)
 _order = itemgetter(0)
-_HEADER_BYTES_MAX: Final = 512
-
-
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be set; the defaults suit nodes on one machine and on a local network."""
-
-    frames_queued_max: int = 64
-    """Per connection and direction; kept small, for what a paused process finds there is stale."""
-    frame_bytes_max: int = 64 * 1024 * 1024
-    receive_frames_max: int = 256
-    lives_max: int = 4096
-    """How many processes are remembered; the peers that are connected to always are."""
-    reconnect_milliseconds: int = 10
-    heartbeat_milliseconds: int = 500
-    heartbeat_timeout_milliseconds: int = 1500
-    handshake_milliseconds: int = 1000
-    refused_retry_seconds: float = 1.0
-    linger_milliseconds: int = 100
-    """On close only: how long what was accepted may take to leave."""
 
 
 def _has_input(opened: Socket) -> bool:
@@ -377,17 +359,7 @@ class ZeroMqTransport:
 
     def _socket(self, kind: int, endpoint: str) -> Socket:
         opened: Socket = self._context.socket(kind)
-        opened.set_hwm(self._tuning.frames_queued_max)
-        for option, value in (
-            (zmq.LINGER, 0),
-            (zmq.MAXMSGSIZE, self._tuning.frame_bytes_max + _HEADER_BYTES_MAX),
-            # At both ends, or a healed partition is noticed by one of them only.
-            (zmq.HEARTBEAT_IVL, self._tuning.heartbeat_milliseconds),
-            (zmq.HEARTBEAT_TIMEOUT, self._tuning.heartbeat_timeout_milliseconds),
-            (zmq.HANDSHAKE_IVL, self._tuning.handshake_milliseconds),
-            (zmq.IPV6, int("[" in endpoint)),
-        ):
-            opened.setsockopt(option, value)
+        set_options(opened, kind, endpoint, self._tuning)
         return opened
 
     def _listen_to(self, watched: Socket, order: int, take: Callable[[], None]) -> None:

@@ -74,3 +74,25 @@ def echo(argument: bytes, life_fd: int) -> None:
             if isinstance(event, Received):
                 transport.send(event.process, event.payload)
     transport.close()
+
+
+def flood(argument: bytes, life_fd: int) -> int:
+    """Listen at the endpoint given and read nothing, until somebody who has sent much is long gone."""
+    from actors.zeromq import Tuning, ZeroMqTransport
+
+    tuning = Tuning(frames_queued_max=8, heartbeat_milliseconds=20, heartbeat_timeout_milliseconds=200)
+    endpoint = argument.decode()
+    node = ZeroMqTransport("n1", 1, cluster="test", endpoint=endpoint, tuning=tuning)
+    guest = ZeroMqTransport("guest", 1, cluster="test", tuning=tuning)
+    guest.connect("n1", endpoint)
+    refused = 0
+    while refused < 100:  # Its queue, the kernel's and ours are all full.
+        guest.poll(0.001)
+        guest.receive()
+        refused += guest.send("n1", bytes(10_000)) == "full"
+    guest.close()
+    until = time.monotonic() + 10 * tuning.heartbeat_milliseconds / 1000
+    while time.monotonic() < until:
+        os.sched_yield()
+    node.close()
+    return 0

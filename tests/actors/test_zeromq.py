@@ -267,6 +267,15 @@ def test_a_socket_in_use_is_not_stolen_and_none_is_left_behind(net: Net) -> None
 
 
 @pytest.mark.processes
+def test_who_sends_much_and_goes_does_not_bring_down_who_was_too_busy_to_read(
+    net: Net, server: ForkServer
+) -> None:
+    child = server.spawn(f"{CHILDREN}:flood", net.endpoint("n1").encode(), log_path=net.directory / "log")
+    child.wait(WAIT_SECONDS)
+    assert child.returncode == 0, (net.directory / "log").read_text()
+
+
+@pytest.mark.processes
 def test_the_socket_of_a_dead_process_is_taken_over(net: Net, server: ForkServer) -> None:
     one = net.node("n1")
     one.connect("n2", net.endpoint("n2"))
