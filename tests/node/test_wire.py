@@ -10,7 +10,16 @@ from raft import control, requests
 from raft.core import messages
 from raft.core.messages import AppendEntries
 from raft.core.types import Entry, EntryKind
-from raft.wire import CORE_MESSAGES, REGISTRY, TAGS, Append, BadEntry, pack_append, unpack_append
+from raft.wire import (
+    CORE_MESSAGES,
+    REGISTRY,
+    TAGS,
+    Append,
+    BadEntry,
+    pack_append,
+    pack_entries,
+    unpack_append,
+)
 
 
 def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_travel() -> None:
@@ -35,7 +44,7 @@ def test_an_entry_travels_in_the_bytes_that_its_leader_made() -> None:
 
     entries = [Entry(3, 8, EntryKind.NORMAL, b"x" * 300), Entry(3, 9, EntryKind.CONF_CHANGE_V2, b"")]
     message = AppendEntries(1, 2, 3, 2, 7, 6, entries)
-    raw = msgspec.msgpack.encode(pack_append(message))
+    raw = msgspec.msgpack.encode(pack_append(message, pack_entries(message.entries)))
     arrived = unpack_append(REGISTRY.decode(REGISTRY.tag(Append), raw))
     assert arrived == message
     assert [entry.encoded_cache for entry in arrived.entries] == [entry.encoded() for entry in entries]
