@@ -60,7 +60,7 @@ class Nemesis:
         self._zero = self._now()
         if any(fault.kind is Kind.POWER_CUT for fault in schedule.faults):
             # From now on, so that there is something to lose; crash points are power cuts then, too.
-            await self._do(verbs.BreakDisk("all", lose_unsynced=True))
+            await self._injected(verbs.BreakDisk("all", lose_unsynced=True))
         async with asyncio.TaskGroup() as group:
             for fault in schedule.faults:
                 group.create_task(self._inflict(fault))
