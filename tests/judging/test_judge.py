@@ -292,3 +292,9 @@ def test_what_was_tried_is_not_tried_again():
 def test_of_unknown_operations_that_do_the_same_any_is_as_good_as_the_oldest():
     assert sums_to(1000, [(1, True)] * 30) is Ruling.ILLEGAL
     assert sums_to(29, [(1, True)] * 30) is Ruling.LEGAL
+
+
+def test_a_counter_that_goes_back_is_refused_however_many_additions_are_unknown():
+    adds = [add(1, 1, None) for _ in range(30)]
+    verdict = judge(history("counter", *adds, read(15, 2, 3), read(14, 4, 5)))
+    assert [anomaly.name for anomaly in verdict.anomalies] == ["not-linearizable"]
