@@ -91,17 +91,32 @@ def test_members_change_under_other_workloads_and_nothing_is_wrong(shell: Shell,
     assert done.code == 0, done.out + done.err
 
 
-@pytest.mark.parametrize(
-    ("sabotage", "anomalies"),
-    [
-        ("stale-reads", {"stale-read", "not-linearizable"}),
-        ("no-fencing", {"stale-token-accepted"}),
-    ],
-)
-def test_what_is_wrong_on_purpose_is_caught(shell: Shell, sabotage: str, anomalies: set[str]) -> None:
-    done = chaos(shell, f"--seed 7 --duration 2s --sabotage {sabotage}")
+def anomalies(shell: Shell) -> set[str]:
+    return {anomaly["name"] for anomaly in verdict(shell)["judgement"]["anomalies"]}
+
+
+APART = """
+duration = "2s"
+
+[[fault]]
+at = "200ms"
+kind = "isolate"
+nodes = "1"
+for = "1700ms"
+"""
+
+
+def test_stale_reads_are_caught_when_a_node_is_cut_off(shell: Shell) -> None:
+    (shell.home / "apart.toml").write_text(APART)
+    done = chaos(shell, "--schedule apart.toml --sabotage stale-reads")
     assert done.code == 10, done.out + done.err
-    assert {anomaly["name"] for anomaly in verdict(shell)["judgement"]["anomalies"]} & anomalies
+    assert anomalies(shell) & {"stale-read", "not-linearizable"}
+
+
+def test_a_resource_that_checks_no_token_is_caught(shell: Shell) -> None:
+    done = chaos(shell, "--seed 7 --duration 2s --sabotage no-fencing")
+    assert done.code == 10, done.out + done.err
+    assert anomalies(shell) == {"stale-token-accepted"}
 
 
 CUT = """
