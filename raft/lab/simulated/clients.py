@@ -21,7 +21,7 @@ from raft.lab.simulated.story import Story
 from raft.requests import Committed, QueryResult
 
 # Some wait until the node itself says that it does not know; others soon look elsewhere.
-TIMEOUTS_SECONDS = (0.3, 1.0, 2.0, 6.0)
+TIMEOUTS_SECONDS = (0.3, 1.0, 6.0, 10.0)
 PATIENT_SECONDS = 20.0
 OPERATIONS_PER_KEY = 200
 KEYS_AT_ONCE = 2

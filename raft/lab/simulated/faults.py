@@ -49,7 +49,7 @@ class Kind(enum.Enum):
 
 WEIGHTS = {
     Kind.KILL: 6,
-    Kind.POWER_CUT: 6,
+    Kind.POWER_CUT: 8,
     Kind.BLACKOUT: 2,
     Kind.CRASH_POINT: 6,
     Kind.STOP: 2,

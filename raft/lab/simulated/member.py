@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raft.core.raft import Raft
-from raft.core.types import HardState, NodeId, Term
+from raft.core.types import HardState, Index, NodeId, Term
 from raft.lab.simulated.agenda import Agenda
 from raft.lab.simulated.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.simulated.host import Host
@@ -63,6 +63,11 @@ class VisibleNode(Node):
     def raft(self) -> Raft | None:
         """The core; None before the node has started."""
         return getattr(self, "_raft", None)
+
+    @property
+    def applied(self) -> Index:
+        """Where the machine stands, which may be behind the core while a snapshot is restored."""
+        return self._applier.applied if self._applier.free else 0
 
     def want_snapshot(self) -> None:
         """Let it take one at the end of its next turn."""
@@ -130,6 +135,11 @@ class Member:
     def raft(self) -> Raft | None:
         """The core of the present life, once it has started."""
         return self._actor.raft if self.up else None
+
+    @property
+    def applied(self) -> Index:
+        """Where the machine of the present life stands."""
+        return self._actor.applied if self.raft is not None else 0
 
     # -- life ---------------------------------------------------------------------------------------
 

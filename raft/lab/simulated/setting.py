@@ -114,7 +114,7 @@ def endpoint_of(node: int) -> str:
 def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
     """The world of a seed."""
     dice = Random(f"{seed}:setting")
-    check_quorum = dice.random() < 0.85
+    check_quorum = dice.random() < 0.7
     clock_spread = dice.choice([0.0, DRIFT_RATIO / 2, LEASE_READ_SPREAD_MAX, 0.2])
     return Setting(
         seed=seed,
@@ -132,7 +132,7 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         write_seconds=dice.choice([0.0005, 0.003, 0.012, 0.06]),
         wake_seconds=dice.choice([0.0, 0.002, 0.01]),
         heartbeat_seconds=dice.choice([0.2, 0.4]),
-        think_seconds=dice.choice([0.25, 0.5, 1.0]),
+        think_seconds=dice.choice([0.2, 0.4, 0.8]),
         fault_gap_seconds=dice.choice([0.4, 0.8, 1.6, 3.2]),
         fault_seconds=dice.choice([0.5, 1.5, 4.0]),
         append_bytes_max=dice.choice([1, 200, 512 * 1024]),

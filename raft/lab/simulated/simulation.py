@@ -204,8 +204,7 @@ class World:
         model.check_watched(self.watcher.events, self.watcher.next)
         state = model.machine.snapshot()
         for member in self.members.values():
-            raft = member.raft
-            if raft is not None and raft.log.applied == self.referee.last_committed:
+            if member.applied == self.referee.last_committed:
                 assert member.machine.bare_snapshot() == state, f"{member.name} ends in another state"
 
     def _agree(self) -> bool:
@@ -214,15 +213,14 @@ class World:
         leader = max((raft for raft in up if raft.role is Role.LEADER), key=_term, default=None)
         if leader is None or leader.tracker.configuration.joint:
             return False
-        rafts = []
+        ends = set()
         for node in sorted(leader.tracker.progress):
             member = self.members[node]
             if member.condition is not Condition.REFUSED:
                 if member.raft is None:
                     return False
-                rafts.append(member.raft)
-        ends = {(raft.leader, raft.term, raft.log.applied, raft.log.last) for raft in rafts}
-        return len(ends) == 1 and rafts[0].log.applied == self.referee.last_committed
+                ends.add((member.raft.leader, member.raft.term, member.applied, member.raft.log.last))
+        return len(ends) == 1 and leader.log.applied == self.referee.last_committed
 
     def _standing(self) -> str:
         words = []
