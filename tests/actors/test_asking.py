@@ -49,6 +49,20 @@ def test_an_ask_ends_when_its_time_is_up_and_not_before() -> None:
     assert [type(end) for end in ends] == [AskTimeout]
 
 
+def test_each_of_many_asks_ends_at_its_own_time() -> None:
+    world = World()
+    a = world.process("a")
+    there, _ = world.probe(a, on_question=silent)
+    began = world.clock.now()
+    ended: list[tuple[float, float]] = []
+    for seconds in (3.0, 1.0, 2.0, 1.0):
+        pending = a.ask(there, Question("?"), seconds)
+        pending.then(print, lambda _, seconds=seconds: ended.append((seconds, world.clock.now() - began)))
+    for _ in range(8):
+        world.advance(0.5)
+    assert ended == [(1.0, 1.0), (1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]
+
+
 @pytest.mark.parametrize("target", ["a", "b"])
 def test_an_ask_ends_early_when_the_actor_that_owes_the_answer_stops(target: str) -> None:
     world = World()

@@ -124,3 +124,19 @@ def test_a_foreign_loop_can_wait_for_one_descriptor_instead(
     other.wait(1.0)
     assert calls == [1]
     other.close()
+
+
+def test_news_of_a_suspect_are_seen_without_a_wait(watch: Watch[Whisperer], source: Whisperer) -> None:
+    assert not watch.has_news()
+    watch.suspect(source)
+    source.arrive()
+    source.touch()
+    assert watch.has_news()
+    assert watch.wait(0.0) == [source]
+
+
+def test_a_source_without_news_speaks_up_by_itself_again(watch: Watch[Whisperer], source: Whisperer) -> None:
+    watch.suspect(source)
+    assert not watch.has_news()
+    source.arrive()
+    assert watch.wait(0.0) == [source]
