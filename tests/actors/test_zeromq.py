@@ -271,6 +271,7 @@ def test_who_sends_much_and_goes_does_not_bring_down_who_was_too_busy_to_read(
     net: Net, server: ForkServer
 ) -> None:
     child = server.spawn(f"{CHILDREN}:flood", net.endpoint("n1").encode(), log_path=net.directory / "log")
+    child.wait_started(WAIT_SECONDS)
     child.wait(WAIT_SECONDS)
     assert child.returncode == 0, (net.directory / "log").read_text()
 
