@@ -149,10 +149,12 @@ class AsyncClient:
 
     async def _command(self, body: bytes) -> Committed:
         book, began_at = self._book, self.now()
-        node, tried = book.leader, None
+        node, tried = book.prompt_leader(began_at), None
         if node and self.timeout_seconds > 0:
             # Nearly always this is all, and the conversation would only cost time.
+            book.expects(node, began_at)
             answer = await self._ask(node, store.command(body), self.timeout_seconds)
+            book.heard(node, answer, began_at, self.now())
             if type(answer) is Committed and answer.configuration == book.configuration:
                 book.leader = node
                 return answer
@@ -163,9 +165,11 @@ class AsyncClient:
     async def _query(self, body: bytes, *, stale: bool) -> QueryResult:
         book, began_at = self._book, self.now()
         request = store.query(body, stale=stale)
-        node, tried = book.leader, None
+        node, tried = book.prompt_leader(began_at), None
         if node and self.timeout_seconds > 0:
-            answer = await self._ask(node, request, min(self.timeout_seconds, conversation.QUERY_SECONDS_MAX))
+            seconds = min(self.timeout_seconds, book.expects(node, began_at))
+            answer = await self._ask(node, request, seconds)
+            book.heard(node, answer, began_at, self.now())
             if type(answer) is QueryResult and answer.configuration == book.configuration:
                 return answer
             tried = node, answer

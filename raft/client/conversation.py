@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from actors.errors import AskFailed, Undeliverable
+from actors.errors import AskFailed, AskTimeout, Undeliverable
 from raft.client.errors import (
     ClientError,
     CommandRefused,
@@ -21,6 +21,7 @@ from raft.client.errors import (
     Rejected,
     Unreachable,
 )
+from raft.client.patience import PATIENCE_SECONDS_MAX, Patience
 from raft.requests import (
     Answer,
     AwaitEvents,
@@ -43,8 +44,6 @@ from raft.requests import (
 
 WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
-# A query that hangs at one node is asked of another one well before the caller's time is up.
-QUERY_SECONDS_MAX = 1.0
 # What was refused is not sent again when less is left than this, or than a tenth of all the time: without
 # the time for an answer, a refusal that is certain would become an outcome that is not.
 LAST_SECONDS_MAX = 0.050
@@ -76,7 +75,7 @@ Tried: TypeAlias = tuple[int, Outcome]
 
 
 class Book:
-    """What one client knows of the cluster: who is where, who leads, who can be reached.
+    """What one client knows of the cluster: who is where, who leads, who can be reached, who is silent.
 
     `learn` is called with the endpoint of a node that was not known.
     """
@@ -92,18 +91,28 @@ class Book:
         self.endpoints = dict(endpoints)
         self.leader = 0
         self.configuration = 0  # As the cluster numbers it; see Committed.
+        self.patience = Patience()
         self._is_up = is_up
         self._learn = learn
         self._turn = 0
 
-    def choose(self, avoid: int = 0) -> int:
-        """The leader if it is known and not to be avoided, else the next node in turn that can be reached."""
-        if self.leader and self.leader != avoid:
-            return self.leader
-        nodes = [node for node in sorted(self.endpoints) if node != avoid] or [avoid]
-        reachable = [node for node in nodes if self._is_up(node)] or nodes
+    def prompt_leader(self, now: float) -> int:
+        """The leader, if it is known and has not gone silent, else 0."""
+        return 0 if self.patience.lost_with(self.leader, now) else self.leader
+
+    def choose(self, avoid: int, now: float) -> int:
+        """The leader if it is known, answers and is not to be avoided, else the best other one in turn."""
+        leader = self.prompt_leader(now)
+        if leader and leader != avoid:
+            return leader
+        faults = {
+            node: (not self._is_up(node), self.patience.lost_with(node, now), node == avoid)
+            for node in sorted(self.endpoints)
+        }
+        fewest = min(faults.values())
+        best = [node for node, found in faults.items() if found == fewest]
         self._turn += 1
-        return reachable[self._turn % len(reachable)]
+        return best[self._turn % len(best)]
 
     def redirected(self, answer: NotLeader) -> None:
         """A node says who leads; 0 is nobody."""
@@ -122,6 +131,20 @@ class Book:
         if self.leader == node:
             self.leader = 0
 
+    def expects(self, node: int, now: float) -> float:
+        """That node is asked now; how soon it should answer. One without a connection is not silent yet."""
+        if not self._is_up(node):
+            return PATIENCE_SECONDS_MAX
+        self.patience.asked(node, now)
+        return self.patience.seconds
+
+    def heard(self, node: int, outcome: Outcome, asked_at: float, now: float) -> None:
+        """That came of what a node was asked then."""
+        if not isinstance(outcome, AskFailed):
+            self.patience.answered(node, asked_at, now)
+        elif not isinstance(outcome, AskTimeout):
+            self.patience.gone(node)
+
 
 class Attempts:
     """The time given to one request, what was tried, and the error it ends with if all fails."""
@@ -137,6 +160,7 @@ class Attempts:
         self._wait_seconds = WAIT_SECONDS_FIRST
         self._redirected = False
         self._failed_at = 0
+        self._stretched = 1
         self.error: type[ClientError] = Unreachable
         self.reason = "no node was asked"
 
@@ -162,12 +186,35 @@ class Attempts:
         before, self._redirected = self._redirected, True
         return not before and self.left_seconds > 0
 
+    def stretch(self, seconds: float) -> float:
+        """How long to wait for one node: longer each time, as one may be slow and not silent."""
+        return min(self._stretched * seconds, PATIENCE_SECONDS_MAX)
+
+    def unanswered(self) -> None:
+        """Wait for twice as long next time."""
+        self._stretched *= 2
+
     def pause(self) -> Wait:
         """The wait before the next try: twice the last one, or all that is left if that is the end."""
         self._redirected = False
         seconds, left_seconds = self._wait_seconds, self.left_seconds
         self._wait_seconds = min(2 * seconds, WAIT_SECONDS_MAX)
         return Wait(seconds if left_seconds - seconds > self._last_seconds else left_seconds)
+
+
+def ask(
+    book: Book, node: int, request: Request, attempts: Attempts, *, elsewhere: bool = True
+) -> Generator[Step, Outcome, Outcome]:
+    """Ask what is answered soon, and note whether it is; not for long if it may be asked elsewhere then."""
+    asked_at, seconds = attempts.now(), attempts.left_seconds
+    soon_seconds = book.expects(node, asked_at)
+    if elsewhere:
+        seconds = min(seconds, attempts.stretch(soon_seconds))
+    outcome = yield Ask(node, request, seconds)
+    book.heard(node, outcome, asked_at, attempts.now())
+    if isinstance(outcome, AskTimeout):
+        attempts.unanswered()
+    return outcome
 
 
 def command(
@@ -179,8 +226,8 @@ def command(
     """
     while True:
         if tried is None:
-            node = book.choose(attempts.begin())
-            tried = node, (yield Ask(node, Command(body), attempts.left_seconds))
+            node = book.choose(attempts.begin(), attempts.now())
+            tried = node, (yield from ask(book, node, Command(body), attempts, elsewhere=False))
         (node, answer), tried = tried, None
         if isinstance(answer, Committed):
             book.leader = node
@@ -192,7 +239,7 @@ def command(
         if isinstance(answer, Unknown):
             raise OutcomeUnknown(answer.reason)
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
 
 
 def query(
@@ -204,21 +251,21 @@ def query(
     """
     while True:
         if tried is None:
-            node = book.choose(attempts.begin())
-            tried = node, (yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX)))
+            node = book.choose(attempts.begin(), attempts.now())
+            tried = node, (yield from ask(book, node, request, attempts))
         (node, answer), tried = tried, None
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)
             return answer
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
 
 
 def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, LeaderIs]:
     """Find a node that knows of a leader."""
     while True:
-        node = book.choose(attempts.begin())
-        answer = yield Ask(node, WhoLeads(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        node = book.choose(attempts.begin(), attempts.now())
+        answer = yield from ask(book, node, WhoLeads(), attempts)
         if isinstance(answer, LeaderIs):
             for member, endpoint in answer.endpoints.items():
                 book.met(member, endpoint)
@@ -226,9 +273,19 @@ def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, Leader
             if answer.leader:
                 return answer
             attempts.note(NoLeader, f"node {node} knows of no leader", node)
-            yield attempts.pause()
+            yield from rest(book, attempts)
         elif not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
+
+
+def rest(book: Book, attempts: Attempts) -> Generator[Step, Outcome, None]:
+    """Let some time pass before the next try; with a silent leader, by asking whether it is there."""
+    pause, now = attempts.pause(), attempts.now()
+    if not book.leader or book.prompt_leader(now):
+        yield pause
+        return
+    seconds = min(book.patience.seconds, attempts.left_seconds)
+    book.heard(book.leader, (yield Ask(book.leader, WhoLeads(), seconds)), now, attempts.now())
 
 
 def keep_up(
@@ -237,7 +294,7 @@ def keep_up(
     """Learn who belongs to the cluster if that has changed, before all whom we know have left it."""
     if answer.configuration == book.configuration:
         return
-    known = yield Ask(node, WhoLeads(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+    known = yield from ask(book, node, WhoLeads(), attempts)
     if isinstance(known, LeaderIs):
         book.configuration = answer.configuration
         for member, endpoint in known.endpoints.items():
@@ -249,7 +306,8 @@ def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> 
     if isinstance(answer, NotLeader):
         book.redirected(answer)
         attempts.note(NoLeader, f"node {node} knows of no leader", node)
-        return answer.leader not in (0, node) and attempts.may_follow()
+        # A leader that is silent is not asked for more until it answers, or another one is named.
+        return book.prompt_leader(attempts.now()) not in (0, node) and attempts.may_follow()
     book.lost(node)
     if isinstance(answer, Refused):
         attempts.note(Rejected, f"node {node} refused: {answer.reason}")

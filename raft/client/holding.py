@@ -10,17 +10,9 @@ from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.application import call_bytes, meaning, question_bytes
-from raft.client.conversation import (
-    QUERY_SECONDS_MAX,
-    Ask,
-    Attempts,
-    Book,
-    Outcome,
-    Step,
-    keep_up,
-    take_refusal,
-)
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, keep_up, rest, take_refusal
 from raft.client.errors import EventsForgotten, OutcomeUnknown, Rejected
+from raft.client.patience import PATIENCE_SECONDS_MAX
 from raft.machines import answers
 from raft.machines.operations import SESSION_WINDOW, Call, Operation, Watch
 from raft.requests import (
@@ -78,12 +70,12 @@ def settle(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outco
     unknown = ""
     while True:
         try:
-            node = book.choose(attempts.begin())
+            node = book.choose(attempts.begin(), attempts.now())
         except Rejected as rejected:
             if unknown:
                 raise OutcomeUnknown(f"{unknown}; then {rejected}") from None
             raise
-        answer = yield Ask(node, Command(body), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        answer = yield from ask(book, node, Command(body), attempts)
         if isinstance(answer, Committed):
             book.leader = node
             yield from keep_up(book, node, answer, attempts)
@@ -93,7 +85,7 @@ def settle(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outco
         elif isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
             unknown = f"node {node} may or may not have taken the command: {answer}"
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
 
 
 def lease_time(
@@ -101,22 +93,22 @@ def lease_time(
 ) -> Generator[Step, Outcome, tuple[LeaseTime, float]]:
     """Ask the leader about a lease; the answer, and when the question was sent that it answers."""
     while True:
-        node = book.choose(attempts.begin())
+        node = book.choose(attempts.begin(), attempts.now())
         sent_seconds = attempts.now()
-        answer = yield Ask(node, request, min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        answer = yield from ask(book, node, request, attempts)
         if isinstance(answer, LeaseTime):
             book.leader = node
             return answer, sent_seconds
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
 
 
 def news(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
     """Wait for events, HOLD_SECONDS at most if there are none; any node may tell them."""
     request = AwaitEvents(question_bytes(watch), HOLD_SECONDS)
     while True:
-        node = book.choose(attempts.begin())
-        answer = yield Ask(node, request, HOLD_SECONDS + QUERY_SECONDS_MAX)
+        node = book.choose(attempts.begin(), attempts.now())
+        answer = yield Ask(node, request, HOLD_SECONDS + PATIENCE_SECONDS_MAX)
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)
             told = meaning(answer.result)
@@ -125,4 +117,4 @@ def news(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcom
             assert isinstance(told, answers.Events), f"a watch is not answered by {told}"
             return told
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
-from raft.client.conversation import QUERY_SECONDS_MAX, Ask, Attempts, Book, Outcome, Step, take_refusal
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, rest, take_refusal
 from raft.client.errors import OutcomeUnknown, Rejected
 from raft.requests import (
     AddLearner,
@@ -29,19 +29,19 @@ Steps = Generator[Step, Outcome, Members]
 def members(book: Book, attempts: Attempts) -> Steps:
     """Ask the leader who belongs to the cluster."""
     while True:
-        node = book.choose(attempts.begin())
-        answer = yield Ask(node, ListMembers(), min(attempts.left_seconds, QUERY_SECONDS_MAX))
+        node = book.choose(attempts.begin(), attempts.now())
+        answer = yield from ask(book, node, ListMembers(), attempts)
         if isinstance(answer, Members):
             return learnt(book, node, answer)
         if not take_refusal(book, node, answer, attempts):
-            yield attempts.pause()
+            yield from rest(book, attempts)
 
 
 def change(book: Book, request: MemberChange, attempts: Attempts) -> Steps:
     """Have a change applied. What has to wait, as for a learner that catches up, is asked for again."""
     unknown = ""
     while True:
-        node = book.choose(attempts.begin())
+        node = book.choose(attempts.begin(), attempts.now())
         answer = yield Ask(node, request, attempts.left_seconds)
         if isinstance(answer, Members):
             return learnt(book, node, answer)
@@ -57,7 +57,7 @@ def change(book: Book, request: MemberChange, attempts: Attempts) -> Steps:
             continue
         if unknown:
             attempts.note(OutcomeUnknown, unknown)
-        yield attempts.pause()
+        yield from rest(book, attempts)
 
 
 def add(book: Book, node: int, endpoint: str, attempts: Attempts, *, learner: bool) -> Steps:

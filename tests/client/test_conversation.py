@@ -218,7 +218,7 @@ def test_asking_who_leads_learns_all_members() -> None:
     found = talk.run(conversation.who_leads(talk.book, talk.attempts()), lambda ask: answers.pop(0))
     assert found.leader == 2
     assert talk.learnt == {2: "e2"}
-    assert talk.book.choose() == 2
+    assert talk.book.choose(0, talk.clock.now()) == 2
 
 
 def test_a_client_needs_somebody_to_ask() -> None:
