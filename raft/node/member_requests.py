@@ -218,11 +218,29 @@ class MemberRequests:
 
     def _settle(self, request: MemberChange, reply: Answerable, began: float) -> None:
         if self._is_so(request):
-            reply.send(self._members())
+            self._answer_when_known(reply)
         elif self._raft.tracker.configuration.joint:
             self._half_done.append((began, request, reply))  # Whoever leads leaves it before long.
         else:
             reply.send(Refused("another change took its place"))
+
+    def _answer_when_known(self, reply: Answerable) -> None:
+        """Answer once a quorum knows that the change is committed, not only this leader.
+
+        Members count by what they have applied. If the leader died at once, those who have the change in their
+        logs would go on counting by the old configuration, and might lack a quorum of that for good. Whoever
+        acknowledges an entry after the change has been told that the change is committed.
+        """
+        raft, answer = self._raft, _WhenKnown(reply, self._members)
+        if raft.role is not Role.LEADER:  # It has removed itself.
+            answer.send(None)
+            return
+        try:
+            index, term = raft.propose_batch([b""])
+        except ProposalDropped as dropped:
+            answer.send(dropped)
+        else:
+            self._proposals.logged(term, index, [answer])
 
     def _members(self) -> Members:
         raft = self._raft
@@ -262,6 +280,18 @@ class _WhenApplied:
             self._applied(self._request, self._reply)
         else:
             self._reply.send(message)
+
+
+class _WhenKnown:
+    """The answer to a change that was made, whatever becomes of the entry after it."""
+
+    def __init__(self, reply: Answerable, members: Callable[[], Members]) -> None:
+        self._reply = reply
+        self._members = members
+
+    def send(self, _message: object) -> None:
+        """That entry is committed, or this leader can't see to it any more."""
+        self._reply.send(self._members())
 
 
 def _conf_change(request: MemberChange) -> ConfChangeV2:

@@ -110,6 +110,20 @@ def test_a_promoted_learner_votes_though_it_has_not_heard_of_its_promotion() -> 
     assert cluster.leaders() == [follower]
 
 
+def test_once_a_promotion_is_answered_the_others_can_do_without_the_leader_at_once() -> None:
+    cluster = Cluster(2)
+    leader = cluster.elect()
+    cluster.join(3)
+    asked(cluster, AddLearner(3, endpoint(3)))
+    cluster.advance(0.2)
+    pending = cluster.ask(leader, Promote(3))
+    cluster.until(lambda: pending.done, 1.0)
+    assert isinstance(pending.result(), Members)
+    cluster[leader].kill()
+    others = [node for node in (1, 2, 3) if node != leader]
+    cluster.until(lambda: cluster.agree(others), 5.0)
+
+
 def test_a_replacement_takes_over_in_one_joint_change() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()

@@ -81,6 +81,7 @@ def put(nodes: Nodes, key: str) -> bool:
 
 def test_a_node_with_keys_and_a_damaged_log_is_repaired_by_its_peers(nodes: Nodes) -> None:
     wait_until(lambda: put(nodes, "before"))
+    wait_until(lambda: any(nodes.data_of(2).glob("*.wal")))
     nodes.stop(2)
     log = next(nodes.data_of(2).glob("*.wal"))
     raw = bytearray(log.read_bytes())
