@@ -105,7 +105,7 @@ class MemberVerbs:
         def removed(members: Members) -> None:
             self._note(f"{node.name} removed", members)
             line = f"{node.name} removed and stopped: {_voters(members)}"
-            self._end(node, lambda: answer.done([line]), answer.failed)
+            self._end(node, lambda: self._done_under_a_leader(answer, line), answer.failed)
 
         self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, answer.failed)
 
@@ -121,7 +121,7 @@ class MemberVerbs:
         def replaced(new: NodeProcess, members: Members) -> None:
             self._note(f"{new.name} replaced {old.name}", members)
             line = f"{new.name} (pid {new.pid}) replaced {old.name}, which has stopped: {_voters(members)}"
-            self._end(old, lambda: answer.done([line]), answer.failed)
+            self._end(old, lambda: self._done_under_a_leader(answer, line), answer.failed)
 
         self._start_learner(joined, answer.failed)
 
@@ -164,6 +164,14 @@ class MemberVerbs:
 
         running = [node] if node.state in HAS_PROCESS else []
         self._steering.terminate(running, ended, failed)
+
+    def _done_under_a_leader(self, answer: Answer, line: str) -> None:
+        """Answer once somebody leads: if the leader itself has gone, the next verb may name the new one."""
+
+        def done(_: object) -> None:
+            answer.done([line])
+
+        self._ask(ListMembers(), CHANGE_SECONDS_MAX, done, done)
 
     def _forget(self, node: NodeProcess) -> None:
         """It may have stopped by itself while it was being stopped."""

@@ -125,8 +125,8 @@ class Succession:
         if self._allowed and self._raft.leader == NO_NODE and self._peers.quorum_up:
             self._quick.begin(self._peers.voters)
 
-    def leader_died(self, leader: NodeId) -> bool:
-        """The leader's process is gone; whether anything is done about it before the timeout."""
+    def leader_gone(self, leader: NodeId) -> bool:
+        """The leader has died or is no member any more; is anything done about it before the timeout?"""
         if not self._allowed:
             return False
         self._raft.forget_leader()

@@ -227,9 +227,9 @@ class MemberRequests:
     def _answer_when_known(self, reply: Answerable) -> None:
         """Answer once a quorum knows that the change is committed, not only this leader.
 
-        Members count by what they have applied. If the leader died at once, those who have the change in their
-        logs would go on counting by the old configuration, and might lack a quorum of that for good. Whoever
-        acknowledges an entry after the change has been told that the change is committed.
+        Members count by what they have applied. If the leader died at once, those who have the change in
+        their logs would go on counting by the old configuration, and might lack a quorum of that for good.
+        Whoever acknowledges an entry after the change has been told that the change is committed.
         """
         raft, answer = self._raft, _WhenKnown(reply, self._members)
         if raft.role is not Role.LEADER:  # It has removed itself.

@@ -6,6 +6,7 @@ those who were removed. Knows nothing of how a change comes to be proposed, or o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from raft.core.changes import decode_conf_change
@@ -52,6 +53,8 @@ class Membership:
         proposals: Proposals,
         context: Context,
         dismissed: Dismissed,
+        *,
+        leader_removed: Callable[[NodeId], None],
     ) -> None:
         self.removed = False
         self.requests = MemberRequests(
@@ -68,6 +71,7 @@ class Membership:
         self._journal = journal
         self._context = context
         self._on_dismissed = dismissed
+        self._leader_removed = leader_removed
         self._configured = config.peers
         self._configured_until = raft.log.last
         self._grace_seconds = config.election_seconds_max
@@ -152,6 +156,9 @@ class Membership:
         if peer == self._raft.id:
             self._dismissed(index)
             return
+        if peer == self._raft.leader:
+            # It may have handed over, but not to this node: its messages count no more.
+            self._leader_removed(peer)
         if tell:
             # Nobody sends it entries any more, so that it would not learn of this by its log.
             self._context.tell(address_of(peer), Expelled(self._raft.id, index))

@@ -127,8 +127,9 @@ class Node(Actor):
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
         self._membership = Membership(
-            config, self._raft, self._peers, self._journal, self._proposals, context, self._dismissed
-        )
+            config, self._raft, self._peers, self._journal, self._proposals, context,
+            self._dismissed, leader_removed=lambda leader: self._leader_gone(leader, "transfer"),
+        )  # fmt: skip
         self._slow_worker = parts.snapshot_worker(context.post)
         self._applier = Applier(
             machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
@@ -163,14 +164,10 @@ class Node(Actor):
             transferring=lambda: self._reporter.losing("transfer"),
         )  # fmt: skip
         self._succession = Succession(
-            self._raft,
-            self._peers,
+            self._raft, self._peers, random=parts.random, now=context.now, after=context.after,
             # Votes ahead of time are harmless behind pre-votes, but would break the promise of a lease.
             allowed=config.pre_vote and not config.lease_reads,
-            random=parts.random,
-            now=context.now,
-            after=context.after,
-        )
+        )  # fmt: skip
         self._departure = Departure(
             self._raft, self._proposals, self._reporter, self._journal,
             heir=self._steering.heir, after=context.after, leave=parts.leave,
@@ -312,18 +309,21 @@ class Node(Actor):
 
     def on_process_down(self, event: ProcessDown) -> None:
         """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
+        peer = self._peers.node_of(event.process)
         if event.process == self._supervisor.process:
             self._reporter.supervisor_down()
-            return
-        peer = self._peers.node_of(event.process)
         if peer == NO_NODE:
             self._holdings.disconnected(event.process)
             return
         self._peers.up.discard(peer)
         if self._raft.role is Role.LEADER:
             self._raft.report_unreachable(peer)
-        elif peer == self._raft.leader and self._succession.leader_died(peer):
-            self._reporter.leader_died(peer)
+        elif peer == self._raft.leader:
+            self._leader_gone(peer, "leader-died")
+
+    def _leader_gone(self, leader: NodeId, reason: str) -> None:
+        if self._succession.leader_gone(leader):
+            self._reporter.leader_gone(leader, reason)
 
     def is_genuine(self, sender: NodeId) -> bool:
         """Is the message from the process it claims, and from a life that is not known to be over?

@@ -94,10 +94,10 @@ class Reporter:
         if self._tell is not None and self._connected:
             self._tell(Alive(self._node, self._incarnation, self._now()))
 
-    def leader_died(self, leader: NodeId) -> None:
-        """The leader's process is gone, so that an election is held ahead of the timeout."""
-        self._reason = "leader-died"
-        self._journal.event("leader-died", f"the process of leader {leader} is gone", leader=leader)
+    def leader_gone(self, leader: NodeId, reason: str) -> None:
+        """The leader has died or was removed, so that an election is held ahead of the timeout."""
+        self._reason = reason
+        self._journal.event("leader-gone", f"leader {leader} is gone: {reason}", leader=leader)
 
     def asked_to_lead(self) -> None:
         """The leader hands over to this node."""

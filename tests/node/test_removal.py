@@ -135,3 +135,13 @@ def test_a_removed_leader_answers_hands_over_and_stops() -> None:
     cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
     assert voters_of(cluster, cluster.leaders()[0]) == set(others)
+
+
+def test_who_applies_its_leaders_removal_first_waits_neither_for_its_word_nor_for_a_timeout() -> None:
+    cluster = Cluster(4, apply_on_worker=True)
+    leader = cluster.elect()
+    cluster[leader].applying.holding = True
+    cluster.ask(leader, Remove(leader))
+    others = [node for node in (1, 2, 3, 4) if node != leader]
+    cluster.until(lambda: any(leader not in voters_of(cluster, node) for node in others))
+    assert cluster.until(lambda: cluster.agree(others)) < cluster[leader].config.election_seconds_min / 2
