@@ -26,7 +26,7 @@ from raft.machines.operations import (
     Revoke,
     WatchKeys,
 )
-from tests.client.test_clients import Nodes
+from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,23 +16,9 @@ from raft.client.errors import (
     Taken,
 )
 from raft.machines.operations import WatchKeys
-from tests.client.test_clients import Nodes
+from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="rh") as name:
-        nodes = Nodes(Path(name))
-        yield nodes
-        nodes.server.close()
-
-
-@pytest.fixture
-def nodes(cluster: Nodes) -> Nodes:
-    cluster.revive()
-    return cluster
 
 
 def test_a_blocking_program_leads_and_leaves_no_thread_behind(nodes: Nodes) -> None:

@@ -8,13 +8,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from actors.process import ChildProcess, ForkServer
 from raft.client import (
     AsyncClient,
     Client,
@@ -26,59 +22,9 @@ from raft.client import (
 )
 from raft.client.store import Swapped
 from raft.machines.operations import VALUE_BYTES_MAX
-from raft.node.config import NodeConfig
+from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes
-
-
-class Nodes:
-    """Three node processes in a private directory."""
-
-    def __init__(self, directory: Path, **options: Any) -> None:
-        self.directory = directory
-        self.options = options
-        self.endpoints = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
-        self.server = ForkServer.start(["raft.node.process"])
-        self.children: dict[int, ChildProcess] = {}
-        for node in self.endpoints:
-            self.start(node)
-
-    def start(self, node: int) -> None:
-        config = NodeConfig(
-            first_start=True,
-            node=node,
-            listen=self.endpoints[node],
-            data_dir=str(self.directory / f"data{node}"),
-            peers={other: at for other, at in self.endpoints.items() if other != node},
-            log_path=str(self.directory / f"n{node}.log"),
-            **self.options,
-        )
-        log_path = self.directory / f"n{node}.out"
-        self.children[node] = self.server.spawn("raft.node.process:main", config.encode(), log_path=log_path)
-        self.children[node].wait_started(10)
-
-    def kill(self, node: int) -> None:
-        self.children[node].kill(signal.SIGKILL)
-        self.children[node].wait(5)
-
-    def revive(self) -> None:
-        for node, child in self.children.items():
-            if child.poll() is not None:
-                self.start(node)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="rc") as name:
-        nodes = Nodes(Path(name))
-        yield nodes
-        nodes.server.close()
-
-
-@pytest.fixture
-def nodes(cluster: Nodes) -> Nodes:
-    cluster.revive()
-    return cluster
 
 
 def test_the_store_works_through_the_blocking_client(nodes: Nodes) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from raft.client.errors import (
 from raft.machines.answers import Item, Led, Left
 from raft.machines.operations import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
 from raft.requests import StillThere
-from tests.client.test_clients import Nodes
+from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes
 
@@ -36,20 +35,6 @@ EVENTS = int(os.environ.get("RAFT_EVENTS", "1000"))
 KILLS = 3 if EVENTS <= 1000 else 10
 EVENTS_AT_ONCE = 50
 SECONDS_MAX = 40.0 + (INCREMENTS + EVENTS) / 100
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="rh") as name:
-        nodes = Nodes(Path(name))
-        yield nodes
-        nodes.server.close()
-
-
-@pytest.fixture
-def nodes(cluster: Nodes) -> Nodes:
-    cluster.revive()
-    return cluster
 
 
 def run(nodes: Nodes, body: Callable[[AsyncClient], Awaitable[None]]) -> None:
@@ -66,6 +51,14 @@ def run(nodes: Nodes, body: Callable[[AsyncClient], Awaitable[None]]) -> None:
 async def kill_leader(nodes: Nodes, client: AsyncClient) -> None:
     leader = (await client.leader()).leader
     os.kill(nodes.children[leader].pid or 0, signal.SIGKILL)
+
+
+async def kept_alive(lead: Lead) -> None:
+    """Wait until another keep-alive has been answered."""
+    left_seconds = lead.remaining
+    while lead.remaining <= left_seconds:
+        left_seconds = lead.remaining
+        await asyncio.sleep(0)
 
 
 def test_the_store_has_revisions_transactions_and_leases(nodes: Nodes) -> None:
@@ -196,7 +189,8 @@ def test_leadership_outlasts_the_death_of_the_clusters_leader(nodes: Nodes) -> N
     async def body(client: AsyncClient) -> None:
         async with client.election("steady", ttl="3s") as lead:
             await kill_leader(nodes, client)
-            await lead.run(lambda: asyncio.sleep(3.5))
+            await lead.run(lambda: kept_alive(lead))
+            await lead.run(lambda: kept_alive(lead))
             (holder,) = (await client.election("steady").current()).holders
             assert holder.token == lead.token
 
@@ -262,10 +256,7 @@ def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends
     async def body(client: AsyncClient) -> None:
         gone = AsyncClient(nodes.endpoints)
         first = await gone.election("bound", ttl="6s", release_on_disconnect=True).__aenter__()
-        left_seconds = first.remaining
-        while first.remaining <= left_seconds:  # A keep-alive binds the lease to the connection.
-            left_seconds = first.remaining
-            await asyncio.sleep(0)
+        await kept_alive(first)  # Which binds the lease to the connection.
         campaign = asyncio.ensure_future(client.election("bound").__aenter__())
         while not (await client.election("bound").current()).waiting:
             pass
