@@ -20,7 +20,7 @@ from random import Random
 import msgspec
 from msgspec import Struct
 
-from raft.cluster.events import Event, NodeExited, NodeGaveUp, Violation, read_events
+from raft.cluster.events import Event, NodeExited, NodeGaveUp, read_events
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.nodes import Cause
 from raft.cluster.rundir import find
@@ -35,6 +35,7 @@ from raft.lab.chaos.trial import Told
 from raft.lab.chaos.workloads.choosing import OWN_MACHINE, TALLY, workload_of
 from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
+from raft.lab.judging.leadership import judge_events
 from raft.lab.judging.records import Header, RecordedHistory, write_history
 from raft.lab.judging.verdict import Ruling, Verdict
 from raft.lab.pictures.report import write_report
@@ -141,14 +142,11 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     whole = order.name and not told.unsettled
     committed = committed_values(directory / "data", told.members) if whole else None
     history = RecordedHistory(header=header, records=told.records)
-    judgement = judging.judge(history, committed=committed)
-    ruling, reason = judgement.ruling, judgement.sentence()
     events = read_events(directory / "events.jsonl")
-    violations = [event.text for event in events if isinstance(event, Violation)]
+    judgement = judging.judge(history, committed=committed).with_more(judge_events(events))
+    ruling, reason = judgement.ruling, judgement.sentence()
     crashes = [crash for event in events if (crash := _crash(event))]
-    if violations:
-        ruling, reason = Ruling.ILLEGAL, violations[0]
-    elif ruling is Ruling.LEGAL and (told.unsettled or crashes):
+    if ruling is Ruling.LEGAL and (told.unsettled or crashes):
         ruling, reason = Ruling.UNDECIDED, told.unsettled or crashes[0]
     outcomes = Counter(record.outcome for record in told.records)
     done_wounds = [wound for wound in told.wounds if not wound.refused]
@@ -190,7 +188,7 @@ def _latencies(told: Told) -> dict[str, float]:
     took = sorted(
         record.returned - record.call
         for record in told.records
-        if record.outcome == "done" and record.returned is not None
+        if record.outcome == "done" and record.op != "event" and record.returned is not None
     )
     if not took:
         return {}
