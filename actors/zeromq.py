@@ -119,8 +119,12 @@ class ZeroMqTransport:
         return MappingProxyType(self._hearing.dropped)
 
     def fileno(self) -> int:
-        """For a foreign loop: when this is readable, take turns until nothing comes or goes any more."""
+        """For a foreign loop: when this is readable, take turns until `has_news` says no."""
         return self._watch.fileno()
+
+    def has_news(self) -> bool:
+        """Is there something to receive? If not, the descriptor will tell."""
+        return bool(self._ready) or self._hearing.has_events or self._watch.has_news()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.

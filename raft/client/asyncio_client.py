@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Protocol, Self, TypeVar
 import msgspec
 
 from actors.errors import AskFailed
+from actors.turning import Turning
 from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning, question_bytes
 from raft.client.asyncio_election import AsyncElection, Seat
@@ -35,7 +37,6 @@ from raft.wire import address_of
 
 Result = TypeVar("Result")
 
-TURNS_MAX = 16
 # So many calls travel together. If many are made at once the leader begins with the first meanwhile.
 ASKS_PER_FRAME = 128
 
@@ -71,14 +72,11 @@ class AsyncClient:
         self._runtime = self._guest.runtime
         self._clock = self._runtime.clock
         self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
-        self._loop.add_reader(self._guest.transport.fileno(), self._pump)
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_at: float | None = None
-        self._soon = False
+        self._peers = 0
         self._asked = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._somebody_came = asyncio.Event()
-        self._pump_soon()
+        self._turning = Turning(self._runtime, self._guest.transport, self._look_up)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,14 +88,10 @@ class AsyncClient:
 
     def close(self) -> None:
         """Give the connections back; calls that are open end with ClientClosed. Twice is once."""
-        if not self._runtime.stopped:
-            self._loop.remove_reader(self._guest.transport.fileno())
-        if self._timer is not None:
-            self._timer.cancel()
         for future in self._open:
             if not future.done():
                 future.set_exception(ClientClosed("the client was closed"))
-        self._guest.close()
+        self._turning.end()
 
     # -- the key-value store --------------------------------------------------------------------
 
@@ -330,7 +324,7 @@ class AsyncClient:
         self._asked += 1
         if self._asked % ASKS_PER_FRAME == 0:
             self._runtime.flush()
-        self._pump_soon()
+        self._turning.soon()
         try:
             return await future
         finally:
@@ -340,54 +334,13 @@ class AsyncClient:
 
     async def _wait(self, seconds: float) -> None:
         self._somebody_came.clear()
-        try:
-            await asyncio.wait_for(self._somebody_came.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # wait_for may lose a cancellation.
+                await self._somebody_came.wait()
 
-    # -- the driving of the transport -----------------------------------------------------------
-
-    def _pump_soon(self) -> None:
-        """Let the calls that are made in this round of the loop leave together."""
-        if not self._soon:
-            self._soon = True
-            self._loop.call_soon(self._let_go)
-
-    def _let_go(self) -> None:
-        self._soon = False
-        if not self._runtime.stopped:
-            self._runtime.flush()
-            if self._runtime.busy or self._guest.transport.has_news():
-                self._pump()
-            else:
-                self._set_timer()
-
-    def _pump(self) -> None:
-        """Take turns until there is nothing to do; only then will the descriptor speak up again."""
-        runtime, transport = self._runtime, self._guest.transport
-        if runtime.stopped:
-            return
-        peers = len(runtime.peers)
-        for _ in range(TURNS_MAX):
-            runtime.run_turn(0.0)
-            if not (runtime.busy or transport.has_news()):
-                break
-        else:
-            self._pump_soon()
-        if len(runtime.peers) > peers:
+    def _look_up(self) -> None:
+        """Those who wait try again as soon as somebody can be reached who could not."""
+        peers = len(self._runtime.peers)
+        if peers > self._peers:
             self._somebody_came.set()
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        deadline = self._runtime.next_deadline()
-        if deadline == self._due_at:
-            return
-        self._due_at = deadline
-        if self._timer is not None:
-            self._timer.cancel()
-        if deadline is not None:
-            self._timer = self._loop.call_later(max(0.0, deadline - self._clock.now()), self._pump_in_time)
-
-    def _pump_in_time(self) -> None:
-        self._due_at = None
-        self._pump()
+        self._peers = peers

@@ -13,33 +13,11 @@ from typing import ClassVar
 from actors import curve
 from actors.actor import Actor, Handlers
 from actors.runtime import Runtime
-from actors.transport import TransportEvent
 from actors.zeromq import ZeroMqTransport
 from raft.requests import StillThere
 from raft.wire import GUEST_ACTOR, REGISTRY, process_of
 
 Endpoints = Mapping[int, str] | Sequence[str]
-
-
-class GuestTransport(ZeroMqTransport):
-    """A transport that tells whether anything has come or gone, for loops that have to look again then."""
-
-    active = False
-
-    def send(self, process: str, payload: bytes) -> str | None:
-        """See `Transport.send`."""
-        self.active = True
-        return super().send(process, payload)
-
-    def receive(self) -> list[TransportEvent]:
-        """See `Transport.receive`."""
-        events = super().receive()
-        self.active = self.active or bool(events)
-        return events
-
-    def has_news(self) -> bool:
-        """Is there something to receive? If not, `fileno` will tell."""
-        return bool(self._ready) or self._hearing.has_events or self._watch.has_news()
 
 
 class Listener(Actor):
@@ -60,7 +38,7 @@ class Guest:
         token = secrets.token_hex(8)
         name = f"{loaded.name}.{token}" if loaded is not None else f"client-{token}"
         self.endpoints = by_node(endpoints)
-        self.transport = GuestTransport(name, 1, cluster=cluster, keys=loaded)
+        self.transport = ZeroMqTransport(name, 1, cluster=cluster, keys=loaded)
         self.runtime = Runtime(name, transport=self.transport, registry=REGISTRY)
         self.runtime.spawn(Listener, GUEST_ACTOR)
         for node, endpoint in self.endpoints.items():

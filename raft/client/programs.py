@@ -44,7 +44,8 @@ async def end_group(program: asyncio.subprocess.Process, grace_seconds: float) -
     """SIGTERM, and a little later SIGKILL, for a program that leads its process group."""
     signal_group(program.pid, signal.SIGTERM)
     with suppress(TimeoutError):
-        await asyncio.wait_for(program.wait(), grace_seconds)
+        async with asyncio.timeout(grace_seconds):  # wait_for may lose a cancellation.
+            await program.wait()
     # What it has started may have stayed.
     signal_group(program.pid, signal.SIGKILL)
     await program.wait()

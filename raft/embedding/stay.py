@@ -19,12 +19,12 @@ from actors.errors import ActorsError, AskFailed, TransportError
 from actors.process import ForkServer
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
-from raft.client.guest import GuestTransport
+from actors.turning import Turning
+from actors.zeromq import ZeroMqTransport
 from raft.control import GetStatus, NodeStatus
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused
 from raft.embedding.keeper import Keeper, Leader, Stop
 from raft.embedding.settings import Plan
-from raft.embedding.turning import Turning
 from raft.wire import REGISTRY, address_of, supervisor_of
 
 STATUS_SECONDS_MAX = 5.0
@@ -56,7 +56,7 @@ class Stay:
         self._address = supervisor_of(config.node, has_keys=bool(config.keys))
         try:
             self._plan.log_path.parent.mkdir(parents=True, exist_ok=True)
-            transport = GuestTransport(
+            transport = ZeroMqTransport(
                 self._address.process,
                 1,
                 cluster=config.cluster,
@@ -72,7 +72,7 @@ class Stay:
             supervision=RestartPolicy(max_restarts=0),
         )
         self._runtime.spawn(lambda: self.keeper, self._address.actor)
-        self._turning = Turning(self._runtime, transport, self._stopped)
+        self._turning = Turning(self._runtime, transport, self._look_up)
         await self._is_up.wait()
         if self.error is not None:
             raise self.error
@@ -155,9 +155,10 @@ class Stay:
             self._cancelled = True
             self.body.cancel(str(error))
 
-    def _stopped(self) -> None:
-        """The runtime has failed: an error of ours, and the node must not be left unwatched."""
-        self.ended(NodeFailed(f"the supervision of the node has failed: {self._runtime.failure}"))
+    def _look_up(self) -> None:
+        """Has the runtime failed? That is an error of ours, and the node must not be left unwatched."""
+        if self._runtime.stopped:
+            self.ended(NodeFailed(f"the supervision of the node has failed: {self._runtime.failure}"))
 
     def _tell_observers(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

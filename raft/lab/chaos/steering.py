@@ -15,7 +15,8 @@ from actors.address import Address
 from actors.codec import Registry
 from actors.errors import AskFailed
 from actors.runtime import Runtime
-from raft.client.guest import GuestTransport
+from actors.turning import Turning
+from actors.zeromq import ZeroMqTransport
 from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord
@@ -35,34 +36,27 @@ class Steersman:
         """Raises Unreachable where no cluster runs."""
         self.record = ClusterRecord.read(run_directory.record)
         name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
-        self._transport = GuestTransport(name, 1, cluster=self.record.cluster)
-        self._runtime = Runtime(name, transport=self._transport, registry=Registry(VERB_TAGS))
-        self._transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._transport.fileno(), self._pump)
-        self._timer: asyncio.TimerHandle | None = None
+        transport = ZeroMqTransport(name, 1, cluster=self.record.cluster)
+        self._runtime = Runtime(name, transport=transport, registry=Registry(VERB_TAGS))
+        transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
         self._connected = asyncio.Event()
-        self._pump()
+        self._turning = Turning(self._runtime, transport, self._look_up)
 
     async def connect(self) -> None:
         """Wait until the launcher can be heard; raises Unreachable."""
         try:
-            await asyncio.wait_for(self._connected.wait(), CONNECT_SECONDS_MAX)
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):  # wait_for may lose a cancellation.
+                await self._connected.wait()
         except TimeoutError:
             raise Unreachable(f"the launcher of cluster {self.record.name!r} does not answer") from None
 
     def close(self) -> None:
         """Give the connection back."""
-        self._loop.remove_reader(self._transport.fileno())
-        if self._timer is not None:
-            self._timer.cancel()
-        self._runtime.stop()
-        while not self._runtime.stopped:
-            self._runtime.run_turn(0.0)
+        self._turning.end()
 
     async def ask(self, verb: object, expected: type[A], timeout_seconds: float = VERB_SECONDS_MAX) -> A:
         """The launcher's answer. Raises VerbFailed with what it refused with, or for its silence."""
-        answered: asyncio.Future[object] = self._loop.create_future()
+        answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
         def end(answer: object) -> None:
             if not answered.done():
@@ -70,7 +64,7 @@ class Steersman:
 
         pending = self._runtime.ask(_SUPERVISOR, verb, timeout_seconds)
         pending.then(end, end)
-        self._pump()
+        self._turning.soon()
         answer = await answered
         if isinstance(answer, AskFailed):
             raise VerbFailed(f"the launcher has not answered: {answer}", ExitCode.UNREACHABLE)
@@ -79,19 +73,6 @@ class Steersman:
         assert isinstance(answer, expected), f"{type(verb).__name__} was answered by {type(answer).__name__}"
         return answer
 
-    def _pump(self) -> None:
-        """Take turns until nothing comes or goes; only then will the descriptor speak up again."""
-        if self._runtime.stopped:
-            return
-        self._transport.active = True
-        while self._transport.active:
-            self._transport.active = False
-            self._runtime.run_turn(0.0)
+    def _look_up(self) -> None:
         if SUPERVISOR_PROCESS in self._runtime.peers:
             self._connected.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self._runtime.next_deadline()
-        if deadline is not None:
-            left_seconds = max(0.0, deadline - self._runtime.clock.now())
-            self._timer = self._loop.call_later(left_seconds, self._pump)

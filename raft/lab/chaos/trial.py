@@ -113,8 +113,9 @@ async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: floa
 
 async def _ended(beside: asyncio.Future[None]) -> None:
     beside.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await beside
+    await asyncio.wait([beside])  # Awaited itself, it would hide that we are cancelled.
+    if not beside.cancelled():
+        beside.result()
 
 
 async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> tuple[list[int], str]:
