@@ -37,7 +37,7 @@ class State(enum.Enum):
     STOPPED = "stopped"
 
 
-class Errand(msgspec.Struct, frozen=True, gc=False):
+class Errand(msgspec.Struct, frozen=True):
     """A letter to the actor's own cell: call this, in its turn."""
 
     call: Callable[[], None]

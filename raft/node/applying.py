@@ -32,12 +32,12 @@ Outcome = bytes | Rejection | None
 """What became of an entry: the machine's answer, its rejection, or nothing for an entry of Raft's own."""
 
 
-class _Restore(Struct, frozen=True, gc=False):
+class _Restore(Struct, frozen=True):
     index: Index
     parts: Parts
 
 
-class _Freeze(Struct, frozen=True, gc=False):
+class _Freeze(Struct, frozen=True):
     then: Callable[[Iterator[bytes]], None]
 
 

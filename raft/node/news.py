@@ -31,7 +31,7 @@ NO_LEADER = Refused("this node knows of no leader, and might wait in vain")
 NODE_STOPS = Refused("the node stops")
 
 
-class Waiting(Struct, frozen=True, gc=False):
+class Waiting(Struct, frozen=True):
     """Whom to answer, and when at the latest."""
 
     reply: Answerable

@@ -29,7 +29,7 @@ class Answerable(Protocol):
         ...
 
 
-class Tenure(Struct, gc=False):
+class Tenure(Struct):
     """What this node logged as leader of one term, and who waits for which index of it."""
 
     term: Term

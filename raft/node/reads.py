@@ -40,7 +40,7 @@ class Machine(Protocol):
         ...
 
 
-class Waiting(Struct, gc=False):
+class Waiting(Struct):
     """One query and whom to answer: what to ask the machine, or else what makes the answer."""
 
     question: bytes | Callable[[], object]
@@ -48,7 +48,7 @@ class Waiting(Struct, gc=False):
     give_up_at: float
 
 
-class Round(Struct, gc=False):
+class Round(Struct):
     """Queries that share one confirmation, asked for at `asked_at`."""
 
     queries: list[Waiting]

@@ -21,7 +21,7 @@ Done = Callable[[Any, Exception | None], None]
 """Called on the loop with what the job returned, or with None and what it raised."""
 
 
-class WorkDone(msgspec.Struct, gc=False):
+class WorkDone(msgspec.Struct):
     """A finished job on its way back to the loop, where `deliver` is called."""
 
     done: Done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from raft.lab.simulated.faults import LEADER, Fault, Kind, draw_plan
 from raft.lab.simulated.setting import Setting, draw_setting
-from raft.lab.simulated.simulation import simulate, simulate_seed
+from raft.lab.simulated.simulation import World, simulate, simulate_seed
 
 SECONDS = 20.0
 SHORT_SECONDS = 8.0
@@ -59,6 +60,13 @@ def test_the_same_seed_tells_the_same_story_in_every_process():
     here = simulate_seed(7, seconds=SECONDS).digest
     assert digest_in_another_process(7, 1) == here
     assert digest_in_another_process(7, 2) == here
+
+
+def test_a_world_that_has_ended_leaves_nothing_behind():
+    simulate_seed(9, seconds=SECONDS)
+    gc.collect()
+    # A structure that is hidden from the collector must hold nothing that leads back to its owner.
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, World)]
 
 
 def test_a_story_that_is_listened_to_is_the_same_story():
