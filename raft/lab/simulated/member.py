@@ -151,6 +151,12 @@ class Member:
         self.drive.begin_life()
         self._guard(self._start)
 
+    def come_back(self) -> None:
+        """Start again though it has left: it was removed by somebody else, and is to be added anew."""
+        if self.condition is Condition.GONE:
+            self.condition = Condition.DOWN
+            self.start()
+
     def _start(self) -> None:
         config = self._setting.config(self.node, self.lives, joins=self._joins)
         try:

@@ -89,6 +89,7 @@ class Steward:
         self._caller.converse(change, out, self._again(partial(self._take_out, member)))
 
     def _take_in(self, member: Member) -> None:
+        member.come_back()
         add = membership.add(
             self._caller.book, member.node, endpoint_of(member.node), self._tries(), learner=False
         )
