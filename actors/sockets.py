@@ -11,6 +11,10 @@ import msgspec
 import zmq
 
 _HEADER_BYTES_MAX: Final = 512
+# libzmq 4.3.5 aborts the process when a queue of input is full, the peer goes, and a heartbeat is sent or
+# answered afterwards. So no such queue is ever full. A sender has few frames under way all the same: its own
+# queue is short, the kernel's buffers are small, and who asks waits for answers.
+_INPUT_UNLIMITED: Final = 0
 _KEEPALIVE: Final = (
     (zmq.TCP_KEEPALIVE, 1),
     (zmq.TCP_KEEPALIVE_IDLE, 10),
@@ -23,7 +27,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """What may be set; the defaults suit nodes on one machine and on a local network."""
 
     frames_queued_max: int = 64
-    """Per connection and direction; kept small, for what a paused process finds there is stale."""
+    """Waiting to leave, per connection; kept small, for what a paused process finds is stale."""
     frame_bytes_max: int = 64 * 1024 * 1024
     receive_frames_max: int = 256
     lives_max: int = 4096
@@ -39,8 +43,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
 def set_options(opened: zmq.Socket[bytes], kind: int, endpoint: str, tuning: Tuning) -> None:
     """Set up a socket that is neither bound nor connected yet."""
-    opened.set_hwm(tuning.frames_queued_max)
     for option, value in (
+        (zmq.SNDHWM, tuning.frames_queued_max),
+        (zmq.RCVHWM, _INPUT_UNLIMITED),
         (zmq.LINGER, 0),
         (zmq.MAXMSGSIZE, tuning.frame_bytes_max + _HEADER_BYTES_MAX),
         (zmq.HANDSHAKE_IVL, tuning.handshake_milliseconds),
@@ -51,14 +56,9 @@ def set_options(opened: zmq.Socket[bytes], kind: int, endpoint: str, tuning: Tun
 
 
 def _heartbeats(tuning: Tuning) -> tuple[tuple[int, int], ...]:
-    """For who connects. It also tells the other end how long a silence may last, so both notice one.
-
-    libzmq 4.3.5 aborts when a socket with heartbeats has its queue of input full, and the peer goes. So
-    who listens sends none, and who connects takes in whatever comes.
-    """
+    """For who connects. It also tells the other end how long a silence may last, so both notice one."""
     return (
         (zmq.HEARTBEAT_IVL, tuning.heartbeat_milliseconds),
         (zmq.HEARTBEAT_TIMEOUT, tuning.heartbeat_timeout_milliseconds),
         (zmq.HEARTBEAT_TTL, tuning.heartbeat_timeout_milliseconds),
-        (zmq.RCVHWM, 0),
     )

@@ -77,22 +77,31 @@ def echo(argument: bytes, life_fd: int) -> None:
 
 
 def flood(argument: bytes, life_fd: int) -> int:
-    """Listen at the endpoint given and read nothing, until somebody who has sent much is long gone."""
+    """Listen and read late, while one after another sends small frames and heartbeats, and is gone."""
     from actors.zeromq import Tuning, ZeroMqTransport
 
-    tuning = Tuning(frames_queued_max=8, heartbeat_milliseconds=20, heartbeat_timeout_milliseconds=200)
+    tuning = Tuning(frames_queued_max=8, heartbeat_milliseconds=1, heartbeat_timeout_milliseconds=200)
     endpoint = argument.decode()
     node = ZeroMqTransport("n1", 1, cluster="test", endpoint=endpoint, tuning=tuning)
-    guest = ZeroMqTransport("guest", 1, cluster="test", tuning=tuning)
-    guest.connect("n1", endpoint)
-    refused = 0
-    while refused < 100:  # Its queue, the kernel's and ours are all full.
-        guest.poll(0.001)
-        guest.receive()
-        refused += guest.send("n1", bytes(10_000)) == "full"
-    guest.close()
-    until = time.monotonic() + 10 * tuning.heartbeat_milliseconds / 1000
-    while time.monotonic() < until:
-        os.sched_yield()
+
+    def pass_time(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.sched_yield()
+
+    for number in range(40):
+        guest = ZeroMqTransport(f"guest{number}", 1, cluster="test", tuning=tuning)
+        guest.connect("n1", endpoint)
+        while guest.send("n1", b"x") is not None:
+            guest.poll(0.001)
+            guest.receive()
+        for _ in range(10):
+            for _ in range(20):
+                guest.send("n1", bytes(10))
+            pass_time(0.0005)
+        guest.close()
+        pass_time(0.01)
+        node.poll(0.0)
+        node.receive()
     node.close()
     return 0
