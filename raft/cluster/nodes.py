@@ -54,6 +54,7 @@ class NodeProcess:
         self.repair = False  # A damaged log is to be put aside at the next start.
         self.removed = False  # It has stopped by itself, being a member no longer.
         self.output_offset = 0  # Where in its output file the present life begins.
+        self.mined = False  # This life was told to die at some point of a write, whatever it was told since.
         self.owed_signals: list[signal.Signals] = []  # To a process that was asked for and is not there yet.
         self._meter: UsageMeter | None = None
 
@@ -72,6 +73,7 @@ class NodeProcess:
         assert self.child is None, f"{self.name} has a process already"
         self.child, self.state, self.expected = child, NodeState.STARTING, Cause.CRASH
         self.pid = self._meter = None
+        self.mined = False
         self.owed_signals.clear()
         self.lives += 1
         self.started_seconds = self.heard_seconds = now

@@ -147,7 +147,9 @@ class Processes:
         if child.returncode == -signal.SIGKILL and self._cluster.faults.process_fault(CRASH, node.id):
             node.expected = Cause.INJECTED
         cause = node.end_life()
-        words = self._record_exit(node, child, cause, now)
+        # The word that a fault is cleared may have come too late.
+        ordered = node.mined and child.returncode == -signal.SIGKILL
+        words = self._record_exit(node, child, Cause.INJECTED if ordered else cause, now)
         self._on_exit(node, now)
         child.close()
         if child.returncode in HOPELESS:

@@ -67,6 +67,7 @@ class StorageFaults:
                 self._back_after_seconds[node.id] = verb.restart_after_seconds
             text = f"kill {node.name} at {verb.at}"
             faults.append(self._cluster.faults.add_crash(node.id, verb.at, text))
+            node.mined = True
         self._network.inject(faults, answer)
 
     def node_exited(self, node: NodeProcess) -> None:

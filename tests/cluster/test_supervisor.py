@@ -271,6 +271,19 @@ def test_a_kill_with_a_time_to_come_back_comes_back_then(lab: Lab) -> None:
     assert len(lab.told("fault")) == len(lab.told("fault-cleared")) == 1
 
 
+def test_a_node_that_dies_as_ordered_though_the_order_was_taken_back_has_not_crashed(lab: Lab) -> None:
+    lab.ask(verbs.Kill("1", at="save.begun"))
+    lab.ask(verbs.ClearFaults())
+    lab.child(1).end(-signal.SIGKILL)
+    lab.turn()
+    assert [event.cause for event in lab.told("node-exited")] == ["injected"]
+    lab.live(1.0)
+    lab.bring_up(1)
+    lab.child(1).end(-signal.SIGKILL)
+    lab.turn()
+    assert [event.cause for event in lab.told("node-exited")] == ["injected", "crash"]
+
+
 def test_the_death_of_the_leader_is_the_end_of_its_leadership_even_if_it_came_late(lab: Lab) -> None:
     lab.lead(1, 1)
     lab.child(1).end(-signal.SIGKILL)
