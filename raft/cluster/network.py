@@ -30,6 +30,7 @@ from raft.cluster.verbs import Isolate, Link, Partition
 from raft.control import ClearFault, SetLink
 from raft.wire import address_of
 
+AGAIN_SECONDS = 0.05
 TELL_SECONDS_MAX = 1.0
 
 
@@ -91,10 +92,21 @@ class Network:
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 
     def bring_up_to_date(self, node: NodeProcess) -> None:
-        """Tell a node that was away all that is to be broken in it now, and nothing else."""
-        self._context.tell(address_of(node.id), ClearFault(0))
+        """Tell a node that was away all that is to be broken in it now, and nothing else.
+
+        It may have begun with cuts that were mended while it began. It is told again until it confirms, for
+        in its first moments it may be heard and not hear.
+        """
+        life, to = node.lives, address_of(node.id)
+
+        def again(_: AskFailed) -> None:
+            if node.lives == life and node.state is NodeState.RUNNING:
+                self._context.after(AGAIN_SECONDS, lambda: self.bring_up_to_date(node))
+
+        self._context.ask(to, ClearFault(0), TELL_SECONDS_MAX).then(lambda _: None, again)
+        # In the same frame, so that no cut is open meanwhile.
         for order in self._cluster.faults.orders_of(node.id):
-            self._context.tell(address_of(node.id), order)
+            self._context.tell(to, order)
 
     def _break(self, kind: str, ways: Ways, rule: SetLink, text: str, answer: Answer) -> None:
         self.inject([self._cluster.faults.add_network_fault(kind, ways, rule, text)], answer)

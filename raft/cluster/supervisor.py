@@ -142,8 +142,7 @@ class SupervisorActor(Actor):
         took_ms = round(1000 * (report.at_seconds - node.started_seconds), 3)
         started = NodeStarted(node=node.id, pid=report.pid, incarnation=report.incarnation, took_ms=took_ms)
         self._cluster.journal.record(started, report.at_seconds)
-        if self._cluster.faults.orders_of(node.id):
-            self.network.bring_up_to_date(node)
+        self.network.bring_up_to_date(node)
 
     def on_alive(self, report: Alive) -> None:
         """A node's loop turns."""

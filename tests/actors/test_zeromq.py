@@ -93,9 +93,13 @@ def test_nothing_is_kept_for_a_peer_that_is_not_there(net: Net) -> None:
     assert set(net.payloads("n2")) == {b"fresh"}
 
 
-def test_a_peer_that_does_not_read_fills_its_queue_and_the_sender_is_told(net: Net) -> None:
-    one, two = net.pair(tuning=Tuning(frames_queued_max=5))
-    net.transports.remove(two)
+@pytest.mark.processes
+def test_a_peer_that_is_stopped_fills_its_queue_and_the_sender_is_told(net: Net, server: ForkServer) -> None:
+    one = net.node("n1", tuning=Tuning(frames_queued_max=5, heartbeat_timeout_milliseconds=60_000))
+    child = echo(server, net, f"n2 1 {net.endpoint('n2')} n1={one.endpoint}")
+    one.connect("n2", net.endpoint("n2"))
+    assert net.run(lambda: net.is_up("n1", "n2"))
+    child.kill(signal.SIGSTOP)
     accepted = refused_in_a_row = 0
     while refused_in_a_row < 20 and accepted < 50:
         if one.send("n2", b"x" * 100_000) == "full":
@@ -105,8 +109,8 @@ def test_a_peer_that_does_not_read_fills_its_queue_and_the_sender_is_told(net: N
         else:
             accepted += 1
             refused_in_a_row = 0
-    assert accepted < 50, "both queues, and what the system keeps in its own"
-    two.close()
+    child.kill(signal.SIGKILL)
+    assert accepted < 50, "the sender's queue, and what the system keeps in its own"
 
 
 @pytest.mark.processes

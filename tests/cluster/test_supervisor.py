@@ -7,10 +7,11 @@ import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.clock import ManualClock
 from actors.codec import Registry
@@ -24,7 +25,7 @@ from raft.cluster.journal import Journal
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
-from raft.control import Alive, BecameLeader, NodeUp, SawLeader
+from raft.control import Alive, BecameLeader, ClearFault, Done, NodeUp, SawLeader, SetLink
 from raft.wire import SUPERVISOR, TAGS
 
 NODES = 3
@@ -131,9 +132,9 @@ class Lab:
             nodes=nodes,
         )
         self.cluster = Cluster(record, run_directory, self.journal, random.Random(1))
-        registry = Registry({**TAGS, **verbs.VERB_TAGS})
-        self.runtime = self._join("launcher", registry)
-        self.asker = self._join("asker", registry)
+        self.registry = Registry({**TAGS, **verbs.VERB_TAGS})
+        self.runtime = self._join("launcher", self.registry)
+        self.asker = self._join("asker", self.registry)
         self.asker.transport.connect("launcher", "")
         self.runtime.spawn(
             lambda: SupervisorActor(
@@ -282,6 +283,28 @@ def test_a_node_that_dies_as_ordered_though_the_order_was_taken_back_has_not_cra
     lab.child(1).end(-signal.SIGKILL)
     lab.turn()
     assert [event.cause for event in lab.told("node-exited")] == ["injected", "crash"]
+
+
+def test_a_node_that_is_up_is_told_until_it_hears_what_is_broken_now_and_that_nothing_else_is(
+    lab: Lab,
+) -> None:
+    heard: list[object] = []
+
+    class Hearer(Actor):
+        def on_order(self, order: object) -> None:
+            heard.append(order)
+            self.context.reply(Done())
+
+        handlers: ClassVar[Handlers] = {ClearFault: on_order, SetLink: on_order}
+
+    # It began with a cut that was mended before it was up, and can't be reached at first.
+    lab.bring_up(1)
+    node = lab._join("n1", lab.registry)
+    node.spawn(Hearer, "raft")
+    node.transport.connect("launcher", "")
+    lab.runtime.transport.connect("n1", "")
+    lab.live(1.0)
+    assert {*heard} == {ClearFault(0)}
 
 
 def test_the_death_of_the_leader_is_the_end_of_its_leadership_even_if_it_came_late(lab: Lab) -> None:
