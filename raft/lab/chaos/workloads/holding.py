@@ -18,6 +18,7 @@ from raft.machines.answers import Resigned
 from raft.machines.operations import Fence, Resign
 
 TTL = "1500ms"
+GROUPS = 4  # Of workers: those of one compete.
 TURNS_PER_KEY = 60
 ACQUIRE_SECONDS_MAX = 5.0
 LATE_SHARE = 0.2  # Of turns: a write comes when the lock is somebody else's already.
@@ -37,7 +38,7 @@ class Holdings:
 
     async def step(self, worker: Worker) -> None:
         """One turn."""
-        key = self._keys.next(worker.number % 2)
+        key = self._keys.next(worker.number % GROUPS)
         if worker.dice.random() < 0.3:
             await self._read(worker, key)
             return
