@@ -106,7 +106,10 @@ class Cell:
     @property
     def wants_to_run(self) -> bool:
         """Is there something to do that may be done now?"""
-        return self.state is State.STARTING or (self.state is State.RUNNING and len(self.mailbox) > 0)
+        mailbox = self.mailbox
+        if self.state is State.RUNNING:
+            return bool(mailbox.ordinary or mailbox.urgent)
+        return self.state is State.STARTING
 
     def put(self, letter: Letter) -> None:
         """Let a letter wait; one that finds no place is a dead letter."""

@@ -91,7 +91,7 @@ class Lifecycle:
         if cell.state is State.STARTING:
             self._start(cell)
         before = cell.handled
-        if cell.running and len(cell.mailbox) > 0:
+        if cell.wants_to_run:
             self.visit(cell, None, partial(cell.handle, letters_max))
         return cell.handled - before
 

@@ -177,7 +177,7 @@ class Runtime:
         """
         if self.stopped:
             return 0
-        self.transport.poll(self._wait_seconds(timeout_seconds))
+        self.transport.poll(0.0 if timeout_seconds == 0.0 else self._wait_seconds(timeout_seconds))
         self._take_posted()
         for event in self.transport.receive():
             self._office.receive(event)

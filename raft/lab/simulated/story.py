@@ -41,7 +41,4 @@ class Story:
 
     def carried(self, way: bytes, payload: bytes) -> None:
         """A frame has arrived: part of the digest, not of the lines."""
-        update = self._hash.update
-        update(_MOMENT.pack(self._now()))
-        update(way)
-        update(payload)
+        self._hash.update(_MOMENT.pack(self._now()) + way + payload)
