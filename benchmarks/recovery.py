@@ -187,21 +187,21 @@ def stall_rows() -> Iterator[Row]:
 
 
 def memory_rows(writes: int) -> Iterator[Row]:
-    """Many writes on few keys, with snapshots as they come."""
+    """Many writes on few keys, with snapshots as they come; each process's share of the memory (PSS)."""
     with running(3) as cluster:
         processes = [psutil.Process(pid) for pid in cluster.pids()]
         sizes: list[tuple[int, float]] = []
 
         def look(number: int) -> None:
-            sizes.append((number, max(process.memory_info().rss for process in processes) / 1e6))
+            sizes.append((number, max(process.memory_full_info().pss for process in processes) / 2**20))
 
         took = write(cluster, writes, VALUE_BYTES, KEYS, look)
         look(writes)
     yield Row(f"{writes:,} writes, per second", writes / took, "/s", float("inf"))
     half = [size for number, size in sizes if writes / 4 <= number <= writes / 2]
     end = [size for number, size in sizes if number > writes * 3 / 4]
-    yield Row("memory, a quarter to half way", max(half), "MB", 250.0)
-    yield Row("memory, last quarter", max(end), "MB", 250.0)
+    yield Row("memory, a quarter to half way", max(half), "MiB", 80.0)
+    yield Row("memory, last quarter", max(end), "MiB", 80.0)
 
 
 def main(arguments: Sequence[str]) -> int:

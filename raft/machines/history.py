@@ -13,8 +13,8 @@ from raft.machines.answers import Compacted, Event, Events, Item, Led, Left, Rem
 from raft.machines.operations import ANSWER_BYTES_MAX, Watch, WatchKeys
 
 # The same on all replicas, or their states part: not an option.
-EVENTS_MAX = 128 * 1024
-EVENTS_BYTES_MAX = 32 * 1024 * 1024
+EVENTS_MAX = 16 * 1024
+EVENTS_BYTES_MAX = 16 * 1024 * 1024
 EVENT_BYTES = 64  # What an event is counted for besides its key and value.
 
 

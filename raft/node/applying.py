@@ -17,7 +17,7 @@ from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, entries_size
 from raft.machines.machine import COMMAND_ERRORS, InParts, StateMachine, reason_of
 from raft.node.snapshots import Parts, restore_machine
-from raft.node.worker import Worker
+from raft.node.worker import Worker, gently
 
 T = TypeVar("T")
 
@@ -183,7 +183,8 @@ class Applier:
             self.applied = self.configuration = work.index
             self._waiters.restored(work.index)
 
-        self._lend(self._slow, lambda: restore_machine(self._machine, work.parts), restored)
+        parts = gently(self._slow, work.parts)
+        self._lend(self._slow, lambda: restore_machine(self._machine, parts), restored)
 
     def _freeze(self, work: _Freeze) -> None:
         machine = self._machine

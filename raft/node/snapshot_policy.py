@@ -15,7 +15,7 @@ class SnapshotPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     disk writes would be snapshots.
     """
 
-    entries_max: int = 50_000
+    entries_max: int = 20_000
     bytes_max: int = 64 * 1024 * 1024  # Of commands.
     # For a follower that was away for a moment. Never more than what came after the snapshot before.
     entries_kept: int = 5_000

@@ -19,7 +19,7 @@ from raft.node.receiving import DraftLog
 from raft.node.reporting import Journal
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state
-from raft.node.worker import Worker
+from raft.node.worker import Worker, gently
 from raft.storage.errors import StoreFull
 
 RETRY_SECONDS = 5.0
@@ -131,7 +131,7 @@ class Snapshotter:
         state, size, began = self._state(), self._applier.bytes_applied, self._now()
 
         def work() -> Snapshot:
-            snapshot = Snapshot(index, term, conf_state, pack_state(state, parts))
+            snapshot = Snapshot(index, term, conf_state, pack_state(state, gently(self._worker, parts)))
             self._log.write_snapshot(snapshot)
             return snapshot
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
+
+REST_SECONDS: Final = 0.001
 
 Job = Callable[[], Any]
 """What the worker calls."""
@@ -40,6 +45,10 @@ class Worker(Protocol):
         """Do `job`, then call `done` on the loop's thread; never before this returns to the loop."""
         ...
 
+    def rest(self) -> None:
+        """Called by a long job between its steps: let others have the interpreter, and the processor."""
+        ...
+
     def close(self) -> None:
         """Finish the job in hand, drop the others, and return when nothing runs any more."""
         ...
@@ -58,6 +67,10 @@ class ThreadWorker:
     def submit(self, job: Job, done: Done) -> None:
         """See `Worker.submit`."""
         self._jobs.put((job, done))
+
+    def rest(self) -> None:
+        """See `Worker.rest`. Without it the loop waits for the interpreter once for every frame it sends."""
+        time.sleep(REST_SECONDS)
 
     def close(self) -> None:
         """See `Worker.close`."""
@@ -96,6 +109,9 @@ class InlineWorker:
         """Do the job that has waited longest."""
         self._post(carry_out(*self._jobs.popleft()))
 
+    def rest(self) -> None:
+        """Nobody else is there."""
+
     def close(self) -> None:
         """See `Worker.close`."""
         self._jobs.clear()
@@ -107,3 +123,10 @@ def carry_out(job: Job, done: Done) -> WorkDone:
         return WorkDone(done, job(), None)
     except Exception as error:  # noqa: BLE001  Raised again where it can be judged: in the actor.
         return WorkDone(done, None, error)
+
+
+def gently(worker: Worker, steps: Iterable[T]) -> Iterator[T]:
+    """The same steps of a long job, with a rest after each."""
+    for step in steps:
+        yield step
+        worker.rest()

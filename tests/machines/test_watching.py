@@ -176,22 +176,22 @@ def _follow(mirror: dict[bytes, bytes], events: tuple[Event, ...]) -> None:
 
 
 def test_a_hundred_thousand_events_are_told_once_and_in_order_over_ten_restarts() -> None:
-    application, seen, watch = Application(), 0, WatchKeys(1, b"", None)
+    application, seen, watch = Application(), 0, WatchKeys(1, b"", None, limit=960)
     for number in range(1, 100_001):
         application.apply(number, encode_call(Call(0, 0, 0, Put(b"k", b""))))
         if number % 10_000 == 0:
             data, application = application.snapshot(), Application()
             application.restore(data)
-            for _ in range(4):  # Slower than the writer, and never too slow.
+            for _ in range(10):  # Slower than the writer, and never too slow.
                 told = application.events_since(watch)
                 assert isinstance(told, Events)
                 assert [event.revision for event in told.events] == [*range(seen + 1, told.next)]
-                seen, watch = told.next - 1, WatchKeys(told.next, b"", None)
+                seen, watch = told.next - 1, WatchKeys(told.next, b"", None, limit=960)
     while watch.revision <= application.revision:
         told = application.events_since(watch)
         assert isinstance(told, Events)
         assert [event.revision for event in told.events] == [*range(seen + 1, told.next)]
-        seen, watch = told.next - 1, WatchKeys(told.next, b"", None)
+        seen, watch = told.next - 1, WatchKeys(told.next, b"", None, limit=960)
     assert seen == 100_000
 
 

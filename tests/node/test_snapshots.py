@@ -15,10 +15,12 @@ from raft.control import SnapshotTaken, TakeSnapshot
 from raft.core.errors import BrokenStorage
 from raft.core.types import ConfState, Index, Snapshot
 from raft.lab.simulated.disk import SimulatedFiles
+from raft.machines import parts
 from raft.machines.application import Application
 from raft.node import transfers
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state, restore_machine, unpack_state
+from raft.node.worker import InlineWorker
 from raft.requests import AddLearner
 from raft.storage.device import CRASH_POINTS, no_crash
 from raft.storage.record import Identity
@@ -85,27 +87,47 @@ def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
     assert snapshot_index(cluster[1]) == applied
 
 
+def test_a_large_state_is_taken_and_restored_with_a_rest_after_each_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rested: list[str] = []
+    cluster = Cluster(3, snapshots=NEVER)
+    leader = cluster.elect()
+    for key in (b"a", b"b", b"c"):
+        cluster.put(leader, key, bytes(parts.PART_BYTES))
+    monkeypatch.setattr(InlineWorker, "rest", lambda _: rested.append("taken"))
+    cluster.answer(leader, TakeSnapshot())
+    # Some head, and each value twice: as an event and as an item.
+    assert rested == ["taken"] * 7
+    rested.clear()
+    monkeypatch.setattr(InlineWorker, "rest", lambda _: rested.append("restored"))
+    cluster.join(4)
+    cluster.answer(leader, AddLearner(4, "ipc:///n4"))
+    cluster.until(caught_up(cluster, leader, 4), 5.0)
+    assert len(rested) >= 2 * 7, "the leader's next snapshot, which knows the node, and the node's restoring"
+
+
 def test_commands_that_are_applied_while_a_snapshot_is_written_are_not_in_it() -> None:
     machine = Application()
     machine.apply(1, store.put_request(b"a", b"1"))
-    parts = machine.snapshot_parts()
+    frozen = machine.snapshot_parts()
     machine.apply(2, store.put_request(b"a", b"2"))
     machine.apply(3, store.put_request(b"b", b"3"))
     restored = Application()
-    restore_machine(restored, unpack_state(pack_state(State(), parts)).machine)
+    restore_machine(restored, unpack_state(pack_state(State(), frozen)).machine)
     expected = Application()
     expected.apply(1, store.put_request(b"a", b"1"))
     assert restored.snapshot() == expected.snapshot()
 
 
 def test_the_data_of_a_snapshot_is_read_back_part_by_part() -> None:
-    parts = [b"", b"x", b"y" * 300_000]
-    state = unpack_state(pack_state(State({1: "here"}, {2: 7}), parts))
+    pieces = [b"", b"x", b"y" * 300_000]
+    state = unpack_state(pack_state(State({1: "here"}, {2: 7}), pieces))
     assert (state.members, state.removed) == ({1: "here"}, {2: 7})
-    assert [bytes(part) for part in state.machine] == parts
+    assert [bytes(part) for part in state.machine] == pieces
     assert unpack_state(b"") == State()
     with pytest.raises(BrokenStorage):
-        unpack_state(pack_state(State(), parts)[:-1])
+        unpack_state(pack_state(State(), pieces)[:-1])
 
 
 # -- sending ----------------------------------------------------------------------------------------

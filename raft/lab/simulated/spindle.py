@@ -46,6 +46,9 @@ class Spindle:
         if len(self._jobs) == 1:
             self._begin()
 
+    def rest(self) -> None:
+        """See `Worker.rest`; no other thread is there."""
+
     def close(self) -> None:
         """See `Worker.close`."""
         if self._jobs:
