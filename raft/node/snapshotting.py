@@ -39,8 +39,8 @@ class SnapshotLog(DraftLog, Protocol):
         """Of the entries that are still there."""
         ...
 
-    def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Make it durable; from any thread."""
+    def write_snapshot(self, snapshot: Snapshot, rest: Callable[[], None]) -> None:
+        """Make it durable, with a `rest` after each step; from any thread."""
         ...
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
@@ -132,7 +132,7 @@ class Snapshotter:
 
         def work() -> Snapshot:
             snapshot = Snapshot(index, term, conf_state, pack_state(state, gently(self._worker, parts)))
-            self._log.write_snapshot(snapshot)
+            self._log.write_snapshot(snapshot, self._worker.rest)
             return snapshot
 
         def written(snapshot: Snapshot, error: Exception | None) -> None:

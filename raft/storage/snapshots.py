@@ -10,7 +10,7 @@ which files count.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from zlib import crc32
 
@@ -26,7 +26,7 @@ SNAPSHOT_SUFFIX = ".snap"
 
 _HEADER = struct.Struct("<8sIIQII")
 _MAGIC = b"\xf1RSNAP\r\n"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 
 
 class _Description(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +37,10 @@ class _Description(msgspec.Struct, frozen=True, array_like=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Description)
+
+
+def no_rest() -> None:
+    """Nobody else is there."""
 
 
 def snapshot_name(index: Index) -> str:
@@ -56,20 +60,25 @@ def encode_head(snapshot: Snapshot, size: int, checksum: int = 0) -> tuple[bytes
     return _HEADER.pack(_MAGIC, FORMAT, len(description), size, 0, checksum), description
 
 
-def write_snapshot(device: Device, directory: Path, snapshot: Snapshot) -> None:
-    """Make the file durable. After StoreFull there is none."""
+def write_snapshot(
+    device: Device, directory: Path, snapshot: Snapshot, rest: Callable[[], None] = no_rest
+) -> None:
+    """Make the file durable, with a `rest` after each step. After StoreFull there is none."""
     device.check()
     device.crash_point("snapshot.begun")
-    data = snapshot.data
+    data = memoryview(snapshot.data)
     lengths, description = encode_head(snapshot, len(data))
-    checksum = crc32(data, crc32(description, crc32(lengths)))
-    header, _ = encode_head(snapshot, len(data), checksum)
 
     def fill(file: File) -> None:
-        start = len(header) + len(description)
+        at = len(lengths) + len(description)
+        checksum = crc32(description, crc32(lengths))
+        for offset in range(0, len(data), _CHUNK_BYTES):
+            chunk = bytes(data[offset : offset + _CHUNK_BYTES])
+            device.write(file, at + offset, chunk)
+            checksum = crc32(chunk, checksum)
+            rest()
+        header, _ = encode_head(snapshot, len(data), checksum)
         device.write(file, 0, header + description)
-        for offset in range(0, len(data), _CHUNK_BYTES):  # Small steps let the other threads run.
-            device.write(file, start + offset, bytes(data[offset : offset + _CHUNK_BYTES]))
 
     device.publish(directory / snapshot_name(snapshot.index), "snapshot", fill).close()
 

@@ -25,7 +25,7 @@ from raft.storage.files import DirectoryLock, FileSystem, RealFiles
 from raft.storage.memory import MemoryStorage
 from raft.storage.opening import Opened, Recovery, lock_directory, open_directory
 from raft.storage.record import Identity, Marker
-from raft.storage.snapshots import purge_snapshots, write_snapshot
+from raft.storage.snapshots import no_rest, purge_snapshots, write_snapshot
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 
@@ -144,15 +144,15 @@ class Store:
         self.write_snapshot(snapshot)
         self.accept_snapshot(snapshot)
 
-    def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Make a snapshot of this node's own state durable; the last two are kept.
+    def write_snapshot(self, snapshot: Snapshot, rest: Callable[[], None] = no_rest) -> None:
+        """Make a snapshot of this node's own state durable; the last two are kept. It rests after each step.
 
         The file is written beside the log: `write` may go on meanwhile on another thread. A snapshot that
         is not newer than the newest is left out. Raises StoreFull, and then nothing changed, or StoreFailed.
         """
         if self._is_outdated(snapshot):
             return
-        write_snapshot(self._device, self._directory, snapshot)
+        write_snapshot(self._device, self._directory, snapshot, rest)
         with self._log_turn:
             if not self._is_outdated(snapshot):  # Unless the leader's came in meanwhile.
                 self._log.append(None, (), Marker(snapshot.index, snapshot.term))

@@ -53,9 +53,10 @@ class MemoryLog(MemoryStorage):
     def sweep(self) -> None:
         """Nothing is kept."""
 
-    def write_snapshot(self, snapshot: Snapshot) -> None:
+    def write_snapshot(self, snapshot: Snapshot, rest: Callable[[], None]) -> None:
         if self.fail is not None:
             raise self.fail
+        rest()
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
         if snapshot.index > self.snapshot().index:

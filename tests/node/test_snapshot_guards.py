@@ -39,7 +39,7 @@ class Taking:
             term=lambda index: 1,
             snapshot=lambda: self.newest,
             first_index=lambda: 1,
-            write_snapshot=lambda snapshot: None,
+            write_snapshot=lambda snapshot, rest: None,
             accept_snapshot=lambda snapshot: self.accepted.append(snapshot.index),
             accept_compaction=lambda index: None,
             release=lambda index: None,

@@ -145,6 +145,17 @@ def test_the_last_two_snapshots_are_kept() -> None:
     assert open_store(files).snapshot() == snapshot(20, data=b"at 20")
 
 
+def test_a_large_snapshot_is_written_in_steps_with_a_rest_after_each() -> None:
+    files = filled(10)
+    store = open_store(files)
+    large, room = snapshot(10, data=bytes(range(256)) * 4096), list[int]()
+    files.capacity_bytes = 1 << 30
+    store.write_snapshot(large, lambda: room.append(files.room_for(1 << 30)))
+    assert len(room) > 2 and room == sorted(set(room), reverse=True), "it grows from rest to rest"
+    store.close()
+    assert open_store(files).snapshot() == large
+
+
 def test_a_snapshot_that_is_not_newer_changes_nothing() -> None:
     files = filled(30)
     store = open_store(files)
