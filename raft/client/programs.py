@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 # Told the group by the first line it reads. If no second one comes before the end of the file, whoever
 # should have written it is no more.
@@ -22,22 +22,41 @@ async def run_program(arguments: Sequence[str], env: Mapping[str, str], grace_se
 
     The group also ends, by SIGKILL, when this process does, however that comes about.
     """
-    guard = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", GUARD, stdin=asyncio.subprocess.PIPE, start_new_session=True
-    )
-    assert guard.stdin is not None, "the guard is told through a pipe"
-    try:
-        program = await asyncio.create_subprocess_exec(*arguments, env=env, start_new_session=True)
-        guard.stdin.write(b"%d\n" % program.pid)
+    heard, told = os.pipe()
+    with ExitStack() as ends:
+        ends.callback(os.close, told)
         try:
-            return await program.wait()
+            guard = await asyncio.create_subprocess_exec(
+                "/bin/sh", "-c", GUARD, stdin=heard, start_new_session=True
+            )
         finally:
-            if program.returncode is None:
-                await end_group(program, grace_seconds)
-            guard.stdin.write(b"done\n")
+            os.close(heard)
+        try:
+            return await run_guarded(arguments, env, grace_seconds, told)
+        finally:
+            ends.close()
+            await guard.wait()
+
+
+async def run_guarded(
+    arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float, guard: int
+) -> int:
+    """Run a program whose guard hears what is written to that descriptor."""
+
+    def tell_the_guard() -> None:
+        os.write(guard, b"%d\n" % os.getpid())
+
+    # The new process tells it, before it becomes the program: this one may be killed at any moment.
+    program = await asyncio.create_subprocess_exec(
+        *arguments, env=env, start_new_session=True, preexec_fn=tell_the_guard
+    )
+    try:
+        return await program.wait()
     finally:
-        guard.stdin.close()
-        await guard.wait()
+        if program.returncode is None:
+            await end_group(program, grace_seconds)
+        with suppress(BrokenPipeError):
+            os.write(guard, b"done\n")
 
 
 async def end_group(program: asyncio.subprocess.Process, grace_seconds: float) -> None:
