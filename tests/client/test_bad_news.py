@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -46,14 +44,6 @@ with Client(endpoints) as client, client.election("fenced", ttl="1s") as lead:
         except ClientError as error:
             print(type(error).__name__, flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="rb") as name:
-        made = Nodes(Path(name))
-        yield made
-        made.server.close()
 
 
 def test_a_holder_that_was_paused_wakes_believing_and_its_writes_are_turned_down(nodes: Nodes) -> None:
