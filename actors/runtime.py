@@ -177,7 +177,7 @@ class Runtime:
         """
         if self.stopped:
             return 0
-        self.transport.poll(0.0 if timeout_seconds == 0.0 else self._wait_seconds(timeout_seconds))
+        self.transport.poll(self._wait_seconds(timeout_seconds))
         self._take_posted()
         for event in self.transport.receive():
             self._office.receive(event)
@@ -196,7 +196,7 @@ class Runtime:
         return self._stop_asked or self._lifecycle.failure is not None
 
     def _wait_seconds(self, timeout_seconds: float | None) -> float | None:
-        if self.busy:
+        if timeout_seconds == 0.0 or self.busy:
             return 0.0
         deadline = self._timers.next_deadline()
         if deadline is None:

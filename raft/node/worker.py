@@ -70,7 +70,8 @@ class ThreadWorker:
 
     def rest(self) -> None:
         """See `Worker.rest`. Without it the loop waits for the interpreter once for every frame it sends."""
-        time.sleep(REST_SECONDS)
+        if not self._closing:
+            time.sleep(REST_SECONDS)
 
     def close(self) -> None:
         """See `Worker.close`."""
