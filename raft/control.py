@@ -23,10 +23,18 @@ class NodeUp(Struct, frozen=True):
 
 
 class Alive(Struct, frozen=True):
-    """The node's loop turns: a process that stops saying so without dying is hung."""
+    """The node's loop turns: a process that stops saying so without dying is hung.
+
+    It repeats what still holds of the other reports, which are lost if a connection breaks under them: that
+    the node has been up since `up_at_seconds`, and that it follows `leader` in `term` (0: nobody).
+    """
 
     node: int
     incarnation: int
+    pid: int
+    term: int
+    leader: int
+    up_at_seconds: float
     at_seconds: float
 
 

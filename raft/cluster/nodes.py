@@ -47,6 +47,7 @@ class NodeProcess:
         self.lives = 0
         self.exits = 0
         self.started_seconds = 0.0
+        self.came_up = False  # Has the present life said that it is up?
         self.up_seconds = 0.0
         self.heard_seconds = 0.0
         self.expected = Cause.CRASH
@@ -73,7 +74,7 @@ class NodeProcess:
         assert self.child is None, f"{self.name} has a process already"
         self.child, self.state, self.expected = child, NodeState.STARTING, Cause.CRASH
         self.pid = self._meter = None
-        self.mined = False
+        self.mined = self.came_up = False
         self.owed_signals.clear()
         self.lives += 1
         self.started_seconds = self.heard_seconds = now

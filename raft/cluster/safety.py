@@ -11,9 +11,12 @@ class ElectionSafety:
     """Remembers who led which term."""
 
     def __init__(self) -> None:
-        self._leaders: dict[int, int] = {}
+        self._leaders: dict[int, list[int]] = {}
 
     def rival(self, term: int, node: int) -> int | None:
-        """Note that `node` led `term`; the other node that did, if there is one."""
-        first = self._leaders.setdefault(term, node)
-        return None if first == node else first
+        """Note that `node` led `term`; the node that did before, if that is news."""
+        leaders = self._leaders.setdefault(term, [])
+        if node in leaders:
+            return None
+        leaders.append(node)
+        return leaders[0] if len(leaders) > 1 else None

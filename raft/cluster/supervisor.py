@@ -133,23 +133,21 @@ class SupervisorActor(Actor):
     def on_node_up(self, report: NodeUp) -> None:
         """A node has recovered its log and takes part."""
         node = self._living(report)
-        if node is None:
-            return
-        node.pid, node.incarnation, node.up_seconds = report.pid, report.incarnation, report.at_seconds
-        node.heard_seconds = self.context.now()
-        if node.state is NodeState.STARTING:
-            node.state = NodeState.RUNNING
-        took_ms = round(1000 * (report.at_seconds - node.started_seconds), 3)
-        started = NodeStarted(node=node.id, pid=report.pid, incarnation=report.incarnation, took_ms=took_ms)
-        self._cluster.journal.record(started, report.at_seconds)
-        self.network.bring_up_to_date(node)
+        if node is not None:
+            self._came_up(node, report.pid, report.incarnation, report.at_seconds)
 
     def on_alive(self, report: Alive) -> None:
-        """A node's loop turns."""
+        """A node's loop turns; and what it has told before, should that have been lost on its way."""
         node = self._living(report)
         if node is None:
             return
         node.heard_seconds = self.context.now()
+        if not node.came_up:
+            self._came_up(node, report.pid, report.incarnation, report.up_at_seconds)
+        if report.leader == node.id:
+            self._leads(node.id, report.term, report.at_seconds)
+        else:
+            self._cluster.history.saw(node.id, Leader(report.leader, report.term))
         if node.state is NodeState.PAUSED and self._cluster.faults.process_fault(PAUSE, node.id) is None:
             node.state = NodeState.RUNNING  # Whoever stopped it from outside has let it go on.
             self.network.bring_up_to_date(node)
@@ -167,13 +165,7 @@ class SupervisorActor(Actor):
             reason=report.reason,
         )
         cluster.journal.record(elected, report.at_seconds)
-        rival = cluster.safety.rival(report.term, report.node)
-        if rival is not None:
-            text = f"two leaders in term {report.term}: n{rival} and n{report.node}"
-            violation = Violation(term=report.term, nodes=[rival, report.node], text=text)
-            cluster.journal.record(violation, report.at_seconds)
-            self._ending.exit_code = ExitCode.VIOLATION
-        cluster.history.elected(report.node, report.term)
+        self._leads(report.node, report.term, report.at_seconds)
         node = cluster.nodes.get(report.node)
         if node is not None and self._living(report) is None:
             self._lose_dead_leader(node, self.context.now())  # It won, said so, and died.
@@ -188,6 +180,25 @@ class SupervisorActor(Actor):
         """A node follows somebody else than before."""
         if self._living(report) is not None:
             self._cluster.history.saw(report.node, Leader(report.leader, report.term))
+
+    def _came_up(self, node: NodeProcess, pid: int, incarnation: int, up_seconds: float) -> None:
+        node.pid, node.incarnation, node.came_up, node.up_seconds = pid, incarnation, True, up_seconds
+        node.heard_seconds = self.context.now()
+        if node.state is NodeState.STARTING:
+            node.state = NodeState.RUNNING
+        took_ms = round(1000 * (up_seconds - node.started_seconds), 3)
+        started = NodeStarted(node=node.id, pid=pid, incarnation=incarnation, took_ms=took_ms)
+        self._cluster.journal.record(started, up_seconds)
+        self.network.bring_up_to_date(node)
+
+    def _leads(self, node: int, term: int, at_seconds: float) -> None:
+        cluster = self._cluster
+        rival = cluster.safety.rival(term, node)
+        if rival is not None:
+            text = f"two leaders in term {term}: n{rival} and n{node}"
+            cluster.journal.record(Violation(term=term, nodes=[rival, node], text=text), at_seconds)
+            self._ending.exit_code = ExitCode.VIOLATION
+        cluster.history.elected(node, term)
 
     def _living(self, report: NodeUp | Alive | BecameLeader | SawLeader) -> NodeProcess | None:
         """The node that reports, unless that life of it is over."""

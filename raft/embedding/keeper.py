@@ -135,14 +135,9 @@ class Keeper(Actor):
     # -- what is heard -----------------------------------------------------------------------------
 
     def on_node_up(self, report: NodeUp) -> None:
-        """From now on an empty directory is a lost disk, whatever the program was told at its start."""
-        if not self._is_of_this_life(report.at_seconds):
-            return
-        self._is_up = self._was_up = True
-        self._heard_seconds = self.context.now()
-        self._config = msgspec.structs.replace(self._config, first_start=False)
-        log.info("%s is up, process %d", self._name, report.pid)
-        self._listener.up()
+        """The node has recovered its log, and takes part."""
+        if self._is_of_this_life(report.at_seconds):
+            self._came_up(report.pid)
 
     def on_saw_leader(self, report: SawLeader) -> None:
         """The node follows somebody else than before; itself, if it leads."""
@@ -150,9 +145,13 @@ class Keeper(Actor):
             self._follow(Leader(report.leader, report.term) if report.leader else None)
 
     def on_alive(self, report: Alive) -> None:
-        """The node's loop turns."""
-        if self._is_of_this_life(report.at_seconds):
-            self._heard_seconds = self.context.now()
+        """The node's loop turns; and what it has told before, should that have been lost on its way."""
+        if not self._is_of_this_life(report.at_seconds):
+            return
+        self._heard_seconds = self.context.now()
+        if not self._is_up:
+            self._came_up(report.pid)
+        self._follow(Leader(report.leader, report.term) if report.leader else None)
 
     def on_other_report(self, report: BecameLeader | LostLeadership) -> None:
         """Of no use here: whom the node follows says it all."""
@@ -168,6 +167,14 @@ class Keeper(Actor):
         if self._child.pid is not None:
             self._child.kill(signal.SIGTERM)
         self.context.after(self._plan.stop_seconds_max, self._kill)
+
+    def _came_up(self, pid: int) -> None:
+        """From now on an empty directory is a lost disk, whatever the program was told at its start."""
+        self._is_up = self._was_up = True
+        self._heard_seconds = self.context.now()
+        self._config = msgspec.structs.replace(self._config, first_start=False)
+        log.info("%s is up, process %d", self._name, pid)
+        self._listener.up()
 
     def _is_of_this_life(self, at_seconds: float) -> bool:
         """Does a report come from the process that runs now? All processes of a machine share the clock."""

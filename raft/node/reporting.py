@@ -77,6 +77,7 @@ class Reporter:
         self._connected = False
         self._previous: NodeId = NO_NODE
         self._leaderless_since = now()
+        self._up: NodeUp | None = None
         self._reason = "startup"
         self._losing = ""
 
@@ -84,15 +85,18 @@ class Reporter:
 
     def started(self, pid: int, recovered_entries: int) -> None:
         """The log is recovered, and the node takes part."""
-        self._report(NodeUp(self._node, self._incarnation, pid, self._now(), recovered_entries))
+        self._up = NodeUp(self._node, self._incarnation, pid, self._now(), recovered_entries)
+        self._report(self._up)
         self._journal.event(
             "node-started", f"node {self._node} is up", pid=pid, recovered_entries=recovered_entries
         )
 
     def alive(self) -> None:
         """The loop turns; worth nothing to a supervisor who learns of it later."""
-        if self._tell is not None and self._connected:
-            self._tell(Alive(self._node, self._incarnation, self._now()))
+        up, standing = self._up, self.standing
+        if self._tell is not None and self._connected and up is not None:
+            term, leader = standing.term, standing.leader
+            self._tell(Alive(up.node, up.incarnation, up.pid, term, leader, up.at_seconds, self._now()))
 
     def leader_gone(self, leader: NodeId, reason: str) -> None:
         """The leader has died or was removed, so that an election is held ahead of the timeout."""

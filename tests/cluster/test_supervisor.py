@@ -186,18 +186,22 @@ class Lab:
         assert pid is not None
         self.tell(NodeUp(node, 1, pid, self.clock.now()))
 
+    def alive(self, node: int, term: int = 0, leader: int = 0) -> None:
+        now = self.clock.now()
+        self.tell(Alive(node, 1, self.child(node).pid or 0, term, leader, now, now))
+
     def lead(self, node: int, term: int) -> None:
         self.tell(BecameLeader(node, term, 0, 2, NODES, 0.01, "timeout", self.clock.now()))
         for follower in self.cluster.nodes:
             self.tell(SawLeader(follower, term, node, self.clock.now()))
 
     def live(self, seconds: float, *silent: int) -> None:
-        """Time passes, and all but the silent say that they are alive."""
+        """Time passes, and all that are up but the silent say that they are alive."""
         for _ in range(round(seconds / 0.5)):
             self.turn(0.5)
             for node in self.cluster.nodes.values():
-                if node.id not in silent and node.child is not None:
-                    self.tell(Alive(node.id, 1, self.clock.now()))
+                if node.id not in silent and node.child is not None and node.came_up:
+                    self.alive(node.id)
 
     def states(self) -> list[str]:
         return [node.state.value for node in self.cluster.nodes.values()]
@@ -223,6 +227,23 @@ def test_the_cluster_is_ready_when_all_nodes_follow_one_leader_and_that_is_told_
     lab.lead(3, 2)
     assert len(lab.told("cluster-ready")) == 1
     assert lab.ask(verbs.GetLeader()) == verbs.LeaderAnswer(3, 2)
+
+
+def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    for node in lab.cluster.nodes:
+        lab.child(node).born()
+        lab.turn()
+        lab.alive(node, 2, 3)
+        lab.alive(node, 2, 3)
+    assert lab.states() == ["running"] * 3
+    assert len(lab.told("node-started")) == 3
+    assert len(lab.told("cluster-ready")) == 1
+    assert lab.ask(verbs.GetLeader()) == verbs.LeaderAnswer(3, 2)
+    lab.alive(1, 2, 1)
+    lab.alive(1, 2, 1)
+    assert len(lab.told("violation")) == 1
+    lab.journal.close()
 
 
 def test_two_leaders_in_a_term_are_a_violation_and_the_exit_code_says_so(lab: Lab) -> None:

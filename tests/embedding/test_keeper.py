@@ -93,6 +93,10 @@ class Desk:
         self.turn()
         self.tell(NodeUp(1, 1, 4711, self.clock.now()))
 
+    def alive(self, term: int = 0, leader: int = 0) -> None:
+        now = self.clock.now()
+        self.tell(Alive(1, 1, 4711, term, leader, now, now))
+
     def tell(self, report: object) -> None:
         self.node.tell(SUPERVISOR, report)
         self.turn()
@@ -190,6 +194,16 @@ def test_the_listener_hears_of_each_leader_and_of_none_once_the_node_is_dead(des
     assert desk.leaders == [Leader(2, 3), Leader(1, 4), None]
 
 
+def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(desk: Desk) -> None:
+    desk.child.born()
+    desk.turn()
+    desk.alive(3, 2)
+    desk.alive(3, 2)
+    assert desk.ups == 1
+    desk.alive(4, 0)
+    assert desk.leaders == [Leader(2, 3), None]
+
+
 def test_what_an_earlier_life_has_said_does_not_count(desk: Desk) -> None:
     desk.come_up()
     late = SawLeader(1, 3, 2, desk.clock.now())
@@ -234,7 +248,7 @@ def test_a_node_whose_loop_stands_still_is_killed_and_started_again(desk: Desk) 
     desk.come_up()
     for _ in range(20):
         desk.turn(0.5)
-        desk.tell(Alive(1, 1, desk.clock.now()))
+        desk.alive()
     assert desk.fork_server.children[0].signals == []
     for _ in range(7):
         desk.turn(1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.envelope import ProcessDown, ProcessUp
-from raft.control import BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
+from raft.control import Alive, BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
 from raft.core.messages import RequestVote
 from raft.core.types import Role
 from raft.node.failover import RANK_SECONDS
@@ -165,6 +165,12 @@ def test_reports_tell_who_leads_how_it_came_and_why_it_ended() -> None:
     won = supervisor.of(BecameLeader)[0]
     assert (won.node, won.reason, won.votes, won.voters, won.previous) == (first, "startup", 2, 3, 0)
     assert {report.leader for report in supervisor.of(SawLeader)} == {first}
+    # Whatever of it is lost with a connection comes again with each sign of life.
+    supervisor.reports.clear()
+    cluster.advance(1.0)
+    assert {(said.node, said.leader, said.term) for said in supervisor.of(Alive)} == {
+        (node, first, won.term) for node in (1, 2, 3)
+    }
 
     supervisor.reports.clear()
     cluster[first].kill()
