@@ -15,6 +15,7 @@ from actors.address import Address
 from actors.codec import Registry
 from actors.errors import AskFailed, AskTimeout
 from actors.runtime import Runtime
+from actors.sockets import Tuning
 from actors.zeromq import ZeroMqTransport
 from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
 from raft.cluster.rundir import RunDirectory
@@ -25,7 +26,19 @@ CONNECT_SECONDS_MAX = 3.0
 ASK_SECONDS_MAX = 30.0
 _SUPERVISOR = Address(SUPERVISOR_PROCESS, SUPERVISOR_ACTOR)
 
+# The kernel tells of a launcher's death. One that is silent was stopped, with the whole machine perhaps, and
+# has not forgotten what it was asked.
+_PATIENT = Tuning(heartbeat_timeout_milliseconds=30_000)
+
 A = TypeVar("A")
+
+
+def call_on(record: ClusterRecord, run_directory: RunDirectory) -> tuple[Runtime, ZeroMqTransport]:
+    """A guest that connects to the launcher of a cluster."""
+    name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
+    transport = ZeroMqTransport(name, 1, cluster=record.cluster, tuning=_PATIENT)
+    transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
+    return Runtime(name, transport=transport, registry=Registry(VERB_TAGS)), transport
 
 
 class Launcher:
@@ -33,10 +46,7 @@ class Launcher:
 
     def __init__(self, run_directory: RunDirectory) -> None:
         self.record = ClusterRecord.read(run_directory.record)
-        name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
-        transport = ZeroMqTransport(name, 1, cluster=self.record.cluster)
-        self._runtime = Runtime(name, transport=transport, registry=Registry(VERB_TAGS))
-        transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
+        self._runtime, _ = call_on(self.record, run_directory)
         if not self._runtime.run_until(self._is_connected, CONNECT_SECONDS_MAX):
             raise Unreachable(f"the launcher of cluster {self.record.name!r} does not answer")
 

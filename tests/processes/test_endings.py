@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 import pytest
 
+from actors.sockets import Tuning
+from raft.cluster.verbs import GetLeader, LeaderAnswer
+from tests.processes.clusters import running
 from tests.processes.shell import Shell, finish, has_process, until
 
 pytestmark = pytest.mark.processes
+
+SILENCE_SECONDS = 1.5 * Tuning().heartbeat_timeout_milliseconds / 1000
 
 
 def test_a_killed_launcher_leaves_no_process_no_socket_and_no_data() -> None:
@@ -53,6 +59,17 @@ def test_a_node_stopped_from_outside_is_shown_as_paused_and_not_killed() -> None
         os.kill(pid, signal.SIGCONT)
         until(lambda: shell.status()["nodes"][0]["state"] == "running")
         assert shell.record()["nodes"][0]["pid"] == pid
+
+
+def test_a_launcher_that_was_stopped_with_its_machine_answers_what_it_was_asked_before() -> None:
+    with running(3) as cluster, cluster.launcher() as launcher:
+        cluster.process.send_signal(signal.SIGSTOP)
+        # By then a node would be given up.
+        waker = threading.Timer(SILENCE_SECONDS, cluster.process.send_signal, (signal.SIGCONT,))
+        waker.start()
+        assert launcher.ask(GetLeader(), LeaderAnswer).leader in (1, 2, 3)
+        assert waker.finished.is_set()
+        waker.join()
 
 
 def test_a_detached_cluster_keeps_its_data_through_down_and_guards_its_shape() -> None:

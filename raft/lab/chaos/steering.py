@@ -7,20 +7,16 @@ Knows nothing of what is asked, or why.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from typing import TypeVar
 
 from actors.address import Address
-from actors.codec import Registry
 from actors.errors import AskFailed
-from actors.runtime import Runtime
 from actors.turning import Turning
-from actors.zeromq import ZeroMqTransport
+from raft.cluster.asking import call_on
 from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord
-from raft.cluster.verbs import SUPERVISOR_ACTOR, SUPERVISOR_PROCESS, VERB_TAGS, Failed
+from raft.cluster.verbs import SUPERVISOR_ACTOR, SUPERVISOR_PROCESS, Failed
 
 CONNECT_SECONDS_MAX = 5.0
 VERB_SECONDS_MAX = 30.0
@@ -35,10 +31,7 @@ class Steersman:
     def __init__(self, run_directory: RunDirectory) -> None:
         """Raises Unreachable where no cluster runs."""
         self.record = ClusterRecord.read(run_directory.record)
-        name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
-        transport = ZeroMqTransport(name, 1, cluster=self.record.cluster)
-        self._runtime = Runtime(name, transport=transport, registry=Registry(VERB_TAGS))
-        transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
+        self._runtime, transport = call_on(self.record, run_directory)
         self._connected = asyncio.Event()
         self._turning = Turning(self._runtime, transport, self._look_up)
 
