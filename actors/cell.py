@@ -140,10 +140,9 @@ class Cell:
             self._schedule.add(self)
 
     def touch(self) -> None:
-        """Ask for `on_turn_end`, unless that was done already."""
-        if not self.touched:
-            self.touched = True
-            self._schedule.touch(self)
+        """Ask for `on_turn_end`, once a turn."""
+        self.touched = True
+        self._schedule.touch(self)
 
     def handle(self, letters_max: int) -> None:
         """Handle so many letters, or all, or until the actor asks to be stopped or raises."""

@@ -17,24 +17,22 @@ class Clock(Protocol):
 
 
 class MonotonicClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock: seconds since some fixed moment of this machine."""
 
-    def now(self) -> float:
-        """Seconds since some fixed moment of this machine."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
 
 class ScaledClock:
     """Another clock, faster or slower than it is; what it shows never jumps."""
 
     def __init__(self, inner: Clock) -> None:
-        self._inner = inner
+        self._read = inner.now
         self._zero = self._shown = inner.now()
         self._rate = 1.0
 
     def now(self) -> float:
         """The seconds of the other clock, stretched."""
-        return self._shown + (self._inner.now() - self._zero) * self._rate
+        return self._shown + (self._read() - self._zero) * self._rate
 
     @property
     def rate(self) -> float:
@@ -43,7 +41,7 @@ class ScaledClock:
 
     @rate.setter
     def rate(self, rate: float) -> None:
-        self._shown, self._zero = self.now(), self._inner.now()
+        self._shown, self._zero = self.now(), self._read()
         self._rate = rate
 
 

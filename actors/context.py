@@ -46,7 +46,8 @@ class Context:
         post: Callable[[Address, object], None],
     ) -> None:
         self.address = cell.address
-        self.clock = clock
+        self.now: Callable[[], float] = clock.now
+        """Monotonic seconds."""
         self._cell = cell
         self._office = office
         self._lifecycle = lifecycle
@@ -66,10 +67,6 @@ class Context:
     def incarnation(self) -> int:
         """Which life of its process this actor is in; a restarted actor is in the same one."""
         return self._transport.incarnation
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self.clock.now()
 
     def tell(self, to: Address, message: object) -> None:
         """Send a message: at most once, in order with what this actor told `to` before.
@@ -118,12 +115,12 @@ class Context:
 
     def after(self, seconds: float, what: object) -> Timer:
         """Once, after so many seconds: call `what`, or, if it can't be called, tell it to this actor."""
-        deadline = self.clock.now() + seconds
+        deadline = self.now() + seconds
         return self._timers.at(deadline, self._timed(what), group=self._cell.timers)
 
     def every(self, seconds: float, what: object) -> Timer:
         """Like `after`, again and again. Firings that were missed are skipped, not made up for."""
-        deadline = self.clock.now() + seconds
+        deadline = self.now() + seconds
         action = self._timed(what)
         return self._timers.at(deadline, action, period_seconds=seconds, group=self._cell.timers)
 

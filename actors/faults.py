@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from actors.clock import Clock
-from actors.transport import PeerDown, PeerUp, Received, Transport
+from actors.transport import Transport
 
 HELD_FRAMES_MAX: Final = 100_000
 _DESTINATIONS_KEPT_MAX: Final = 1024
@@ -74,6 +74,15 @@ class FaultyTransport:
         self._held_until: dict[str, float] = {}
         self._sequence = 0
         self._counters: Counter[str] = Counter()
+        self.name = inner.name
+        self.incarnation = inner.incarnation
+        # Passed on as they are.
+        self.connect = inner.connect
+        self.disconnect = inner.disconnect
+        self.receive = inner.receive
+        self.add_reader = inner.add_reader
+        self.remove_reader = inner.remove_reader
+        self.wake = inner.wake
         self.pace = 1.0  # Of this process's clock: what it takes for a second is over so much sooner.
 
     def add(self, fault: Fault) -> int:
@@ -104,6 +113,8 @@ class FaultyTransport:
 
     def send(self, process: str, payload: bytes) -> str | None:
         """Pass a frame on, or what the faults leave of it; one that they swallow counts as accepted."""
+        if not self._faults and not self._held_until:
+            return self.inner.send(process, payload)
         fault = self._fault_to(process)
         if fault is None and process not in self._held_until:
             return self.inner.send(process, payload)
@@ -136,40 +147,6 @@ class FaultyTransport:
     def counters(self) -> Mapping[str, int]:
         """The transport's own, and how many frames met which fault."""
         return {**self.inner.counters, **self._counters}
-
-    @property
-    def name(self) -> str:
-        """This process's name."""
-        return self.inner.name
-
-    @property
-    def incarnation(self) -> int:
-        """This life's number."""
-        return self.inner.incarnation
-
-    def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
-        """Passed on."""
-        self.inner.connect(process, endpoint, public_key)
-
-    def disconnect(self, process: str) -> None:
-        """Passed on."""
-        self.inner.disconnect(process)
-
-    def receive(self) -> list[Received | PeerUp | PeerDown]:
-        """Passed on."""
-        return self.inner.receive()
-
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        """Passed on."""
-        self.inner.add_reader(fd, callback)
-
-    def remove_reader(self, fd: int) -> None:
-        """Passed on."""
-        self.inner.remove_reader(fd)
-
-    def wake(self) -> None:
-        """Passed on."""
-        self.inner.wake()
 
     def close(self) -> None:
         """Close the transport; what is still held is lost, as on a wire that is cut."""

@@ -54,31 +54,29 @@ class Hearing:
         self._lives: dict[str, _Life] = {}
         self._names: dict[bytes, str] = {}
         self._connected: dict[str, bool] = {}
-        self._events: list[TransportEvent] = []
+        self.events: list[TransportEvent] = []
         self.dropped: Counter[str] = Counter()
-
-    @property
-    def has_events(self) -> bool:
-        """Is there something to report?"""
-        return bool(self._events)
 
     def take_events(self) -> list[TransportEvent]:
         """What there is to report, in order."""
         if len(self._lives) > self._lives_max:
             self._forget_surplus()
-        events, self._events = self._events, []
+        events, self.events = self.events, []
         return events
 
     def hear(self, raw: bytes, origin: Origin) -> str | None:
         """Enter a frame, or drop and count it; returns a process that has said hello."""
         frame = read_frame(raw, self._cluster)
-        entered = frame if isinstance(frame, str) else self._enter(frame, origin)
-        if isinstance(frame, str) or isinstance(entered, str):
-            self.dropped[str(entered)] += 1
+        if isinstance(frame, str):
+            self.dropped[frame] += 1
+            return None
+        entered = self._enter(frame, origin)
+        if isinstance(entered, str):
+            self.dropped[entered] += 1
             return None
         if not entered.up and self._connected.get(entered.process, True):
             entered.up = entered.reported = True
-            self._events += (PeerUp(entered.process, frame.incarnation), *entered.held)
+            self.events += (PeerUp(entered.process, frame.incarnation), *entered.held)
             entered.held.clear()
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
@@ -105,11 +103,11 @@ class Hearing:
         life = self._lives.get(process)
         if life is not None and life.up:
             life.up = False
-            self._events.append(PeerDown(process, reason))
+            self.events.append(PeerDown(process, reason))
 
     def _enter(self, frame: Frame, origin: Origin) -> _Life | str:
         """The life that has sent a frame, if that is to count; else the reason."""
-        process = self._name_of(frame.sender)
+        process = self._names.get(frame.sender) or self._new_name(frame.sender)
         if process is None or frame.kind not in _KINDS:
             return "garbage"
         if not _may_speak(process, origin):
@@ -139,16 +137,13 @@ class Hearing:
         # A life that was up and lost its connection to us may still speak, but that does not make it up. One
         # that was never up waits for our own connection: without it, nobody would tell us of its death.
         if life.reported:
-            self._events.append(event)
+            self.events.append(event)
         elif len(life.held) < HELD_FRAMES_MAX:
             life.held.append(event)
         else:
             self.dropped["early"] += 1
 
-    def _name_of(self, sender: bytes) -> str | None:
-        name = self._names.get(sender)
-        if name is not None:
-            return name
+    def _new_name(self, sender: bytes) -> str | None:
         try:
             return check_process_name(sender.decode())
         except (UnicodeDecodeError, BadAddress):

@@ -97,23 +97,26 @@ class Lifecycle:
 
     def visit(self, cell: Cell, doing: str | None, call: Callable[[], None]) -> None:
         """Call something that is an actor's, if it runs; without a name it is a letter."""
-        if not cell.running:
+        state = cell.state
+        if state is not State.RUNNING:
             return
-        cell.touch()
+        if not cell.touched:
+            cell.touch()
         error = _catch(call)
         if error is not None:
             self._fail(cell, doing or _letter_name(cell), error)
-        elif cell.leaving:
+        elif cell.state is State.LEAVING:
             self._leave(cell)
 
     def end_turn(self) -> None:
         """Tell every actor that did something that the turn is over."""
         for cell in self._schedule.take_touched():
-            if cell.running and type(cell.actor).on_turn_end is not Actor.on_turn_end:
+            state = cell.state
+            if state is State.RUNNING and type(cell.actor).on_turn_end is not Actor.on_turn_end:
                 error = _catch(cell.actor.on_turn_end)
                 if error is not None:
                     self._fail(cell, "on_turn_end", error)
-                elif cell.leaving:
+                elif cell.state is State.LEAVING:
                     self._leave(cell)
 
     def stop(self, cell: Cell, reason: str) -> None:

@@ -25,31 +25,28 @@ class Outbox:
         self._registry = registry
         self._asks = asks
         self._dead = dead
-        self._frames: dict[str, FrameBuilder] = {}
+        self.frames: dict[str, FrameBuilder] = {}
         self._asked: dict[str, list[int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._frames)
 
     def put(self, to: Address, sender: str, correlation: int, message: object) -> None:
         """Encode a message for another process; raises CodecError when it can't be."""
         process = to.process
-        frame = self._frames.get(process)
+        frame = self.frames.get(process)
         if frame is None:
             frame = FrameBuilder(self._registry)
             size = frame.add(to.actor, sender, correlation, message)
-            self._frames[process] = frame
+            self.frames[process] = frame
         else:
             size = frame.add(to.actor, sender, correlation, message)
         if correlation > 0:
             self._asked.setdefault(process, []).append(correlation)
         if size > FRAME_BYTES_SOFT_MAX:
-            self._send(process, self._frames.pop(process))
+            self._send(process, self.frames.pop(process))
 
     def flush(self) -> None:
         """Hand every frame to the transport."""
-        while self._frames:
-            process, frame = self._frames.popitem()
+        while self.frames:
+            process, frame = self.frames.popitem()
             self._send(process, frame)
 
     def _send(self, process: str, frame: FrameBuilder) -> None:

@@ -59,6 +59,7 @@ class Runtime:
         self._timers = Timers()
         self._schedule = Schedule()
         self._office = PostOffice(transport, registry, self.clock, self._timers)
+        self._outbox = self._office.outbox
         self._lifecycle = Lifecycle(
             office=self._office,
             schedule=self._schedule,
@@ -100,7 +101,13 @@ class Runtime:
     @property
     def busy(self) -> bool:
         """Is there something to do without waiting for the transport or a timer?"""
-        return bool(self._schedule or self._posted or self._office.outbox) or self._stop_pending
+        return bool(
+            self._posted
+            or self._schedule.ready
+            or self._outbox.frames
+            or self._stop_asked
+            or self._lifecycle.failure
+        )
 
     def spawn(
         self,
@@ -125,7 +132,7 @@ class Runtime:
 
     def flush(self) -> None:
         """Let what was told and asked since the last turn leave now, not in the next one."""
-        self._office.outbox.flush()
+        self._outbox.flush()
 
     def post(self, to: Address, message: object) -> None:
         """Send a message from nobody; from any thread."""
@@ -177,23 +184,23 @@ class Runtime:
         """
         if self.stopped:
             return 0
+        schedule, lifecycle, outbox = self._schedule, self._lifecycle, self._outbox
         self.transport.poll(self._wait_seconds(timeout_seconds))
-        self._take_posted()
+        if self._posted:
+            self._take_posted()
         for event in self.transport.receive():
             self._office.receive(event)
-        handled = self._schedule.run(self._lifecycle.run)
+        handled = schedule.run(lifecycle.run) if schedule.ready else 0
         for timer in self._timers.due(self.clock.now()):
             timer.action()
-        handled += self._schedule.run(self._lifecycle.run)
-        self._lifecycle.end_turn()
-        self._office.outbox.flush()
-        if self._stop_pending:
+        if schedule.ready:
+            handled += schedule.run(lifecycle.run)
+        lifecycle.end_turn()
+        if outbox.frames:
+            outbox.flush()
+        if self._stop_asked or lifecycle.failure is not None:
             self._shut_down()
         return handled
-
-    @property
-    def _stop_pending(self) -> bool:
-        return self._stop_asked or self._lifecycle.failure is not None
 
     def _wait_seconds(self, timeout_seconds: float | None) -> float | None:
         if timeout_seconds == 0.0 or self.busy:
@@ -220,7 +227,7 @@ class Runtime:
 
     def _shut_down(self) -> None:
         self._lifecycle.stop_all()
-        self._office.outbox.flush()
+        self._outbox.flush()
         self.stopped = True
         self.transport.close()
 

@@ -21,15 +21,12 @@ class Schedule:
     """The cells of one runtime that want to run."""
 
     def __init__(self) -> None:
-        self._ready: deque[Cell] = deque()
+        self.ready: deque[Cell] = deque()
         self._touched: list[Cell] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._ready)
 
     def add(self, cell: Cell) -> None:
         """Run `cell` soon; it sees to it that it is added once."""
-        self._ready.append(cell)
+        self.ready.append(cell)
 
     def touch(self, cell: Cell) -> None:
         """Call `cell` again at the end of the turn; it sees to it that it is added once."""
@@ -37,7 +34,7 @@ class Schedule:
 
     def run(self, visit: Callable[[Cell, int], int]) -> int:
         """Visit ready cells, with the number of letters that each may handle; returns how many they did."""
-        ready = self._ready
+        ready = self.ready
         handled = 0
         while ready and handled < TURN_LETTERS_MAX:
             cell = ready.popleft()

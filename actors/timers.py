@@ -88,6 +88,10 @@ class Timers:
         again on its beat, at the first moment after `now`: what was missed is skipped.
         """
         heap = self._heap
+        return self._take(now) if heap and heap[0][0] <= now else iter(())
+
+    def _take(self, now: float) -> Iterator[Timer]:
+        heap = self._heap
         due = []
         while heap and heap[0][0] <= now:
             due.append(heapq.heappop(heap)[2])

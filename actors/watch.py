@@ -69,8 +69,12 @@ class Watch(Generic[Source]):
 
     def wait(self, timeout_seconds: float | None) -> list[Source]:
         """Wait for news or the time; None waits without end. Calls the callbacks of readable descriptors."""
-        found = {source: None for source in self._suspects if self._has_input(source)}
-        self._suspects.clear()
+        found: dict[Source, None] = {}
+        if self._suspects:
+            for suspect in self._suspects:
+                if self._has_input(suspect):
+                    found[suspect] = None
+            self._suspects.clear()
         for fd, _ in self._epoll.poll(0.0 if found else timeout_seconds):
             source = self._sources.get(fd)
             if source is not None:

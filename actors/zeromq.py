@@ -124,7 +124,7 @@ class ZeroMqTransport:
 
     def has_news(self) -> bool:
         """Is there something to receive? If not, the descriptor will tell."""
-        return bool(self._ready) or self._hearing.has_events or self._watch.has_news()
+        return bool(self._ready or self._hearing.events) or self._watch.has_news()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.
@@ -160,7 +160,7 @@ class ZeroMqTransport:
 
     def poll(self, timeout_seconds: float | None) -> None:
         """Wait for a socket, a reader, `wake` or the time; calls the readers that are ready."""
-        if self._ready or self._hearing.has_events:
+        if self._ready or self._hearing.events:
             timeout_seconds = 0.0
         elif self._retries:
             due_seconds = max(0.0, min(self._retries.values()) - time.monotonic())
@@ -256,14 +256,10 @@ class ZeroMqTransport:
 
     def _take_frame(self, source: Socket, expected: str | None, route: bytes | None) -> None:
         """Read one frame and act on it. Raises zmq.Again when there is none."""
-        owner = None
-        if self._keys is None or expected is not None:
-            raw = source.recv(_DONTWAIT)
-            more = source.getsockopt(zmq.RCVMORE)
-        else:
-            part = source.recv(_DONTWAIT, copy=False)
-            owner, raw, more = str(part.get("User-Id")), part.bytes, part.more
-        if more:
+        part = source.recv(_DONTWAIT, copy=False)  # As a frame, which knows whether another one follows.
+        raw = part.bytes
+        owner = None if self._keys is None or expected is not None else str(part.get("User-Id"))
+        if part.more:
             while source.getsockopt(zmq.RCVMORE):
                 source.recv(_DONTWAIT)
             self._hearing.dropped["multipart"] += 1

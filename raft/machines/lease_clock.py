@@ -32,17 +32,17 @@ class LeaseClock:
         self._deadlines: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
         self._expiring: set[int] = set()
-        self._newest = -1
+        self.newest = -1
+        """Those granted after this one are not counted yet."""
         self.follow(now_seconds)
 
     def follow(self, now_seconds: float) -> None:
         """Begin to count the leases granted since the last call; to be called after each batch applied."""
-        newest = self._newest
         for lease, ttl_ms in reversed(self._leases.ttls_ms.items()):
-            if lease <= newest:
+            if lease <= self.newest:
                 break
             self._count(lease, now_seconds + ttl_ms / 1000)
-            self._newest = max(self._newest, lease)
+        self.newest = self._leases.newest
 
     def keep_alive(self, lease: int, now_seconds: float) -> float | None:
         """Give a lease its full time again, and say how many seconds that is.

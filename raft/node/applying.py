@@ -81,12 +81,8 @@ class Applier:
         self._slow = slow
         self._worker = worker
         self._queue: deque[StorageApply | _Restore | _Freeze] = deque()
-        self._busy = False
-
-    @property
-    def free(self) -> bool:
+        self.free = True
         """The machine may be queried: no thread of ours is inside it."""
-        return not self._busy
 
     def apply(self, message: StorageApply) -> None:
         """Apply the committed entries, then give out the responses."""
@@ -108,7 +104,7 @@ class Applier:
 
     def query(self, body: bytes) -> bytes | Rejection:
         """Ask the machine; only while `free`."""
-        assert not self._busy, "the machine is in another thread's hands"
+        assert self.free, "the machine is in another thread's hands"
         try:
             return self._machine.query(body)
         except COMMAND_ERRORS as error:
@@ -121,7 +117,7 @@ class Applier:
             self._worker.close()
 
     def _next(self) -> None:
-        while self._queue and not self._busy:
+        while self._queue and self.free:
             work = self._queue.popleft()
             if isinstance(work, _Restore):
                 self._restore(work)
@@ -134,12 +130,12 @@ class Applier:
 
     def _lend(self, worker: Worker, job: Callable[[], T], then: Callable[[T], None]) -> None:
         """Let a worker have the machine, and go on when it gives it back."""
-        self._busy = True
+        self.free = False
 
         def finished(result: T, error: Exception | None) -> None:
             if error is not None:
                 raise error
-            self._busy = False
+            self.free = True
             then(result)
             self._next()
 

@@ -89,21 +89,20 @@ class Leasing:
         if not self._applier.free:
             return
         leading = self._raft.term if self._raft.role is Role.LEADER else 0
-        leases = self._application.leases
+        leases, clock = self._application.leases, self._clock
         if leading != self._term or leases is not self._counted:
             self._term, self._counted = leading, leases
             self._clock = LeaseClock(leases, now) if leading else None
             if not leading:
                 self._unbind_all()
-        elif self._clock is not None:
-            self._clock.follow(now)
+        elif clock is not None and clock.newest != leases.newest:
+            clock.follow(now)
 
     def expire(self, now: float) -> None:
         """Propose the end of those whose time has run out."""
         self.look(now)
         clock = self._clock
-        # Both may have changed within the turn, without a look.
-        if clock is None or not self._applier.free or not self._leads(self._term):
+        if clock is None or not self._applier.free:
             return
         due = clock.due(now)
         if due:

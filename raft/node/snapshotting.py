@@ -95,6 +95,7 @@ class Snapshotter:
         self._served: list[Told] = []
         self._bytes_covered = 0
         self._not_before = 0.0
+        self._not_due_at: Index = 0
         self._taken: deque[Index] = deque([log.snapshot().index], maxlen=HELD_SNAPSHOTS_MAX)
 
     def want(self) -> None:
@@ -109,17 +110,23 @@ class Snapshotter:
 
     def consider(self) -> None:
         """Begin with one if it is due; at the end of a turn, when nothing is half done."""
-        if self._busy or not (self._wanted or self._due()) or self._now() < self._not_before:
+        if self._busy or not (self._wanted or self._is_due()) or self._now() < self._not_before:
             return
         self._busy, self._wanted = True, False
         self._served, self._waiting = self._waiting, []
         self._applier.freeze(self._frozen)
 
-    def _due(self) -> bool:
+    def _is_due(self) -> bool:
+        applied = self._applier.applied
+        if applied == self._not_due_at:
+            return False  # Nothing has come since.
         policy, newest = self._policy, self._log.snapshot()
-        entries = self._applier.applied - newest.index
+        entries = applied - newest.index
         size = self._applier.bytes_applied - self._bytes_covered
-        return 0 < policy.entries_max <= entries or 0 < max(policy.bytes_max, len(newest.data)) <= size
+        if 0 < policy.entries_max <= entries or 0 < max(policy.bytes_max, len(newest.data)) <= size:
+            return True
+        self._not_due_at = applied
+        return False
 
     def _frozen(self, parts: Iterator[bytes]) -> None:
         raft, index = self._raft, self._applier.applied
