@@ -137,12 +137,12 @@ class Cell:
         """Ask for a run, unless that was done already."""
         if not self.queued:
             self.queued = True
-            self._schedule.add(self)
+            self._schedule.ready.append(self)
 
     def touch(self) -> None:
         """Ask for `on_turn_end`, once a turn."""
         self.touched = True
-        self._schedule.touch(self)
+        self._schedule.touched.append(self)
 
     def handle(self, letters_max: int) -> None:
         """Handle so many letters, or all, or until the actor asks to be stopped or raises."""

@@ -22,15 +22,9 @@ class Schedule:
 
     def __init__(self) -> None:
         self.ready: deque[Cell] = deque()
-        self._touched: list[Cell] = []
-
-    def add(self, cell: Cell) -> None:
-        """Run `cell` soon; it sees to it that it is added once."""
-        self.ready.append(cell)
-
-    def touch(self, cell: Cell) -> None:
-        """Call `cell` again at the end of the turn; it sees to it that it is added once."""
-        self._touched.append(cell)
+        """To be run soon; a cell sees to it that it is here once."""
+        self.touched: list[Cell] = []
+        """To be called again at the end of the turn, likewise."""
 
     def run(self, visit: Callable[[Cell, int], int]) -> int:
         """Visit ready cells, with the number of letters that each may handle; returns how many they did."""
@@ -47,8 +41,8 @@ class Schedule:
 
     def take_touched(self) -> list[Cell]:
         """The cells that did something since the last call."""
-        touched = self._touched
-        self._touched = []
+        touched = self.touched
+        self.touched = []
         for cell in touched:
             cell.touched = False
         return touched

@@ -53,9 +53,7 @@ class Departure:
         self._after(STOP_SECONDS_MAX, self._leave)
 
     def end_if_done(self) -> None:
-        """At the end of a turn: leave, if somebody else leads now and nobody waits for an answer."""
-        if not self.begun:
-            return
+        """At the end of a turn, once it has begun: leave, if somebody else leads and nobody waits for us."""
         handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
         if handed_over and not len(self._proposals):
             self._leave()

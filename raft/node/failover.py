@@ -118,7 +118,8 @@ class Succession:
         self._now = now
         self._quick = QuickElection(node=raft.id, random=random, after=after, campaign=self._campaign)
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
-        self._postponed: TimeoutNow | None = None
+        self.postponed: TimeoutNow | None = None
+        """The leader's wish that cannot be fulfilled yet."""
 
     def peer_up(self) -> None:
         """With a quorum connected and nobody leading there is nothing to wait for."""
@@ -136,15 +137,15 @@ class Succession:
 
     def asked_to_lead(self, message: TimeoutNow) -> None:
         """The leader hands over: now, or once the configuration to be elected by is applied here."""
-        self._postponed = message
+        self.postponed = message
         self.take_over()
 
     def take_over(self) -> bool:
         """Campaign if the leader wishes it and it was not possible before; whether that was so."""
-        message = self._postponed
+        message = self.postponed
         if message is None or self._raft.log.has_conf_change_to_apply():
             return False
-        self._postponed = None
+        self.postponed = None
         self._raft.step(message)
         return True
 

@@ -56,7 +56,8 @@ class Holdings:
     def settle(self, now: float) -> None:
         """What the turn has brought is applied: count its leases, tell its events."""
         self._leasing.look(now)
-        self._news.tell(now)
+        if self._news.waiting:
+            self._news.tell(now)
 
     def stalled(self) -> None:
         """This process has stood still."""

@@ -46,7 +46,7 @@ class News:
         self._raft = raft
         self._applier = applier
         self._watchers: Watchers[int] = Watchers()
-        self._waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, Waiting] = {}
         self._last = 0
 
     def take(
@@ -60,23 +60,23 @@ class News:
             return Invalid(reason)
         if self._raft.leader == NO_NODE:
             return NO_LEADER
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self.waiting) >= WAITING_MAX:
             return TOO_MANY
         self._last += 1
         self._watchers.add(self._last, watch)
         hold_seconds = min(max(0.0, request.hold_seconds), HOLD_SECONDS_MAX)
-        self._waiting[self._last] = Waiting(reply_handle(), now + hold_seconds)
+        self.waiting[self._last] = Waiting(reply_handle(), now + hold_seconds)
         return None
 
     def tell(self, now: float) -> None:
         """Answer those for whom something has happened, and those who have waited long enough."""
-        if not self._waiting or not self._applier.free:
+        if not self._applier.free:
             return
         history, watchers = self._application.history, self._watchers
         while watchers.behind(history):
             for watcher, answer in watchers.news(history):
                 self._answer(watcher, answer)
-        for watcher in [number for number, waiting in self._waiting.items() if waiting.give_up_at <= now]:
+        for watcher in [number for number, waiting in self.waiting.items() if waiting.give_up_at <= now]:
             if self._raft.leader == NO_NODE:
                 self._end(watcher, NO_LEADER)
             else:
@@ -84,7 +84,7 @@ class News:
 
     def stop(self) -> None:
         """Send everybody elsewhere."""
-        for watcher in list(self._waiting):
+        for watcher in list(self.waiting):
             self._end(watcher, NODE_STOPS)
 
     def _answer(self, watcher: int, answer: Answer) -> None:
@@ -94,4 +94,4 @@ class News:
 
     def _end(self, watcher: int, answer: QueryResult | Refused) -> None:
         self._watchers.remove(watcher)
-        self._waiting.pop(watcher).reply.send(answer)
+        self.waiting.pop(watcher).reply.send(answer)

@@ -190,12 +190,13 @@ class Node(Actor):
         self._service.flush(now)
         self._holdings.flush(now)
         self._carry_out()
-        if self._succession.take_over():
+        if self._succession.postponed is not None and self._succession.take_over():
             self._carry_out()
         self._holdings.settle(now)
         self._reads.answer()
         self._snapshots.turn_ended()
-        self._departure.end_if_done()
+        if self._departure.begun:
+            self._departure.end_if_done()
 
     # -- the order of effects ---------------------------------------------------------------------
 
