@@ -8,69 +8,51 @@ import os
 import signal
 import tempfile
 
-import msgspec
-
-from raft.client import AsyncClient
 from raft.embedding import AsyncNode
 from raft.machines.machine import MachineError
+from raft.machines.typed import TypedCommand, TypedMachine, TypedQuery
 
 
-class Add(msgspec.Struct, tag=True):
+class Add(TypedCommand[int]):
     """Add to a counter, which is made if need be; answered by its value."""
 
     counter: str
     amount: int
 
 
-class Reset(msgspec.Struct, tag=True):
+class Reset(TypedCommand[int]):
     """Set a counter that exists to 0; answered by 0."""
 
     counter: str
 
 
-COMMANDS = msgspec.msgpack.Decoder(Add | Reset)
+class Value(TypedQuery[int]):
+    """What a counter says; 0 if there is none."""
+
+    counter: str
 
 
-class Counters:
-    """Counters by name. A query is a counter's name, an answer its value."""
+class Counters(TypedMachine[dict[str, int]]):
+    """Counters by name."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, int] = {}
+    def empty(self) -> dict[str, int]:
+        """No counters."""
+        return {}
 
-    def apply(self, index: int, command: bytes) -> bytes:
-        """Carry a command out; called once for each on every node, in the same order everywhere."""
-        match COMMANDS.decode(command):
+    def carry_out(self, command: Add | Reset) -> int:
+        """Called once for each command on every node, in the same order everywhere."""
+        match command:
             case Add(counter, amount):
-                self.values[counter] = self.values.get(counter, 0) + amount
+                self.state[counter] = self.state.get(counter, 0) + amount
             case Reset(counter):
-                if counter not in self.values:
+                if counter not in self.state:
                     raise MachineError(f"there is no counter {counter!r}")
-                self.values[counter] = 0
-        return msgspec.msgpack.encode(self.values[counter])
+                self.state[counter] = 0
+        return self.state[command.counter]
 
-    def query(self, query: bytes) -> bytes:
-        """Answer without changing anything."""
-        return msgspec.msgpack.encode(self.values.get(query.decode(), 0))
-
-    def snapshot(self) -> bytes:
-        """The whole state, the same bytes on all nodes: sorted, since the order of a dict is history."""
-        return msgspec.msgpack.encode(sorted(self.values.items()))
-
-    def restore(self, data: bytes) -> None:
-        """Become what a snapshot holds; b"" is the empty state."""
-        self.values = dict(msgspec.msgpack.decode(data, type=list[tuple[str, int]])) if data else {}
-
-
-async def add(cluster: AsyncClient, counter: str, amount: int) -> int:
-    """Add, and learn the sum."""
-    done = await cluster.command(msgspec.msgpack.encode(Add(counter, amount)))
-    return msgspec.msgpack.decode(done.result, type=int)
-
-
-async def value(cluster: AsyncClient, counter: str) -> int:
-    """What a counter says; as fresh as any command that was answered before."""
-    found = await cluster.query(counter.encode())
-    return msgspec.msgpack.decode(found.result, type=int)
+    def answer(self, query: Value) -> int:
+        """As of all commands that were answered before, unless a stale answer will do."""
+        return self.state.get(query.counter, 0)
 
 
 async def main() -> None:
@@ -85,13 +67,13 @@ async def main() -> None:
         ]
         async with nodes[0], nodes[1], nodes[2], nodes[0].client(timeout_seconds=30) as cluster:
             for visitor in ("alice", "bob", "carol"):
-                print(visitor, "is visitor", await add(cluster, "visitors", 1))
+                print(visitor, "is visitor", await cluster.execute(Add("visitors", 1)))
             leader = await nodes[0].wait_for_leader()
             pid = nodes[leader.node - 1].pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            print("the leader is dead, and there were", await value(cluster, "visitors"), "visitors")
-            print("dave is visitor", await add(cluster, "visitors", 1))
+            print("the leader is dead, and there were", await cluster.evaluate(Value("visitors")), "visitors")
+            print("dave is visitor", await cluster.execute(Add("visitors", 1)))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raft.embedding import Node
+from raft.machines.testkit import check_machine, replay
+from raft.machines.typed import answer_to, body_of
 from tests.examples.hosts import PATIENCE_SECONDS, environment, running_program
 from tests.examples.test_examples import free_port
 
@@ -68,9 +71,17 @@ def test_the_program_of_the_page_on_embedding_does_the_billing_on_one_host() -> 
 
 
 @pytest.mark.processes
-def test_the_check_on_the_page_about_machines_passes() -> None:
-    (program,) = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
-    exec(program, {})
+def test_the_programs_on_the_page_about_machines_are_sound() -> None:
+    bank, check = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
+    exec(check, {})
+    page: dict[str, Any] = {"__name__": __name__}
+    exec(bank, page)
+    log = [body_of(page["Deposit"]("alice", cents)) for cents in (500, -200, -400)]
+    balance = body_of(page["Balance"]("alice"))
+    check_machine(page["Bank"], log, queries=[balance])
+    answers = replay(machine := page["Bank"](), log).answers
+    assert answers[2] == "MachineError: alice has not so much"
+    assert answer_to(page["Balance"]("alice"), machine.query(balance)) == 300
 
 
 @pytest.mark.processes

@@ -32,6 +32,7 @@ from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
 from raft.machines.answers import Ended, Event, Granted, Item
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
+from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 from raft.wire import address_of
 
@@ -136,6 +137,14 @@ class AsyncClient:
         """Have a query of one's own machine answered."""
         found = await self._query(application.own_query(body), stale=stale)
         return msgspec.structs.replace(found, result=application.own_result(found.result))
+
+    async def execute(self, command: TypedCommand[Result]) -> Result:
+        """Have a typed command of one's own machine committed; never tried again once it may be in a log."""
+        return answer_to(command, (await self.command(body_of(command))).result)
+
+    async def evaluate(self, query: TypedQuery[Result], *, stale: bool = False) -> Result:
+        """Have a typed query of one's own machine answered."""
+        return answer_to(query, (await self.query(body_of(query), stale=stale)).result)
 
     async def call(self, operation: Operation) -> MachineAnswer:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""

@@ -33,6 +33,7 @@ from raft.machines.operations import (
     Revoke,
     Transaction,
 )
+from raft.machines.typed import TypedCommand, answer_to, body_of
 from raft.requests import KeepAlive
 
 if TYPE_CHECKING:
@@ -223,6 +224,10 @@ class AsyncSession:
         answer = await self.call(Own(body))
         assert isinstance(answer, Done), answer
         return answer.result
+
+    async def execute(self, command: TypedCommand[Result]) -> Result:
+        """A typed command of one's own machine."""
+        return answer_to(command, await self.own(body_of(command)))
 
     async def get(self, key: Text, *, stale: bool = False) -> Item | None:
         """What a key holds, with its revisions."""

@@ -25,6 +25,7 @@ from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
 from raft.machines.answers import Ended, Event, Granted, Item
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
+from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 from raft.wire import address_of
 
@@ -126,6 +127,14 @@ class Client:
         """Have a query of one's own machine answered."""
         found = self._query(application.own_query(body), stale=stale)
         return msgspec.structs.replace(found, result=application.own_result(found.result))
+
+    def execute(self, command: TypedCommand[Result]) -> Result:
+        """Have a typed command of one's own machine committed; never tried again once it may be in a log."""
+        return answer_to(command, self.command(body_of(command)).result)
+
+    def evaluate(self, query: TypedQuery[Result], *, stale: bool = False) -> Result:
+        """Have a typed query of one's own machine answered."""
+        return answer_to(query, self.query(body_of(query), stale=stale).result)
 
     def call(self, operation: Operation) -> MachineAnswer:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""

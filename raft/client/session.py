@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from raft.client.asyncio_session import AsyncSession
 from raft.client.background import Background
 from raft.client.store import Text
 from raft.machines.answers import Answer, Item, Swapped, TransactionDone
 from raft.machines.operations import Fence, Operation, Transaction
+from raft.machines.typed import TypedCommand
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
+
+Result = TypeVar("Result")
 
 
 class Session:
@@ -83,6 +86,10 @@ class Session:
     def own(self, body: bytes) -> bytes:
         """See `AsyncSession.own`."""
         return self._background.do(self._session.own(body))
+
+    def execute(self, command: TypedCommand[Result]) -> Result:
+        """See `AsyncSession.execute`."""
+        return self._background.do(self._session.execute(command))
 
     @asynccontextmanager
     async def _hold(self) -> AsyncIterator[AsyncSession]:

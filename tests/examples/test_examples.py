@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
-from examples.replicated_counter import Add, Reset
+from examples.replicated_counter import Add, Reset, Value
 from raft.lab.simulated.determinism import check_machine
+from raft.machines.typed import body_of
 from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
 from tests.processes.clusters import wait_until
 
@@ -107,8 +107,9 @@ def test_the_counter_survives_its_leader() -> None:
 
 def test_the_counters_are_a_sound_machine() -> None:
     commands = [Add("a", 1), Add("b", 5), Reset("a"), Reset("nobody's"), Add("a", -2), Add("c", 2**40)]
-    log = [*map(msgspec.msgpack.encode, commands), b"no command"]
-    check_machine("examples.replicated_counter:Counters", log, queries=[b"a", b"nobody's", b"\xff"])
+    log = [*map(body_of, commands), b"no command"]
+    queries = [body_of(Value("a")), body_of(Value("nobody's")), b"\xff"]
+    check_machine("examples.replicated_counter:Counters", log, queries)
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from examples.replicated_counter import Add, Reset, Value
 from raft.client import Client, CommandRefused
 from raft.node.config import EXIT_DIVERGED
 from tests.processes.shell import Shell, finish, until
@@ -54,6 +55,19 @@ def test_a_machine_of_ones_own_is_replicated_beside_the_store_and_survives_kills
             shell.ok("restart all --rolling")
             assert client.query(b"").result == b"3"
             assert client.get("beside") == b"the store"
+        assert finish(up).code == 0
+
+
+def test_a_typed_machine_answers_a_blocking_program_in_types() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 3 --machine examples.replicated_counter:Counters")
+        with client_of(shell) as client, client.session() as session:
+            assert [client.execute(Add("a", 2)), session.execute(Add("a", 3))] == [2, 5]
+            with pytest.raises(CommandRefused, match="there is no counter 'b'"):
+                session.execute(Reset("b"))
+            assert session.execute(Reset("a")) == 0
+            assert client.evaluate(Value("a")) == 0
+            assert client.evaluate(Value("a"), stale=True) in {0, 2, 5}
         assert finish(up).code == 0
 
 

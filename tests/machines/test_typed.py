@@ -1,0 +1,132 @@
+"""A machine in typed terms: what its annotations say is what it takes, and equal states have equal bytes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from raft.machines.machine import MachineError, StateMachine
+from raft.machines.testkit import check_machine
+from raft.machines.typed import TypedCommand, TypedMachine, TypedQuery, answer_to, body_of
+
+
+class Move(TypedCommand[list[str]]):
+    """Put a thing into a box; answered by what is in it."""
+
+    thing: str
+    box: str
+
+
+class Vanish(TypedCommand[None]):
+    """Let a thing be nowhere."""
+
+    thing: str
+
+
+class Spell(Vanish):
+    """The same under another name."""
+
+
+class Where(TypedQuery[str | None]):
+    """In which box a thing is."""
+
+    thing: str
+
+
+class State(msgspec.Struct):
+    """Which things are in which box."""
+
+    boxes: dict[str, set[str]] = msgspec.field(default_factory=dict)
+    moves: list[int] = msgspec.field(default_factory=list)
+
+
+class Room(TypedMachine[State]):
+    """Boxes."""
+
+    def empty(self) -> State:
+        return State()
+
+    def carry_out(self, command: Move | Vanish | Spell) -> list[str] | None:
+        for things in self.state.boxes.values():
+            things.discard(command.thing)
+        if not isinstance(command, Move):
+            return None
+        self.state.moves.append(self.index)
+        self.state.boxes.setdefault(command.box, set()).add(command.thing)
+        return sorted(self.state.boxes[command.box])
+
+    def answer(self, query: Where) -> str | None:
+        return next((box for box, things in self.state.boxes.items() if query.thing in things), None)
+
+
+class Mute(TypedMachine[int]):
+    """Takes no queries."""
+
+    def empty(self) -> int:
+        return 0
+
+    def carry_out(self, command: Vanish) -> None:
+        self.state += 1
+
+
+def test_a_command_is_answered_by_what_its_class_says() -> None:
+    room = Room()
+    assert isinstance(room, StateMachine)
+    move = Move("hat", "red")
+    answer: list[str] = answer_to(move, room.apply(7, body_of(move)))
+    assert answer == ["hat"]
+    assert room.state.moves == [7]
+    assert answer_to(Where("hat"), room.query(body_of(Where("hat")))) == "red"
+    assert answer_to(Spell("hat"), room.apply(8, body_of(Spell("hat")))) is None
+    assert answer_to(Where("hat"), room.query(body_of(Where("hat")))) is None
+
+
+def test_a_typed_machine_is_deterministic_and_its_snapshot_is_all_of_it() -> None:
+    moves = [Move("hat", "red"), Move("cat", "red"), Move("hat", "blue"), Vanish("cat"), Move("bat", "blue")]
+    check_machine(Room, [body_of(move) for move in moves], [body_of(Where("hat"))])
+
+
+def test_equal_states_have_equal_snapshots_whatever_led_to_them() -> None:
+    one, other = Room(), Room()
+    moves = [Move("hat", "red"), Move("cat", "blue"), Move("bat", "blue")]
+    for machine, order in ((one, moves), (other, moves[::-1])):
+        for index, move in enumerate(order, 1):
+            machine.apply(index, body_of(move))
+    assert one.snapshot() == other.snapshot()
+
+
+def test_what_is_no_command_of_the_machine_is_turned_down_and_changes_nothing() -> None:
+    room = Room()
+    before = room.snapshot()
+    for body in (b"", b"\xff", body_of(Where("hat")), msgspec.msgpack.encode({"type": "Move", "thing": 1})):
+        with pytest.raises(msgspec.MsgspecError):
+            room.apply(1, body)
+    assert room.snapshot() == before
+
+
+def test_an_answer_of_another_shape_is_not_believed() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        answer_to(Move("hat", "red"), msgspec.msgpack.encode(5))
+
+
+def test_a_machine_without_queries_says_so() -> None:
+    machine = Mute()
+    machine.apply(1, body_of(Vanish("hat")))
+    assert machine.state == 1
+    with pytest.raises(MachineError, match="Mute answers no queries"):
+        machine.query(body_of(Where("hat")))
+
+
+def test_a_missing_annotation_is_named() -> None:
+    class Vague(Mute):
+        def carry_out(self, command):  # type: ignore[no-untyped-def]
+            return command
+
+    with pytest.raises(TypeError, match=r"Vague\.carry_out needs an annotation of the argument"):
+        Vague()
+
+    class Open(TypedCommand):  # type: ignore[type-arg]
+        """Of an unknown answer."""
+
+    with pytest.raises(TypeError, match="Open does not say what answers it"):
+        answer_to(Open(), b"")
