@@ -10,15 +10,17 @@ import pytest
 
 from actors.clock import ManualClock, ScaledClock
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired, Unreachable
-from raft.core.types import Entry, HardState, Snapshot
+from raft.core.types import ConfState, Entry, HardState, Snapshot
 from raft.lab.chaos import tally
 from raft.lab.chaos.availability import availability, longest_gap
-from raft.lab.chaos.evidence import committed_values
+from raft.lab.chaos.evidence import committed_values, state_hashes
 from raft.lab.chaos.recording import Recorder
 from raft.lab.chaos.workloads.keys import Keys
+from raft.lab.judging.leadership import judge_states
 from raft.lab.judging.records import Record
 from raft.machines.encoding import encode_call
 from raft.machines.operations import Call, Operation, Own, Put
+from raft.node.snapshots import State, pack_state
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity
@@ -162,3 +164,28 @@ def test_what_a_removed_node_has_left_is_no_evidence(tmp_path: Path) -> None:
     write_log(tmp_path / "n1", [Put(b"k", b"v1")])
     write_log(tmp_path / "n2", [Put(b"k", b"v2")], first=1)
     assert committed_values(tmp_path, [2]) is None
+
+
+def write_state(directory: Path, index: int, machine: bytes) -> None:
+    store = Store.open(directory, identity=Identity("c", 1))
+    for step in range(1, index + 1):
+        store.save(HardState(1, 1, step), [Entry(1, step, data=b"")], None)
+    state = State({1: "here"}, {}, [])
+    store.save_snapshot(Snapshot(index, 1, ConfState((1,)), bytes(pack_state(state, [machine]))))
+    store.close()
+
+
+def test_the_last_snapshots_tell_what_each_machine_was(tmp_path: Path) -> None:
+    for node, index, machine in ((1, 3, b"one"), (2, 3, b"one"), (3, 3, b"other"), (4, 2, b"earlier")):
+        write_state(tmp_path / f"n{node}", index, machine)
+    assert judge_states(state_hashes(tmp_path, [1, 2, 4])) == ()
+    assert len(state_hashes(tmp_path, [1, 2, 4])) == 3
+    (anomaly,) = judge_states(state_hashes(tmp_path, [1, 2, 3, 4]))
+    assert "n3" in anomaly.text
+
+
+def test_a_log_that_makes_no_sense_tells_of_no_machine(tmp_path: Path) -> None:
+    write_state(tmp_path / "n1", 3, b"one")
+    (segment,) = (tmp_path / "n1").glob("*.wal")
+    segment.write_bytes(b"x" * 64)
+    assert state_hashes(tmp_path, [1]) == []

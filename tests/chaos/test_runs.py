@@ -75,6 +75,7 @@ def test_a_run_by_a_schedule_of_ones_own_holds_and_leaves_everything_to_look_at(
     assert summary["ruling"] == "legal"
     assert summary["faults"] == {"clock": 1, "isolate": 1, "kill": 1, "power-cut": 1}
     assert summary["operations"]["done"] > 100
+    assert summary["machines_compared"] == summary["nodes"]
     assert read_schedule(directory / "schedule.toml") == read_schedule(shell.home / "firm.toml")
     history = read_history(directory / "history.jsonl")
     assert history.header.workload == "register"

@@ -1,23 +1,30 @@
-"""What the durable logs say in the end: which values were really committed.
+"""What the disks say in the end: which values were really committed, and what each node made of them.
 
-Owns reading the logs of nodes that have stopped. A log that no longer begins with the first entry can't tell
-that something never happened; then nothing is said. Knows nothing of what clients were told.
+Owns reading the directories of nodes that have stopped. A log that no longer begins with the first entry
+can't tell that something never happened; then nothing is said. Knows nothing of what clients were told.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
 from raft.core.types import Entry, EntryKind
 from raft.lab.chaos import tally
+from raft.lab.judging.leadership import StateHash
 from raft.machines.encoding import decode_call
 from raft.machines.operations import CompareAndSwap, Own, Put
+from raft.node.snapshots import unpack_state
 from raft.storage.batch import Damage
+from raft.storage.errors import CorruptLog
+from raft.storage.files import RealFiles
 from raft.storage.replay import Contradiction, Replay
 from raft.storage.segment import scan, sequence_of
+from raft.storage.snapshots import read_snapshot
 
 FIRST_INDEX = 2  # The first configuration is at 1.
 
@@ -34,12 +41,36 @@ def committed_values(data: Path, members: Collection[int]) -> frozenset[str] | N
     return frozenset(value for entry in max(logs, key=len) for value in _values(entry))
 
 
+def state_hashes(data: Path, members: Collection[int]) -> list[StateHash]:
+    """What the machine of each member was at each of its snapshots."""
+    hashes = []
+    for node in members:
+        directory = data / f"n{node}"
+        replay = _replay_of(directory)
+        for marker in replay.markers if replay is not None else ():
+            with contextlib.suppress(CorruptLog):  # The log may name older ones, which are gone.
+                snapshot = read_snapshot(RealFiles(), directory, marker)
+                digest = blake2b(digest_size=16)
+                for part in unpack_state(snapshot.data).machine:
+                    digest.update(part)
+                hashes.append(StateHash(node=node, applied=marker.index, digest=digest.hexdigest()))
+    return hashes
+
+
 def _log_of(directory: Path) -> list[Entry] | None:
     """A node's log from its beginning, None if there is less of it, or something else."""
-    replay = Replay(complete=True)
+    replay = _replay_of(directory)
+    if replay is None or not replay.entries or replay.entries[0].index != FIRST_INDEX:
+        return None
+    return replay.entries
+
+
+def _replay_of(directory: Path) -> Replay | None:
+    """What a node's log amounts to; None if it makes no sense."""
     segments = sorted(
         (sequence, path) for path in directory.iterdir() if (sequence := sequence_of(path.name)) is not None
     )
+    replay = Replay(complete=segments[0][0] == 1 if segments else True)
     for sequence, path in segments:
         for batch in scan(path.read_bytes(), sequence):
             if isinstance(batch, Damage):
@@ -48,7 +79,7 @@ def _log_of(directory: Path) -> list[Entry] | None:
                 replay.apply(batch.records)
             except Contradiction:
                 return None
-    return replay.entries if replay.entries and replay.entries[0].index == FIRST_INDEX else None
+    return replay
 
 
 def _values(entry: Entry) -> Iterator[str]:

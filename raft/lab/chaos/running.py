@@ -27,7 +27,7 @@ from raft.cluster.rundir import find
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos import trial
 from raft.lab.chaos.availability import Availability, availability
-from raft.lab.chaos.evidence import committed_values
+from raft.lab.chaos.evidence import committed_values, state_hashes
 from raft.lab.chaos.hosting import found, hosted
 from raft.lab.chaos.nemesis import Wound
 from raft.lab.chaos.order import Order, Sabotage
@@ -35,7 +35,7 @@ from raft.lab.chaos.trial import Told
 from raft.lab.chaos.workloads.choosing import OWN_MACHINE, TALLY, workload_of
 from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
-from raft.lab.judging.leadership import judge_events
+from raft.lab.judging.leadership import judge_events, judge_states
 from raft.lab.judging.records import Header, RecordedHistory, write_history
 from raft.lab.judging.verdict import Ruling, Verdict
 from raft.lab.pictures.report import write_report
@@ -43,7 +43,8 @@ from raft.node.config import EXIT_DISK_FAILED
 
 Tell = Callable[[str], None]
 
-SNAPSHOT_LIMITS = (None, (300, 50), (100, 5))  # After so many entries, and how many are kept.
+# After so many entries, and how many are kept. Logs that are never cut settle every unknown outcome.
+SNAPSHOT_LIMITS = ((0, 10_000_000), (300, 50), (100, 5))
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     faults: dict[str, int]  # By kind; those that were refused are not among them.
     refused: int  # Faults that could not be done, since what they were for was down or gone.
     cpu_share: float
+    machines_compared: int  # So many of them stood at the same entry, and were equal unless it is said below.
     judgement: Verdict
     wounds: list[Wound]
 
@@ -109,8 +111,7 @@ def _options(order: Order) -> list[str]:
     options = ["--seed", str(seed)]
     # Some clusters take snapshots all the time, and send them to whoever falls behind; some never do.
     limits = Random(f"cluster/{seed}").choice(SNAPSHOT_LIMITS)
-    if limits is not None:
-        options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
+    options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
     if order.workload in OWN_MACHINE:
         options += ["--machine", TALLY]
     if order.sabotage is Sabotage.NO_FSYNC:
@@ -143,7 +144,9 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     committed = committed_values(directory / "data", told.members) if whole else None
     history = RecordedHistory(header=header, records=told.records)
     events = read_events(directory / "events.jsonl")
-    judgement = judging.judge(history, committed=committed).with_more(judge_events(events))
+    states = state_hashes(directory / "data", told.members) if whole else []
+    judgement = judging.judge(history, committed=committed)
+    judgement = judgement.with_more(judge_events(events)).with_more(judge_states(states))
     ruling, reason = judgement.ruling, judgement.sentence()
     crashes = [crash for event in events if (crash := _crash(event))]
     if ruling is Ruling.LEGAL and (told.unsettled or crashes):
@@ -170,6 +173,7 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
         faults=dict(sorted(Counter(wound.fault.kind.value for wound in done_wounds).items())),
         refused=len(told.wounds) - len(done_wounds),
         cpu_share=round(told.cpu_share, 3),
+        machines_compared=max(Counter(state.applied for state in states).values(), default=0),
         judgement=judgement,
         wounds=told.wounds,
     )

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from raft.client.asyncio_client import AsyncClient
 from raft.cluster import verbs
+from raft.cluster.failures import VerbFailed
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos.nemesis import Nemesis, NotSettled, Wound
@@ -28,6 +29,7 @@ CONNECTIONS_MAX = 3
 READY_SECONDS_MAX = 20.0
 SETTLE_SECONDS_MAX = 60.0
 READ_SECONDS_MAX = 10.0
+SNAPSHOT_SECONDS_MAX = 30.0
 PROGRESS_SECONDS = 2.0
 
 Tell = Callable[[str], None]
@@ -72,6 +74,8 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
                     await workload.read_back(worker)
             await workload.close()
             await _ended(beside)
+        if not unsettled:
+            unsettled = await _write_states_down(steersman, members)
     return Told(
         records=recorder.records,
         wounds=nemesis.wounds,
@@ -124,6 +128,16 @@ async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> tuple[list[int], s
         return await nemesis.heal(size, SETTLE_SECONDS_MAX), ""
     except NotSettled as failure:
         return [], str(failure)
+
+
+async def _write_states_down(steersman: Steersman, members: list[int]) -> str:
+    """Have a snapshot of every machine, to be compared; what is in the way, if it can't be had."""
+    verb = verbs.ForceSnapshot(",".join(map(str, members)))
+    try:
+        await steersman.ask(verb, verbs.Done, SNAPSHOT_SECONDS_MAX)
+    except VerbFailed as failure:
+        return f"no last snapshot could be had: {failure}"
+    return ""
 
 
 @contextlib.asynccontextmanager
