@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -101,6 +101,18 @@ class Node:
     def wait_for_leader(self, timeout_seconds: float | None = None) -> Leader:
         """Wait until this node knows of a leader. Raises TimeoutError, or what the node has ended with."""
         return self._call(self._node.wait_for_leader(), timeout_seconds)
+
+    def observe(self) -> Iterator[Leader | None]:
+        """The leader now, then each other one, waited for however long it takes; see `AsyncNode.observe`."""
+        leaders = self._node.observe()
+
+        async def step() -> tuple[Leader | None] | None:
+            async for leader in leaders:
+                return (leader,)
+            return None
+
+        while (seen := self._call(step(), None)) is not None:
+            yield seen[0]
 
     def status(self) -> NodeStatus:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""

@@ -125,6 +125,8 @@ def test_a_blocking_program_learns_of_a_failure_when_it_looks(directory: Path) -
             node.check()
         with pytest.raises(NodeFailed):
             node.status()
+        with pytest.raises(NodeFailed):
+            next(node.observe())
 
 
 def test_a_removed_member_says_so(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -140,6 +141,28 @@ def test_a_blocking_program_has_the_same_node(directory: Path) -> None:
         node.check()
     assert pid is not None
     assert not process_alive(pid)
+
+
+def test_a_blocking_program_sees_one_leader_after_the_other_and_the_end(directory: Path) -> None:
+    seen: list[Leader | None] = []
+    with Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data") as node:
+        first = node.wait_for_leader(PATIENCE_SECONDS)
+        changed = threading.Event()
+
+        def watch() -> None:
+            for leader in node.observe():
+                seen.append(leader)
+                if leader is not None and leader.term > first.term:
+                    changed.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        os.kill(node.pid or 0, signal.SIGKILL)
+        assert changed.wait(PATIENCE_SECONDS)
+        assert next(iter(node.observe())) == node.leader
+    watcher.join(PATIENCE_SECONDS)
+    assert not watcher.is_alive()
+    assert {leader.node for leader in seen if leader is not None} == {1}
 
 
 def test_a_client_under_uvloop_needs_no_node_beside_it(directory: Path) -> None:
