@@ -14,14 +14,7 @@ from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import Report, TakeSnapshot
 from raft.core.errors import StepRefused
-from raft.core.messages import (
-    Message,
-    PreVote,
-    RequestVote,
-    StorageAppend,
-    StorageApply,
-    TimeoutNow,
-)
+from raft.core.messages import Message, PreVote, RequestVote, StorageAppend, StorageApply, TimeoutNow
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
