@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import subprocess
 import sys
 import time
@@ -17,10 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 import psutil
 
 from benchmarks._rows import Row, tell
-from benchmarks.cluster import LAUNCHER, NAME, Running, running, wait_until
+from benchmarks.cluster import LAUNCHER, NAME, Running, is_start_of, running, wait_until
 from raft.client.asyncio_client import AsyncClient
 from raft.client.guest import Guest
 from raft.client.store import get_request, value_of
+from raft.cluster.events import NodeStarted
 from raft.cluster.spec import ClusterRecord
 from raft.requests import Consistency, Query, QueryResult, WhoLeads
 from raft.wire import address_of
@@ -34,6 +36,7 @@ KEYS = 10_000
 ASK_SECONDS_MAX = 10.0
 PROBE_SECONDS_MAX = 90.0
 ASK_AGAIN_SECONDS = 0.002
+PARTS = ("recovery", "restarts", "stalls", "memory")
 NO_SNAPSHOTS = ("--snapshot-entries", "0", "--snapshot-bytes", "0")
 
 
@@ -135,13 +138,7 @@ def recovery_rows() -> Iterator[Row]:
         yield Row("write the log", took, "s", 60.0)
         prober = Prober(cluster)
         wait_until(lambda: all(prober.holds(node, *last) for node in (1, 2, 3)))
-        follower = str(cluster.nodes()[-1]["id"])
-        cluster.verb("kill", follower)
-        began = time.monotonic()
-        starting = verb("start", follower)
-        wait_until(lambda: prober.holds(int(follower), *last))
-        yield Row(f"recover {ENTRIES:,} entries", time.monotonic() - began, "s", 1.5)
-        starting.wait()
+        yield Row(f"recover {ENTRIES:,} entries", restarted(cluster, prober, last), "s", 1.5)
         prober.close()
         began = time.monotonic()
         joining = verb("member", "add")
@@ -151,6 +148,32 @@ def recovery_rows() -> Iterator[Row]:
         yield Row(f"fresh node, {ENTRIES:,} entries", time.monotonic() - began, "s", 3.0)
         joining.wait()
         prober.close()
+
+
+def restart_rows() -> Iterator[Row]:
+    """The same life with snapshots as they come: the last one is read again, and the entries after it."""
+    last = f"key-{(ENTRIES - 1) % KEYS:08}", f"{ENTRIES - 1}:".encode()
+    with running(3) as cluster:
+        write(cluster, ENTRIES, VALUE_BYTES, KEYS)
+        prober = Prober(cluster)
+        wait_until(lambda: all(prober.holds(node, *last) for node in (1, 2, 3)))
+        took = statistics.median(restarted(cluster, prober, last) for _ in range(5))
+        yield Row(f"restart after {ENTRIES:,} entries, with snapshots", took, "s", 0.4)
+        prober.close()
+
+
+def restarted(cluster: Running, prober: Prober, last: tuple[str, bytes]) -> float:
+    """Kill a follower and start it: the seconds from its process's beginning until it has the last write."""
+    follower = int(cluster.nodes()[-1]["id"])
+    cluster.verb("kill", str(follower))
+    cluster.pass_over()
+    starting = verb("start", str(follower))
+    wait_until(lambda: prober.holds(follower, *last))
+    held_seconds = time.monotonic()
+    starting.wait()
+    up = cluster.await_event(is_start_of(follower))
+    assert isinstance(up, NodeStarted)
+    return held_seconds - (cluster.seconds_of(up) - up.took_ms / 1000)
 
 
 def stall_rows() -> Iterator[Row]:
@@ -207,15 +230,17 @@ def memory_rows(writes: int) -> Iterator[Row]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print a row each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks recovery", description=__doc__)
-    parser.add_argument("--only", choices=("recovery", "stalls", "memory"), action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--writes", type=int, default=1_000_000, help="for the memory (1,000,000)")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
 
     def rows() -> Iterator[Row]:
-        wanted = options.only or ("recovery", "stalls", "memory")
+        wanted = options.only or PARTS
         if "recovery" in wanted:
             yield from recovery_rows()
+        if "restarts" in wanted:
+            yield from restart_rows()
         if "stalls" in wanted:
             yield from stall_rows()
         if "memory" in wanted:
