@@ -29,8 +29,9 @@ class Registry:
         if any(tag < 1 for tag in tags):
             raise ValueError(f"tags are positive numbers, not {min(tags)}")
         every = {**SYSTEM_TAGS, **tags}
-        self._tags = {kind: tag for tag, kind in every.items()}
-        if len(self._tags) != len(every):
+        self.tags = {kind: tag for tag, kind in every.items()}
+        """By type; to be read only."""
+        if len(self.tags) != len(every):
             raise ValueError("a type has one tag, and a tag has one type")
         self._decoders: dict[int, Callable[[Any], Any]] = {
             tag: msgspec.msgpack.Decoder(kind).decode for tag, kind in every.items()
@@ -39,7 +40,7 @@ class Registry:
     def tag(self, kind: type) -> int:
         """The tag of a message type; raises UnregisteredMessage when it has none."""
         try:
-            return self._tags[kind]
+            return self.tags[kind]
         except KeyError:
             raise UnregisteredMessage(
                 f"{kind.__qualname__} has no tag, so that it cannot leave the process"
@@ -64,7 +65,8 @@ class FrameBuilder:
     """Collects the envelopes of one frame; each message is encoded when it is added, and only then."""
 
     def __init__(self, registry: Registry) -> None:
-        self._tag = registry.tag
+        self._registry = registry
+        self._tags = registry.tags
         self._buffer = bytearray(_LIST_HEADER)
         self.count = 0
 
@@ -75,8 +77,10 @@ class FrameBuilder:
         """
         buffer = self._buffer
         end = len(buffer)
+        kind = type(message)
+        tag = self._tags.get(kind) or self._registry.tag(kind)
         try:
-            _encode_into((to, sender, correlation, self._tag(type(message)), message), buffer, -1)
+            _encode_into((to, sender, correlation, tag, message), buffer, -1)
         except (msgspec.MsgspecError, TypeError, OverflowError) as error:
             del buffer[end:]
             raise CodecError(f"{type(message).__qualname__} cannot be encoded: {error}") from error

@@ -48,6 +48,8 @@ class Context:
         self.address = cell.address
         self.now: Callable[[], float] = clock.now
         """Monotonic seconds."""
+        self.reply_handle: Callable[[], Reply] = cell.take_debt
+        """The right to answer the ask that is being handled, later; see that it is used, or dropped."""
         self._cell = cell
         self._office = office
         self._lifecycle = lifecycle
@@ -108,10 +110,6 @@ class Context:
             self._office.dead_letters.add(reason, to, self.address, type(message_handled).__qualname__)
         else:
             self.tell(sender, message)
-
-    def reply_handle(self) -> Reply:
-        """The right to answer the ask that is being handled, later; see that it is used, or dropped."""
-        return self._cell.take_debt()
 
     def after(self, seconds: float, what: object) -> Timer:
         """Once, after so many seconds: call `what`, or, if it can't be called, tell it to this actor."""

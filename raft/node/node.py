@@ -343,6 +343,11 @@ class Node(Actor):
 
     # -- clients and the supervisor ---------------------------------------------------------------
 
+    def on_command(self, command: Command) -> None:
+        """A client wants something done: like any request, but there are many of this kind."""
+        if (refusal := self._service.command(command, self.context.reply_handle)) is not None:
+            self.context.reply(refusal)
+
     def on_request(self, request: object) -> None:
         """A client or a supervisor wants something: it is answered at once, or later through its handle."""
         if (answer := self._takers[type(request)](request)) is not None:
@@ -352,7 +357,6 @@ class Node(Actor):
         service, handle, now = self._service, self.context.reply_handle, self.context.now
         holdings, requests = self._holdings, self._membership.requests
         return {
-            Command: lambda it: service.command(it, handle),
             Query: lambda it: service.query(it, handle, now()),
             WhoLeads: lambda _: service.who_leads(),
             **dict.fromkeys(HELD, lambda it: holdings.take(it, handle, now(), service.not_leader)),
@@ -388,7 +392,8 @@ class Node(Actor):
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
-        **dict.fromkeys((Command, Query, WhoLeads, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
+        Command: on_command,
+        **dict.fromkeys((Query, WhoLeads, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }
