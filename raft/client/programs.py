@@ -12,6 +12,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
+LOOK_AGAIN_SECONDS = 0.001
+
 # Told the group by the first line it reads. If no second one comes before the end of the file, whoever
 # should have written it is no more.
 GUARD = 'read -r group && { read -r done || kill -9 "-$group"; } 2>/dev/null'
@@ -65,12 +67,20 @@ async def end_group(program: asyncio.subprocess.Process, grace_seconds: float) -
     with suppress(TimeoutError):
         async with asyncio.timeout(grace_seconds):  # wait_for may lose a cancellation.
             await program.wait()
-    # What it has started may have stayed.
-    signal_group(program.pid, signal.SIGKILL)
+    # What it has started may have stayed; and who is killed is gone a moment later.
+    anybody = signal_group(program.pid, signal.SIGKILL)
     await program.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace_seconds):  # Of orphans somebody else may be slow to take notice.
+            while anybody:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                anybody = signal_group(program.pid, 0)
 
 
-def signal_group(group: int, number: signal.Signals) -> None:
-    """Signal all of a process group that are left."""
-    with suppress(ProcessLookupError):
+def signal_group(group: int, number: int) -> bool:
+    """Signal all of a process group that are left, 0 being no signal; whether anybody is."""
+    try:
         os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True

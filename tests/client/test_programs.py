@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
-from raft.client.programs import run_program
+from raft.client.programs import end_group, run_program
 from tests.processes.shell import until
 
 GRACE_SECONDS = 1.0
@@ -63,3 +65,26 @@ def test_a_program_that_is_not_there_is_an_error_and_leaves_no_guard() -> None:
 @pytest.mark.processes
 def test_the_exit_code_is_the_programs() -> None:
     assert asyncio.run(run_program(["sh", "-c", "exit 7"], {**os.environ}, GRACE_SECONDS)) == 7
+
+
+class Deaf:
+    """A process that has ended, and whose child takes a while."""
+
+    pid = 4711
+
+    async def wait(self) -> int:
+        return -signal.SIGKILL
+
+
+def test_a_program_has_ended_when_nobody_of_its_group_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def killpg(group: int, number: int) -> None:
+        assert group == Deaf.pid
+        sent.append(number)
+        if sent.count(0) == 3:
+            raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    asyncio.run(end_group(cast(asyncio.subprocess.Process, Deaf()), GRACE_SECONDS))
+    assert sent == [signal.SIGTERM, signal.SIGKILL, 0, 0, 0]
