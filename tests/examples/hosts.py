@@ -7,9 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
@@ -21,10 +24,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Hosts:
-    """The programs by number, and one stream of all that they print."""
+    """The programs by number, and all lines that they print, as they come."""
 
     def __init__(self, program: Path, directory: Path, arguments: dict[int, list[str]]) -> None:
-        reads, writes = os.pipe()
         hosts = " ".join(f"ipc://{directory}/{number}.sock" for number in arguments)
         self.programs = {
             number: subprocess.Popen(
@@ -32,17 +34,37 @@ class Hosts:
                 cwd=ROOT,
                 env=environment(HOSTS=hosts),
                 stdin=subprocess.DEVNULL,
-                stdout=writes,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for number, more in arguments.items()
         }
-        os.close(writes)
-        self._said = os.fdopen(reads)
+        self._said: SimpleQueue[str | None] = SimpleQueue()
+        self._silent = 0
+        # A pipe and a listener for each: in one pipe for all, their lines might be mixed up.
+        self._listeners = [
+            threading.Thread(target=self._listen, args=(program.stdout,))
+            for program in self.programs.values()
+        ]
+        for listener in self._listeners:
+            listener.start()
+
+    def _listen(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self._said.put(line)
+        self._said.put(None)
 
     def hear(self, pattern: str) -> re.Match[str]:
-        """The next line that is like that; pytest's own time limit ends a wait in vain."""
-        for line in self._said:
-            if (found := re.fullmatch(pattern, line.rstrip("\n"))) is not None:
+        """The next line that is like that, whoever says it."""
+        while self._silent < len(self.programs):
+            try:
+                line = self._said.get(timeout=PATIENCE_SECONDS)
+            except Empty:
+                raise AssertionError(f"nobody says {pattern!r}") from None
+            if line is None:
+                self._silent += 1
+            elif (found := re.fullmatch(pattern, line.rstrip("\n"))) is not None:
                 return found
         raise AssertionError(f"all have ended, and nobody has said {pattern!r}")
 
@@ -56,7 +78,8 @@ class Hosts:
             program.kill()
         for program in self.programs.values():
             program.wait(PATIENCE_SECONDS)
-        self._said.close()
+        for listener in self._listeners:
+            listener.join(PATIENCE_SECONDS)
 
 
 @contextmanager
