@@ -94,16 +94,6 @@ class Cell:
         return self.address.actor
 
     @property
-    def running(self) -> bool:
-        """May its actor be called?"""
-        return self.state is State.RUNNING
-
-    @property
-    def leaving(self) -> bool:
-        """Has its actor asked to be stopped?"""
-        return self.state is State.LEAVING
-
-    @property
     def wants_to_run(self) -> bool:
         """Is there something to do that may be done now?"""
         mailbox = self.mailbox

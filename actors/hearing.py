@@ -110,7 +110,8 @@ class Hearing:
         process = self._names.get(frame.sender) or self._new_name(frame.sender)
         if process is None or frame.kind not in _KINDS:
             return "garbage"
-        if not (origin.process is origin.owner is None or _may_speak(process, origin)):
+        is_bound = origin.process is not None or origin.owner is not None
+        if is_bound and not _may_speak(process, origin):
             return "misnamed"
         life = self._lives.get(process)
         if life is None or frame.incarnation > life.incarnation:

@@ -139,7 +139,11 @@ class AsyncClient:
         return msgspec.structs.replace(found, result=application.own_result(found.result))
 
     async def execute(self, command: TypedCommand[Result]) -> Result:
-        """Have a typed command of one's own machine committed; never tried again once it may be in a log."""
+        """Have a typed command of one's own machine committed; never tried again once it may be in a log.
+
+        Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
+        by a machine of another version: its answer is not what the command's class says.
+        """
         return answer_to(command, (await self.command(body_of(command))).result)
 
     async def evaluate(self, query: TypedQuery[Result], *, stale: bool = False) -> Result:

@@ -226,7 +226,7 @@ class AsyncSession:
         return answer.result
 
     async def execute(self, command: TypedCommand[Result]) -> Result:
-        """A typed command of one's own machine."""
+        """A typed command of one's own machine; see `AsyncClient.execute`."""
         return answer_to(command, await self.own(body_of(command)))
 
     async def get(self, key: Text, *, stale: bool = False) -> Item | None:

@@ -83,4 +83,6 @@ def signal_group(group: int, number: int) -> bool:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True  # Somebody is, who has become another user.
     return True

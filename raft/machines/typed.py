@@ -6,6 +6,7 @@ Knows nothing of how either speaks to the other.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -32,10 +33,11 @@ class TypedQuery(Struct, Generic[Answer_co], tag=True):
     """To derive queries from, likewise."""
 
 
-class TypedMachine(Generic[State]):
+class TypedMachine(ABC, Generic[State]):
     """To derive a `StateMachine` from; the annotations of its three methods say what is decoded.
 
-    Deterministic by the same contract. Raises TypeError when it is made if an annotation is missing.
+    Deterministic by the same contract. Raises TypeError when it is made if a method or an annotation is
+    missing, so that a node with it refuses to start.
     """
 
     state: State
@@ -50,13 +52,13 @@ class TypedMachine(Generic[State]):
         self.index = 0
         self.state = self.empty()
 
+    @abstractmethod
     def empty(self) -> State:
         """The state before the first command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def carry_out(self, command: Any) -> Any:
         """Change the state and answer; `MachineError` turns the command down."""
-        raise NotImplementedError
 
     def answer(self, query: Any) -> Any:
         """Answer without changing anything; `MachineError` turns the query down."""

@@ -76,6 +76,7 @@ def test_a_run_by_a_schedule_of_ones_own_holds_and_leaves_everything_to_look_at(
     assert summary["faults"] == {"clock": 1, "isolate": 1, "kill": 1, "power-cut": 1}
     assert summary["operations"]["done"] > 100
     assert summary["machines_compared"] == summary["nodes"]
+    assert f"machines    {summary['nodes']} compared" in done.out
     assert read_schedule(directory / "schedule.toml") == read_schedule(shell.home / "firm.toml")
     history = read_history(directory / "history.jsonl")
     assert history.header.workload == "register"
@@ -143,6 +144,8 @@ def test_a_running_cluster_can_be_tried_and_lives_on(shell: Shell) -> None:
     done = chaos(shell, "--seed 5 --duration 1s --faults kill,pause --workload set --cluster mine")
     assert done.code == 0, done.out + done.err
     assert shell.status("mine")["alive"] == 3
+    assert verdict(shell)["machines_compared"] == 0
+    assert "snapshot-taken" not in shell.ok("logs all --cluster mine")
 
 
 def running_chaos(shell: Shell, line: str) -> subprocess.Popen[str]:

@@ -26,6 +26,7 @@ from raft.machines.answers import Item, Led, Left
 from raft.machines.operations import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
 from raft.requests import StillThere
 from tests.client.nodes import Nodes
+from tests.processes.clusters import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -355,8 +356,7 @@ def test_a_program_has_its_token_and_is_ended_with_all_its_children_when_leaders
             pids = tmp_path / "pids"
             script = f"trap '' TERM; sleep 60 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; wait; wait"
             running = asyncio.ensure_future(lead.run_program(["sh", "-c", script]))
-            while not pids.exists():
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(wait_until, pids.exists)
             async with client.session() as other:
                 await other.call(Revoke(lead.session.lease))
             with pytest.raises(LeadershipLost):

@@ -123,6 +123,18 @@ def test_a_lease_is_due_after_its_time_and_named_once() -> None:
     assert clock.next_deadline() is None
 
 
+def test_a_lease_granted_after_a_restore_is_counted_and_prolongs_no_other() -> None:
+    leases = Leases()
+    leases.restore([(1, 1_000), (2, 2_000)])
+    clock = LeaseClock(leases, 10.0)
+    assert clock.newest == leases.newest
+    leases.grant(7, 1_000)
+    clock.follow(10.5)
+    assert clock.due(11.0) == (1,)
+    assert clock.due(11.5) == (7,)
+    assert clock.due(12.0) == (2,)
+
+
 def test_a_keep_alive_gives_the_full_time_again() -> None:
     clock = LeaseClock(granted(1_000), 10.0)
     assert clock.keep_alive(1, 10.9) == 1.0

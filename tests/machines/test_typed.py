@@ -117,6 +117,15 @@ def test_a_machine_without_queries_says_so() -> None:
         machine.query(body_of(Where("hat")))
 
 
+def test_a_machine_that_carries_nothing_out_is_none() -> None:
+    class Idle(TypedMachine[int]):
+        def empty(self) -> int:
+            return 0
+
+    with pytest.raises(TypeError, match="carry_out"):
+        Idle()  # type: ignore[abstract]
+
+
 def test_a_missing_annotation_is_named() -> None:
     class Vague(Mute):
         def carry_out(self, command):  # type: ignore[no-untyped-def]

@@ -251,6 +251,8 @@ def _show(summary: Summary) -> None:
         f"writes      longest gap {1000 * gaps.longest_gap_seconds:.0f} ms; around a fault p50 "
         f"{1000 * gaps.gap_seconds_p50:.0f} ms, max {1000 * gaps.gap_seconds_max:.0f} ms"
     )
+    if summary.machines_compared > 1:
+        out(f"machines    {summary.machines_compared} compared after the same entry")
     for anomaly in summary.judgement.anomalies:
         out(f"{anomaly.name} on {anomaly.key}: {anomaly.text}")
         for record in anomaly.operations:
