@@ -76,7 +76,10 @@ class Deaf:
         return -signal.SIGKILL
 
 
-def test_a_program_has_ended_when_nobody_of_its_group_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answer", [None, PermissionError()], ids=["ours", "another user's"])
+def test_a_program_has_ended_when_nobody_of_its_group_is_left(
+    monkeypatch: pytest.MonkeyPatch, answer: Exception | None
+) -> None:
     sent: list[int] = []
 
     def killpg(group: int, number: int) -> None:
@@ -84,6 +87,8 @@ def test_a_program_has_ended_when_nobody_of_its_group_is_left(monkeypatch: pytes
         sent.append(number)
         if sent.count(0) == 3:
             raise ProcessLookupError
+        if answer is not None:
+            raise answer
 
     monkeypatch.setattr(os, "killpg", killpg)
     asyncio.run(end_group(cast(asyncio.subprocess.Process, Deaf()), GRACE_SECONDS))

@@ -243,6 +243,13 @@ def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(tmp_path:
     lab.alive(1, 2, 1)
     lab.alive(1, 2, 1)
     assert len(lab.told("violation")) == 1
+    lab.ask(verbs.Kill("2"))
+    lab.turn(0.1)
+    lab.ask(verbs.Start("2"))
+    lab.child(2).born()
+    lab.turn(0.1)
+    lab.alive(2, 2, 3)
+    assert len(lab.told("node-started")) == 4
     lab.journal.close()
 
 

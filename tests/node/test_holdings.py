@@ -214,6 +214,22 @@ def test_leases_work_where_the_machine_is_applied_by_a_thread_of_its_own() -> No
     assert leases(cluster) == set()
 
 
+def test_while_a_thread_has_the_machine_no_lease_ends_and_no_event_is_told() -> None:
+    cluster = cluster_of()
+    leader = cluster.elect()
+    grant(cluster, 1000)
+    waiting = cluster.ask(leader, watch(cluster, hold_seconds=0.2))
+    node = cluster[leader]
+    last = node.raft.log.last
+    node.actor._applier.free = False
+    cluster.advance(1.5)
+    assert (waiting.done, node.raft.log.last) == (False, last)
+    node.actor._applier.free = True
+    cluster.advance(0.2)
+    assert waiting.done
+    assert leases(cluster) == set()
+
+
 # -- events --------------------------------------------------------------------------------------
 
 
