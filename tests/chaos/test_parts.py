@@ -73,6 +73,15 @@ def test_availability_tells_the_gap_around_each_fault() -> None:
     assert measured.gap_seconds_max == pytest.approx(0.6)
 
 
+def test_that_nobody_writes_once_the_clients_have_gone_home_is_no_gap() -> None:
+    writes = [
+        Record(client="c", op="put", key="k", value="v", call=at, returned=at, outcome="done")
+        for at in (0.0, 0.1, 0.2, 0.3)
+    ]
+    measured = availability(writes, [(-0.5, 0.1), (0.25, 0.3)], 0.0, 0.3)
+    assert measured.gap_seconds_max == measured.longest_gap_seconds == pytest.approx(0.1)
+
+
 def test_the_tally_is_a_good_machine() -> None:
     commands = [tally.encode(tally.Append("l", "a")), tally.encode(tally.Add("n", 3))]
     machine = tally.Tally()

@@ -29,14 +29,15 @@ class Availability(Struct, frozen=True, kw_only=True):
 def availability(
     records: Sequence[Record], faults: Sequence[tuple[float, float]], begin: float, end: float
 ) -> Availability:
-    """Measure from `begin` to `end`; each fault is a pair of its times."""
+    """Measure from `begin` to `end`, between which clients wrote; each fault is a pair of its times."""
     moments = sorted(
         record.returned
         for record in records
         if record.outcome == "done" and record.op in WRITES and record.returned is not None
     )
     gaps = sorted(
-        longest_gap(moments, fault_begin, fault_end + AFTER_SECONDS) for fault_begin, fault_end in faults
+        longest_gap(moments, max(fault_begin, begin), min(fault_end + AFTER_SECONDS, end))
+        for fault_begin, fault_end in faults
     )
     return Availability(
         longest_gap_seconds=longest_gap(moments, begin, end),
