@@ -6,7 +6,7 @@ the error that says what to do about it. Knows nothing of how a request reaches 
 
 from __future__ import annotations
 
-from raft.client.errors import CommandRefused, FenceRejected, LeaseEnded, SessionExpired
+from raft.client.errors import CommandRefused, FenceRejected, LeaseEnded, Rejected, SessionExpired
 from raft.machines import answers
 from raft.machines.encoding import decode_answer, encode_call, encode_question
 from raft.machines.machine import MachineError
@@ -63,6 +63,8 @@ def meaning(result: bytes) -> answers.Answer:
             raise FenceRejected(election, token, holder)
         case answers.Refused(reason):
             raise CommandRefused(reason)
+        case answers.AnswersFull(_, kept_bytes):
+            raise Rejected(f"the session keeps {kept_bytes} bytes of answers that were not acknowledged")
         case answers.SequenceReused() | answers.Acknowledged() | answers.WindowFull():
             raise CommandRefused(f"two programs write as one session: {answer}")
         case _:

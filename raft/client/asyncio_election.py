@@ -16,7 +16,14 @@ from msgspec import Struct
 
 from raft.client.asyncio_session import AsyncSession
 from raft.client.durations import Duration
-from raft.client.errors import EventsForgotten, LeadershipLost, LeaseEnded, SessionExpired, Taken
+from raft.client.errors import (
+    EventsForgotten,
+    LeadershipLost,
+    LeaseEnded,
+    OutcomeUnknown,
+    SessionExpired,
+    Taken,
+)
 from raft.client.programs import run_program
 from raft.client.store import Text, to_bytes
 from raft.machines.answers import ElectionState, Led, Left, Standing
@@ -111,8 +118,11 @@ class AsyncElection:
         await session.open()
         try:
             return Lead(self._seat, await self._take_seat(session), session)
-        except (LeadershipLost, LeaseEnded, SessionExpired):
+        except (LeadershipLost, LeaseEnded, SessionExpired, OutcomeUnknown) as error:
+            is_over = not session.remaining_seconds  # And with the session the candidate, if there was one.
             await session.close()
+            if isinstance(error, OutcomeUnknown) and not is_over:
+                raise
             return None
         except BaseException:
             await session.close()

@@ -171,16 +171,19 @@ class AsyncSession:
     async def call(self, operation: Operation) -> Answer:
         """Have a command carried out exactly once, however often it has to be sent.
 
-        OutcomeUnknown only if no answer came in time: then once or never. Raises SessionExpired.
+        OutcomeUnknown if a try was not answered and no later one told what became of it: then once or
+        never. SessionExpired if the session had ended before the command could be carried out.
         """
         while self._calls.full:
             self._room.clear()
             await self._room.wait()
         sequence, body = self._calls.begin(operation)
         try:
-            return meaning((await self._client.converse(partial(holding.settle, body=body))).result)
-        except SessionExpired:
-            self._lose()
+            settle = partial(holding.settle, body=body, calls=self._calls)
+            return meaning((await self._client.converse(settle)).result)
+        except (SessionExpired, OutcomeUnknown) as error:
+            if isinstance(error, SessionExpired) or isinstance(error.__cause__, SessionExpired):
+                self._lose()
             raise
         finally:
             self._calls.end(sequence)

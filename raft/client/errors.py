@@ -49,6 +49,8 @@ class ClientClosed(ClientError):
 class SessionExpired(ClientError):
     """The session is no more, and nothing was done by this request; what hung on its lease is gone.
 
+    Never said of a request of which an earlier try was not answered: that is OutcomeUnknown.
+
     What became of earlier commands whose outcome is unknown can't be asked any more.
     """
 

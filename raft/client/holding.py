@@ -11,10 +11,11 @@ from collections.abc import Generator
 from actors.errors import AskFailed, Undeliverable
 from raft.client.application import call_bytes, meaning, question_bytes
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, keep_up, rest, take_refusal
-from raft.client.errors import EventsForgotten, OutcomeUnknown, Rejected
+from raft.client.errors import CommandRefused, EventsForgotten, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.patience import PATIENCE_SECONDS_MAX
 from raft.machines import answers
-from raft.machines.operations import SESSION_WINDOW, Call, Operation, Watch
+from raft.machines.encoding import is_answers_full, is_of_session
+from raft.machines.operations import SESSION_WINDOW, Call, Operation, Transaction, Watch
 from raft.requests import (
     AwaitEvents,
     Command,
@@ -30,6 +31,9 @@ from raft.requests import (
 HOLD_SECONDS = 1.0
 
 
+NOTHING = Transaction((), ())
+
+
 class Calls:
     """The commands of one session: their numbers, and up to which one all are settled."""
 
@@ -37,6 +41,8 @@ class Calls:
         self.session = session
         self._last = 0
         self._open: set[int] = set()
+        self._acknowledged = 0  # Said by a command that was answered, and had no other purpose.
+        self._acknowledging = False
 
     @property
     def full(self) -> bool:
@@ -54,38 +60,67 @@ class Calls:
         return sequence, body
 
     def end(self, sequence: int) -> None:
-        """The command has its answer, or nobody will ask for that any more."""
+        """The command has its answer, or its answer will not be asked for any more."""
         self._open.discard(sequence)
+
+    def acknowledge(self, book: Book, attempts: Attempts) -> Generator[Step, Outcome, None]:
+        """Say which answers have arrived, by a command that does nothing else, if there is anything new."""
+        acknowledged = min(self._open, default=self._last + 1) - 1
+        if self._acknowledging or acknowledged <= self._acknowledged:
+            return
+        self._acknowledging = True
+        self._last += 1
+        sequence = self._last
+        self._open.add(sequence)
+        try:
+            body = call_bytes(Call(self.session, sequence, acknowledged, NOTHING))
+            answer = yield from ask(book, book.choose(0, attempts.now()), Command(body), attempts)
+            if isinstance(answer, Committed):
+                self._acknowledged = acknowledged
+        finally:
+            self._acknowledging = False
+            self.end(sequence)
 
 
 # -- conversations -------------------------------------------------------------------------------
 
 
-def settle(book: Book, body: bytes, attempts: Attempts) -> Generator[Step, Outcome, Committed]:
+def settle(
+    book: Book, body: bytes, attempts: Attempts, calls: Calls | None = None
+) -> Generator[Step, Outcome, Committed]:
     """Have a command committed that does the same however often it is in the log: ask till it is answered.
 
-    The same bytes again and again, so a session carries them out once. OutcomeUnknown if the time is up
-    and one of them may be in a log.
+    The same bytes again and again, so a session carries them out once. Once a try has ended unknown, only
+    an answer to the command itself settles it: that the session has expired, or that a node turns such
+    commands down, says nothing of that try. OutcomeUnknown then, or if the time is up. With the session's
+    `calls`, waits while the answers that it keeps have too many bytes.
     """
-    unknown = ""
-    while True:
-        try:
+    doubt = ""
+    try:
+        while True:
             node = book.choose(attempts.begin(), attempts.now())
-        except Rejected as rejected:
-            if unknown:
-                raise OutcomeUnknown(f"{unknown}; then {rejected}") from None
+            answer = yield from ask(book, node, Command(body), attempts)
+            if isinstance(answer, Committed):
+                book.leader = node
+                yield from keep_up(book, node, answer, attempts)
+                if calls is not None and is_answers_full(answer.result):
+                    attempts.note(Rejected, "the answers that the session keeps have too many bytes")
+                    yield from calls.acknowledge(book, attempts)
+                    yield from rest(book, attempts)
+                    continue
+                if doubt and is_of_session(answer.result):
+                    meaning(answer.result)
+                return answer
+            if isinstance(answer, Unknown):
+                doubt = answer.reason
+            elif isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
+                doubt = f"node {node} may or may not have taken the command: {answer}"
+            if not take_refusal(book, node, answer, attempts):
+                yield from rest(book, attempts)
+    except (Rejected, CommandRefused, SessionExpired) as error:
+        if not doubt:
             raise
-        answer = yield from ask(book, node, Command(body), attempts)
-        if isinstance(answer, Committed):
-            book.leader = node
-            yield from keep_up(book, node, answer, attempts)
-            return answer
-        if isinstance(answer, Unknown):
-            unknown = answer.reason
-        elif isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
-            unknown = f"node {node} may or may not have taken the command: {answer}"
-        if not take_refusal(book, node, answer, attempts):
-            yield from rest(book, attempts)
+        raise OutcomeUnknown(f"{doubt}; then: {error}") from error
 
 
 def lease_time(

@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, rest, take_refusal
-from raft.client.errors import OutcomeUnknown, Rejected
+from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.requests import (
     AddLearner,
     ListMembers,
@@ -38,26 +38,32 @@ def members(book: Book, attempts: Attempts) -> Steps:
 
 
 def change(book: Book, request: MemberChange, attempts: Attempts) -> Steps:
-    """Have a change applied. What has to wait, as for a learner that catches up, is asked for again."""
-    unknown = ""
-    while True:
-        node = book.choose(attempts.begin(), attempts.now())
-        answer = yield Ask(node, request, attempts.left_seconds)
-        if isinstance(answer, Members):
-            return learnt(book, node, answer)
-        if isinstance(answer, Unknown) or (
-            isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable)
-        ):
-            unknown = f"node {node} may or may not have made the change: {reason_of(answer)}"
-            if request.expected is not None:
-                raise OutcomeUnknown(unknown)
-        if isinstance(answer, Refused):
-            attempts.note(Rejected, answer.reason)
-        elif take_refusal(book, node, answer, attempts):
-            continue
-        if unknown:
-            attempts.note(OutcomeUnknown, unknown)
-        yield from rest(book, attempts)
+    """Have a change applied. What has to wait, as for a learner that catches up, is asked for again.
+
+    Once a try has ended unknown, only a `Members` settles it: a later refusal says nothing of that try.
+    """
+    doubt = ""
+    try:
+        while True:
+            node = book.choose(attempts.begin(), attempts.now())
+            answer = yield Ask(node, request, attempts.left_seconds)
+            if isinstance(answer, Members):
+                return learnt(book, node, answer)
+            if isinstance(answer, Unknown) or (
+                isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable)
+            ):
+                doubt = f"node {node} may or may not have made the change: {reason_of(answer)}"
+                if request.expected is not None:
+                    raise OutcomeUnknown(doubt)
+            if isinstance(answer, Refused):
+                attempts.note(Rejected, answer.reason)
+            elif take_refusal(book, node, answer, attempts):
+                continue
+            yield from rest(book, attempts)
+    except (Rejected, CommandRefused) as error:
+        if not doubt:
+            raise
+        raise OutcomeUnknown(f"{doubt}; then: {error}") from error
 
 
 def add(book: Book, node: int, endpoint: str, attempts: Attempts, *, learner: bool) -> Steps:

@@ -39,7 +39,7 @@ class Acknowledged(Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class WindowFull(Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """Nothing was done: too many answers are kept for the session already. Acknowledge some, then retry."""
+    """Nothing was done: the number is too far ahead of what is acknowledged. Acknowledge some, then retry."""
 
     acknowledged: int
 
@@ -62,6 +62,16 @@ class Compacted(Struct, frozen=True, array_like=True, tag=7, gc=False):
     """The events up to `revision` are forgotten; the state can be read, and watched from there on."""
 
     revision: int
+
+
+class AnswersFull(Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Nothing was done: the answers kept for the session have too many bytes. Acknowledge some, then retry.
+
+    The first command after the acknowledged ones is never turned down for this.
+    """
+
+    acknowledged: int
+    kept_bytes: int
 
 
 # -- results of commands -------------------------------------------------------------------------
@@ -243,8 +253,9 @@ class Events(Struct, frozen=True, array_like=True, tag=33, gc=False):
 
 
 Refusal: TypeAlias = (
-    Refused | SessionExpired | SequenceReused | Acknowledged | WindowFull | FenceRejected | LeaseGone
-)
+    Refused | SessionExpired | SequenceReused | Acknowledged | WindowFull | AnswersFull | FenceRejected
+    | LeaseGone
+)  # fmt: skip
 Answer: TypeAlias = (
     Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
     | Swapped | Value | TransactionDone | Done | Checked | Items | LeaseState | ElectionState | Events

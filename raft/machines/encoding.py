@@ -11,7 +11,14 @@ from typing import Any
 
 import msgspec
 
-from raft.machines.answers import Answer
+from raft.machines.answers import (
+    Acknowledged,
+    Answer,
+    AnswersFull,
+    SequenceReused,
+    SessionExpired,
+    WindowFull,
+)
 from raft.machines.machine import MachineError
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
@@ -59,6 +66,27 @@ _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 # How the calls of session NODE begin; a node takes no such bytes from a client.
 _NODES_OWN = _ENCODER.encode(Call(NODE, 0, 0, Check(0, 0)))[:2]
+
+
+# How the answers begin that speak of a session, and say nothing of earlier copies of the same command.
+_ANSWERS_FULL = encode_answer(AnswersFull(0, 0))[:2]
+_OF_SESSIONS = {
+    _ANSWERS_FULL,
+    *(
+        encode_answer(answer)[:2]
+        for answer in (SessionExpired(0), SequenceReused(0, 0), Acknowledged(0), WindowFull(0))
+    ),
+}
+
+
+def is_of_session(result: bytes) -> bool:
+    """Does an answer speak of the session, and not of the command?"""
+    return result[:2] in _OF_SESSIONS
+
+
+def is_answers_full(result: bytes) -> bool:
+    """Is it `AnswersFull`?"""
+    return result[:2] == _ANSWERS_FULL
 
 
 def is_nodes_own(command: bytes) -> bool:

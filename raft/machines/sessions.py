@@ -11,7 +11,15 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from raft.machines.answers import Acknowledged, Refusal, Refused, SequenceReused, SessionExpired, WindowFull
+from raft.machines.answers import (
+    Acknowledged,
+    AnswersFull,
+    Refusal,
+    Refused,
+    SequenceReused,
+    SessionExpired,
+    WindowFull,
+)
 from raft.machines.operations import SESSION_BYTES_MAX, SESSION_WINDOW, Call
 
 
@@ -70,8 +78,11 @@ class Sessions:
             return Acknowledged(sequence)
         if acknowledged > session.acknowledged:
             _forget(session, acknowledged)
-        if sequence > session.acknowledged + SESSION_WINDOW or session.kept_bytes > SESSION_BYTES_MAX:
+        if sequence > session.acknowledged + SESSION_WINDOW:
             return WindowFull(session.acknowledged)
+        # The first one always fits: nothing can be acknowledged before it, so it could never be done.
+        if session.kept_bytes > SESSION_BYTES_MAX and sequence > session.acknowledged + 1:
+            return AnswersFull(session.acknowledged, session.kept_bytes)
         return None
 
     def keep(self, call: Call, command: bytes, answer: bytes) -> None:

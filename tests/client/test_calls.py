@@ -6,14 +6,25 @@ from typing import Any
 
 import pytest
 
-from actors.errors import AskTimeout
+from actors.errors import AskTimeout, TargetDown
 from raft.client.conversation import Ask, Attempts, Book, Wait
 from raft.client.durations import seconds_of
 from raft.client.errors import CommandRefused, NoLeader, OutcomeUnknown
 from raft.client.holding import Calls, settle
-from raft.machines.encoding import decode_call
+from raft.machines.answers import (
+    Acknowledged,
+    Answer,
+    FenceRejected,
+    LeaseGone,
+    Refused,
+    SequenceReused,
+    SessionExpired,
+    Stored,
+    WindowFull,
+)
+from raft.machines.encoding import decode_call, encode_answer
 from raft.machines.operations import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
-from raft.requests import Committed, NotLeader, Unknown
+from raft.requests import Committed, Failed, Invalid, NotLeader, Unknown
 
 
 def acknowledged_in(body: bytes) -> int:
@@ -91,6 +102,52 @@ def test_when_the_time_is_up_the_outcome_is_unknown_only_if_it_was_once(first: A
         talk.answer(first)
         while True:
             talk.answer(NotLeader(0, "", 1))
+
+
+OF_SESSIONS = [SessionExpired(9), SequenceReused(9, 1), Acknowledged(1), WindowFull(0)]
+
+
+@pytest.mark.parametrize("doubt", [Unknown("lost"), AskTimeout("silent"), TargetDown("died")])
+@pytest.mark.parametrize("answer", OF_SESSIONS)
+def test_what_a_session_answers_after_a_try_in_doubt_says_nothing_of_that_try(
+    doubt: Any, answer: Answer
+) -> None:
+    talk = Talk()
+    talk.answer(None)
+    talk.answer(doubt)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        talk.answer(Committed(7, encode_answer(answer)))
+    assert not unknown.value.retry_is_safe
+
+
+@pytest.mark.parametrize("answer", OF_SESSIONS)
+def test_without_any_doubt_the_session_s_answer_is_the_answer(answer: Answer) -> None:
+    talk = Talk()
+    talk.answer(None)
+    talk.answer(NotLeader(0, "", 1))
+    with pytest.raises(StopIteration) as end:
+        talk.answer(Committed(7, encode_answer(answer)))
+    assert end.value.value.result == encode_answer(answer)
+
+
+@pytest.mark.parametrize("answer", [Refused("no"), FenceRejected("e", 1, 2), LeaseGone(5), Stored(7)])
+def test_an_answer_to_the_command_itself_settles_an_earlier_doubt(answer: Answer) -> None:
+    talk = Talk()
+    talk.answer(None)
+    talk.answer(Unknown("lost"))
+    with pytest.raises(StopIteration) as end:
+        talk.answer(Committed(7, encode_answer(answer)))
+    assert end.value.value.result == encode_answer(answer)
+
+
+@pytest.mark.parametrize("refusal", [Invalid("too new"), Failed(8, "no")])
+def test_a_node_that_turns_a_command_down_says_nothing_of_an_earlier_try_in_doubt(refusal: Any) -> None:
+    for doubt, expected in ((Unknown("lost"), OutcomeUnknown), (NotLeader(0, "", 1), CommandRefused)):
+        talk = Talk()
+        talk.answer(None)
+        talk.answer(doubt)
+        with pytest.raises(expected):
+            talk.answer(refusal)
 
 
 def test_times_are_numbers_or_written_with_their_unit() -> None:

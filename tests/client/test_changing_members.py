@@ -10,6 +10,7 @@ from raft.client.conversation import Ask, Outcome
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.requests import (
     AddLearner,
+    Failed,
     Invalid,
     ListMembers,
     Members,
@@ -81,6 +82,14 @@ def test_a_change_that_may_have_been_made_is_never_called_refused() -> None:
             membership.remove(talk.book, 3, talk.attempts()),
             lambda _ask: next(answers, Refused("later")),
         )
+
+
+@pytest.mark.parametrize("later", [Invalid("no member"), Failed(9, "no member"), NotLeader(2, "e2", 1)])
+def test_no_later_refusal_says_that_a_change_in_doubt_was_not_made(later: Outcome) -> None:
+    talk = Talk(1, 2)
+    answers = iter([Unknown("lost")])
+    with pytest.raises(OutcomeUnknown, match="lost"):
+        talk.run(membership.remove(talk.book, 3, talk.attempts()), lambda _ask: next(answers, later))
 
 
 def test_a_change_of_one_expected_configuration_is_not_asked_for_twice() -> None:

@@ -113,6 +113,19 @@ def test_many_calls_at_once_stay_within_the_sessions_window(nodes: Nodes) -> Non
     run(nodes, body)
 
 
+def test_many_large_answers_at_once_wait_for_room_in_the_session(nodes: Nodes) -> None:
+    async def body(client: AsyncClient) -> None:
+        large = bytes(1_000_000)
+        async with client.session("20s") as session:
+            await session.put("large", large)
+            swaps = await asyncio.gather(
+                *(session.cas("large", "other", str(number)) for number in range(20))
+            )
+            assert all(not swap.swapped and swap.item is not None for swap in swaps)
+
+    run(nodes, body)
+
+
 def test_an_expired_session_is_told_so(nodes: Nodes) -> None:
     async def body(client: AsyncClient) -> None:
         async with client.session("10s") as session, client.session("10s") as other:

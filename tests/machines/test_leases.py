@@ -159,6 +159,14 @@ def test_an_expiry_that_was_not_proposed_is_due_again() -> None:
     assert clock.due(11.9) == ()
 
 
+def test_a_lease_whose_expiry_is_on_its_way_is_not_cut_short_again() -> None:
+    clock = LeaseClock(granted(1_000), 10.0)
+    assert clock.due(11.0) == (1,)
+    clock.cut_short((1,), 11.0)
+    assert clock.due(12.0) == (), "its end is proposed once"
+    assert clock.keep_alive(1, 12.0) is None
+
+
 def test_a_lease_that_has_ended_otherwise_is_never_due() -> None:
     leases = granted(1_000)
     clock = LeaseClock(leases, 10.0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raft.machines.answers import (
     Acknowledged,
+    AnswersFull,
     Done,
     Ended,
     FenceRejected,
@@ -148,8 +149,21 @@ def test_the_answers_kept_for_a_session_have_a_limit_in_bytes_too() -> None:
     for sequence in (1, 2):
         assert isinstance(driver.do(read, session, sequence), TransactionDone)
     driver.application.restore(driver.application.snapshot())
-    assert driver.do(Put(b"k", b""), session, 3) == WindowFull(0)
+    full = driver.do(Put(b"k", b""), session, 3)
+    assert isinstance(full, AnswersFull)
+    assert full.acknowledged == 0 and full.kept_bytes > 8 * VALUE_BYTES_MAX
     assert isinstance(driver.do(Put(b"k", b""), session, 3, 1), Stored)
+
+
+def test_the_first_command_that_is_not_acknowledged_is_done_however_large_the_answers_behind_it() -> None:
+    driver = Driver()
+    session = driver.open()
+    driver.do(Put(b"k", b"v" * VALUE_BYTES_MAX))
+    read = Transaction((), (Get(b"k"),) * 4)
+    for sequence in (2, 3):
+        assert isinstance(driver.do(read, session, sequence), TransactionDone)
+    assert isinstance(driver.do(Put(b"k", b""), session, 4), AnswersFull)
+    assert isinstance(driver.do(Put(b"k", b""), session, 1), Stored)
 
 
 def test_a_giant_leap_of_the_acknowledgement_costs_nothing_and_forgets_all() -> None:
