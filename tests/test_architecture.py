@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [*sorted(ROOT.glob("actors/**/*.py")), *sorted(ROOT.glob("raft/**/*.py")), ROOT / "launcher.py"]
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
-FILE_LINES_MAX = 400
+FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 PURE = {
