@@ -28,9 +28,10 @@ from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.durations import Duration, ttl_ms_of
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
+from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Ended, Event, Granted, Item
+from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -293,6 +294,33 @@ class AsyncClient:
             for event in told.events:
                 yield event
             watch = msgspec.structs.replace(watch, revision=told.next)
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, start_revision: int = 0
+    ) -> AsyncIterator[Item | Removed]:
+        """What happens to a key, or to all that begin so, from a revision on or from now on, for ever.
+
+        Each change once and in order. If events are forgotten that were not told, then the difference: what
+        has gone meanwhile, and what holds another value; for that it remembers which keys are bound. Raises
+        EventsForgotten if that happens before it has caught up with the present.
+        """
+        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision))
+
+    def observe(self, key: Text, *, prefix: bool = False) -> AsyncIterator[Item | Removed]:
+        """What a key holds now, or all that begin so, then every change, as `watch` tells them."""
+        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
+
+    async def _follow(self, observer: KeysObserver) -> AsyncIterator[Item | Removed]:
+        async for event in self.changes(observer):
+            assert isinstance(event, Item | Removed), event
+            yield event
+
+    async def changes(self, observer: Observer) -> AsyncIterator[Event]:
+        """What an observer is told, for ever; waits for as long as no node can be asked."""
+        while True:
+            with suppress(Rejected):
+                for event in await self.converse(observer.more):
+                    yield event
 
     def now(self) -> float:
         """The monotonic clock that the client counts by, in seconds."""

@@ -24,6 +24,7 @@ from raft.client.errors import (
     SessionExpired,
     Taken,
 )
+from raft.client.observing import ElectionObserver
 from raft.client.programs import run_program
 from raft.client.store import Text, to_bytes
 from raft.machines.answers import ElectionState, Led, Left, Standing
@@ -142,19 +143,10 @@ class AsyncElection:
         return answer
 
     async def observe(self) -> AsyncIterator[Led | Left]:
-        """Who leads now, then every change, for ever."""
-        while True:
-            state = await self.current()
-            for holder in state.holders:
-                yield Led(self._seat.election, holder.token, holder.value, state.revision)
-            try:
-                async for event in self._client.events(
-                    WatchElection(state.revision + 1, self._seat.election)
-                ):
-                    if isinstance(event, Led | Left):
-                        yield event
-            except EventsForgotten:
-                continue
+        """Who leads now, then every change, for ever; after a gap in the events, the difference."""
+        async for event in self._client.changes(ElectionObserver(self._seat.election)):
+            assert isinstance(event, Led | Left), event
+            yield event
 
     async def _take_seat(self, session: AsyncSession) -> int:
         seat = self._seat

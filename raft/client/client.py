@@ -7,6 +7,7 @@ conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -21,9 +22,10 @@ from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.durations import Duration, seconds_of, ttl_ms_of
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest
+from raft.client.observing import KeysObserver
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Ended, Event, Granted, Item
+from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -239,6 +241,26 @@ class Client:
                 continue
             yield from told.events
             watch = msgspec.structs.replace(watch, revision=told.next)
+
+    def watch(self, key: Text, *, prefix: bool = False, start_revision: int = 0) -> Iterator[Item | Removed]:
+        """What happens to a key, or to all that begin so, from a revision on or from now on, for ever.
+
+        Each change once and in order. If events are forgotten that were not told, then the difference: what
+        has gone meanwhile, and what holds another value; for that it remembers which keys are bound. Raises
+        EventsForgotten if that happens before it has caught up with the present.
+        """
+        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision))
+
+    def observe(self, key: Text, *, prefix: bool = False) -> Iterator[Item | Removed]:
+        """What a key holds now, or all that begin so, then every change, as `watch` tells them."""
+        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
+
+    def _follow(self, observer: KeysObserver) -> Iterator[Item | Removed]:
+        while True:
+            with suppress(Rejected):
+                for event in self._drive(observer.more(self._book, self._attempts())):
+                    assert isinstance(event, Item | Removed), event
+                    yield event
 
     def _held(self, stand: Callable[[AsyncClient], AsyncElection]) -> Election:
         from raft.client.election import Election

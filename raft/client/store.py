@@ -62,6 +62,12 @@ def items_request(prefix: bytes, after: bytes | None) -> bytes:
     return question_bytes(Range(start, prefix_end(prefix)))
 
 
+def range_of(key: Text, *, prefix: bool) -> tuple[bytes, bytes | None]:
+    """A key alone, or all that begin so, as the first of them and the first one behind them."""
+    start = to_bytes(key)
+    return start, prefix_end(start) if prefix else start + b"\0"
+
+
 def command(body: bytes) -> Command:
     """A command as it is sent."""
     return Command(body)

@@ -81,21 +81,13 @@ def watch(
     revision: Annotated[int, typer.Option(min=0, help="From there on; 0 is from now on.")] = 0,
     cluster: options.Cluster = None,
 ) -> None:
-    """What happens to a key, one line for each event: the revision, put or deleted, the key and the value."""
-    from raft.machines.answers import Value
-    from raft.machines.keys import prefix_end
-    from raft.machines.operations import Get, WatchKeys
+    """What happens to a key, one line for each event: the revision, put or deleted, the key and the value.
 
-    start = os.fsencode(key)
-    end = prefix_end(start) if prefix else start + b"\0"
+    Should events be forgotten before they were told, the difference is told instead.
+    """
 
     async def follow(client: AsyncClient) -> None:
-        begin = revision
-        if not begin:
-            now = await client.ask(Get(start))
-            assert isinstance(now, Value), now
-            begin = now.revision + 1
-        async for event in client.events(WatchKeys(begin, start, end)):
+        async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
             out(_line(event))
 
     _converse(context, cluster, follow)
