@@ -10,13 +10,16 @@ import ipaddress
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from actors.errors import TransportError
 
 IPC_PATH_BYTES_MAX: Final = 107
+ENDPOINT_CHARACTERS_MAX: Final = 300  # A host name of 253, and what stands around it.
 _PORT_MAX: Final = 65535
+_PORT_DIGITS_MAX: Final = 5
 
 
 class EndpointError(TransportError):
@@ -25,6 +28,12 @@ class EndpointError(TransportError):
 
 def check_endpoint(endpoint: str, *, has_keys: bool) -> None:
     """Raise EndpointError unless it is ipc:///absolute/path, or a tcp://host:port that is safe."""
+    if len(endpoint) > ENDPOINT_CHARACTERS_MAX:
+        raise EndpointError(
+            f"an endpoint has at most {ENDPOINT_CHARACTERS_MAX} characters, not {len(endpoint)}"
+        )
+    if not endpoint.isprintable():
+        raise EndpointError(f"an endpoint has printable characters only, unlike {endpoint!r}")
     kind, separator, rest = endpoint.partition("://")
     if kind == "ipc" and separator:
         _check_ipc_path(rest)
@@ -39,6 +48,38 @@ def check_endpoint(endpoint: str, *, has_keys: bool) -> None:
         raise EndpointError(f"an endpoint is ipc:///absolute/path or tcp://host:port, not {endpoint!r}")
 
 
+def check_target(endpoint: str, *, has_keys: bool) -> None:
+    """Raise EndpointError unless another process can connect to it: `check_endpoint`, and no wildcards."""
+    check_endpoint(endpoint, has_keys=has_keys)
+    if not endpoint.startswith("tcp://"):
+        return
+    host, port = split_tcp(endpoint)
+    if port == 0:
+        raise EndpointError(
+            f"nothing can connect to {endpoint}, whose port the system chooses: give the port's number"
+        )
+    if host == "*" or _is_unspecified(host):
+        raise EndpointError(
+            f"nothing can connect to {endpoint}, which stands for all of a machine's addresses: give one"
+        )
+
+
+def canonical(endpoint: str) -> str:
+    """The same text for endpoints that lead to the same socket, as far as they can be told by reading."""
+    if endpoint.startswith("tcp://"):
+        try:
+            host, port = split_tcp(endpoint)
+        except EndpointError:
+            return endpoint
+        host = "127.0.0.1" if host == "localhost" else host.lower().strip("[]")
+        with suppress(ValueError):  # Whether a name leads to another member's address the resolver knows.
+            host = str(ipaddress.ip_address(host))
+        return f"tcp://{host}:{port}"
+    if endpoint.startswith("ipc://"):
+        return "ipc://" + os.path.normpath(endpoint.removeprefix("ipc://"))
+    return endpoint
+
+
 def split_tcp(endpoint: str) -> tuple[str, int]:
     """Host and port of tcp://host:port; port 0 for `*`, which lets the system choose."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
@@ -46,7 +87,8 @@ def split_tcp(endpoint: str) -> tuple[str, int]:
         raise EndpointError(f"a TCP endpoint is tcp://host:port, not {endpoint!r}")
     if port == "*":
         return host, 0
-    if not (port.isascii() and port.isdigit() and int(port) <= _PORT_MAX):
+    is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS_MAX
+    if not (is_number and int(port) <= _PORT_MAX):
         raise EndpointError(f"the port in {endpoint!r} is not a number up to {_PORT_MAX}")
     return host, int(port)
 
@@ -57,6 +99,13 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
 

@@ -335,18 +335,25 @@ class ZeroMqTransport:
         self._listen_to(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
 
     def _open_link(self, link: _Link) -> None:
-        dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
-        # Nothing is queued for whoever is not there: it would be stale on arrival.
-        dealer.setsockopt(zmq.IMMEDIATE, 1)
-        dealer.setsockopt(zmq.RECONNECT_IVL, self._tuning.reconnect_milliseconds)
-        dealer.setsockopt(zmq.CONNECT_TIMEOUT, self._tuning.handshake_milliseconds)
-        if self._keys is not None and link.public_key is not None:
-            identify(dealer, self._keys, link.public_key)
-        link.monitor = dealer.get_monitor_socket(_LINK_EVENTS)
         try:
+            dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
+        except zmq.ZMQError as error:
+            del self._links[link.process]
+            raise EndpointError(f"cannot connect to {link.endpoint} now: {error.strerror}") from error
+        try:
+            # Nothing is queued for whoever is not there: it would be stale on arrival.
+            dealer.setsockopt(zmq.IMMEDIATE, 1)
+            dealer.setsockopt(zmq.RECONNECT_IVL, self._tuning.reconnect_milliseconds)
+            dealer.setsockopt(zmq.CONNECT_TIMEOUT, self._tuning.handshake_milliseconds)
+            if self._keys is not None and link.public_key is not None:
+                identify(dealer, self._keys, link.public_key)
+            link.monitor = dealer.get_monitor_socket(_LINK_EVENTS)
             dealer.connect(link.endpoint)
         except zmq.ZMQError as error:
             del self._links[link.process]
+            dealer.disable_monitor()
+            if hasattr(link, "monitor"):
+                link.monitor.close(0)
             dealer.close(0)
             raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
         self._listen_to(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))

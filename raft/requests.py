@@ -12,6 +12,8 @@ import enum
 
 from msgspec import Struct
 
+MEMBERS_MAX = 64  # Of one cluster, learners too: a leader keeps a connection and a window for each.
+
 
 class Consistency(enum.Enum):
     """How fresh a read must be."""

@@ -14,8 +14,9 @@ from msgspec import Struct
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
 from raft.node.snapshot_policy import SnapshotPolicy
+from raft.requests import MEMBERS_MAX
 
-NODES_MAX = 64
+NODES_MAX = MEMBERS_MAX
 VERSION = 1
 
 

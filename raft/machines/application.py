@@ -29,7 +29,7 @@ from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.machine import COMMAND_ERRORS, Diverged, InParts, MachineError, StateMachine
+from raft.machines.machine import GROUND_ERRORS, Diverged, InParts, MachineError, StateMachine, sendable
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
     Campaign,
@@ -70,7 +70,7 @@ class Application:
     """A `StateMachine` whose commands, queries and answers are those of `operations` and `answers`.
 
     `own` is the user's machine, reached by `Own` commands and queries. Whatever a client sends is answered;
-    only an error of the ground that the machine stands on (memory, stack) is raised.
+    only an error of the ground that the machine stands on (memory, disk) is raised.
     """
 
     def __init__(self, own: StateMachine | None = None) -> None:
@@ -297,8 +297,10 @@ def _ask_own(ask: Callable[[], bytes] | None) -> Done | Refused:
     try:
         result = ask()
     except MachineError as error:
-        return Refused(str(error))
-    except COMMAND_ERRORS as error:
+        return Refused(sendable(error))
+    except GROUND_ERRORS:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the code is the user's, and may raise anything
         # Its text may hold an object's address, and the answer is part of the state of all replicas.
         return Refused(f"the machine raised {type(error).__name__}")
     if not isinstance(result, bytes):

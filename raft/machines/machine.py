@@ -84,8 +84,22 @@ COMMAND_ERRORS = (
     ValueError,
     msgspec.MsgspecError,
 )
+# The errors of that ground. All others that a user's machine raises belong to the command: the same command
+# raises them on every replica and at every start again, so that to stop for one would be to stop for good.
+GROUND_ERRORS = (MemoryError, OSError)
 
 
 def reason_of(error: BaseException) -> str:
-    """What to tell the client about a command that raised one of `COMMAND_ERRORS`."""
-    return str(error) if isinstance(error, MachineError) else f"{type(error).__name__}: {error}"
+    """What to tell the client about a command that raised one of `COMMAND_ERRORS`; any text can be sent."""
+    if not isinstance(error, MachineError):
+        return f"{type(error).__name__}: {error}"
+    return sendable(error)
+
+
+def sendable(error: MachineError) -> str:
+    """The text of an error that a user's machine has raised, whatever it is made of."""
+    try:
+        text = str(error)
+    except COMMAND_ERRORS:
+        return type(error).__name__
+    return text.encode("utf-8", "backslashreplace").decode()

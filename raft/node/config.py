@@ -9,10 +9,11 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from actors.endpoints import EndpointError, check_endpoint
+from actors.endpoints import EndpointError, canonical, check_endpoint, check_target
 from raft.control import SetLink
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
+from raft.requests import MEMBERS_MAX
 
 NODE_ID_MAX = 1_000_000
 EXIT_FAILED = 1
@@ -118,15 +119,19 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BadConfig(
                 f"node {self.node} is listed among its own peers: give --peer for the others only"
             )
-        endpoints = [self.listen, *self.peers.values()]
-        for endpoint in endpoints:
-            if endpoints.count(endpoint) > 1:
+        if len(self.peers) >= MEMBERS_MAX:
+            raise BadConfig(f"a cluster has at most {MEMBERS_MAX} members, not {len(self.peers) + 1}")
+        endpoints = [canonical(endpoint) for endpoint in (self.listen, *self.peers.values())]
+        for endpoint in (self.listen, *self.peers.values()):
+            if endpoints.count(canonical(endpoint)) > 1:
                 raise BadConfig(f"two members share the endpoint {endpoint}")
 
     def _check_endpoints(self) -> None:
         try:
-            for endpoint in filter(None, (self.listen, *self.peers.values(), self.supervisor)):
+            for endpoint in filter(None, (self.listen, self.supervisor)):
                 check_endpoint(endpoint, has_keys=bool(self.keys))
+            for endpoint in self.peers.values():
+                check_target(endpoint, has_keys=bool(self.keys))
         except EndpointError as error:
             raise BadConfig(str(error)) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from actors.endpoints import EndpointError, check_endpoint
+from actors.endpoints import EndpointError, canonical, check_target
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.errors import ConfChangeRefused, ProposalDropped
 from raft.core.raft import Raft
@@ -18,6 +18,7 @@ from raft.node.config import NODE_ID_MAX
 from raft.node.peers import Peers, encode_endpoints
 from raft.node.proposals import Answerable, Proposals
 from raft.requests import (
+    MEMBERS_MAX,
     AddLearner,
     Committed,
     Configuration,
@@ -78,6 +79,7 @@ class MemberRequests:
         round_seconds_max: float,
         patience_seconds: float,
         has_keys: bool,
+        meet: Callable[[NodeId, str], str],
     ) -> None:
         self.closed = False
         self._raft = raft
@@ -87,6 +89,7 @@ class MemberRequests:
         self._now = now
         self._patience_seconds = patience_seconds
         self._has_keys = has_keys
+        self._meet = meet
         self._half_done: list[tuple[float, MemberChange, Answerable]] = []
 
     def take(self, request: MemberRequest, reply_handle: Callable[[], Answerable]) -> Answer | None:
@@ -183,16 +186,20 @@ class MemberRequests:
             return f"a node's id is a number from 1 to {NODE_ID_MAX}, not {node}"
         if node in self._raft.tracker.progress:
             return f"node {node} is a member already, at {self._peers.endpoints.get(node)}"
+        if len(self._raft.tracker.progress) >= MEMBERS_MAX:
+            return f"a cluster has at most {MEMBERS_MAX} members, learners too: remove one first"
+        try:
+            check_target(endpoint, has_keys=self._has_keys)
+        except EndpointError as error:
+            return str(error)
+        place = canonical(endpoint)
         holder = next(
-            (peer for peer, at in self._peers.endpoints.items() if at == endpoint and peer != node), 0
+            (peer for peer, at in self._peers.endpoints.items() if canonical(at) == place and peer != node), 0
         )
         if holder:
             return f"node {holder} listens at {endpoint}"
-        try:
-            check_endpoint(endpoint, has_keys=self._has_keys)
-        except EndpointError as error:
-            return str(error)
-        return ""
+        # What cannot be connected to here, for want of a key perhaps, is refused before all have to connect.
+        return self._meet(node, endpoint)
 
     def _hindrance(self, request: MemberChange) -> str:
         """Why it has to wait; "" if it need not. A change must not take away the quorum that makes it."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from raft.core.changes import decode_conf_change
+from actors.errors import TransportError
+from raft.core.changes import AnyConfChange, decode_conf_change
 from raft.core.errors import ConfChangeRefused
 from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, Index, NodeId, Role
-from raft.node.config import NodeConfig
+from raft.node.config import NODE_ID_MAX, NodeConfig
 from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
 from raft.node.proposals import Proposals
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # What was said last to a removed member has arrived by then, if it can arrive at all.
 FAREWELL_SECONDS = 1.0
 ASK_SECONDS = 0.5
+RETRY_SECONDS = 1.0
 
 
 class Dismissed(Protocol):
@@ -65,6 +67,7 @@ class Membership:
             round_seconds_max=config.election_seconds_min,
             patience_seconds=2 * config.election_seconds_max,
             has_keys=bool(config.keys),
+            meet=self._meet,
         )
         self._raft = raft
         self._peers = peers
@@ -76,6 +79,7 @@ class Membership:
         self._configured_until = raft.log.last
         self._grace_seconds = config.election_seconds_max
         self._asked: set[NodeId] = set()
+        self._unmet: dict[NodeId, str] = {}  # Members that can't be connected to, and why.
 
     @property
     def members(self) -> set[NodeId]:
@@ -105,7 +109,7 @@ class Membership:
             return
         before, led = self.members, raft.role is Role.LEADER
         try:
-            change = decode_conf_change(entry)
+            change = readable_change(entry)
             conf_state = raft.apply_conf_change(change, entry.index)
         except ConfChangeRefused as refused:
             # Alike on every replica: an entry that changes nothing, not a crash.
@@ -114,7 +118,8 @@ class Membership:
         self._peers.voters = conf_state.voters
         newer = self._configured if entry.index <= self._configured_until else {}
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
-            self._admit(peer, newer.get(peer, endpoint))
+            if peer in self.members:
+                self._admit(peer, newer.get(peer, endpoint))
         for peer in before - self.members:
             self._bid_farewell(peer, entry.index, tell=led)
         self._tell_of(conf_state, entry.index)
@@ -146,8 +151,32 @@ class Membership:
             self._connect(peer, endpoint)
 
     def _connect(self, peer: NodeId, endpoint: str) -> None:
-        self._context.connect(process_of(peer), endpoint)
+        """Connect to a member, now or later: that it cannot be is no reason for this node to fail.
+
+        Its key may not be in this node's list yet, or an older version let a wrong endpoint into the log.
+        """
+        reason = self._meet(peer, endpoint)
+        if not reason:
+            self._unmet.pop(peer, None)
+            return
+        if self._unmet.get(peer) != reason:
+            self._unmet[peer] = reason
+            text = f"cannot connect to n{peer}, and tries again every {RETRY_SECONDS:g} s: {reason}"
+            self._journal.event("unconnected", text, peer=peer, endpoint=endpoint)
+        self._context.after(RETRY_SECONDS, lambda: self._connect_again(peer, endpoint))
+
+    def _connect_again(self, peer: NodeId, endpoint: str) -> None:
+        if peer in self._unmet and self._peers.endpoints.get(peer) == endpoint:
+            self._connect(peer, endpoint)
+
+    def _meet(self, peer: NodeId, endpoint: str) -> str:
+        """Keep a connection to a process; or say why there cannot be one."""
+        try:
+            self._context.connect(process_of(peer), endpoint)
+        except TransportError as error:
+            return str(error)
         self._context.watch_process(process_of(peer))
+        return ""
 
     # -- farewells --------------------------------------------------------------------------------
 
@@ -165,6 +194,7 @@ class Membership:
         self._context.after(FAREWELL_SECONDS, lambda: self._part(peer))
 
     def _part(self, peer: NodeId) -> None:
+        self._unmet.pop(peer, None)
         if peer in self._peers.removed:
             self._context.unwatch_process(process_of(peer))
             self._context.disconnect(process_of(peer))
@@ -214,3 +244,12 @@ class Membership:
             for peer, endpoint in answer.endpoints.items():
                 if peer not in self._peers.endpoints and peer not in self._peers.removed:
                     self._admit(peer, endpoint)
+
+
+def readable_change(entry: Entry) -> AnyConfChange:
+    """The change that an entry holds; raises ConfChangeRefused, alike on every replica, for what is none."""
+    change = decode_conf_change(entry)
+    for step in change.as_v2().changes:
+        if not 0 <= step.node <= NODE_ID_MAX:  # 0 is a change that was voided.
+            raise ConfChangeRefused(f"a node's id is a number from 1 to {NODE_ID_MAX}, not {step.node}")
+    return change

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
-from raft.machines.encoding import is_nodes_own
+from raft.machines.encoding import decode_call, is_nodes_own
 from raft.node.applying import Applier
 from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
@@ -23,6 +23,7 @@ PENDING_MAX = 16_384
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
 NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other for checks")
+UNREADABLE = Invalid("these bytes are no command that this node knows: is the client of another version?")
 TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
 STOPPING = Refused("the node is stopping")
 
@@ -56,6 +57,8 @@ class Service:
             return TOO_LARGE
         if is_nodes_own(command.body):
             return NODES_ONLY
+        if decode_call(command.body) is None:
+            return UNREADABLE
         if not self._commands:
             self._room = PENDING_MAX - len(self._proposals)
         if len(self._commands) >= self._room:

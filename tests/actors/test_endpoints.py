@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, is_loopback
+from actors.endpoints import (
+    EndpointError,
+    canonical,
+    check_endpoint,
+    check_target,
+    claim_ipc_path,
+    is_loopback,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +53,46 @@ def test_what_leaves_this_machine_needs_keys(endpoint: str) -> None:
         ("tcp://127.0.0.1:port", "not a number up to 65535"),
         ("tcp://127.0.0.1:65536", "not a number up to 65535"),
         ("tcp://127.0.0.1;10.0.0.1:80", "tcp://host:port"),
+        ("tcp://127.0.0.1:" + "9" * 5000, "at most 300 characters"),
+        ("tcp://127.0.0.1:" + "9" * 200, "not a number up to 65535"),
+        ("ipc:///run/n1\n", "printable"),
+        ("ipc:///run/n1\0", "printable"),
     ],
 )
 def test_what_is_no_endpoint_is_refused_with_the_reason(endpoint: str, complaint: str) -> None:
     with pytest.raises(EndpointError, match=complaint):
         check_endpoint(endpoint, has_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "complaint"),
+    [
+        ("tcp://127.0.0.1:*", "whose port the system chooses"),
+        ("tcp://127.0.0.1:0", "whose port the system chooses"),
+        ("tcp://0.0.0.0:7001", "all of a machine"),
+        ("tcp://[::]:7001", "all of a machine"),
+        ("tcp://*:7001", "all of a machine"),
+    ],
+)
+def test_where_a_process_may_listen_it_cannot_always_be_found(endpoint: str, complaint: str) -> None:
+    check_endpoint(endpoint, has_keys=True)
+    with pytest.raises(EndpointError, match=complaint):
+        check_target(endpoint, has_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp://localhost:7001", "tcp://127.0.0.1:7001"),
+        ("tcp://[::1]:7001", "tcp://[0:0:0:0:0:0:0:1]:7001"),
+        ("tcp://127.0.0.1:7001", "tcp://127.0.0.1:07001"),
+        ("tcp://Example.org:7001", "tcp://example.org:7001"),
+        ("ipc:///run//n1", "ipc:///run/./n1"),
+    ],
+)
+def test_one_socket_has_one_canonical_endpoint(one: str, other: str) -> None:
+    assert canonical(one) == canonical(other)
+    assert canonical("tcp://127.0.0.1:7001") != canonical("tcp://127.0.0.2:7001")
 
 
 def test_the_longest_path_that_fits_is_allowed() -> None:

@@ -193,12 +193,36 @@ def test_without_a_leader_a_command_is_refused_and_a_query_too() -> None:
 def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
-    answer = cluster.answer(leader, Command(b"no command of any machine"))
-    assert isinstance(decode_answer(answer.result), TurnedDown)
+    nothing = b"no command of any machine"
+    last = cluster[leader].raft.log.last
+    assert cluster.answer(leader, Command(nothing)) == service.UNREADABLE
+    assert cluster[leader].raft.log.last == last
+    # A leader of another version may have let it in.
+    cluster[leader].raft.propose_batch([nothing])
+    answer = cluster.put(leader, b"k", b"v")
     assert isinstance(decode_answer(cluster.answer(leader, Query(b"no query either")).result), TurnedDown)
     cluster.advance(0.2)
     assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
+
+
+class Unprintable(MachineError):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class OfItsOwn(Exception):
+    """What the author of a machine may define, and forget to derive from MachineError."""
+
+
+ODD_ERRORS: dict[bytes, BaseException] = {
+    b"its own": OfItsOwn("no funds"),
+    b"runtime": RuntimeError("no"),
+    b"deep": RecursionError(),
+    b"exit": SystemExit(3),
+    b"unprintable": Unprintable(),
+    b"unsendable": MachineError("caf\udce9"),
+}
 
 
 class Picky:
@@ -209,6 +233,8 @@ class Picky:
             raise MachineError("I would rather not")
         if command == b"bug":
             return [b""][index + 1]
+        if command in ODD_ERRORS:
+            raise ODD_ERRORS[command]
         return command
 
     def query(self, query: bytes) -> bytes:
@@ -231,6 +257,14 @@ def test_a_machine_that_raises_fails_the_command_and_not_the_node() -> None:
 
     assert own(b"refuse") == TurnedDown("I would rather not")
     assert own(b"bug") == TurnedDown("the machine raised IndexError")
+    assert [own(command) for command in ODD_ERRORS] == [
+        TurnedDown("the machine raised OfItsOwn"),
+        TurnedDown("the machine raised RuntimeError"),
+        TurnedDown("the machine raised RecursionError"),
+        TurnedDown("the machine raised SystemExit"),
+        TurnedDown("Unprintable"),
+        TurnedDown("caf\\udce9"),
+    ]
     assert own(b"fine") == Done(b"fine")
     cluster.advance(0.2)
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
@@ -244,7 +278,7 @@ def test_a_command_that_is_too_large_or_one_too_many_never_enters_the_log() -> N
     for member in cluster.alive():
         member.disk.holding = True
     address = cluster[leader].actor.context.address
-    asks = [cluster.client.ask(address, Command(b"x"), 5.0) for _ in range(service.PENDING_MAX + 1)]
+    asks = [cluster.client.ask(address, command(b"k", b"v"), 5.0) for _ in range(service.PENDING_MAX + 1)]
     cluster.network.settle()
     refused = [ask for ask in asks if ask.done]
     assert refused
