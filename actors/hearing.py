@@ -8,6 +8,7 @@ of sockets: it is told of frames and of connections, and says what to report.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -46,11 +47,17 @@ class _Life(msgspec.Struct):
 
 
 class Hearing:
-    """The books; see the module. `dropped` counts frames by reason."""
+    """The books; see the module. `dropped` counts frames by reason.
+
+    A life is forgotten only when its connection has gone, or has brought another process. So there are no
+    more lives than connections, but for `lives_max` of those whose end was not noticed yet.
+    """
 
     def __init__(self, cluster: str, lives_max: int) -> None:
         self._cluster = cluster_digest(cluster)
         self._lives_max = lives_max
+        self._crowded_at = lives_max
+        self._routes: dict[bytes, str] = {}
         self._lives: dict[str, _Life] = {}
         self._names: dict[bytes, str] = {}
         self._connected: dict[str, bool] = {}
@@ -59,10 +66,21 @@ class Hearing:
 
     def take_events(self) -> list[TransportEvent]:
         """What there is to report, in order."""
-        if len(self._lives) > self._lives_max:
-            self._forget_surplus()
         events, self.events = self.events, []
         return events
+
+    @property
+    def crowded(self) -> bool:
+        """So many lives are remembered that those whose connections have gone should be looked for."""
+        return len(self._lives) > self._crowded_at
+
+    def forget_gone(self, stands: Callable[[bytes], bool]) -> None:
+        """Report down and forget all whose connection does not stand any more; never our own peers."""
+        for life in list(self._lives.values()):
+            if life.process not in self._connected and (life.route is None or not stands(life.route)):
+                self._forget(life, "connection closed")
+        # Looking costs something for each of them, and so is done the less often the more there are.
+        self._crowded_at = max(self._lives_max, 2 * len(self._lives))
 
     def hear(self, raw: bytes, origin: Origin) -> str | None:
         """Enter a frame, or drop and count it; returns a process that has said hello."""
@@ -123,13 +141,25 @@ class Hearing:
             if frame.sequence <= life.sequence:
                 return "repeated"
             life.sequence = frame.sequence
-        if origin.route is not None:
-            life.route = origin.route
+        if origin.route is not None and origin.route != life.route:
+            self._led_by(life, origin.route)
         return life
+
+    def _led_by(self, life: _Life, route: bytes) -> None:
+        """From now on that connection leads to a life, and to no other: else one could bring any number."""
+        if life.route is not None:
+            self._routes.pop(life.route, None)
+        before = self._lives.get(self._routes.get(route, ""))
+        if before is not None and before.process not in self._connected:
+            self._forget(before, "its connection speaks for another process now")
+        life.route = route
+        self._routes[route] = life.process
 
     def _begin_life(self, process: str, frame: Frame, earlier: _Life | None) -> _Life:
         if earlier is not None:
             self.lost(process, "restarted")
+            if earlier.route is not None:
+                self._routes.pop(earlier.route, None)
         life = self._lives[process] = _Life(process, frame.sender, frame.incarnation)
         self._names[frame.sender] = process
         return life
@@ -150,13 +180,12 @@ class Hearing:
         except (UnicodeDecodeError, BadAddress):
             return None
 
-    def _forget_surplus(self) -> None:
-        # Anybody may come up with a new name, so the oldest are let go; never our own peers.
-        surplus = len(self._lives) - self._lives_max
-        for life in [life for life in self._lives.values() if life.process not in self._connected][:surplus]:
-            self.lost(life.process, "forgotten")
-            del self._lives[life.process]
-            del self._names[life.sender]
+    def _forget(self, life: _Life, reason: str) -> None:
+        self.lost(life.process, reason)
+        del self._lives[life.process]
+        del self._names[life.sender]
+        if life.route is not None:
+            self._routes.pop(life.route, None)
 
 
 def may_speak_as(owner: str, name: str) -> bool:

@@ -31,7 +31,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     frame_bytes_max: int = 64 * 1024 * 1024
     receive_frames_max: int = 256
     lives_max: int = 4096
-    """How many processes are remembered; the peers that are connected to always are."""
+    """How many processes are remembered before those whose connections have gone are looked for."""
     reconnect_milliseconds: int = 10
     heartbeat_milliseconds: int = 500
     heartbeat_timeout_milliseconds: int = 1500

@@ -178,6 +178,8 @@ class ZeroMqTransport:
         ready.sort(key=_order)
         for _, take in ready:
             take()
+        if self._hearing.crowded:
+            self._hearing.forget_gone(self._stands)
         return self._hearing.take_events()
 
     def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
@@ -220,9 +222,7 @@ class ZeroMqTransport:
         frame = self._writer.write(self._sequence, kind, payload)
         try:
             if route is not None and self._inbox is not None:
-                self._watch.suspect(self._inbox)
-                self._inbox.send(route, _MORE_DONTWAIT)
-                self._inbox.send(frame, _DONTWAIT)
+                self._send_by(self._inbox, route, frame)
             elif link is not None:
                 self._watch.suspect(link.dealer)
                 link.dealer.send(frame, _DONTWAIT)
@@ -236,6 +236,26 @@ class ZeroMqTransport:
             self._hearing.lost(process, "connection closed")
             return "down"
         return None
+
+    def _stands(self, route: bytes) -> bool:
+        """Does that connection to our inbox stand? The only way to know is to send something."""
+        if self._inbox is None:
+            return False
+        self._sequence += 1
+        try:
+            self._send_by(self._inbox, route, self._writer.write(self._sequence, FrameKind.WELCOME, b""))
+        except zmq.Again:
+            return True  # It is slow to read.
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def _send_by(self, inbox: Socket, route: bytes, frame: bytes) -> None:
+        self._watch.suspect(inbox)
+        inbox.send(route, _MORE_DONTWAIT)
+        inbox.send(frame, _DONTWAIT)
 
     def _take_inbox(self) -> None:
         inbox = self._inbox

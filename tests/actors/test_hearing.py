@@ -155,17 +155,68 @@ def test_whoever_is_not_who_it_says_is_dropped() -> None:
     assert not may_speak_as("n2.x", "n2")
 
 
-def test_the_books_stay_bounded_and_keep_our_own_peers() -> None:
+def of_route(number: int) -> Origin:
+    return Origin(route=b"r%d" % number)
+
+
+def down(events: list[object]) -> list[str]:
+    return [event.process for event in events if isinstance(event, PeerDown)]
+
+
+def test_only_those_whose_connections_have_gone_are_forgotten_however_many_come() -> None:
     hearing = Hearing("here", 3)
     hearing.connection_changed("n1", True)
     heard(hearing, hello("n1"))
-    events = heard(hearing, *(hello(f"guest{number}") for number in range(5)))
-    assert [event.process for event in events if isinstance(event, PeerDown)] == [
-        "guest0",
-        "guest1",
-        "guest2",
+    for number in range(5):
+        heard(hearing, hello(f"guest{number}"), origin=of_route(number))
+    assert hearing.crowded
+    hearing.forget_gone(lambda route: route in (b"r0", b"r4"))
+    assert down(list(hearing.take_events())) == ["guest1", "guest2", "guest3"]
+    assert not hearing.crowded
+    assert hearing.route_to("guest0") == b"r0" and hearing.route_to("guest1") is None
+    assert heard(hearing, hello("n1"), hello("guest0")) == [], "they are remembered as up"
+
+
+def test_the_more_stand_the_less_often_those_that_have_gone_are_looked_for() -> None:
+    hearing, looks = Hearing("here", 3), 0
+
+    def stands(_route: bytes) -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    for number in range(1_000):
+        heard(hearing, hello(f"guest{number}"), origin=of_route(number))
+        if hearing.crowded:
+            hearing.forget_gone(stands)
+    assert looks < 2_000 and down(list(hearing.take_events())) == []
+
+
+def test_a_connection_leads_to_one_process_so_many_names_over_one_take_no_room() -> None:
+    hearing = Hearing("here", 3)
+    events = [
+        event
+        for number in range(100)
+        for event in heard(hearing, hello(f"guest{number}"), origin=of_route(1))
     ]
-    assert heard(hearing, hello("n1")) == [], "n1 is remembered as up"
+    assert down(events) == [f"guest{number}" for number in range(99)]
+    assert not hearing.crowded and hearing.route_to("guest99") == b"r1"
+
+
+def test_a_process_that_connects_anew_is_not_forgotten_with_its_former_connection() -> None:
+    hearing = Hearing("here", 0)
+    assert heard(hearing, hello(), origin=of_route(1)) == [PeerUp("n2", 1)]
+    assert heard(hearing, hello(), origin=of_route(2)) == []
+    assert heard(hearing, hello("n3"), origin=of_route(1)) == [PeerUp("n3", 1)]
+    hearing.forget_gone(lambda route: route == b"r2")
+    assert down(list(hearing.take_events())) == ["n3"]
+
+
+def test_lives_of_one_process_leave_nothing_behind() -> None:
+    hearing = Hearing("here", 3)
+    for number in range(1, 50):
+        heard(hearing, hello(incarnation=number), origin=of_route(number))
+    assert len(hearing._routes) == len(hearing._lives) == 1
 
 
 def test_only_a_hello_is_answered() -> None:

@@ -71,6 +71,24 @@ def test_a_guest_that_left_is_down_for_the_sender_at_once(net: Net) -> None:
     assert net.run(lambda: not net.is_up("n1", "guest"))
 
 
+def test_a_guest_whose_connection_stands_is_never_forgotten_and_those_that_left_are(net: Net) -> None:
+    node = net.node("n1", tuning=Tuning(lives_max=3))
+
+    def visit(name: str) -> ZeroMqTransport:
+        guest = net.guest(name)
+        guest.connect("n1", str(node.endpoint))
+        assert net.run(lambda: net.is_up("n1", name))
+        return guest
+
+    visit("stays")
+    for number in range(12):
+        visit(f"leaves{number}").close()
+        net.transports.pop()
+    assert net.is_up("n1", "stays") and node.send("stays", b"still there?") is None
+    up = [number for number in range(12) if net.is_up("n1", f"leaves{number}")]
+    assert len(up) <= 3 and 0 not in up
+
+
 def test_sends_are_refused_with_a_reason_and_never_wait(net: Net) -> None:
     node = net.node("n1", tuning=Tuning(frame_bytes_max=1000))
     assert node.send("n2", b"") == "unknown"
