@@ -191,11 +191,19 @@ class Cell:
         self.enqueue()
 
     def take_debt(self) -> Reply:
-        """Turn the present letter's claim into a debt."""
+        """Turn the present letter's claim into a debt.
+
+        A message that was told, though others ask it, has no claim: its answer will be a dead letter.
+        """
         _, sender, correlation = self.letter
-        assert sender is not None and self.claim, "the message being handled is no ask, or was answered"
+        if not correlation:
+            return Reply(sender or self._office.itself, 0, self._answer_to_a_tell)
+        assert sender is not None and self.claim, "the message being handled was answered already"
         self.claim = 0
         return Reply(sender, correlation, self._office.answer, self.debts)
+
+    def _answer_to_a_tell(self, to: Address, _correlation: int, answer: object) -> None:
+        self._office.dead_letters.add(Reason.NOBODY_TO_ANSWER, to, self.address, type(answer).__qualname__)
 
     def end_life(self, reason: str) -> None:
         """Undo everything that belongs to the present life, and let those who wait for it know."""

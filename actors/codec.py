@@ -7,15 +7,16 @@ The table comes from above; nothing is looked up by name, and nothing can be cal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from actors.envelope import SYSTEM_TAGS, Envelope
+from actors.envelope import NAME_MAX, SYSTEM_TAGS, Envelope
 from actors.errors import CodecError, UnregisteredMessage
 
 # Besides its own errors the decoder lets out UnicodeDecodeError, a ValueError, and a RecursionError.
 _NOT_DECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+ENVELOPES_MAX: Final = 100_000
 _LIST_HEADER: Final = b"\xdd\x00\x00\x00\x00"  # msgpack's list of up to 2**32 - 1 elements
 
 
@@ -58,7 +59,9 @@ class Registry:
 
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
-_decode_envelopes = msgspec.msgpack.Decoder(list[Envelope]).decode
+# More than any sender puts into one: each becomes an object, which takes more memory than its bytes.
+_Envelopes = Annotated[list[Envelope], msgspec.Meta(max_length=ENVELOPES_MAX)]
+_decode_envelopes = msgspec.msgpack.Decoder(_Envelopes).decode
 
 
 class FrameBuilder:
@@ -75,6 +78,10 @@ class FrameBuilder:
 
         Raises CodecError and adds nothing when it can't be encoded.
         """
+        if len(to) > NAME_MAX or len(sender) > NAME_MAX:
+            raise CodecError(
+                f"an actor's name has at most {NAME_MAX} characters, unlike {max(to, sender, key=len)!r:.80}"
+            )
         buffer = self._buffer
         end = len(buffer)
         kind = type(message)

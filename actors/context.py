@@ -49,7 +49,10 @@ class Context:
         self.now: Callable[[], float] = clock.now
         """Monotonic seconds."""
         self.reply_handle: Callable[[], Reply] = cell.take_debt
-        """The right to answer the ask that is being handled, later; see that it is used, or dropped."""
+        """The right to answer the ask that is being handled, later; see that it is used, or dropped.
+
+        For a message that was told it leads nowhere: the answer is counted as a dead letter.
+        """
         self._cell = cell
         self._office = office
         self._lifecycle = lifecycle

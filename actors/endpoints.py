@@ -45,7 +45,7 @@ def check_endpoint(endpoint: str, *, has_keys: bool) -> None:
                 " process its key file, or use a loopback address (127.0.0.1) or ipc://"
             )
     else:
-        raise EndpointError(f"an endpoint is ipc:///absolute/path or tcp://host:port, not {endpoint!r}")
+        raise EndpointError(f"an endpoint is ipc:///absolute/path or tcp://host:port, not {endpoint!r:.200}")
 
 
 def check_target(endpoint: str, *, has_keys: bool) -> None:
@@ -84,12 +84,12 @@ def split_tcp(endpoint: str) -> tuple[str, int]:
     """Host and port of tcp://host:port; port 0 for `*`, which lets the system choose."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     if not host or any(character in host for character in "/; ,"):
-        raise EndpointError(f"a TCP endpoint is tcp://host:port, not {endpoint!r}")
+        raise EndpointError(f"a TCP endpoint is tcp://host:port, not {endpoint!r:.200}")
     if port == "*":
         return host, 0
     is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS_MAX
     if not (is_number and int(port) <= _PORT_MAX):
-        raise EndpointError(f"the port in {endpoint!r} is not a number up to {_PORT_MAX}")
+        raise EndpointError(f"the port in {endpoint!r:.200} is not a number up to {_PORT_MAX}")
     return host, int(port)
 
 
@@ -131,11 +131,11 @@ def claim_ipc_path(endpoint: str) -> None:
 
 def _check_ipc_path(text: str) -> None:
     if not text.startswith("/"):
-        raise EndpointError(f"ipc:// needs an absolute path, not {text!r}")
+        raise EndpointError(f"ipc:// needs an absolute path, not {text!r:.200}")
     length = len(os.fsencode(text))
     if length > IPC_PATH_BYTES_MAX:
         raise EndpointError(
-            f"the socket path {text} has {length} bytes, and the system allows {IPC_PATH_BYTES_MAX}:"
+            f"the socket path {text:.200} has {length} bytes, and the system allows {IPC_PATH_BYTES_MAX}:"
             " use a directory with a shorter name"
         )
 

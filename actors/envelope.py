@@ -17,6 +17,12 @@ from actors.crashes import CrashReport
 Correlation = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 
 
+NAME_MAX: Final = 256
+"""How long an actor's name may be as it travels; longer than any that an actor can have."""
+
+ActorName = Annotated[str, msgspec.Meta(max_length=NAME_MAX)]
+
+
 class Envelope(msgspec.Struct, array_like=True, gc=False):
     """A message on the wire, its payload not yet decoded.
 
@@ -24,8 +30,8 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     An empty `sender` is the runtime itself.
     """
 
-    to: str
-    sender: str
+    to: ActorName
+    sender: ActorName
     correlation: Correlation
     tag: int
     payload: msgspec.Raw

@@ -7,7 +7,11 @@ processes of one machine share. Knows nothing of how a report is shown or a proc
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from raft.limits import Name, Number, Pid, Seconds, SignedNumber
 
 # -- reports: node to supervisor, told and never asked for --------------------------------------
 
@@ -15,11 +19,11 @@ from msgspec import Struct
 class NodeUp(Struct, frozen=True):
     """The node has recovered its log and takes part; `recovered_entries` came from its own disk."""
 
-    node: int
-    incarnation: int
-    pid: int
-    at_seconds: float
-    recovered_entries: int = 0
+    node: Number
+    incarnation: Number
+    pid: Pid
+    at_seconds: Seconds
+    recovered_entries: Number = 0
 
 
 class Alive(Struct, frozen=True):
@@ -29,44 +33,44 @@ class Alive(Struct, frozen=True):
     the node has been up since `up_at_seconds`, and that it follows `leader` in `term` (0: nobody).
     """
 
-    node: int
-    incarnation: int
-    pid: int
-    term: int
-    leader: int
-    up_at_seconds: float
-    at_seconds: float
+    node: Number
+    incarnation: Number
+    pid: Pid
+    term: Number
+    leader: Number
+    up_at_seconds: Seconds
+    at_seconds: Seconds
 
 
 class BecameLeader(Struct, frozen=True):
     """`node` won the election of `term`, `took_seconds` after it noticed that there was no leader."""
 
-    node: int
-    term: int
-    previous: int
-    votes: int
-    voters: int
-    took_seconds: float
-    reason: str  # startup | leader-died | timeout | transfer
-    at_seconds: float
+    node: Number
+    term: Number
+    previous: Number
+    votes: Number
+    voters: Number
+    took_seconds: Seconds
+    reason: Name  # startup | leader-died | timeout | transfer
+    at_seconds: Seconds
 
 
 class LostLeadership(Struct, frozen=True):
     """`node` led `term` and no longer does."""
 
-    node: int
-    term: int
-    reason: str  # higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
-    at_seconds: float
+    node: Number
+    term: Number
+    reason: Name  # higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
+    at_seconds: Seconds
 
 
 class SawLeader(Struct, frozen=True):
     """`node` follows `leader` in `term` (0: it has lost sight of one)."""
 
-    node: int
-    term: int
-    leader: int
-    at_seconds: float
+    node: Number
+    term: Number
+    leader: Number
+    at_seconds: Seconds
 
 
 Report = NodeUp | Alive | BecameLeader | LostLeadership | SawLeader
@@ -101,8 +105,8 @@ class NodeStatus(Struct, frozen=True):
 class SetLink(Struct, frozen=True):
     """Break the way from this node to `to` until cleared; `fault` names it."""
 
-    fault: int
-    to: list[int]
+    fault: SignedNumber
+    to: Annotated[list[SignedNumber], Meta(max_length=10_000)]
     cut: bool = False
     delay_seconds: float = 0.0
     jitter_seconds: float = 0.0
@@ -114,7 +118,7 @@ class SetLink(Struct, frozen=True):
 class SetDisk(Struct, frozen=True):
     """Break this node's disk until cleared; `fault` names it."""
 
-    fault: int
+    fault: SignedNumber
     fsync_delay_seconds: float = 0.0
     full: bool = False
     fail_fsync: bool = False
@@ -124,7 +128,7 @@ class SetDisk(Struct, frozen=True):
 class SetClock(Struct, frozen=True):
     """Let this node's clock run at `rate` until cleared; `fault` names it."""
 
-    fault: int
+    fault: SignedNumber
     rate: float
 
 
@@ -137,20 +141,20 @@ class ArmCrash(Struct, frozen=True):
     The point AT_ONCE is passed at once.
     """
 
-    fault: int
-    point: str
+    fault: SignedNumber
+    point: Name
 
 
 class ClearFault(Struct, frozen=True):
     """End one injected fault, or all of them (`fault` 0)."""
 
-    fault: int = 0
+    fault: SignedNumber = 0
 
 
 class Transfer(Struct, frozen=True):
     """Hand leadership to `to`, or to the follower that is furthest ahead (0)."""
 
-    to: int = 0
+    to: SignedNumber = 0
 
 
 class TakeSnapshot(Struct, frozen=True):

@@ -9,8 +9,17 @@ sockets, of the log, or of what the commands mean; those bytes belong to the sta
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from raft.limits import Name, Number, Seconds, SignedNumber
+
+MEMBERS_MAX = 10_000
+"""In one message, as a bound of memory; how many a cluster may have is another matter."""
+
+Ids = Annotated[tuple[SignedNumber, ...], Meta(max_length=MEMBERS_MAX)]
+Endpoints = Annotated[dict[Number, Name], Meta(max_length=MEMBERS_MAX)]
 
 MEMBERS_MAX = 64  # Of one cluster, learners too: a leader keeps a connection and a window for each.
 
@@ -46,22 +55,22 @@ class KeepAlive(Struct, frozen=True, array_like=True, gc=False):
     which the asker itself may notice later: what it guards needs the fencing token all the more.
     """
 
-    lease: int
+    lease: SignedNumber
     release_on_disconnect: bool = False
 
 
 class TimeLeft(Struct, frozen=True, array_like=True, gc=False):
     """Ask how long a lease lasts without a keep-alive; only the leader knows, and answers by `LeaseTime`."""
 
-    lease: int
+    lease: SignedNumber
 
 
 class LeaseTime(Struct, frozen=True, array_like=True, gc=False):
     """A lease's full time, and what is left of it; both are 0 if it has ended, or is about to."""
 
-    lease: int
-    ttl_seconds: float
-    left_seconds: float
+    lease: SignedNumber
+    ttl_seconds: Seconds
+    left_seconds: Seconds
 
 
 class StillThere(Struct, frozen=True, array_like=True, gc=False):
@@ -76,39 +85,39 @@ class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
     """
 
     body: bytes
-    hold_seconds: float
+    hold_seconds: Seconds
 
 
 class Committed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good; `result` is what the machine answered at `index`."""
 
-    index: int
+    index: Number
     result: bytes
-    configuration: int = 0  # Another number than before: others belong to the cluster now, see WhoLeads.
+    configuration: Number = 0  # Another number than before: others belong to the cluster now, see WhoLeads.
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good; the machine turned it down at `index`, alike on every replica."""
 
-    index: int
+    index: Number
     reason: str
 
 
 class QueryResult(Struct, frozen=True, array_like=True, gc=False):
     """The machine's answer, true of the state after `index`; `stale` if no quorum has confirmed it."""
 
-    index: int
+    index: Number
     result: bytes
     stale: bool = False
-    configuration: int = 0  # As in Committed.
+    configuration: Number = 0  # As in Committed.
 
 
 class NotLeader(Struct, frozen=True, array_like=True, gc=False):
     """Refused, nothing was logged: ask `leader` (0 if unknown) at `endpoint` ("" if unknown)."""
 
-    leader: int
-    endpoint: str
-    term: int
+    leader: Number
+    endpoint: Name
+    term: Number
 
 
 class Refused(Struct, frozen=True, array_like=True, gc=False):
@@ -132,15 +141,15 @@ class Unknown(Struct, frozen=True, array_like=True, gc=False):
 class LeaderIs(Struct, frozen=True, array_like=True, gc=False):
     """Whom the asked node follows (0: nobody), in which term, and all members' endpoints."""
 
-    leader: int
-    term: int
-    endpoints: dict[int, str]
+    leader: Number
+    term: Number
+    endpoints: Endpoints
 
 
 # -- who belongs to the cluster ------------------------------------------------------------------
 
 
-Configuration = tuple[tuple[int, ...], tuple[int, ...]]
+Configuration = tuple[Ids, Ids]
 """Who votes, and who only learns; ids in ascending order."""
 
 
@@ -151,44 +160,44 @@ class ListMembers(Struct, frozen=True, array_like=True, gc=False):
 class AddLearner(Struct, frozen=True, array_like=True):
     """Let a node that listens at `endpoint` have the log, without a vote."""
 
-    node: int
-    endpoint: str
+    node: SignedNumber
+    endpoint: Name
     expected: Configuration | None = None
 
 
 class Promote(Struct, frozen=True, array_like=True):
     """Give a learner a vote; refused as long as it has not caught up."""
 
-    node: int
+    node: SignedNumber
     expected: Configuration | None = None
 
 
 class Remove(Struct, frozen=True, array_like=True):
     """Let a member, a voter or a learner, be one no longer."""
 
-    node: int
+    node: SignedNumber
     expected: Configuration | None = None
 
 
 class Replace(Struct, frozen=True, array_like=True):
     """Give the learner `new` a vote and remove `old`, both at once; refused until `new` has caught up."""
 
-    old: int
-    new: int
+    old: SignedNumber
+    new: SignedNumber
     expected: Configuration | None = None
 
 
 class Members(Struct, frozen=True, array_like=True):
     """Who belongs to the cluster, as its leader has applied it."""
 
-    leader: int
-    term: int
-    voters: tuple[int, ...]
-    learners: tuple[int, ...]
-    endpoints: dict[int, str]
-    match: dict[int, int]  # How far each member's log is known to agree with the leader's.
-    commit: int
-    leaving: tuple[int, ...] = ()  # In the midst of a change, the voters of before: both halves decide.
+    leader: Number
+    term: Number
+    voters: Ids
+    learners: Ids
+    endpoints: Endpoints
+    match: dict[Number, Number]  # How far each member's log is known to agree with the leader's.
+    commit: Number
+    leaving: Ids = ()  # In the midst of a change, the voters of before: both halves decide.
 
 
 MemberChange = AddLearner | Promote | Remove | Replace

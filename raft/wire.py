@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from actors.address import Address
 from actors.codec import Registry
@@ -48,7 +48,7 @@ from raft.core.messages import (
     TransferLeader,
     VoteReply,
 )
-from raft.core.types import ConfState, Entry, decode_entries
+from raft.core.types import ConfState, Count, Entry, Index, NodeId, Term, decode_entries
 from raft.requests import (
     AddLearner,
     AwaitEvents,
@@ -76,51 +76,53 @@ from raft.requests import (
 
 NODE_ACTOR: Final = "raft"
 GUEST_ACTOR: Final = "guest"
+ENTRIES_MAX: Final = 500_000
+"""In one append, as a bound of memory: more than its bytes can hold."""
 SUPERVISOR: Final = Address("launcher", "supervisor")
 
 
 class Append(Struct, array_like=True, gc=False):
     """AppendEntries as it travels, each entry in the encoding that it keeps in every log."""
 
-    sender: int
-    to: int
-    term: int
-    previous_term: int
-    previous_index: int
-    commit: int
-    entries: list[Raw]
+    sender: NodeId
+    to: NodeId
+    term: Term
+    previous_term: Term
+    previous_index: Index
+    commit: Index
+    entries: Annotated[list[Raw], Meta(max_length=ENTRIES_MAX)]
 
 
 class SnapshotPiece(Struct, array_like=True, gc=False):
     """A part of an InstallSnapshot: what stands at `offset` of its data, which is `size` bytes long."""
 
-    sender: int
-    to: int
-    term: int
-    index: int
-    snapshot_term: int
+    sender: NodeId
+    to: NodeId
+    term: Term
+    index: Index
+    snapshot_term: Term
     conf_state: ConfState
-    offset: int
-    size: int
-    checksum: int  # CRC-32 of this piece.
+    offset: Count
+    size: Count
+    checksum: Count  # CRC-32 of this piece.
     data: bytes
 
 
 class SnapshotProgress(Struct, array_like=True, gc=False):
     """Of the snapshot at `index` from the leader of `term`, so many bytes are here, from the first on."""
 
-    sender: int
-    to: int
-    term: int
-    index: int
-    received: int
+    sender: NodeId
+    to: NodeId
+    term: Term
+    index: Index
+    received: Count
 
 
 class Expelled(Struct, array_like=True, gc=False):
     """Tells a node that the entry at `index`, which is committed, has removed it."""
 
-    sender: int
-    index: int
+    sender: NodeId
+    index: Index
 
 
 class BadEntry(Exception):

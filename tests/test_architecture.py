@@ -26,7 +26,7 @@ PURE = {
     "msgspec",
 }  # fmt: skip
 
-_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control"}
+_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control", "raft.limits"}
 _BELOW_CLUSTER = {
     "actors", "raft.node", "raft.client", "raft.machines", "raft.storage", "raft.cluster", *_CONVERSATIONS,
 }  # fmt: skip
@@ -38,8 +38,9 @@ ARROWS: dict[str, set[str]] = {
     "raft.core": {"raft.core"},
     "raft.storage": {"raft.storage", "raft.core.types", "raft.core.errors"},
     "raft.machines": {"raft.machines"},
-    "raft.requests": set(),
-    "raft.control": set(),
+    "raft.limits": set(),
+    "raft.requests": {"raft.limits"},
+    "raft.control": {"raft.limits"},
     "raft.wire": {"actors", "raft.core", "raft.requests", "raft.control"},
     "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
     "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
@@ -57,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     "launcher": {"raft.cluster", "raft.client", "raft.lab", "actors.process"},
 }
 
-PURE_LAYERS = {"raft.core", "raft.machines", "raft.requests", "raft.control"}
+PURE_LAYERS = {"raft.core", "raft.machines", "raft.limits", "raft.requests", "raft.control"}
 ZMQ_FILES = {"actors/zeromq.py", "actors/sockets.py", "actors/curve.py"}
 TERMINAL = {"typer", "rich", "click"}
 

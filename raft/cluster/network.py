@@ -43,6 +43,8 @@ class Network:
 
     def partition(self, verb: Partition, answer: Answer) -> None:
         """Answered when every node that runs has cut its ways."""
+        if not verb.groups:
+            raise BadUsage("a partition has groups: write partition 1,2 3,4,5")
         groups = [[node.id for node in self._cluster.choose(group)] for group in verb.groups]
         if len(groups) == 1:
             groups.append([node for node in self._cluster.nodes if node not in groups[0]])
@@ -109,6 +111,8 @@ class Network:
             self._context.tell(to, order)
 
     def _break(self, kind: str, ways: Ways, rule: SetLink, text: str, answer: Answer) -> None:
+        if not any(ways.values()):
+            raise BadUsage("there is no link between these nodes and others")
         self.inject([self._cluster.faults.add_network_fault(kind, ways, rule, text)], answer)
 
     def inject(self, faults: Sequence[Fault], answer: Answer) -> None:

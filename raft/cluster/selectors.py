@@ -15,7 +15,7 @@ from msgspec import Struct
 from raft.cluster.failures import BadUsage, NoLeader, VerbFailed
 
 _NODE = re.compile(r"n?([1-9][0-9]{0,3})", re.ASCII)
-_RANDOM = re.compile(r"random(?::([0-9]+))?", re.ASCII)
+_RANDOM = re.compile(r"random(?::([0-9]{1,4}))?", re.ASCII)
 _WORDS = {"leader", "followers", "all"}
 
 
@@ -36,7 +36,7 @@ def check_selector(text: str) -> str:
     for part in _parts(text):
         if part not in _WORDS and not _NODE.fullmatch(part) and not _is_random(part):
             raise BadUsage(
-                f"{part!r} chooses no node: write an id (3 or n3), ids (1,2,4), "
+                f"{part!r:.100} chooses no node: write an id (3 or n3), ids (1,2,4), "
                 "leader, followers, all, random or random:2"
             )
     return text
@@ -76,7 +76,7 @@ def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
         raise BadUsage(
-            f"{text!r} has an empty place between commas" if text.strip() else "no node was chosen"
+            f"{text!r:.100} has an empty place between commas" if text.strip() else "no node was chosen"
         )
     return parts
 

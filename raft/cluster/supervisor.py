@@ -7,7 +7,7 @@ does step by step is in `steering` and `network`; how a process is handled, in `
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from actors.actor import Actor, Handlers
 from raft.cluster.answering import ReplyAnswer, carried_out, refusable
@@ -59,9 +59,20 @@ from raft.cluster.verbs import (
     Stop,
 )
 from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, Transfer
-from raft.wire import address_of
+from raft.wire import address_of, process_of
 
 HAND_OVER_SECONDS_MAX = 5.0
+
+
+def of_nodes(handle: Callable[[SupervisorActor, Any], None]) -> Callable[[SupervisorActor, Any], None]:
+    """The handler of a report, which only the node that it speaks of may give."""
+
+    def handler(supervisor: SupervisorActor, report: Any) -> None:
+        sender = supervisor.context.sender
+        if sender is not None and sender.process == process_of(report.node):
+            handle(supervisor, report)
+
+    return handler
 
 
 class Ending:
@@ -364,11 +375,11 @@ class SupervisorActor(Actor):
         self.steering.terminate(others, stop_last, stop_last)
 
     handlers: ClassVar[Handlers] = {
-        NodeUp: on_node_up,
-        Alive: on_alive,
-        BecameLeader: on_became_leader,
-        LostLeadership: on_lost_leadership,
-        SawLeader: on_saw_leader,
+        NodeUp: of_nodes(on_node_up),
+        Alive: of_nodes(on_alive),
+        BecameLeader: of_nodes(on_became_leader),
+        LostLeadership: of_nodes(on_lost_leadership),
+        SawLeader: of_nodes(on_saw_leader),
         GetClusterStatus: on_status,
         GetLeader: on_get_leader,
         Kill: carried_out(lambda self: self.kill),

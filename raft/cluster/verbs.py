@@ -6,7 +6,11 @@ carried out is not known here. Selectors travel as typed, and are resolved where
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from raft.limits import Name, Probability, Rate, Seconds, Selector, SignedNumber
 
 SUPERVISOR_PROCESS = "launcher"
 SUPERVISOR_ACTOR = "supervisor"
@@ -19,7 +23,7 @@ class GetClusterStatus(Struct, frozen=True):
 class GetLeader(Struct, frozen=True):
     """Answered by `LeaderAnswer`, or by `Failed` if none stands within `wait_seconds`."""
 
-    wait_seconds: float = 0.0
+    wait_seconds: Seconds = 0.0
 
 
 class Kill(Struct, frozen=True):
@@ -28,81 +32,81 @@ class Kill(Struct, frozen=True):
     At AT_ONCE (see raft.control), where disks lose what is not synced, it is a power cut.
     """
 
-    selector: str
-    restart_after_seconds: float | None = None
-    at: str = ""
+    selector: Selector
+    restart_after_seconds: Seconds | None = None
+    at: Name = ""
 
 
 class Stop(Struct, frozen=True):
     """SIGTERM; a leader hands over first."""
 
-    selector: str
+    selector: Selector
 
 
 class Start(Struct, frozen=True):
     """Start nodes that are down; `repair_from_peers` lets those with a damaged log join anew."""
 
-    selector: str
+    selector: Selector
     repair_from_peers: bool = False
 
 
 class Restart(Struct, frozen=True):
     """Stop, then start; `rolling`: one after the other, each only when its predecessor is back."""
 
-    selector: str
+    selector: Selector
     rolling: bool = False
 
 
 class Pause(Struct, frozen=True):
     """SIGSTOP, for good or for a while."""
 
-    selector: str
-    for_seconds: float | None = None
+    selector: Selector
+    for_seconds: Seconds | None = None
 
 
 class Resume(Struct, frozen=True):
     """SIGCONT."""
 
-    selector: str
+    selector: Selector
 
 
 class ForceSnapshot(Struct, frozen=True):
     """Let nodes take snapshots now; answered when all are durable."""
 
-    selector: str
+    selector: Selector
 
 
 class Partition(Struct, frozen=True):
     """Cut the links between groups; one group alone is cut from the rest."""
 
-    groups: list[str]
+    groups: Annotated[list[Selector], Meta(max_length=10_000)]
     one_way: bool = False
 
 
 class Isolate(Struct, frozen=True):
     """Cut each of the nodes from all others."""
 
-    selector: str
+    selector: Selector
 
 
 class Link(Struct, frozen=True):
     """Make the ways from some nodes to others bad."""
 
-    sources: str
-    targets: str
+    sources: Selector
+    targets: Selector
     both: bool = False
-    delay_seconds: float = 0.0
-    jitter_seconds: float = 0.0
-    drop: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
+    delay_seconds: Seconds = 0.0
+    jitter_seconds: Seconds = 0.0
+    drop: Probability = 0.0
+    duplicate: Probability = 0.0
+    reorder: Probability = 0.0
 
 
 class BreakDisk(Struct, frozen=True):
     """Make the disks of nodes slow, full or failing."""
 
-    selector: str
-    fsync_delay_seconds: float = 0.0
+    selector: Selector
+    fsync_delay_seconds: Seconds = 0.0
     full: bool = False
     fail_fsync: bool = False
     lose_unsynced: bool = False
@@ -111,14 +115,14 @@ class BreakDisk(Struct, frozen=True):
 class SetClockRate(Struct, frozen=True):
     """Let the clocks of nodes run at another rate, until the fault is cleared."""
 
-    selector: str
-    rate: float
+    selector: Selector
+    rate: Rate
 
 
 class MendDisk(Struct, frozen=True):
     """End all faults of these nodes' disks."""
 
-    selector: str
+    selector: Selector
 
 
 class Heal(Struct, frozen=True):
@@ -132,13 +136,13 @@ class ListFaults(Struct, frozen=True):
 class ClearFaults(Struct, frozen=True):
     """End the faults of these ids, or all: the paused are resumed, the killed started."""
 
-    ids: list[int] = []
+    ids: Annotated[list[SignedNumber], Meta(max_length=100_000)] = []
 
 
 class HandOver(Struct, frozen=True):
     """Move leadership to the node that `to` means, or away from the present leader ("")."""
 
-    to: str = ""
+    to: Selector = ""
 
 
 class GetMembers(Struct, frozen=True):
@@ -154,19 +158,19 @@ class AddMember(Struct, frozen=True):
 class PromoteMember(Struct, frozen=True):
     """Give a learner a vote, when it has caught up."""
 
-    selector: str
+    selector: Selector
 
 
 class RemoveMember(Struct, frozen=True):
     """Take a node out of the cluster, and stop it."""
 
-    selector: str
+    selector: Selector
 
 
 class ReplaceMember(Struct, frozen=True):
     """Start one more node, give it a node's place when it has caught up, and stop that one."""
 
-    selector: str
+    selector: Selector
 
 
 class Down(Struct, frozen=True):

@@ -8,9 +8,13 @@ A term of 0 means "whatever yours is": requests that are passed on to the leader
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from raft.core.types import Entry, HardState, Index, NodeId, Snapshot, Term
+from raft.core.types import Count, Entry, HardState, Index, NodeId, Snapshot, Term
+
+ReadContext = Annotated[bytes, msgspec.Meta(max_length=1024)]
 
 
 class PreVote(msgspec.Struct, gc=False):
@@ -83,8 +87,8 @@ class Heartbeat(msgspec.Struct, gc=False):
     to: NodeId
     term: Term
     commit: Index
-    read_round: int = 0
-    sent_tick: int = 0
+    read_round: Count = 0
+    sent_tick: Count = 0
 
 
 class HeartbeatReply(msgspec.Struct, gc=False):
@@ -93,8 +97,8 @@ class HeartbeatReply(msgspec.Struct, gc=False):
     sender: NodeId
     to: NodeId
     term: Term
-    read_round: int = 0
-    sent_tick: int = 0
+    read_round: Count = 0
+    sent_tick: Count = 0
 
 
 class InstallSnapshot(msgspec.Struct, gc=False):
@@ -138,7 +142,7 @@ class ReadIndex(msgspec.Struct, gc=False):
     sender: NodeId
     to: NodeId
     term: Term
-    context: bytes
+    context: ReadContext
 
 
 class ReadIndexReply(msgspec.Struct, gc=False):
@@ -148,7 +152,7 @@ class ReadIndexReply(msgspec.Struct, gc=False):
     to: NodeId
     term: Term
     index: Index
-    context: bytes
+    context: ReadContext
 
 
 class StorageAppendReply(msgspec.Struct, gc=False):

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
-NodeId = int
-Term = int
-Index = int
+NUMBER_MAX = 2**62
+"""No message may bring a greater term or index: each can be counted on from, stored and sent."""
+
+NodeId = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+Term = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 
 NO_NODE: NodeId = 0
 APPEND_THREAD: NodeId = 2**64 - 1
@@ -82,7 +86,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return self.size_cache
 
 
-_ENTRY_FIELDS = msgspec.msgpack.Decoder(tuple[int, int, EntryKind, bytes | None])
+_ENTRY_FIELDS = msgspec.msgpack.Decoder(tuple[Term, Index, EntryKind, bytes | None])
 
 
 def decode_entry(raw: bytes) -> Entry:

@@ -29,6 +29,7 @@ from raft.node.config import (
     EXIT_REFUSED,
     EXIT_REMOVED,
 )
+from raft.wire import process_of
 
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
@@ -136,17 +137,17 @@ class Keeper(Actor):
 
     def on_node_up(self, report: NodeUp) -> None:
         """The node has recovered its log, and takes part."""
-        if self._is_of_this_life(report.at_seconds):
+        if self._is_of_this_life(report):
             self._came_up(report.pid)
 
     def on_saw_leader(self, report: SawLeader) -> None:
         """The node follows somebody else than before; itself, if it leads."""
-        if self._is_of_this_life(report.at_seconds):
+        if self._is_of_this_life(report):
             self._follow(Leader(report.leader, report.term) if report.leader else None)
 
     def on_alive(self, report: Alive) -> None:
         """The node's loop turns; and what it has told before, should that have been lost on its way."""
-        if not self._is_of_this_life(report.at_seconds):
+        if not self._is_of_this_life(report):
             return
         self._heard_seconds = self.context.now()
         if not self._is_up:
@@ -176,9 +177,12 @@ class Keeper(Actor):
         log.info("%s is up, process %d", self._name, pid)
         self._listener.up()
 
-    def _is_of_this_life(self, at_seconds: float) -> bool:
+    def _is_of_this_life(self, report: NodeUp | Alive | SawLeader) -> bool:
         """Does a report come from the process that runs now? All processes of a machine share the clock."""
-        return self._child is not None and at_seconds >= self._started_seconds
+        sender = self.context.sender
+        if sender is None or sender.process != process_of(self._config.node):
+            return False
+        return self._child is not None and report.at_seconds >= self._started_seconds
 
     def _follow(self, leader: Leader | None) -> None:
         if leader != self.leader:

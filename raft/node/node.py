@@ -52,13 +52,15 @@ from raft.wire import (
 
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
+TERM_LEAP_MAX = 2**32
+"""No peer is ahead by as many elections: a term that claims it is an error that must not spread."""
 
 
 def of_peers(handle: Callable[[Node, Any], None]) -> Callable[[Node, Any], None]:
     """The handler of what only a member that is up may say."""
 
     def handler(node: Node, message: Any) -> None:
-        if node.is_genuine(message.sender):
+        if node.is_genuine(message.sender) and node.is_credible(message):
             handle(node, message)
 
     return handler
@@ -288,6 +290,11 @@ class Node(Actor):
         self._reporter.asked_to_lead()
         self._succession.asked_to_lead(message)
 
+    def on_expelled(self, message: Expelled) -> None:
+        """A member has applied the removal of this node."""
+        if self.is_genuine(message.sender):
+            self._membership.expelled(message)
+
     def on_process_up(self, event: ProcessUp) -> None:
         """A peer or the supervisor can be heard."""
         if event.process == self._supervisor.process:
@@ -334,6 +341,14 @@ class Node(Actor):
         self._pace.pass_time(now)
         self._contacts.heard_at[sender] = now
         return True
+
+    def is_credible(self, message: Message) -> bool:
+        """Is the term one that the cluster may have come to? Terms only grow, and so would a wrong one."""
+        if message.term <= self._raft.term + TERM_LEAP_MAX:
+            return True
+        text = f"n{message.sender} claims term {message.term}, and this node is in term {self._raft.term}"
+        self._journal.event("term-refused", text, sender=message.sender)
+        return False
 
     def _step(self, message: Message) -> None:
         try:
@@ -387,7 +402,7 @@ class Node(Actor):
         TimeoutNow: of_peers(on_timeout_now),
         SnapshotPiece: of_peers(lambda self, piece: self._snapshots.piece(piece)),
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
-        Expelled: of_peers(lambda self, message: self._membership.expelled(message)),
+        Expelled: on_expelled,
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,

@@ -15,6 +15,7 @@ from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.clock import ManualClock
 from actors.codec import Registry
+from actors.crashes import CrashReport
 from actors.loopback import LoopbackNetwork
 from actors.runtime import Runtime
 from raft.cluster import verbs
@@ -25,7 +26,7 @@ from raft.cluster.journal import Journal
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
-from raft.control import Alive, BecameLeader, ClearFault, Done, NodeUp, SawLeader, SetLink
+from raft.control import Alive, BecameLeader, ClearFault, Done, NodeUp, Report, SawLeader, SetLink
 from raft.wire import SUPERVISOR, TAGS
 
 NODES = 3
@@ -47,6 +48,8 @@ class FakeChild:
         self._server.tell(self)
 
     def kill(self, number: int = signal.SIGKILL) -> bool:
+        if self.returncode is not None:
+            return False
         self.signals.append(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
             self.end(-number if number == signal.SIGKILL else 0)
@@ -114,6 +117,8 @@ class Lab:
     def __init__(self, directory: Path) -> None:
         self.clock = ManualClock(100.0)
         self.network = LoopbackNetwork(self.clock)
+        self.crashes: list[CrashReport] = []
+        self._senders: dict[int, Runtime] = {}
         self.fork_server = FakeForkServer()
         self.ending = Ending()
         self.roster = FakeRoster()
@@ -152,7 +157,14 @@ class Lab:
     def _join(self, name: str, registry: Registry) -> Runtime:
         transport = self.network.transport(name)
         return self.network.join(
-            Runtime(name, transport=transport, registry=registry, clock=self.clock, random=random.Random(1))
+            Runtime(
+                name,
+                transport=transport,
+                registry=registry,
+                clock=self.clock,
+                random=random.Random(1),
+                on_crash=self.crashes.append,
+            )
         )
 
     def turn(self, seconds: float = 0.0) -> None:
@@ -165,9 +177,16 @@ class Lab:
             self.network.advance(seconds)
             self.turn()
 
-    def tell(self, report: object) -> None:
-        self.asker.tell(SUPERVISOR, report)
+    def tell(self, report: Report) -> None:
+        """Let the node itself report."""
+        self._sender(report.node).tell(SUPERVISOR, report)
         self.turn()
+
+    def _sender(self, node: int) -> Runtime:
+        if node not in self._senders:
+            self._senders[node] = self._join(f"n{node}", self.registry)
+            self._senders[node].transport.connect("launcher", "")
+        return self._senders[node]
 
     def ask(self, verb: object) -> Any:
         pending = self.asker.ask(Address("launcher", "supervisor"), verb, 100.0)
@@ -327,9 +346,7 @@ def test_a_node_that_is_up_is_told_until_it_hears_what_is_broken_now_and_that_no
 
     # It began with a cut that was mended before it was up, and can't be reached at first.
     lab.bring_up(1)
-    node = lab._join("n1", lab.registry)
-    node.spawn(Hearer, "raft")
-    node.transport.connect("launcher", "")
+    lab._sender(1).spawn(Hearer, "raft")
     lab.runtime.transport.connect("n1", "")
     lab.live(1.0)
     assert {*heard} == {ClearFault(0)}

@@ -1,0 +1,79 @@
+"""The launcher's supervisor and the keeper of an embedded node, told and asked everything that has a tag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.errors import CodecError
+from actors.runtime import Runtime
+from raft.cluster import verbs
+from raft.control import BecameLeader, LostLeadership
+from raft.wire import SUPERVISOR, TAGS
+from tests.cluster.test_supervisor import Lab
+from tests.embedding.test_keeper import Desk
+from tests.strangers.values import Absurd, kinds
+
+# These end nodes, or all of them, in earnest.
+DEEDS = (verbs.Down, verbs.RemoveMember, verbs.ReplaceMember)
+SECOND = 1.0
+
+
+def harass(sender: Runtime, absurd: Absurd, kind: type) -> None:
+    for message in absurd.messages(kind):
+        try:
+            sender.tell(SUPERVISOR, message)
+            sender.ask(SUPERVISOR, message, 5.0)
+        except (CodecError, UnicodeEncodeError):
+            continue
+
+
+def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    for node in lab.cluster.nodes:
+        lab.bring_up(node)
+    lab.lead(1, 1)
+    stranger = lab._join("stranger", lab.registry)
+    stranger.transport.connect("launcher", "")
+    absurd = Absurd(1)
+    for kind in kinds({**TAGS, **verbs.VERB_TAGS}):
+        if kind not in DEEDS:
+            harass(stranger, absurd, kind)
+            lab.turn()
+        assert not lab.runtime.stopped and not lab.crashes, kind
+    lab.turn(SECOND)
+    assert not lab.runtime.stopped and not lab.crashes
+    assert not lab.told("violation")
+    assert isinstance(lab.ask(verbs.ListFaults()), verbs.FaultList)
+    lab.journal.close()
+    lab.fork_server.close()
+
+
+def test_no_message_ends_the_keeper_of_an_embedded_node(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.come_up()
+    stranger = desk._join("stranger")
+    stranger.transport.connect(SUPERVISOR.process, "")
+    absurd = Absurd(1)
+    for kind in kinds(TAGS):
+        harass(stranger, absurd, kind)
+        desk.turn()
+        assert not desk.runtime.stopped and not desk.ends, kind
+    desk.turn(SECOND)
+    assert not desk.ends and desk.ups == 1
+    assert desk.leaders == []
+    desk.fork_server.close()
+
+
+def test_only_a_node_itself_reports_that_it_leads(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    for node in lab.cluster.nodes:
+        lab.bring_up(node)
+    lab.lead(1, 1)
+    lab.asker.tell(SUPERVISOR, BecameLeader(2, 1, 0, 2, 3, 0.01, "timeout", lab.clock.now()))
+    lab.asker.tell(SUPERVISOR, LostLeadership(1, 1, "higher-term", lab.clock.now()))
+    lab.turn()
+    assert not lab.told("violation") and not lab.told("leader-lost")
+    lab.tell(BecameLeader(2, 1, 0, 2, 3, 0.01, "timeout", lab.clock.now()))
+    assert len(lab.told("violation")) == 1
+    lab.journal.close()
+    lab.fork_server.close()
