@@ -189,7 +189,10 @@ def test_it_agrees_with_trying_every_order(workload, seed):
         sample = random_history(random, workload, random.randrange(2, 7))
         legal = is_legal(sample.records, workload)
         ruling = judge(sample).ruling
-        assert ruling is (Ruling.LEGAL if legal else Ruling.ILLEGAL), f"history {number}: {sample.records}"
+        expected = Ruling.LEGAL if legal else Ruling.ILLEGAL
+        if not any(record.done for record in sample.records):
+            expected = Ruling.UNDECIDED
+        assert ruling is expected, f"history {number}: {sample.records}"
         rulings[ruling] += 1
     assert min(rulings[Ruling.LEGAL], rulings[Ruling.ILLEGAL]) > 10, "both kinds are needed"
 

@@ -36,7 +36,13 @@ def _matters(record: Record) -> bool:
 
 def _call_of(record: Record) -> Call:
     if record.op == "read":
-        return Call(called=record.call, returned=end_of(record), effect=_tells(record.result), reads=True)
+        return Call(
+            called=record.call,
+            returned=end_of(record),
+            effect=_tells(record.result),
+            reads=True,
+            index=record.index,
+        )
     number = _number(record)
     return Call(
         called=record.call,
@@ -44,6 +50,7 @@ def _call_of(record: Record) -> Call:
         effect=_adds(number),
         optional=not record.done,
         alike=number,
+        index=record.index if record.done else 0,
     )
 
 

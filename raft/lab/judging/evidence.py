@@ -23,6 +23,7 @@ class Findings:
         self.records = records
         self.anomalies: list[Anomaly] = []
         self.undecided: list[str] = []
+        self.notes: list[str] = []
 
     def by_key(self, operations: Collection[str]) -> dict[str, list[Record]]:
         """The operations of these kinds on each key, in order of their calls."""
@@ -40,6 +41,11 @@ class Findings:
     def cannot_tell(self, key: str) -> None:
         """No search came to an end with this key."""
         self.undecided.append(key)
+
+    def note(self, text: str) -> None:
+        """Something could not be judged, since the history does not tell enough."""
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def end_of(record: Record) -> float:

@@ -18,7 +18,7 @@ def judge_appends(findings: Findings) -> None:
     for key, records in findings.by_key({"append", "read"}).items():
         values = [record.value for record in records if record.op == "append"]
         if len(values) != len(set(values)):
-            findings.cannot_tell(key)  # Which of two equal elements was seen, nobody can say.
+            findings.cannot_tell(key)  # Which of two equal elements was seen cannot be known.
         else:
             _Collection(findings, key, records, ordered=True).judge()
 
@@ -47,9 +47,10 @@ class _Collection:
                 self._writers.setdefault(record.value, []).append(record)
 
     def judge(self) -> None:
-        """Each read by itself, then each next to the one before it, then all against the clock."""
+        """Each read by itself, then each next to the one before it, then all against clock and log."""
         if all(self._is_sound(read) for read in self._reads) and self._agree():
             self._fits_time()
+            self._fits_the_log()
 
     def _is_sound(self, read: Record) -> bool:
         """Is everything in this read there once, and for a reason?"""
@@ -61,7 +62,7 @@ class _Collection:
         for element in set(elements) - self._sound:
             writers = self._writers.get(element, [])
             if not writers:
-                return self._wrong("phantom-value", f"nobody has ever {self._verb}ed {element}", [read])
+                return self._wrong("phantom-value", f"{element} was never {self._verb}ed", [read])
             if all(writer.outcome == "refused" for writer in writers):
                 text = f"the {self._verb} of {element} was refused, yet it is seen"
                 return self._wrong("refused-write-seen", text, [*writers, read])
@@ -120,6 +121,30 @@ class _Collection:
             if read.call > moment:
                 moment, because = read.call, read
         self._all_seen(seen, moment, because)
+
+    def _fits_the_log(self) -> None:
+        """A read that tells up to where in the log it has seen shows what was written up to there, no more."""
+        placed = {
+            element: min(known, key=lambda writer: writer.index)
+            for element, writers in self._writers.items()
+            if (known := [writer for writer in writers if writer.done and writer.index])
+            and all(writer.outcome == "refused" or writer in known for writer in writers)
+        }
+        for read in self._reads:
+            shown = set(read.result)
+            for element, writer in placed.items() if read.index else ():
+                if (element in shown) != (writer.index <= read.index):
+                    there = "shows" if element in shown else "lacks"
+                    text = (
+                        f"{read.asked()} has seen the log up to {read.index}, and {there} "
+                        f"{show(element)}, which stands at {writer.index}"
+                    )
+                    self._wrong("read-against-the-log", text, [writer, read])
+                    return
+            places = [placed[element].index for element in read.result if element in placed]
+            if self._ordered and places != sorted(places):
+                self._wrong("reordered", f"{read.asked()} shows another order than the log has", [read])
+                return
 
     def _all_seen(self, seen: set[str], moment: float, because: Record | None) -> None:
         """What no read has shown took place after all of them."""

@@ -1,130 +1,247 @@
-"""Locks and elections: one holder at a time, tokens that grow, and writes that a fence turns down.
+"""Locks and elections: so many holders as there are seats, tokens that grow, and fences that hold.
 
-Owns those three rules. A client that was stopped may believe that it holds what it has lost; that is no
-anomaly, and what fences are for. So a hold counts only if it is certain: the release of it found it held.
+Owns the rules by which what is wrong gets a name. What none of them names is found by the search over the
+whole object (`seats`): the queue, the seats, and the store behind the fence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import cast
-
-from msgspec import Struct
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappush, heappushpop
 
 from raft.lab.judging.evidence import Findings, end_of
+from raft.lab.judging.proving import READS, prefix, prove
 from raft.lab.judging.records import Record
+from raft.lab.judging.registers import OPERATIONS as REGISTER_OPERATIONS
+from raft.lab.judging.registers import judge_register
+from raft.lab.judging.search import STEPS_MAX
+from raft.lab.judging.seats import search_lock
+from raft.lab.judging.tenures import Lock, Tenure, locks_of, says_until, token_of
+from raft.lab.judging.verdict import Ruling
 
+PROOF_STEPS_MAX = 20_000
+# Of an older history: so many refused releases tell that holders lost what they held, and not why.
+REFUSED_MIN, REFUSED_SHARE_MAX = 10, 0.25
 
-class Hold(Struct, frozen=True):
-    """From its acquisition to the call of a release that was carried out."""
-
-    acquired: Record
-    released: Record
-
-    @property
-    def since(self) -> float:
-        """From here on it was held for certain."""
-        return end_of(self.acquired)
-
-    @property
-    def until(self) -> float:
-        """Up to here it was held for certain."""
-        return self.released.call
+Rule = Callable[[Findings, Lock], bool]
 
 
 def judge_holds(findings: Findings) -> None:
-    """Every lock on its own, and every fenced key on its own."""
-    for key, records in findings.by_key({"acquire", "release"}).items():
-        acquired = [record for record in records if record.op == "acquire" and record.done]
-        _tokens_grow(findings, key, acquired)
-        _nobody_else_holds(findings, key, certain_holds(records))
-    for key, records in findings.by_key({"fenced-put"}).items():
-        accepted = [record for record in records if record.done and record.result["accepted"]]
-        _fences_hold(findings, key, accepted)
+    """Every guarded key as a register, then every lock with all that it guards."""
+    by_key = findings.by_key(REGISTER_OPERATIONS)
+    locks = locks_of(findings)
+    for key, records in by_key.items():
+        judge_register(findings, key, records)
+    sound = not findings.anomalies
+    for lock in locks.values():
+        named = any(rule(findings, lock) for rule in RULES)
+        if not named and sound:
+            _fits_together(findings, lock, by_key)
+    _say_what_is_missing(findings)
 
 
-def certain_holds(records: Iterable[Record]) -> list[Hold]:
-    """Each acquisition with the next release by the same client, if that found the lock still held."""
-    open_holds: dict[str, Record] = {}
-    holds = []
-    for record in records:
-        if record.op == "acquire":
-            open_holds.pop(record.client, None)
-            if record.done:
-                open_holds[record.client] = record
-        elif record.op == "release":
-            acquired = open_holds.pop(record.client, None)
-            if acquired is not None and record.done and end_of(acquired) <= record.call:
-                holds.append(Hold(acquired, record))
-    return holds
+def _say_what_is_missing(findings: Findings) -> None:
+    if not any(record.op == "acquire" for record in findings.records):
+        findings.note("no acquisition is recorded: tokens were compared with each other only")
+    elif not says_until(findings.records):
+        findings.note(
+            "acquisitions without `until`: a holder counts as one only up to its last accepted write or to a "
+            "release that found it held"
+        )
+        releases = [record for record in findings.records if record.op == "release"]
+        refused = sum(release.outcome == "refused" for release in releases)
+        if refused >= REFUSED_MIN and refused > REFUSED_SHARE_MAX * len(releases):
+            findings.note(f"{refused} of {len(releases)} releases were refused, and nothing says why")
+            findings.cannot_tell("the locks")
 
 
-def _token(acquired: Record) -> int:
-    return cast(int, acquired.result["token"])
+# -- rules, each true if it has found something ---------------------------------------------------
 
 
-def _tokens_grow(findings: Findings, key: str, acquired: Sequence[Record]) -> None:
-    """No token is given twice; whoever asks after another was given one gets a larger one."""
-    owners: dict[int, Record] = {}
-    for record in acquired:
-        other = owners.setdefault(_token(record), record)
-        if other is not record:
-            text = f"{other.client} and {record.client} were both given token {_token(record)}"
-            findings.wrong("token-given-twice", key, text, [other, record])
-            return
-    pair = _inversion(acquired)
-    if pair is not None:
-        earlier, later = pair
-        text = f"{later.client} was given token {_token(later)}, after {earlier.client} had {_token(earlier)}"
-        findings.wrong("token-went-back", key, text, pair)
+def _tokens_are_given_once(findings: Findings, lock: Lock) -> bool:
+    for first, second in lock.twice[:1]:
+        text = f"{first.client} and {second.client} were both given token {token_of(second)}"
+        findings.wrong("token-given-twice", lock.key, text, [first, second])
+    return bool(lock.twice)
 
 
-def _inversion(acquired: Sequence[Record]) -> tuple[Record, Record] | None:
-    """An acquisition that had returned before another was called, and had a larger token."""
-    by_end = sorted(acquired, key=end_of)
-    largest: Record | None = None
-    place = 0
-    for record in sorted(acquired, key=lambda record: record.call):
-        while place < len(by_end) and end_of(by_end[place]) < record.call:
-            if largest is None or _token(by_end[place]) > _token(largest):
-                largest = by_end[place]
-            place += 1
-        if largest is not None and _token(largest) > _token(record):
-            return largest, record
-    return None
-
-
-def _nobody_else_holds(findings: Findings, key: str, holds: Sequence[Hold]) -> None:
-    for first, second in pairwise(sorted(holds, key=lambda hold: hold.since)):
-        if second.since < first.until:
+def _tokens_grow(findings: Findings, lock: Lock) -> bool:
+    """A token that had held a seat before another was asked for is smaller."""
+    latest: Record | None = None
+    for tenure in lock.in_order:
+        seen = tenure.seen_by
+        if latest is not None and seen is not None and seen[0] < latest.call:
             text = (
-                f"{first.acquired.client} and {second.acquired.client} both held {key} "
-                f"from {second.since:.6f} s to {min(first.until, second.until):.6f} s"
+                f"{latest.client} was given token {token_of(latest)}, after token {tenure.token} had been "
+                f"given to {seen[1].client}"
             )
-            proof = [first.acquired, first.released, second.acquired, second.released]
-            findings.wrong("two-holders", key, text, proof)
-            return
+            findings.wrong("token-went-back", lock.key, text, [seen[1], latest])
+            return True
+        if tenure.acquired is not None and (latest is None or tenure.acquired.call > latest.call):
+            latest = tenure.acquired
+    return False
 
 
-def _fences_hold(findings: Findings, key: str, accepted: Sequence[Record]) -> None:
-    """Once a write with a newer token was accepted, none with an older one is."""
-    by_end = sorted(accepted, key=end_of)
-    newest: Record | None = None
-    place = 0
-    for record in accepted:
-        while place < len(by_end) and end_of(by_end[place]) < record.call:
-            if newest is None or _fence(by_end[place]) > _fence(newest):
-                newest = by_end[place]
-            place += 1
-        if newest is not None and _fence(newest) > _fence(record):
-            text = (
-                f"{record.client} wrote to {key} with token {record.expected}, after {newest.client} had "
-                f"written with token {newest.expected}: the fence let an old holder through"
-            )
-            findings.wrong("stale-token-accepted", key, text, [newest, record])
-            return
+def _seats_suffice(findings: Findings, lock: Lock) -> bool:
+    """When a token has its seat, fewer older ones than there are seats hold theirs, then or later."""
+    held: list[tuple[float, int, Record, Tenure]] = []  # The longest, as many as there are seats.
+    for tenure in lock.in_order:
+        seen = tenure.seen_by
+        if seen is not None and len(held) == lock.seats and held[0][0] > seen[0]:
+            _tell_of_too_many(findings, lock, [entry[2:] for entry in held], tenure, seen[1])
+            return True
+        proof = tenure.last_proof
+        if proof is not None:
+            entry = (proof[0], tenure.token, proof[1], tenure)
+            if len(held) == lock.seats:
+                heappushpop(held, entry)
+            else:
+                heappush(held, entry)
+    return False
 
 
-def _fence(record: Record) -> int:
-    return cast(int, record.expected)
+def _tell_of_too_many(
+    findings: Findings, lock: Lock, older: Sequence[tuple[Record, Tenure]], newer: Tenure, seen: Record
+) -> None:
+    proof, tenure = older[0]
+    records = [record for record, _ in older]
+    records += [other.acquired for _, other in older if other.acquired is not None]
+    records += [seen, *([newer.acquired] if newer.acquired is not None else [])]
+    records += newer.released
+    unique = {id(record): record for record in records}.values()
+    if proof.op == "fenced-put":
+        did = "had been given" if seen.op == "acquire" else "had written with"
+        text = (
+            f"{proof.client} wrote to {proof.key} with token {tenure.token}, after {seen.client} {did} token "
+            f"{newer.token}: the fence let an old holder through"
+        )
+        findings.wrong("stale-token-accepted", lock.key or proof.key, text, unique)
+        return
+    seats = "" if lock.seats == 1 else f", which has {lock.seats} seats"
+    until = max(moment for moment, _ in tenure.proofs())
+    text = (
+        f"{newer.token} was a holder's token at {end_of(seen):.6f} s, while the older {tenure.token} "
+        f"held {lock.key} until {until:.6f} s for certain{seats}"
+    )
+    findings.wrong("two-holders", lock.key, text, unique)
+
+
+def _nothing_after_release(findings: Findings, lock: Lock) -> bool:
+    for tenure in lock.in_order:
+        for release in tenure.released:
+            for later in (*tenure.accepted, *tenure.released):
+                if end_of(release) >= later.call:
+                    continue
+                if later.op == "fenced-put":
+                    text = (
+                        f"{later.client} wrote to {later.key} with token {tenure.token}, which had been "
+                        "released: the fence let an old holder through"
+                    )
+                    findings.wrong("stale-token-accepted", lock.key, text, [release, later])
+                else:
+                    text = f"token {tenure.token} was released twice, and found held both times"
+                    findings.wrong("released-twice", lock.key, text, [release, later])
+                return True
+    return False
+
+
+def _holders_are_let_in(findings: Findings, lock: Lock) -> bool:
+    """Neither its writes nor its release are refused to a token that holds its seat afterwards."""
+    for tenure in lock.in_order:
+        proof = tenure.last_proof
+        if proof is None:
+            continue
+        for refusal in (*tenure.turned_down, *tenure.refused):
+            if tenure.since <= refusal.call and end_of(refusal) < proof[0]:
+                name = "holder-turned-down" if refusal.op == "fenced-put" else "release-refused-to-holder"
+                text = (
+                    f"{refusal.describe()}, though token {tenure.token} held {lock.key} until "
+                    f"{proof[0]:.6f} s for certain"
+                )
+                given = [tenure.acquired] if tenure.acquired is not None else []
+                unique = {id(record): record for record in (*given, refusal, proof[1])}.values()
+                findings.wrong(name, lock.key, text, unique)
+                return True
+    return False
+
+
+def _releases_are_of_something(findings: Findings, lock: Lock) -> bool:
+    for release in lock.astray[:1]:
+        text = f"{release.client} released {lock.key}, which it had not been given"
+        findings.wrong("release-without-acquisition", lock.key, text, [release])
+        return True
+    for tenure in lock.in_order:
+        for release in tenure.released:
+            if tenure.acquired is None:
+                text = f"{release.client} released token {tenure.token}, which was given to no one"
+                findings.wrong("release-without-acquisition", lock.key, text, [release])
+                return True
+            if release.call < tenure.since:
+                text = f"{release.client} released token {tenure.token} before it was given"
+                proof = [release, tenure.acquired]
+                findings.wrong("release-before-acquisition", lock.key, text, proof)
+                return True
+    return False
+
+
+def _tokens_were_given(findings: Findings, lock: Lock) -> bool:
+    """What the fence lets in shows a token that someone had asked for, and was given."""
+    if not any(record.op == "acquire" for record in findings.records):
+        return False
+    for tenure in lock.in_order:
+        for record in (*tenure.accepted, *(e for e in lock.seen if token_of(e) == tenure.token)):
+            if tenure.acquired is None and record.op == "fenced-put":
+                text = f"{record.client} wrote to {record.key} with token {tenure.token}, given to no one"
+                findings.wrong("phantom-token", lock.key or record.key, text, [record])
+                return True
+            if tenure.acquired is not None and record.call < tenure.acquired.call:
+                text = (
+                    f"token {tenure.token} was used by {record.client} before {tenure.acquired.client} asked "
+                    "for it"
+                )
+                findings.wrong("token-used-before-it-was-given", lock.key, text, [record, tenure.acquired])
+                return True
+    return False
+
+
+RULES: Sequence[Rule] = (
+    _tokens_are_given_once,
+    _tokens_grow,
+    _releases_are_of_something,
+    _nothing_after_release,
+    _seats_suffice,
+    _holders_are_let_in,
+    _tokens_were_given,
+)
+
+
+# -- the whole object --------------------------------------------------------------------------
+
+
+def _fits_together(findings: Findings, lock: Lock, by_key: dict[str, list[Record]]) -> None:
+    reads = [record for key in lock.guarded for record in by_key.get(key, ()) if record.op in READS]
+    found, until = search_lock(lock, reads, STEPS_MAX)
+    if found.ruling is Ruling.UNDECIDED:
+        findings.cannot_tell(lock.key)
+    elif found.ruling is Ruling.ILLEGAL:
+        records = prefix(_records_of(lock, reads), until)
+        kept = prove(records, _is_illegal)
+        text = f"no order of these operations on {lock.key} and what it guards explains every answer"
+        findings.wrong("not-linearizable", lock.key, text, kept)
+
+
+def _records_of(lock: Lock, reads: Iterable[Record]) -> list[Record]:
+    records = [*reads, *lock.seen]
+    for tenure in lock.in_order:
+        records += [*tenure.claims, *tenure.releases, *tenure.writes]
+    return sorted({id(record): record for record in records}.values(), key=lambda record: record.call)
+
+
+def _is_illegal(records: Sequence[Record]) -> bool:
+    findings = Findings(records)
+    reads = [record for record in records if record.op in READS]
+    return any(
+        search_lock(lock, [r for r in reads if r.key in lock.guarded], PROOF_STEPS_MAX)[0].ruling
+        is Ruling.ILLEGAL
+        for lock in locks_of(findings).values()
+    )

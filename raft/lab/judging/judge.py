@@ -14,6 +14,7 @@ from raft.lab.judging.growing import judge_appends, judge_sets
 from raft.lab.judging.holding import judge_holds
 from raft.lab.judging.records import RecordedHistory, read_history
 from raft.lab.judging.registers import judge_registers
+from raft.lab.judging.revisions import EVENTS, judge_revisions
 from raft.lab.judging.verdict import Ruling, Verdict
 from raft.lab.judging.watching import judge_watches
 
@@ -21,11 +22,14 @@ RULES: dict[str, tuple[Callable[[Findings], None], ...]] = {
     "register": (judge_registers,),
     "append": (judge_appends,),
     "set": (judge_sets,),
-    "lock": (judge_holds, judge_registers),
-    "election": (judge_holds, judge_registers),
-    "watch": (judge_watches, judge_registers),
+    "lock": (judge_holds,),
+    "election": (judge_holds,),
+    "watch": (judge_watches,),
     "counter": (judge_counter,),
 }
+
+# Of so many operations or more at least such a share must be done, or the run has shown nothing.
+ASKED_MIN, DONE_SHARE_MIN = 50, 0.05
 
 
 def judge(history: RecordedHistory, *, committed: Collection[str] | None = None) -> Verdict:
@@ -40,10 +44,13 @@ def judge(history: RecordedHistory, *, committed: Collection[str] | None = None)
         judge_durability(findings, committed)
     for rule in RULES[history.header.workload]:
         rule(findings)
+    if not findings.anomalies:  # Else it has been told already, and in better words.
+        judge_revisions(findings)
+    reason = _too_little(history)
     if findings.anomalies:
         ruling = Ruling.ILLEGAL
     else:
-        ruling = Ruling.UNDECIDED if findings.undecided else Ruling.LEGAL
+        ruling = Ruling.UNDECIDED if findings.undecided or reason else Ruling.LEGAL
     return Verdict(
         ruling=ruling,
         workload=history.header.workload,
@@ -52,7 +59,22 @@ def judge(history: RecordedHistory, *, committed: Collection[str] | None = None)
         keys=len({record.key for record in records}),
         anomalies=tuple(findings.anomalies),
         undecided=tuple(findings.undecided),
+        notes=tuple(findings.notes),
+        reason=reason if ruling is Ruling.UNDECIDED else "",
     )
+
+
+def _too_little(history: RecordedHistory) -> str:
+    """Why what was done is too little for a verdict; "" if it is enough."""
+    asked = [record for record in history.records if record.op not in EVENTS]
+    done = sum(record.done for record in asked)
+    if not done:
+        return "nothing was done, so nothing can be said of it"
+    if len(asked) >= ASKED_MIN and done < DONE_SHARE_MIN * len(asked):
+        return f"of {len(asked)} operations only {done} were done, which is too little for a verdict"
+    if history.header.workload == "watch" and not any(record.op in EVENTS for record in history.records):
+        return "there was no watcher, so nothing can be said of watches"
+    return ""
 
 
 def judge_file(path: Path, *, committed: Collection[str] | None = None) -> Verdict:

@@ -22,7 +22,7 @@ def weakened(record: Record) -> Record | None:
     """The operation, claiming less; None for a read, which claims nothing else."""
     if record.op in READS:
         return None
-    return msgspec.structs.replace(record, outcome="unknown", returned=None, result=None)
+    return msgspec.structs.replace(record, outcome="unknown", returned=None, result=None, index=0)
 
 
 def prefix(records: Sequence[Record], until: float) -> list[Record]:

@@ -35,7 +35,8 @@ class Record(Struct, kw_only=True):
     """One operation: what a client asked, and what it may believe about it.
 
     Times are seconds on one monotonic clock. A refused operation did not take place and never will; an
-    unknown one may have taken place at any moment after its call, or may yet. `line` is where it stood in
+    unknown one may have taken place at any moment after its call, or may yet. `index` is where it stands in
+    the log, of a read up to where in the log it has seen, 0 if that is not known. `line` is where it stood in
     the file, 0 if it came from none.
     """
 
@@ -67,6 +68,10 @@ class Record(Struct, kw_only=True):
             return f"cas {self.key} {show(self.expected)} → {show(self.value)}"
         if self.op == "fenced-put":
             return f"fenced-put {self.key} {show(self.value)} with token {self.expected}"
+        if self.op == "acquire" and self.value is not None:
+            return f"acquire {self.key}, which has {self.value} seats"
+        if self.op in ("release", "resign", "keep") and self.expected is not None:
+            return f"{self.op} {self.key} with token {self.expected}"
         if self.value is None:
             return f"{self.op} {self.key}"
         return f"{self.op} {self.key} {show(self.value)}"
@@ -81,7 +86,15 @@ class Record(Struct, kw_only=True):
             case "cas", result:
                 return "swapped" if result["swapped"] else f"holds {show(result.get('found'))}"
             case "acquire", result:
+                return f"token {result['token']}{_until(result)}"
+            case "keep", result:
+                return f"ok{_until(result)}"
+            case "release" | "resign", {"held": False}:
+                return "held no more"
+            case "led" | "left", result:
                 return f"token {result['token']}"
+            case "watch", result:
+                return f"revisions {result['first']} to {result['last']}"
             case "fenced-put", result:
                 return "accepted" if result["accepted"] else "turned down"
             case "event", result:
@@ -166,6 +179,11 @@ def show(value: object) -> str:
     return str(value)
 
 
+def _until(result: dict[str, Any]) -> str:
+    until = result.get("until")
+    return "" if until is None else f", sure until {until:.6f} s"
+
+
 def _header(line: bytes) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
@@ -205,6 +223,14 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _moment(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _moment_or_none(value: object) -> bool:
+    return value is None or _moment(value)
+
+
 def _field(record: Record, name: str, fits: Callable[[object], bool]) -> bool:
     """Does the answer, if there is one, have this field?"""
     result = record.result
@@ -237,7 +263,38 @@ def _swaps(record: Record) -> str:
 
 
 def _acquires(record: Record) -> str:
+    if record.value is not None and not (_whole(record.value) and int(record.value) > 0):
+        return "its value is no number of seats"
+    if not (_field(record, "token", _whole) and _field(record, "until", _moment_or_none)):
+        return 'its result is not {"token": number, "until": seconds or null}'
+    return ""
+
+
+def _keeps(record: Record) -> str:
+    if not _whole(record.expected):
+        return "what it expects is no token"
+    return "" if _field(record, "until", _moment) else 'its result is not {"until": seconds}'
+
+
+def _releases(record: Record) -> str:
+    if not (record.expected is None or _whole(record.expected)):
+        return "what it expects is no token"
+    held = record.result.get("held", True) if isinstance(record.result, dict) else True
+    return "" if isinstance(held, bool) else 'its result is not {"held": bool}'
+
+
+def _sees(record: Record) -> str:
+    if not record.done:
+        return "an event is something done"
     return "" if _field(record, "token", _whole) else 'its result is not {"token": number}'
+
+
+def _watches(record: Record) -> str:
+    if not record.done:
+        return "a watch is written down as done, with what it has covered"
+    fits = _field(record, "first", _whole) and _field(record, "last", _whole)
+    fits = fits and _field(record, "forgotten", lambda value: value is None or _whole(value))
+    return "" if fits else 'its result is not {"first": revision, "last": revision}'
 
 
 def _fences(record: Record) -> str:
@@ -257,14 +314,14 @@ def _counts(record: Record) -> str:
     return "" if _whole(record.value) else "its value is no whole number"
 
 
-def _anything(_record: Record) -> str:
-    return ""
-
-
 _REGISTER: dict[str, Check] = {"put": _writes, "get": _reads_text, "cas": _swaps}
 _LOCK: dict[str, Check] = {
     "acquire": _acquires,
-    "release": _anything,
+    "keep": _keeps,
+    "release": _releases,
+    "resign": _releases,
+    "led": _sees,
+    "left": _sees,
     "fenced-put": _fences,
     "read": _reads_text,
 }
@@ -274,6 +331,6 @@ _CHECKS_OF: dict[str, dict[str, Check]] = {
     "set": {"add": _writes, "read": _reads_list},
     "lock": _LOCK,
     "election": _LOCK,
-    "watch": {**_REGISTER, "event": _observes},
+    "watch": {**_REGISTER, "event": _observes, "watch": _watches},
     "counter": {"add": _counts, "read": _reads_number},
 }

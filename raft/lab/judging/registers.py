@@ -1,11 +1,14 @@
 """Registers: is there an order of the reads, writes and swaps on a key that explains every answer?
 
-Owns what each of them does to a key, and the names of what can go wrong with it.
+Owns what each of them does to a key, and the names of what can go wrong with it. Operations that tell where
+they stand in the log (`index`) are placed in that order, the others wherever they fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+
+import msgspec
 
 from raft.lab.judging.evidence import Findings, end_of
 from raft.lab.judging.proving import READS, prefix, prove
@@ -17,62 +20,106 @@ OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
 WRITES = frozenset({"put", "cas", "fenced-put"})
 PROOF_STEPS_MAX = 50_000
 Value = str | int | None
+_UNSEEN = ("a value that no answer tells of",)
 
 
 def judge_registers(findings: Findings) -> None:
     """Every key on its own, which held nothing at first (linearizability is local)."""
     for key, records in findings.by_key(OPERATIONS).items():
+        judge_register(findings, key, records)
+
+
+def judge_register(findings: Findings, key: str, records: Sequence[Record]) -> None:
+    """One key."""
+    found, until = _search(records, STEPS_MAX)
+    if found is Ruling.UNDECIDED:
+        findings.cannot_tell(key)
+    elif found is Ruling.ILLEGAL:
+        # It is told by the answers alone if they suffice, and else with what they say of the log.
+        bare = [msgspec.structs.replace(record, index=0) for record in records]
+        found_bare, until_bare = _search(bare, PROOF_STEPS_MAX)
+        if found_bare is Ruling.ILLEGAL:
+            records, until = bare, until_bare
         relevant = [record for record in records if _matters(record)]
-        calls = calls_of(relevant)
-        found = search(calls, None, steps_max=STEPS_MAX)
-        if found.ruling is Ruling.UNDECIDED:
-            findings.cannot_tell(key)
-        elif found.ruling is Ruling.ILLEGAL:
-            until = calls[found.stuck].returned
-            _tell(findings, key, records, prefix(without_the_unseen(relevant), until))
+        _tell(findings, key, records, prefix(without_the_unseen(relevant), until))
+
+
+def _search(records: Sequence[Record], steps_max: int) -> tuple[Ruling, float]:
+    """The ruling; if it is ILLEGAL, no order explains the answers up to that moment."""
+    calls = calls_of([record for record in records if _matters(record)])
+    found = search(calls, None, steps_max=steps_max)
+    return found.ruling, calls[found.stuck].returned if found.ruling is Ruling.ILLEGAL else 0.0
 
 
 def calls_of(records: Sequence[Record]) -> list[Call]:
-    """The operations as the search sees them; what matters to nobody is placed by nobody."""
-    return [call_of(record) for record in without_the_unseen(records)]
+    """The operations as the search sees them; those that no answer depends on are left out."""
+    relevant = without_the_unseen(records)
+    seen = _seen(relevant)
+    return [call_of(record, seen) for record in relevant]
 
 
-def call_of(record: Record) -> Call:
-    """One operation as the search sees it."""
+def call_of(record: Record, seen: Collection[Value]) -> Call:
+    """One operation as the search sees it; of the values, `seen` are those that some answer tells of."""
     called, returned, value = record.call, end_of(record), record.value
+    index = record.index if record.done else 0
     if record.op in READS:
         found = record.result
-        return Call(called=called, returned=returned, effect=_holds(found), reads=True, needs=found)
+        return Call(
+            called=called, returned=returned, effect=_holds(found), reads=True, needs=found, index=index
+        )
     optional = not record.done
     if record.op != "cas":
+        unseen = optional and value not in seen  # Then any is as good as another.
         return Call(
             called=called,
             returned=returned,
-            effect=lambda _state: value,
+            effect=lambda _state: _UNSEEN if unseen else value,
             optional=optional,
+            alike=_UNSEEN if unseen else None,
             makes=value,
+            index=index,
         )
     if optional or record.result["swapped"]:
+        lies = record.done and record.result.get("found", value) != value
         return Call(
             called=called,
             returned=returned,
-            effect=_swap(record.expected, value),
+            effect=_swap(record.expected, MISFIT if lies else value),
             optional=optional,
             needs=record.expected,
             makes=value,
+            index=index,
         )
     needs = record.result.get("found", NOTHING_KNOWN)
-    return Call(called=called, returned=returned, effect=_differs(record), reads=True, needs=needs)
+    return Call(
+        called=called, returned=returned, effect=_differs(record), reads=True, needs=needs, index=index
+    )
 
 
 def without_the_unseen(records: Sequence[Record]) -> list[Record]:
     """Leave out what has no answer and no trace.
 
-    A read without an answer explains nothing. Neither does an unknown write whose value nobody could have
-    seen: in an order that holds it, it can be struck out, for no answer depends on it.
+    A read without an answer explains nothing. Neither does an unknown write whose value no answer tells of:
+    in an order that holds it, it can be struck out, for no answer depends on it. Unless there is a swap that
+    was not made and does not say what it found: any value but the expected one explains that.
     """
-    seen = {value for record in records for value in observed(record)}
-    return [record for record in records if record.done or (record.op not in READS and record.value in seen)]
+    seen = _seen(records)
+    anything = any(_found_something_else(record) for record in records)
+    return [
+        record
+        for record in records
+        if record.done or (record.op not in READS and (anything or record.value in seen))
+    ]
+
+
+def _seen(records: Sequence[Record]) -> set[Value]:
+    return {value for record in records for value in observed(record)}
+
+
+def _found_something_else(record: Record) -> bool:
+    if record.op != "cas" or not record.done:
+        return False
+    return not record.result["swapped"] and "found" not in record.result
 
 
 def observed(record: Record) -> tuple[Value, ...]:
@@ -92,7 +139,7 @@ def _holds(value: Value) -> Effect:
     return lambda state: state if state == value else MISFIT
 
 
-def _swap(expected: Value, value: Value) -> Effect:
+def _swap(expected: Value, value: Hashable) -> Effect:
     return lambda state: value if state == expected else MISFIT
 
 
@@ -116,7 +163,7 @@ def _is_illegal(records: Sequence[Record]) -> bool:
 def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequence[Record]) -> None:
     kept = prove(illegal, _is_illegal)
     proof = _with_writers(kept, records)
-    for explain in (_nobody_wrote, _swapped_twice, _overwritten):
+    for explain in (_answers_another, _nobody_wrote, _swapped_twice, _overwritten):
         told = explain(proof, records)
         if told is not None:
             name, text, more = told
@@ -165,6 +212,18 @@ def _writers(records: Sequence[Record], value: Value) -> list[Record]:
     return [r for r in records if r.op in WRITES and r.value == value]
 
 
+def _answers_another(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+    """A swap tells what the key holds after it."""
+    del records
+    for swap in proof:
+        if swap.op == "cas" and swap.done and swap.result["swapped"]:
+            found = swap.result.get("found", swap.value)
+            if found != swap.value:
+                text = f"{swap.asked()} was made, and answers that the key then held {show(found)}"
+                return "wrong-answer", text, [swap]
+    return None
+
+
 def _nobody_wrote(proof: Sequence[Record], records: Sequence[Record]) -> Told:
     for read in _reads(proof):
         value = _claims(read)
@@ -172,7 +231,7 @@ def _nobody_wrote(proof: Sequence[Record], records: Sequence[Record]) -> Told:
             continue
         writers = _writers(records, value)
         if not writers:
-            return "phantom-value", f"{read.describe()}: nobody has ever written {value}", [read]
+            return "phantom-value", f"{read.describe()}: {value} was never written", [read]
         if all(not _matters(writer) for writer in writers):
             text = f"{read.describe()}: the write of {value} was refused, yet it is seen"
             return "refused-write-seen", text, [read, *writers]

@@ -39,7 +39,8 @@ class Call(Struct, frozen=True, kw_only=True):
     `effect` gives the state after it, or MISFIT. One that is `optional` may be placed anywhere after its
     call, or nowhere; `alike` is equal for optional ones that do the same. `reads` says that it never
     changes the state. `needs` is the only state that it fits, if there is one; then all operations that may
-    lead to that state say so by `makes`.
+    lead to that state say so by `makes`. Those with an `index` are placed in its order, at one index those
+    that change the state first; 0 is none.
     """
 
     called: float
@@ -50,6 +51,7 @@ class Call(Struct, frozen=True, kw_only=True):
     alike: Hashable = None
     needs: Hashable = NOTHING_KNOWN
     makes: Hashable = NOTHING_KNOWN
+    index: int = 0
 
 
 class Found(Struct, frozen=True):
@@ -94,6 +96,7 @@ class _Search:
         self._previous = [len(marks), *range(len(marks))]
         self._places = _places(calls, order)
         self._elder = _elders(calls, order)
+        self._ranks = _ranks(calls)
         # Of what is not placed: how many need a state, and how many may make it.
         self._needs = [NOTHING_KNOWN if call.optional or not looks_ahead else call.needs for call in calls]
         self._makes = [call.makes for call in calls]
@@ -102,7 +105,8 @@ class _Search:
     def run(self, steps_max: int) -> Found:
         """The search itself; one loop, since it is all there is to speed up."""
         calls, following, is_call, numbers = self._calls, self._following, self._is_call, self._numbers
-        places, elder = self._places, self._elder
+        places, elder, ranks = self._places, self._elder, self._ranks
+        next_rank = 0
         end = len(numbers)
         needed = sum(not call.optional for call in calls)
         # Placed are: the first `oldest` operations that must be, more of them by bits, optional ones by bits.
@@ -117,7 +121,8 @@ class _Search:
             if is_call[mark]:
                 number = numbers[mark]
                 call = calls[number]
-                after = call.effect(state)
+                rank = ranks[number]
+                after = call.effect(state) if rank < 0 or rank == next_rank else MISFIT
                 fits = after is not MISFIT
                 if call.optional:
                     fits = fits and (elder[number] < 0 or chosen >> elder[number] & 1 == 1)
@@ -133,6 +138,7 @@ class _Search:
                     tried.add(step)
                 trail.append((mark, oldest, bits, chosen, state, call.reads))
                 oldest, bits, chosen, state = step
+                next_rank += rank >= 0
                 self._take_out(mark, number)
                 mark = following[end]
                 continue
@@ -143,6 +149,7 @@ class _Search:
                 if not trail:
                     return Found(Ruling.ILLEGAL, numbers[furthest])
                 mark, oldest, bits, chosen, state, forced = trail.pop()
+                next_rank -= ranks[numbers[mark]] >= 0
                 self._put_back(mark, numbers[mark])
             mark = following[mark]
         return Found(Ruling.UNDECIDED)
@@ -182,6 +189,16 @@ def _places(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
         places[number] = counts[optional]
         counts[optional] += 1
     return places
+
+
+def _ranks(calls: Sequence[Call]) -> list[int]:
+    """For each operation with an index its place among those that have one, or -1."""
+    ranks = [-1] * len(calls)
+    indexed = [number for number, call in enumerate(calls) if call.index]
+    indexed.sort(key=lambda number: (calls[number].index, calls[number].reads, calls[number].called))
+    for rank, number in enumerate(indexed):
+        ranks[number] = rank
+    return ranks
 
 
 def _elders(calls: Sequence[Call], order: Sequence[int]) -> list[int]:

@@ -33,7 +33,11 @@ class Anomaly(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """The verdict on one history; `undecided` are the keys that no search came to an end with."""
+    """The verdict on one history.
+
+    `undecided` are the keys that no search came to an end with, and `notes` say what could not be judged for
+    want of something in the history. With too little done nothing is decided, and `reason` says so.
+    """
 
     v: int = VERSION
     ruling: Ruling
@@ -43,6 +47,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     keys: int
     anomalies: tuple[Anomaly, ...] = ()
     undecided: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def passed(self) -> bool:
@@ -57,15 +63,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, ruling=Ruling.ILLEGAL, anomalies=every)
 
     def sentence(self) -> str:
-        """The verdict in words, for somebody who has never judged a history."""
+        """The verdict in words, for a reader who has never judged a history."""
         scope = (
             f"{_count(self.operations, 'operation')} on {_count(self.keys, 'key')}, {self.unknown} of them "
-            "with an outcome that nobody knows"
+            "of unknown outcome"
         )
         if self.ruling is Ruling.LEGAL:
             return f"legal: {scope}: there is an order, true to real time, that explains every answer"
         if self.ruling is Ruling.ILLEGAL:
             return f"ILLEGAL: {scope}: {_count(len(self.anomalies), 'anomaly', 'anomalies')}"
+        if self.reason:
+            return f"undecided: {scope}: {self.reason}"
         keys = ", ".join(self.undecided)
         return f"undecided: {scope}: the search took too long on {keys}, which proves nothing"
 
