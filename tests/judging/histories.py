@@ -44,21 +44,47 @@ def read(result, call, returned):
     return operation("c2", "read", "k", call, returned, result=result)
 
 
-def acquire(client, token, call, returned):
-    return operation(client, "acquire", "lock", call, returned, result={"token": token})
+def acquire(client, token, call, returned, until=None, seats=None, outcome=None):
+    result = {"token": token} if until is None else {"token": token, "until": until}
+    result = result if outcome is None and returned is not None else None
+    return operation(client, "acquire", "lock", call, returned, seats, result, outcome=outcome)
 
 
-def release(client, call, returned, outcome=None):
-    return operation(client, "release", "lock", call, returned, outcome=outcome)
+def keep(client, token, until, at):
+    return operation(client, "keep", "lock", at, at, result={"until": until}, expected=token)
+
+
+def release(client, call, returned, outcome=None, *, token=None, held=None):
+    result = None if held is None else {"held": held}
+    return operation(client, "release", "lock", call, returned, None, result, token, outcome)
 
 
 def fenced(client, token, value, call, returned, accepted=True):
-    result = {"accepted": accepted}
+    result = {"accepted": accepted} if returned is not None else None
     return operation(client, "fenced-put", "k", call, returned, value, result, token)
+
+
+def led(client, token, at):
+    return operation(client, "led", "lock", at, at, result={"token": token})
+
+
+def left(client, token, at):
+    return operation(client, "left", "lock", at, at, result={"token": token})
 
 
 def event(client, value, revision, at, key="k"):
     return operation(client, "event", key, at, at, value, {"revision": revision})
+
+
+def watch(client, first, last, call, returned, *, prefix="", forgotten=None):
+    result = {"first": first, "last": last, "forgotten": forgotten}
+    return operation(client, "watch", prefix, call, returned, result=result)
+
+
+def at(index, record):
+    """The same operation, which tells where in the log it stands."""
+    record.index = index
+    return record
 
 
 def history(workload, *records):

@@ -123,7 +123,7 @@ class _Collection:
         self._all_seen(seen, moment, because)
 
     def _fits_the_log(self) -> None:
-        """A read that tells up to where in the log it has seen shows what was written up to there, no more."""
+        """A read that has seen the log up to some place shows what was written up to there, no more."""
         placed = {
             element: min(known, key=lambda writer: writer.index)
             for element, writers in self._writers.items()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heappush, heappushpop
 
 from raft.lab.judging.evidence import Findings, end_of
-from raft.lab.judging.proving import READS, prefix, prove
+from raft.lab.judging.proving import READS, prove
 from raft.lab.judging.records import Record
 from raft.lab.judging.registers import OPERATIONS as REGISTER_OPERATIONS
 from raft.lab.judging.registers import judge_register
@@ -186,13 +186,14 @@ def _releases_are_of_something(findings: Findings, lock: Lock) -> bool:
 
 def _tokens_were_given(findings: Findings, lock: Lock) -> bool:
     """What the fence lets in shows a token that someone had asked for, and was given."""
-    if not any(record.op == "acquire" for record in findings.records):
+    acquisitions = [record for record in findings.records if record.op == "acquire"]
+    if not acquisitions:
         return False
     for tenure in lock.in_order:
         for record in (*tenure.accepted, *(e for e in lock.seen if token_of(e) == tenure.token)):
             if tenure.acquired is None and record.op == "fenced-put":
                 text = f"{record.client} wrote to {record.key} with token {tenure.token}, given to no one"
-                findings.wrong("phantom-token", lock.key or record.key, text, [record])
+                findings.wrong("phantom-token", lock.key or record.key, text, [record, acquisitions[0]])
                 return True
             if tenure.acquired is not None and record.call < tenure.acquired.call:
                 text = (
@@ -220,12 +221,11 @@ RULES: Sequence[Rule] = (
 
 def _fits_together(findings: Findings, lock: Lock, by_key: dict[str, list[Record]]) -> None:
     reads = [record for key in lock.guarded for record in by_key.get(key, ()) if record.op in READS]
-    found, until = search_lock(lock, reads, STEPS_MAX)
-    if found.ruling is Ruling.UNDECIDED:
+    ruling = search_lock(lock, reads, STEPS_MAX)
+    if ruling is Ruling.UNDECIDED:
         findings.cannot_tell(lock.key)
-    elif found.ruling is Ruling.ILLEGAL:
-        records = prefix(_records_of(lock, reads), until)
-        kept = prove(records, _is_illegal)
+    elif ruling is Ruling.ILLEGAL:
+        kept = prove(_records_of(lock, reads), _is_illegal)
         text = f"no order of these operations on {lock.key} and what it guards explains every answer"
         findings.wrong("not-linearizable", lock.key, text, kept)
 
@@ -241,7 +241,6 @@ def _is_illegal(records: Sequence[Record]) -> bool:
     findings = Findings(records)
     reads = [record for record in records if record.op in READS]
     return any(
-        search_lock(lock, [r for r in reads if r.key in lock.guarded], PROOF_STEPS_MAX)[0].ruling
-        is Ruling.ILLEGAL
+        search_lock(lock, [r for r in reads if r.key in lock.guarded], PROOF_STEPS_MAX) is Ruling.ILLEGAL
         for lock in locks_of(findings).values()
     )

@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from raft.lab.judging.evidence import end_of
 from raft.lab.judging.records import Record
-from raft.lab.judging.search import MISFIT, Call, Effect, Found, search
+from raft.lab.judging.search import MISFIT, Call, Effect, search
 from raft.lab.judging.tenures import Lock, Tenure
+from raft.lab.judging.verdict import Ruling
 
 
 class Office(Struct, frozen=True):
@@ -27,8 +28,8 @@ class Office(Struct, frozen=True):
     values: tuple[str | None, ...] = ()
 
 
-def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> tuple[Found, float]:
-    """The ruling, and up to when no order explains the answers; `reads` are those of the guarded keys."""
+def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> Ruling:
+    """Search for an order; `reads` are those of the guarded keys."""
     places = {key: place for place, key in enumerate(lock.guarded)}
     seen = {read.result for read in reads if read.done}
     calls = []
@@ -46,8 +47,7 @@ def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> tuple[Fo
         for read in reads
         if read.done
     ]
-    found = search(calls, Office(values=(None,) * len(places)), steps_max=steps_max)
-    return found, calls[found.stuck].returned if found.stuck >= 0 else 0.0
+    return search(calls, Office(values=(None,) * len(places)), steps_max=steps_max).ruling
 
 
 def _calls_of(tenure: Tenure, seats: int, places: dict[str, int], seen: set[object]) -> list[Call]:

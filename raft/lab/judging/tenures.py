@@ -112,8 +112,7 @@ class Lock(Struct, kw_only=True):
 def locks_of(findings: Findings) -> dict[str, Lock]:
     """All locks of a history."""
     locks = {
-        key: _lock_of(key, records, findings.records)
-        for key, records in findings.by_key(OPERATIONS).items()
+        key: _lock_of(key, records, findings.records) for key, records in findings.by_key(OPERATIONS).items()
     }
     for key, writes in findings.by_key({"fenced-put"}).items():
         lock = _guardian(key, writes, locks)
@@ -188,9 +187,7 @@ def _release(lock: Lock, release: Record, records: Sequence[Record], everything:
     tenure.releases.append(release)
 
 
-def _explained(
-    lock: Lock, release: Record, records: Sequence[Record], everything: Sequence[Record]
-) -> bool:
+def _explained(lock: Lock, release: Record, records: Sequence[Record], everything: Sequence[Record]) -> bool:
     """May a release without a token that its client was given be in order all the same?
 
     Its client may have asked for the lock without hearing of it. And a client goes on under a new name after
@@ -227,4 +224,3 @@ def _guardian(key: str, writes: Iterable[Record], locks: dict[str, Lock]) -> Loc
 def says_until(history: Iterable[Record]) -> bool:
     """Do the acquisitions of a history say until when they were believed?"""
     return all(until_of(record) is not None for record in history if record.op == "acquire" and record.done)
-
