@@ -1,6 +1,6 @@
 """What clients ask and are told, noted as it happens.
 
-Owns the run's clock in what is noted, and the honesty of outcomes: whoever has no answer cannot know. The
+Owns the run's clock in what is noted, and the honesty of outcomes: without an answer it is unknown. The
 form of a record is the judge's. Knows nothing of what is asked.
 """
 
@@ -36,9 +36,17 @@ class Recorder:
         self.records.append(record)
         return record
 
-    def done(self, record: Record, result: Any = None) -> None:
-        """It took place, and this is what the client was told."""
+    def done(self, record: Record, result: Any = None, index: int = 0) -> None:
+        """It took place, and this is what the client was told; `index` if it was told where in the log."""
         record.returned, record.outcome, record.result = self.now(), "done", result
+        record.index = index
+
+    def noted(self, client: str, op: str, key: str, result: Any, *, value: str | None = None) -> Record:
+        """Something that a client was told unasked, or knows: it is so at this moment."""
+        record = self.called(client, op, key, value=value)
+        self.done(record, result)
+        record.returned = record.call
+        return record
 
     def refused(self, record: Record) -> None:
         """It did not take place, and never will."""

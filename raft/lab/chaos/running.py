@@ -37,6 +37,7 @@ from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
 from raft.lab.judging.leadership import judge_events, judge_states
 from raft.lab.judging.records import Header, RecordedHistory, write_history
+from raft.lab.judging.revisions import EVENTS
 from raft.lab.judging.verdict import Ruling, Verdict
 from raft.lab.pictures.report import write_report
 from raft.node.config import EXIT_DISK_FAILED
@@ -192,7 +193,7 @@ def _latencies(told: Told) -> dict[str, float]:
     took = sorted(
         record.returned - record.call
         for record in told.records
-        if record.outcome == "done" and record.op != "event" and record.returned is not None
+        if record.outcome == "done" and record.op not in EVENTS and record.returned is not None
     )
     if not took:
         return {}

@@ -47,6 +47,11 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 encode = msgspec.msgpack.encode
 
 
+def index_in(answer: bytes) -> int:
+    """Where in the log a command stands, by its answer."""
+    return msgspec.msgpack.decode(answer, type=int)
+
+
 class Tally:
     """A `StateMachine`; commands and queries are the structs above, encoded."""
 
@@ -54,14 +59,13 @@ class Tally:
         self._state = _State()
 
     def apply(self, index: int, command: bytes) -> bytes:
-        """Append, or add."""
-        del index
+        """Append, or add; the answer is the index."""
         match _COMMANDS.decode(command):
             case Append(key, value):
                 self._state.lists.setdefault(key, []).append(value)
             case Add(key, number):
                 self._state.counters[key] = self._state.counters.get(key, 0) + number
-        return b""
+        return _encode(index)
 
     def query(self, query: bytes) -> bytes:
         """What is there."""

@@ -45,14 +45,18 @@ class Worker:
         return f"c{self.number + self._lives * self._count}"
 
     def fresh_value(self) -> str:
-        """A value that nobody else writes."""
+        """A value that no other worker writes."""
         self._serial += 1
         return f"w{self.number}.{self._serial}"
 
     def took(self, record: Record) -> None:
         """An operation has come to what end it has."""
         if record.outcome == "unknown":
-            self._lives += 1
+            self.vanish()
+
+    def vanish(self) -> None:
+        """Go on as another client."""
+        self._lives += 1
 
 
 class Workload(Protocol):

@@ -15,7 +15,7 @@ from raft.lab.judging.records import Record
 from raft.lab.judging.search import MISFIT, STEPS_MAX, Call, Effect, search
 from raft.lab.judging.verdict import Ruling
 
-PROOF_STEPS_MAX = 20_000
+PROOF_STEPS_MAX = 2_000
 
 
 def judge_counter(findings: Findings) -> None:

@@ -19,7 +19,7 @@ from raft.lab.judging.seats import search_lock
 from raft.lab.judging.tenures import Lock, Tenure, locks_of, says_until, token_of
 from raft.lab.judging.verdict import Ruling
 
-PROOF_STEPS_MAX = 20_000
+PROOF_STEPS_MAX = 5_000
 # Of an older history: so many refused releases tell that holders lost what they held, and not why.
 REFUSED_MIN, REFUSED_SHARE_MAX = 10, 0.25
 

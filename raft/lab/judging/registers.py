@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 
-import msgspec
-
 from raft.lab.judging.evidence import Findings, end_of
 from raft.lab.judging.proving import READS, prefix, prove
 from raft.lab.judging.records import Record, show
@@ -18,7 +16,7 @@ from raft.lab.judging.verdict import Ruling
 
 OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
 WRITES = frozenset({"put", "cas", "fenced-put"})
-PROOF_STEPS_MAX = 50_000
+PROOF_STEPS_MAX = 5_000
 Value = str | int | None
 _UNSEEN = ("a value that no answer tells of",)
 
@@ -31,24 +29,14 @@ def judge_registers(findings: Findings) -> None:
 
 def judge_register(findings: Findings, key: str, records: Sequence[Record]) -> None:
     """One key."""
-    found, until = _search(records, STEPS_MAX)
-    if found is Ruling.UNDECIDED:
+    relevant = [record for record in records if _matters(record)]
+    calls = calls_of(relevant)
+    found = search(calls, None, steps_max=STEPS_MAX)
+    if found.ruling is Ruling.UNDECIDED:
         findings.cannot_tell(key)
-    elif found is Ruling.ILLEGAL:
-        # It is told by the answers alone if they suffice, and else with what they say of the log.
-        bare = [msgspec.structs.replace(record, index=0) for record in records]
-        found_bare, until_bare = _search(bare, PROOF_STEPS_MAX)
-        if found_bare is Ruling.ILLEGAL:
-            records, until = bare, until_bare
-        relevant = [record for record in records if _matters(record)]
+    elif found.ruling is Ruling.ILLEGAL:
+        until = calls[found.stuck].returned
         _tell(findings, key, records, prefix(without_the_unseen(relevant), until))
-
-
-def _search(records: Sequence[Record], steps_max: int) -> tuple[Ruling, float]:
-    """The ruling; if it is ILLEGAL, no order explains the answers up to that moment."""
-    calls = calls_of([record for record in records if _matters(record)])
-    found = search(calls, None, steps_max=steps_max)
-    return found.ruling, calls[found.stuck].returned if found.ruling is Ruling.ILLEGAL else 0.0
 
 
 def calls_of(records: Sequence[Record]) -> list[Call]:

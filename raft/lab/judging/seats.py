@@ -16,7 +16,7 @@ from msgspec import Struct
 from raft.lab.judging.evidence import end_of
 from raft.lab.judging.records import Record
 from raft.lab.judging.search import MISFIT, Call, Effect, search
-from raft.lab.judging.tenures import Lock, Tenure
+from raft.lab.judging.tenures import Lock, Tenure, token_of
 from raft.lab.judging.verdict import Ruling
 
 
@@ -33,8 +33,10 @@ def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> Ruling:
     places = {key: place for place, key in enumerate(lock.guarded)}
     seen = {read.result for read in reads if read.done}
     calls = []
+    told = {token_of(event) for event in lock.seen}
     for tenure in lock.in_order:
-        calls += _calls_of(tenure, lock.seats, places, seen)
+        if tenure.token in told or _matters(tenure, seen):
+            calls += _calls_of(tenure, lock.seats, places, seen)
     calls += [_saw(event) for event in lock.seen]
     calls += [
         Call(
@@ -48,6 +50,12 @@ def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> Ruling:
         if read.done
     ]
     return search(calls, Office(values=(None,) * len(places)), steps_max=steps_max).ruling
+
+
+def _matters(tenure: Tenure, seen: set[object]) -> bool:
+    """Does any answer tell of this token?"""
+    records = [*tenure.claims, *tenure.releases, *tenure.writes]
+    return any(record.done or (record.op == "fenced-put" and record.value in seen) for record in records)
 
 
 def _calls_of(tenure: Tenure, seats: int, places: dict[str, int], seen: set[object]) -> list[Call]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from raft.lab.judging.records import Record
+from raft.lab.judging.revisions import EVENTS
 
 WRITES = frozenset({"put", "cas", "append", "add", "fenced-put", "acquire"})
 BINS = 120
@@ -47,7 +48,7 @@ def bins_of(records: Sequence[Record], start: float, end: float, count: int = BI
     bins = [Bin(start=start + n * width, end=start + (n + 1) * width) for n in range(count)]
     took: list[list[float]] = [[] for _ in bins]
     for record in records:
-        if record.op == "event":
+        if record.op in EVENTS:
             continue
         moment = record.call if record.returned is None else record.returned
         place = min(max(int((moment - start) / width), 0), count - 1)

@@ -27,8 +27,14 @@ def workload_of(order: Order) -> Workload:
         case "counter":
             return Counters(stale=stale)
         case "lock" | "election" as kind:
-            return Holdings(kind, fenced=order.sabotage is not Sabotage.NO_FENCING)
+            fenced = order.sabotage is not Sabotage.NO_FENCING
+            return Holdings(kind, fenced=fenced, clock_rate_max=_fastest_clock(order))
         case "watch":
             return Watches()
         case _:
             return Registers(stale=stale)
+
+
+def _fastest_clock(order: Order) -> float:
+    """How much faster than the clients' clock a node's may run."""
+    return max([1.0, *(fault.rate for fault in order.schedule.faults)])

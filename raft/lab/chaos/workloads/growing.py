@@ -7,7 +7,6 @@ is sent. Lists and counters are a machine of one's own, sets are keys of the sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -42,12 +41,12 @@ class Growing(ABC):
         """What to write."""
 
     @abstractmethod
-    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
-        """Write it."""
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
+        """Write it; where in the log it stands."""
 
     @abstractmethod
-    async def read(self, worker: Worker, key: str) -> list[str] | int:
-        """Read all."""
+    async def read(self, worker: Worker, key: str) -> tuple[list[str] | int, int]:
+        """Read all, and up to where in the log that is seen."""
 
     async def step(self, worker: Worker) -> None:
         """One operation."""
@@ -60,8 +59,9 @@ class Growing(ABC):
             return
         value = self.fresh(worker)
         record = worker.recorder.called(worker.name, self.verb, key, value=value)
-        if await worker.recorder.settle(record, self.write(session, key, value)) is not None:
-            worker.recorder.done(record)
+        index = await worker.recorder.settle(record, self.write(session, key, value))
+        if index is not None:
+            worker.recorder.done(record, index=index)
         worker.took(record)
 
     async def beside(self, worker: Worker) -> None:
@@ -81,7 +81,7 @@ class Growing(ABC):
         record = worker.recorder.called(worker.name, "read", key)
         found = await worker.recorder.settle(record, self.read(worker, key))
         if found is not None:
-            worker.recorder.done(record, found)
+            worker.recorder.done(record, *found)
         worker.took(record)
 
 
@@ -94,16 +94,14 @@ class Appends(Growing):
         """See `Growing`."""
         return worker.fresh_value()
 
-    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
         """See `Growing`."""
-        return session.own(tally.encode(tally.Append(key, value)))
+        return tally.index_in(await session.own(tally.encode(tally.Append(key, value))))
 
-    async def read(self, worker: Worker, key: str) -> list[str]:
+    async def read(self, worker: Worker, key: str) -> tuple[list[str], int]:
         """See `Growing`."""
-        query = tally.encode(tally.ReadList(key))
-        return msgspec.msgpack.decode(
-            (await worker.client.query(query, stale=self._stale)).result, type=list[str]
-        )
+        found = await worker.client.query(tally.encode(tally.ReadList(key)), stale=self._stale)
+        return msgspec.msgpack.decode(found.result, type=list[str]), found.index
 
 
 class Counters(Growing):
@@ -115,14 +113,14 @@ class Counters(Growing):
         """Numbers whose sums tell much about which of them are in."""
         return worker.dice.randint(1, 1_000_000)
 
-    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
         """See `Growing`."""
-        return session.own(tally.encode(tally.Add(key, value)))
+        return tally.index_in(await session.own(tally.encode(tally.Add(key, value))))
 
-    async def read(self, worker: Worker, key: str) -> int:
+    async def read(self, worker: Worker, key: str) -> tuple[int, int]:
         """See `Growing`."""
-        query = tally.encode(tally.ReadCounter(key))
-        return msgspec.msgpack.decode((await worker.client.query(query, stale=self._stale)).result, type=int)
+        found = await worker.client.query(tally.encode(tally.ReadCounter(key)), stale=self._stale)
+        return msgspec.msgpack.decode(found.result, type=int), found.index
 
 
 class Sets(Growing):
@@ -134,13 +132,13 @@ class Sets(Growing):
         """See `Growing`."""
         return worker.fresh_value()
 
-    def write(self, session: AsyncSession, key: str, value: Any) -> Awaitable[object]:
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
         """See `Growing`."""
-        return session.put(f"{key}/{value}", b"")
+        return await session.put(f"{key}/{value}", b"")
 
-    async def read(self, worker: Worker, key: str) -> list[str]:
+    async def read(self, worker: Worker, key: str) -> tuple[list[str], int]:
         """See `Growing`."""
         start = f"{key}/".encode()
         found = await worker.client.ask(Range(start, prefix_end(start), LIMIT_MAX), stale=self._stale)
         assert isinstance(found, Items) and not found.more, "a set outgrew one answer"
-        return [item.key.removeprefix(start).decode() for item in found.items]
+        return [item.key.removeprefix(start).decode() for item in found.items], found.revision

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from raft.client import store
+from raft.client.application import meaning, question_bytes
 from raft.client.conversation import Ask, Attempts, Book, Outcome
 from raft.client.errors import Unreachable
+from raft.client.store import maybe_bytes
 from raft.lab.chaos.workers import Worker
 from raft.lab.chaos.workloads.keys import Keys
+from raft.machines.answers import Answer, Item, Swapped, Value
+from raft.machines.operations import CompareAndSwap, Get
 from raft.requests import QueryResult
 
 CLIENTS_PER_KEY = 5
@@ -57,9 +61,9 @@ class Registers:
     async def _put(self, worker: Worker, key: str) -> None:
         value = worker.fresh_value()
         record = worker.recorder.called(worker.name, "put", key, value=value)
-        done = await worker.recorder.settle(record, _committed(worker, key, value))
-        if done:
-            worker.recorder.done(record)
+        revision = await worker.recorder.settle(record, worker.client.put(key, value))
+        if revision is not None:
+            worker.recorder.done(record, index=revision)
             self._last_seen[key] = value
         worker.took(record)
 
@@ -71,38 +75,46 @@ class Registers:
             record.node = node
         found = await worker.recorder.settle(record, self._found(worker, key, node))
         if found is not None:
-            value = found[0]
-            worker.recorder.done(record, value)
+            value = text_of(found.item)
+            worker.recorder.done(record, value, found.revision)
             self._last_seen[key] = value
         worker.took(record)
 
-    async def _found(self, worker: Worker, key: str, node: int) -> tuple[str | None]:
+    async def _found(self, worker: Worker, key: str, node: int) -> Value:
+        question = Get(key.encode())
         if not node:
-            raw = await worker.client.get(key, stale=self._stale)
-            return (None if raw is None else raw.decode(),)
+            return value_in(await worker.client.ask(question, stale=self._stale))
 
         def at_node(book: Book, *, attempts: Attempts) -> Generator[Ask, Outcome, QueryResult]:
             del book
-            request = store.query(store.get_request(key), stale=self._stale)
+            request = store.query(question_bytes(question), stale=self._stale)
             answer = yield Ask(node, request, min(NODE_SECONDS_MAX, attempts.left_seconds))
             if not isinstance(answer, QueryResult):
                 raise Unreachable(f"node {node} has no answer")
             return answer
 
-        raw = store.value_of((await worker.client.converse(at_node)).result)
-        return (None if raw is None else raw.decode(),)
+        return value_in(meaning((await worker.client.converse(at_node)).result))
 
     async def _swap(self, worker: Worker, key: str) -> None:
         expected, value = self._last_seen.get(key), worker.fresh_value()
         record = worker.recorder.called(worker.name, "cas", key, value=value, expected=expected)
-        swapped = await worker.recorder.settle(record, worker.client.cas(key, expected, value))
+        swap = CompareAndSwap(key.encode(), maybe_bytes(expected), value.encode())
+        swapped = await worker.recorder.settle(record, worker.client.call(swap))
         if swapped is not None:
-            found = None if swapped.value is None else swapped.value.decode()
-            worker.recorder.done(record, {"swapped": swapped.swapped, "found": found})
+            assert isinstance(swapped, Swapped), f"a compare-and-swap is not answered by {swapped}"
+            found, item = text_of(swapped.item), swapped.item
+            index = item.revision if swapped.swapped and item is not None else 0
+            worker.recorder.done(record, {"swapped": swapped.swapped, "found": found}, index)
             self._last_seen[key] = found
         worker.took(record)
 
 
-async def _committed(worker: Worker, key: str, value: str) -> bool:
-    await worker.client.put(key, value)
-    return True
+def value_in(answer: Answer) -> Value:
+    """What a get is answered by."""
+    assert isinstance(answer, Value), f"a get is not answered by {answer}"
+    return answer
+
+
+def text_of(item: Item | None) -> str | None:
+    """What a key holds."""
+    return None if item is None else item.value.decode()

@@ -1,4 +1,4 @@
-"""Registers that some watch: every change, once and in order, whichever nodes tell of it.
+"""Registers that three watchers watch: every change, once and in order, whichever nodes tell of it.
 
 Owns the watchers. What is written, and how, is the registers'.
 """
@@ -9,8 +9,8 @@ import asyncio
 
 from raft.client.errors import ClientError, EventsForgotten
 from raft.lab.chaos.workers import Worker
-from raft.lab.chaos.workloads.register import Registers
-from raft.machines.answers import Item, Value
+from raft.lab.chaos.workloads.register import Registers, value_in
+from raft.machines.answers import Item, Removed
 from raft.machines.keys import prefix_end
 from raft.machines.operations import Get, WatchKeys
 
@@ -20,11 +20,16 @@ PREFIX = b"r"
 
 
 class Watches(Registers):
-    """The register workload, watched."""
+    """The register workload, watched.
+
+    Each life of a watcher is written down when it ends: from which revision on it watched, and up to which
+    one it had to be told. At the end of the run that is the last one there is, whether or not it was told.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._seen = dict.fromkeys(range(WATCHERS), 0)
+        self._last = 0
         self._news = asyncio.Event()
 
     async def beside(self, worker: Worker) -> None:
@@ -36,34 +41,39 @@ class Watches(Registers):
     async def read_back(self, worker: Worker) -> None:
         """Read all, then wait until all watchers have been told of all."""
         await super().read_back(worker)
-        last = await worker.client.ask(Get(PREFIX))
-        assert isinstance(last, Value), last
+        self._last = value_in(await worker.client.ask(Get(PREFIX))).revision
         try:
             async with asyncio.timeout(CAUGHT_UP_SECONDS_MAX):
-                while min(self._seen.values()) < last.revision:
+                while min(self._seen.values()) < self._last:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             return  # What a watcher lacks is for the judge to see.
 
     async def _watch(self, number: int, worker: Worker) -> None:
-        life = 0
+        life, forgotten = 0, 0
         while True:
-            name = f"watcher{number}.{life}"
-            watch = WatchKeys(self._seen[number] + 1, PREFIX, prefix_end(PREFIX))
+            name, first = f"watcher{number}.{life}", self._seen[number] + 1
+            record = worker.recorder.called(name, "watch", PREFIX.decode())
+            up_to = 0
             try:
-                async for event in worker.client.events(watch):
-                    if isinstance(event, Item):
+                async for event in worker.client.events(WatchKeys(first, PREFIX, prefix_end(PREFIX))):
+                    if isinstance(event, Item | Removed):
                         self._note(number, name, worker, event)
-            except EventsForgotten as forgotten:
-                self._seen[number] = forgotten.revision
-                life += 1
+            except EventsForgotten as gap:
+                up_to = gap.revision
             except ClientError:
-                life += 1
+                pass
+            finally:  # The end of the run cancels it.
+                covered = {"first": first, "last": max(self._seen[number], self._last)}
+                worker.recorder.done(record, covered | ({"forgotten": forgotten} if forgotten else {}))
+            self._seen[number] = max(self._seen[number], up_to)
+            life, forgotten = life + 1, up_to
 
-    def _note(self, number: int, name: str, worker: Worker, event: Item) -> None:
-        record = worker.recorder.called(name, "event", event.key.decode(), value=event.value.decode())
-        worker.recorder.done(record, {"revision": event.revision})
-        record.returned = record.call
+    def _note(self, number: int, name: str, worker: Worker, event: Item | Removed) -> None:
+        told, value = {"revision": event.revision}, None
+        if isinstance(event, Item):
+            value = event.value.decode()
+        worker.recorder.noted(name, "event", event.key.decode(), told, value=value)
         self._seen[number] = event.revision
         self._news.set()
