@@ -125,6 +125,17 @@ class Expelled(Struct, array_like=True, gc=False):
     index: Index
 
 
+class Leaving(Struct, array_like=True, gc=False):
+    """Tells a member that the entry of `term` at `index`, which removed the sender, is committed.
+
+    A member that has applied it answers with Expelled. A `term` of 0 is not known any more.
+    """
+
+    sender: int
+    index: int
+    term: int
+
+
 class BadEntry(Exception):
     """What stands where an entry should be is none."""
 
@@ -161,6 +172,7 @@ TAGS: Final[dict[int, type]] = {
     13: ReadIndexReply,
     14: Expelled,
     15: SnapshotProgress,
+    16: Leaving,
     # Clients.
     32: Command,
     33: Query,

@@ -46,8 +46,11 @@ def tick(raft: Raft) -> None:
 
 
 def check_quorum(raft: Raft) -> None:
-    """Step down unless a quorum was heard since the last check (thesis section 6.2)."""
-    if not raft.tracker.quorum_active():
+    """Step down unless a quorum was heard since the last check (thesis section 6.2).
+
+    Not while it is to tell the others that it was removed: without it they may be unable to elect.
+    """
+    if not raft.handover_index and not raft.tracker.quorum_active():
         state.become_follower(raft, raft.term, NO_NODE)
     for node, peer in raft.tracker.progress.items():
         if node != raft.id:

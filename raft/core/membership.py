@@ -78,10 +78,10 @@ def switch(raft: Raft, changed: Changed) -> ConfState:
         return conf_state
     own = raft.tracker.progress.get(raft.id)
     if own is None or own.is_learner:
-        if raft.config.step_down_on_removal:
-            if raft.config.hand_over_on_removal:
-                _hand_over(raft)
-            state.become_follower(raft, raft.term, NO_NODE)
+        if raft.config.unsafe_as_etcd:
+            end_leadership(raft)
+        else:
+            _lead_on(raft)
         return conf_state
     # Fewer voters may suffice now, and new ones should not have to wait for the next heartbeat.
     if replication.try_commit(raft):
@@ -93,6 +93,28 @@ def switch(raft: Raft, changed: Changed) -> ConfState:
     if raft.transferee not in raft.tracker.configuration.voter_ids():
         raft.transferee = NO_NODE
     return conf_state
+
+
+def _lead_on(raft: Raft) -> None:
+    """Go on leading, though removed or demoted, until a quorum of the voters that remain knows of it.
+
+    They may know the change as an entry like any other, and count by the old configuration until they are
+    told that it is committed. If this leader were gone before that, they might lack a quorum for good. Every
+    append that holds the entry made here tells them, so its acknowledgements show who was told.
+    """
+    raft.handover_index = raft.log.last + 1
+    replication.append_to_log(raft, [Entry(raft.term, raft.handover_index)])
+    replication.try_commit(raft)
+    replication.broadcast_append(raft)
+
+
+def end_leadership(raft: Raft) -> None:
+    """Step down, as a leader that is no voter any more, if it is to; another voter may be asked to follow."""
+    raft.handover_index = 0
+    if raft.config.step_down_on_removal:
+        if raft.config.hand_over_on_removal:
+            _hand_over(raft)
+        state.become_follower(raft, raft.term, NO_NODE)
 
 
 def _hand_over(raft: Raft) -> None:

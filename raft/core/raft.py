@@ -85,6 +85,7 @@ class Raft:
         "after_append",
         "config",
         "election_elapsed",
+        "handover_index",
         "heartbeat_elapsed",
         "held_reads",
         "id",
@@ -99,6 +100,7 @@ class Raft:
         "randomized_election_ticks",
         "read_states",
         "reads",
+        "removal_known",
         "restored_index",
         "role",
         "steps_on_advance",
@@ -145,6 +147,9 @@ class Raft:
         self.randomized_election_ticks = 0
         self.transferee: NodeId = NO_NODE
         self.pending_conf_index: Index = 0
+        # Set while this node leads without a vote: once it is applied, a quorum of the others knows that.
+        self.handover_index: Index = 0
+        self.removal_known = False  # This node led when it was removed, and until a quorum knew of it.
         self.uncommitted_size = 0
         self.restored_index: Index = self.log.first_index() - 1
         self._on_tick: Callable[[Raft], None]
@@ -317,6 +322,20 @@ class Raft:
         if self.role is Role.LEADER:
             leader.report_snapshot(self, node, ok=ok)
 
+    def learn_committed(self, index: Index, term: Term) -> None:
+        """Take the word of a member that has applied the entry of `term` at `index`; it need not lead.
+
+        What is committed once is committed in every later term.
+        """
+        if self.log.matches(index, term):
+            self.log.commit_to(index)
+
+    def quorum_knows_of_removal(self) -> None:
+        """Step down, as a leader that was removed and has led on only to tell the others so."""
+        if self.handover_index:
+            self.removal_known = self.id not in self.tracker.progress
+            membership.end_leadership(self)
+
     # Output
 
     # Not wrapped: both are called for every message.
@@ -370,6 +389,8 @@ class Raft:
         if index < log.applied:
             index = log.applied
         log.applied_to(index, size_bytes)
+        if 0 < self.handover_index <= index:
+            self.quorum_knows_of_removal()
         if (
             self.tracker.configuration.auto_leave
             and index >= self.pending_conf_index

@@ -24,7 +24,8 @@ def append_to_log(raft: Raft, entries: list[Entry]) -> None:
             if entry.kind is EntryKind.NORMAL:
                 raft.notify(trace.REPLICATE)
     raft.log.append(entries)
-    raft.send_when_durable(AppendReply(raft.id, raft.id, raft.term, raft.log.last))
+    if raft.id in raft.tracker.progress or raft.config.unsafe_as_etcd:
+        raft.send_when_durable(AppendReply(raft.id, raft.id, raft.term, raft.log.last))
 
 
 def broadcast_append(raft: Raft) -> None:

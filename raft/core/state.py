@@ -79,6 +79,7 @@ def _reset(raft: Raft, term: Term) -> None:
     raft.transferee = NO_NODE
     raft.tracker.reset(raft.log.last, raft.id)
     raft.pending_conf_index = 0
+    raft.handover_index = 0
     raft.uncommitted_size = 0
     raft.reads = ReadQueue()
     raft.lease_ticks = raft.config.lease_ticks

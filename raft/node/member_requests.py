@@ -13,6 +13,7 @@ from actors.endpoints import EndpointError, canonical, check_target
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.errors import ConfChangeRefused, ProposalDropped
 from raft.core.raft import Raft
+from raft.core.tracker import Configuration as TrackedConfiguration
 from raft.core.types import NO_NODE, ConfState, Index, NodeId, Role
 from raft.node.config import NODE_ID_MAX
 from raft.node.peers import Peers, encode_endpoints
@@ -39,6 +40,7 @@ Answer = Members | NotLeader | Refused | Invalid | Unknown
 MemberRequest = ListMembers | MemberChange
 MEMBER_REQUESTS: Final = (ListMembers, AddLearner, Promote, Remove, Replace)
 LEFT_BEFORE_JOINT_ENDED = Unknown("the change was begun, and its end was not seen here")
+NOT_SEEN_KNOWN = Unknown("the change was made, but it was not seen here that a quorum knows of it: ask again")
 
 
 class CatchUp:
@@ -91,6 +93,8 @@ class MemberRequests:
         self._has_keys = has_keys
         self._meet = meet
         self._half_done: list[tuple[float, MemberChange, Answerable]] = []
+        self._known: TrackedConfiguration | None = None  # The last one that a quorum is seen to know.
+        self._own_removal: _WhenKnown | None = None
 
     def take(self, request: MemberRequest, reply_handle: Callable[[], Answerable]) -> Answer | None:
         """Begin a change that is answered through its handle once it is applied; or return the answer."""
@@ -105,8 +109,14 @@ class MemberRequests:
             # What the leaders before have changed is known only then (pitfall of single-step changes,
             # Ongaro 2015).
             return Refused("the leader has not committed anything in its term yet")
+        if raft.handover_index:
+            return Refused("this leader was removed: it hands over once a quorum of the others knows of that")
         if self._is_so(request):
-            return self._members()
+            if self._known is raft.tracker.configuration:
+                return self._members()
+            # An earlier request may have made the change a moment ago, and not been answered yet.
+            self._answer_when_known(reply_handle())
+            return None
         current = raft.tracker.configuration.conf_state()
         if request.expected is not None and _conf_state(request.expected) != current:
             return Invalid(f"the configuration is {current}, not the expected {request.expected}")
@@ -238,16 +248,32 @@ class MemberRequests:
         their logs would go on counting by the old configuration, and might lack a quorum of that for good.
         Whoever acknowledges an entry after the change has been told that the change is committed.
         """
-        raft, answer = self._raft, _WhenKnown(reply, self._members)
-        if raft.role is not Role.LEADER:  # It has removed itself.
-            answer.send(None)
-            return
-        try:
-            index, term = raft.propose_batch([b""])
-        except ProposalDropped as dropped:
-            answer.send(dropped)
-        else:
-            self._proposals.logged(term, index, [answer])
+        raft = self._raft
+        configuration = raft.tracker.configuration
+
+        def known() -> Members:
+            self._known = configuration
+            return self._members()
+
+        answer = _WhenKnown(reply, known)
+        index, term = raft.handover_index, raft.term
+        if not index:
+            if raft.role is not Role.LEADER:
+                reply.send(NOT_SEEN_KNOWN)
+                return
+            try:
+                index, term = raft.propose_batch([b""])
+            except ProposalDropped:
+                reply.send(NOT_SEEN_KNOWN)
+                return
+        if index == raft.handover_index:
+            self._own_removal = answer
+        self._proposals.logged(term, index, [answer])
+
+    def removal_known(self) -> None:
+        """A quorum of the others says that it knows of this leader's removal."""
+        if self._own_removal is not None:
+            self._own_removal.is_known()
 
     def _members(self) -> Members:
         raft = self._raft
@@ -290,15 +316,27 @@ class _WhenApplied:
 
 
 class _WhenKnown:
-    """The answer to a change that was made, whatever becomes of the entry after it."""
+    """The answer to a change that was made: "done" once the entry after it is committed, else "unknown"."""
 
-    def __init__(self, reply: Answerable, members: Callable[[], Members]) -> None:
-        self._reply = reply
-        self._members = members
+    def __init__(self, reply: Answerable, known: Callable[[], Members]) -> None:
+        self._reply: Answerable | None = reply
+        self._known = known
 
-    def send(self, _message: object) -> None:
-        """That entry is committed, or this leader can't see to it any more."""
-        self._reply.send(self._members())
+    def send(self, message: object) -> None:
+        """Take what became of that entry."""
+        if isinstance(message, Committed):
+            self.is_known()
+        else:
+            self._answer(NOT_SEEN_KNOWN)
+
+    def is_known(self) -> None:
+        """A quorum knows of the change."""
+        self._answer(self._known())
+
+    def _answer(self, answer: Members | Unknown) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.send(answer)
 
 
 def _conf_change(request: MemberChange) -> ConfChangeV2:

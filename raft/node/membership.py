@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct, field
+
 from actors.errors import TransportError
 from raft.core.changes import AnyConfChange, decode_conf_change
 from raft.core.errors import ConfChangeRefused
+from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
-from raft.core.types import ConfState, Entry, Index, NodeId, Role
+from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
 from raft.node.config import NODE_ID_MAX, NodeConfig
 from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
@@ -21,15 +24,27 @@ from raft.node.proposals import Proposals
 from raft.node.reporting import Journal
 from raft.node.snapshots import State
 from raft.requests import LeaderIs, WhoLeads
-from raft.wire import Expelled, address_of, process_of
+from raft.wire import Expelled, Leaving, address_of, process_of
 
 if TYPE_CHECKING:
     from actors.context import Context
 
 # What was said last to a removed member has arrived by then, if it can arrive at all.
 FAREWELL_SECONDS = 1.0
+# A removed node that was told by some that they know, but not by a quorum, leaves after so many election
+# timeouts: the others may be gone for good.
+PATIENCE_TIMEOUTS = 20
 ASK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+
+
+class Removal(Struct):
+    """The entry that removed this node, and which members are known to have applied it."""
+
+    index: Index
+    term: Term
+    patience_ends: float
+    known_to: set[NodeId] = field(default_factory=set)
 
 
 class Dismissed(Protocol):
@@ -80,6 +95,7 @@ class Membership:
         self._grace_seconds = config.election_seconds_max
         self._asked: set[NodeId] = set()
         self._unmet: dict[NodeId, str] = {}  # Members that can't be connected to, and why.
+        self._removal: Removal | None = None
 
     @property
     def members(self) -> set[NodeId]:
@@ -121,7 +137,7 @@ class Membership:
             if peer in self.members:
                 self._admit(peer, newer.get(peer, endpoint))
         for peer in before - self.members:
-            self._bid_farewell(peer, entry.index, tell=led)
+            self._bid_farewell(peer, entry, tell=led)
         self._tell_of(conf_state, entry.index)
 
     def restored(self, conf_state: ConfState, state: State, index: Index) -> None:
@@ -180,10 +196,11 @@ class Membership:
 
     # -- farewells --------------------------------------------------------------------------------
 
-    def _bid_farewell(self, peer: NodeId, index: Index, *, tell: bool) -> None:
+    def _bid_farewell(self, peer: NodeId, entry: Entry, *, tell: bool) -> None:
+        index = entry.index
         self._peers.remove(peer, index)
         if peer == self._raft.id:
-            self._dismissed(index)
+            self._dismissed(index, entry.term)
             return
         if peer == self._raft.leader:
             # It may have handed over, but not to this node: its messages count no more.
@@ -202,18 +219,52 @@ class Membership:
     def expelled(self, message: Expelled) -> None:
         """Another node has applied this node's removal."""
         if not self._is_member_after(message.index):
-            self._dismissed(message.index)
+            removal = self._dismissed(message.index)
+            removal.known_to.add(message.sender)
+            if self._raft.handover_index and self._others_know(removal):
+                # Those who have applied it listen no more, and so acknowledge nothing.
+                self._raft.quorum_knows_of_removal()
+                self.requests.removal_known()
 
-    def _dismissed(self, index: Index) -> None:
-        self._journal.event("removed", f"removed from the cluster by entry {index}", index=index)
-        self._on_dismissed(leave=False)
-        self._context.after(self._grace_seconds, lambda: self._leave_unless_added_anew(index))
+    def _dismissed(self, index: Index, term: Term = 0) -> Removal:
+        removal = self._removal
+        if removal is None or index > removal.index:
+            patience_seconds = PATIENCE_TIMEOUTS * self._grace_seconds
+            removal = Removal(index, term, self._context.now() + patience_seconds)
+            self._removal = removal
+            self._journal.event("removed", f"removed from the cluster by entry {index}", index=index)
+            self._on_dismissed(leave=False)
+            self._context.after(self._grace_seconds, lambda: self._leave_unless_added_anew(removal))
+        return removal
 
-    def _leave_unless_added_anew(self, index: Index) -> None:
+    def _leave_unless_added_anew(self, removal: Removal) -> None:
+        """Leave once the others can do without this node, which may be the only one that knows.
+
+        Until they know, they may need its vote; so it tells them, and they say if they do.
+        """
+        if removal is not self._removal:
+            return
         # Whoever catches up may meet its removal in the log before the entry that adds it again.
-        if not self._is_member_after(index):
+        if self._is_member_after(removal.index):
+            self._removal = None
+        elif self._others_know(removal):
             self.removed = True
             self._on_dismissed(leave=True)
+        else:
+            if self._raft.role is not Role.LEADER:
+                for voter in self._raft.tracker.configuration.voter_ids():
+                    leaving = Leaving(self._raft.id, removal.index, removal.term)
+                    self._context.tell(address_of(voter), leaving)
+            self._context.after(self._grace_seconds / 4, lambda: self._leave_unless_added_anew(removal))
+
+    def _others_know(self, removal: Removal) -> bool:
+        raft = self._raft
+        if removal.known_to and raft.id in raft.tracker.progress:
+            return True  # It has not applied its removal, and so knows nothing that they do not.
+        if removal.known_to and self._context.now() >= removal.patience_ends:
+            return True
+        known_to = dict.fromkeys(removal.known_to, True)
+        return raft.removal_known or raft.tracker.vote_result(known_to) is VoteResult.WON
 
     def _is_member_after(self, index: Index) -> bool:
         return self._raft.id in self._raft.tracker.progress and self._raft.log.applied >= index

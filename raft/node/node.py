@@ -44,6 +44,7 @@ from raft.wire import (
     Append,
     BadEntry,
     Expelled,
+    Leaving,
     SnapshotPiece,
     SnapshotProgress,
     supervisor_of,
@@ -262,7 +263,8 @@ class Node(Actor):
 
     def _look_after_the_waiting(self, now: float) -> None:
         raft = self._raft
-        if raft.role is Role.LEADER and raft.transferee == NO_NODE and not self._departure.begun:
+        departs = self._departure.begun or raft.handover_index
+        if raft.role is Role.LEADER and raft.transferee == NO_NODE and not departs:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
             self._relief.look(now)
         self._proposals.expire(now)
@@ -403,6 +405,7 @@ class Node(Actor):
         SnapshotPiece: of_peers(lambda self, piece: self._snapshots.piece(piece)),
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
         Expelled: on_expelled,
+        Leaving: of_peers(lambda self, message: self._raft.learn_committed(message.index, message.term)),
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from actors.faults import Fault
 from raft.requests import (
+    AddLearner,
     Committed,
     Members,
+    Refused,
     Remove,
+    Replace,
     WhoLeads,
 )
-from raft.wire import Expelled, address_of
+from raft.wire import Expelled, address_of, process_of
 from tests.node.cluster import Cluster, command
-from tests.node.members import asked, grow, voters_of
+from tests.node.members import asked, endpoint, grow, voters_of
 
 
 def test_a_removed_node_stops_by_itself() -> None:
@@ -135,6 +141,138 @@ def test_a_removed_leader_answers_hands_over_and_stops() -> None:
     cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
     assert voters_of(cluster, cluster.leaders()[0]) == set(others)
+
+
+DELAY_SECONDS = 0.02
+
+
+def slow(cluster: Cluster, node: int) -> None:
+    """What this node tells other nodes takes a while, and is lost if it dies meanwhile."""
+    for other in cluster.members:
+        if other != node:
+            fault = Fault(to=process_of(other), delay_seconds=DELAY_SECONDS)
+            cluster[node].transport.add(fault)
+
+
+def isolate(cluster: Cluster, node: int) -> None:
+    """As if it stood still: nothing is heard by it or of it."""
+    for other in cluster.members:
+        if other != node:
+            cluster[other].cut(node)
+            cluster[node].cut(other)
+
+
+def reunite(cluster: Cluster) -> None:
+    for node in cluster.members:
+        cluster[node].heal()
+
+
+def leader_with(nodes: int, **options: Any) -> tuple[Cluster, int]:
+    cluster = Cluster(nodes, **options)
+    leader = cluster.elect()
+    cluster.put(leader, b"k", b"v")
+    cluster.advance(0.2)
+    return cluster, leader
+
+
+def killed_at_the_answer(cluster: Cluster, leader: int, request: Any) -> None:
+    """The leader answers that it is no member any more, and is gone in the same moment."""
+    slow(cluster, leader)
+    pending = cluster.ask(leader, request)
+    cluster.until(lambda: pending.done, 5.0)
+    assert isinstance(pending.result(), Members)
+    cluster[leader].kill()
+
+
+def rest_elects(cluster: Cluster, rest: list[int]) -> None:
+    cluster.until(lambda: cluster.agree(rest), 3.0)
+    assert isinstance(cluster.put(cluster[rest[0]].raft.leader, b"k", b"w"), Committed)
+
+
+@pytest.mark.parametrize(("nodes", "paused"), [(2, 0), (3, 0), (4, 0), (4, 1), (5, 1)])
+def test_when_a_leader_that_was_removed_dies_at_its_answer_the_others_elect(nodes: int, paused: int) -> None:
+    cluster, leader = leader_with(nodes)
+    rest = cluster.followers()
+    for node in rest[:paused]:
+        isolate(cluster, node)
+    killed_at_the_answer(cluster, leader, Remove(leader))
+    rest_elects(cluster, rest[paused:])
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4])
+def test_when_a_leader_that_was_replaced_dies_at_its_answer_the_others_elect(nodes: int) -> None:
+    cluster, leader = leader_with(nodes)
+    newcomer = nodes + 1
+    cluster.join(newcomer)
+    asked(cluster, AddLearner(newcomer, endpoint(newcomer)))
+    cluster.advance(0.2)
+    rest = [node for node in cluster.members if node != leader]
+    paused = rest[:1] if nodes > 2 else []
+    for node in paused:
+        isolate(cluster, node)
+    killed_at_the_answer(cluster, leader, Replace(leader, newcomer))
+    rest_elects(cluster, [node for node in rest if node not in paused])
+
+
+def test_a_leader_that_was_removed_is_not_answered_for_before_a_quorum_of_the_others_knows() -> None:
+    cluster, leader = leader_with(3)
+    paused = cluster.followers()[0]
+    isolate(cluster, paused)
+    pending = cluster.ask(leader, Remove(leader))
+    cluster.advance(2.0)
+    assert not pending.done
+    assert cluster.leaders() == [leader]
+    again = cluster.answer(leader, Remove(leader))
+    assert isinstance(again, Refused), "another who asks is not told that it is done, either"
+    reunite(cluster)
+    cluster.until(lambda: pending.done, 1.0)
+    assert isinstance(pending.result(), Members)
+    cluster.until(lambda: cluster.agree([node for node in (1, 2, 3) if node != leader]), 1.0)
+    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
+
+
+def test_a_removed_leader_that_starts_again_before_it_could_tell_the_others_tells_them_then() -> None:
+    cluster, leader = leader_with(2)
+    other = cluster.followers()[0]
+    slow(cluster, leader)
+    cluster.ask(leader, Remove(leader))
+    cluster.until(lambda: bool(cluster[leader].raft.handover_index))
+    cluster.advance(0)
+    cluster[leader].kill()
+    cluster.advance(1.0)
+    assert voters_of(cluster, other) == {1, 2}
+    assert cluster.leaders() == []
+    cluster[leader].start()
+    rest_elects(cluster, [other])
+    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
+    assert cluster[leader].actor.removed
+
+
+def test_a_removed_node_stays_as_long_as_the_others_may_need_it() -> None:
+    cluster, leader = leader_with(2)
+    other = cluster.followers()[0]
+    slow(cluster, leader)
+    cluster.ask(leader, Remove(leader))
+    cluster.until(lambda: bool(cluster[leader].raft.handover_index))
+    cluster[leader].kill()
+    cluster[other].kill()
+    cluster[leader].start()
+    cluster.advance(60.0)
+    assert not cluster[leader].runtime.stopped, "only this node knows that it was removed"
+    cluster[other].start()
+    rest_elects(cluster, [other])
+    cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
+
+
+def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> None:
+    cluster, leader = leader_with(5)
+    removed = cluster.followers()[0]
+    asked(cluster, Remove(removed))
+    cluster.until(lambda: "removed" in cluster[removed].events.names)
+    for node in cluster.followers():
+        if node != removed:
+            cluster[node].kill()
+    cluster.until(lambda: cluster[removed].runtime.stopped, 15.0)
 
 
 def test_who_applies_its_leaders_removal_first_waits_neither_for_its_word_nor_for_a_timeout() -> None:

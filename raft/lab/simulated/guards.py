@@ -28,6 +28,7 @@ from raft.machines.operations import Put
 from raft.machines.sessions import Sessions
 from raft.node import proposals, snapshotting
 from raft.node.disk import Disk
+from raft.node.member_requests import MemberRequests
 from raft.node.reads import answer_query
 from raft.node.service import Service
 from raft.requests import Committed
@@ -241,6 +242,24 @@ def _applies_twice() -> AbstractContextManager[None]:
     return replaced(snapshotting, "Snapshot", mislabelled)
 
 
+@contextmanager
+def _removed_leaders_go() -> Iterator[None]:
+    """It answers and steps down as soon as it has applied the change itself."""
+    answer_when_known = MemberRequests._answer_when_known
+
+    def answer(requests: Any, reply: Any) -> None:
+        if requests._raft.role is Role.LEADER:
+            answer_when_known(requests, reply)
+        else:
+            reply.send(requests._members())
+
+    with (
+        replaced(membership, "_lead_on", membership.end_leadership),
+        replaced(MemberRequests, "_answer_when_known", answer),
+    ):
+        yield
+
+
 def _wiped_disks_begin() -> AbstractContextManager[None]:
     open_store = Store.open
 
@@ -344,6 +363,9 @@ SABOTAGES = (
     Sabotage("stale-snapshot", "a snapshot older than the log is installed", _installs_stale_snapshots),
     Sabotage(
         "apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice
+    ),
+    Sabotage(
+        "removed-leader-goes", "a removed leader goes before the others know of it", _removed_leaders_go
     ),
     Sabotage("wiped-disk-begins", "a node that lost its disk votes again", _wiped_disks_begin),
     Sabotage("no-sessions-in-snapshot", "a snapshot leaves the clients' sessions out", _forgets_sessions),

@@ -250,6 +250,11 @@ class Member:
         self._observer.forgotten(self)
         self.start()
 
+    def depart(self) -> None:
+        """Die, and never come back: it is no member any more."""
+        self.die(power=False)
+        self.condition = Condition.GONE
+
     def pause(self) -> None:
         """SIGSTOP."""
         if self.up:

@@ -28,6 +28,7 @@ from raft.lab.simulated.nemesis import Nemesis
 from raft.lab.simulated.network import SimulatedNetwork
 from raft.lab.simulated.promises import Promises
 from raft.lab.simulated.referee import Referee
+from raft.lab.simulated.removals import Removals
 from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
 from raft.lab.simulated.steward import Steward
 from raft.lab.simulated.story import Story
@@ -37,6 +38,7 @@ from raft.machines.operations import CompareAndSwap, Put
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0
+REMOVALS_SHARE = 0.5  # So many runs end with leaders that are removed, and die at their answer.
 BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
 
 
@@ -114,6 +116,13 @@ class World:
             ),
             dice=setting.dice("nemesis"),
         )
+        self.removals = Removals(
+            self._caller("removals"),
+            members=self.members,
+            network=self.network,
+            agenda=self.agenda,
+            story=self.story,
+        )
 
     def started(self, member: Member) -> None:
         """See `Observer`."""
@@ -142,6 +151,8 @@ class World:
         self._heal()
         self._prove_alive()
         self._let_pass(0.0, setting.seconds)
+        if setting.dice("removals").random() < REMOVALS_SHARE:
+            self.removals.remove_leaders()
         self._settle()
 
     def _let_pass(self, at_least: float, until: float) -> None:
