@@ -265,7 +265,7 @@ def test_a_removed_node_stays_as_long_as_the_others_may_need_it() -> None:
 
 
 def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> None:
-    cluster, leader = leader_with(5)
+    cluster, _ = leader_with(5)
     removed = cluster.followers()[0]
     asked(cluster, Remove(removed))
     cluster.until(lambda: "removed" in cluster[removed].events.names)
