@@ -106,16 +106,21 @@ class SnapshotPiece(Struct, array_like=True, gc=False):
     size: Count
     checksum: Count  # CRC-32 of this piece.
     data: bytes
+    snapshot_checksum: Count  # That of the whole snapshot, made when it was taken.
 
 
 class SnapshotProgress(Struct, array_like=True, gc=False):
-    """Of the snapshot at `index` from the leader of `term`, so many bytes are here, from the first on."""
+    """Of the snapshot at `index` from the leader of `term`, so many bytes are here, from the first on.
+
+    `damaged`: all of it had arrived, and was refused, as it is not what was taken.
+    """
 
     sender: NodeId
     to: NodeId
     term: Term
     index: Index
     received: Count
+    damaged: bool = False
 
 
 class Expelled(Struct, array_like=True, gc=False):

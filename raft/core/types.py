@@ -172,12 +172,17 @@ class ConfState(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The applied state up to and including `index`; index 0 means there is none."""
+    """The applied state up to and including `index`; index 0 means there is none.
+
+    `checksum` is made once, from the state itself, when the snapshot is taken. It stays with the snapshot
+    wherever that is sent or stored, and is never computed anew from what a disk or a peer gave back.
+    """
 
     index: Index = 0
     term: Term = 0
     conf_state: ConfState = ConfState()
     data: bytes | bytearray | memoryview = b""  # Not to be changed, whichever of them it is.
+    checksum: int | None = None
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):

@@ -187,7 +187,8 @@ class Application:
         state, own_parts = of_parts(parts, with_own=own is not None)
         self._become(state)
         if isinstance(own, InParts):
-            own.restore_parts(own_parts)
+            # Copies: a machine may keep what it is given, and these are views of a file.
+            own.restore_parts(map(bytes, own_parts))
         elif own is not None:
             own.restore(b"".join(own_parts))
 

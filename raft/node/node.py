@@ -35,7 +35,7 @@ from raft.node.relief import Relief
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
-from raft.node.snapshots import SendableSnapshots, restore_machine, unpack_state
+from raft.node.snapshots import SendableSnapshots, restore_machine, unpack_state, verified
 from raft.node.steering import STEERED, Contacts, Steering
 from raft.node.worker import WorkDone
 from raft.requests import Command, Query, WhoLeads
@@ -81,7 +81,10 @@ class Node(Actor):
         snapshot = parts.store.snapshot()
         state = unpack_state(snapshot.data)
         restore_machine(parts.machine, state.machine)
-        log = SendableSnapshots(parts.store, lambda: self._membership.members, lambda: self._snapshots.want())
+        log = SendableSnapshots(
+            parts.store, lambda: self._membership.members,
+            lambda: self._snapshots.want(), lambda stored: self._snapshots.is_damaged(stored),
+        )  # fmt: skip
         self._raft = Raft(core_config(config, snapshot.index), log, parts.random, parts.observer)
         self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
@@ -234,7 +237,7 @@ class Node(Actor):
     def _restored(self, snapshot: Snapshot) -> None:
         state = unpack_state(snapshot.data)
         self._membership.restored(snapshot.conf_state, state, snapshot.index)
-        self._applier.restore(snapshot.index, state.machine)
+        self._applier.restore(snapshot.index, verified(snapshot, state.machine))
         self._snapshots.installed()
 
     def _notice_standing(self) -> None:

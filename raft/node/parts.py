@@ -23,6 +23,7 @@ from raft.node.reporting import Journal
 from raft.node.snapshotting import SnapshotLog
 from raft.node.steering import Faults, NoFaults
 from raft.node.worker import InlineWorker, WorkDone, Worker
+from raft.storage.snapshots import sealed
 
 Post = Callable[[WorkDone], None]
 
@@ -98,7 +99,7 @@ def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
     hard_state, _ = store.initial_state()
     if config.join or store.last_index() or hard_state != HardState():
         return False
-    first = Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters))
+    first = sealed(Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters)))
     store.write(HardState(term=1, commit=1), (), first)
     store.accept(HardState(term=1, commit=1), (), first)
     return True

@@ -1,8 +1,8 @@
 """A snapshot on its way to this node: put on the disk piece by piece, in order, each checked.
 
 Owns the receiver's half. What is incomplete is nothing yet: only a whole snapshot is handed on, to take
-effect at once. Of its data no more is in memory than the pieces that the disk has not taken yet. Knows
-nothing of what a snapshot holds.
+effect at once, and only if it has the checksum with which it was taken. Of its data no more is in memory
+than the pieces that the disk has not taken yet. Knows nothing of what a snapshot holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raft.core.messages import InstallSnapshot
 from raft.core.types import Index, NodeId, Snapshot, Term
 from raft.node.disk import DiskFailed
 from raft.node.worker import Worker
-from raft.storage.errors import StoreFull
+from raft.storage.errors import SnapshotDamaged, StoreFull
 from raft.wire import SnapshotPiece, SnapshotProgress
 
 
@@ -27,7 +27,7 @@ class Draft(Protocol):
         ...
 
     def finish(self) -> Snapshot:
-        """It is whole: make it durable."""
+        """It is whole: make it durable. Raises SnapshotDamaged if it is not the one that was taken."""
         ...
 
     def discard(self) -> None:
@@ -51,7 +51,9 @@ class Reception:
         self.size = piece.size
         self.taken = 0
         self.written = 0
-        self._head = Snapshot(piece.index, piece.snapshot_term, piece.conf_state)
+        self._head = Snapshot(
+            piece.index, piece.snapshot_term, piece.conf_state, checksum=piece.snapshot_checksum
+        )
         self._log = log
         self._draft: Draft | None = None
 
@@ -129,6 +131,8 @@ class Receiver:
                 self._give_up()
                 _judge(error)
                 self._failed(str(error))
+                if isinstance(error, SnapshotDamaged):
+                    self._report(piece, 0, damaged=True)
                 return
             now.written += len(data)
             self._report(piece, now.written)
@@ -143,10 +147,10 @@ class Receiver:
         if now is not None:
             self._worker.submit(now.discard, lambda _result, error: _judge(error))
 
-    def _report(self, piece: SnapshotPiece, received: int) -> None:
-        self._tell(SnapshotProgress(self._node, piece.sender, piece.term, piece.index, received))
+    def _report(self, piece: SnapshotPiece, received: int, *, damaged: bool = False) -> None:
+        self._tell(SnapshotProgress(self._node, piece.sender, piece.term, piece.index, received, damaged))
 
 
 def _judge(error: Exception | None) -> None:
-    if error is not None and not isinstance(error, StoreFull):
+    if error is not None and not isinstance(error, StoreFull | SnapshotDamaged):
         raise DiskFailed(f"a snapshot could not be written: {error}") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from raft.control import CannotDo, SnapshotTaken
 from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
-from raft.core.types import Index
+from raft.core.types import Index, Snapshot
 from raft.node.applying import Applier
 from raft.node.config import NodeConfig
 from raft.node.receiving import Receiver
@@ -21,6 +21,7 @@ from raft.node.snapshots import State
 from raft.node.snapshotting import SnapshotLog, Snapshotter
 from raft.node.transfers import Transfers
 from raft.node.worker import Worker
+from raft.storage.errors import SnapshotDamaged
 from raft.wire import SnapshotPiece, address_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class SnapshotDesk:
             journal,
             resend_seconds=config.election_seconds_min,
             give_up_seconds=20 * config.election_seconds_max,
+            damaged=self._damaged,
         )
         self._receiver = Receiver(
             raft.id,
@@ -80,6 +82,13 @@ class SnapshotDesk:
         self._raft = raft
         self._log = log
         self._worker = worker
+        self._journal = journal
+        self.is_damaged = self._snapshotter.is_damaged
+
+    def _damaged(self, snapshot: Snapshot) -> None:
+        error = SnapshotDamaged(snapshot.index, "before it was sent")
+        self._journal.event("snapshot-damaged", str(error), index=snapshot.index)
+        self._snapshotter.replace(snapshot)
 
     def want(self) -> None:
         """A peer needs a snapshot of now."""

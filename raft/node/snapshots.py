@@ -14,6 +14,9 @@ from msgspec import Struct
 from raft.core.errors import BrokenStorage, SnapshotTemporarilyUnavailable
 from raft.core.types import ConfState, Entry, HardState, Index, NodeId, Snapshot, Storage, Term
 from raft.machines.machine import InParts, StateMachine
+from raft.node.disk import DiskFailed
+from raft.storage.errors import SnapshotDamaged
+from raft.storage.snapshots import is_sound
 
 Parts = Iterable[bytes | memoryview]
 
@@ -67,17 +70,35 @@ def restore_machine(machine: StateMachine, parts: Parts) -> None:
         machine.restore(b"".join(parts))
 
 
+def verified(snapshot: Snapshot, parts: Parts) -> Parts:
+    """The parts of a snapshot that a disk holds; after the last one raises DiskFailed if they have changed.
+
+    A received snapshot is a mapping of its file: what is read now may be another thing than what was written.
+    """
+    yield from parts
+    if not is_sound(snapshot):
+        raise DiskFailed(str(SnapshotDamaged(snapshot.index, "when it was read into the state machine")))
+
+
 class SendableSnapshots:
-    """A node's log as its core reads it, except that a snapshot contains all members of now.
+    """A node's log as its core reads it, except that a snapshot contains all members of now, and is sound.
 
     A stored one may be older than the member that needs it, who could not even tell that it is meant
-    for it. Then a new one is `wanted`, and until it is there SnapshotTemporarilyUnavailable is raised.
+    for it; or `is_damaged` knows that the disk has changed it. Then a new one is `wanted`, and until it is
+    there SnapshotTemporarilyUnavailable is raised.
     """
 
-    def __init__(self, log: Storage, members: Callable[[], set[NodeId]], wanted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log: Storage,
+        members: Callable[[], set[NodeId]],
+        wanted: Callable[[], None],
+        is_damaged: Callable[[Snapshot], bool],
+    ) -> None:
         self._log = log
         self._members = members
         self._wanted = wanted
+        self._is_damaged = is_damaged
         self.initial_state: Callable[[], tuple[HardState, ConfState]] = log.initial_state
         self.entries: Callable[[Index, Index, int], list[Entry]] = log.entries
         self.term: Callable[[Index], Term] = log.term
@@ -88,7 +109,8 @@ class SendableSnapshots:
         """See `Storage.snapshot`."""
         stored = self._log.snapshot()
         known = stored.conf_state
-        if self._members() <= {*known.voters, *known.voters_outgoing, *known.learners}:
+        knows_all = self._members() <= {*known.voters, *known.voters_outgoing, *known.learners}
+        if knows_all and not self._is_damaged(stored):
             return stored
         self._wanted()
         raise SnapshotTemporarilyUnavailable

@@ -20,7 +20,8 @@ from raft.node.reporting import Journal
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state
 from raft.node.worker import Worker, gently
-from raft.storage.errors import StoreFull
+from raft.storage.errors import SnapshotDamaged, StoreFull
+from raft.storage.snapshots import sealed
 
 RETRY_SECONDS = 5.0
 ENTRIES_FORGOTTEN_AT_ONCE = 2048
@@ -45,6 +46,10 @@ class SnapshotLog(DraftLog, Protocol):
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
         """Show it to readers."""
+        ...
+
+    def distrust(self, index: Index) -> None:
+        """The newest snapshot is damaged, if that is its index: let one of the same index replace it."""
         ...
 
     def accept_compaction(self, index: Index) -> None:
@@ -97,6 +102,7 @@ class Snapshotter:
         self._not_before = 0.0
         self._not_due_at: Index = 0
         self._taken: deque[Index] = deque([log.snapshot().index], maxlen=HELD_SNAPSHOTS_MAX)
+        self._damaged: Index = 0
 
     def want(self) -> None:
         """Take one soon, whether it is due or not."""
@@ -107,6 +113,17 @@ class Snapshotter:
         self._waiting.append(told)
         self._wanted = True
         self._not_before = 0.0
+
+    def replace(self, damaged: Snapshot) -> None:
+        """The stored copy of a snapshot is damaged, and the machine is not: take another one soon."""
+        if damaged.index == self._log.snapshot().index:
+            self._damaged = damaged.index
+            self._log.distrust(damaged.index)
+            self._wanted = True
+
+    def is_damaged(self, snapshot: Snapshot) -> bool:
+        """Is that a snapshot which must not be sent to anyone?"""
+        return 0 < snapshot.index == self._damaged
 
     def consider(self) -> None:
         """Begin with one if it is due; at the end of a turn, when nothing is half done."""
@@ -131,14 +148,16 @@ class Snapshotter:
     def _frozen(self, parts: Iterator[bytes]) -> None:
         raft, index = self._raft, self._applier.applied
         # The core is ahead of the machine while a leader's snapshot is on its way to the disk and into it.
-        if index <= self._log.snapshot().index or raft.log.unstable_snapshot is not None:
+        if self._is_nothing_new(index) or raft.log.unstable_snapshot is not None:
             self._end("")
             return
         term, conf_state = raft.log.term(index), raft.tracker.configuration.conf_state()
         state, size, began = self._state(), self._applier.bytes_applied, self._now()
 
         def work() -> Snapshot:
-            snapshot = Snapshot(index, term, conf_state, pack_state(state, gently(self._worker, parts)))
+            # Before it goes anywhere it gets the checksum that it keeps for good.
+            data = pack_state(state, gently(self._worker, parts))
+            snapshot = sealed(Snapshot(index, term, conf_state, data))
             self._log.write_snapshot(snapshot, self._worker.rest)
             return snapshot
 
@@ -161,16 +180,21 @@ class Snapshotter:
     def _accept(self, snapshot: Snapshot) -> None:
         log = self._log
         before = log.snapshot().index
-        if snapshot.index <= before:  # A leader's came in meanwhile.
+        if self._is_nothing_new(snapshot.index):  # A leader's came in meanwhile.
             self._end("")
             return
         log.accept_snapshot(snapshot)
+        self._damaged = 0
         self._taken.append(snapshot.index)
         forget = max(before, snapshot.index - self._policy.entries_kept)
         held = self._held()
         if held is not None:
             forget = min(forget, max(held, self._taken[0]))
         self._forget(forget)
+
+    def _is_nothing_new(self, index: Index) -> bool:
+        newest = self._log.snapshot().index
+        return index < newest or (index == newest != self._damaged)
 
     def _forget(self, index: Index) -> None:
         """Let go of the entries up to an index, a few at a time: to free all at once takes long."""
@@ -189,7 +213,7 @@ class Snapshotter:
         self._worker.submit(lambda: log.release(step), released)
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, StoreFull):
+        if not isinstance(error, StoreFull | SnapshotDamaged):
             raise DiskFailed(f"a snapshot could not be written: {error}") from error
         self._not_before = self._now() + RETRY_SECONDS
         self._journal.event("snapshot-failed", str(error))

@@ -1,12 +1,14 @@
 """Snapshots on their way to other nodes: piece by piece, so that nothing else has to wait for them.
 
 Owns the sender's half, one transfer for each peer, and its end: the core is always told how it went. A
-transfer outlives a broken connection, and goes on where the peer says that it stopped. Knows nothing of
-what a snapshot holds.
+transfer outlives a broken connection, and goes on where the peer says that it stopped. What is read to be
+sent is compared with the snapshot's checksum: a damaged one is never sent as a whole. Knows nothing of what
+a snapshot holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -14,8 +16,9 @@ from zlib import crc32
 from raft.core.messages import InstallSnapshot
 from raft.core.progress import ProgressState
 from raft.core.raft import Raft
-from raft.core.types import Index, NodeId, Role
+from raft.core.types import Index, NodeId, Role, Snapshot
 from raft.node.reporting import Journal
+from raft.storage.snapshots import head_checksum
 from raft.wire import SnapshotPiece, SnapshotProgress, address_of
 
 if TYPE_CHECKING:
@@ -30,7 +33,11 @@ class Transfer:
     """One snapshot for one peer, which is kept as it is until the end, whatever is newer by then."""
 
     def __init__(self, message: InstallSnapshot, now: float) -> None:
+        assert message.snapshot.checksum is not None, "a snapshot has the checksum with which it was taken"
         self.message = message
+        self._checksum_sent = message.snapshot.checksum
+        self._checksum_read = head_checksum(message.snapshot, len(message.snapshot.data))
+        self._read = 0  # So much of the data is in `_checksum_read`.
         self.received = 0  # As the peer says.
         self.sent = 0
         self.checked = 0
@@ -41,19 +48,27 @@ class Transfer:
         """How many bytes there are to send."""
         return len(self.message.snapshot.data)
 
-    def piece(self) -> SnapshotPiece:
-        """The next one."""
+    def piece(self) -> SnapshotPiece | None:
+        """The next one; None in place of the last one if what was read is not what was taken."""
         message, snapshot, offset = self.message, self.message.snapshot, self.sent
         data = bytes(memoryview(snapshot.data)[offset : offset + PIECE_BYTES])
+        if offset == self._read:  # Not yet read for an earlier piece.
+            self._checksum_read = crc32(data, self._checksum_read)
+            self._read += len(data)
+        if self._read == self.size and self._checksum_read != snapshot.checksum:
+            return None
         self.sent += len(data)
         return SnapshotPiece(
             message.sender, message.to, message.term, snapshot.index, snapshot.term, snapshot.conf_state,
-            offset, self.size, crc32(data), data,
+            offset, self.size, crc32(data), data, self._checksum_sent,
         )  # fmt: skip
 
 
 class Transfers:
-    """All that this leader sends. Without news for `resend_seconds` it sends again, and at last gives up."""
+    """All that this leader sends. Without news for `resend_seconds` it sends again, and at last gives up.
+
+    `damaged` is told of a snapshot that has changed since it was taken, and was not sent for that.
+    """
 
     def __init__(
         self,
@@ -63,8 +78,10 @@ class Transfers:
         *,
         resend_seconds: float,
         give_up_seconds: float,
+        damaged: Callable[[Snapshot], None],
     ) -> None:
         self._raft = raft
+        self._damaged = damaged
         self._context = context
         self._resend_seconds = resend_seconds
         self._give_up_seconds = give_up_seconds
@@ -79,8 +96,8 @@ class Transfers:
     def begin(self, message: InstallSnapshot) -> None:
         """Send a snapshot; one to the same peer that is still under way is given up for it."""
         transfer = self._transfers[message.to] = Transfer(message, self._context.now())
-        self._tell(transfer)
-        self._check_later(message.to, transfer)
+        if self._tell(transfer):
+            self._check_later(message.to, transfer)
 
     def progress(self, report: SnapshotProgress) -> None:
         """The peer says how much it has."""
@@ -89,7 +106,9 @@ class Transfers:
             return
         if (report.term, report.index) != (transfer.message.term, transfer.message.snapshot.index):
             return  # Of an earlier transfer.
-        if report.received >= transfer.size:
+        if report.damaged:  # The core will begin another transfer, from the first byte on.
+            self._end(report.sender, ok=False)
+        elif report.received >= transfer.size:
             self._end(report.sender, ok=True)
         elif report.received > transfer.received:
             transfer.received = report.received
@@ -108,11 +127,18 @@ class Transfers:
 
     def _fill(self, transfer: Transfer) -> None:
         limit = min(transfer.received + PIECES_UNDER_WAY * PIECE_BYTES, transfer.size)
-        while transfer.sent < limit:
-            self._tell(transfer)
+        while transfer.sent < limit and self._tell(transfer):
+            pass
 
-    def _tell(self, transfer: Transfer) -> None:
-        self._context.tell(address_of(transfer.message.to), transfer.piece())
+    def _tell(self, transfer: Transfer) -> bool:
+        """Send the next piece; False if there is no use in that, as the snapshot is damaged."""
+        peer, piece = transfer.message.to, transfer.piece()
+        if piece is None:
+            self._end(peer, ok=False)
+            self._damaged(transfer.message.snapshot)
+            return False
+        self._context.tell(address_of(peer), piece)
+        return True
 
     def _send_again(self, transfer: Transfer) -> None:
         transfer.sent = transfer.received

@@ -13,8 +13,8 @@ from zlib import crc32
 
 from raft.core.types import Snapshot
 from raft.storage.device import TEMPORARY_SUFFIX, Device
-from raft.storage.errors import StoreError
-from raft.storage.snapshots import encode_head, snapshot_name
+from raft.storage.errors import SnapshotDamaged, StoreError
+from raft.storage.snapshots import encode_head, head_checksum, is_sound, snapshot_name
 
 DRAFT_SUFFIX = ".draft" + TEMPORARY_SUFFIX
 # So little is left to be synced at the end, and no other write waits long behind what piled up.
@@ -23,6 +23,8 @@ SYNC_BYTES = 8 * 1024 * 1024
 
 class Draft:
     """One snapshot, whose data are `size` bytes long: `add` until all is there, then `finish`.
+
+    `head` is all of it but the data, with the checksum that it was given when it was taken.
 
     `add`, `finish` and `discard` come from one thread at a time, `publish` may come from another. Whatever
     raises StoreFull leaves a draft that can only be discarded.
@@ -41,7 +43,7 @@ class Draft:
         lengths, description = encode_head(head, size)
         self._start = self._end = len(lengths) + len(description)
         self._synced = 0
-        self._checksum = crc32(description, crc32(lengths))
+        self._checksum = head_checksum(head, size)
         self._file = device.create(self._path)
         device.crash_point("snapshot.created")
 
@@ -55,9 +57,14 @@ class Draft:
             self._synced = self._end
 
     def finish(self) -> Snapshot:
-        """Make the contents durable, and return them; they stay readable whatever becomes of the file."""
+        """Make the contents durable, and return them; they stay readable whatever becomes of the file.
+
+        Raises SnapshotDamaged if what came, or what the disk gives back, is not what was taken.
+        """
         missing = self._start + self._size - self._end
         assert missing == 0, f"{missing} bytes of the snapshot are missing"
+        if self._checksum != self._head.checksum:
+            raise SnapshotDamaged(self._head.index, "when all of it had arrived")
         lengths, description = encode_head(self._head, self._size, self._checksum)
         self._device.write(self._file, 0, lengths + description)
         self._device.crash_point("snapshot.written")
@@ -65,7 +72,9 @@ class Draft:
         self._device.crash_point("snapshot.synced")
         head, data = self._head, self._device.contents(self._path)[self._start :]
         self._file.close()
-        self._snapshot = Snapshot(head.index, head.term, head.conf_state, data)
+        self._snapshot = Snapshot(head.index, head.term, head.conf_state, data, head.checksum)
+        if not is_sound(self._snapshot):
+            raise SnapshotDamaged(head.index, "when it was read back from the disk")
         return self._snapshot
 
     def publish(self, snapshot: Snapshot) -> bool:

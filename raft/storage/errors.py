@@ -43,6 +43,18 @@ class NewerFormat(StoreError):
     """A newer version of this software wrote the directory."""
 
 
+class SnapshotDamaged(StoreError):
+    """The bytes of a snapshot do not have the checksum that it was given when it was taken."""
+
+    def __init__(self, index: int, when: str) -> None:
+        super().__init__(
+            f"the snapshot at {index} has changed since it was taken, which was noticed {when}. It is not "
+            f"used; another copy or a new snapshot takes its place. Check the memory and the disk of this "
+            f"node, and of the node that sent it."
+        )
+        self.index = index
+
+
 class CorruptLog(StoreError):
     """Data that had been durable is damaged or missing. Opening never shortens such a log by itself."""
 

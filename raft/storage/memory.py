@@ -96,15 +96,27 @@ class MemoryStorage:
         return gone
 
     def create_snapshot(
-        self, index: Index, conf_state: ConfState | None, data: bytes | bytearray | memoryview
+        self,
+        index: Index,
+        conf_state: ConfState | None,
+        data: bytes | bytearray | memoryview,
+        checksum: int | None = None,
     ) -> Snapshot:
         """Keep a snapshot of what was applied up to `index`; the log stays as it is.
 
         None means the configuration of the snapshot before. Raises SnapshotOutOfDate, Compacted, Unavailable.
         """
         kept = self._snapshot.conf_state if conf_state is None else conf_state
-        self._replace_snapshot(Snapshot(index, self.term(index), kept, data))
+        self._replace_snapshot(Snapshot(index, self.term(index), kept, data, checksum))
         return self._snapshot
+
+    def repair_snapshot(self, snapshot: Snapshot) -> None:
+        """Put a sound snapshot in the place of the newest one, which has the same index and is damaged."""
+        newest = self._snapshot
+        assert (snapshot.index, snapshot.term) == (newest.index, newest.term), (
+            f"a snapshot at {snapshot.index} is no repair of the one at {newest.index}"
+        )
+        self._snapshot = snapshot
 
     def compact(self, index: Index) -> None:
         """Drop the entries up to `index`. Raises Compacted if they are gone, Unavailable past the end."""

@@ -5,6 +5,9 @@ which files count.
 
     32 bytes  magic, format, length of the description, length of the data, checksum of all the rest
     description (index, term, configuration), data
+
+The checksum is that of the snapshot itself (`Snapshot.checksum`): it is computed once, when the snapshot is
+taken (`sealed`), and every later copy, in a file, on the wire or in memory, is compared with it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import msgspec
 
 from raft.core.types import ConfState, Index, Snapshot, Term
 from raft.storage.device import Device
-from raft.storage.errors import CorruptLog, NewerFormat
+from raft.storage.errors import CorruptLog, NewerFormat, SnapshotDamaged
 from raft.storage.files import File, FileSystem
 from raft.storage.record import FORMAT, Marker
 
@@ -60,10 +63,32 @@ def encode_head(snapshot: Snapshot, size: int, checksum: int = 0) -> tuple[bytes
     return _HEADER.pack(_MAGIC, FORMAT, len(description), size, 0, checksum), description
 
 
+def head_checksum(snapshot: Snapshot, size: int) -> int:
+    """The checksum of a snapshot before its `size` bytes of data: crc32 goes on from here with those."""
+    lengths, description = encode_head(snapshot, size)
+    return crc32(description, crc32(lengths))
+
+
+def sealed(snapshot: Snapshot) -> Snapshot:
+    """The same snapshot with its checksum. Only for one that was just taken, from the state itself."""
+    data = snapshot.data
+    checksum = crc32(data, head_checksum(snapshot, len(data)))
+    return Snapshot(snapshot.index, snapshot.term, snapshot.conf_state, data, checksum)
+
+
+def is_sound(snapshot: Snapshot) -> bool:
+    """Does the snapshot still have the checksum that it was given when it was taken?"""
+    return crc32(snapshot.data, head_checksum(snapshot, len(snapshot.data))) == snapshot.checksum
+
+
 def write_snapshot(
     device: Device, directory: Path, snapshot: Snapshot, rest: Callable[[], None] = no_rest
 ) -> None:
-    """Make the file durable, with a `rest` after each step. After StoreFull there is none."""
+    """Make the file durable, with a `rest` after each step. After StoreFull there is none.
+
+    Raises SnapshotDamaged, and leaves no file, if the data are not those that were taken.
+    """
+    assert snapshot.checksum is not None, "a snapshot has the checksum with which it was taken"
     device.check()
     device.crash_point("snapshot.begun")
     data = memoryview(snapshot.data)
@@ -71,12 +96,14 @@ def write_snapshot(
 
     def fill(file: File) -> None:
         at = len(lengths) + len(description)
-        checksum = crc32(description, crc32(lengths))
+        checksum = head_checksum(snapshot, len(data))
         for offset in range(0, len(data), _CHUNK_BYTES):
             chunk = bytes(data[offset : offset + _CHUNK_BYTES])
             device.write(file, at + offset, chunk)
             checksum = crc32(chunk, checksum)
             rest()
+        if checksum != snapshot.checksum:
+            raise SnapshotDamaged(snapshot.index, "while it was written")
         header, _ = encode_head(snapshot, len(data), checksum)
         device.write(file, 0, header + description)
 
@@ -106,7 +133,8 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
     description = _decoder.decode(body[:description_bytes])
     if (description.index, description.term) != (marker.index, marker.term):
         raise CorruptLog(path, 0, f"it is not the snapshot of index {marker.index} in term {marker.term}")
-    return Snapshot(description.index, description.term, description.conf_state, body[description_bytes:])
+    data = body[description_bytes:]
+    return Snapshot(description.index, description.term, description.conf_state, data, checksum)
 
 
 def purge_snapshots(

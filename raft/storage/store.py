@@ -6,7 +6,7 @@ served from memory. Knows nothing of the layout of segments and snapshot files.
 Disk and memory are separate calls, because a disk blocks:
 
     on disk, from any thread                  write, draft, check_room, write_snapshot, release
-    in memory, from the thread of the reads   accept, accept_snapshot, accept_compaction
+    in memory, from the thread of the reads   accept, accept_snapshot, accept_compaction, distrust
     both                                      save, save_snapshot, compact
 """
 
@@ -48,6 +48,7 @@ class Store:
         self._memory = MemoryStorage()
         self._draft: Draft | None = None
         self._replaced: list[Entry] = []
+        self._distrusted: Index = 0  # A snapshot whose copy here is damaged.
         if opened.snapshot is not None:
             self._memory.apply_snapshot(opened.snapshot)
         self._memory.set_hard_state(opened.hard_state)
@@ -148,7 +149,8 @@ class Store:
         """Make a snapshot of this node's own state durable; the last two are kept. It rests after each step.
 
         The file is written beside the log: `write` may go on meanwhile on another thread. A snapshot that
-        is not newer than the newest is left out. Raises StoreFull, and then nothing changed, or StoreFailed.
+        is not newer than the newest is left out, unless that is distrusted: one of the same index then
+        replaces its file. Raises StoreFull or SnapshotDamaged, and then nothing changed, or StoreFailed.
         """
         if self._is_outdated(snapshot):
             return
@@ -161,8 +163,18 @@ class Store:
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
         """Show readers what `write_snapshot` made durable."""
-        if snapshot.index > self._memory.snapshot().index:
-            self._memory.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data)
+        newest = self._memory.snapshot().index
+        if snapshot.index > newest:
+            self._memory.create_snapshot(
+                snapshot.index, snapshot.conf_state, snapshot.data, snapshot.checksum
+            )
+        elif snapshot.index == newest == self._distrusted:
+            self._memory.repair_snapshot(snapshot)
+            self._distrusted = 0
+
+    def distrust(self, index: Index) -> None:
+        """The newest snapshot is damaged if that is its index: let one of the same index replace it."""
+        self._distrusted = index
 
     def compact(self, index: Index) -> None:
         """Forget the entries up to index, which a snapshot has to cover, in memory and on disk."""
@@ -218,7 +230,9 @@ class Store:
 
     def _is_outdated(self, snapshot: Snapshot) -> bool:
         markers = self._log.markers
-        return bool(markers) and snapshot.index <= markers[-1].index
+        if not markers or snapshot.index > markers[-1].index:
+            return False
+        return not snapshot.index == markers[-1].index == self._distrusted
 
     def _purge(self) -> None:
         # Another thread may be about to name a newer one.

@@ -24,6 +24,7 @@ from raft.node.snapshots import State, pack_state
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity
+from raft.storage.snapshots import sealed
 from raft.storage.store import Store
 from raft.storage.unsynced import Unsynced
 
@@ -101,7 +102,7 @@ def write_log(directory: Path, operations: list[Operation], first: int = 2) -> N
         for index, operation in enumerate(operations, first)
     ]
     if first > 1:
-        store.save(HardState(1, 0, 1), (), Snapshot(index=1, term=1))
+        store.save(HardState(1, 0, 1), (), sealed(Snapshot(index=1, term=1)))
     store.save(HardState(1, 1, 1), entries, None)
     store.close()
 
@@ -180,7 +181,7 @@ def write_state(directory: Path, index: int, machine: bytes) -> None:
     for step in range(1, index + 1):
         store.save(HardState(1, 1, step), [Entry(1, step, data=b"")], None)
     state = State({1: "here"}, {}, [])
-    store.save_snapshot(Snapshot(index, 1, ConfState((1,)), bytes(pack_state(state, [machine]))))
+    store.save_snapshot(sealed(Snapshot(index, 1, ConfState((1,)), bytes(pack_state(state, [machine])))))
     store.close()
 
 

@@ -24,7 +24,9 @@ from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
 from raft.node.worker import InlineWorker, WorkDone
 from raft.requests import Command, Consistency, Query
+from raft.storage.errors import SnapshotDamaged
 from raft.storage.memory import MemoryStorage
+from raft.storage.snapshots import is_sound
 from raft.wire import REGISTRY, address_of, process_of
 
 
@@ -60,7 +62,10 @@ class MemoryLog(MemoryStorage):
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
         if snapshot.index > self.snapshot().index:
-            self.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data)
+            self.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data, snapshot.checksum)
+
+    def distrust(self, index: int) -> None:
+        """What is in memory does not change."""
 
     def accept_compaction(self, index: int) -> None:
         if index >= self.first_index():
@@ -90,7 +95,11 @@ class MemoryDraft:
         self.data += data
 
     def finish(self) -> Snapshot:
-        return Snapshot(self.head.index, self.head.term, self.head.conf_state, self.data)
+        head = self.head
+        snapshot = Snapshot(head.index, head.term, head.conf_state, self.data, head.checksum)
+        if not is_sound(snapshot):
+            raise SnapshotDamaged(head.index, "when all of it had arrived")
+        return snapshot
 
     def discard(self) -> None:
         self.discarded = True

@@ -13,6 +13,7 @@ from raft.node.disk import DiskFailed
 from raft.node.receiving import Receiver
 from raft.node.worker import InlineWorker
 from raft.storage.errors import StoreFailed, StoreFull
+from raft.storage.snapshots import sealed
 from raft.wire import SnapshotPiece, SnapshotProgress
 from tests.node.cluster import MemoryDraft
 
@@ -51,12 +52,19 @@ class Rig:
         return self.said[-1].received if len(self.said) > before else None
 
 
+def checksum(index: Index, data: bytes) -> int:
+    made = sealed(Snapshot(index, 1, VOTERS, data)).checksum
+    assert made is not None
+    return made
+
+
 def pieces(index: Index = 10, term: int = 3, size: int = 10, step: int = 4) -> list[SnapshotPiece]:
     data = bytes(range(size))
+    whole = checksum(index, data)
 
     def piece(offset: int) -> SnapshotPiece:
         part = data[offset : offset + step]
-        return SnapshotPiece(1, 2, term, index, 1, VOTERS, offset, size, crc32(part), part)
+        return SnapshotPiece(1, 2, term, index, 1, VOTERS, offset, size, crc32(part), part, whole)
 
     return [piece(offset) for offset in range(0, size or 1, step)]
 
@@ -69,13 +77,13 @@ def test_pieces_in_order_make_the_snapshot_and_nothing_less_does() -> None:
     assert rig.take(second) == 8
     assert not rig.whole
     assert rig.take(third) == 10
-    assert rig.whole == [InstallSnapshot(1, 2, 3, Snapshot(10, 1, VOTERS, bytes(range(10))))]
+    assert rig.whole == [InstallSnapshot(1, 2, 3, sealed(Snapshot(10, 1, VOTERS, bytes(range(10)))))]
 
 
 def test_a_snapshot_of_nothing_is_one_piece() -> None:
     rig = Rig()
     assert rig.take(pieces(size=0)[0]) == 0
-    assert rig.whole[0].snapshot == Snapshot(10, 1, VOTERS)
+    assert rig.whole[0].snapshot == sealed(Snapshot(10, 1, VOTERS))
 
 
 def test_pieces_in_any_order_doubled_and_late_make_the_same_snapshot_or_none() -> None:

@@ -16,6 +16,7 @@ from raft.node.snapshots import State
 from raft.node.snapshotting import Snapshotter
 from raft.node.transfers import Transfers
 from raft.node.worker import InlineWorker
+from raft.storage.snapshots import sealed
 from raft.wire import SnapshotPiece, SnapshotProgress, address_of
 from tests.node.cluster import Cluster, Events
 
@@ -117,7 +118,7 @@ def test_a_piece_or_a_word_from_a_stranger_is_not_heard() -> None:
     node.actor._snapshots.piece = heard.append  # type: ignore[method-assign]
     node.actor._snapshots.transfers.progress = heard.append  # type: ignore[method-assign]
     for message in (
-        SnapshotPiece(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b""),
+        SnapshotPiece(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b"", 0),
         SnapshotProgress(leader, node.node, term, 99, 7),
     ):
         cluster.client.tell(address_of(node.node), message)
@@ -148,8 +149,12 @@ class Sending:
             now=lambda: self.clock, tell=lambda to, piece: None, after=lambda _, call: self.later.append(call)
         )
         self.events = Events()
-        self.transfers = Transfers(self.raft, context, self.events, resend_seconds=1.0, give_up_seconds=5.0)
-        self.transfers.begin(InstallSnapshot(1, 2, 3, Snapshot(10, 2, VOTERS, bytes(100))))
+        self.damaged: list[Snapshot] = []
+        self.transfers = Transfers(
+            self.raft, context, self.events,
+            resend_seconds=1.0, give_up_seconds=5.0, damaged=self.damaged.append,
+        )  # fmt: skip
+        self.transfers.begin(InstallSnapshot(1, 2, 3, sealed(Snapshot(10, 2, VOTERS, bytes(100)))))
 
     def hear(self, received: int = 100, term: int = 3, index: int = 10) -> None:
         self.transfers.progress(SnapshotProgress(2, 1, term, index, received))

@@ -24,6 +24,7 @@ from raft.node.worker import InlineWorker
 from raft.requests import AddLearner
 from raft.storage.device import CRASH_POINTS, no_crash
 from raft.storage.record import Identity
+from raft.storage.snapshots import sealed
 from raft.storage.store import Store
 from raft.wire import process_of
 from tests.node.cluster import Cluster, Member, value_in
@@ -313,17 +314,17 @@ def test_a_snapshot_of_ones_own_does_not_remove_the_leaders_that_is_about_to_be_
     """Both are written at the same time, by two threads; the log names them one after the other."""
     files = SimulatedFiles()
     store = open_store(files)
-    store.save(None, (), Snapshot(1, 1, VOTERS))
+    store.save(None, (), sealed(Snapshot(1, 1, VOTERS)))
     store.save(None, entries(1, 2, 5), None)
     own_came_between: list[bool] = []
 
     def between(name: str) -> None:
         if name == "snapshot.durable" and not own_came_between:
             own_came_between.append(True)
-            store.write_snapshot(Snapshot(4, 1, VOTERS, b"own"))
+            store.write_snapshot(sealed(Snapshot(4, 1, VOTERS, b"own")))
 
     store._device.crash_point = between
-    store.write(None, (), Snapshot(9, 1, VOTERS, b"leader's"))
+    store.write(None, (), sealed(Snapshot(9, 1, VOTERS, b"leader's")))
     store._device.crash_point = no_crash
     store.close()
     assert open_store(files).snapshot().data == b"leader's"

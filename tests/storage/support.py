@@ -10,6 +10,7 @@ from raft.lab.simulated.disk import SimulatedFiles
 from raft.storage.device import no_crash
 from raft.storage.files import FileSystem
 from raft.storage.record import Identity
+from raft.storage.snapshots import sealed
 from raft.storage.store import Store
 
 ME = Identity("test", 1)
@@ -33,7 +34,7 @@ def entries(term: Term, first: Index, last: Index, size: int = 0) -> list[Entry]
 
 
 def snapshot(index: Index, term: Term = 1, data: bytes = b"state") -> Snapshot:
-    return Snapshot(index, term, VOTERS, data)
+    return sealed(Snapshot(index, term, VOTERS, data))
 
 
 def open_store(

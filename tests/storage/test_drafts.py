@@ -13,7 +13,7 @@ from raft.storage.drafts import DRAFT_SUFFIX, SYNC_BYTES, Draft
 from raft.storage.errors import CorruptLog, StoreFull
 from raft.storage.files import RealFiles
 from raft.storage.record import Marker
-from raft.storage.snapshots import read_snapshot
+from raft.storage.snapshots import read_snapshot, sealed
 from raft.storage.store import Store
 from tests.storage.support import HERE, VOTERS, Crash, entry, filled, log_of, open_store, snapshot, snapshots
 
@@ -27,8 +27,14 @@ def drafts(files: SimulatedFiles) -> list[str]:
     return [name for name in files.names(HERE) if name.endswith(DRAFT_SUFFIX)]
 
 
+def headed(head: Snapshot, data: bytes) -> Snapshot:
+    """What comes before the data, with the checksum of the whole."""
+    whole = sealed(Snapshot(head.index, head.term, head.conf_state, data))
+    return Snapshot(head.index, head.term, head.conf_state, checksum=whole.checksum)
+
+
 def receive(store: Store, head: Snapshot = HEAD, data: bytes = DATA, step: int = 1000) -> Snapshot:
-    draft = store.draft(head, len(data))
+    draft = store.draft(headed(head, data), len(data))
     for offset in range(0, len(data), step):
         draft.add(data[offset : offset + step])
     return draft.finish()
@@ -39,7 +45,7 @@ def test_what_came_in_pieces_is_the_snapshot_and_is_written_once(data: bytes) ->
     files = filled(5)
     store = open_store(files)
     whole = receive(store, data=data)
-    assert whole == Snapshot(20, 2, VOTERS, data)
+    assert whole == sealed(Snapshot(20, 2, VOTERS, data))
     assert not snapshots(files), "it is not yet named"
     inode = files._names[HERE / drafts(files)[0]]
     store.save(STATE, (), whole)
@@ -91,11 +97,11 @@ def test_a_draft_of_the_same_index_never_passes_for_another_leaders_snapshot() -
 def test_a_discarded_draft_leaves_nothing_and_one_with_a_name_stays() -> None:
     files = filled(5)
     store = open_store(files)
-    draft = store.draft(HEAD, 3)
+    draft = store.draft(headed(HEAD, b"abc"), 3)
     draft.add(b"abc")
     draft.discard()
     assert not drafts(files)
-    draft = store.draft(HEAD, 3)
+    draft = store.draft(headed(HEAD, b"abc"), 3)
     draft.add(b"abc")
     store.save(STATE, (), draft.finish())
     draft.discard()
@@ -105,12 +111,12 @@ def test_a_discarded_draft_leaves_nothing_and_one_with_a_name_stays() -> None:
 def test_a_draft_gets_its_name_once_and_none_after_it_was_discarded() -> None:
     files = filled(5)
     store = open_store(files)
-    draft = store.draft(HEAD, 3)
+    draft = store.draft(headed(HEAD, b"abc"), 3)
     draft.add(b"abc")
     whole = draft.finish()
     draft.discard()
     assert not draft.publish(whole)
-    draft = store.draft(HEAD, 3)
+    draft = store.draft(headed(HEAD, b"abc"), 3)
     draft.add(b"abc")
     whole = draft.finish()
     assert draft.publish(whole)

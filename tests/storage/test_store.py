@@ -15,6 +15,7 @@ from raft.lab.simulated.disk import SimulatedFiles
 from raft.storage.errors import DirectoryInUse, DirectoryUnusable, ForeignDirectory
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity
+from raft.storage.snapshots import sealed
 from raft.storage.store import Store
 from tests.storage.support import (
     HERE,
@@ -290,7 +291,7 @@ def test_a_real_disk_keeps_all_that_a_simulated_one_does(tmp_path: Path) -> None
     for each in entries(2, 1, 100, 150):
         store.save(HardState(2, 1, each.index - 1), [each], None)
     kept = snapshot(50, 2, bytes(3_000_000))
-    store.save_snapshot(type(kept)(kept.index, kept.term, state, kept.data))
+    store.save_snapshot(sealed(type(kept)(kept.index, kept.term, state, kept.data)))
     store.compact(50)
     store.close()
     again = open_store(RealFiles(), tmp_path, segment_bytes=4096)

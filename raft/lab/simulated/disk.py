@@ -87,8 +87,8 @@ class SimulatedFiles:
         return bytes(self._inode(path).data)
 
     def contents(self, path: Path) -> memoryview:
-        """See `FileSystem.contents`."""
-        return memoryview(self.read(path))
+        """See `FileSystem.contents`; what happens to the medium later is seen, as through a mapping."""
+        return memoryview(self._inode(path).data).toreadonly()
 
     def create(self, path: Path) -> SimulatedFile:
         """See `FileSystem.create`."""
