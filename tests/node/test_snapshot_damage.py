@@ -12,6 +12,7 @@ import pytest
 from actors.faults import Fault
 from raft.control import Done, TakeSnapshot
 from raft.control import Transfer as TransferLeadership
+from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.messages import InstallSnapshot
 from raft.core.types import Snapshot
 from raft.lab.simulated.disk import SimulatedFiles
@@ -20,11 +21,12 @@ from raft.node import transfers
 from raft.node.applying import Applier
 from raft.node.disk import DiskFailed
 from raft.node.snapshot_policy import SnapshotPolicy
-from raft.node.snapshots import verified
+from raft.node.snapshots import SendableSnapshots, verified
 from raft.node.transfers import Transfer
 from raft.node.worker import InlineWorker
 from raft.storage.drafts import DRAFT_SUFFIX
 from raft.storage.errors import SnapshotDamaged
+from raft.storage.memory import MemoryStorage
 from raft.storage.snapshots import is_sound, sealed
 from raft.storage.store import Store
 from raft.wire import SnapshotPiece, SnapshotProgress, process_of
@@ -176,6 +178,19 @@ def test_a_transfer_that_the_receiver_refused_ends_and_the_core_begins_another(s
     assert "snapshot-abandoned" in cluster[leader].events.names
 
 
+def test_a_snapshot_that_is_known_to_be_damaged_is_not_given_to_the_core_again() -> None:
+    log = MemoryStorage()
+    log.apply_snapshot(Snapshot(5, 1, VOTERS))
+    wanted: list[bool] = []
+    damaged = True
+    sendable = SendableSnapshots(log, set, lambda: wanted.append(True), lambda _: damaged)
+    with pytest.raises(SnapshotTemporarilyUnavailable):
+        sendable.snapshot()
+    assert wanted == [True]
+    damaged = False
+    assert sendable.snapshot() == log.snapshot()
+
+
 # -- received ---------------------------------------------------------------------------------------
 
 
@@ -193,6 +208,35 @@ def test_a_snapshot_that_is_not_the_one_that_was_taken_is_refused_when_it_has_ar
     for piece in pieces():
         rig.take(piece)
     assert len(rig.whole) == 1, "it can begin again"
+
+
+def test_a_draft_whose_data_are_not_those_that_were_taken_never_becomes_a_snapshot() -> None:
+    store = open_store(SimulatedFiles())
+    whole = sealed(Snapshot(20, 2, VOTERS, VALUE))
+    draft = store.draft(Snapshot(20, 2, VOTERS, checksum=whole.checksum), len(VALUE))
+    draft.add(b"x" + VALUE[1:])
+    with pytest.raises(SnapshotDamaged, match="had arrived"):
+        draft.finish()
+
+
+def test_a_disk_that_changes_a_snapshot_while_it_is_installed_ends_the_node() -> None:
+    cluster = DiskCluster(3, snapshots=EVERY_TEN)
+    first = cluster.elect()
+    slow = cluster.followers()[0]
+    apart(cluster, slow)
+    cluster.put(first, b"key", VALUE)
+    for number in range(40):
+        cluster.put(first, b"k%d" % number, b"x" * 100)
+
+    def flip(point: str) -> None:
+        if point == "snapshot.marked":
+            cluster.flip_in_snapshot(slow, VALUE)
+
+    cluster[slow].log._device.crash_point = flip
+    for member in cluster.members.values():
+        member.heal()
+    cluster.network.run_until(lambda: bool(cluster.crashes), 5.0)
+    assert cluster.crashes[0].error.startswith("DiskFailed: the snapshot at ")
 
 
 def test_what_a_disk_gives_back_otherwise_than_it_was_written_is_not_installed() -> None:
