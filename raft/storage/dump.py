@@ -81,6 +81,9 @@ def _describe(segment: str, record: Record) -> DumpedRecord:
             marker = decode_marker(payload)
             text = "installed, replaces the log before it" if marker.installed else "taken here"
             return DumpedRecord(segment, offset, "snapshot", marker.index, marker.term, text)
+        if kind == Kind.SEALED:
+            following = segment_name(msgspec.msgpack.decode(payload, type=int))
+            return DumpedRecord(segment, offset, "sealed", None, None, f"{following} is there")
         header = msgspec.msgpack.decode(payload)
     except msgspec.MsgspecError as error:
         return DumpedRecord(

@@ -168,6 +168,10 @@ def _fit_together(found: Recovered, snapshot: Snapshot | None) -> tuple[HardStat
         raise CorruptLog(
             path, 0, "the segments before it are missing, and there is no snapshot to stand in for them"
         )
+    if replay.first is None and found.before > base:
+        raise CorruptLog(
+            path, 0, f"entries {base + 1} to {found.before} are missing with the segments before it"
+        )
     entries = replay.entries[base + 1 - first :]
     state = replay.hard_state
     last = base + len(entries)

@@ -22,6 +22,7 @@ class Kind(enum.IntEnum):
     HARD_STATE = 2
     ENTRY = 3
     SNAPSHOT = 4
+    SEALED = 5  # Behind what a segment holds: the number of the segment after it, which is durable.
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     node: int
     sequence: int
     previous_bytes: int  # how much of the segment before this one was used; 0 in the first
+    previous_last: Index = 0  # where the log ended when this segment began
 
     @property
     def identity(self) -> Identity:
@@ -87,6 +89,11 @@ def encode_hard_state(state: HardState) -> bytes:
 def decode_hard_state(payload: bytes) -> HardState:
     """Read a HARD_STATE record."""
     return HardState(*_hard_states.decode(payload))
+
+
+def encode_seal(following: int) -> bytes:
+    """The payload of a SEALED record."""
+    return _encoder.encode(following)
 
 
 def encode_marker(marker: Marker) -> bytes:

@@ -1,8 +1,8 @@
 """Reading a log's directory: every segment in order, what they amount to, and where writing goes on.
 
 Owns the rules for a whole log: segments without a hole between them, each used as far as the next one says,
-damage allowed only as the torn end of the last one. Changes nothing on disk. Knows nothing of
-snapshot files.
+the last one not sealed, damage allowed only as the torn end of the last one. Changes nothing on disk. Knows
+nothing of snapshot files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raft.storage.errors import CorruptLog, ForeignDirectory, NewerFormat
 from raft.storage.files import FileSystem
 from raft.storage.record import FORMAT, Identity, Kind, SegmentHeader, decode_segment_header, format_of
 from raft.storage.replay import Contradiction, Replay
-from raft.storage.segment import scan, segment_name, sequence_of
+from raft.storage.segment import is_sealed, scan, segment_name, sequence_of
 
 
 class Sealed(NamedTuple):
@@ -31,7 +31,11 @@ class Sealed(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """A log as it was found. `last`, the segment that writing goes on in, ends with the batch `tail`."""
+    """A log as it was found. `last`, the segment that writing goes on in, ends with the batch `tail`.
+
+    `unsealed` is the end of the segment before it, if a crash came before that was sealed. `before` is where
+    the log ended when its oldest segment began.
+    """
 
     replay: Replay
     sealed: list[Sealed]
@@ -39,6 +43,8 @@ class Recovered(NamedTuple):
     data: bytes
     tail: Batch
     torn: Damage | None
+    unsealed: int | None
+    before: Index
 
     @property
     def used(self) -> int:
@@ -78,7 +84,9 @@ def recover(directory: Path, sequences: list[int], identity: Identity, files: Fi
     """Read the log. Raises CorruptLog, ForeignDirectory or NewerFormat."""
     replay = Replay(complete=sequences[0] == 1)
     sealed: list[Sealed] = []
+    unsealed: int | None = None
     following = _load(directory, sequences[0], identity, files)
+    before = following[1].previous_last
     for sequence in sequences[:-1]:
         data, _ = following
         following = _load(directory, sequence + 1, identity, files)
@@ -90,11 +98,15 @@ def recover(directory: Path, sequences: list[int], identity: Identity, files: Fi
                 segment.path, offset, damage.reason if damage else "writes are missing at its end"
             )
         sealed.append(segment)
+        unsealed = None if is_sealed(read_batch(data, used, len(data), sequence)) else used
     data, _ = following
     segment, tail, damage = _replay_segment(replay, directory, sequences[-1], data, None)
     if damage is not None and not damage.torn:
         raise CorruptLog(segment.path, damage.offset, damage.reason)
-    return Recovered(replay, sealed, segment, data, tail, damage)
+    if is_sealed(tail):
+        missing = directory / segment_name(sequences[-1] + 1)
+        raise CorruptLog(missing, 0, f"the segment is missing: {segment.path.name} says that it is there")
+    return Recovered(replay, sealed, segment, data, tail, damage, unsealed, before)
 
 
 def _load(

@@ -62,7 +62,7 @@ class Replay:
                     self._hard_state(decode_hard_state(payload), offset)
                 elif kind == Kind.SNAPSHOT:
                     self._marker(decode_marker(payload))
-                elif kind != Kind.SEGMENT:
+                elif kind not in (Kind.SEGMENT, Kind.SEALED):
                     raise Contradiction(offset, f"an unknown kind of record, {kind}")
             except msgspec.MsgspecError as error:
                 raise Contradiction(offset, f"a record that can't be read: {error}") from error

@@ -1,7 +1,10 @@
 """One segment of the log: a preallocated file that batches are written to, one after the other.
 
-Owns a segment's name, its blank tail and the reading of its batches. Knows nothing of what the
-batches mean, nor of other segments.
+Owns a segment's name, its blank tail, the seal at its end and the reading of its batches. Knows nothing of
+what the batches mean, nor of other segments.
+
+A segment is sealed once the next one is durable. So a log whose last segment is sealed has lost one: without
+the seal the loss of the newest segment would look like a log that ends earlier.
 """
 
 from __future__ import annotations
@@ -11,14 +14,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from raft.core.types import Index
-from raft.storage.batch import Batch, Damage, encode_batch, read_batch, used_bytes
+from raft.storage.batch import HEADER_BYTES, Batch, Damage, encode_batch, read_batch, used_bytes
 from raft.storage.device import Device
 from raft.storage.errors import StoreFull
 from raft.storage.files import File
-from raft.storage.record import Kind
+from raft.storage.record import Kind, encode_seal
 
 SEGMENT_SUFFIX = ".wal"
 PROBE_BYTES = 512
+SEAL_BYTES = 4 * HEADER_BYTES  # Kept free at the end of each segment: a seal always has room.
 
 Payloads = Sequence[tuple[Kind, bytes]]
 
@@ -46,6 +50,11 @@ def scan(data: bytes, sequence: int, limit: int | None = None) -> Iterator[Batch
         offset = found.end
 
 
+def is_sealed(batch: Batch | Damage) -> bool:
+    """Does this batch say that there is another segment after its own?"""
+    return isinstance(batch, Batch) and any(record.kind == Kind.SEALED for record in batch.records)
+
+
 class Segment:
     """The last segment, open for writing. All past `end` is blank, or is made so before the next write."""
 
@@ -68,7 +77,7 @@ class Segment:
         """A new segment that is durable with its first batch and has room for one of room_for bytes."""
         path = directory / segment_name(sequence)
         batch = encode_batch(first, sequence, 0)
-        capacity = max(capacity, len(batch) + room_for)
+        capacity = max(capacity, len(batch) + room_for + SEAL_BYTES)
 
         def fill(file: File) -> None:
             device.allocate(file, capacity)
@@ -95,10 +104,15 @@ class Segment:
         device.sync(file)
         return segment
 
+    @classmethod
+    def unsealed(cls, device: Device, path: Path, sequence: int, end: int) -> Segment:
+        """One that is not the last any more, and is still to be sealed at `end`."""
+        return cls(device, path, device.files.open(path), sequence, end=end, capacity=end + SEAL_BYTES)
+
     def encode(self, payloads: Payloads) -> bytes | None:
         """The bytes of the next batch, or None when the segment has no room for it."""
         batch = encode_batch(payloads, self.sequence, self.end)
-        return batch if self.end + len(batch) <= self._capacity else None
+        return batch if self.end + len(batch) <= self._capacity - SEAL_BYTES else None
 
     def append(self, batch: bytes) -> None:
         """Write what `encode` returned: one write, one sync, durable. After StoreFull nothing happened."""
@@ -113,6 +127,16 @@ class Segment:
         self._device.crash_point("save.written")
         self._device.sync(self._file)
         self.end += len(batch)
+
+    def seal(self) -> None:
+        """Say durably that the next segment is there, and give the file back. After StoreFull try again.
+
+        What the segment holds ends where it did: the next one says how far that is.
+        """
+        batch = encode_batch([(Kind.SEALED, encode_seal(self.sequence + 1))], self.sequence, self.end)
+        self._device.write(self._file, self.end, batch)
+        self._device.sync(self._file)
+        self._file.close()
 
     def check_room(self) -> None:
         """Raise StoreFull if `append` would now: blank bytes are written where blank bytes are.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from raft.core.types import Entry, HardState, Index
 from raft.storage.device import Device
-from raft.storage.errors import StoreError
+from raft.storage.errors import StoreError, StoreFull
 from raft.storage.hard_state import may_wait, step_back
 from raft.storage.record import (
     FORMAT,
@@ -45,6 +45,7 @@ class Log:
         self._last: Index = 0
         self._markers: list[Marker] = []
         self._segment: Segment
+        self._unsealed: Segment | None = None  # The one before it, until it is sealed.
 
     @classmethod
     def create(cls, device: Device, directory: Path, identity: Identity, *, segment_bytes: int) -> Log:
@@ -72,6 +73,11 @@ class Log:
         )
         log._segment.highest = found.last.highest
         log._sealed.extend(found.sealed)
+        if found.unsealed is not None:
+            before = found.sealed[-1]
+            log._unsealed = Segment.unsealed(device, before.path, before.sequence, found.unsealed)
+            with contextlib.suppress(StoreFull):  # Then before the next write.
+                log._seal()
         log._last = (found.replay.first or 1) + len(found.replay.entries) - 1
         return log
 
@@ -138,6 +144,8 @@ class Log:
             with contextlib.suppress(StoreError):
                 self._write(_payloads(self._hard_state, (), None))
         self._segment.close()
+        if self._unsealed is not None:
+            self._unsealed.close()
 
     def _check(self, hard_state: HardState | None, entries: Sequence[Entry], marker: Marker | None) -> None:
         if hard_state is not None:
@@ -157,20 +165,31 @@ class Log:
     def _write(self, payloads: Payloads) -> None:
         batch = self._segment.encode(payloads)
         if batch is None:
+            self._seal()  # Never two that are not: only one can have been lost unnoticed, and nothing in it.
             self._roll(room_for=sum(len(payload) + 64 for _, payload in payloads))
             batch = self._segment.encode(payloads)
             assert batch is not None, "a new segment has room for the batch that it was made for"
+        if self._unsealed is not None:
+            self._seal()
         self._segment.append(batch)
+
+    def _seal(self) -> None:
+        """From here on the loss of the last segment would be noticed, so writes in it may be answered."""
+        if self._unsealed is not None:
+            self._unsealed.seal()
+            self._unsealed = None
 
     def _roll(self, *, room_for: int) -> None:
         full = self._segment
         self._segment = self._next_segment(full.sequence + 1, full.end, room_for)
         self._sealed.append(Sealed(full.path, full.sequence, full.highest))
-        full.close()
+        self._unsealed = full
 
     def _next_segment(self, sequence: int, previous_bytes: int, room_for: int) -> Segment:
         """A segment that begins with all that the ones before it say, except for their entries."""
-        header = SegmentHeader(FORMAT, self._identity.cluster, self._identity.node, sequence, previous_bytes)
+        header = SegmentHeader(
+            FORMAT, self._identity.cluster, self._identity.node, sequence, previous_bytes, self._last
+        )
         first = [(Kind.SEGMENT, encode_segment_header(header))]
         if self._hard_state != HardState():
             first.append((Kind.HARD_STATE, encode_hard_state(self._hard_state)))

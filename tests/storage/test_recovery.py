@@ -13,7 +13,7 @@ from raft.lab.simulated.disk import SimulatedFiles
 from raft.storage.batch import Batch, encode_batch, used_bytes
 from raft.storage.errors import CorruptLog, NewerFormat
 from raft.storage.record import Kind
-from raft.storage.segment import scan
+from raft.storage.segment import is_sealed, scan
 from raft.storage.store import Store
 from tests.storage.support import (
     HERE,
@@ -152,7 +152,9 @@ def test_writes_missing_at_the_end_of_an_older_segment_are_refused() -> None:
     files = filled(300, size=200)
     path = segments(files)[1]
     data = files.read(path)
-    end = writes(data, 2)[-1].start
+    *_, last, seal = writes(data, 2)
+    assert is_sealed(seal)
+    end = last.start
     rewrite(files, path, data[:end] + bytes(len(data) - end))
     with pytest.raises(CorruptLog):
         open_store(files)
