@@ -121,6 +121,15 @@ def test_a_resource_that_checks_no_token_is_caught(shell: Shell) -> None:
     assert anomalies(shell) == {"stale-token-accepted"}
 
 
+def test_a_write_that_comes_too_late_fails_the_run_though_all_answers_are_right(shell: Shell) -> None:
+    done = chaos(shell, "--duration 1s --faults none --workload watch --recovery-max 1us")
+    assert done.code == 10, done.out + done.err
+    assert anomalies(shell) == {"unavailable"}
+    summary = verdict(shell)
+    assert summary["recoveries"]["count"] > 0
+    assert summary["judgement"]["notes"] == []
+
+
 CUT = """
 duration = "1800ms"
 

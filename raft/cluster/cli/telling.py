@@ -61,6 +61,8 @@ def judge(
 def _show(verdict: Verdict, took_seconds: float) -> None:
     style = paint()
     out(style(verdict.sentence(), "green" if verdict.passed else "red"))
+    for note in verdict.notes:
+        out(f"not judged: {note}")
     for anomaly in verdict.anomalies:
         out(f"\n{style(anomaly.name, 'bold')}  {anomaly.text}")
         for record in anomaly.operations:

@@ -69,6 +69,16 @@ Report = Annotated[
         metavar="DIR", help="Leave history, events, schedule, logs and verdict here.", show_default=False
     ),
 ]
+Recovery = Annotated[
+    float,
+    typer.Option(
+        "--recovery-max",
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="With a majority whole, a longer wait for a write fails the run.",
+        show_default="10s",
+    ),
+]
 SabotageName = Annotated[
     str,
     typer.Option("--sabotage", metavar="NAME", help="Wrong on purpose: stale-reads, no-fsync or no-fencing."),
@@ -94,6 +104,7 @@ def chaos(
     clients: Clients = 10,
     schedule: ScheduleFile = None,
     report: Report = None,
+    recovery: Recovery = 10.0,
     sabotage: SabotageName = "",
     shrink: Shrink = False,
     output: options.Output = options.Format.TABLE,
@@ -116,6 +127,7 @@ def chaos(
             rate=rate,
             clients=clients,
             sabotage=wrong,
+            recovery_seconds_max=recovery,
             name="" if cluster is not None else f"chaos-{os.getpid()}",
             cluster=cluster,
             command=shlex.join(["launcher.py", *sys.argv[1:]]),
@@ -253,8 +265,18 @@ def _show(summary: Summary) -> None:
     )
     if summary.machines_compared > 1:
         out(f"machines    {summary.machines_compared} compared after the same entry")
+    recovered = summary.recoveries
+    if recovered.count:
+        p50, p99 = 1000 * recovered.p50_seconds, 1000 * recovered.p99_seconds
+        longest = 1000 * recovered.max_seconds
+        out(
+            f"recovery    a majority being whole, a write came within p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+            f"max {longest:.0f} ms"
+        )
+    for note in summary.judgement.notes:
+        out(f"not judged  {note}")
     for anomaly in summary.judgement.anomalies:
-        out(f"{anomaly.name} on {anomaly.key}: {anomaly.text}")
+        out(f"{anomaly.name}{' on ' * bool(anomaly.key)}{anomaly.key}: {anomaly.text}")
         for record in anomaly.operations:
             out(f"    {record.call:10.4f}s  {record.describe()}")
     colour = {ExitCode.OK: "green", ExitCode.VIOLATION: "red"}.get(summary.exit_code, "yellow")

@@ -15,6 +15,7 @@ from raft.lab.judging.records import WORKLOADS
 
 CLIENTS = 10
 RATE = 250.0
+RECOVERY_SECONDS_MAX = 10.0
 
 
 class Sabotage(enum.StrEnum):
@@ -42,6 +43,7 @@ class Order(Struct, frozen=True, kw_only=True):
     rate: float = RATE  # Operations a second, of all clients together.
     clients: int = CLIENTS
     sabotage: Sabotage | None = None
+    recovery_seconds_max: float = RECOVERY_SECONDS_MAX  # For a write, when one could be acknowledged.
     name: str = ""  # Of the cluster to start; "" takes one that runs: `cluster`.
     cluster: str | None = None
     command: str = ""  # How the run can be had again.

@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -26,9 +26,10 @@ from raft.cluster.nodes import Cause
 from raft.cluster.rundir import find
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos import trial
-from raft.lab.chaos.availability import Availability, availability
+from raft.lab.chaos.availability import WRITES, Availability, availability
 from raft.lab.chaos.evidence import committed_values, state_hashes
 from raft.lab.chaos.hosting import found, hosted
+from raft.lab.chaos.liveness import Recoveries, recoveries
 from raft.lab.chaos.nemesis import Wound
 from raft.lab.chaos.order import Order, Sabotage
 from raft.lab.chaos.trial import Told
@@ -36,9 +37,9 @@ from raft.lab.chaos.workloads.choosing import OWN_MACHINE, TALLY, workload_of
 from raft.lab.chaos.written import format_schedule
 from raft.lab.judging import judge as judging
 from raft.lab.judging.leadership import judge_events, judge_states
-from raft.lab.judging.records import Header, RecordedHistory, write_history
+from raft.lab.judging.records import Header, Record, RecordedHistory, write_history
 from raft.lab.judging.revisions import EVENTS
-from raft.lab.judging.verdict import Ruling, Verdict
+from raft.lab.judging.verdict import Anomaly, Ruling, Verdict
 from raft.lab.pictures.report import write_report
 from raft.node.config import EXIT_DISK_FAILED
 
@@ -63,6 +64,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     operations_per_second: float
     latency_ms: dict[str, float]  # Of those that were done, as percentiles.
     availability: Availability
+    recoveries: Recoveries
+    recovery_seconds_max: float  # A longer one fails the run.
     faults: dict[str, int]  # By kind; those that were refused are not among them.
     refused: int  # Faults that could not be done, since what they were for was down or gone.
     cpu_share: float
@@ -148,6 +151,8 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     states = state_hashes(directory / "data", told.members) if whole else []
     judgement = judging.judge(history, committed=committed)
     judgement = judgement.with_more(judge_events(events)).with_more(judge_states(states))
+    recovered = recoveries(events, _acknowledged(told.records), told.begin, told.end)
+    judgement = judgement.with_more(_too_long(recovered, order.recovery_seconds_max))
     ruling, reason = judgement.ruling, judgement.sentence()
     crashes = [crash for event in events if (crash := _crash(event))]
     if ruling is Ruling.LEGAL and (told.unsettled or crashes):
@@ -171,6 +176,8 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
             told.begin,
             told.end,
         ),
+        recoveries=recovered,
+        recovery_seconds_max=order.recovery_seconds_max,
         faults=dict(sorted(Counter(wound.fault.kind.value for wound in done_wounds).items())),
         refused=len(told.wounds) - len(done_wounds),
         cpu_share=round(told.cpu_share, 3),
@@ -187,6 +194,23 @@ def _crash(event: Event) -> str:
     if isinstance(event, NodeGaveUp):
         return f"n{event.node} was given up: {event.reason or 'it failed too often'}"
     return ""
+
+
+def _acknowledged(records: Sequence[Record]) -> list[float]:
+    """When writes were acknowledged; of locks anything, since their clients wait for each other as well."""
+    asked = WRITES | {"release", "read"} if any(r.op == "acquire" for r in records) else WRITES
+    return [r.returned for r in records if r.done and r.op in asked and r.returned is not None]
+
+
+def _too_long(recovered: Recoveries, seconds_max: float) -> tuple[Anomaly, ...]:
+    """A cluster that could acknowledge writes has to."""
+    if recovered.max_seconds <= seconds_max:
+        return ()
+    text = (
+        f"from {recovered.max_at:.3f} s on a majority ran and was connected, and no write was acknowledged "
+        f"for {recovered.max_seconds:.3f} s; {seconds_max:g} s are allowed"
+    )
+    return (Anomaly(name="unavailable", key="", text=text),)
 
 
 def _latencies(told: Told) -> dict[str, float]:

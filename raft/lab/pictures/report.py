@@ -185,6 +185,10 @@ def _numbers(run: Run, faults: Sequence[Fault], leaders: int, leaderless_s: floa
     if "longest_gap_seconds" in summary.availability:
         gap = 1000 * summary.availability["longest_gap_seconds"]
         numbers.append(Number("no write for at most", f"{gap:.0f}", "ms"))
+    if summary.recoveries.get("count"):
+        p50, p99, longest = (1000 * summary.recoveries[f"{name}_seconds"] for name in ("p50", "p99", "max"))
+        unit = f"ms; p99 {p99:.0f}, max {longest:.0f}"
+        numbers.append(Number("with a majority whole, a write within", f"{p50:.0f}", unit))
     return numbers
 
 

@@ -29,6 +29,7 @@ class Summary(Struct, kw_only=True):
     operations: dict[str, int] = {}
     latency_ms: dict[str, float] = {}
     availability: dict[str, Any] = {}
+    recoveries: dict[str, float] = {}
     faults: dict[str, int] = {}
     judgement: Verdict | None = None
 
