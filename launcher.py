@@ -9,10 +9,15 @@ so that nodes come up while this process still reads its command line. All verbs
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Before all else: until a verb takes care of it, Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import os
 import sys
 import time
-
-from raft.cluster.cli.detaching import split_off
 
 NODE_MODULES = ("raft.node.process",)
 
@@ -20,22 +25,26 @@ NODE_MODULES = ("raft.node.process",)
 def main() -> None:
     """Carry out the command line of this process, and exit with its code."""
     started_seconds = time.monotonic()
-    arguments = sys.argv[1:]
-    ready_fd, fork_server = -1, None
-    if starts_cluster(arguments):
-        from actors.process import ForkServer
+    from raft.cluster.cli.surroundings import make_sane
 
-        if "--detach" in arguments:
-            ready_fd = split_off()
-        if any(argument.startswith("--machine") for argument in arguments):
-            sys.path.append("")  # The user's own module is where the user is.
-        fork_server = ForkServer.start(NODE_MODULES)
+    make_sane()
+    arguments = sys.argv[1:]
+    if not starts_cluster(arguments):
+        from raft.cluster.cli.entry import run
+
+        sys.exit(run(arguments, None, started_seconds, -1))
+    from actors.process import ForkServer
+    from raft.cluster.cli.detaching import split_off
+
+    ready_fd = split_off() if "--detach" in arguments else -1
+    if any(argument.startswith("--machine") for argument in arguments):
+        sys.path.append("")  # The user's own module is where the user is.
+    fork_server = ForkServer.start(NODE_MODULES)
     from raft.cluster.cli.entry import run
 
     code = run(arguments, fork_server, started_seconds, ready_fd)
-    if fork_server is not None:
-        fork_server.close()
-    sys.exit(code)
+    fork_server.close()
+    os._exit(code)  # Without waiting for a thread that still prints to a terminal which takes nothing.
 
 
 def starts_cluster(arguments: list[str]) -> bool:

@@ -7,9 +7,11 @@ lost. The time in a line is the wall clock's; it is for people, and decides noth
 
 from __future__ import annotations
 
+import io
 import os
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 OLD_FILES_MAX: Final = 2
+PRINTED_LINE_CHARACTERS_MAX: Final = 64 * 1024
 _RESERVED: Final = frozenset({"time", "level", "node", "incarnation", "event", "message"})
 
 
@@ -70,6 +73,32 @@ def log_to_file(
     # The formatted text is not used; a short format costs the least.
     logger.add(write, level=level, format="", catch=False, backtrace=False, diagnose=False)
     return log
+
+
+class PrintedLines(io.TextIOBase):
+    """Stands for `sys.stdout` or `sys.stderr`: what is printed becomes lines of the log.
+
+    For programs' own words (a `print`, a warning). Whatever must reach the process's own descriptor, as
+    the last words before its end, is written to `sys.__stderr__`.
+    """
+
+    def __init__(self, event: str, level: str) -> None:
+        super().__init__()
+        self._log = partial(logger.bind(event=event).log, level)
+        self._rest = ""
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log each whole line; the rest waits for its end, or for more text than a line may have."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        if len(self._rest) > PRINTED_LINE_CHARACTERS_MAX:
+            lines, self._rest = [*lines, self._rest], ""
+        for line in filter(None, lines):
+            self._log("{}", line[:PRINTED_LINE_CHARACTERS_MAX])
+        return len(text)
 
 
 class LogFile:

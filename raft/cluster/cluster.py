@@ -36,6 +36,7 @@ class Cluster:
         self.safety = ElectionSafety()
         self.faults = FaultRegistry()
         self.ending = False
+        self.record_error = ""  # Why the record in the run directory is an old one; empty if it is not.
 
     def admit(self, node: int) -> NodeProcess:
         """One more node, which has no process yet."""
@@ -81,10 +82,15 @@ class Cluster:
         return self.nodes[select_one(selector, self._picture(tuple(NodeState)), self.random)]
 
     def save_record(self) -> None:
-        """Let other processes see who runs where."""
+        """Let other processes see who runs where. On a full disk the old record stays until there is room."""
         for entry in self.record.nodes:
             entry.pid = self.nodes[entry.id].pid or 0
-        self.record.write(self.run_directory.record)
+        try:
+            self.record.write(self.run_directory.record)
+        except OSError as error:
+            self.record_error = error.strerror or str(error)
+        else:
+            self.record_error = ""
 
     def _picture(self, states: Collection[NodeState]) -> Picture:
         leader = self.history.leader

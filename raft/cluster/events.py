@@ -6,6 +6,8 @@ Owns the kinds of events, their one-line-a-JSON-object form, and the file that k
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 VERSION = 1
+FILE_BYTES_MAX = 16 * 1024 * 1024
+_STARTED = b'"event":"cluster-started"'
 
 
 class Happening(Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -22,6 +26,19 @@ class Happening(Struct, frozen=True, kw_only=True, tag_field="event"):
     v: int = VERSION
     t: float = 0.0
     wall: str = ""
+
+
+class ClusterStarted(Happening, frozen=True, kw_only=True, tag="cluster-started"):
+    """A launcher has begun to run the cluster; all that follows, up to the next one, is of that run."""
+
+    nodes: int
+    pid: int
+
+
+class EventsLost(Happening, frozen=True, kw_only=True, tag="events-lost"):
+    """So many events before this one could not be written."""
+
+    lost: int
 
 
 class ClusterReady(Happening, frozen=True, kw_only=True, tag="cluster-ready"):
@@ -117,7 +134,9 @@ class Violation(Happening, frozen=True, kw_only=True, tag="violation"):
 
 
 Event = (
-    ClusterReady
+    ClusterStarted
+    | EventsLost
+    | ClusterReady
     | LeaderElected
     | LeaderLost
     | NodeStarted
@@ -128,6 +147,8 @@ Event = (
     | MembersChanged
     | Violation
 )
+
+KINDS: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in Event.__args__)
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -143,23 +164,82 @@ def decode_event(line: bytes | str) -> Event:
     return _decoder.decode(line)
 
 
-class EventLog:
-    """The file that a cluster's events are appended to, a line each and at once."""
+def kind_of(event: Event) -> str:
+    """The event's kind, as it stands in its JSON form."""
+    return str(event.__struct_config__.tag)
 
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb", buffering=0)
+
+def nodes_of(event: Event) -> frozenset[int]:
+    """The nodes that the event is about; none for one that concerns the cluster as a whole."""
+    if isinstance(event, FaultInjected | FaultCleared | Violation):
+        return frozenset(event.nodes)
+    node = getattr(event, "node", None)
+    return frozenset() if node is None else frozenset([node])
+
+
+class EventLog:
+    """The file that a cluster's events are appended to, a line each and at once.
+
+    It is kept over restarts; each run begins with a ClusterStarted. A file that has grown beyond
+    `file_bytes_max` is put aside as `FILE.1`, in the place of the one before. An event that cannot be
+    written, as on a full disk, is counted, and the next one that can be written is preceded by an EventsLost.
+    """
+
+    def __init__(self, path: Path, file_bytes_max: int = FILE_BYTES_MAX) -> None:
+        self._path = path
+        self._bytes_max = file_bytes_max
+        self._lost = 0
+        self._open()
+        self._torn = self._size > 0 and not _ends_a_line(path)
 
     def append(self, event: Event) -> None:
         """Write one event; other processes can read it on return."""
-        self._file.write(encode_event(event) + b"\n")
+        if self._lost:
+            lost = EventsLost(t=event.t, wall=event.wall, lost=self._lost)
+            if not self._write(encode_event(lost)):
+                self._lost += 1
+                return
+            self._lost = 0
+        if not self._write(encode_event(event)):
+            self._lost += 1
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._fd)
+
+    def _write(self, line: bytes) -> bool:
+        """Append a line as a whole, or leave at most a torn one, which the next line keeps apart."""
+        try:
+            if self._size > self._bytes_max:
+                self._put_aside()
+            text = (b"\n" if self._torn else b"") + line + b"\n"
+            written = os.write(self._fd, text)
+        except OSError:
+            return False
+        self._size += written
+        self._torn = written < len(text)
+        return not self._torn
+
+    def _put_aside(self) -> None:
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        before = self._fd
+        self._open()
+        os.close(before)
+        self._torn = False
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events so far."""
+    """All events of the present run so far."""
     reader = EventReader(path)
     try:
         return list(reader.new())
@@ -168,21 +248,50 @@ def read_events(path: Path) -> list[Event]:
 
 
 class EventReader:
-    """Reads an event file from its beginning, as far as it goes, again and again."""
+    """Reads an event file as far as it goes, again and again, from the beginning of the present run.
 
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("rb")
+    With `all_runs` from the oldest event that was kept. Lines that are no events, as a crash may have
+    torn one, are left out.
+    """
+
+    def __init__(self, path: Path, *, all_runs: bool = False) -> None:
+        self._path = path
+        older = path.with_name(f"{path.name}.1")
+        first = older if all_runs and older.exists() else path
+        self._file: BinaryIO = first.open("rb")
         self._partial = b""
+        if not all_runs:
+            self._file.seek(_start_of_run(self._file.read()))
 
     def new(self) -> Iterator[Event]:
         """The events written since the last call."""
+        yield from self._rest()
+        while self._was_put_aside():
+            yield from self._rest()  # Written between our last look and the moment when it was put aside.
+            self._file.close()
+            self._file, self._partial = self._path.open("rb"), b""
+            yield from self._rest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _rest(self) -> Iterator[Event]:
         for line in self._file:
             self._partial += line
             if not self._partial.endswith(b"\n"):
                 return
             whole, self._partial = self._partial, b""
-            yield decode_event(whole)
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                yield decode_event(whole)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _was_put_aside(self) -> bool:
+        try:
+            return not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _start_of_run(data: bytes) -> int:
+    """Where the line of the last ClusterStarted begins; 0 where there is none."""
+    return data.rfind(b"\n", 0, max(data.rfind(_STARTED), 0)) + 1

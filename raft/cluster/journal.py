@@ -17,11 +17,9 @@ from raft.cluster.events import Event, EventLog
 class Journal:
     """Records events; `listener` is told of each after it is in the file."""
 
-    def __init__(self, log: EventLog, *, started_seconds: float, now_seconds: float) -> None:
+    def __init__(self, log: EventLog, *, started_seconds: float) -> None:
         self._log = log
         self._started_seconds = started_seconds
-        ago = datetime.timedelta(seconds=now_seconds - started_seconds)
-        self._started_wall = datetime.datetime.now(datetime.UTC) - ago
         self._events: list[Event] = []
         self.listener: Callable[[Event], None] = lambda _event: None
 
@@ -33,7 +31,8 @@ class Journal:
     def record(self, event: Event, at_seconds: float) -> None:
         """Keep the event for good, as of a moment on the machine's monotonic clock, and tell the listener."""
         t = round(at_seconds - self._started_seconds, 6)
-        wall = (self._started_wall + datetime.timedelta(seconds=t)).isoformat(timespec="milliseconds")
+        # Read now: counted from the start it would be wrong after a suspension or when the clock was set.
+        wall = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         stamped = msgspec.structs.replace(event, t=t, wall=wall.replace("+00:00", "Z"))
         self._events.append(stamped)
         self._log.append(stamped)

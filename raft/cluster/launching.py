@@ -25,7 +25,7 @@ from actors.zeromq import ZeroMqTransport
 from raft.cluster import rundir
 from raft.cluster.cluster import Cluster
 from raft.cluster.datadir import DataDirectory, open_data
-from raft.cluster.events import Event, EventLog
+from raft.cluster.events import ClusterStarted, Event, EventLog
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.journal import Journal
 from raft.cluster.nodes import NodeProcess
@@ -40,6 +40,9 @@ from raft.wire import SUPERVISOR, TAGS
 
 if TYPE_CHECKING:
     from actors.process import ForkServer
+
+
+SAME_WISH_SECONDS = 1.0
 
 
 class Ended(Struct, frozen=True):
@@ -66,7 +69,7 @@ class RunningCluster:
         self._data = data
         self._clock = clock
         self._ending = Ending()
-        self._interrupts = 0
+        self._asked_to_end_seconds: float | None = None
         transport = ZeroMqTransport(
             SUPERVISOR.process,
             1,
@@ -97,11 +100,10 @@ class RunningCluster:
     def run(self, listener: Callable[[Event], None]) -> Ended:
         """Until it is asked to end, by a verb or a signal; `listener` is told of every event."""
         self.cluster.journal.listener = listener
-        with self._signals():
-            try:
-                self._runtime.run()
-            except GaveUp as failure:
-                self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
+        try:
+            self._runtime.run()
+        except GaveUp as failure:
+            self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
         elapsed = self.cluster.journal.elapsed_seconds(self._clock.now())
         report = leader_report(self.cluster.journal.events, elapsed)
         return Ended(self._ending.exit_code, self._ending.reason, report)
@@ -111,16 +113,26 @@ class RunningCluster:
         self._runtime.post(SUPERVISOR, Down())
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the cluster gracefully; a second one does not wait for that."""
+    def obeying_signals(self) -> Iterator[None]:
+        """Ctrl-C, SIGTERM or a closed terminal end the cluster gracefully; a later one ends it at once.
+
+        Several within a second are one wish: a closed terminal or a service manager may send two.
+        What the parent has chosen to ignore (nohup) stays ignored.
+        """
 
         def interrupt(number: int, _frame: FrameType | None) -> None:
-            self._interrupts += 1
-            if self._interrupts > 1:
+            now = self._clock.now()
+            if self._asked_to_end_seconds is None:
+                self._asked_to_end_seconds = now
+                self.end()
+            elif now - self._asked_to_end_seconds > SAME_WISH_SECONDS:
                 raise SystemExit(128 + number)
-            self.end()
 
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
         before = {number: signal.signal(number, interrupt) for number in numbers}
         try:
             yield
@@ -185,13 +197,14 @@ def launched(
         stack.callback(fork_server.close)
         record = _record(spec, run_directory, data, started_seconds)
         try:
-            journal = Journal(
-                EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds, now_seconds=clock.now()
-            )
+            journal = Journal(EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds)
             stack.callback(journal.close)
             record.write(run_directory.record)
             cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
-            yield RunningCluster(cluster, data, fork_server, clock, duration_seconds)
+            journal.record(ClusterStarted(nodes=len(data.members), pid=record.pid), clock.now())
+            running = RunningCluster(cluster, data, fork_server, clock, duration_seconds)
+            stack.enter_context(running.obeying_signals())
+            yield running
         except TransportError as error:
             raise VerbFailed(f"the cluster cannot run: {error}") from error
         except OSError as error:

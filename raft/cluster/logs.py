@@ -7,12 +7,14 @@ nodes are ordered by wall-clock time, since it is all that log files have in com
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import heapq
+import os
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +23,7 @@ from raft.cluster.failures import BadUsage
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 _READ_BYTES_MAX = 1 << 20
+LINE_BYTES_MAX = 16 << 20  # Of a longer line the rest is left out.
 
 
 class _Fields(Struct):
@@ -32,6 +35,7 @@ class _Fields(Struct):
     role: str | None = None
     event: str | None = None
     message: str = ""
+    traceback: str | None = None
 
 
 class LogLine(Struct, frozen=True):
@@ -46,6 +50,7 @@ class LogLine(Struct, frozen=True):
     event: str
     message: str
     raw: str
+    traceback: str = ""
 
     def as_json(self) -> str:
         """The line as one JSON object, whatever it was."""
@@ -60,6 +65,7 @@ class LogFilter(Struct, frozen=True):
     level: str | None = None
     pattern: re.Pattern[str] | None = None
     since_moment: float = 0.0
+    excluded: re.Pattern[str] | None = None
 
     def wants(self, line: LogLine) -> bool:
         """Does this line meet every condition?"""
@@ -67,21 +73,34 @@ class LogFilter(Struct, frozen=True):
             return False
         if self.level is not None and _rank(line.level) < _rank(self.level):
             return False
-        return self.pattern is None or self.pattern.search(f"{line.event} {line.message}") is not None
+        words = f"{line.event} {line.message}"
+        if self.excluded is not None and self.excluded.search(words):
+            return False
+        return self.pattern is None or self.pattern.search(words) is not None
 
 
-def log_filter(level: str | None, grep: str | None, since_seconds: float | None) -> LogFilter:
+def log_filter(
+    level: str | None, grep: str | None, since_seconds: float | None, exclude: str | None = None
+) -> LogFilter:
     """The filter that was typed; raises BadUsage for a level or an expression that is none."""
     if level is not None and level.upper() not in LEVELS:
         raise BadUsage(f"{level!r} is no level: choose one of {', '.join(LEVELS).lower()}")
-    try:
-        pattern = None if grep is None else re.compile(grep)
-    except re.error as error:
-        raise BadUsage(f"{grep!r} is not a regular expression: {error}") from None
     since = 0.0
     if since_seconds is not None:
         since = datetime.datetime.now(datetime.UTC).timestamp() - since_seconds
-    return LogFilter(None if level is None else level.upper(), pattern, since)
+    return LogFilter(
+        level=None if level is None else level.upper(),
+        pattern=_expression(grep),
+        since_moment=since,
+        excluded=_expression(exclude),
+    )
+
+
+def _expression(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise BadUsage(f"{text!r} is not a regular expression: {error}") from None
 
 
 def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
@@ -101,6 +120,7 @@ def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
         event=fields.event or "",
         message=fields.message,
         raw=raw,
+        traceback=fields.traceback or "",
     )
 
 
@@ -108,54 +128,117 @@ class NodeLog:
     """One node's log from its oldest file on, read as far as it goes, again and again."""
 
     def __init__(self, path: Path, node: int) -> None:
+        self.node = node
         self._path = path
-        self._node = node
         self._moment = 0.0
-        self._inode = 0
-        self._offset = 0
+        self._file: BinaryIO | None = None
+        self._partial = b""
 
     def history(self) -> Iterator[LogLine]:
         """All that rotation has put aside, oldest first; then what the present file holds."""
         for path in _rotated(self._path):
-            yield from self._parse(path.read_bytes())
+            with contextlib.suppress(FileNotFoundError):  # The oldest one may go at any moment.
+                yield from self._parse(path.read_bytes() + b"\n")
         yield from self.new()
 
     def new(self) -> Iterator[LogLine]:
-        """What was written since the last call."""
-        try:
-            with self._path.open("rb") as file:
-                inode = self._path.stat().st_ino
-                if inode != self._inode:
-                    self._inode, self._offset = inode, 0
-                file.seek(self._offset)
-                while chunk := file.read(_READ_BYTES_MAX):
-                    whole = chunk[: chunk.rfind(b"\n") + 1]
-                    self._offset += len(whole)
-                    yield from self._parse(whole)
-                    if not whole:
-                        return  # A line that is still being written.
-                    file.seek(self._offset)
-        except FileNotFoundError:
+        """What was written since the last call, also to files that were put aside meanwhile."""
+        if self._file is None and not self._open(self._path):
             return
+        yield from self._rest()
+        for following in self._put_aside_since():
+            yield from self._rest()  # Written between our last look and the moment when it was put aside.
+            if self._open(following):
+                yield from self._rest()
+
+    def _open(self, path: Path) -> bool:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return False
+        self.close()
+        self._file, self._partial = file, b""
+        return True
+
+    def close(self) -> None:
+        """Close the file; a further look begins anew."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _rest(self) -> Iterator[LogLine]:
+        """The whole lines from where we are to the end of the open file."""
+        assert self._file is not None, "nothing is open"
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():
+            self._file.seek(0)  # It was truncated.
+            self._partial = b""
+        while chunk := self._file.read(_READ_BYTES_MAX):
+            whole, newline, rest = chunk.rpartition(b"\n")
+            if newline:
+                yield from self._parse(self._partial + whole)
+                self._partial = rest
+            elif len(self._partial) < LINE_BYTES_MAX:
+                self._partial += rest
+
+    def _put_aside_since(self) -> list[Path]:
+        """The files that follow the open one, which is no longer the present one."""
+        assert self._file is not None, "nothing is open"
+        ours = os.fstat(self._file.fileno())
+        files = [*_rotated(self._path), self._path]
+        for number, path in enumerate(files):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(ours, path.stat()):
+                    return files[number + 1 :]
+        return files if self._path.exists() else []  # Ours is gone: it was the oldest one.
 
     def _parse(self, data: bytes) -> Iterator[LogLine]:
-        for raw in data.decode(errors="replace").splitlines():
-            line = parse_line(raw, self._node, self._moment)
-            self._moment = line.moment
-            yield line
+        # Split at newlines only: what else Unicode calls the end of a line may stand in a message.
+        for raw in data.split(b"\n"):
+            if raw:
+                line = parse_line(raw[:LINE_BYTES_MAX].decode(errors="replace"), self.node, self._moment)
+                self._moment = line.moment
+                yield line
 
 
-def merged(logs: Sequence[NodeLog], wanted: LogFilter, last: int | None = None) -> Iterable[LogLine]:
-    """All lines so far that are wanted, by time; only the `last` ones if that is given."""
-    lines = heapq.merge(*(log.history() for log in logs), key=lambda line: line.moment)
-    chosen = (line for line in lines if wanted.wants(line))
-    return chosen if last is None else deque(chosen, maxlen=last)
+class ClusterLogs:
+    """All logs in a cluster's log directory, also of nodes that join later and of those that have left."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._logs: dict[int, NodeLog] = {}
+
+    @staticmethod
+    def nodes_in(directory: Path) -> set[int]:
+        """The nodes that have a log there."""
+        names = (path.name.removeprefix("n").removesuffix(".log") for path in directory.glob("n*.log"))
+        return {int(name) for name in names if name.isdecimal()}
+
+    def history(self) -> Iterator[LogLine]:
+        """All lines so far, by time."""
+        return heapq.merge(*(log.history() for log in self._all()), key=_moment)
+
+    def arrived(self) -> list[LogLine]:
+        """The lines that were written since the last look, by time."""
+        return sorted((line for log in self._all() for line in log.new()), key=_moment)
+
+    def skip(self) -> None:
+        """Take what is there now as seen."""
+        self.arrived()
+
+    def close(self) -> None:
+        """Close the files."""
+        for log in self._logs.values():
+            log.close()
+
+    def _all(self) -> list[NodeLog]:
+        for node in sorted(self.nodes_in(self._directory)):
+            if node not in self._logs:
+                self._logs[node] = NodeLog(self._directory / f"n{node}.log", node)
+        return list(self._logs.values())
 
 
-def arrived(logs: Sequence[NodeLog], wanted: LogFilter) -> list[LogLine]:
-    """The wanted lines that were written since the last look, by time."""
-    lines = [line for log in logs for line in log.new() if wanted.wants(line)]
-    return sorted(lines, key=lambda line: line.moment)
+def _moment(line: LogLine) -> float:
+    return line.moment
 
 
 def _rotated(path: Path) -> list[Path]:

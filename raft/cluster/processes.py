@@ -7,6 +7,7 @@ leadership makes of it is the supervisor's.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
 HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED})
 _LAST_WORDS_BYTES_MAX = 4096
+_OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 
 class ForkServerLike(Protocol):
@@ -82,7 +84,7 @@ class Processes:
             self._supervisors[node.id] = Supervisor(POLICY, self._cluster.random)
         now = self._context.now()
         output = self._output_of(node)
-        node.output_offset = output.stat().st_size if output.exists() else 0
+        node.output_offset = _turn_over(output)
         child = self._fork_server.spawn(NODE_ENTRY, self._argument_of(node), log_path=output)
         node.begin_life(child, now)
         self._supervisors.setdefault(node.id, Supervisor(POLICY, self._cluster.random)).started(
@@ -178,10 +180,12 @@ class Processes:
     def _last_words(self, node: NodeProcess) -> str:
         """What the node printed before it ended: a traceback, or else its last line."""
         try:
-            printed = self._output_of(node).read_bytes()[node.output_offset :]
+            with self._output_of(node).open("rb") as output:
+                size = os.fstat(output.fileno()).st_size
+                output.seek(max(node.output_offset, size - _LAST_WORDS_BYTES_MAX))
+                text = output.read(_LAST_WORDS_BYTES_MAX).decode(errors="replace")
         except OSError:
             return ""
-        text = printed[-_LAST_WORDS_BYTES_MAX:].decode(errors="replace")
         start = text.rfind("Traceback (most recent call last)")
         return text[start:].strip() if start >= 0 else "".join(text.strip().splitlines()[-1:])
 
@@ -214,6 +218,8 @@ class Processes:
     def _look_for_hung(self) -> None:
         """Kill what has a process and says nothing; whatever was stopped from outside is only paused."""
         now = self._context.now()
+        if self._cluster.record_error:
+            self._cluster.save_record()
         asleep = now - self._checked_seconds > 2 * HUNG_CHECK_SECONDS
         self._checked_seconds = now
         for node in self._cluster.in_state(HAS_PROCESS - {NodeState.PAUSED}):
@@ -224,6 +230,18 @@ class Processes:
                 node.state = NodeState.PAUSED
             elif silent_seconds > HUNG_SECONDS:
                 self.kill(node, Cause.CRASH)
+
+
+def _turn_over(output: Path) -> int:
+    """Put a file aside that has grown too long; how many bytes it has then."""
+    try:
+        size = output.stat().st_size
+        if size <= _OUTPUT_BYTES_MAX:
+            return size
+        output.replace(output.with_name(f"{output.name}.1"))
+    except OSError:
+        pass
+    return 0
 
 
 def _signal_name(number: int) -> str:

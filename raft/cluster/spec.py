@@ -104,8 +104,12 @@ class ClusterRecord(Struct, kw_only=True):
     def write(self, path: Path) -> None:
         """Replace the file as a whole, so that a reader sees the old or the new one."""
         draft = path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        draft.replace(path)
+        try:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def read(cls, path: Path) -> ClusterRecord:

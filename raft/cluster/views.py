@@ -14,7 +14,9 @@ from msgspec import UNSET
 
 from raft.cluster.events import (
     ClusterReady,
+    ClusterStarted,
     Event,
+    EventsLost,
     FaultCleared,
     FaultInjected,
     LeaderElected,
@@ -26,6 +28,7 @@ from raft.cluster.events import (
     Violation,
 )
 from raft.cluster.logs import LogLine
+from raft.cluster.moments import Stamp
 from raft.cluster.report import LeaderReport, Leadership
 from raft.cluster.selectors import names
 from raft.cluster.verbs import ClusterStatus, FaultList, MemberList, NodeView
@@ -37,6 +40,8 @@ _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34
 _NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 _LEVEL_COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 _BLANK = "-"
+_MESSAGE_CHARACTERS_MAX = 16 * 1024
+ELAPSED = Stamp()
 _STATUS_TITLES = (
     "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
     "FAULTS",
@@ -66,9 +71,20 @@ class Paint:
         return self(text or f"n{node}", _NODE_COLOURS[(node - 1) % len(_NODE_COLOURS)])
 
 
-def event_line(event: Event, paint: Paint) -> str:
+def printable(text: str) -> str:
+    """A text that cannot move a terminal's cursor, change its colours or look like several lines."""
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def event_line(event: Event, paint: Paint, stamp: Stamp = ELAPSED) -> str:
     """One event as a line."""
-    return f"{event.t:.3f}s  {_event_words(event, paint)}"
+    return f"{stamp.of_event(event)}  {_event_words(event, paint)}"
 
 
 def _event_words(event: Event, paint: Paint) -> str:
@@ -83,7 +99,10 @@ def _event_words(event: Event, paint: Paint) -> str:
         case NodeExited():
             return _exit_words(event, paint)
         case NodeGaveUp():
-            why = event.reason or f"after {event.restarts} restarts within {event.window_s:g} s"
+            why = (
+                printable(event.reason or "")
+                or f"after {event.restarts} restarts within {event.window_s:g} s"
+            )
             return (
                 paint(f"GAVE UP n{event.node}  {why}", "bold", "red")
                 + f"  (try again with `start {event.node}`)"
@@ -95,6 +114,10 @@ def _event_words(event: Event, paint: Paint) -> str:
         case MembersChanged():
             voters = f"{_count(len(event.voters), 'voter')}: {names(event.voters)}"
             return f"{paint('MEMBERS', 'cyan')}  {event.text}  ({voters})"
+        case ClusterStarted():
+            return f"CLUSTER  {_count(event.nodes, 'node')}, pid {event.pid}, {event.wall}"
+        case EventsLost():
+            return paint(f"LOST {_count(event.lost, 'event')} before this one: no room on the disk", "red")
         case ClusterReady():
             return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
         case Violation():
@@ -115,7 +138,7 @@ def _exit_words(event: NodeExited, paint: Paint) -> str:
     if event.cause != "crash":
         return words
     last = "" if event.traceback is UNSET else str(event.traceback).strip().splitlines()[-1]
-    return paint(words, "red") + (f"  {last}" if last else "")
+    return paint(words, "red") + (f"  {printable(last)}" if last else "")
 
 
 def status_table(status: ClusterStatus, paint: Paint) -> str:
@@ -159,10 +182,10 @@ def _status_style(node: NodeView) -> tuple[str, ...]:
     return ("bold", "green") if node.role == "leader" else ()
 
 
-def report_table(report: LeaderReport, paint: Paint) -> str:
+def report_table(report: LeaderReport, paint: Paint, stamp: Stamp = ELAPSED) -> str:
     """The leader report: a line for each leader, then the sums."""
     titles = ["TERM", "NODE", "ELECTED", "LASTED", "TOOK", "VOTES", "REASON", "ENDED"]
-    rows = [_report_row(leadership) for leadership in report.leaders]
+    rows = [_report_row(leadership, stamp) for leadership in report.leaders]
     lines = [table(titles, rows, paint, left={1, 6, 7})] if rows else ["no leader so far"]
     if report.leaderless_terms:
         terms = ", ".join(str(term) for term in report.leaderless_terms)
@@ -176,11 +199,11 @@ def report_table(report: LeaderReport, paint: Paint) -> str:
     return "\n".join(lines)
 
 
-def _report_row(leadership: Leadership) -> list[str]:
+def _report_row(leadership: Leadership, stamp: Stamp) -> list[str]:
     return [
         str(leadership.term),
         f"n{leadership.node}",
-        f"{leadership.elected_t:.3f}s",
+        stamp.of_elapsed(leadership.elected_t),
         f"{leadership.lasted_s:.3f}s",
         f"{leadership.took_ms:.1f}ms",
         str(leadership.votes),
@@ -213,14 +236,26 @@ def member_table(listed: MemberList, paint: Paint) -> str:
     return table(titles, rows, paint, left={0, 1, 2, 5}, styles=styles)
 
 
-def log_line(line: LogLine, paint: Paint) -> str:
-    """One line of a node's log, as people read it."""
-    clock = line.time[11:23] or " " * 12
+def log_line(line: LogLine, paint: Paint, stamp: Stamp = ELAPSED) -> str:
+    """One line of a node's log, as people read it; a traceback follows on lines of its own."""
+    clock = f"{stamp.of_wall(line.moment) if line.time else '':>12}"
     where = f"{line.role} t{line.term}" if line.role and line.term is not None else ""
     level = line.level if line.level in _LEVEL_COLOURS else ""
-    words = " ".join(part for part in (level, line.event, line.message) if part)
+    words = printable(" ".join(part for part in (level, line.event, _cut(line.message)) if part))
     colour = _LEVEL_COLOURS.get(line.level)
-    return f"{clock} {paint.node(line.node)} {where:<15} {paint(words, colour) if colour else words}"
+    first = f"{clock} {paint.node(line.node)} {where:<15} {paint(words, colour) if colour else words}"
+    more = [
+        f"{'':>12} {paint.node(line.node)}   {printable(row)}"
+        for row in _cut(line.traceback).split("\n")
+        if row
+    ]
+    return "\n".join([first, *more])
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MESSAGE_CHARACTERS_MAX:
+        return text
+    return f"{text[:_MESSAGE_CHARACTERS_MAX]} … (cut: {len(text):,} characters, all with -o raw)"
 
 
 def table(

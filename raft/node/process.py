@@ -26,7 +26,7 @@ from actors.clock import MonotonicClock, ScaledClock
 from actors.crashes import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.faults import FaultyTransport
-from actors.logs import log_to_file
+from actors.logs import PrintedLines, log_to_file
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
@@ -71,18 +71,25 @@ def main(argument: bytes, life_fd: int = -1) -> int:
         core_config(config, applied=0)  # What cannot work is refused before anything is made.
         removed = run(config, life_fd)
     except (BadConfig, StoreError, TransportError, CannotRejoin) as error:
-        sys.stderr.write(f"the node cannot start: {error}\n")
+        last_words(f"the node cannot start: {error}\n")
         return refusal_code(error)
     except DiskFailed as error:
-        sys.stderr.write(f"the node has stopped: {error}\n")
+        last_words(f"the node has stopped: {error}\n")
         return EXIT_DISK_FAILED
     except Diverged as error:
-        sys.stderr.write(f"the node has stopped: {error}\n")
+        last_words(f"the node has stopped: {error}\n")
         return EXIT_DIVERGED
     except GaveUp as error:
-        sys.stderr.write(f"the node has failed: {error}\n")
+        last_words(f"the node has failed: {error}\n")
         return EXIT_FAILED
     return EXIT_REMOVED if removed else 0
+
+
+def last_words(text: str) -> None:
+    """Say why the process ends, where its parent or a person finds it."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(text)
+        sys.__stderr__.flush()
 
 
 def refusal_code(error: Exception) -> int:
@@ -235,6 +242,8 @@ def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
         level=config.log_level,
         extra=standing,
     )
+    # What a machine prints is read where everything else about its node is.
+    sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")
 
 
 class LoggedEvents:
@@ -262,7 +271,7 @@ class Crashes:
         event = NO_MISTAKES[kind] if kind else "crashed"
         logger.bind(event=event, traceback=report.traceback).error(report.error)
         if kind is None:
-            sys.stderr.write(report.traceback)
+            last_words(report.traceback)
 
     def verdict(self, error: GaveUp) -> Exception:
         """A failed disk, or a machine that others brought, is no mistake of the node's."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from raft.cluster.events import (
+    ClusterStarted,
     Event,
     EventLog,
     EventReader,
+    EventsLost,
     FaultInjected,
     LeaderElected,
     NodeExited,
@@ -20,6 +24,7 @@ from raft.cluster.events import (
     read_events,
 )
 from raft.cluster.journal import Journal
+from raft.cluster.moments import Stamp, TimeStyle, wall_seconds
 from raft.cluster.safety import ElectionSafety
 from raft.cluster.views import Paint, event_line
 
@@ -69,7 +74,7 @@ def test_a_crash_shows_its_last_word() -> None:
 
 def test_a_journal_stamps_events_with_the_clusters_own_time_and_tells_its_listener(tmp_path: Path) -> None:
     heard: list[Event] = []
-    journal = Journal(EventLog(tmp_path / "events.jsonl"), started_seconds=100.0, now_seconds=101.0)
+    journal = Journal(EventLog(tmp_path / "events.jsonl"), started_seconds=100.0)
     journal.listener = heard.append
     journal.record(FaultInjected(id=1, kind="kill", nodes=[2], text="kill n2"), 103.5)
     journal.close()
@@ -116,3 +121,90 @@ def test_a_reader_that_is_left_in_the_middle_goes_on_with_the_next_event(tmp_pat
     first = next(iter(reader.new()))
     assert [first, *reader.new()] == read_events(path)
     reader.close()
+
+
+def started(wall: str = "") -> ClusterStarted:
+    return ClusterStarted(nodes=3, pid=1, wall=wall)
+
+
+def exited(node: int) -> NodeExited:
+    return NodeExited(node=node, pid=7, cause="stopped", code=0)
+
+
+def test_events_of_earlier_runs_are_kept_and_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for node in (1, 2):
+        log = EventLog(path)
+        log.append(started())
+        log.append(exited(node))
+        log.close()
+    assert read_events(path) == [started(), exited(2)]
+    reader = EventReader(path, all_runs=True)
+    assert list(reader.new()) == [started(), exited(1), started(), exited(2)]
+    reader.close()
+
+
+def test_a_file_of_events_is_put_aside_when_it_has_grown_and_a_reader_misses_none(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path, file_bytes_max=1_000)
+    log.append(exited(1))
+    reader = EventReader(path)
+    for node in range(2, 18):
+        log.append(exited(node))
+    assert [event.node for event in reader.new() if isinstance(event, NodeExited)] == list(range(1, 18))
+    for _ in range(500):
+        log.append(exited(1))
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 3_000
+    reader.close()
+    log.close()
+
+
+def test_events_that_could_not_be_written_are_counted_and_told_of_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    log.append(exited(1))
+    real_write = os.write
+    room = 10
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real_write(fd, data[:room])
+        room -= written
+        return written
+
+    with monkeypatch.context() as full:
+        full.setattr("raft.cluster.events.os.write", write)
+        log.append(exited(2))  # Torn.
+        log.append(exited(3))
+    log.append(exited(4))
+    log.close()
+    assert read_events(path) == [exited(1), EventsLost(lost=2), exited(4)]
+
+
+def test_a_line_that_a_crash_has_torn_is_left_out_and_harms_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(encode_event(exited(1)) + b"\n" + encode_event(exited(2))[:15])
+    log = EventLog(path)
+    log.append(exited(3))
+    log.close()
+    assert read_events(path) == [exited(1), exited(3)]
+
+
+def test_moments_are_shown_since_the_start_on_the_wall_or_as_how_long_ago() -> None:
+    event = NodeExited(node=1, pid=7, cause="stopped", code=0, t=2.5, wall="2026-01-01T10:00:02.500Z")
+    moment = wall_seconds("2026-01-01T10:00:02.500Z")
+    zero, now = moment - 2.5, moment + 61.0
+    assert Stamp(TimeStyle.ELAPSED, zero, now).of_event(event) == "2.500s"
+    assert Stamp(TimeStyle.ELAPSED, zero, now).of_wall(moment) == "2.500s"
+    assert Stamp(TimeStyle.AGO, zero, now).of_event(event) == "1m1s ago"
+    assert Stamp(TimeStyle.WALL, zero, now).of_event(event).endswith(":02.500")
+    assert Stamp(TimeStyle.WALL, zero, now).of_elapsed(2.5).endswith(":02.500")
+
+
+def test_what_a_crashed_node_said_cannot_move_a_terminals_cursor() -> None:
+    crash = NodeExited(node=2, pid=7, cause="crash", code=1, traceback="\x1b[2Jgone")
+    assert event_line(crash, Paint(False)).endswith("\\x1b[2Jgone")

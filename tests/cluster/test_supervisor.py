@@ -123,7 +123,7 @@ class Lab:
         self.ending = Ending()
         self.roster = FakeRoster()
         run_directory = RunDirectory(directory)
-        self.journal = Journal(EventLog(directory / "events.jsonl"), started_seconds=100.0, now_seconds=100.0)
+        self.journal = Journal(EventLog(directory / "events.jsonl"), started_seconds=100.0)
         nodes = [NodeRecord(id=node, endpoint=f"ipc:///n{node}", log="") for node in range(1, NODES + 1)]
         record = ClusterRecord(
             name="lab",

@@ -124,6 +124,10 @@ class Shell:
         until(lambda: self.status(name)["alive"] == len(self.status(name)["nodes"]))
         return up
 
+    def adopt(self, process: subprocess.Popen[str]) -> None:
+        """Kill it at the end, if it still runs."""
+        self._ups.append(process)
+
     def terminal(self, line: str) -> Terminal:
         """A launcher with a person before it."""
         env = {**self.env, "TERM": "xterm-256color"}

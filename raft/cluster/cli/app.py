@@ -6,10 +6,12 @@ when it fails.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -81,7 +83,8 @@ def completed(arguments: Sequence[str]) -> list[str]:
 def carry_out(arguments: Sequence[str], session: Session) -> int:
     """Run one verb; its exit code, all that there is to say having been said."""
     try:
-        app(args=list(arguments), obj=session, prog_name="launcher.py")
+        with _interruptible():
+            app(args=list(arguments), obj=session, prog_name="launcher.py")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
     except VerbFailed as failure:
@@ -90,22 +93,56 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read this has enough; the interpreter must not complain about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 128 + signal.SIGPIPE
     return ExitCode.OK
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt meanwhile; before and afterwards it ends the process without a word."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def out(text: str) -> None:
-    """Data, for programs as for people."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Data, for programs as for people. Raises BrokenPipeError when the reader is gone, else VerbFailed."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard_output()
+        raise VerbFailed(f"standard output cannot be written: {error.strerror}") from error
 
 
 def say(text: str, *styles: str) -> None:
-    """Words about the data."""
-    sys.stderr.write(Paint(wants_colour(sys.stderr))(text, *styles) + "\n")
-    sys.stderr.flush()
+    """Words about the data; they are dropped where standard error takes none."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(styled(text, *styles) + "\n")
+        sys.stderr.flush()
+
+
+def styled(text: str, *styles: str) -> str:
+    """A text as `say` writes it: in colour where standard error takes any."""
+    return Paint(wants_colour(sys.stderr))(text, *styles)
+
+
+def _discard_output() -> None:
+    """The interpreter flushes standard output at its end; it must not fail there a second time."""
+    null_fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_fd, sys.stdout.fileno())
+    os.close(null_fd)
 
 
 def paint() -> Paint:

@@ -30,11 +30,11 @@ def split_off() -> int:
         os.setsid()
         return tell
     os.close(tell)
-    try:
-        if os.read(told, 1) == _READY:
-            os._exit(0)
-    except KeyboardInterrupt:
-        os.kill(pid, signal.SIGTERM)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os.kill(pid, signal.SIGTERM))
+    if os.read(told, 1) == _READY:
+        os._exit(0)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from actors.process import ForkServer
 
 _VERBS = {
-    "looking": ("status", "leader", "report", "events", "logs", "wal"),
+    "looking": ("status", "leader", "wal"),
+    "records": ("report", "events", "logs"),
     "storing": ("put", "get", "del", "cas"),
     "telling": ("judge", "timeline"),
     "leading": ("transfer", "step-down"),

@@ -1,17 +1,13 @@
-"""The verbs that only look: status, leader, report, events, logs.
+"""The verbs that only look at nodes: status, leader, wal.
 
-Owns their command lines. What files tell (events, logs, report) is read from files, so that it
-needs no answer from anybody.
+Owns their command lines. Events, logs and the report have a module of their own.
 """
 
 from __future__ import annotations
 
-import enum
 import os
-import random
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +17,9 @@ import typer
 from raft.cluster import verbs
 from raft.cluster.cli import options
 from raft.cluster.cli.app import LOOK, Session, app, out, paint, say, session_of
-from raft.cluster.events import Event, EventReader, encode_event, read_events
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
-from raft.cluster.logs import LogLine, NodeLog, arrived, log_filter, merged
-from raft.cluster.report import encode_report, leader_report
-from raft.cluster.rundir import RunDirectory
-from raft.cluster.selectors import Picture, check_selector, select
-from raft.cluster.spec import ClusterRecord
-from raft.cluster.views import event_line, log_line, record_line, report_table, status_table, wants_colour
+from raft.cluster.selectors import check_selector
+from raft.cluster.views import record_line, status_table, wants_colour
 
 if TYPE_CHECKING:
     from raft.cluster.asking import Launcher
@@ -36,21 +27,6 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 FOLLOW_SECONDS = 0.05
 _CLEAR_SCREEN = "\x1b[H\x1b[J"
-
-
-class LineFormat(enum.StrEnum):
-    """How events are written."""
-
-    LINE = "line"
-    JSONL = "jsonl"
-
-
-class LogFormat(enum.StrEnum):
-    """How log lines are written."""
-
-    PRETTY = "pretty"
-    RAW = "raw"
-    JSON = "json"
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: launcher.py status -o json")
@@ -94,73 +70,6 @@ def leader(
     out(str(found.leader))
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py report -o json")
-def report(
-    context: typer.Context,
-    output: options.Output = options.Format.TABLE,
-    cluster: options.Cluster = None,
-) -> None:
-    """All leaders so far: when, for how long, by how many votes, and why they ended."""
-    record = session_of(context).record(cluster)
-    found = leader_report(_read(record), time.monotonic() - record.started_seconds)
-    out(encode_report(found).decode() if output is options.Format.JSON else report_table(found, paint()))
-
-
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py events -f -o jsonl")
-def events(
-    context: typer.Context,
-    follow: options.Follow = False,
-    output: Annotated[
-        LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
-    ] = LineFormat.LINE,
-    cluster: options.Cluster = None,
-) -> None:
-    """What has happened since the cluster started: leaders, processes, faults."""
-    session = session_of(context)
-    _refuse_follow(follow and session.at_prompt)
-    run_directory = session.run_directory(cluster)
-    record = ClusterRecord.read(run_directory.record)
-    if not follow:
-        _show_events(_read(record), output)
-        return
-    reader = EventReader(Path(record.events))
-    _show_events(reader.new(), output)
-    while _goes_on(run_directory):
-        _show_events(reader.new(), output)
-
-
-@app.command(
-    rich_help_panel=LOOK, epilog="Example: launcher.py logs -f leader --level warning --grep 'term 4'"
-)
-def logs(
-    context: typer.Context,
-    selector: Annotated[
-        str, typer.Argument(metavar="SELECTOR", parser=options.selector, help="Whose; all, if not given.")
-    ] = "all",
-    follow: options.Follow = False,
-    level: Annotated[str | None, typer.Option(help="This level and above, as in warning.")] = None,
-    grep: Annotated[str | None, typer.Option(metavar="RE", help="Lines whose words match.")] = None,
-    since: Annotated[
-        float | None,
-        typer.Option(metavar="DURATION", parser=options.duration, help="Not older than so long, as in 10s."),
-    ] = None,
-    last: Annotated[int | None, typer.Option("-n", min=0, help="Only the last lines, so many.")] = None,
-    output: Annotated[LogFormat, typer.Option("--output", "-o")] = LogFormat.PRETTY,
-    cluster: options.Cluster = None,
-) -> None:
-    """The nodes' logs, merged by time."""
-    session = session_of(context)
-    _refuse_follow(follow and session.at_prompt)
-    wanted = log_filter(level, grep, since)
-    run_directory = session.run_directory(cluster)
-    record = ClusterRecord.read(run_directory.record)
-    chosen = _chosen(selector, record)
-    files = [NodeLog(Path(node.log), node.id) for node in record.nodes if node.id in chosen]
-    _show_logs(merged(files, wanted, last), output)
-    while follow and _goes_on(run_directory):
-        _show_logs(arrived(files, wanted), output)
-
-
 @app.command(rich_help_panel=LOOK, epilog="Example: launcher.py wal leader, or: wal ./data/n1")
 def wal(
     context: typer.Context,
@@ -168,8 +77,8 @@ def wal(
         str, typer.Argument(metavar="SELECTOR|PATH", help="Nodes, also stopped ones, or a data directory.")
     ],
     output: Annotated[
-        LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
-    ] = LineFormat.LINE,
+        options.LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
+    ] = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:
     """Every record of a log, damaged ones too."""
@@ -180,7 +89,7 @@ def wal(
         try:
             for record in dump(directory):
                 found = msgspec.json.encode(record).decode()
-                out(found if output is LineFormat.JSONL else record_line(record, paint()))
+                out(found if output is options.LineFormat.JSONL else record_line(record, paint()))
         except BrokenPipeError:
             raise  # Of whoever reads this, not of the log.
         except OSError as error:
@@ -190,8 +99,10 @@ def wal(
 def _logs_at(where: str, session: Session, cluster: str | None) -> list[Path]:
     if os.sep in where or where.startswith("."):
         return [Path(where)]
+    from raft.cluster.cli.records import chosen_by_files
+
     record = session.record(cluster)
-    chosen = _chosen(check_selector(where), record)
+    chosen = chosen_by_files(check_selector(where), record)
     return [Path(record.data_dir) / f"n{node}" for node in chosen]
 
 
@@ -204,46 +115,3 @@ def _launcher_in_time(session: Session, cluster: str | None, until: float) -> La
             if time.monotonic() >= until:
                 raise
         time.sleep(FOLLOW_SECONDS)
-
-
-def _chosen(selector: str, record: ClusterRecord) -> list[int]:
-    """Nodes by what files tell: who leads is in the events, who runs does not matter for old lines."""
-    everyone = tuple(node.id for node in record.nodes)
-    leaderships = leader_report(_read(record), 0.0).leaders
-    leads = leaderships[-1].node if leaderships and leaderships[-1].ended is None else 0
-    return select(selector, Picture(everyone, everyone, leads), random.Random())
-
-
-def _read(record: ClusterRecord) -> list[Event]:
-    try:
-        return read_events(Path(record.events))
-    except OSError as error:
-        raise Unreachable(f"{record.events} cannot be read: {error.strerror}") from error
-
-
-def _show_events(new: Iterable[Event], output: LineFormat) -> None:
-    colours = paint()
-    for event in new:
-        out(encode_event(event).decode() if output is LineFormat.JSONL else event_line(event, colours))
-
-
-def _show_logs(lines: Iterable[LogLine], output: LogFormat) -> None:
-    colours = paint()
-    for line in lines:
-        if output is LogFormat.PRETTY:
-            out(log_line(line, colours))
-        elif output is LogFormat.JSON:
-            out(line.as_json())
-        else:
-            out(line.raw)
-
-
-def _goes_on(run_directory: RunDirectory) -> bool:
-    """Wait a moment; False once the cluster has ended."""
-    time.sleep(FOLLOW_SECONDS)
-    return run_directory.record.exists()
-
-
-def _refuse_follow(refused: bool) -> None:
-    if refused:
-        raise BadUsage("the prompt shows events as they happen; -f is for another terminal")

@@ -17,6 +17,7 @@ from raft.cluster.cli import (
     leasing,
     looking,
     membership,
+    records,
     running,
     simulating,
     storing,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 VERB_MODULES = (
     running,
     looking,
+    records,
     checking,
     breaking,
     simulating,

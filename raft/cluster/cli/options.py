@@ -6,12 +6,15 @@ Owns their names, help and notation; a wrong one is a usage error that says how 
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import typer
 
+from raft.cluster.events import KINDS
 from raft.cluster.failures import BadUsage
+from raft.cluster.moments import TimeStyle
 from raft.cluster.quantities import (
     parse_duration,
     parse_duration_range,
@@ -19,6 +22,7 @@ from raft.cluster.quantities import (
     parse_probability,
 )
 from raft.cluster.selectors import check_selector
+from raft.cluster.views import printable
 
 T = TypeVar("T")
 
@@ -28,6 +32,13 @@ class Format(enum.StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class LineFormat(enum.StrEnum):
+    """How a stream of events or records is written."""
+
+    LINE = "line"
+    JSONL = "jsonl"
 
 
 def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
@@ -64,6 +75,25 @@ Selector = Annotated[
     ),
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="A table to read, or JSON.")]
+Time = Annotated[
+    TimeStyle,
+    typer.Option("--time", envvar="RAFT_TIME", help="Moments since the start, by the wall, or how long ago."),
+]
+
+
+def event_kinds(words: list[str] | None) -> frozenset[str] | None:
+    """The kinds of events that were named; raises BadUsage for one that is none."""
+    unknown = sorted(set(words or ()) - KINDS)
+    if unknown:
+        raise BadUsage(f"{unknown[0]!r} is no kind of event: choose among {', '.join(sorted(KINDS))}")
+    return frozenset(words) if words else None
+
+
+def for_terminal(line: str) -> str:
+    """A line that is shown as it is to programs, and harmless to a terminal."""
+    return printable(line) if sys.stdout.isatty() else line
+
+
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
 RepairFromPeers = Annotated[
     bool,

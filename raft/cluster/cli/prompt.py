@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raft.cluster.cli.app import Session, app, carry_out, say
+from raft.cluster.cli.printer import write_all
 
 _PROMPT = "raft> "
 _ERASE_LINE = "\r\x1b[K"
@@ -49,15 +50,12 @@ class Prompt:
 
         with self._lock:
             typed = _PROMPT + readline.get_line_buffer() if self._reading else ""
-            sys.stdout.write(f"{_ERASE_LINE}{text}\n{typed}")
-            sys.stdout.flush()
+            write_all(sys.stdout.fileno(), f"{_ERASE_LINE}{text}\n{typed}")
 
     def close(self) -> None:
-        """Give the terminal back as it was, in the middle of a line as may be."""
-        if self._reading:
-            sys.stdout.write(_ERASE_LINE)
-            sys.stdout.flush()
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._terminal)
+        """Give the terminal back as it was, in the middle of a line as may be; without waiting for it."""
+        with contextlib.suppress(termios.error):  # It may be closed.
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
 
     def _run(self) -> None:
         import readline

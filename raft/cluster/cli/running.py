@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +16,13 @@ from msgspec import Struct
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import RUN, Session, app, out, paint, say, session_of
+from raft.cluster.cli.app import RUN, Session, app, out, paint, session_of, styled
 from raft.cluster.cli.detaching import detach_from_terminal
+from raft.cluster.cli.printer import Printer, write_line
 from raft.cluster.cli.prompt import Prompt, can_prompt
 from raft.cluster.events import ClusterReady, Event
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.moments import Stamp
 from raft.cluster.quantities import DurationRange
 from raft.cluster.report import encode_report
 from raft.cluster.rundir import RunDirectory
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 POLICY = SnapshotPolicy()
 DOWN_SECONDS_MAX = 15.0
+STDOUT, STDERR = 1, 2
 ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
 
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
@@ -165,25 +169,30 @@ def up(
 
 
 def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
-    """Print what happens until the cluster ends, and the report then."""
+    """Print what happens until the cluster ends, then the report; the cluster never waits for a reader."""
     spec, record = running.cluster.spec, running.record
-    if spec.ephemeral_log:
-        say(
-            "WARNING: --ephemeral-log: nothing is synced to disk, and a power cut loses acknowledged writes",
-            "bold",
-            "red",
-        )
     colours = paint()
-    prompt = None
-    if can_prompt() and not wanted.detach:
-        prompt = Prompt(record.name, running.end)
-        say(f"starting {spec.nodes} nodes, data in {record.data_dir}; `help` lists the verbs, Ctrl-C stops")
-    write = prompt.print if prompt is not None else out
+    prompt = Prompt(record.name, running.end) if can_prompt() and not wanted.detach else None
+    printer = Printer(partial(write_line, STDOUT) if prompt is None else prompt.print)
+    words = Printer(partial(write_line, STDERR))
+    if spec.ephemeral_log:
+        words.print(
+            styled(
+                "WARNING: --ephemeral-log: nothing is synced to disk; a power cut loses acknowledged writes",
+                "bold",
+                "red",
+            )
+        )
+    if prompt is not None:
+        words.print(
+            f"starting {spec.nodes} nodes, data in {record.data_dir}; `help` lists the verbs, Ctrl-C stops"
+        )
 
     def listener(event: Event) -> None:
-        write(event_line(event, colours))
+        printer.print(event_line(event, colours))
         if isinstance(event, ClusterReady):
             if wanted.detach:
+                printer.close()  # From here on `events` shows what happens.
                 detach_from_terminal(session.ready_fd, running.cluster.run_directory.launcher_log)
             if prompt is not None:
                 prompt.start()
@@ -191,29 +200,40 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     if wanted.logs:
         from raft.cluster.cli.tailing import Tail
 
-        Tail(record, write, colours).start()
+        # Moments on the wall clock are shown as seconds since the launcher's start, as those of events are.
+        zero = time.time() - (time.monotonic() - session.started_seconds)
+        Tail(record, printer.print, colours, Stamp(zero=zero)).start()
     try:
         ended = running.run(listener)
     finally:
         if prompt is not None:
             prompt.close()
-    _conclude(ended, record.data_dir if spec.keep and spec.data_dir is None else "", wanted.report)
+    _conclude(ended, record.data_dir if spec.keep and spec.data_dir is None else "", printer, words)
+    if wanted.report is not None:
+        _write_report(ended, wanted.report)
     return ended
 
 
-def _conclude(ended: Ended, kept: str, report: Path | None) -> None:
-    out(report_table(ended.report, paint()))
+def _conclude(ended: Ended, kept: str, printer: Printer, words: Printer) -> None:
+    printer.print(report_table(ended.report, paint()))
+    if not printer.close():
+        words.print(f"lines left out, as they could not be printed: {printer.left_out}")
     if ended.reason:
-        say(f"error: {ended.reason}", "bold", "red")
+        words.print(styled(f"error: {ended.reason}", "bold", "red"))
     if ended.exit_code is ExitCode.VIOLATION:
-        say("SAFETY VIOLATION: two leaders in one term; the events and logs tell more", "bold", "red")
+        words.print(
+            styled("SAFETY VIOLATION: two leaders in one term; the events and logs tell more", "bold", "red")
+        )
     if kept:
-        say(f"data and logs are kept in {kept}")
-    if report is not None:
-        try:
-            report.write_bytes(encode_report(ended.report) + b"\n")
-        except OSError as error:
-            raise VerbFailed(f"the report cannot be written to {report}: {error.strerror}") from error
+        words.print(f"data and logs are kept in {kept}")
+    words.close()
+
+
+def _write_report(ended: Ended, path: Path) -> None:
+    try:
+        path.write_bytes(encode_report(ended.report) + b"\n")
+    except OSError as error:
+        raise VerbFailed(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
 def _check_machine(machine: str | None) -> None:

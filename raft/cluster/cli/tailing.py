@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from raft.cluster.logs import LogFilter, NodeLog, arrived
+from raft.cluster.logs import ClusterLogs
+from raft.cluster.moments import Stamp
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import Paint, log_line
 
@@ -19,18 +20,21 @@ _PAUSE_SECONDS = 0.1
 class Tail:
     """Writes every new log line, merged by time as far as one look at the files goes."""
 
-    def __init__(self, record: ClusterRecord, write: Callable[[str], None], paint: Paint) -> None:
-        self._logs = [NodeLog(Path(node.log), node.id) for node in record.nodes]
+    def __init__(
+        self, record: ClusterRecord, write: Callable[[str], None], paint: Paint, stamp: Stamp
+    ) -> None:
+        self._logs = ClusterLogs(Path(record.log_dir))
         self._write = write
         self._paint = paint
+        self._stamp = stamp
 
     def start(self) -> None:
         """Go on until the process ends; what earlier runs have left is skipped."""
-        arrived(self._logs, LogFilter())
+        self._logs.skip()
         threading.Thread(target=self._run, name="tail", daemon=True).start()
 
     def _run(self) -> None:
         pause = threading.Event()
         while not pause.wait(_PAUSE_SECONDS):
-            for line in arrived(self._logs, LogFilter()):
-                self._write(log_line(line, self._paint))
+            for line in self._logs.arrived():
+                self._write(log_line(line, self._paint, self._stamp))

@@ -1,0 +1,191 @@
+"""A launcher whatever its terminal, its parent and its disk do to it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.shell import LAUNCHER, SECONDS_MAX, Shell, finish, has_process, until
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    with Shell() as shell:
+        yield shell
+
+
+def started(shell: Shell, command: str) -> subprocess.Popen[str]:
+    """A shell's command line, in which LAUNCHER is the launcher; a leader stands on return."""
+    launcher = " ".join(LAUNCHER)
+    up = subprocess.Popen(
+        ["/bin/bash", "-c", command.replace("LAUNCHER", launcher)],
+        env=shell.env,
+        cwd=shell.home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    shell.adopt(up)
+    shell.ok("leader --wait 20s")
+    return up
+
+
+def test_a_cluster_outlives_the_reader_of_its_output(shell: Shell) -> None:
+    up = started(shell, "LAUNCHER --nodes 3 2>err | head -1; true")
+    until(lambda: shell.status()["alive"] == 3)
+    before = shell.status()["nodes"][0]
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: shell.status()["nodes"][0]["restarts"] == 1 and shell.status()["alive"] == 3)
+    shell.ok("down")
+    out, _ = up.communicate(timeout=SECONDS_MAX)
+    assert len(out.splitlines()) == 1
+    assert "lines left out" in (shell.home / "err").read_text()
+
+
+def test_a_cluster_whose_output_nobody_reads_goes_on(shell: Shell) -> None:
+    os.mkfifo(shell.home / "pipe")
+    reader = os.open(shell.home / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    started(shell, "exec LAUNCHER --nodes 3 --logs >pipe 2>err")
+    for _ in range(3):
+        shell.ok("put key value")
+        shell.ok("transfer")
+    shell.ok("down")
+    os.close(reader)
+
+
+def test_a_full_disk_under_the_output_ends_the_printing_only(shell: Shell) -> None:
+    up = started(shell, "exec LAUNCHER --nodes 3 >/dev/full")
+    shell.ok("put key value")
+    done = finish(up)
+    assert done.code == 0
+    assert "lines left out" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_verb_says_that_its_output_could_not_be_written(shell: Shell) -> None:
+    shell.up("--nodes 1")
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{' '.join(LAUNCHER)} status >/dev/full"],
+        env=shell.env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_two_signals_at_once_are_one_wish(shell: Shell, second: signal.Signals) -> None:
+    up = started(shell, "exec LAUNCHER --nodes 3")
+    up.send_signal(signal.SIGINT)
+    done = finish(up, second)
+    assert done.code == 0
+    assert "safety violations" in done.out
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(shell: Shell) -> None:
+    up = started(shell, "exec nohup LAUNCHER --nodes 1")
+    up.send_signal(signal.SIGHUP)
+    shell.ok("put key value")
+    assert finish(up).code == 0
+
+
+def test_a_closed_terminal_ends_the_cluster_in_good_order(shell: Shell) -> None:
+    terminal = shell.terminal("--nodes 3 --report report.json")
+    terminal.expect("nodes up")
+    pid = shell.record()["pid"]
+    terminal.hang_up()
+    until(lambda: not has_process(pid))
+    assert '"leaders"' in (shell.home / "report.json").read_text()
+    assert not shell.run_directory().exists()
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors_do_no_harm(shell: Shell, redirection: str) -> None:
+    up = started(shell, f"exec LAUNCHER --nodes 1 {redirection}")
+    shell.ok("put key value")
+    done = finish(up)
+    assert (done.code, "Traceback" in done.err) == (0, False)
+
+
+def test_a_sigchld_that_the_parent_ignores_hides_no_childs_end(shell: Shell) -> None:
+    started(shell, "trap '' CHLD; exec LAUNCHER --nodes 3")
+    until(lambda: shell.status()["alive"] == 3)
+    os.kill(shell.status()["nodes"][0]["pid"], signal.SIGKILL)
+    until(lambda: shell.status()["nodes"][0]["restarts"] == 1)
+    assert [event["signal"] for event in shell.events() if event["event"] == "node-exited"] == ["SIGKILL"]
+
+
+def test_ctrl_c_at_any_moment_of_the_start_leaves_no_traceback_and_no_process(shell: Shell) -> None:
+    for milliseconds in range(20, 400, 60):
+        up = subprocess.Popen(
+            [*LAUNCHER, "--nodes", "1"],
+            env=shell.env,
+            cwd=shell.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        shell.adopt(up)
+        with pytest.raises(subprocess.TimeoutExpired):
+            up.wait(milliseconds / 1000)
+        done = finish(up)
+        if "site" not in done.err and "importlib" not in done.err:  # Python's own start has words of its own.
+            assert (done.code in (0, 130, -signal.SIGINT), "Traceback" in done.err) == (True, False), done
+    until(lambda: not list(Path(shell.runtime).glob("*/*")))
+
+
+def test_a_file_name_that_is_no_text_is_shown_escaped(shell: Shell) -> None:
+    done = subprocess.run(
+        [*LAUNCHER, "up", "--nodes", "1", "--data-dir", b"/dev/null/\xff"],
+        env=shell.env,
+        capture_output=True,
+        timeout=SECONDS_MAX,
+    )
+    assert done.returncode in (1, 2)
+    assert b"Traceback" not in done.stderr
+    assert b"\\udcff" in done.stderr
+
+
+def test_a_full_disk_under_the_events_and_the_record_ends_no_process(shell: Shell) -> None:
+    """A limit on the size of the launcher's files stands for the full disk: its writes fail."""
+    up = started(shell, "exec LAUNCHER --nodes 3 --data-dir data")
+    size = Path(shell.record()["events"]).stat().st_size
+    limits = resource.prlimit(up.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(up.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+    before = shell.record()
+    os.kill(shell.status()["nodes"][0]["pid"], signal.SIGKILL)
+    until(lambda: shell.status()["nodes"][0]["restarts"] == 1 and shell.status()["alive"] == 3)
+    assert shell.record() == before
+    resource.prlimit(up.pid, resource.RLIMIT_FSIZE, limits)
+    until(lambda: shell.record() != before)
+    shell.ok("transfer")
+    assert "events-lost" in [event["event"] for event in shell.events()]
+    assert finish(up).code == 0
+
+
+def test_events_are_kept_over_restarts_of_a_durable_cluster(shell: Shell) -> None:
+    for _ in range(2):
+        shell.up("--nodes 1 --data-dir data")
+        shell.ok("down")
+    shell.up("--nodes 1 --data-dir data")
+    kinds = [event["event"] for event in shell.events()]
+    assert kinds.count("cluster-started") == 3
+    assert kinds.count("leader-elected") == 3
+    assert len(json_of(shell, "report -o json")["leaders"]) == 1
+
+
+def json_of(shell: Shell, line: str) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = shell.run(line).json
+    return found
