@@ -9,11 +9,11 @@ so that nodes come up while this process still reads its command line. All verbs
 
 from __future__ import annotations
 
-import signal
+import _signal  # type: ignore[import-not-found]  # The part of `signal` that the interpreter has loaded already.
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     # Before all else: until a verb takes care of it, Ctrl-C ends the process without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import os
 import sys
