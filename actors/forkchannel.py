@@ -27,7 +27,10 @@ class Prepare(msgspec.Struct, array_like=True, tag=0):
 
 
 class Cleanup(msgspec.Struct, array_like=True, tag=1):
-    """Remove these paths, then those directories that are empty, and no others, when the launcher is gone."""
+    """Remove these paths, then those directories that are empty, and no others, when the launcher is gone.
+
+    A directory that a process has locked (flock) is left to it.
+    """
 
     paths: list[str]
     if_empty: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import os
@@ -234,9 +235,20 @@ def _load_prctl() -> Callable[..., int] | None:
 
 
 def _remove(path: Path) -> None:
-    # Nobody is left who could be told of a failure.
+    # No process is left that could be told of a failure.
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_unless_locked(path)
         else:
             path.unlink()
+
+
+def _remove_unless_locked(path: Path) -> None:
+    """A directory that is locked belongs to a successor of our launcher, or to the launcher itself."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), path.stat()):
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(fd)

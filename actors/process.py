@@ -190,7 +190,8 @@ class ForkServer:
     def set_cleanup(self, paths: Sequence[Path], if_empty: Sequence[Path] = ()) -> None:
         """Replace the paths (files, sockets, directories) that are removed when this process is gone.
 
-        After them the directories in `if_empty` are removed, unless something is in them.
+        A directory that is locked (flock) then is left to the process that locked it. After them the
+        directories in `if_empty` are removed, unless something is in them.
         """
         from actors.forkchannel import Cleanup
 

@@ -144,6 +144,21 @@ class ZeroMqTransport:
         self._open_link(link)
         self._hearing.connection_changed(process, connected=False)
 
+    def listen_again(self) -> bool:
+        """Make the file of an ipc endpoint anew if it was removed; whether it was.
+
+        Those who are connected stay so. Raises EndpointError.
+        """
+        if self._inbox is None or self.endpoint is None or not self.endpoint.startswith("ipc://"):
+            return False
+        path = Path(self.endpoint.removeprefix("ipc://"))
+        if path.exists() or not path.parent.exists():
+            return False
+        claim_ipc_path(self.endpoint)
+        # The old listener stays open: closing it would remove the new file.
+        self._inbox.bind(self.endpoint)
+        return True
+
     def disconnect(self, process: str) -> None:
         """Forget the connection; a peer that was up is reported down."""
         link = self._links.pop(process, None)

@@ -6,6 +6,7 @@ former, and its lock. What a node keeps inside its own directory belongs to the 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -16,12 +17,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from raft.cluster.failures import BadUsage, VerbFailed
-from raft.cluster.spec import ClusterSpec
+from raft.cluster import rundir
+from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
+from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.opening import permit_first_start
 
 VERSION = 1
 _SHAPE = "cluster.json"
+_PREFIX = "raft-actors-"
+_THROW_AWAY = "throw-away"  # A mark: when no launcher holds this directory, it may be removed.
 
 
 class Shape(Struct, frozen=True, kw_only=True):
@@ -110,12 +114,35 @@ def open_data(spec: ClusterSpec) -> DataDirectory:
         raise VerbFailed(f"data cannot be kept in {where}: {error.strerror}") from error
 
 
+def clear_abandoned() -> None:
+    """Remove throw-away data that no launcher holds: one was killed together with its fork server."""
+    for directory in rundir.abandoned():
+        with contextlib.suppress(Unreachable):
+            _remove_abandoned(Path(ClusterRecord.read(directory.record).data_dir))
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        _remove_abandoned(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    with contextlib.suppress(OSError, VerbFailed):
+        if not (path / _THROW_AWAY).exists() or path.stat().st_uid != os.getuid():
+            return
+        lock_fd = _lock(path)
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock_fd)
+
+
 def _throw_away(spec: ClusterSpec) -> DataDirectory:
-    path = Path(tempfile.mkdtemp(prefix=f"raft-actors-{spec.name}-"))
+    path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{spec.name}-"))
+    lock_fd = _lock(path)  # Before the mark by which others take it for abandoned.
+    if not spec.keep:
+        (path / _THROW_AWAY).touch(mode=0o600)
     shape = _new_shape(spec)
     _begin(path, shape)
     (path / "logs").mkdir(mode=0o700)
-    return DataDirectory(path, shape, _lock(path), durable=False, keep=spec.keep)
+    return DataDirectory(path, shape, lock_fd, durable=False, keep=spec.keep)
 
 
 def _durable(path: Path, spec: ClusterSpec) -> DataDirectory:

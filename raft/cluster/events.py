@@ -41,6 +41,13 @@ class EventsLost(Happening, frozen=True, kw_only=True, tag="events-lost"):
     lost: int
 
 
+class RunDirectoryRemoved(Happening, frozen=True, kw_only=True, tag="run-directory-removed"):
+    """Something outside the cluster removed the directory of its sockets; `text` says what became of it."""
+
+    path: str
+    text: str
+
+
 class ClusterReady(Happening, frozen=True, kw_only=True, tag="cluster-ready"):
     """For the first time all nodes are up and follow one leader; `took_ms` since the launcher started."""
 
@@ -136,6 +143,7 @@ class Violation(Happening, frozen=True, kw_only=True, tag="violation"):
 Event = (
     ClusterStarted
     | EventsLost
+    | RunDirectoryRemoved
     | ClusterReady
     | LeaderElected
     | LeaderLost

@@ -19,18 +19,19 @@ from msgspec import Struct
 from actors.clock import MonotonicClock
 from actors.codec import Registry
 from actors.errors import GaveUp, TransportError
+from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 from raft.cluster import rundir
 from raft.cluster.cluster import Cluster
-from raft.cluster.datadir import DataDirectory, open_data
-from raft.cluster.events import ClusterStarted, Event, EventLog
+from raft.cluster.datadir import DataDirectory, clear_abandoned, open_data
+from raft.cluster.events import ClusterStarted, Event, EventLog, RunDirectoryRemoved
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.journal import Journal
 from raft.cluster.nodes import NodeProcess
 from raft.cluster.report import LeaderReport, leader_report
-from raft.cluster.rundir import RunDirectory
+from raft.cluster.rundir import RunDirectory, RunLock
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
 from raft.cluster.verbs import VERB_TAGS, Down
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 SAME_WISH_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 
 
 class Ended(Struct, frozen=True):
@@ -63,14 +65,17 @@ class RunningCluster:
         fork_server: ForkServer,
         clock: MonotonicClock,
         duration_seconds: float | None,
+        lock: RunLock,
     ) -> None:
         self.cluster = cluster
+        self._lock = lock
         self.record = cluster.record
         self._data = data
         self._clock = clock
         self._ending = Ending()
+        self._run_directory_lost = False
         self._asked_to_end_seconds: float | None = None
-        transport = ZeroMqTransport(
+        self._transport = transport = ZeroMqTransport(
             SUPERVISOR.process,
             1,
             cluster=cluster.record.cluster,
@@ -96,6 +101,7 @@ class RunningCluster:
             ),
             SUPERVISOR.actor,
         )
+        self._runtime.spawn(lambda: Repeated(LOOK_SECONDS, self._look_after_run_directory), "run-directory")
 
     def run(self, listener: Callable[[Event], None]) -> Ended:
         """Until it is asked to end, by a verb or a signal; `listener` is told of every event."""
@@ -111,6 +117,19 @@ class RunningCluster:
     def end(self) -> None:
         """Ask for the end; from any thread."""
         self._runtime.post(SUPERVISOR, Down())
+
+    def _look_after_run_directory(self) -> None:
+        """Make it again where something has swept it away, as cleaners of temporary files do."""
+        if not self._run_directory_lost and not self._lock.is_in_place:
+            path, text = str(self.cluster.run_directory.path), "was removed, and made again"
+            try:
+                self._lock.restore()
+            except VerbFailed as failure:
+                self._run_directory_lost = True
+                text = f"was removed: {failure}"
+            self.cluster.journal.record(RunDirectoryRemoved(path=path, text=text), self._clock.now())
+        if not self._run_directory_lost and self._transport.listen_again():
+            self.cluster.save_record()
 
     @contextlib.contextmanager
     def obeying_signals(self) -> Iterator[None]:
@@ -186,9 +205,9 @@ def launched(
     clock = MonotonicClock()
     run_directory, lock = rundir.claim(spec.name, spec.nodes)
     with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
-        stack.callback(rundir.remove, run_directory)
+        stack.callback(lock.remove)
         fork_server.set_cleanup([run_directory.path], [run_directory.path.parent])
+        clear_abandoned()
         data = open_data(spec)
         stack.callback(data.close)
         if not data.keep:
@@ -202,7 +221,7 @@ def launched(
             record.write(run_directory.record)
             cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
             journal.record(ClusterStarted(nodes=len(data.members), pid=record.pid), clock.now())
-            running = RunningCluster(cluster, data, fork_server, clock, duration_seconds)
+            running = RunningCluster(cluster, data, fork_server, clock, duration_seconds, lock)
             stack.enter_context(running.obeying_signals())
             yield running
         except TransportError as error:

@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
@@ -76,12 +77,46 @@ class RunDirectory:
 class RunLock:
     """The right to be the launcher of a name; ends with the process at the latest."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, directory: RunDirectory, fd: int) -> None:
+        self._directory = directory
+        self._fd = fd
+
+    @property
+    def is_in_place(self) -> bool:
+        """Is the run directory still the one that was locked? It may have been removed, and made anew."""
+        return _is_same(self._fd, self._directory.path)
+
+    def restore(self) -> None:
+        """Make the run directory anew, and lock it, after it was removed behind our back.
+
+        Raises VerbFailed when it cannot be made, or when another launcher has taken the name meanwhile.
+        """
+        try:
+            _make_private(self._directory.path.parent)
+            self._directory.path.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(self._directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise VerbFailed(f"it cannot be made again: {error.strerror}") from error
+        if not _try_lock(fd, fcntl.LOCK_EX):
+            os.close(fd)
+            raise VerbFailed("another cluster has taken its name, which verbs reach from now on")
+        os.close(self._fd)
         self._fd = fd
 
     def release(self) -> None:
-        """Give the name free."""
+        """Give the name free, and leave the directory."""
         os.close(self._fd)
+
+    def remove(self) -> None:
+        """Remove the run directory, and the user's own directory with the last one; then give the name free.
+
+        What is in its place by now, and is not ours, is left alone.
+        """
+        if self.is_in_place:
+            shutil.rmtree(self._directory.path, ignore_errors=True)
+        self.release()
+        with contextlib.suppress(OSError):
+            self._directory.path.parent.rmdir()
 
 
 def claim(name: str, nodes: int) -> tuple[RunDirectory, RunLock]:
@@ -109,22 +144,33 @@ def find(name: str | None) -> RunDirectory:
     if name is not None:
         directory = RunDirectory(run_base() / check_name(name))
         if not _is_alive(directory.path):
-            raise Unreachable(f"no cluster called {name!r} is running")
+            raise Unreachable(f"no cluster called {name!r} is running: {directory.path} is not in use")
         return directory
     alive = [path for path in sorted(_listed(run_base())) if _is_alive(path)]
     if not alive:
-        raise Unreachable("no cluster is running: start one with `python launcher.py --nodes 5`")
+        raise Unreachable(
+            f"no cluster is running below {run_base()}: start one with `python launcher.py --nodes 5`"
+        )
     if len(alive) > 1:
         running = ", ".join(path.name for path in alive)
         raise BadUsage(f"several clusters are running ({running}): choose one with --cluster NAME")
     return RunDirectory(alive[0])
 
 
-def remove(directory: RunDirectory) -> None:
-    """Remove the run directory, and the user's own directory with the last one."""
-    shutil.rmtree(directory.path, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        directory.path.parent.rmdir()
+def abandoned() -> Iterator[RunDirectory]:
+    """The run directories of launchers that were killed together with their fork servers.
+
+    Each is locked while the caller looks at it, and removed afterwards.
+    """
+    for path in _listed(run_base()):
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if _try_lock(fd, fcntl.LOCK_EX) and _is_same(fd, path):
+                    yield RunDirectory(path)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)
 
 
 def _make_private(path: Path) -> None:
@@ -151,7 +197,7 @@ def _lock(directory: RunDirectory) -> RunLock:
             if not _try_lock(fd, fcntl.LOCK_EX):
                 refusals += 1
             elif _is_same(fd, directory.path) and not (directory.record.exists() and tries_left):
-                return RunLock(fd)
+                return RunLock(directory, fd)
             os.close(fd)
             if refusals == _REFUSALS_MAX:
                 break

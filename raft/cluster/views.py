@@ -25,6 +25,7 @@ from raft.cluster.events import (
     NodeExited,
     NodeGaveUp,
     NodeStarted,
+    RunDirectoryRemoved,
     Violation,
 )
 from raft.cluster.logs import LogLine
@@ -118,6 +119,8 @@ def _event_words(event: Event, paint: Paint) -> str:
             return f"CLUSTER  {_count(event.nodes, 'node')}, pid {event.pid}, {event.wall}"
         case EventsLost():
             return paint(f"LOST {_count(event.lost, 'event')} before this one: no room on the disk", "red")
+        case RunDirectoryRemoved():
+            return paint(f"RUN DIRECTORY {printable(event.path)} {event.text}", "red")
         case ClusterReady():
             return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
         case Violation():

@@ -27,6 +27,7 @@ from actors.crashes import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.faults import FaultyTransport
 from actors.logs import PrintedLines, log_to_file
+from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
@@ -59,6 +60,7 @@ from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
 
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
+LISTEN_AGAIN_SECONDS = 2.0
 
 
 def main(argument: bytes, life_fd: int = -1) -> int:
@@ -122,7 +124,8 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         incarnation = config.incarnation or count_life(Path(config.data_dir) / INCARNATION, sync=config.sync)
         clock = ScaledClock(MonotonicClock())
         random = Random(config.seed or None)
-        transport = FaultyTransport(open_transport(config, incarnation), random=random, clock=clock)
+        zeromq = open_transport(config, incarnation)
+        transport = FaultyTransport(zeromq, random=random, clock=clock)
         faults = cut_links(config, ProcessFaults(transport, files, trap, clock))
         runtime = Runtime(
             process_of(config.node),
@@ -156,6 +159,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         open_log(config, incarnation, node)
         runtime.spawn(lambda: node, NODE_ACTOR)
         spawn_promotion(runtime, config)
+        runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, zeromq.listen_again), "listening")
         obey_signals(runtime, config.node)
         if life_fd >= 0:
             transport.add_reader(life_fd, partial(end_with_launcher, runtime, transport, life_fd))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raft.cluster import rundir
-from raft.cluster.datadir import open_data
+from raft.cluster.datadir import clear_abandoned, open_data
 from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
-from raft.cluster.spec import NODES_MAX, ClusterSpec
+from raft.cluster.spec import NODES_MAX, ClusterRecord, ClusterSpec
 
 
 @pytest.fixture(autouse=True)
@@ -20,9 +22,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     short.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
     yield short
-    rundir.remove(rundir.RunDirectory(rundir.run_base() / "alpha"))
-    rundir.remove(rundir.RunDirectory(rundir.run_base() / "beta"))
-    short.rmdir()
+    shutil.rmtree(short)
 
 
 def test_a_claimed_directory_is_private_and_found_without_its_name(runtime: Path) -> None:
@@ -38,8 +38,8 @@ def test_a_name_is_claimed_once_at_a_time() -> None:
     with pytest.raises(VerbFailed, match="running already") as refusal:
         rundir.claim("alpha", 5)
     assert refusal.value.exit_code is ExitCode.FAILURE
-    lock.release()
-    rundir.remove(directory)
+    lock.remove()
+    assert not directory.path.exists()
     rundir.claim("alpha", 5)[1].release()
 
 
@@ -82,7 +82,6 @@ def test_a_file_where_the_run_directory_should_be_is_a_clear_error(runtime: Path
     rundir.run_base().write_text("")
     with pytest.raises(VerbFailed, match=r"cannot be used|belongs"):
         rundir.claim("alpha", 1)
-    rundir.run_base().unlink()
 
 
 def test_durable_data_remembers_its_cluster_and_throw_away_data_is_thrown_away(tmp_path: Path) -> None:
@@ -166,3 +165,78 @@ def test_the_members_of_now_come_back_and_an_id_is_given_once_in_all_lives(tmp_p
     # Whoever has lost its data must not found the cluster a second time.
     assert again.joins(2)
     again.close()
+
+
+def test_a_launcher_that_ends_leaves_its_successors_run_directory_alone(runtime: Path) -> None:
+    directory, ending = rundir.claim("alpha", 1)
+    shutil.rmtree(directory.path)
+    _, successor = rundir.claim("alpha", 1)
+    ending.remove()
+    assert rundir.find("alpha").path.exists()
+    successor.remove()
+    assert list(runtime.iterdir()) == []
+
+
+def test_a_run_directory_that_was_swept_away_is_made_and_locked_again() -> None:
+    directory, lock = rundir.claim("alpha", 1)
+    assert lock.is_in_place
+    shutil.rmtree(rundir.run_base())
+    assert not lock.is_in_place
+    lock.restore()
+    assert lock.is_in_place
+    assert rundir.find("alpha").path == directory.path
+    lock.remove()
+
+
+def test_a_run_directory_that_another_launcher_has_made_meanwhile_is_not_taken_back() -> None:
+    directory, lock = rundir.claim("alpha", 1)
+    shutil.rmtree(directory.path)
+    _, successor = rundir.claim("alpha", 1)
+    with pytest.raises(VerbFailed, match="another cluster"):
+        lock.restore()
+    lock.remove()
+    assert directory.path.exists()
+    successor.remove()
+
+
+def test_the_next_start_clears_throw_away_data_that_no_launcher_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held, kept, abandoned = (
+        open_data(ClusterSpec()),
+        open_data(ClusterSpec(keep=True)),
+        open_data(ClusterSpec()),
+    )
+    kept.close()
+    os.close(abandoned._lock_fd)
+    clear_abandoned()
+    assert [data.path.exists() for data in (held, kept, abandoned)] == [True, True, False]
+    held.close()
+
+
+def test_a_run_directory_that_no_launcher_holds_is_cleared_with_the_data_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(ClusterSpec())
+    directory, lock = rundir.claim("alpha", 1)
+    ClusterRecord(
+        name="alpha", cluster="c", pid=0, started_seconds=0.0, data_dir=str(data.path), log_dir="", events="",
+        spec=ClusterSpec(), nodes=[],
+    ).write(directory.record)  # fmt: skip
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # It was made below another one.
+    clear_abandoned()
+    assert directory.path.exists()
+    assert data.path.exists()
+    lock.release()
+    os.close(data._lock_fd)
+    clear_abandoned()
+    assert not directory.path.exists()
+    assert not data.path.exists()
+
+
+def test_a_verb_says_where_it_has_looked_for_a_cluster() -> None:
+    with pytest.raises(Unreachable, match=str(rundir.run_base())):
+        rundir.find(None)
+    with pytest.raises(Unreachable, match=str(rundir.run_base() / "alpha")):
+        rundir.find("alpha")

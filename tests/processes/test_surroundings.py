@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -189,3 +190,42 @@ def test_events_are_kept_over_restarts_of_a_durable_cluster(shell: Shell) -> Non
 def json_of(shell: Shell, line: str) -> dict[str, list[object]]:
     found: dict[str, list[object]] = shell.run(line).json
     return found
+
+
+def test_a_run_directory_that_is_swept_away_comes_back_and_nodes_find_each_other_in_it(shell: Shell) -> None:
+    shell.up("--nodes 3")
+    shutil.rmtree(shell.run_directory().parent)
+    until(lambda: shell.run("status").code == 0)
+    for node in (1, 2, 3):
+        shell.ok(f"kill {node} --restart-after 0s")
+        until(lambda node=node: shell.status()["nodes"][node - 1]["restarts"] == 1)  # type: ignore[misc]
+        until(lambda: shell.status()["alive"] == 3 and shell.status()["leader"])
+        shell.ok("put key value")
+    assert "run-directory-removed" in [event["event"] for event in shell.events()]
+    shell.ok("down")
+    assert not shell.run_directory().exists()
+
+
+def test_clusters_of_one_name_may_follow_each_other_at_once(shell: Shell) -> None:
+    for _ in range(3):
+        shell.up("--nodes 1")
+        shell.ok("down")
+        assert list(shell.runtime.iterdir()) == []
+        assert not [path for path in shell.temporary.iterdir() if path.name.startswith("raft-actors-")]
+
+
+def test_what_a_launcher_and_its_fork_server_left_is_cleared_by_the_next_launcher(
+    shell: Shell,
+) -> None:
+    up = shell.up("--nodes 1")
+    data = Path(shell.record()["data_dir"])
+    node = shell.status()["nodes"][0]["pid"]
+    fork_server = int(Path(f"/proc/{node}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(up.pid, signal.SIGSTOP)
+    os.kill(fork_server, signal.SIGKILL)
+    os.kill(up.pid, signal.SIGKILL)
+    up.communicate()
+    assert data.exists()
+    shell.up("--nodes 1 --name other")
+    assert not data.exists()
+    assert not shell.run_directory().exists()

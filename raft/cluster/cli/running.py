@@ -5,6 +5,7 @@ Owns the command line of `up` and what is printed while it runs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from functools import partial
@@ -25,12 +26,13 @@ from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.moments import Stamp
 from raft.cluster.quantities import DurationRange
 from raft.cluster.report import encode_report
-from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterSpec
 from raft.cluster.views import event_line, report_table
 from raft.node.snapshot_policy import SnapshotPolicy
 
 if TYPE_CHECKING:
+    import psutil
+
     from raft.cluster.launching import Ended, RunningCluster
 
 POLICY = SnapshotPolicy()
@@ -253,21 +255,29 @@ def _check_machine(machine: str | None) -> None:
 def down(context: typer.Context, cluster: options.Cluster = None) -> None:
     """Stop a cluster: nodes gracefully, then its launcher."""
     session = session_of(context)
-    run_directory = session.run_directory(cluster)
-    with session.launcher(run_directory.name) as launcher:
+    import psutil  # Here, since it alone needs it.
+
+    with session.launcher(cluster) as launcher:
+        # Known by more than its number: a cluster of the same name may follow at once.
+        process = psutil.Process(launcher.record.pid)
         lines = launcher.ask(verbs.Down(), verbs.Done).lines
     for line in lines:
         out(line)
-    if not session.at_prompt and not _gone(run_directory):
+    if not session.at_prompt and not _has_ended(process):
         raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
 
 
-def _gone(run_directory: RunDirectory) -> bool:
-    """Wait until the launcher has cleaned up."""
+def _has_ended(launcher: psutil.Process) -> bool:
+    """Wait until the launcher, which removes everything before, has ended."""
+    import psutil
+
     until = time.monotonic() + DOWN_SECONDS_MAX
-    while run_directory.path.exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    return not run_directory.path.exists()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while launcher.is_running() and launcher.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+    return True
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py keys ./keys --nodes 3")
