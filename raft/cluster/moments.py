@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import time
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -59,6 +60,12 @@ def stamp_for(style: TimeStyle, events: Iterable[Event]) -> Stamp:
     now = datetime.datetime.now(datetime.UTC).timestamp()
     first = next((event for event in events if event.wall), None)
     return Stamp(style, now if first is None else wall_seconds(first.wall) - first.t, now)
+
+
+def stamp_of_run(started_seconds: float) -> Stamp:
+    """The stamp for a run that began at that moment of the monotonic clock, and is going on."""
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    return Stamp(TimeStyle.ELAPSED, now - (time.monotonic() - started_seconds), now)
 
 
 def wall_seconds(text: str) -> float:

@@ -158,8 +158,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         )
         open_log(config, incarnation, node)
         runtime.spawn(lambda: node, NODE_ACTOR)
-        spawn_promotion(runtime, config)
-        runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, zeromq.listen_again), "listening")
+        spawn_companions(runtime, config, zeromq)
         obey_signals(runtime, config.node)
         if life_fd >= 0:
             transport.add_reader(life_fd, partial(end_with_launcher, runtime, transport, life_fd))
@@ -179,8 +178,9 @@ def cut_links(config: NodeConfig, faults: ProcessFaults) -> ProcessFaults:
     return faults
 
 
-def spawn_promotion(runtime: Runtime, config: NodeConfig) -> None:
-    """Ask for a vote, if this node has joined its cluster anew and lacks one."""
+def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
+    """Keep the socket's file in place; and ask for a vote, if this node has joined anew and lacks one."""
+    runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
     data_dir = Path(config.data_dir)
     if repair_of(data_dir) == JOINED:
         runtime.spawn(lambda: Promotion(config.node, partial(end_repair, data_dir)), "promotion")

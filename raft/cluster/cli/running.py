@@ -23,7 +23,7 @@ from raft.cluster.cli.printer import Printer, write_line
 from raft.cluster.cli.prompt import Prompt, can_prompt
 from raft.cluster.events import ClusterReady, Event
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
-from raft.cluster.moments import Stamp
+from raft.cluster.moments import stamp_of_run
 from raft.cluster.quantities import DurationRange
 from raft.cluster.report import encode_report
 from raft.cluster.spec import ClusterSpec
@@ -202,9 +202,7 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     if wanted.logs:
         from raft.cluster.cli.tailing import Tail
 
-        # Moments on the wall clock are shown as seconds since the launcher's start, as those of events are.
-        zero = time.time() - (time.monotonic() - session.started_seconds)
-        Tail(record, printer.print, colours, Stamp(zero=zero)).start()
+        Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
     try:
         ended = running.run(listener)
     finally:
