@@ -160,8 +160,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         runtime.spawn(lambda: node, NODE_ACTOR)
         spawn_companions(runtime, config, zeromq)
         obey_signals(runtime, config.node)
-        if life_fd >= 0:
-            transport.add_reader(life_fd, partial(end_with_launcher, runtime, transport, life_fd))
+        end_with_launcher(runtime, transport, life_fd)
         keep_what_is_there()
         runtime.run()
         return node.removed
@@ -299,6 +298,11 @@ def obey_signals(runtime: Runtime, node: int) -> None:
 
 
 def end_with_launcher(runtime: Runtime, transport: FaultyTransport, life_fd: int) -> None:
-    """The launcher is gone: stop at once, for there is nobody to hand anything to."""
-    transport.remove_reader(life_fd)
-    runtime.stop()
+    """Stop at once when the launcher, if there is one, is gone: nothing is left to hand over to."""
+
+    def end() -> None:
+        transport.remove_reader(life_fd)
+        runtime.stop()
+
+    if life_fd >= 0:
+        transport.add_reader(life_fd, end)

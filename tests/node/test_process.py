@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,17 +27,27 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def start(directory: Path, *more: str, flags: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    arguments = {"--id": "1", "--listen": f"ipc://{directory}/n1", "--data-dir": f"{directory}/data"}
-    given = {**arguments, **dict(zip(more[::2], more[1::2], strict=True))}
-    command = [
-        sys.executable,
-        *flags,
-        "-m",
-        "raft.node",
-        *(word for pair in given.items() for word in pair),
-    ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts nodes; what is left of them at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(directory: Path, *more: str, flags: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        arguments = {"--id": "1", "--listen": f"ipc://{directory}/n1", "--data-dir": f"{directory}/data"}
+        given = {**arguments, **dict(zip(more[::2], more[1::2], strict=True))}
+        words = [word for pair in given.items() for word in pair]
+        command = [sys.executable, *flags, "-m", "raft.node", *words]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for node in started:
+        if node.poll() is None:
+            node.kill()
+        node.communicate()
 
 
 def refusal(node: subprocess.Popen[str]) -> str:
@@ -46,10 +56,10 @@ def refusal(node: subprocess.Popen[str]) -> str:
     return said
 
 
-def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Path) -> None:
+def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Path, start: Start) -> None:
     for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
         node = start(directory)
-        with Client([f"ipc://{directory}/n1"]) as client:
+        with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
             assert client.get("k") == (None if number == 0 else b"v")
             client.put("k", "v")
         node.send_signal(how)
@@ -58,9 +68,11 @@ def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Pa
     assert (directory / "data" / "incarnation").read_text() == "2\n"
 
 
-def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(directory: Path) -> None:
+def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(
+    directory: Path, start: Start
+) -> None:
     first = start(directory)
-    with Client([f"ipc://{directory}/n1"]) as client:
+    with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
         client.put("k", "v")
         assert "in use by another process" in refusal(start(directory))
         assert client.get("k") == b"v"
@@ -68,9 +80,9 @@ def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(directo
     first.communicate(timeout=20)
 
 
-def test_data_of_another_node_is_refused(directory: Path) -> None:
+def test_data_of_another_node_is_refused(directory: Path, start: Start) -> None:
     node = start(directory)
-    with Client([f"ipc://{directory}/n1"]) as client:
+    with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
         client.put("k", "v")
     node.terminate()
     node.communicate(timeout=20)
@@ -92,14 +104,14 @@ def test_data_of_another_node_is_refused(directory: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(
-    directory: Path, option: str, value: str, words: str
+    directory: Path, start: Start, option: str, value: str, words: str
 ) -> None:
     said = refusal(start(directory, option, value))
     assert words in said
     assert "Traceback" not in said
 
 
-def test_a_node_refuses_to_run_without_its_assertions(directory: Path) -> None:
+def test_a_node_refuses_to_run_without_its_assertions(directory: Path, start: Start) -> None:
     assert "assertions" in refusal(start(directory, flags=("-O",)))
 
 
@@ -111,7 +123,7 @@ def test_lives_are_counted_and_a_damaged_count_is_not_guessed(directory: Path) -
         count_life(path, sync=True)
 
 
-def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path) -> None:
+def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path, start: Start) -> None:
     node = start(directory, flags=())
     node.terminate()
     node.communicate(timeout=20)
