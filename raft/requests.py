@@ -88,6 +88,24 @@ class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
     hold_seconds: Seconds
 
 
+class AwaitAnswer(Struct, frozen=True, array_like=True, gc=False):
+    """Ask the node that said `TakesLong` for the answer; answered by it, or by `TakesLong` after a while.
+
+    By `Unknown` if the node knows nothing of that ticket (any more).
+    """
+
+    ticket: int
+
+
+class TakesLong(Struct, frozen=True, array_like=True, gc=False):
+    """The request was taken, and the user's own machine works on it: ask this node for the answer, no other.
+
+    The node keeps the answer for a while.
+    """
+
+    ticket: int
+
+
 class Committed(Struct, frozen=True, array_like=True, gc=False):
     """The command is in the log for good; `result` is what the machine answered at `index`."""
 
@@ -218,4 +236,5 @@ Answer = (
     | LeaderIs
     | Members
     | LeaseTime
+    | TakesLong
 )

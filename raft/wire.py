@@ -51,6 +51,7 @@ from raft.core.messages import (
 from raft.core.types import ConfState, Count, Entry, Index, NodeId, Term, decode_entries
 from raft.requests import (
     AddLearner,
+    AwaitAnswer,
     AwaitEvents,
     Command,
     Committed,
@@ -69,6 +70,7 @@ from raft.requests import (
     Remove,
     Replace,
     StillThere,
+    TakesLong,
     TimeLeft,
     Unknown,
     WhoLeads,
@@ -201,6 +203,8 @@ TAGS: Final[dict[int, type]] = {
     51: LeaseTime,
     52: StillThere,
     53: AwaitEvents,
+    54: AwaitAnswer,
+    55: TakesLong,
     # Supervisors.
     64: NodeUp,
     65: Alive,

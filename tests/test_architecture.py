@@ -22,8 +22,8 @@ FUNCTION_LINES_MAX = 60
 
 PURE = {
     "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
-    "heapq", "importlib", "itertools", "math", "operator", "random", "struct", "types", "typing", "zlib",
-    "msgspec",
+    "heapq", "importlib", "itertools", "math", "operator", "random", "struct", "types", "typing",
+    "weakref", "zlib", "msgspec",
 }  # fmt: skip
 
 _CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control", "raft.limits"}

@@ -293,7 +293,7 @@ class AsyncClient:
                 continue
             for event in told.events:
                 yield event
-            watch = msgspec.structs.replace(watch, revision=told.next)
+            watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
 
     def watch(
         self, key: Text, *, prefix: bool = False, start_revision: int = 0

@@ -240,7 +240,7 @@ class Client:
             except Rejected:
                 continue
             yield from told.events
-            watch = msgspec.structs.replace(watch, revision=told.next)
+            watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
 
     def watch(self, key: Text, *, prefix: bool = False, start_revision: int = 0) -> Iterator[Item | Removed]:
         """What happens to a key, or to all that begin so, from a revision on or from now on, for ever.

@@ -24,6 +24,7 @@ from raft.client.errors import (
 from raft.client.patience import PATIENCE_SECONDS_MAX, Patience
 from raft.requests import (
     Answer,
+    AwaitAnswer,
     AwaitEvents,
     Command,
     Committed,
@@ -37,6 +38,7 @@ from raft.requests import (
     Query,
     QueryResult,
     Refused,
+    TakesLong,
     TimeLeft,
     Unknown,
     WhoLeads,
@@ -44,13 +46,14 @@ from raft.requests import (
 
 WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
+WORKING_SECONDS_MAX = 0.5  # So often a node that works on a request says so.
 # What was refused is not sent again when less is left than this, or than a tenth of all the time: without
 # the time for an answer, a refusal that is certain would become an outcome that is not.
 LAST_SECONDS_MAX = 0.050
 
 
 Request: TypeAlias = (
-    Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents
+    Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents | AwaitAnswer
 )
 
 
@@ -229,6 +232,8 @@ def command(
             node = book.choose(attempts.begin(), attempts.now())
             tried = node, (yield from ask(book, node, Command(body), attempts, elsewhere=False))
         (node, answer), tried = tried, None
+        if isinstance(answer, TakesLong):
+            answer = yield from worked_on(node, answer, attempts)
         if isinstance(answer, Committed):
             book.leader = node
             yield from keep_up(book, node, answer, attempts)
@@ -254,11 +259,25 @@ def query(
             node = book.choose(attempts.begin(), attempts.now())
             tried = node, (yield from ask(book, node, request, attempts))
         (node, answer), tried = tried, None
+        if isinstance(answer, TakesLong):
+            answer = yield from worked_on(node, answer, attempts)
+            if not attempts.left_seconds and not isinstance(answer, QueryResult):
+                raise Rejected(f"node {node} was still working on the query when the time was up")
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)
             return answer
         if not take_refusal(book, node, answer, attempts):
             yield from rest(book, attempts)
+
+
+def worked_on(node: int, answer: Outcome, attempts: Attempts) -> Generator[Step, Outcome, Outcome]:
+    """A node works on the request, and said so: wait for its answer, and ask no other node meanwhile."""
+    while isinstance(answer, TakesLong):
+        seconds = min(attempts.left_seconds, WORKING_SECONDS_MAX + PATIENCE_SECONDS_MAX)
+        if not seconds:
+            return AskTimeout(f"node {node} was still working on it")
+        answer = yield Ask(node, AwaitAnswer(answer.ticket), seconds)
+    return answer
 
 
 def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, LeaderIs]:

@@ -10,7 +10,18 @@ from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.application import call_bytes, meaning, question_bytes
-from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, keep_up, rest, take_refusal
+from raft.client.conversation import (
+    Ask,
+    Attempts,
+    Book,
+    Outcome,
+    Step,
+    ask,
+    keep_up,
+    rest,
+    take_refusal,
+    worked_on,
+)
 from raft.client.errors import CommandRefused, EventsForgotten, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.patience import PATIENCE_SECONDS_MAX
 from raft.machines import answers
@@ -100,6 +111,7 @@ def settle(
         while True:
             node = book.choose(attempts.begin(), attempts.now())
             answer = yield from ask(book, node, Command(body), attempts)
+            answer = yield from worked_on(node, answer, attempts)
             if isinstance(answer, Committed):
                 book.leader = node
                 yield from keep_up(book, node, answer, attempts)

@@ -242,7 +242,7 @@ Event: TypeAlias = Item | Removed | Led | Left
 
 
 class Events(Struct, frozen=True, array_like=True, tag=33, gc=False):
-    """What happened, in order; ask for `next` to go on, without a gap and without a repetition.
+    """What happened, in order; ask for `next`, `skip` events of it left out, to go on without a gap.
 
     There is nothing more so far if `next` is beyond `revision`, the last one that there was.
     """
@@ -250,6 +250,7 @@ class Events(Struct, frozen=True, array_like=True, tag=33, gc=False):
     events: tuple[Event, ...]
     next: int
     revision: int
+    skip: int = 0
 
 
 Refusal: TypeAlias = (

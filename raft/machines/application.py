@@ -2,24 +2,33 @@
 
 Owns how the five are composed: each command goes through its session to the one part that it is for, and
 what hangs on a lease goes when the lease does. Knows nothing of time, of replication, or of clients.
+
+A command is begun, and is done at once, or step by step, or by the user's own machine, which stands apart:
+
+    begin ── bytes ───────────► the answer
+      ├───── Unfinished ──────► go_on, until it gives the answer; nothing else is asked meanwhile
+      └───── None ────────────► the answer is what `own` makes of the `Carry` among `errands`
+
+What the user's own machine does needs nothing of the rest, and the rest nothing of it: `own` is at the state
+of an index when it has done all errands up to there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
+
+import msgspec
 
 from raft.machines.answers import (
     Answer,
     Checked,
     Compacted,
-    Done,
     Ended,
     Events,
     Granted,
-    Item,
     LeaseGone,
     LeaseState,
     Opened,
@@ -29,9 +38,10 @@ from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.machine import GROUND_ERRORS, Diverged, InParts, MachineError, StateMachine, sendable
+from raft.machines.machine import Diverged, MachineError, StateMachine
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
+    Call,
     Campaign,
     Check,
     Compact,
@@ -57,13 +67,32 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
-from raft.machines.sessions import Sessions
-from raft.machines.state import FORMAT, LastCheck, State, decode_state, encode_state, of_parts, parts_of
-from raft.machines.store import Store
+from raft.machines.own import Carry, Compare, Drop, Errand, OwnMachine
+from raft.machines.sessions import KEPT_APART, Sessions
+from raft.machines.state import (
+    FORMAT,
+    Frozen,
+    LastCheck,
+    OwnBook,
+    State,
+    decode_state,
+    encode_state,
+    of_parts,
+    parts_of,
+)
+from raft.machines.store import Steps, Store, at_once
 
 # Not the decoder's words: they may change from one release of it to the next, and replicas with them.
 _MALFORMED = encode_answer(Refused("these bytes are no request to this machine"))
 _CHECKED = encode_answer(Checked())
+LEASE_BYTES = 300  # What a lease, or a session, is counted for besides what hangs on it.
+
+
+class Unfinished:
+    """There is more to do for the command in hand."""
+
+
+UNFINISHED: Final = Unfinished()
 
 
 class Application:
@@ -74,10 +103,13 @@ class Application:
     """
 
     def __init__(self, own: StateMachine | None = None) -> None:
-        self._own = own
+        self.own = OwnMachine(own)
+        self.errands: list[Errand] = []
+        """What the user's own machine is to do yet, in this order; whoever begins commands takes them."""
         self._begin()
 
     def _begin(self) -> None:
+        self._in_hand: Generator[None, None, bytes] | None = None
         self.history = History()
         self.leases = Leases()
         self.elections = Elections(self.leases, self.history)
@@ -85,11 +117,11 @@ class Application:
         self.sessions = Sessions()
         self.trail = 0
         self.last_check = LastCheck()
-        self._operations: Mapping[type, Callable[[int, Any], Answer]] = {
+        self._operations: Mapping[type, Callable[[int, Any], Answer | Generator[None, None, Answer]]] = {
             OpenSession: self._open_session,
             Grant: self._grant,
-            Revoke: lambda index, request: self._end(index, (request.lease,)),
-            Expire: lambda index, request: self._end(index, request.leases),
+            Revoke: lambda index, request: at_once(self._end(index, (request.lease,))),
+            Expire: lambda index, request: at_once(self._end(index, request.leases)),
             Campaign: self.elections.campaign,
             Resign: self.elections.resign,
             Proclaim: self.elections.proclaim,
@@ -99,7 +131,6 @@ class Application:
             DeleteRange: self.store.delete_range,
             Transaction: self.store.transact,
             Compact: self._compact,
-            Own: self._apply_own,
             Check: self._check,
         }
         self._questions: Mapping[type, Callable[[Any], Answer]] = {
@@ -109,38 +140,39 @@ class Application:
             GetElection: lambda question: self.elections.state(question.election),
             WatchKeys: self.history.since,
             WatchElection: self.history.since,
-            Own: self._query_own,
         }
 
     # -- the protocol of a state machine --------------------------------------------------------
 
     def apply(self, index: int, command: bytes) -> bytes:
         """Carry out one encoded `Call`, unless its session has had that done before, and answer it."""
-        call = decode_call(command) if len(command) <= COMMAND_BYTES_MAX else None
-        if call is None:
-            answer = _MALFORMED
-        elif call.session <= 0:
-            answer = encode_answer(self._carry_out(index, call.operation))
-        else:
-            settled = self.sessions.settled(call, command)
-            if settled is None:
-                answer = encode_answer(self._carry_out(index, call.operation))
-                self.sessions.keep(call, command, answer)
-            else:
-                answer = settled if isinstance(settled, bytes) else encode_answer(settled)
-        if answer != _CHECKED:  # A check is nothing new to check.
-            self.trail = crc32(answer, self.trail)
+        answer = self.begin(index, command)
+        while isinstance(answer, Unfinished):
+            answer = self.go_on()
+        for errand in self.take_errands():
+            done = self.own.run(errand)
+            answer = done if done is not None else answer
+        assert answer is not None, "a command is answered by the application or by the machine in it"
         return answer
 
     def query(self, query: bytes) -> bytes:
         """Answer one encoded `Question`."""
-        question = decode_question(query)
-        return _MALFORMED if question is None else encode_answer(self._look_up(question))
+        answer = self.look_up(query)
+        return self.own.query(answer.body) if isinstance(answer, Own) else answer
 
     def snapshot(self) -> bytes:
         """The whole state, in an order that does not depend on how it came about."""
-        own = self._own.snapshot() if self._own is not None else None
-        return encode_state(self._state(self.store.snapshot(), own))
+        state = msgspec.structs.replace(
+            self._head(),
+            events=list(self.history.events),
+            items=self.store.snapshot(),
+            leases=self.leases.snapshot(),
+            elections=self.elections.snapshot(),
+            sessions=self.sessions.snapshot(),
+            own=self.own.snapshot(),
+            book=self.own.book(),
+        )
+        return encode_state(state)
 
     def restore(self, data: bytes) -> None:
         """Become the state of an earlier `snapshot`; b"" is the empty one.
@@ -148,23 +180,105 @@ class Application:
         MachineError, with nothing changed, for what this machine did not write.
         """
         state = decode_state(data)
-        self._check_own(state)
-        if self._own is not None:
-            self._own.restore(state.own if state is not None and state.own is not None else b"")
+        if state is not None:
+            self._check_own(state)
+        self.own.restore(*(state.own, state.book) if state is not None else (b"", OwnBook()))
         if state is None:
             self._begin()
         else:
             self._become(state)
 
-    def _check_own(self, state: State | None) -> None:
-        if state is not None and (state.own is None) != (self._own is None):
+    def snapshot_parts(self) -> Iterator[bytes]:
+        """See `InParts`. The user's own machine is quick only if it offers parts, too."""
+        return parts_of(self.freeze(), self.own.parts())
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """See `InParts`; raises as `restore` does, the present state lost."""
+        self.own.restore_parts(self.restore_apart(parts))
+
+    # -- the same with the user's own machine apart ----------------------------------------------
+
+    def begin(self, index: int, command: bytes) -> bytes | Unfinished | None:
+        """Begin with a command; see the module's text for what is returned."""
+        call = decode_call(command) if len(command) <= COMMAND_BYTES_MAX else None
+        if call is None:
+            return self._answered(_MALFORMED)
+        operation = call.operation
+        if call.session > 0:
+            settled = self.sessions.settled(call, command)
+            if settled is not None and settled != KEPT_APART:
+                return self._answered(settled if isinstance(settled, bytes) else encode_answer(settled))
+            if type(operation) is Own:
+                if settled is None:
+                    self.sessions.keep(call, command, KEPT_APART)
+                acknowledged = self.sessions.acknowledged(call.session)
+                self.errands.append(Carry(index, operation.body, call.session, call.sequence, acknowledged))
+                return None
+        elif type(operation) is Own:
+            self.errands.append(Carry(index, operation.body))
+            return None
+        answer = self._carry_out(index, operation)
+        if isinstance(answer, Generator):
+            self._in_hand = self._finish(call, command, answer)
+            return UNFINISHED
+        return self._done(call, command, answer)
+
+    def go_on(self) -> bytes | Unfinished:
+        """Go on with a command that is unfinished."""
+        steps, self._in_hand = self._in_hand, None
+        assert steps is not None, "no command is unfinished"
+        try:
+            next(steps)
+        except StopIteration as end:
+            answer: bytes = end.value
+            return answer
+        self._in_hand = steps
+        return UNFINISHED
+
+    @property
+    def unfinished(self) -> bool:
+        """Is a command unfinished?"""
+        return self._in_hand is not None
+
+    def take_errands(self) -> list[Errand]:
+        """What the user's own machine is to do, in this order; it is the caller's to see to now."""
+        errands, self.errands = self.errands, []
+        return errands
+
+    def look_up(self, query: bytes) -> bytes | Own:
+        """The answer to an encoded `Question`, or the question itself if it is for the user's own machine."""
+        question = decode_question(query)
+        if isinstance(question, Own):
+            return question
+        return _MALFORMED if question is None else encode_answer(self._look_up(question))
+
+    def freeze(self) -> Frozen:
+        """The state of this moment but for the user's own machine. The call is quick; it is drawn later."""
+        return Frozen(
+            self._head(),
+            self.history.events,
+            self.store.frozen(),
+            self.leases.frozen(),
+            self.elections.frozen(),
+            self.sessions.frozen(),
+        )
+
+    def restore_apart(self, parts: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
+        """Become what the parts say, all but the user's own machine, whose parts are returned."""
+        state, own_parts = of_parts(parts, with_own=self.own.machine is not None)
+        self._check_own(state)
+        self._become(state)
+        return own_parts
+
+    def _check_own(self, state: State) -> None:
+        if (state.own is None) != (self.own.machine is None):
             raise MachineError(
                 "a snapshot with a machine of the user's own needs that machine, and no other does"
             )
 
     def _become(self, state: State) -> None:
-        self._check_own(state)
         self._begin()
+        self.errands.clear()
         self.trail, self.last_check = state.trail, state.last_check
         self.history.restore(state.events, state.revision, state.compacted)
         self.leases.restore(state.leases)
@@ -172,39 +286,19 @@ class Application:
         self.store.restore(state.items)
         self.sessions.restore(state.sessions)
 
-    def snapshot_parts(self) -> Iterator[bytes]:
-        """See `InParts`. The user's own machine is quick only if it offers parts, too."""
-        own = self._own
-        own_parts: Iterator[bytes] = iter(())
-        if own is not None:
-            own_parts = own.snapshot_parts() if isinstance(own, InParts) else iter((own.snapshot(),))
-        state = self._state([], None if own is None else b"")
-        return parts_of(state, self.store.frozen(), own_parts)
-
-    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """See `InParts`; raises as `restore` does, the present state lost."""
-        own = self._own
-        state, own_parts = of_parts(parts, with_own=own is not None)
-        self._become(state)
-        if isinstance(own, InParts):
-            # Copies: a machine may keep what it is given, and these are views of a file.
-            own.restore_parts(map(bytes, own_parts))
-        elif own is not None:
-            own.restore(b"".join(own_parts))
-
-    def _state(self, items: list[Item], own: bytes | None) -> State:
+    def _head(self) -> State:
         return State(
             format=FORMAT,
             trail=self.trail,
             last_check=self.last_check,
             revision=self.history.revision,
             compacted=self.history.compacted,
-            events=list(self.history.events),
-            items=items,
-            leases=sorted(self.leases.ttls_ms.items()),
-            elections=self.elections.snapshot(),
-            sessions=self.sessions.snapshot(),
-            own=own,
+            events=[],
+            items=[],
+            leases=[],
+            elections=[],
+            sessions=[],
+            own=None if self.own.machine is None else b"",
         )
 
     # -- what a node asks besides ---------------------------------------------------------------
@@ -218,10 +312,29 @@ class Application:
         """What a watcher that has seen everything before `watch.revision` has yet to hear."""
         return self.history.since(watch)
 
+    @property
+    def size_bytes(self) -> int:
+        """What all of it takes in memory, more or less; without the user's own machine."""
+        leases = LEASE_BYTES * len(self.leases)
+        return (
+            self.store.size_bytes
+            + self.history.size_bytes
+            + self.elections.size_bytes
+            + self.sessions.size_bytes
+            + leases
+        )
+
     def next_check(self) -> Check | None:
-        """What a leader has to propose so that the replicas check each other; None if all is checked."""
-        last = self.last_check
-        return None if last.settled and last.trail == self.trail else Check(last.index, last.trail)
+        """What a leader has to propose so that the replicas check each other; None if all is checked.
+
+        None, too, as long as the user's own machine has yet to come to the last check.
+        """
+        last, own, own_trail = self.last_check, self.own.last_check, self.own.trail
+        if own.index != last.index:
+            return None
+        if last.settled and last.trail == self.trail and own.settled and own.trail == own_trail:
+            return None
+        return Check(last.index, last.trail, own.trail)
 
     def state_hash(self) -> bytes:
         """A digest of the whole state, equal on replicas that stand at the same index.
@@ -233,7 +346,23 @@ class Application:
 
     # -- carrying out ---------------------------------------------------------------------------
 
-    def _carry_out(self, index: int, operation: Operation) -> Answer:
+    def _answered(self, answer: bytes) -> bytes:
+        if answer != _CHECKED:  # A check is nothing new to check.
+            self.trail = crc32(answer, self.trail)
+        return answer
+
+    def _done(self, call: Call, command: bytes, answer: Answer) -> bytes:
+        encoded = encode_answer(answer)
+        if call.session > 0:
+            self.sessions.keep(call, command, encoded)
+        return self._answered(encoded)
+
+    def _finish(
+        self, call: Call, command: bytes, steps: Generator[None, None, Answer]
+    ) -> Generator[None, None, bytes]:
+        return self._done(call, command, (yield from steps))
+
+    def _carry_out(self, index: int, operation: Operation) -> Answer | Generator[None, None, Answer]:
         reason = reason_against(operation)
         if reason is not None:
             return Refused(reason)
@@ -252,11 +381,13 @@ class Application:
     def _grant(self, index: int, request: Grant) -> Granted:
         return Granted(self.leases.grant(index, request.ttl_ms), request.ttl_ms)
 
-    def _end(self, index: int, leases: tuple[int, ...]) -> Ended:
+    def _end(self, index: int, leases: tuple[int, ...]) -> Steps[Ended]:
         ended = self.leases.end(leases)
         self.elections.drop(index, ended)
-        self.store.drop(index, ended)
+        yield from self.store.drop(index, ended)
         self.sessions.drop(ended)
+        if ended:
+            self.errands.append(Drop(ended))
         return Ended(ended)
 
     def _compact(self, index: int, request: Compact) -> Compacted | Refused:  # noqa: ARG002
@@ -273,6 +404,7 @@ class Application:
                 f"(checksum {last.trail:08x} here, {request.trail:08x} there): is the machine deterministic?"
             )
         self.last_check = LastCheck(index, self.trail, settled=self.trail == request.trail)
+        self.errands.append(Compare(index, request.index, request.own_trail))
         return Checked()
 
     def _lease_state(self, question: GetLease) -> LeaseState | LeaseGone:
@@ -280,30 +412,3 @@ class Application:
         if ttl_ms is None:
             return LeaseGone(question.lease)
         return LeaseState(question.lease, ttl_ms, self.store.keys_of(question.lease))
-
-    # -- the user's own machine -----------------------------------------------------------------
-
-    def _apply_own(self, index: int, request: Own) -> Done | Refused:
-        own = self._own
-        return _ask_own(None if own is None else lambda: own.apply(index, request.body))
-
-    def _query_own(self, question: Own) -> Done | Refused:
-        own = self._own
-        return _ask_own(None if own is None else lambda: own.query(question.body))
-
-
-def _ask_own(ask: Callable[[], bytes] | None) -> Done | Refused:
-    if ask is None:
-        return Refused("this cluster has no machine of the user's own")
-    try:
-        result = ask()
-    except MachineError as error:
-        return Refused(sendable(error))
-    except GROUND_ERRORS:
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the code is the user's, and may raise anything
-        # Its text may hold an object's address, and the answer is part of the state of all replicas.
-        return Refused(f"the machine raised {type(error).__name__}")
-    if not isinstance(result, bytes):
-        return Refused(f"the machine answered with {type(result).__name__}, not with bytes")
-    return Done(result)

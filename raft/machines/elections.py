@@ -8,8 +8,10 @@ and even if the election was empty in between. Knows nothing of time; a candidat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
 
 from raft.machines.answers import (
     Candidate,
@@ -25,9 +27,21 @@ from raft.machines.answers import (
 )
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.operations import Campaign, Fence, Proclaim, Resign
+from raft.machines.operations import LEASE_CANDIDATES_MAX, Campaign, Fence, Proclaim, Resign
+from raft.machines.table import Table
 
-Queue = dict[int, Candidate]  # By token, in the order of arrival.
+CANDIDATE_BYTES = 500  # What a candidate is counted for besides its value and its election's name.
+
+
+class Queue(Struct, gc=False):
+    """Who takes part in one election, by token and in the order of arrival."""
+
+    seats: int
+    seated: dict[int, Candidate]
+    waiting: OrderedDict[int, Candidate]  # In which the first one is found at once, however many have left.
+
+    def __len__(self) -> int:
+        return len(self.seated) + len(self.waiting)
 
 
 class Elections:
@@ -36,10 +50,11 @@ class Elections:
     def __init__(self, leases: Leases, history: History) -> None:
         self._leases = leases
         self._history = history
-        self._seats: dict[str, int] = {}
-        self._queues: dict[str, Queue] = {}
-        self._by_lease: dict[int, list[tuple[str, int]]] = {}
+        self._table: Table[str, Queue] = Table()
+        self._by_lease: dict[int, dict[int, str]] = {}
         self._elections: dict[int, str] = {}  # By token.
+        self.size_bytes = 0
+        """What all candidates come to."""
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -48,27 +63,34 @@ class Elections:
         election, lease = request.election, request.lease
         if lease not in self._leases:
             return LeaseGone(lease)
-        seats = self._seats.get(election, request.seats)
-        if seats != request.seats:
+        if self.count_of(lease) >= LEASE_CANDIDATES_MAX:
             return Refused(
-                f"{election!r} has {seats} seats as long as somebody is there, not {request.seats}"
+                f"at most {LEASE_CANDIDATES_MAX} candidates hang on a lease, as on {lease} already"
             )
-        ahead = len(self._queues.get(election, ()))
-        seated = ahead < seats
+        queue = self._table.live.get(election)
+        if queue is not None and queue.seats != request.seats:
+            return Refused(
+                f"{election!r} has {queue.seats} seats as long as somebody is there, not {request.seats}"
+            )
+        ahead = len(queue) if queue is not None else 0
+        seated = ahead < request.seats
         if not seated and not request.wait:
             return Standing(0, False, ahead)
-        self._join(election, seats, Candidate(index, lease, request.value))
+        self._join(election, request.seats, Candidate(index, lease, request.value))
         if seated:
             self._history.add(Led(election, index, request.value, index))
         return Standing(index, seated, ahead)
 
     def resign(self, index: int, request: Resign) -> Resigned:
         """Let a candidate go, whether it holds a seat or waits."""
-        candidate = self._queues.get(request.election, {}).get(request.token)
+        queue = self._table.live.get(request.election)
+        if queue is None:
+            return Resigned(False)
+        candidate = queue.seated.get(request.token) or queue.waiting.get(request.token)
         if candidate is None:
             return Resigned(False)
         mine = self._by_lease[candidate.lease]
-        mine.remove((request.election, request.token))
+        del mine[request.token]
         if not mine:
             del self._by_lease[candidate.lease]
         self._leave(index, request.election, [request.token])
@@ -80,8 +102,10 @@ class Elections:
         rejection = self.rejection(Fence(election, token))
         if rejection is not None:
             return rejection
-        queue = self._queues[election]
-        queue[token] = Candidate(token, queue[token].lease, value)
+        seated = self._table.own(election, _copy).seated
+        before = seated[token]
+        seated[token] = Candidate(token, before.lease, value)
+        self.size_bytes += len(value) - len(before.value)
         self._history.add(Led(election, token, value, index))
         return Proclaimed()
 
@@ -89,65 +113,94 @@ class Elections:
         """Let all candidates of ended leases go: all at once, or one of them might yet take a seat."""
         leaving: dict[str, list[int]] = {}
         for lease in leases:
-            for election, token in self._by_lease.pop(lease, ()):
+            for token, election in self._by_lease.pop(lease, {}).items():
                 leaving.setdefault(election, []).append(token)
         for election in sorted(leaving):
             self._leave(index, election, leaving[election])
 
     # -- questions ------------------------------------------------------------------------------
 
+    def count_of(self, lease: int) -> int:
+        """How many candidates hang on a lease."""
+        return len(self._by_lease.get(lease, ()))
+
     def rejection(self, fence: Fence) -> FenceRejected | None:
         """Why a fenced command must not be carried out; None if its token holds a seat."""
         election = fence.election or self._elections.get(fence.token, "")
-        holders = self._holders(election)
-        if fence.token in holders:
+        queue = self._table.live.get(election)
+        if queue is not None and fence.token in queue.seated:
             return None
-        return FenceRejected(election, fence.token, holders[-1] if holders else 0)
+        return FenceRejected(election, fence.token, next(reversed(queue.seated), 0) if queue else 0)
 
     def state(self, election: str) -> ElectionState:
         """Who holds the seats and who waits; an election that nobody takes part in is an empty one."""
-        seats = self._seats.get(election, 0)
-        candidates = tuple(self._queues.get(election, {}).values())
-        return ElectionState(seats, candidates[:seats], candidates[seats:], self._history.revision)
+        revision, queue = self._history.revision, self._table.live.get(election)
+        if queue is None:
+            return ElectionState(0, (), (), revision)
+        return ElectionState(
+            queue.seats, tuple(queue.seated.values()), tuple(queue.waiting.values()), revision
+        )
 
     # -- snapshots ------------------------------------------------------------------------------
 
     def snapshot(self) -> list[tuple[str, int, list[Candidate]]]:
         """Everything, in the order of the names."""
-        return [(name, self._seats[name], list(self._queues[name].values())) for name in sorted(self._queues)]
+        return [_state(name, queue) for name, queue in self._table.items()]
+
+    def frozen(self) -> Iterator[tuple[str, int, list[Candidate]]]:
+        """The same, as of this moment, to be drawn later."""
+        return (_state(name, queue) for name, queue in self._table.frozen())
 
     def restore(self, elections: Sequence[tuple[str, int, Sequence[Candidate]]]) -> None:
         """Become what `snapshot` gave."""
-        self._seats.clear()
-        self._queues.clear()
+        self._table.fill(())
         self._by_lease.clear()
         self._elections.clear()
+        self.size_bytes = 0
         for name, seats, candidates in elections:
             for candidate in candidates:
                 self._join(name, seats, candidate)
 
     # -------------------------------------------------------------------------------------------
 
-    def _holders(self, election: str) -> list[int]:
-        return list(islice(self._queues.get(election, ()), self._seats.get(election, 0)))
-
     def _join(self, election: str, seats: int, candidate: Candidate) -> None:
-        self._seats[election] = seats
+        if election not in self._table.live:
+            self._table.put(election, Queue(seats, {}, OrderedDict()))
+        queue = self._table.own(election, _copy)
+        (queue.seated if len(queue.seated) < seats else queue.waiting)[candidate.token] = candidate
         self._elections[candidate.token] = election
-        self._queues.setdefault(election, {})[candidate.token] = candidate
-        self._by_lease.setdefault(candidate.lease, []).append((election, candidate.token))
+        self._by_lease.setdefault(candidate.lease, {})[candidate.token] = election
+        self.size_bytes += _bytes_of(election, candidate)
 
     def _leave(self, index: int, election: str, tokens: Iterable[int]) -> None:
         """Take candidates out of a queue, and tell who lost and who won a seat by it."""
-        queue, before = self._queues[election], self._holders(election)
+        queue = self._table.own(election, _copy)
+        lost: list[int] = []
         for token in tokens:
-            del queue[token], self._elections[token]
-        after = self._holders(election)
-        for token in before:
-            if token not in queue:
-                self._history.add(Left(election, token, index))
-        for token in after:
-            if token not in before:
-                self._history.add(Led(election, token, queue[token].value, index))
-        if not queue:
-            del self._queues[election], self._seats[election]
+            del self._elections[token]
+            left = queue.seated.pop(token, None)
+            if left is not None:
+                lost.append(token)
+            else:
+                left = queue.waiting.pop(token)
+            self.size_bytes -= _bytes_of(election, left)
+        for token in sorted(lost):
+            self._history.add(Left(election, token, index))
+        while queue.waiting and len(queue.seated) < queue.seats:
+            token, candidate = queue.waiting.popitem(last=False)
+            queue.seated[token] = candidate
+            self._history.add(Led(election, token, candidate.value, index))
+        if not queue.seated:
+            self._table.pop(election)
+
+
+def _bytes_of(election: str, candidate: Candidate) -> int:
+    return CANDIDATE_BYTES + len(election) + len(candidate.value)
+
+
+def _copy(queue: Queue) -> Queue:
+    return Queue(queue.seats, queue.seated.copy(), queue.waiting.copy())
+
+
+def _state(name: str, queue: Queue) -> tuple[str, int, list[Candidate]]:
+    return name, queue.seats, [*queue.seated.values(), *queue.waiting.values()]

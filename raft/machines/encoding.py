@@ -94,6 +94,11 @@ def is_nodes_own(command: bytes) -> bool:
     return command[:2] == _NODES_OWN
 
 
+def question_tag(query: bytes) -> int:
+    """Which question a query's bytes are, without decoding them; 0 if that can't be told."""
+    return query[1] if len(query) > 1 else 0
+
+
 def encode_nodes_own(operation: Expire | Check) -> bytes:
     """The bytes of a command which only nodes may give."""
     return encode_call(Call(NODE, 0, 0, operation))
@@ -221,6 +226,8 @@ def _transaction(request: Transaction) -> str | None:
 def _watch(request: WatchKeys | WatchElection) -> str | None:
     if request.revision < 1:
         return f"revisions begin with 1, not {request.revision}"
+    if request.skip < 0:
+        return f"the events to skip are a number from 0 on, not {request.skip}"
     if isinstance(request, WatchElection):
         return _first(_election(request.election), _limit(request.limit))
     return _first(_key(request.start), _key(request.end), _limit(request.limit))

@@ -8,73 +8,94 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from raft.machines.answers import Compacted, Event, Events, Item, Led, Left, Removed
-from raft.machines.operations import ANSWER_BYTES_MAX, Watch, WatchKeys
+from raft.machines.operations import ANSWER_BYTES_MAX, LIMIT_MAX, Watch, WatchKeys
 
 # The same on all replicas, or their states part: not an option.
 EVENTS_MAX = 16 * 1024
 EVENTS_BYTES_MAX = 16 * 1024 * 1024
+FREED_AT_ONCE = 512
 EVENT_BYTES = 64  # What an event is counted for besides its key and value.
 
 
 class History:
     """The events in order; the oldest are forgotten, whole revisions at a time, when there are too many.
 
-    They are forgotten when the next revision begins, so the newest one can always be read.
+    They are forgotten when the next revision begins, so the newest one can always be read. What is forgotten
+    is freed a little at a time.
     """
 
     def __init__(self, events_max: int = EVENTS_MAX, bytes_max: int = EVENTS_BYTES_MAX) -> None:
         self.revision = 0  # The last that has events, forgotten or not.
         self.compacted = 0  # The last that is forgotten.
+        self.added = 0
+        """Events so far in this life: a measure of the work that commands made."""
         self._events_max = events_max
         self._bytes_max = bytes_max
+        self._forgotten = 0  # So many at the front are forgotten, and not yet freed.
         self._events: list[Event] = []
         self._revisions: list[int] = []
-        self._bytes = 0
+        self._weights: list[int] = []  # Of all up to and with each of them.
+        self._weight = 0
+        self._freed = 0  # The weight of those that are not even here any more.
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events) - self._forgotten
 
     @property
     def events(self) -> Sequence[Event]:
         """All that are not forgotten."""
-        return self._events
+        return self._events[self._forgotten :]
+
+    @property
+    def size_bytes(self) -> int:
+        """What they come to."""
+        forgotten = self._forgotten
+        return self._weight - (self._weights[forgotten - 1] if forgotten else self._freed)
 
     def add(self, event: Event) -> None:
         """Let an event have happened; revisions never go back."""
         revision = event.revision
         if revision != self.revision:
             assert revision > self.revision, f"an event of {revision} after one of {self.revision}"
-            if self._bytes > self._bytes_max or len(self._events) > self._events_max:
+            if self.size_bytes > self._bytes_max or len(self) > self._events_max:
                 self._shrink()
             self.revision = revision
+        self.added += 1
         self._events.append(event)
         self._revisions.append(revision)
-        self._bytes += weight_of(event)
+        self._weight += weight_of(event)
+        self._weights.append(self._weight)
+        if self._forgotten >= FREED_AT_ONCE:
+            self._free()
 
     def compact(self, revision: int) -> None:
         """Forget the events up to `revision`, which has happened."""
         assert revision <= self.revision, f"{revision} is still to come after {self.revision}"
         if revision > self.compacted:
-            self._forget(bisect_right(self._revisions, revision))
+            self._forgotten = bisect_right(self._revisions, revision)
             self.compacted = revision
 
     def since(self, watch: Watch) -> Events | Compacted:
         """The events that are watched for, from the watch's revision on.
 
-        Looks at no more than the watch's limit, but never at a part of a revision only, however large.
+        Looks at no more than the watch's limit. Only a revision that is too large for one answer is parted.
         """
         if watch.revision <= self.compacted:
             return Compacted(self.compacted)
         revisions = self._revisions
-        begin = bisect_left(revisions, watch.revision)
+        begin = self._position(watch.revision, watch.skip)
         end = min(begin + watch.limit, len(revisions))
+        parted_at = begin + LIMIT_MAX
         found: list[Event] = []
         size = 0
         for at in range(begin, len(revisions)):
-            if (at >= end or size >= ANSWER_BYTES_MAX) and revisions[at] != revisions[at - 1]:
-                return Events(tuple(found), revisions[at], self.revision)
+            full = size >= ANSWER_BYTES_MAX or at >= parted_at
+            if (at >= end or full) and (full or revisions[at] != revisions[at - 1]):
+                skip = at - bisect_left(revisions, revisions[at])
+                return Events(tuple(found), revisions[at], self.revision, skip)
             event = self._events[at]
             if concerns(event, watch):
                 found.append(event)
@@ -85,23 +106,27 @@ class History:
         """Become what these three say."""
         self._events = list(events)
         self._revisions = [event.revision for event in events]
-        self._bytes = sum(map(weight_of, events))
+        self._weights = list(accumulate(map(weight_of, events)))
+        self._weight = self._weights[-1] if self._weights else 0
+        self._forgotten = self._freed = 0
         self.revision = revision
         self.compacted = compacted
 
+    def _position(self, revision: int, skip: int) -> int:
+        begin = bisect_left(self._revisions, revision)
+        return min(begin + skip, bisect_right(self._revisions, revision)) if skip else begin
+
     def _shrink(self) -> None:
         """Down to seven eighths of both limits, so that it is seldom done."""
-        forget = max(0, len(self._events) - self._events_max * 7 // 8)
-        size = self._bytes - sum(map(weight_of, self._events[:forget]))
-        while size > self._bytes_max * 7 // 8:
-            size -= weight_of(self._events[forget])
-            forget += 1
+        for_number = len(self._events) - self._events_max * 7 // 8
+        for_bytes = bisect_left(self._weights, self._weight - self._bytes_max * 7 // 8) + 1
+        forget = max(for_number, for_bytes if self.size_bytes > self._bytes_max * 7 // 8 else 0)
         self.compact(self._revisions[forget - 1])
 
-    def _forget(self, count: int) -> None:
-        self._bytes -= sum(map(weight_of, self._events[:count]))
-        del self._events[:count]
-        del self._revisions[:count]
+    def _free(self) -> None:
+        self._freed = self._weights[FREED_AT_ONCE - 1]
+        del self._events[:FREED_AT_ONCE], self._revisions[:FREED_AT_ONCE], self._weights[:FREED_AT_ONCE]
+        self._forgotten -= FREED_AT_ONCE
 
 
 def concerns(event: Event, watch: Watch) -> bool:

@@ -8,14 +8,20 @@ lease its full time again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import islice
 
 from raft.machines.leases import Leases
 from raft.machines.operations import LEASES_MAX_PER_EXPIRE
 
 # A holder reckons with clocks whose rates differ by so much: its own may be the slow one.
 DRIFT_RATIO = 0.01
+# So many leases are looked at in one go: a few milliseconds' work.
+COUNTED_AT_ONCE = 2_000
+LOOKED_AT_ONCE = 1_000
+EXPIRING_MAX = 4 * LEASES_MAX_PER_EXPIRE  # On their way through the log.
+QUIET_SECONDS = 1.0
 
 
 class LeaseClock:
@@ -25,24 +31,56 @@ class LeaseClock:
     answered only by a leader that has confirmed its leadership with a quorum since the keep-alive came in
     and has applied all that was committed then, as for a linearizable read: a deposed leader would prolong
     leases that its successor lets expire.
+
+    However many leases there are, no call does more than a few milliseconds' work. Each lease is in the heap
+    once: a keep-alive changes its deadline only, and it is put back when it surfaces before that.
     """
 
     def __init__(self, leases: Leases, now_seconds: float) -> None:
         self._leases = leases
         self._deadlines: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
+        self._looked_at: dict[int, float] = {}  # Where in the heap each lease is; other places are void.
         self._expiring: set[int] = set()
-        self.newest = -1
+        self._lag_seconds = 0.0  # Time that has passed and does not count.
+        self._quiet_until = 0.0
+        self._more_due = False
+        self.newest = leases.newest
         """Those granted after this one are not counted yet."""
+        self._uncounted: Iterator[tuple[int, int]] | None = leases.frozen()
         self.follow(now_seconds)
 
+    @property
+    def behind(self) -> bool:
+        """Is there more to do for `follow` or `due` than one call does?"""
+        return self._uncounted is not None or self._more_due
+
     def follow(self, now_seconds: float) -> None:
-        """Begin to count the leases granted since the last call; to be called after each batch applied."""
+        """Begin to count the leases granted since the last call; to be called after each batch applied.
+
+        Those that were there at first are counted a few at each call: later than they might be, never sooner.
+        """
         for lease, ttl_ms in reversed(self._leases.ttls_ms.items()):
             if lease <= self.newest:
                 break
             self._count(lease, now_seconds + ttl_ms / 1000)
         self.newest = self._leases.newest
+        if self._uncounted is None:
+            return
+        some = list(islice(self._uncounted, COUNTED_AT_ONCE))
+        for lease, ttl_ms in some:
+            if lease in self._leases and lease not in self._deadlines:
+                self._count(lease, now_seconds + ttl_ms / 1000)
+        if len(some) < COUNTED_AT_ONCE:
+            self._uncounted = None
+
+    def pass_over(self, seconds: float, now_seconds: float) -> None:
+        """So much time passed while nothing could be looked at, and does not count for any lease.
+
+        What arrived meanwhile has yet to be read, so that no lease ends for a while.
+        """
+        self._lag_seconds += seconds
+        self._quiet_until = now_seconds + QUIET_SECONDS
 
     def keep_alive(self, lease: int, now_seconds: float) -> float | None:
         """Give a lease its full time again, and say how many seconds that is.
@@ -57,26 +95,37 @@ class LeaseClock:
 
     def remaining_seconds(self, lease: int, now_seconds: float) -> float | None:
         """How long a lease will last without a keep-alive; None if it has ended or is about to."""
-        if lease not in self._leases or lease not in self._deadlines:
+        ttl_ms = self._leases.ttls_ms.get(lease)
+        if ttl_ms is None or lease in self._expiring:
             return None
-        return max(0.0, self._deadlines[lease] - now_seconds)
+        if lease not in self._deadlines:
+            return ttl_ms / 1000  # It has yet to be counted.
+        return max(0.0, self._deadlines[lease] + self._lag_seconds - now_seconds)
 
-    def due(self, now_seconds: float, limit: int = LEASES_MAX_PER_EXPIRE) -> tuple[int, ...]:
-        """The leases to propose an `Expire` for; each is named once, and can't be kept alive any more."""
-        if not self._heap and not self._expiring:
+    def due(
+        self, now_seconds: float, *, load_of: Callable[[int], int] = lambda _: 0, load_max: int = 1
+    ) -> tuple[int, ...]:
+        """The leases to propose an `Expire` for; each is named once, and can't be kept alive any more.
+
+        Not more than one command can end: `load_of` says what hangs on each. Ask again soon while `behind`.
+        """
+        self._more_due = False
+        if (not self._heap and not self._expiring) or now_seconds < self._quiet_until:
             return ()
-        due: list[int] = []
-        while self._heap and len(due) < limit:
-            deadline, lease = self._heap[0]
-            if self._deadlines.get(lease) == deadline and lease in self._leases:
-                if deadline > now_seconds:
-                    break
-                due.append(lease)
-                self._expiring.add(lease)
-            heappop(self._heap)
-            if self._deadlines.get(lease) == deadline:
-                del self._deadlines[lease]
         self._expiring = {lease for lease in self._expiring if lease in self._leases}
+        if len(self._expiring) >= EXPIRING_MAX:
+            return ()
+        due, load, at = list[int](), 0, now_seconds - self._lag_seconds
+        for _ in range(LOOKED_AT_ONCE):
+            if not self._heap or self._heap[0][0] > at:
+                return tuple(due)
+            if len(due) >= LEASES_MAX_PER_EXPIRE or load >= load_max:
+                break
+            lease = self._surfaced(at)
+            if lease is not None:
+                due.append(lease)
+                load += load_of(lease)
+        self._more_due = True
         return tuple(due)
 
     def not_proposed(self, leases: Iterable[int], now_seconds: float) -> None:
@@ -92,17 +141,32 @@ class LeaseClock:
             if lease in self._leases and lease not in self._expiring:
                 self._count(lease, now_seconds)
 
-    def next_deadline(self) -> float | None:
-        """When `due` will have something to say, or a little before; None if no lease is counted."""
-        return self._heap[0][0] if self._heap else None
-
     def _count(self, lease: int, deadline: float) -> None:
+        deadline -= self._lag_seconds
         self._deadlines[lease] = deadline
+        at = self._looked_at.get(lease)
+        if at is None or deadline < at:
+            self._look_at(lease, deadline)
+
+    def _look_at(self, lease: int, deadline: float) -> None:
+        self._looked_at[lease] = deadline
         heappush(self._heap, (deadline, lease))
-        # A heap can't lose what is in its middle: what was prolonged stays there till it surfaces.
-        if len(self._heap) > 64 + 2 * len(self._deadlines):
-            self._heap = [(at, lease) for lease, at in self._deadlines.items()]
-            heapify(self._heap)
+
+    def _surfaced(self, at: float) -> int | None:
+        """Take the first one off the heap; the lease, if its time has run out."""
+        place, lease = heappop(self._heap)
+        if self._looked_at.get(lease) != place:
+            return None
+        del self._looked_at[lease]
+        if lease not in self._leases:
+            del self._deadlines[lease]
+            return None
+        if self._deadlines[lease] > at:
+            self._look_at(lease, self._deadlines[lease])
+            return None
+        del self._deadlines[lease]
+        self._expiring.add(lease)
+        return lease
 
 
 class HeldLease:

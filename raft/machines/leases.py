@@ -6,36 +6,56 @@ leader proposes (see lease_clock). Knows nothing of what hangs on a lease.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from raft.machines.table import Table
 
 
 class Leases:
     """The leases that have not ended; each is named by the log index at which it was granted."""
 
     def __init__(self) -> None:
-        self.ttls_ms: dict[int, int] = {}
-        """How long each lease lasts after a keep-alive, oldest first; to be read only."""
+        self._table: Table[int, int] = Table()
         self.newest = -1
         """No lease was granted after this one, which may have ended."""
+        self.ends = 0
+        """How many have ended here: a number to see by whether any have."""
 
     def __contains__(self, lease: int) -> bool:
-        return lease in self.ttls_ms
+        return lease in self._table.live
+
+    def __len__(self) -> int:
+        return len(self._table.live)
+
+    @property
+    def ttls_ms(self) -> dict[int, int]:
+        """How long each lease lasts after a keep-alive, oldest first; for reading."""
+        return self._table.live
 
     def grant(self, index: int, ttl_ms: int) -> int:
         """Begin a lease."""
-        assert index not in self.ttls_ms, f"the command at {index} was applied before"
-        self.ttls_ms[index] = ttl_ms
+        assert index not in self, f"the command at {index} was applied before"
+        self._table.put(index, ttl_ms)
         self.newest = index
         return index
 
     def end(self, leases: Iterable[int]) -> tuple[int, ...]:
         """End those that last still, and say which these are, oldest first."""
-        ended = tuple(sorted({lease for lease in leases if lease in self.ttls_ms}))
+        ended = tuple(sorted({lease for lease in leases if lease in self}))
         for lease in ended:
-            del self.ttls_ms[lease]
+            self._table.pop(lease)
+        self.ends += len(ended)
         return ended
 
+    def snapshot(self) -> list[tuple[int, int]]:
+        """Each lease and its time, oldest first."""
+        return list(self._table.items())
+
+    def frozen(self) -> Iterator[tuple[int, int]]:
+        """The same, as of this moment, to be drawn later."""
+        return self._table.frozen()
+
     def restore(self, ttls_ms: Iterable[tuple[int, int]]) -> None:
-        """Have these leases and no others."""
-        self.ttls_ms = dict(ttls_ms)
-        self.newest = max(self.ttls_ms, default=-1)
+        """Have these leases and no others, given oldest first."""
+        self._table.fill(ttls_ms)
+        self.newest = next(reversed(self._table.live), -1)

@@ -17,6 +17,9 @@ ELECTION_BYTES_MAX = 255
 TRANSACTION_PARTS_MAX = 128  # In each of: compares, then, otherwise.
 SEATS_MAX = 10_000
 LEASES_MAX_PER_EXPIRE = 1_000
+LEASE_CANDIDATES_MAX = 1_000  # That hang on one lease, and
+LEASE_KEYS_MAX = 100_000  # as many keys: all of them go when it ends, while everybody else waits.
+RANGE_KEYS_MAX = 100_000  # Unbound by one command, likewise.
 LIMIT_MAX = 10_000  # Of items or events in one answer.
 TTL_MS_MIN = 100
 TTL_MS_MAX = 30 * 24 * 3600 * 1000
@@ -207,6 +210,7 @@ class Check(Struct, frozen=True, array_like=True, tag=15, gc=False):
 
     index: int
     trail: int
+    own_trail: int = 0  # That of the user's own machine, at the same check.
 
 
 Operation: TypeAlias = (
@@ -258,13 +262,15 @@ class GetElection(Struct, frozen=True, array_like=True, tag=23, gc=False):
 class WatchKeys(Struct, frozen=True, array_like=True, tag=24, gc=False):
     """Ask for the keys' events from `revision` on, of `limit` at most, more or less; answered by `Events`.
 
-    The events of one revision are never parted. `Compacted` if some of them are forgotten.
+    `skip` as many of that revision's events as were looked at before: an answer may end in the midst of a
+    large one. `Compacted` if some of the events are forgotten.
     """
 
     revision: int
     start: bytes
     end: bytes | None
     limit: int = 1_000
+    skip: int = 0
 
 
 class WatchElection(Struct, frozen=True, array_like=True, tag=25, gc=False):
@@ -273,6 +279,7 @@ class WatchElection(Struct, frozen=True, array_like=True, tag=25, gc=False):
     revision: int
     election: str
     limit: int = 1_000
+    skip: int = 0
 
 
 Watch: TypeAlias = WatchKeys | WatchElection

@@ -18,7 +18,7 @@ from raft.machines.machine import MachineError
 from raft.machines.parts import in_parts
 from raft.machines.sessions import SessionState
 
-FORMAT = 2
+FORMAT = 3
 
 
 class LastCheck(Struct, frozen=True, array_like=True, gc=False):
@@ -27,6 +27,14 @@ class LastCheck(Struct, frozen=True, array_like=True, gc=False):
     index: int = 0
     trail: int = 0
     settled: bool = True
+
+
+class OwnBook(Struct, frozen=True, array_like=True):
+    """What is kept beside the user's own machine: see `OwnMachine`."""
+
+    trail: int = 0
+    last_check: LastCheck = LastCheck()
+    sessions: list[SessionState] = []
 
 
 class State(Struct, frozen=True, array_like=True):
@@ -43,6 +51,7 @@ class State(Struct, frozen=True, array_like=True):
     elections: list[tuple[str, int, list[Candidate]]]
     sessions: list[SessionState]
     own: bytes | None  # What the user's own machine wrote; None without one.
+    book: OwnBook = OwnBook()
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -50,8 +59,14 @@ _STATES = msgspec.msgpack.Decoder(State)
 _EVENT_LISTS: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
 _ITEM_LISTS = msgspec.msgpack.Decoder(list[Item])
 _SESSION_LISTS = msgspec.msgpack.Decoder(list[SessionState])
+_LEASE_LISTS = msgspec.msgpack.Decoder(list[tuple[int, int]])
+_ELECTION_LISTS = msgspec.msgpack.Decoder(list[tuple[str, int, list[Candidate]]])
+_BOOKS = msgspec.msgpack.Decoder(OwnBook)
 # The first byte of a part says what the rest of it is.
-_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN = (bytes((kind,)) for kind in range(5))
+_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN, _LEASES, _ELECTIONS, _BOOK, _BOOK_SESSIONS = (
+    bytes((kind,)) for kind in range(9)
+)
+_LEASE_BYTES = 64
 
 
 def empty_state(*, with_own: bool) -> State:
@@ -72,20 +87,35 @@ def decode_state(data: bytes | memoryview) -> State | None:
         state = _STATES.decode(data)
     except msgspec.DecodeError as error:
         raise MachineError(f"this is no snapshot of this machine: {error}") from None
-    if state.format != FORMAT:
+    # Format 2 is the same but for what a machine of the user's own adds to it.
+    if state.format != FORMAT and (state.format != 2 or state.own is not None):
         raise MachineError(f"the snapshot has the format {state.format}, and this release reads {FORMAT}")
     return state
 
 
-def parts_of(state: State, items: Iterable[Item], own: Iterator[bytes]) -> Iterator[bytes]:
-    """The state in parts, its items and the user's own parts drawn as they are needed."""
-    small = msgspec.structs.replace(state, events=[], items=[], sessions=[])
+class Frozen(Struct, frozen=True):
+    """The state of one moment, all but the user's own machine's, drawn as it is needed."""
+
+    head: State  # Without what follows.
+    events: Iterable[Event]
+    items: Iterable[Item]
+    leases: Iterable[tuple[int, int]]
+    elections: Iterable[tuple[str, int, list[Candidate]]]
+    sessions: Iterable[SessionState]
+    label: bytes | None = None  # A part of somebody else's, to be put in front.
+
+
+def parts_of(frozen: Frozen, own: Iterable[bytes]) -> Iterator[bytes]:
+    """The state in parts; those of the user's own machine come last."""
     return chain(
-        (_HEAD + _ENCODER.encode(small),),
-        (_EVENTS + part for part in in_parts(state.events, weight_of)),
-        (_ITEMS + part for part in in_parts(items, weight_of)),
-        (_SESSIONS + part for part in in_parts(state.sessions, _session_bytes)),
-        (_OWN + part for part in own),
+        () if frozen.label is None else (frozen.label,),
+        (_HEAD + _ENCODER.encode(frozen.head),),
+        (_EVENTS + part for part in in_parts(frozen.events, weight_of)),
+        (_ITEMS + part for part in in_parts(frozen.items, weight_of)),
+        (_LEASES + part for part in in_parts(frozen.leases, lambda _: _LEASE_BYTES)),
+        (_ELECTIONS + part for part in in_parts(frozen.elections, _election_bytes)),
+        (_SESSIONS + part for part in in_parts(frozen.sessions, _session_bytes)),
+        own,
     )
 
 
@@ -103,11 +133,43 @@ def of_parts(
             state.events.extend(_EVENT_LISTS.decode(body))
         elif kind == _ITEMS:
             state.items.extend(_ITEM_LISTS.decode(body))
+        elif kind == _LEASES:
+            state.leases.extend(_LEASE_LISTS.decode(body))
+        elif kind == _ELECTIONS:
+            state.elections.extend(_ELECTION_LISTS.decode(body))
         elif kind == _SESSIONS:
             state.sessions.extend(_SESSION_LISTS.decode(body))
         else:
-            own_parts.append(body)
+            own_parts.append(part)
     return state, own_parts
+
+
+def own_parts_of(book: OwnBook, machine: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of the user's own machine, and of what is kept beside it."""
+    return chain(
+        (_BOOK + _ENCODER.encode(msgspec.structs.replace(book, sessions=[])),),
+        (_BOOK_SESSIONS + part for part in in_parts(book.sessions, _session_bytes)),
+        (_OWN + part for part in machine),
+    )
+
+
+def own_book_of(parts: Iterable[bytes | memoryview]) -> tuple[OwnBook, list[bytes | memoryview]]:
+    """What is kept beside the user's own machine, and the machine's parts."""
+    book = OwnBook(sessions=[])
+    machine: list[bytes | memoryview] = []
+    for part in parts:
+        kind, body = bytes(part[:1]), part[1:]
+        if kind == _BOOK:
+            book = msgspec.structs.replace(_BOOKS.decode(body), sessions=book.sessions)
+        elif kind == _BOOK_SESSIONS:
+            book.sessions.extend(_SESSION_LISTS.decode(body))
+        else:
+            machine.append(body)
+    return book, machine
+
+
+def _election_bytes(election: tuple[str, int, list[Candidate]]) -> int:
+    return 64 + sum(64 + len(candidate.value) for candidate in election[2])
 
 
 def _session_bytes(session: SessionState) -> int:

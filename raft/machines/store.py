@@ -6,7 +6,9 @@ sees to it that a command is carried out once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from heapq import merge
+from typing import TypeAlias, TypeVar
 
 from raft.machines.answers import (
     Deleted,
@@ -24,10 +26,11 @@ from raft.machines.answers import (
 )
 from raft.machines.elections import Elections
 from raft.machines.history import EVENT_BYTES, History
-from raft.machines.keys import SortedKeys
 from raft.machines.leases import Leases
 from raft.machines.operations import (
     ANSWER_BYTES_MAX,
+    LEASE_KEYS_MAX,
+    RANGE_KEYS_MAX,
     Compare,
     CompareAndSwap,
     CompareNumber,
@@ -43,8 +46,17 @@ from raft.machines.operations import (
     Transaction,
     TransactionPart,
 )
+from raft.machines.table import Table
 
 Turned = FenceRejected | LeaseGone
+Told = TypeVar("Told")
+Steps: TypeAlias = Generator[None, None, Told]
+"""A command that takes long, a few milliseconds at a time; it is carried out when it has returned."""
+
+ITEM_BYTES = 500  # What an item takes in memory, more or less, besides its key and value.
+STEP_KEYS = 500
+RUN_KEYS = 4096  # Sorted in a millisecond or two.
+TOO_MANY_KEYS = Refused(f"a command deletes at most {RANGE_KEYS_MAX} keys: delete a smaller range at a time")
 
 
 class Store:
@@ -54,13 +66,14 @@ class Store:
         self._leases = leases
         self._elections = elections
         self._history = history
-        self._items: dict[bytes, Item] = {}
-        self._keys = SortedKeys()
+        self._table: Table[bytes, Item] = Table()
         self._by_lease: dict[int, set[bytes]] = {}
+        self.size_bytes = 0
+        """What all items come to."""
 
     # -- commands -------------------------------------------------------------------------------
 
-    def put(self, revision: int, request: Put) -> Stored | Turned:
+    def put(self, revision: int, request: Put) -> Stored | Turned | Refused:
         """Bind a key."""
         if request.lease or request.fence is not None:
             turned = self._turned(request)
@@ -74,27 +87,32 @@ class Store:
         turned = self._fenced(request.fence)
         if turned is not None:
             return turned
-        if request.key not in self._items:
+        if request.key not in self._table.live:
             return Deleted(0)
         self._unbind(revision, request.key)
         return Deleted(1)
 
-    def delete_range(self, revision: int, request: DeleteRange) -> Deleted | FenceRejected:
+    def delete_range(
+        self, revision: int, request: DeleteRange
+    ) -> Deleted | FenceRejected | Refused | Steps[Deleted]:
         """Unbind keys in their order."""
         turned = self._fenced(request.fence)
         if turned is not None:
             return turned
-        keys = list(self._keys.between(request.start, request.end))
-        for key in keys:
-            self._unbind(revision, key)
-        return Deleted(len(keys))
+        if self.count(request, RANGE_KEYS_MAX + 1) > RANGE_KEYS_MAX:
+            return TOO_MANY_KEYS
+        return at_once(self._delete_range(revision, request))
 
-    def swap(self, revision: int, request: CompareAndSwap) -> Swapped | Turned:
+    def count(self, request: DeleteRange, limit: int) -> int:
+        """How many keys that would unbind; counts no further than `limit`."""
+        return self._table.count(request.start, request.end, limit)
+
+    def swap(self, revision: int, request: CompareAndSwap) -> Swapped | Turned | Refused:
         """Bind or unbind a key if it holds what is expected."""
         turned = self._turned(request)
         if turned is not None:
             return turned
-        item = self._items.get(request.key)
+        item = self._table.live.get(request.key)
         if (item.value if item is not None else None) != request.old:
             return Swapped(False, item)
         if request.new is not None:
@@ -103,45 +121,55 @@ class Store:
             self._unbind(revision, request.key)
         return Swapped(True, None)
 
-    def transact(self, revision: int, request: Transaction) -> TransactionDone | Turned | Refused:
+    def transact(
+        self, revision: int, request: Transaction
+    ) -> TransactionDone | Turned | Refused | Steps[TransactionDone]:
         """Do one branch or the other; all that might turn a part down is asked before the first is done."""
         succeeded = all(self._holds(compare) for compare in request.compares)
         parts = request.then if succeeded else request.otherwise
-        turned: Turned | None = self._fenced(request.fence)
+        turned: Turned | Refused | None = self._fenced(request.fence)
+        room = RANGE_KEYS_MAX
         for part in parts:
+            if isinstance(part, DeleteRange):
+                room -= self.count(part, room + 1)
+                if room < 0:
+                    return TOO_MANY_KEYS
             if turned is None and not isinstance(part, Get):
                 turned = self._turned(part)
         if turned is not None:
             return turned
         if self._bytes_read(parts) > ANSWER_BYTES_MAX:
             return Refused(f"a transaction reads at most {ANSWER_BYTES_MAX} bytes of values")
-        answers = tuple(self._do(revision, part) for part in parts)
-        return TransactionDone(succeeded, answers, self._history.revision)
+        return at_once(self._transact(revision, parts, succeeded=succeeded))
 
-    def drop(self, revision: int, leases: Iterable[int]) -> None:
+    def drop(self, revision: int, leases: Iterable[int]) -> Steps[None]:
         """Unbind all keys whose leases have ended, in their order."""
         keys: list[bytes] = []
         for lease in leases:
             keys.extend(self._by_lease.get(lease, ()))
         # A set's order is its own affair, and differs between replicas.
-        for key in sorted(keys):
-            self._unbind(revision, key)
+        runs: list[list[bytes]] = []
+        for begin in range(0, len(keys), RUN_KEYS):
+            runs.append(sorted(keys[begin : begin + RUN_KEYS]))
+            if begin:
+                yield
+        yield from self._unbind_all(revision, merge(*runs) if len(runs) > 1 else keys and runs[0])
 
     # -- questions ------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> Value:
         """What a key holds."""
-        return Value(self._items.get(key), self._history.revision)
+        return Value(self._table.live.get(key), self._history.revision)
 
     def range(self, request: Range) -> Items:
         """Items in the order of their keys, as many as are asked for and as an answer can hold."""
         found: list[Item] = []
         size, more = 0, False
-        for key in self._keys.between(request.start, request.end):
+        for key in self._table.between(request.start, request.end):
             if len(found) >= request.limit or size >= ANSWER_BYTES_MAX:
                 more = True
                 break
-            item = self._items[key]
+            item = self._table.live[key]
             size += EVENT_BYTES + len(key) + len(item.value)
             found.append(item)
         return Items(tuple(found), more, self._history.revision)
@@ -150,49 +178,74 @@ class Store:
         """The keys that hang on a lease, in order."""
         return tuple(sorted(self._by_lease.get(lease, ())))
 
+    def count_of(self, lease: int) -> int:
+        """How many keys hang on a lease."""
+        return len(self._by_lease.get(lease, ()))
+
     # -- snapshots ------------------------------------------------------------------------------
 
     def snapshot(self) -> list[Item]:
         """All items in the order of their keys."""
-        return [self._items[key] for key in self._keys]
+        return [item for _, item in self._table.items()]
 
     def frozen(self) -> Iterator[Item]:
         """The items of this moment in the order of their keys, to be drawn later; the call is quick."""
-        items = self._items.copy()
-        return (items[key] for key in self._keys.frozen())
+        return (item for _, item in self._table.frozen())
 
     def restore(self, items: Sequence[Item]) -> None:
         """Become what `snapshot` gave."""
-        self._items = {item.key: item for item in items}
-        self._keys = SortedKeys.in_order([item.key for item in items])
+        self._table.fill((item.key, item) for item in items)
         self._by_lease.clear()
+        self.size_bytes = 0
         for item in items:
+            self.size_bytes += ITEM_BYTES + len(item.key) + len(item.value)
             if item.lease:
                 self._by_lease.setdefault(item.lease, set()).add(item.key)
 
     # -------------------------------------------------------------------------------------------
 
     def _bind(self, revision: int, key: bytes, value: bytes, lease: int) -> Item:
-        old = self._items.get(key)
+        old = self._table.live.get(key)
         if old is None:
             item = Item(key, value, revision, revision, 1, lease)
-            self._keys.add(key)
+            self.size_bytes += ITEM_BYTES + len(key) + len(value)
         else:
             item = Item(key, value, revision, old.created, old.version + 1, lease)
+            self.size_bytes += len(value) - len(old.value)
             if old.lease:
                 self._detach(key, old.lease)
         if lease:
             self._by_lease.setdefault(lease, set()).add(key)
-        self._items[key] = item
+        self._table.put(key, item)
         self._history.add(item)
         return item
 
     def _unbind(self, revision: int, key: bytes) -> None:
-        item = self._items.pop(key)
-        self._keys.remove(key)
+        item = self._table.pop(key)
+        self.size_bytes -= ITEM_BYTES + len(key) + len(item.value)
         if item.lease:
             self._detach(key, item.lease)
         self._history.add(Removed(key, revision))
+
+    def _unbind_all(self, revision: int, keys: Iterable[bytes]) -> Steps[int]:
+        count = 0
+        for count, key in enumerate(keys, 1):
+            if count % STEP_KEYS == 0:
+                yield
+            self._unbind(revision, key)
+        return count
+
+    def _delete_range(self, revision: int, request: DeleteRange) -> Steps[Deleted]:
+        keys = list(self._table.between(request.start, request.end))
+        return Deleted((yield from self._unbind_all(revision, keys)))
+
+    def _transact(
+        self, revision: int, parts: Sequence[TransactionPart], *, succeeded: bool
+    ) -> Steps[TransactionDone]:
+        answers: tuple[PartDone, ...] = ()
+        for part in parts:
+            answers = (*answers, (yield from self._do(revision, part)))
+        return TransactionDone(succeeded, answers, self._history.revision)
 
     def _detach(self, key: bytes, lease: int) -> None:
         keys = self._by_lease[lease]
@@ -200,8 +253,8 @@ class Store:
         if not keys:
             del self._by_lease[lease]
 
-    def _do(self, revision: int, part: TransactionPart) -> PartDone:
-        answer: PartDone | Turned
+    def _do(self, revision: int, part: TransactionPart) -> Steps[PartDone]:
+        answer: PartDone | Turned | Refused
         if isinstance(part, Put):
             answer = self.put(revision, part)
         elif isinstance(part, Get):
@@ -209,8 +262,10 @@ class Store:
         elif isinstance(part, Delete):
             answer = self.delete(revision, part)
         else:
-            answer = self.delete_range(revision, part)
-        assert not isinstance(answer, FenceRejected | LeaseGone), "a part was turned down in mid-transaction"
+            answer = yield from self._delete_range(revision, part)
+        assert not isinstance(answer, FenceRejected | LeaseGone | Refused), (
+            "a part was turned down in mid-transaction"
+        )
         return answer
 
     def _bytes_read(self, parts: Iterable[TransactionPart]) -> int:
@@ -221,20 +276,26 @@ class Store:
             if isinstance(part, Put):
                 written[part.key] = len(part.value)
             elif isinstance(part, Get):
-                item = self._items.get(part.key)
+                item = self._table.live.get(part.key)
                 size += written.get(part.key, len(item.value) if item is not None else 0)
         return size
 
-    def _turned(self, request: Put | CompareAndSwap | Delete | DeleteRange) -> Turned | None:
-        if isinstance(request, Put | CompareAndSwap) and request.lease and request.lease not in self._leases:
-            return LeaseGone(request.lease)
+    def _turned(self, request: Put | CompareAndSwap | Delete | DeleteRange) -> Turned | Refused | None:
+        if isinstance(request, Put | CompareAndSwap) and request.lease:
+            if request.lease not in self._leases:
+                return LeaseGone(request.lease)
+            hanging = self._by_lease.get(request.lease, ())
+            if len(hanging) >= LEASE_KEYS_MAX and request.key not in hanging:
+                return Refused(
+                    f"at most {LEASE_KEYS_MAX} keys hang on a lease, as on {request.lease} already"
+                )
         return self._fenced(request.fence)
 
     def _fenced(self, fence: Fence | None) -> FenceRejected | None:
         return None if fence is None else self._elections.rejection(fence)
 
     def _holds(self, compare: Compare) -> bool:
-        item = self._items.get(compare.key)
+        item = self._table.live.get(compare.key)
         if isinstance(compare, CompareValue):
             return _values_compare(item.value if item is not None else None, compare.relation, compare.value)
         return _numbers_compare(_number(item, compare.field), compare)
@@ -267,3 +328,13 @@ def _number(item: Item | None, field: Field) -> int:
     if field is Field.CREATED:
         return item.created
     return item.revision if field is Field.REVISION else item.lease
+
+
+def at_once(steps: Steps[Told]) -> Told | Steps[Told]:
+    """What steps lead to if the first is the last, else the steps that are left."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: Told = end.value
+        return result
+    return steps

@@ -53,7 +53,7 @@ class Watchers(Generic[Watcher]):
                 del self._watches[watcher]
                 yield watcher, answer
                 continue
-            self._watches[watcher] = msgspec.structs.replace(watch, revision=answer.next)
+            self._watches[watcher] = msgspec.structs.replace(watch, revision=answer.next, skip=answer.skip)
             if answer.events:
                 yield watcher, answer
 

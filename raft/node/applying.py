@@ -1,7 +1,9 @@
 """Committed entries into the machine, in order, and each result to whoever waits for it.
 
-Owns the machine and the index up to which it stands. Knows nothing of the log or the network; a
-configuration change is handed to `on_config`, which lives with the core.
+Owns the application and the index up to which it stands. A turn of the loop applies so much and no more; what
+is left goes on in the next. What the user's own machine does is handed to its lane, in the same order, and
+nothing waits for it. Knows nothing of the log or the network; a configuration change is handed to
+`on_config`, which lives with the core.
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, entries_size
-from raft.machines.machine import COMMAND_ERRORS, InParts, StateMachine, reason_of
-from raft.node.snapshots import Parts, restore_machine
+from raft.machines.application import Application, Unfinished
+from raft.machines.machine import COMMAND_ERRORS, reason_of
+from raft.machines.operations import Own
+from raft.machines.state import parts_of
+from raft.node.lane import Lane
+from raft.node.snapshots import Parts
 from raft.node.worker import Worker, gently
 
-T = TypeVar("T")
+WORK_PER_TURN_MAX = 1_500  # Of entries and of the events that they make: a few milliseconds.
 
 
 class Rejection(Struct, frozen=True, gc=False):
@@ -28,7 +34,12 @@ class Rejection(Struct, frozen=True, gc=False):
     reason: str
 
 
-Outcome = bytes | Rejection | None
+class Elsewhere(Struct, frozen=True, gc=False):
+    """The user's own machine will answer."""
+
+
+ELSEWHERE = Elsewhere()
+Outcome = bytes | Rejection | Elsewhere | None
 """What became of an entry: the machine's answer, its rejection, or nothing for an entry of Raft's own."""
 
 
@@ -38,7 +49,15 @@ class _Restore(Struct, frozen=True):
 
 
 class _Freeze(Struct, frozen=True):
+    begin: Callable[[], bool]
     then: Callable[[Iterator[bytes]], None]
+
+
+class _Apply(Struct):
+    """A StorageApply of which the first `done` entries are applied."""
+
+    message: StorageApply
+    done: int = 0
 
 
 class Waiters(Protocol):
@@ -48,45 +67,51 @@ class Waiters(Protocol):
         """All these entries are applied, in this order, and the configuration is that of an index."""
         ...
 
+    def answered(self, index: Index, answer: bytes, configuration: Index) -> None:
+        """The user's own machine has answered the command at `index`, which was applied."""
+        ...
+
     def restored(self, index: Index) -> None:
         """The machine jumped to `index` by a snapshot: what the entries up to it did is not known."""
         ...
 
 
 class Applier:
-    """Applies `StorageApply`s one after another, on a worker if it has one, else at once.
+    """Applies `StorageApply`s one after another, a few milliseconds' worth in a turn.
 
-    What takes long with a large state is done on the `slow` worker. The machine belongs to one thread at a
-    time: while a worker has it, queries wait.
+    Restoring is done on the `slow` worker. `again` asks for another turn, to begin with `go_on`.
     """
 
     def __init__(
         self,
         *,
-        machine: StateMachine,
+        machine: Application,
         applied: Index,
         waiters: Waiters,
         on_config: Callable[[Entry], None],
         answer: Callable[[Sequence[Message]], None],
         slow: Worker,
-        worker: Worker | None = None,
+        lane: Lane,
+        again: Callable[[], None],
     ) -> None:
         self.applied = applied
         self.bytes_applied = 0  # By this life.
         self.configuration: Index = 0  # The last index at which it was changed, if that is known.
+        self.lane = lane
         self._machine = machine
         self._waiters = waiters
         self._on_config = on_config
         self._answer = answer
         self._slow = slow
-        self._worker = worker
-        self._queue: deque[StorageApply | _Restore | _Freeze] = deque()
+        self._again = again
+        self._queue: deque[_Apply | _Restore | _Freeze] = deque()
+        self._work = 0  # Done in this turn.
         self.free = True
-        """The machine may be queried: no thread of ours is inside it."""
+        """The machine may be queried: it stands between two commands, and in no thread's hands."""
 
     def apply(self, message: StorageApply) -> None:
         """Apply the committed entries, then give out the responses."""
-        self._queue.append(message)
+        self._queue.append(_Apply(message))
         self._next()
 
     def restore(self, index: Index, parts: Parts) -> None:
@@ -94,99 +119,132 @@ class Applier:
         self._queue.append(_Restore(index, parts))
         self._next()
 
-    def freeze(self, then: Callable[[Iterator[bytes]], None]) -> None:
+    def freeze(self, begin: Callable[[], bool], then: Callable[[Iterator[bytes]], None]) -> None:
         """Hand out the machine's state, in order with what is being applied; not in the midst of that.
 
-        When `then` is called, machine and configuration both stand at `applied`.
+        When `begin` is called, machine and configuration both stand at `applied`, and that is the state which
+        `then` is given, once the user's own machine has come to it; unless `begin` returns False.
         """
-        self._queue.append(_Freeze(then))
+        self._queue.append(_Freeze(begin, then))
         self._next()
 
-    def query(self, body: bytes) -> bytes | Rejection:
-        """Ask the machine; only while `free`."""
-        assert self.free, "the machine is in another thread's hands"
-        try:
-            return self._machine.query(body)
-        except COMMAND_ERRORS as error:
-            return Rejection(reason_of(error))
-
-    def close(self) -> None:
-        """Let the batch in hand end, and begin no other."""
-        self._queue.clear()
-        if self._worker is not None:
-            self._worker.close()
-
-    def _next(self) -> None:
-        while self._queue and self.free:
-            work = self._queue.popleft()
-            if isinstance(work, _Restore):
-                self._restore(work)
-            elif isinstance(work, _Freeze):
-                self._freeze(work)
-            elif self._worker is None:
-                self._finish(work, self._run(work.entries))
-            else:
-                self._lend(self._worker, partial(self._run, work.entries), partial(self._finish, work))
-
-    def _lend(self, worker: Worker, job: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Let a worker have the machine, and go on when it gives it back."""
-        self.free = False
-
-        def finished(result: T, error: Exception | None) -> None:
-            if error is not None:
-                raise error
-            self.free = True
-            then(result)
+    def go_on(self) -> None:
+        """A turn has begun: there is time again for what was left of the last one."""
+        self._work = 0
+        self.lane.look()
+        if self._queue:
             self._next()
 
-        worker.submit(job, finished)
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
+        """Ask the machine; only while `free`. The user's own machine may answer later, as of now or later."""
+        assert self.free, "the machine is in another thread's hands"
+        try:
+            answer = self._machine.look_up(body)
+        except COMMAND_ERRORS as error:
+            then(Rejection(reason_of(error)))
+            return
+        if isinstance(answer, Own):
+            self.lane.query(answer.body, then)
+        else:
+            then(answer)
 
-    def _run(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Touches nothing but the machine, for it may run on the worker's thread."""
-        apply = self._machine.apply
+    def close(self) -> None:
+        """Let what is in hand end, and begin nothing else."""
+        self._queue.clear()
+        self.lane.close()
+
+    def _next(self) -> None:
+        while self._queue and self._may_go_on():
+            work = self._queue[0]
+            if isinstance(work, _Apply):
+                if not self._apply(work):
+                    self._again()
+                    return
+                self._queue.popleft()
+                self._answer(work.message.responses)
+            elif isinstance(work, _Restore):
+                self._queue.popleft()
+                self._restore(work)
+            else:
+                self._queue.popleft()
+                self._freeze(work)
+
+    def _may_go_on(self) -> bool:
+        # An unfinished command is the only thing in whose midst there is something to go on with.
+        return (self.free or self._machine.unfinished) and not self.lane.full
+
+    def _apply(self, work: _Apply) -> bool:
+        """Apply as much as this turn may; whether that is all of it."""
+        entries, begun = work.message.entries, work.done
+        assert begun or not entries or entries[0].index == self.applied + 1, (
+            f"entry {entries[0].index} does not follow {self.applied}"
+        )
         outcomes: list[Outcome] = []
-        for entry in entries:
-            outcome: Outcome = None
-            # An empty entry is the one with which a leader opens its term.
-            if entry.data and entry.kind is EntryKind.NORMAL:
-                try:
-                    outcome = apply(entry.index, entry.data)
-                except COMMAND_ERRORS as error:
-                    outcome = Rejection(reason_of(error))
+        at = begun
+        while at < len(entries) and self._work < WORK_PER_TURN_MAX:
+            outcome = self._carry_out(entries[at])
+            if isinstance(outcome, Unfinished):
+                break
             outcomes.append(outcome)
-        return outcomes
+            at += 1
+        work.done = at
+        self._finish(entries[begun:at], outcomes)
+        return at == len(entries)
 
-    def _finish(self, work: StorageApply, outcomes: list[Outcome]) -> None:
-        entries = work.entries
-        if entries:
-            assert entries[0].index == self.applied + 1, (
-                f"entry {entries[0].index} does not follow {self.applied}"
-            )
-            for entry in entries:
-                if entry.kind is not EntryKind.NORMAL:
-                    self._on_config(entry)
-                    self.configuration = entry.index
-            self.applied = entries[-1].index
-            self.bytes_applied += entries_size(entries)
-            self._waiters.applied(entries, outcomes, self.configuration)
-        self._answer(work.responses)
+    def _carry_out(self, entry: Entry) -> Outcome | Unfinished:
+        # An empty entry is the one with which a leader opens its term.
+        if not entry.data or entry.kind is not EntryKind.NORMAL:
+            return None
+        machine = self._machine
+        before = machine.history.added
+        try:
+            outcome: Outcome | Unfinished
+            outcome = machine.begin(entry.index, entry.data) if self.free else machine.go_on()
+            room = WORK_PER_TURN_MAX - self._work
+            while isinstance(outcome, Unfinished) and machine.history.added - before < room:
+                outcome = machine.go_on()
+        except COMMAND_ERRORS as error:
+            outcome = Rejection(reason_of(error))
+        self._work += 1 + machine.history.added - before
+        self.free = not isinstance(outcome, Unfinished)
+        return ELSEWHERE if outcome is None else outcome
+
+    def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
+        if not entries:
+            return
+        for entry in entries:
+            if entry.kind is not EntryKind.NORMAL:
+                self._on_config(entry)
+                self.configuration = entry.index
+        self.bytes_applied += entries_size(entries)
+        self.applied = entries[-1].index
+        self._waiters.applied(entries, outcomes, self.configuration)
+        errands = self._machine.take_errands()
+        if errands:
+            self.lane.run(errands, self._answered)
+
+    def _answered(self, index: Index, answer: bytes) -> None:
+        self._waiters.answered(index, answer, self.configuration)
 
     def _restore(self, work: _Restore) -> None:
         if work.index <= self.applied:
             return
+        self.free = False
 
-        def restored(_result: None) -> None:
+        def restored(own_parts: list[bytes | memoryview] | None, error: Exception | None) -> None:
+            if error is not None:
+                raise error
+            assert own_parts is not None, "restoring ends with the parts that are left, or with an error"
+            self.free = True
             self.applied = self.configuration = work.index
+            self.lane.restore(own_parts)
             self._waiters.restored(work.index)
+            self._next()
 
-        parts = gently(self._slow, work.parts)
-        self._lend(self._slow, lambda: restore_machine(self._machine, parts), restored)
+        self._slow.submit(partial(self._machine.restore_apart, gently(self._slow, work.parts)), restored)
 
     def _freeze(self, work: _Freeze) -> None:
-        machine = self._machine
-        if isinstance(machine, InParts):
-            work.then(machine.snapshot_parts())
-        elif self._worker is None:
-            work.then(iter((machine.snapshot(),)))
-        else:
-            self._lend(self._worker, machine.snapshot, lambda state: work.then(iter((state,))))
+        if not work.begin():
+            return
+        frozen = self._machine.freeze()
+        self.lane.freeze(lambda own_parts: work.then(parts_of(frozen, own_parts)))

@@ -59,9 +59,14 @@ class Holdings:
         if self._news.waiting:
             self._news.tell(now)
 
-    def stalled(self) -> None:
-        """This process has stood still."""
-        self._leasing.stalled()
+    @property
+    def behind(self) -> bool:
+        """Is there more to do than one turn may take?"""
+        return self._leasing.behind
+
+    def pass_over(self, seconds: float, now: float) -> None:
+        """So long nothing was read of what came in."""
+        self._leasing.pass_over(seconds, now)
 
     def disconnected(self, process: str) -> None:
         """A client's connection is closed."""

@@ -28,6 +28,8 @@ from raft.wire import GUEST_ACTOR
 
 # A closed connection is only noticed when something is sent to it.
 PROBE_SECONDS = 0.025
+# What hangs on the leases that one command ends: its work, and the time that all others wait for it.
+EXPIRE_LOAD_MAX = 5_000
 LEADERSHIP_LOST = Refused("leadership was lost before the lease could be looked at")
 
 
@@ -76,6 +78,13 @@ class Leasing:
         self._term = 0
         self._bound: dict[str, set[int]] = {}
         self._probe: Timer | None = None
+        self._pruned_at = 0
+        self._blind_since: float | None = None  # The machine could not be looked at from then on.
+
+    @property
+    def behind(self) -> bool:
+        """Is there more to do than one turn may take?"""
+        return self._clock is not None and self._clock.behind and self._applier.free
 
     def take(self, request: KeepAlive | TimeLeft, reply_handle: Callable[[], Answerable], now: float) -> None:
         """Answer once a quorum has confirmed that this node leads, and all committed till now is applied."""
@@ -87,7 +96,11 @@ class Leasing:
     def look(self, now: float) -> None:
         """Count what has been granted; begin anew where this node has begun to lead. To be called often."""
         if not self._applier.free:
+            self._blind_since = now if self._blind_since is None else self._blind_since
             return
+        if self._blind_since is not None:
+            self.pass_over(now - self._blind_since, now)
+            self._blind_since = None
         leading = self._raft.term if self._raft.role is Role.LEADER else 0
         leases, clock = self._application.leases, self._clock
         if leading != self._term or leases is not self._counted:
@@ -95,7 +108,7 @@ class Leasing:
             self._clock = LeaseClock(leases, now) if leading else None
             if not leading:
                 self._unbind_all()
-        elif clock is not None and clock.newest != leases.newest:
+        elif clock is not None and (clock.newest != leases.newest or clock.behind):
             clock.follow(now)
 
     def expire(self, now: float) -> None:
@@ -104,22 +117,27 @@ class Leasing:
         clock = self._clock
         if clock is None or not self._applier.free:
             return
-        due = clock.due(now)
+        due = clock.due(now, load_of=self._load_of, load_max=EXPIRE_LOAD_MAX)
         if due:
             try:
                 self._raft.propose_batch([encode_nodes_own(Expire(due))])
             except ProposalDropped:
                 clock.not_proposed(due, now)
 
-    def stalled(self) -> None:
-        """This process stood still, and has not read what came in meanwhile: every lease begins anew."""
-        self._counted = None
+    def pass_over(self, seconds: float, now: float) -> None:
+        """So long nothing was read of what came in, keep-alives among it: that time counts for no lease."""
+        if self._clock is not None:
+            self._clock.pass_over(seconds, now)
 
     def disconnected(self, process: str) -> None:
         """A process is gone, and with it the leases that are bound to its connection."""
         bound = self._bound.pop(process, None)
         if bound is not None and self._clock is not None:
             self._clock.cut_short(bound, self._context.now())
+
+    def _load_of(self, lease: int) -> int:
+        application = self._application
+        return application.store.count_of(lease) + application.elections.count_of(lease)
 
     def _leads(self, term: int) -> bool:
         return self._raft.role is Role.LEADER and self._raft.term == term
@@ -149,9 +167,11 @@ class Leasing:
             self._probe = self._context.every(PROBE_SECONDS, self._probe_all)
 
     def _probe_all(self) -> None:
-        if self._applier.free:
+        table = self._application.leases
+        if self._applier.free and self._pruned_at != table.ends:
+            self._pruned_at = table.ends
             for process, leases in list(self._bound.items()):
-                leases.intersection_update(self._application.leases.ttls_ms)
+                leases.difference_update([lease for lease in leases if lease not in table])
                 if not leases:
                     del self._bound[process]
                     self._context.unwatch_process(process)

@@ -22,6 +22,7 @@ from raft.node.departure import Departure
 from raft.node.disk import Disk
 from raft.node.failover import Succession
 from raft.node.holdings import HELD, Holdings
+from raft.node.lane import Lane
 from raft.node.local import Continue, Leave
 from raft.node.member_requests import MEMBER_REQUESTS
 from raft.node.membership import Membership
@@ -35,10 +36,11 @@ from raft.node.relief import Relief
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
-from raft.node.snapshots import SendableSnapshots, restore_machine, unpack_state, verified
+from raft.node.snapshots import SendableSnapshots, unpack_state, verified
 from raft.node.steering import STEERED, Contacts, Steering
 from raft.node.worker import WorkDone
-from raft.requests import Command, Query, WhoLeads
+from raft.node.working import Desk
+from raft.requests import AwaitAnswer, Command, Query, WhoLeads
 from raft.wire import (
     CORE_MESSAGES,
     Append,
@@ -80,7 +82,7 @@ class Node(Actor):
         parts, config, context = self._parts, self._parts.config, self.context
         snapshot = parts.store.snapshot()
         state = unpack_state(snapshot.data)
-        restore_machine(parts.machine, state.machine)
+        own_parts = parts.machine.restore_apart(state.machine)
         log = SendableSnapshots(
             parts.store, lambda: self._membership.members,
             lambda: self._snapshots.want(), lambda stored: self._snapshots.is_damaged(stored),
@@ -93,13 +95,14 @@ class Node(Actor):
             tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
         )  # fmt: skip
         self._build(snapshot)
+        self._applier.lane.restore(own_parts)
         self._takers = self._make_takers()
         self._pace = Pace(
             self._raft,
             tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS,
             sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2),
             now=context.now, after=context.after,
-            woken=self._look_after_the_waiting, stalled=self._stalled,
+            woken=self._look_after_the_waiting, late=self._late, worked=parts.worked,
         )  # fmt: skip
         self._ballot: dict[NodeId, bool] = {}
         self._membership.meet_all(state)
@@ -133,7 +136,12 @@ class Node(Actor):
         self._applier = Applier(
             machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
             on_config=self._membership.apply, answer=self._answer, slow=self._slow_worker,
-            worker=parts.apply_worker(context.post) if parts.apply_worker else None,
+            lane=Lane(
+                parts.machine.own,
+                parts.apply_worker(context.post) if parts.apply_worker else None,
+                context.now,
+            ),
+            again=self._take_another_turn,
         )  # fmt: skip
         self._snapshots = SnapshotDesk(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
@@ -145,7 +153,10 @@ class Node(Actor):
             confirm=self._raft.read_index, patience_seconds=patience_seconds,
             retry_seconds=config.election_seconds_min,
         )  # fmt: skip
-        self._service = Service(self._raft, self._proposals, self._reads, self._applier, self._peers)
+        self._desk = Desk(parts.incarnation, context.now, context.after)
+        self._service = Service(
+            self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk
+        )
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
             limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
@@ -178,6 +189,7 @@ class Node(Actor):
         self._membership.requests.stop()
         self._reads.stop()
         self._holdings.stop()
+        self._desk.stop()
         self._disk.close()
         self._applier.close()
         self._slow_worker.close()
@@ -186,6 +198,7 @@ class Node(Actor):
     def on_turn_end(self) -> None:
         """Hand the turn's requests to the core as one batch, and carry out what the core wants."""
         now = self.context.now()
+        self._applier.go_on()
         self._service.flush(now)
         self._holdings.flush(now)
         self._carry_out()
@@ -194,6 +207,8 @@ class Node(Actor):
         self._holdings.settle(now)
         self._reads.answer()
         self._snapshots.turn_ended()
+        if self._holdings.behind:
+            self._take_another_turn()
         if self._departure.begun:
             self._departure.end_if_done()
 
@@ -223,7 +238,10 @@ class Node(Actor):
                     self._outgoing.send(message)
             self._reads.confirmed(ready.read_states)
             self._notice_standing()
-        # The inbox first: a long log is applied without keeping a heartbeat waiting.
+        self._take_another_turn()
+
+    def _take_another_turn(self) -> None:
+        """Go on soon. The inbox first: what takes long is done without keeping a heartbeat waiting."""
         self.context.tell(self.context.address, Continue())
 
     def _answer(self, responses: Sequence[Message]) -> None:
@@ -259,10 +277,13 @@ class Node(Actor):
 
     # -- time -------------------------------------------------------------------------------------
 
-    def _stalled(self, seconds: float) -> None:
+    def _late(self, seconds: float, *, busy: bool) -> None:
         self._raft.lapse_lease()
-        self._holdings.stalled()
-        self._journal.event("stalled", f"was not running for {seconds:.3f} s", seconds=seconds)
+        self._holdings.pass_over(seconds, self.context.now())
+        if busy:
+            self._journal.event("busy", f"worked for {seconds:.3f} s in one turn", seconds=seconds)
+        else:
+            self._journal.event("stalled", f"was not running for {seconds:.3f} s", seconds=seconds)
 
     def _look_after_the_waiting(self, now: float) -> None:
         raft = self._raft
@@ -379,6 +400,7 @@ class Node(Actor):
         return {
             Query: lambda it: service.query(it, handle, now()),
             WhoLeads: lambda _: service.who_leads(),
+            AwaitAnswer: lambda it: self._desk.wait(it, handle),
             **dict.fromkeys(HELD, lambda it: holdings.take(it, handle, now(), service.not_leader)),
             **dict.fromkeys(MEMBER_REQUESTS, lambda it: requests.take(it, handle)),
             **dict.fromkeys(STEERED, self._steering.answer),
@@ -414,7 +436,7 @@ class Node(Actor):
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
         Command: on_command,
-        **dict.fromkeys((Query, WhoLeads, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
+        **dict.fromkeys((Query, WhoLeads, AwaitAnswer, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

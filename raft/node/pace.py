@@ -13,8 +13,9 @@ from typing import Protocol
 from actors.timers import Timer
 from raft.core.types import Role
 
-# So late that the process, or the machine, must have stood still.
+# So late that the process, or the machine, must have stood still, or worked for long in one turn.
 LATE_TICKS = 3
+BUSY_RATIO = 0.5  # Of the time, if it had the processor, it was at work and not standing still.
 SLACK_TICKS = 0.1  # A timer that fires a little early still counts.
 
 
@@ -35,8 +36,9 @@ class Pace:
     """Lets the ticks pass that have passed whenever the node is awake, and wakes it for one that matters.
 
     A leader's next tick that matters is its next heartbeat; anybody else's is its election timeout, which
-    the leader keeps putting off. After a stall (SIGSTOP, a machine that was too busy) one tick passes, not
-    a burst: what the others said meanwhile has to be heard before silence may be counted against them.
+    the leader keeps putting off. After a stall (SIGSTOP, a machine that was too busy), or a long turn of its
+    own, one tick passes, not a burst: what the others said meanwhile has to be heard before silence may be
+    counted against them. `late` is told for how long it was, and with `busy` that it was at work.
     """
 
     def __init__(
@@ -49,7 +51,8 @@ class Pace:
         now: Callable[[], float],
         after: Callable[[float, Callable[[], None]], Timer],
         woken: Callable[[float], None],
-        stalled: Callable[[float], None],
+        late: Callable[..., None],
+        worked: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._core = core
         self._tick_seconds = tick_seconds
@@ -58,7 +61,9 @@ class Pace:
         self._now = now
         self._after = after
         self._woken = woken
-        self._stalled = stalled
+        self._late = late
+        self._worked = worked
+        self._worked_before = worked()
         self._counted_to = now()
         self._next_tick_at = 0.0
         self._late_at = 0.0
@@ -70,7 +75,9 @@ class Pace:
         if now < self._next_tick_at:
             return
         if now >= self._late_at:
-            self._stalled(now - self._counted_to)
+            overdue_seconds = now - self._late_at + LATE_TICKS * self._tick_seconds
+            busy = self._worked() - self._worked_before >= BUSY_RATIO * overdue_seconds
+            self._late(now - self._counted_to, busy=busy)
             ticks = 1
             self._counted_to = now
         else:
@@ -80,6 +87,7 @@ class Pace:
         for _ in range(ticks):
             self._core.tick()
         self._woken(now)
+        self._worked_before = self._worked()
         # Awake as it is, the node need not be woken so soon as was planned.
         self.plan()
 

@@ -6,6 +6,7 @@ a cluster. Knows nothing of what the parts do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
@@ -44,7 +45,7 @@ class NodeParts(Struct, kw_only=True):
     random: Random
     journal: Journal
     disk_worker: Callable[[Post], Worker]
-    # None applies on the loop, which is right unless the user's own machine may be slow.
+    # For the user's own machine; None lets it work on the loop, which only suits a quick one.
     apply_worker: Callable[[Post], Worker] | None = None
     # For what takes long with a large state: its encoding, its file, its restoring.
     snapshot_worker: Callable[[Post], Worker] = InlineWorker
@@ -53,6 +54,8 @@ class NodeParts(Struct, kw_only=True):
     counters: Callable[[], Mapping[str, int]] = dict
     leave: Callable[[], None] = lambda: None
     pid: int = 0
+    # Seconds of the processor that the loop's thread has had: by which a long turn is told from a pause.
+    worked: Callable[[], float] = time.thread_time
     # For what is told to a supervisor, whose clock is never wrong; None is the node's own.
     true_now: Callable[[], float] | None = None
 

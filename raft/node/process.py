@@ -146,7 +146,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 random=random,
                 journal=LoggedEvents(),
                 disk_worker=partial(ThreadWorker, "disk"),
-                apply_worker=partial(ThreadWorker, "apply") if config.machine else None,
+                apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
                 faults=faults,

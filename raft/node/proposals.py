@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.types import Entry, Index, Term
-from raft.node.applying import Outcome, Rejection
+from raft.node.applying import ELSEWHERE, Outcome, Rejection
 from raft.requests import Committed, Failed, Refused, Unknown
 
 OVERWRITTEN = Refused("another leader's entry took its place")
@@ -84,10 +84,21 @@ class Proposals:
                 if entry.term != term:
                     # One index commits one entry, so the other one never will.
                     reply.send(OVERWRITTEN)
+                elif type(outcome) is bytes:
+                    reply.send(Committed(entry.index, outcome, configuration))
+                elif outcome is ELSEWHERE:
+                    waiting[entry.index] = reply
                 elif isinstance(outcome, Rejection):
                     reply.send(Failed(entry.index, outcome.reason))
                 else:
-                    reply.send(Committed(entry.index, outcome or b"", configuration))
+                    reply.send(Committed(entry.index, b"", configuration))
+
+    def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:
+        """Answer whoever waits for a command that was applied, and answered by the user's own machine now."""
+        for tenure in self._tenures:
+            reply = tenure.waiting.pop(index, None)
+            if reply is not None:
+                reply.send(Committed(index, answer, configuration))
 
     def restored(self, index: Index) -> None:
         """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""

@@ -35,8 +35,8 @@ class Machine(Protocol):
         """The machine may be queried now."""
         ...
 
-    def query(self, body: bytes) -> bytes | Rejection:
-        """The machine's answer."""
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
+        """Call with the machine's answer, at once or when it is there."""
         ...
 
 
@@ -114,11 +114,11 @@ class Reads:
         if self._stale and machine.free:
             stale, self._stale = self._stale, []
             for waiting in stale:
-                waiting.reply.send(answer_query(machine, waiting.question, stale=True))
+                answer_query(machine, waiting, stale=True)
         while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
             _, queries = self._confirmed.popleft()
             for waiting in queries:
-                waiting.reply.send(answer_query(machine, waiting.question))
+                answer_query(machine, waiting)
 
     def ask_again(self, now: float) -> None:
         """Whom we asked is gone or was not heard: begin all rounds anew, with fresh contexts."""
@@ -155,14 +155,21 @@ class Reads:
         self._confirm(context)
 
 
-def answer_query(machine: Machine, question: bytes | Callable[[], object], *, stale: bool = False) -> object:
-    """What the machine says now, as an answer for a client."""
+def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> None:
+    """Send what the machine says now; the user's own machine may say it later."""
+    question, reply = waiting.question, waiting.reply
     if not isinstance(question, bytes):
-        return question()
-    result = machine.query(question)
-    if isinstance(result, Rejection):
-        return Invalid(result.reason)
-    return QueryResult(machine.applied, result, stale, machine.configuration)
+        reply.send(question())
+        return
+    applied = machine.applied
+
+    def answered(result: bytes | Rejection) -> None:
+        if isinstance(result, Rejection):
+            reply.send(Invalid(result.reason))
+        else:
+            reply.send(QueryResult(applied, result, stale, machine.configuration))
+
+    machine.query(question, answered)
 
 
 def refuse_late(queries: list[Waiting], now: float) -> list[Waiting]:

@@ -11,20 +11,25 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
-from raft.machines.encoding import decode_call, is_nodes_own
+from raft.machines.encoding import decode_call, is_nodes_own, question_tag
+from raft.machines.operations import Own
 from raft.node.applying import Applier
+from raft.node.lane import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
-from raft.node.reads import Reads, answer_query
+from raft.node.reads import Reads
+from raft.node.working import Desk
 from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
+OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
 NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other for checks")
 UNREADABLE = Invalid("these bytes are no command that this node knows: is the client of another version?")
 TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
+OWN_BUSY = Refused(f"your own machine has {COMMANDS_MAX} commands, or {QUERIES_MAX} queries, in hand already")
 STOPPING = Refused("the node is stopping")
 
 
@@ -32,7 +37,7 @@ class Service:
     """Takes requests during a turn, and hands them on at its end."""
 
     def __init__(
-        self, raft: Raft, proposals: Proposals, reads: Reads, applier: Applier, peers: Peers
+        self, raft: Raft, proposals: Proposals, reads: Reads, applier: Applier, peers: Peers, desk: Desk
     ) -> None:
         self.closed = False
         self.refusal: Refused | None = None  # Why this leader takes no commands for the time being.
@@ -41,6 +46,7 @@ class Service:
         self._reads = reads
         self._applier = applier
         self._peers = peers
+        self._desk = desk
         self._commands: list[bytes] = []
         self._room = 0  # For so many commands there is room in this turn.
         self._replies: list[Answerable] = []
@@ -57,26 +63,35 @@ class Service:
             return TOO_LARGE
         if is_nodes_own(command.body):
             return NODES_ONLY
-        if decode_call(command.body) is None:
+        call = decode_call(command.body)
+        if call is None:
             return UNREADABLE
         if not self._commands:
             self._room = PENDING_MAX - len(self._proposals)
         if len(self._commands) >= self._room:
             return TOO_MANY
+        reply = reply_handle
+        if type(call.operation) is Own:
+            if self._applier.lane.commands >= COMMANDS_MAX:
+                return OWN_BUSY
+            reply = lambda: self._desk.take(reply_handle())  # noqa: E731
         self._commands.append(command.body)
-        self._replies.append(reply_handle())
+        self._replies.append(reply())
         return None
 
     def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
         """Take a query in, to be answered through its handle; or return the answer."""
-        if query.consistency is Consistency.STALE:
-            if self._applier.free:
-                return answer_query(self._applier, query.body, stale=True)
-            self._reads.add_stale(query.body, reply_handle())
-            return None
-        if self._raft.leader == NO_NODE:
+        stale = query.consistency is Consistency.STALE
+        if not stale and self._raft.leader == NO_NODE:
             return self.not_leader()
-        self._reads.add(query.body, reply_handle(), now)
+        own = question_tag(query.body) == OWN_TAG
+        if own and self._applier.lane.queries >= QUERIES_MAX:
+            return OWN_BUSY
+        reply = self._desk.take(reply_handle()) if own else reply_handle()
+        if stale:
+            self._reads.add_stale(query.body, reply)
+        else:
+            self._reads.add(query.body, reply, now)
         return None
 
     def who_leads(self) -> LeaderIs:

@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from msgspec import Struct
+
 from raft.core.raft import Raft
-from raft.core.types import Index, Snapshot
+from raft.core.types import ConfState, Index, Snapshot, Term
 from raft.node.applying import Applier
 from raft.node.disk import DiskFailed
 from raft.node.receiving import DraftLog
@@ -69,6 +71,17 @@ Told = Callable[[Index, str], None]
 """Called with the index of the newest snapshot, and with why there is none of now, or ""."""
 
 
+class Head(Struct, frozen=True):
+    """What belongs to a snapshot besides the machine's state, as of the same moment."""
+
+    index: Index
+    term: Term
+    conf_state: ConfState
+    state: State
+    size: int  # Of all commands applied by then, in this life.
+    began: float
+
+
 class Snapshotter:
     """Takes one snapshot at a time. `held`: the index of the oldest that is being sent to someone."""
 
@@ -95,6 +108,7 @@ class Snapshotter:
         self._journal = journal
         self._now = now
         self._busy = False
+        self._head: Head
         self._wanted = False
         self._waiting: list[Told] = []
         self._served: list[Told] = []
@@ -131,7 +145,7 @@ class Snapshotter:
             return
         self._busy, self._wanted = True, False
         self._served, self._waiting = self._waiting, []
-        self._applier.freeze(self._frozen)
+        self._applier.freeze(self._begin, self._frozen)
 
     def _is_due(self) -> bool:
         applied = self._applier.applied
@@ -145,14 +159,27 @@ class Snapshotter:
         self._not_due_at = applied
         return False
 
-    def _frozen(self, parts: Iterator[bytes]) -> None:
+    def _begin(self) -> bool:
+        """Note what belongs to the state of now; whether that is to become a snapshot."""
         raft, index = self._raft, self._applier.applied
         # The core is ahead of the machine while a leader's snapshot is on its way to the disk and into it.
         if self._is_nothing_new(index) or raft.log.unstable_snapshot is not None:
             self._end("")
-            return
-        term, conf_state = raft.log.term(index), raft.tracker.configuration.conf_state()
-        state, size, began = self._state(), self._applier.bytes_applied, self._now()
+            return False
+        self._head = Head(
+            index=index,
+            term=raft.log.term(index),
+            conf_state=raft.tracker.configuration.conf_state(),
+            state=self._state(),
+            size=self._applier.bytes_applied,
+            began=self._now(),
+        )
+        return True
+
+    def _frozen(self, parts: Iterator[bytes]) -> None:
+        head = self._head
+        index, term, conf_state, state = head.index, head.term, head.conf_state, head.state
+        size, began = head.size, head.began
 
         def work() -> Snapshot:
             # Before it goes anywhere it gets the checksum that it keeps for good.

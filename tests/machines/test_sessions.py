@@ -241,6 +241,6 @@ def _open(application: Application, index: int) -> int:
 
 
 def _restored(application: Application) -> Application:
-    other = Application(Counter() if application._own is not None else None)
+    other = Application(Counter() if application.own.machine is not None else None)
     other.restore(application.snapshot())
     return other

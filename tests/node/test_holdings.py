@@ -11,6 +11,7 @@ from raft.core.raft import Raft
 from raft.machines.answers import Compacted, Events, Granted, Led, Opened, Standing
 from raft.machines.application import Application
 from raft.machines.encoding import decode_answer, encode_call, encode_question
+from raft.machines.lease_clock import QUIET_SECONDS
 from raft.machines.operations import (
     Call,
     Campaign,
@@ -139,14 +140,22 @@ def test_a_leader_that_is_cut_off_keeps_nothing_alive() -> None:
     assert isinstance(kept.result(), Refused | NotLeader)
 
 
-def test_leases_begin_anew_after_the_leader_stood_still() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_time_in_which_the_leader_read_nothing_counts_for_no_lease(*, busy: bool) -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     lease = grant(cluster, 1000)
     cluster.advance(0.9)
-    cluster[leader].actor._stalled(0.5)
-    cluster.advance(0.9)
-    assert leases(cluster) == {lease}
+    cluster[leader].actor._late(0.5, busy=busy)
+    cluster.advance(QUIET_SECONDS - 0.05)
+    assert leases(cluster) == {lease}, "what has arrived meanwhile has to be read first"
+    cluster.advance(0.2)
+    assert leases(cluster) == set()
+    longer = grant(cluster, 2000)
+    cluster.advance(0.2)
+    cluster[leader].actor._late(5.0, busy=busy)
+    cluster.advance(6.7)
+    assert leases(cluster) == {longer}
     cluster.advance(0.2)
     assert leases(cluster) == set()
 
@@ -227,7 +236,8 @@ def test_while_a_thread_has_the_machine_no_lease_ends_and_no_event_is_told() -> 
     node.actor._applier.free = True
     cluster.advance(0.2)
     assert waiting.done
-    assert leases(cluster) == set()
+    cluster.advance(1.2)
+    assert leases(cluster) == set(), "the time in which the node could not look is given back"
 
 
 # -- events --------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.application import Application
 from raft.node.applying import Applier
+from raft.node.lane import Lane
+from raft.node.local import Continue
 from raft.node.member_requests import CatchUp
 from raft.node.proposals import Proposals
-from raft.node.snapshots import restore_machine, unpack_state
+from raft.node.snapshots import unpack_state
 from raft.node.worker import InlineWorker
 from raft.requests import (
     AddLearner,
@@ -23,6 +25,7 @@ from raft.requests import (
     Replace,
     WhoLeads,
 )
+from raft.wire import address_of
 from tests.node.cluster import Cluster, command, value_in
 from tests.node.members import asked, endpoint, grow, voters_of
 
@@ -150,18 +153,17 @@ def test_a_leader_can_be_replaced() -> None:
 
 
 def test_a_leadership_handed_over_is_taken_once_the_configuration_is_applied() -> None:
-    cluster = Cluster(3, apply_on_worker=True)
+    cluster = Cluster(3)
     leader = cluster.elect()
     heir = cluster[cluster.followers()[0]]
-    heir.applying.holding = True
+    heir.actor._applier.free = False
     assert isinstance(asked(cluster, AddLearner(4, endpoint(4))), Members)
     cluster.advance(0.06)
     assert heir.raft.log.has_conf_change_to_apply()
     assert cluster.answer(leader, Transfer(heir.node)) == Done()
     assert heir.raft.role is Role.FOLLOWER
-    heir.applying.holding = False
-    while heir.applying.waiting:
-        heir.applying.do_next()
+    heir.actor._applier.free = True
+    heir.runtime.post(address_of(heir.node), Continue())
     assert cluster.until(lambda: cluster.leaders() == [heir.node]) < 0.010
 
 
@@ -280,7 +282,7 @@ def test_a_snapshot_that_is_sent_holds_the_state_the_members_and_where_they_are(
     assert set(state.members) == {1, 2, 3, 4} - {removed}
     assert set(state.removed) == {removed}
     restored = Application()
-    restore_machine(restored, state.machine)
+    restored.restore_parts(state.machine)
     assert restored.snapshot() == cluster[leader].machine.snapshot()
 
 
@@ -320,6 +322,7 @@ def test_quick_elections_are_held_by_the_voters_of_now() -> None:
 
 def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
     frozen: list[tuple[int, int]] = []
+    parts: list[Any] = []
 
     def on_config(entry: Entry) -> None:
         seen.append(entry.index)
@@ -329,12 +332,21 @@ def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
     worker = InlineWorker(done.append)
     applier = Applier(
         machine=Application(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
-        slow=worker, worker=worker,
+        slow=worker, lane=Lane(Application().own, worker, lambda: 0.0), again=lambda: None,
     )  # fmt: skip
+
+    def begin() -> bool:
+        frozen.append((applier.applied, applier.configuration))
+        return True
+
     entries = [Entry(1, 1, EntryKind.CONF_CHANGE_V2, b""), Entry(1, 2)]
     applier.apply(StorageApply(1, APPLY_THREAD, 1, entries, []))
-    applier.freeze(lambda _parts: frozen.append((applier.applied, applier.configuration)))
-    assert not frozen, "the machine is in another thread's hands"
-    done.pop().deliver()
+    worker.holding = True
+    applier.freeze(begin, parts.append)
+    applier.apply(StorageApply(1, APPLY_THREAD, 1, [Entry(1, 3)], []))
     assert seen == [1]
+    assert not parts, "the user's own machine has yet to come to that state"
+    worker.do_next()
+    done.pop().deliver()
+    assert len(parts) == 1
     assert frozen == [(2, 1)]

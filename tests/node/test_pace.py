@@ -20,6 +20,8 @@ class Clockwork:
         self.clock = ManualClock(100.0)
         self.waits = Waits()
         self.stalls: list[float] = []
+        self.busy: list[float] = []
+        self.worked_seconds = 0.0
         self.pace = Pace(
             self,
             tick_seconds=0.025,
@@ -28,7 +30,8 @@ class Clockwork:
             now=self.clock.now,
             after=self.waits.after,
             woken=lambda now: None,
-            stalled=self.stalls.append,
+            late=lambda seconds, *, busy: (self.busy if busy else self.stalls).append(seconds),
+            worked=lambda: self.worked_seconds,
         )
 
     def tick(self) -> None:

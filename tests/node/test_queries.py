@@ -8,7 +8,7 @@ from raft.requests import (
     QueryResult,
     Refused,
 )
-from tests.node.cluster import Cluster, command, query, value_in
+from tests.node.cluster import Cluster, query, value_in
 
 
 def test_any_node_answers_a_linearizable_query() -> None:
@@ -100,18 +100,3 @@ def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> Non
     cluster.until(lambda: ask.done, 6.0)
     answer = ask.result()
     assert not isinstance(answer, QueryResult) or value_in(answer) == b"2"
-
-
-def test_a_query_waits_while_a_worker_has_the_machine() -> None:
-    cluster = Cluster(1, apply_on_worker=True)
-    leader = cluster.elect()
-    cluster.put(leader, b"k", b"1")
-    cluster[leader].applying.holding = True
-    write = cluster.ask(leader, command(b"k", b"2"))
-    asks = [cluster.ask(leader, query(b"k", consistency)) for consistency in Consistency]
-    cluster.advance(0.1)
-    assert not write.done
-    assert not any(ask.done for ask in asks)
-    cluster[leader].applying.do_next()
-    cluster.network.settle()
-    assert [value_in(ask.result()) for ask in asks] == [b"2", b"2"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from raft.core.types import ReadState
 from raft.node.applying import Rejection
 from raft.node.reads import Reads
@@ -14,8 +16,8 @@ class Machine:
     configuration = 0
     free = True
 
-    def query(self, body: bytes) -> bytes | Rejection:
-        return body
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
+        then(body)
 
 
 def reads(incarnation: int = 1) -> tuple[Reads, Machine, list[bytes]]:

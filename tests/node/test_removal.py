@@ -276,9 +276,9 @@ def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> Non
 
 
 def test_who_applies_its_leaders_removal_first_waits_neither_for_its_word_nor_for_a_timeout() -> None:
-    cluster = Cluster(4, apply_on_worker=True)
+    cluster = Cluster(4)
     leader = cluster.elect()
-    cluster[leader].applying.holding = True
+    cluster[leader].actor._applier.free = False
     cluster.ask(leader, Remove(leader))
     others = [node for node in (1, 2, 3, 4) if node != leader]
     cluster.until(lambda: any(leader not in voters_of(cluster, node) for node in others))

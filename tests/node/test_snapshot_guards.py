@@ -45,7 +45,9 @@ class Taking:
             accept_compaction=lambda index: None,
             release=lambda index: None,
         )
-        applier = SimpleNamespace(applied=10, bytes_applied=0, freeze=lambda then: then(iter((b"",))))
+        applier = SimpleNamespace(
+            applied=10, bytes_applied=0, freeze=lambda begin, then: begin() and then(iter((b"",)))
+        )
         tracker = SimpleNamespace(configuration=SimpleNamespace(conf_state=lambda: VOTERS))
         raft: Any = SimpleNamespace(log=self.log, tracker=tracker)
         log: Any = self.log
@@ -95,11 +97,12 @@ def test_one_that_a_leaders_has_overtaken_meanwhile_is_not_shown() -> None:
 
 def test_a_snapshot_older_than_the_machine_is_not_put_into_it() -> None:
     restored: list[object] = []
-    machine: Any = SimpleNamespace(restore=restored.append)
+    machine: Any = SimpleNamespace(restore_apart=lambda parts: list(parts))
     waiters: Any = SimpleNamespace(restored=restored.append)
     applier = Applier(
         machine=machine, applied=10, waiters=waiters, on_config=restored.append,
         answer=restored.append, slow=InlineWorker(lambda work: work.deliver()),
+        lane=SimpleNamespace(restore=restored.extend, full=False), again=lambda: None,  # type: ignore[arg-type]
     )  # fmt: skip
     for index in (9, 10):
         applier.restore(index, [b"old"])

@@ -19,7 +19,7 @@ from raft.machines import parts
 from raft.machines.application import Application
 from raft.node import transfers
 from raft.node.snapshot_policy import SnapshotPolicy
-from raft.node.snapshots import State, pack_state, restore_machine, unpack_state
+from raft.node.snapshots import State, pack_state, unpack_state
 from raft.node.worker import InlineWorker
 from raft.requests import AddLearner
 from raft.storage.device import CRASH_POINTS, no_crash
@@ -98,8 +98,8 @@ def test_a_large_state_is_taken_and_restored_with_a_rest_after_each_part(
         cluster.put(leader, key, bytes(parts.PART_BYTES))
     monkeypatch.setattr(InlineWorker, "rest", lambda _: rested.append("taken"))
     cluster.answer(leader, TakeSnapshot())
-    # Some head, and each value twice, as an event and as an item; and then the writing.
-    assert rested == ["taken"] * (7 + 1)
+    # Some head and an end, and each value twice, as an event and as an item; and then the writing.
+    assert rested == ["taken"] * (8 + 1)
     rested.clear()
     monkeypatch.setattr(InlineWorker, "rest", lambda _: rested.append("restored"))
     cluster.join(4)
@@ -115,7 +115,7 @@ def test_commands_that_are_applied_while_a_snapshot_is_written_are_not_in_it() -
     machine.apply(2, store.put_request(b"a", b"2"))
     machine.apply(3, store.put_request(b"b", b"3"))
     restored = Application()
-    restore_machine(restored, unpack_state(pack_state(State(), frozen)).machine)
+    restored.restore_parts(unpack_state(pack_state(State(), frozen)).machine)
     expected = Application()
     expected.apply(1, store.put_request(b"a", b"1"))
     assert restored.snapshot() == expected.snapshot()

@@ -29,7 +29,6 @@ from raft.machines.sessions import Sessions
 from raft.node import proposals, snapshotting
 from raft.node.disk import Disk
 from raft.node.member_requests import MemberRequests
-from raft.node.reads import answer_query
 from raft.node.service import Service
 from raft.requests import Committed
 from raft.storage import batch, recovery
@@ -289,7 +288,7 @@ def _leases_end_early() -> AbstractContextManager[None]:
         deadline = clock._deadlines.get(lease)
         left_seconds = keep_alive(clock, lease, now_seconds)
         if deadline is not None and left_seconds is not None:
-            clock._count(lease, deadline)
+            clock._count(lease, deadline + clock._lag_seconds)
         return left_seconds
 
     return replaced(LeaseClock, "keep_alive", deaf)
@@ -321,8 +320,8 @@ def _reads_before_the_first_commit() -> AbstractContextManager[None]:
 
 
 def _reads_what_is_here() -> AbstractContextManager[None]:
-    def local(service: Any, query: Any, _reply_handle: Any, _now: float) -> Any:
-        return answer_query(service._applier, query.body)
+    def local(service: Any, query: Any, reply_handle: Any, _now: float) -> None:
+        service._reads.add_stale(query.body, reply_handle())
 
     return replaced(Service, "query", local)
 

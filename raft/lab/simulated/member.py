@@ -66,8 +66,9 @@ class VisibleNode(Node):
 
     @property
     def applied(self) -> Index:
-        """Where the machine stands, which may be behind the core while a snapshot is restored."""
-        return self._applier.applied if self._applier.free else 0
+        """Where the whole machine stands; 0 while a part of it is behind another, or is being restored."""
+        applier = self._applier
+        return applier.applied if applier.free and applier.lane.idle else 0
 
     def want_snapshot(self) -> None:
         """Let it take one at the end of its next turn."""
@@ -207,6 +208,7 @@ class Member:
                 snapshot_worker=self._make_snapshotting,
                 apply_worker=self._make_applying if self._setting.apply_on_worker else None,
                 leave=self.host.runtime.stop,
+                worked=lambda: 0.0,
             )
         )
         self._observer.started(self)

@@ -7,13 +7,15 @@ Knows nothing of what the commands mean.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 from zlib import crc32
 
+import msgspec
+
 from raft.core.types import Index
-from raft.machines.application import Application
+from raft.machines.application import Application, Unfinished
 from raft.machines.machine import StateMachine
+from raft.machines.state import Frozen
 
 _HEADER = struct.Struct(">QQI")
 _INDEX = struct.Struct(">Q")
@@ -32,14 +34,14 @@ class Witness(Application):
         self.count = 0
         self.chain = 0
 
-    def apply(self, index: int, command: bytes) -> bytes:
-        """See `StateMachine.apply`."""
+    def begin(self, index: int, command: bytes) -> bytes | Unfinished | None:
+        """See `Application.begin`."""
         if index <= self.last:
             raise AppliedTwice(f"the command at {index} was applied after the one at {self.last}")
         self.last = index
         self.count += 1
         self.chain = crc32(command, crc32(_INDEX.pack(index), self.chain))
-        return super().apply(index, command)
+        return super().begin(index, command)
 
     def snapshot(self) -> bytes:
         """See `StateMachine.snapshot`."""
@@ -54,12 +56,13 @@ class Witness(Application):
         self.last, self.count, self.chain = _HEADER.unpack_from(data) if data else (0, 0, 0)
         super().restore(data[_HEADER.size :])
 
-    def snapshot_parts(self) -> Iterator[bytes]:
-        """See `InParts`."""
-        return chain((_HEADER.pack(self.last, self.count, self.chain),), super().snapshot_parts())
+    def freeze(self) -> Frozen:
+        """See `Application.freeze`."""
+        frozen = super().freeze()
+        return msgspec.structs.replace(frozen, label=_HEADER.pack(self.last, self.count, self.chain))
 
-    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """See `InParts`."""
+    def restore_apart(self, parts: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
+        """See `Application.restore_apart`."""
         rest = iter(parts)
         self.last, self.count, self.chain = _HEADER.unpack(next(rest, bytes(_HEADER.size)))
-        super().restore_parts(rest)
+        return super().restore_apart(rest)

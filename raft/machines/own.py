@@ -1,0 +1,175 @@
+"""The user's own machine as the application has it: apart from everything else, one errand after another.
+
+Owns the machine, the answers that sessions may still ask it for, and the checksum of all its answers. The
+application hands it errands in the order of the log and goes on without their results: so they may be run
+later, and on another thread, and the state is still a function of the log. Knows nothing of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+from zlib import crc32
+
+from msgspec import Struct
+
+from raft.machines.answers import AnswersFull, Done, Refused
+from raft.machines.encoding import encode_answer
+from raft.machines.machine import (
+    GROUND_ERRORS,
+    Diverged,
+    InParts,
+    MachineError,
+    StateMachine,
+    sendable,
+)
+from raft.machines.operations import SESSION_BYTES_MAX
+from raft.machines.sessions import Kept, Sessions
+from raft.machines.state import LastCheck, OwnBook, own_book_of, own_parts_of
+
+
+class Carry(Struct, frozen=True, gc=False):
+    """Carry a command out, unless its session has had that done before; answered in bytes."""
+
+    index: int
+    body: bytes
+    session: int = 0  # 0: none.
+    sequence: int = 0
+    acknowledged: int = 0
+
+
+class Drop(Struct, frozen=True, gc=False):
+    """These sessions have ended: their answers are not asked for again."""
+
+    sessions: tuple[int, ...]
+
+
+class Compare(Struct, frozen=True, gc=False):
+    """The check at `index`: up to the check at `at`, the leader's own machine had this `trail`."""
+
+    index: int
+    at: int
+    trail: int
+
+
+Errand: TypeAlias = Carry | Drop | Compare
+
+
+class OwnMachine:
+    """The machine, or None, and what hangs on it. Everything here belongs to one thread at a time."""
+
+    def __init__(self, machine: StateMachine | None) -> None:
+        self.machine = machine
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything but the machine itself, whose state is the caller's affair."""
+        self.trail = 0
+        self.last_check = LastCheck()
+        self._sessions = Sessions()
+
+    def run(self, errand: Errand) -> bytes | None:
+        """Do one errand; the encoded answer of a `Carry`, None for the others. Raises Diverged."""
+        if isinstance(errand, Carry):
+            answer = self._carry(errand)
+            self.trail = crc32(answer, self.trail)
+            return answer
+        if isinstance(errand, Drop):
+            self._sessions.drop(errand.sessions)
+        else:
+            self._compare(errand)
+        return None
+
+    def query(self, body: bytes) -> bytes:
+        """The encoded answer to a query."""
+        machine = self.machine
+        return encode_answer(_ask(None if machine is None else lambda: machine.query(body)))
+
+    # -- snapshots ------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes | None:
+        """The machine's whole state, None without one."""
+        return None if self.machine is None else self.machine.snapshot()
+
+    def book(self) -> OwnBook:
+        """All but the machine's state."""
+        return OwnBook(self.trail, self.last_check, self._sessions.snapshot())
+
+    def restore(self, state: bytes | None, book: OwnBook) -> None:
+        """Become what `snapshot` and `book` gave."""
+        if self.machine is not None:
+            self.machine.restore(state or b"")
+        self._become(book)
+
+    def parts(self) -> Iterator[bytes]:
+        """The state of this moment in parts, to be drawn later, if the machine offers that, on any thread."""
+        machine = self.machine
+        of_machine: Iterator[bytes] = iter(())
+        if isinstance(machine, InParts):
+            of_machine = machine.snapshot_parts()
+        elif machine is not None:
+            of_machine = iter((machine.snapshot(),))
+        return own_parts_of(self.book(), of_machine)
+
+    def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Become what `parts` gave; none are the empty state."""
+        book, of_machine = own_book_of(parts)
+        machine = self.machine
+        if isinstance(machine, InParts):
+            # Copies: a machine may keep what it is given, and these are views of a file.
+            machine.restore_parts(map(bytes, of_machine))
+        elif machine is not None:
+            machine.restore(b"".join(of_machine))
+        self._become(book)
+
+    # -------------------------------------------------------------------------------------------
+
+    def _become(self, book: OwnBook) -> None:
+        self.trail, self.last_check = book.trail, book.last_check
+        self._sessions.restore(book.sessions)
+
+    def _carry(self, errand: Carry) -> bytes:
+        if not errand.session:
+            return self._apply(errand)
+        session = self._sessions.of(errand.session)
+        kept = session.kept.get(errand.sequence)
+        if kept is not None:
+            return kept.answer
+        self._sessions.forget(session, errand.acknowledged)
+        if session.kept_bytes > SESSION_BYTES_MAX and errand.sequence > session.acknowledged + 1:
+            return encode_answer(AnswersFull(session.acknowledged, session.kept_bytes))
+        answer = self._apply(errand)
+        self._sessions.remember(session, errand.sequence, Kept(0, answer))
+        return answer
+
+    def _apply(self, errand: Carry) -> bytes:
+        machine = self.machine
+        return encode_answer(
+            _ask(None if machine is None else lambda: machine.apply(errand.index, errand.body))
+        )
+
+    def _compare(self, errand: Compare) -> None:
+        last = self.last_check
+        if errand.at == last.index and errand.trail != last.trail:
+            raise Diverged(
+                f"the answers of your own machine up to index {last.index} are not those of the leader's "
+                f"(checksum {last.trail:08x} here, {errand.trail:08x} there): is the machine deterministic?"
+            )
+        self.last_check = LastCheck(errand.index, self.trail, settled=self.trail == errand.trail)
+
+
+def _ask(ask: Callable[[], bytes] | None) -> Done | Refused:
+    if ask is None:
+        return Refused("this cluster has no machine of the user's own")
+    try:
+        result = ask()
+    except MachineError as error:
+        return Refused(sendable(error))
+    except GROUND_ERRORS:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the code is the user's, and may raise anything
+        # Its text may hold an object's address, and the answer is part of the state of all replicas.
+        return Refused(f"the machine raised {type(error).__name__}")
+    if not isinstance(result, bytes):
+        return Refused(f"the machine answered with {type(result).__name__}, not with bytes")
+    return Done(result)

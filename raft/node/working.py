@@ -1,0 +1,134 @@
+"""Requests that the user's own machine works on for long: the client is told so, and asks again later.
+
+Owns the tickets: one for each request that was not answered soon. An answer waits here for the client that
+shows the ticket, and is thrown away if none does for a while. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from raft.node.proposals import Answerable
+from raft.requests import AwaitAnswer, TakesLong, Unknown
+
+SOON_SECONDS = 0.030  # Less than any client waits before it asks another node.
+HOLD_SECONDS = 0.5  # So often a client that waits is told that the work goes on.
+KEEP_SECONDS = 10.0
+TICKETS_MAX = 10_000
+
+NO_TICKET = Unknown("this node knows nothing of that request any more")
+NODE_STOPS = Unknown("the node stops")
+
+
+class After(Protocol):
+    """Sets timers."""
+
+    def __call__(self, seconds: float, call: Callable[[], None], /) -> object:
+        """Call something then."""
+        ...
+
+
+class Slow:
+    """The right to answer a request that may take long; the answer goes to who waits for it by then."""
+
+    def __init__(self, reply: Answerable, asked_at: float) -> None:
+        self.waits: Answerable | None = reply
+        self.since = asked_at
+        self.ticket = 0
+        self._answer: object = None
+        self._answered = False
+
+    @property
+    def over(self) -> bool:
+        """Was the answer sent?"""
+        return self._answered and self._answer is None
+
+    def send(self, message: object) -> None:
+        """See `Answerable`."""
+        self._answered = True
+        waits, self.waits = self.waits, None
+        if waits is not None:
+            waits.send(message)
+        else:
+            self._answer = message
+
+    def wait(self, reply: Answerable, now: float) -> None:
+        """Somebody shows the ticket, and will have the answer."""
+        self.since = now
+        if not self._answered:
+            if self.waits is not None:
+                self.waits.send(TakesLong(self.ticket))
+            self.waits = reply
+            return
+        reply.send(self._answer)
+        self._answer = None
+
+    def hold(self, now: float) -> None:
+        """Tell who waits that the work goes on."""
+        waits, self.waits = self.waits, None
+        if waits is not None:
+            self.since = now
+            waits.send(TakesLong(self.ticket))
+
+
+class Desk:
+    """All requests that the user's own machine has not answered yet, or whose answers wait."""
+
+    def __init__(self, incarnation: int, now: Callable[[], float], after: After) -> None:
+        self._now = now
+        self._after = after
+        self._last = incarnation << 32
+        self._new: list[Slow] = []
+        self._tickets: dict[int, Slow] = {}
+        self._set = False
+
+    def take(self, reply: Answerable) -> Answerable:
+        """A request that may take long has come in: what to answer it by."""
+        slow = Slow(reply, self._now())
+        self._new.append(slow)
+        self._wake(SOON_SECONDS)
+        return slow
+
+    def wait(self, request: AwaitAnswer, reply_handle: Callable[[], Answerable]) -> object | None:
+        """Somebody shows a ticket; the answer is sent later, or that there is none is returned."""
+        slow = self._tickets.get(request.ticket)
+        if slow is None or slow.over:
+            return NO_TICKET
+        slow.wait(reply_handle(), self._now())
+        if slow.over:
+            del self._tickets[request.ticket]
+        return None
+
+    def stop(self) -> None:
+        """Send everybody away."""
+        for slow in [*self._new, *self._tickets.values()]:
+            slow.send(NODE_STOPS)
+        self._new.clear()
+        self._tickets.clear()
+
+    def _wake(self, seconds: float) -> None:
+        if not self._set:
+            self._set = True
+            self._after(seconds, self._look)
+
+    def _look(self) -> None:
+        self._set = False
+        now = self._now()
+        self._new = [slow for slow in self._new if not slow.over and not self._give_ticket(slow, now)]
+        for ticket, slow in list(self._tickets.items()):
+            if slow.over or now - slow.since >= KEEP_SECONDS:
+                del self._tickets[ticket]
+            elif now - slow.since >= HOLD_SECONDS:
+                slow.hold(now)
+        if self._new or self._tickets:
+            self._wake(SOON_SECONDS)
+
+    def _give_ticket(self, slow: Slow, now: float) -> bool:
+        if now - slow.since < SOON_SECONDS or len(self._tickets) >= TICKETS_MAX:
+            return False
+        self._last += 1
+        slow.ticket = self._last
+        self._tickets[slow.ticket] = slow
+        slow.hold(now)
+        return True
