@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from actors.clock import MonotonicClock
 from actors.codec import Registry
+from actors.descriptors import raise_descriptor_limit
 from actors.errors import GaveUp, TransportError
 from actors.repeated import Repeated
 from actors.runtime import Runtime
@@ -202,6 +203,7 @@ def launched(
 
     Raises VerbFailed, before anything was started, for what cannot be.
     """
+    raise_descriptor_limit()
     clock = MonotonicClock()
     run_directory, lock = rundir.claim(spec.name, spec.nodes)
     with contextlib.ExitStack() as stack:

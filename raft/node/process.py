@@ -24,6 +24,7 @@ from loguru import logger
 from actors import curve
 from actors.clock import MonotonicClock, ScaledClock
 from actors.crashes import CrashReport
+from actors.descriptors import raise_descriptor_limit
 from actors.errors import GaveUp, TransportError
 from actors.faults import FaultyTransport
 from actors.logs import PrintedLines, log_to_file
@@ -68,6 +69,7 @@ def main(argument: bytes, life_fd: int = -1) -> int:
 
     Returns the exit code: 0 after a graceful stop, else one of those that the configuration's module names.
     """
+    raise_descriptor_limit()
     try:
         config = NodeConfig.decode(argument).check()
         core_config(config, applied=0)  # What cannot work is refused before anything is made.

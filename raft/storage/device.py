@@ -1,14 +1,15 @@
 """The disk as storage sees it: durable steps, and what each error means.
 
-Owns the difference between a full device (nothing happened, try again later) and a failed one (nothing
-is known any more), the order of steps that makes a new file durable, and the named points at which a
-test may crash. Knows nothing of what the files hold.
+Owns the difference between what cannot be had now, room or a descriptor (nothing happened, try again later),
+and a device that failed (nothing is known any more), the order of steps that makes a new file durable, and
+the named points at which a test may crash. Knows nothing of what the files hold.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ CRASH_POINTS = (
 )
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# The process or the machine has none left, of descriptors or of memory: that says nothing about the device.
+_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def no_crash(name: str) -> None:
@@ -50,6 +53,8 @@ def no_crash(name: str) -> None:
 
 class Device:
     """One directory's file system. After the first failure every operation refuses: see `StoreFailed`.
+
+    Any operation but a sync may raise StoreFull instead: then nothing happened, and it may be tried again.
 
     With sync off nothing is made durable: contents then survive the process, but not a power cut.
     """
@@ -87,7 +92,7 @@ class Device:
         try:
             file.truncate(size)
         except OSError as error:
-            raise self._fail("cutting a file", error) from error
+            raise self._verdict("cutting a file", error) from error
 
     def sync(self, file: File) -> None:
         """Make a file's contents durable. Any error is final.
@@ -151,7 +156,7 @@ class Device:
         try:
             return self.files.contents(path)
         except OSError as error:
-            raise self._fail(f"reading {path.name}", error) from error
+            raise self._verdict(f"reading {path.name}", error) from error
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name, not yet durably."""
@@ -159,7 +164,7 @@ class Device:
         try:
             self.files.rename(source, target)
         except OSError as error:
-            raise self._fail(f"naming {target.name}", error) from error
+            raise self._verdict(f"naming {target.name}", error) from error
 
     def names(self, directory: Path) -> list[str]:
         """The names in a directory."""
@@ -167,7 +172,7 @@ class Device:
         try:
             return self.files.names(directory)
         except OSError as error:
-            raise self._fail("reading the directory", error) from error
+            raise self._verdict("reading the directory", error) from error
 
     def remove(self, path: Path) -> None:
         """Unlink a file, durably."""
@@ -175,7 +180,7 @@ class Device:
         try:
             self.files.remove(path)
         except OSError as error:
-            raise self._fail(f"removing {path.name}", error) from error
+            raise self._verdict(f"removing {path.name}", error) from error
         self.sync_directory(path.parent)
 
     def _discard(self, temporary: Path, file: File | None) -> None:
@@ -188,6 +193,11 @@ class Device:
         if error.errno in _FULL:
             return StoreFull(
                 f"no room for {doing}: {error.strerror}. Make room on the device; then it goes on."
+            )
+        if error.errno in _USED_UP:
+            return StoreFull(
+                f"{doing} has to wait: {error.strerror}. Allow more descriptors (ulimit -n) or memory, or "
+                f"find out what uses them up (lsof -p {os.getpid()}); then it goes on."
             )
         return self._fail(doing, error)
 

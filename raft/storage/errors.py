@@ -16,7 +16,7 @@ class StoreError(RaftError):
 
 
 class StoreFull(StoreError):
-    """No room on the device. Nothing of the refused batch counts; try again when there is room."""
+    """No room on the device, or no descriptor or memory. Nothing of the refused batch counts; try again."""
 
 
 class StoreFailed(StoreError):

@@ -6,11 +6,23 @@ snapshots, and decides nothing about errors: they leave here as OSError.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+# A rotation of the log, and a snapshot beside it, need no more at a time.
+DESCRIPTORS_RESERVED = 8
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
+
+
+def _nothing() -> None:
+    """Called when nothing is to be done."""
 
 
 class File(Protocol):
@@ -74,12 +86,13 @@ class FileSystem(Protocol):
 
 
 class RealFile:
-    """A descriptor of the operating system."""
+    """A descriptor of the operating system; `closed` is called when it is free again."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_closed", "_descriptor")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, closed: Callable[[], None] = _nothing) -> None:
         self._descriptor = descriptor
+        self._closed = closed
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -106,23 +119,69 @@ class RealFile:
     def close(self) -> None:
         """See `File.close`."""
         os.close(self._descriptor)
+        self._closed()
 
 
 class RealLock:
     """flock on the directory's own descriptor: the kernel drops it when the process dies."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_closed", "_descriptor")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, closed: Callable[[], None] = _nothing) -> None:
         self._descriptor = descriptor
+        self._closed = closed
 
     def close(self) -> None:
         """See `DirectoryLock.close`."""
         os.close(self._descriptor)
+        self._closed()
+
+
+class _Reserve:
+    """Descriptors that are held so that there are some when the process, or the machine, has no more.
+
+    Connections of strangers may have taken all others. What is given up is taken again when a file is closed.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._held: list[int] = []
+
+    def fill(self) -> None:
+        """Hold as many as there should be, or as there are."""
+        while len(self._held) < self.size:
+            try:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError:
+                return
+
+    def give_up(self) -> None:
+        """Hold none any more."""
+        self.size = 0
+        while self._held:
+            os.close(self._held.pop())
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """What the call returns, which opens something; one after another is given up for that."""
+        while True:
+            try:
+                return call()
+            except OSError as error:
+                if error.errno not in _NO_DESCRIPTOR:
+                    raise
+                try:
+                    spare = self._held.pop()
+                except IndexError:
+                    raise error from None
+                os.close(spare)
 
 
 class RealFiles:
-    """The operating system's file system."""
+    """The operating system's file system. While a directory is locked, it keeps descriptors in reserve."""
+
+    def __init__(self) -> None:
+        self._reserve = _Reserve()
+        self._locked: dict[Path, int] = {}
 
     def make_directory(self, path: Path) -> None:
         """See `FileSystem.make_directory`."""
@@ -140,30 +199,38 @@ class RealFiles:
         except OSError:
             os.close(descriptor)
             raise
-        return RealLock(descriptor)
+        self._locked[path] = descriptor
+        self._reserve.size = DESCRIPTORS_RESERVED
+        self._reserve.fill()
+        return RealLock(descriptor, lambda: self._unlocked(path))
 
     def names(self, directory: Path) -> list[str]:
         """See `FileSystem.names`."""
-        return sorted(os.listdir(directory))  # noqa: PTH208  names are wanted, not paths
+        # Names are wanted, not paths.
+        return sorted(self._reserve.retry(lambda: os.listdir(directory)))  # noqa: PTH208
 
     def read(self, path: Path) -> bytes:
         """See `FileSystem.read`."""
-        return path.read_bytes()
+        return self._reserve.retry(path.read_bytes)
 
     def contents(self, path: Path) -> memoryview:
         """See `FileSystem.contents`; an empty file cannot be mapped."""
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+        def mapped() -> memoryview:
+            with path.open("rb") as file:
+                if not path.stat().st_size:
+                    return memoryview(b"")
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+        return self._reserve.retry(mapped)
 
     def create(self, path: Path) -> RealFile:
         """See `FileSystem.create`."""
-        return RealFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        return self._open(path, os.O_CREAT | os.O_TRUNC)
 
     def open(self, path: Path) -> RealFile:
         """See `FileSystem.open`."""
-        return RealFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return self._open(path, 0)
 
     def rename(self, source: Path, target: Path) -> None:
         """See `FileSystem.rename`."""
@@ -175,8 +242,20 @@ class RealFiles:
 
     def sync_directory(self, path: Path) -> None:
         """See `FileSystem.sync_directory`."""
+        if path in self._locked:  # Needs no other descriptor.
+            os.fsync(self._locked[path])
+            return
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _open(self, path: Path, flags: int) -> RealFile:
+        descriptor = self._reserve.retry(lambda: os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600))
+        return RealFile(descriptor, self._reserve.fill)
+
+    def _unlocked(self, path: Path) -> None:
+        del self._locked[path]
+        if not self._locked:
+            self._reserve.give_up()

@@ -21,6 +21,7 @@ from pathlib import Path
 from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term
 from raft.storage.device import CrashPoint, Device, no_crash
 from raft.storage.drafts import Draft
+from raft.storage.errors import StoreFull
 from raft.storage.files import DirectoryLock, FileSystem, RealFiles
 from raft.storage.memory import MemoryStorage
 from raft.storage.opening import Opened, Recovery, lock_directory, open_directory
@@ -237,9 +238,11 @@ class Store:
     def _purge(self) -> None:
         # Another thread may be about to name a newer one.
         kept = [marker.index for marker in self._log.markers]
-        purge_snapshots(self._device, self._directory, kept, up_to=kept[-1])
+        with contextlib.suppress(StoreFull):  # What was written stands; what is too much goes the next time.
+            purge_snapshots(self._device, self._directory, kept, up_to=kept[-1])
         self._device.crash_point("snapshot.purged")
 
     def _forget_before(self, index: Index) -> None:
         self._purge()
-        self._log.release(index)
+        with contextlib.suppress(StoreFull):
+            self._log.release(index)

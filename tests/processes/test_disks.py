@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import threading
@@ -285,3 +286,41 @@ def test_a_read_only_disk_is_refused_in_words(cluster: Cluster, small_disk: Path
             launcher.ask(Start("3"), Done, 60.0)
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
         launcher.ask(Start("3"), Done)
+
+
+def test_nodes_that_run_out_of_descriptors_live_on_and_go_on_when_there_are_some(cluster: Cluster) -> None:
+    """First none is free, and the log's next segment takes one in reserve; then the limit is below all."""
+    pids = {node.id: node.pid for node in status(cluster).nodes if node.pid is not None}
+    limit, hard = resource.prlimit(pids[1], resource.RLIMIT_NOFILE)
+    assert limit == hard, "it was raised when the node started"
+    old = leader_of(cluster)
+    with cluster.client(2.0) as client:
+        put_large(client)
+        for pid in pids.values():
+            used = [int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()]
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(used) + 1, hard))
+        for _ in range(5):
+            put_large(client)
+        assert all(len([*directory_of(cluster, node).glob("*.wal")]) > 1 for node in pids)
+        assert leader_of(cluster) == old
+        resource.prlimit(pids[old], resource.RLIMIT_NOFILE, (3, hard))
+        for _ in range(6):
+            put_large(client)
+        assert cluster.await_event(LeaderLost).reason == "disk-full"
+    for pid in pids.values():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+    wait_until(lambda: caught_up(cluster))
+    assert not [event for event in cluster.read_events() if isinstance(event, NodeExited)]
+
+
+def put_large(client: Client) -> None:
+    """A mebibyte, written until it is done."""
+
+    def written() -> bool:
+        try:
+            client.put("large", bytes(1 << 20))
+        except ClientError:
+            return False
+        return True
+
+    wait_until(written)
