@@ -10,6 +10,8 @@ import pytest
 
 from actors.clock import ManualClock, ScaledClock
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired, Unreachable
+from raft.cluster.cli.wrecking import report_directory
+from raft.cluster.failures import BadUsage
 from raft.core.types import ConfState, Entry, HardState, Snapshot
 from raft.lab.chaos import tally
 from raft.lab.chaos.availability import availability, longest_gap
@@ -199,3 +201,19 @@ def test_a_log_that_makes_no_sense_tells_of_no_machine(tmp_path: Path) -> None:
     (segment,) = (tmp_path / "n1").glob("*.wal")
     segment.write_bytes(b"x" * 64)
     assert state_hashes(tmp_path, [1]) == []
+
+
+def test_a_report_never_overwrites_an_earlier_one(tmp_path: Path) -> None:
+    directories = []
+    for _ in range(3):
+        with report_directory(tmp_path / "run") as directory:
+            (directory / "schedule.toml").write_text("")
+            directories.append(directory.name)
+    assert directories == ["run", "run.2", "run.3"]
+    assert (tmp_path / "run.latest").resolve().name == "run.3"
+
+
+def test_a_report_is_not_put_where_something_else_is(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    with pytest.raises(BadUsage, match="something else"), report_directory(tmp_path):
+        pass

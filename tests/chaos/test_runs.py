@@ -180,6 +180,34 @@ def test_however_it_ends_it_leaves_no_process_behind(shell: Shell, number: signa
     until(lambda: not record.parent.exists())
 
 
+LONG = """
+seed = 1
+duration = "60s"
+
+[[fault]]
+at = "300ms"
+kind = "pause"
+nodes = "1"
+for = "50s"
+"""
+
+
+def test_ctrl_c_ends_a_run_with_its_verdict_and_its_history(shell: Shell) -> None:
+    (shell.home / "long.toml").write_text(LONG)
+    process = running_chaos(shell, "--schedule long.toml --report run-of-chaos")
+    events = shell.home / "run-of-chaos" / "data" / "logs" / "events.jsonl"
+    until(lambda: events.exists() and '"kind":"pause"' in events.read_text(), seconds=60)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 130, out + said
+    summary = verdict(shell)
+    assert (summary["interrupted"], summary["ruling"]) == (True, "legal")
+    assert summary["operations"]["done"] > 0
+    assert len(read_history(shell.home / "run-of-chaos" / "history.jsonl").records) > 0
+    assert "legal" in out
+    until(lambda: nothing_is_left(shell))
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -120,6 +120,15 @@ ILLEGAL = {
         SURE,
         left("o", 7, 5),
     ],
+    "not-linearizable: an observer was told of a newer leader, and an older token is let in": [
+        acquire("c1", 7, 1, 9),
+        led("o", 8, 2),
+        fenced("c1", 7, "a", 10, 11),
+    ],
+    "not-linearizable: an observer was told of another leader than the one that is sure": [
+        SURE,
+        led("o", 8, 5),
+    ],
     "not-linearizable: an observer was told of an older leader than there was": [
         acquire("c1", 7, 1, 2),
         led("o", 9, 3),

@@ -78,3 +78,8 @@ def test_a_gap_is_a_time_in_which_somebody_waited_to_write():
 def test_ticks_are_round_and_within_the_scale():
     assert Scale(0, 1, 0, 100).ticks(5) == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert Scale(4.3, 9.1, 0, 100).ticks(5) == [5, 6, 7, 8, 9]
+
+
+def test_a_write_of_unknown_outcome_waits_in_a_gap_as_well():
+    records = [put("a", 0.9, 1.0), put("b", 1.2, None), put("c", 3.0, 3.1), put("d", 5.0, 5.1)]
+    assert [(gap.start, gap.end) for gap in gaps_of(records)] == [(1.2, 3.1)]

@@ -66,7 +66,9 @@ ScheduleFile = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Leave history, events, schedule, logs and verdict here.", show_default=False
+        metavar="DIR",
+        help="Leave history, events, logs and verdict here; after an earlier run, in DIR.2.",
+        show_default=False,
     ),
 ]
 Recovery = Annotated[
@@ -119,7 +121,7 @@ def chaos(
             out(name)
         return
     wrong = _sabotage(sabotage)
-    with _interruptible(), _directory(report) as directory:
+    with _interruptible(), report_directory(report) as directory:
         order = Order(
             schedule=_schedule(seed, duration, nodes, faults, one_at_a_time, schedule, wrong),
             nodes=nodes,
@@ -137,10 +139,14 @@ def chaos(
             out(msgspec.json.encode(summary).decode())
         else:
             _show(summary)
-        if shrink and summary.exit_code is ExitCode.VIOLATION:
+        if summary.interrupted:
+            say("it was ended early, and what had been done until then was judged")
+        elif shrink and summary.exit_code is ExitCode.VIOLATION:
             _shrink(order, directory)
         if report is not None:
-            say(f"everything about it is in {report}")
+            say(f"everything about it is in {os.path.relpath(directory)}")
+    if summary.interrupted and summary.exit_code is not ExitCode.VIOLATION:
+        raise typer.Exit(128 + signal.SIGINT)
     raise typer.Exit(summary.exit_code)
 
 
@@ -217,8 +223,8 @@ def _sabotage(name: str) -> Sabotage | None:
 
 
 @contextlib.contextmanager
-def _directory(report: Path | None) -> Iterator[Path]:
-    """Where the run is told of; a report of an earlier run there gives way."""
+def report_directory(report: Path | None) -> Iterator[Path]:
+    """Where the run is told of: beside those of earlier runs, none of which is touched."""
     if report is None:
         directory = Path(tempfile.mkdtemp(prefix="raft-chaos-"))
         try:
@@ -226,12 +232,24 @@ def _directory(report: Path | None) -> Iterator[Path]:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         return
-    if report.exists() and any(report.iterdir()):
-        if not (report / "schedule.toml").exists():
-            raise BadUsage(f"{report} holds something else than an earlier run: name a new directory")
-        shutil.rmtree(report)
-    report.mkdir(parents=True, exist_ok=True)
-    yield report.absolute()
+    if report.exists() and any(report.iterdir()) and not (report / "schedule.toml").exists():
+        raise BadUsage(f"{report} holds something else than an earlier run: name a new directory")
+    directory = _unused(report.absolute())
+    directory.mkdir(parents=True, exist_ok=True)
+    latest = directory.parent / f"{report.absolute().name}.latest"
+    if latest.is_symlink() or not latest.exists():
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(directory.name)
+    yield directory
+
+
+def _unused(report: Path) -> Path:
+    """The directory itself, or, if runs have been told of there: DIR.2, DIR.3 and so on."""
+    directory, number = report, 1
+    while directory.exists() and any(directory.iterdir()):
+        number += 1
+        directory = report.with_name(f"{report.name}.{number}")
+    return directory
 
 
 @contextlib.contextmanager

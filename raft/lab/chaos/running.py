@@ -72,6 +72,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     machines_compared: int  # So many of them stood at the same entry, and were equal unless it is said below.
     judgement: Verdict
     wounds: list[Wound]
+    interrupted: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
@@ -157,7 +158,7 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
     crashes = [crash for event in events if (crash := _crash(event))]
     if ruling is Ruling.LEGAL and (told.unsettled or crashes):
         ruling, reason = Ruling.UNDECIDED, told.unsettled or crashes[0]
-    outcomes = Counter(record.outcome for record in told.records)
+    outcomes = Counter(record.outcome for record in told.records if record.op not in EVENTS)
     done_wounds = [wound for wound in told.wounds if not wound.refused]
     return Summary(
         ruling=ruling,
@@ -184,6 +185,7 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
         machines_compared=max(Counter(state.applied for state in states).values(), default=0),
         judgement=judgement,
         wounds=told.wounds,
+        interrupted=told.interrupted,
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from msgspec import Struct
 
@@ -46,6 +47,7 @@ class Told(Struct, kw_only=True):
     members: list[int]  # In the end, if it did.
     cpu_share: float  # Of one processor, for clients, nemesis and recorder together.
     size: int
+    interrupted: bool  # It was ended early, by Ctrl-C.
 
 
 async def run(order: Order, workload: Workload, directory: RunDirectory, tell: Tell) -> Told:
@@ -64,7 +66,7 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         async with _workers(order, record, recorder, workload.patience_seconds) as workers:
             begin, cpu_seconds = now(), time.process_time()
             beside = asyncio.ensure_future(workload.beside(workers[0]))
-            await _break(order, workload, workers, nemesis, tell)
+            interrupted = await _break(order, workload, workers, nemesis, tell)
             end = now()
             cpu_share = (time.process_time() - cpu_seconds) / (end - begin)
             members, unsettled = await _settle(nemesis, size, tell)
@@ -85,25 +87,58 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         members=members,
         cpu_share=cpu_share,
         size=size,
+        interrupted=interrupted,
     )
 
 
 async def _break(
     order: Order, workload: Workload, workers: list[Worker], nemesis: Nemesis, tell: Tell
-) -> None:
-    """Clients and faults, for as long as the schedule says and as the last fault takes."""
+) -> bool:
+    """Clients and faults, for as long as the schedule says and as the last fault takes.
+
+    Ctrl-C ends both early, and what has been done until then is judged: true, if so it came.
+    """
     loop = asyncio.get_running_loop()
     until = loop.time() + order.schedule.duration_seconds
     broken = asyncio.ensure_future(nemesis.run(order.schedule))
+    interrupted = asyncio.Event()
+    with _interruptible(loop, interrupted):
+        try:
+            async with asyncio.TaskGroup() as group:
+                clients = group.create_task(
+                    work(
+                        workload,
+                        workers,
+                        order.rate,
+                        lambda: interrupted.is_set() or (loop.time() >= until and broken.done()),
+                    )
+                )
+                group.create_task(_progress(workers[0].recorder, clients, until, tell))
+        finally:
+            broken.cancel()
+            await asyncio.wait([broken])
+    if not broken.cancelled():
+        broken.result()  # A nemesis that has failed must not pass for one that had nothing to do.
+    return interrupted.is_set()
+
+
+@contextlib.contextmanager
+def _interruptible(loop: asyncio.AbstractEventLoop, interrupted: asyncio.Event) -> Iterator[None]:
+    """The first Ctrl-C is noted; the next one ends the program as ever."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def note() -> None:
+        interrupted.set()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
+
+    loop.add_signal_handler(signal.SIGINT, note)
     try:
-        async with asyncio.TaskGroup() as group:
-            clients = group.create_task(
-                work(workload, workers, order.rate, lambda: loop.time() >= until and broken.done())
-            )
-            group.create_task(_progress(workers[0].recorder, clients, until, tell))
+        yield
     finally:
-        broken.cancel()
-    await broken  # A nemesis that has failed must not pass for one that had nothing to do.
+        if not interrupted.is_set():
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, before)
 
 
 async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: float, tell: Tell) -> None:

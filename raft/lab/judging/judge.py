@@ -54,9 +54,9 @@ def judge(history: RecordedHistory, *, committed: Collection[str] | None = None)
     return Verdict(
         ruling=ruling,
         workload=history.header.workload,
-        operations=len(records),
+        operations=sum(record.op not in EVENTS for record in records),
         unknown=sum(record.outcome == "unknown" for record in records),
-        keys=len({record.key for record in records}),
+        keys=len({record.key for record in records if record.op != "watch"}),
         anomalies=tuple(findings.anomalies),
         undecided=tuple(findings.undecided),
         notes=tuple(findings.notes),

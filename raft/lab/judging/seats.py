@@ -70,10 +70,6 @@ def _calls_of(tenure: Tenure, seats: int, places: dict[str, int], seen: set[obje
         )
     ]
     calls += [call for write in tenure.writes if (call := _write(write, token, places, seen)) is not None]
-    for claim in tenure.claims:
-        until = tenure.sure_until(claim)
-        if until > tenure.since:
-            calls.append(Call(called=until, returned=until, effect=_holds(token), reads=True))
     for release in tenure.released:
         calls.append(Call(called=release.call, returned=end_of(release), effect=_leaves(token)))
     for release in tenure.refused:
@@ -130,10 +126,6 @@ def _leaves(token: int) -> Effect:
         return Office(left, office.newest, office.values)
 
     return effect
-
-
-def _holds(token: int) -> Effect:
-    return lambda state: state if token in cast(Office, state).holders else MISFIT
 
 
 def _holds_not(token: int) -> Effect:

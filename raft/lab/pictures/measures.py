@@ -70,19 +70,30 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def gaps_of(records: Sequence[Record], longer_than_seconds: float = GAP_SECONDS) -> list[Gap]:
-    """Times between two writes that went well, of those in which some write was waiting for its answer."""
+    """Times between two writes that went well, of those in which some write was waiting for its answer.
+
+    One of unknown outcome waits, too; until when is not recorded, so it counts from its call to the next
+    write that went well.
+    """
     writes = [record for record in records if record.op in WRITES]
     done = sorted(record.returned for record in writes if record.done and record.returned is not None)
-    answered = [record for record in writes if record.returned is not None]
-    calls = sorted(record.call for record in answered)
-    ends = sorted(record.returned for record in answered if record.returned is not None)
+    calls = sorted(record.call for record in writes)
+    ends = sorted(_waits_until(record, done) for record in writes)
     gaps = []
     for earlier, later in pairwise(done):
         if later - earlier <= longer_than_seconds:
             continue
         asked = bisect_right(calls, earlier)
-        someone_waits = asked > bisect_right(ends, earlier)
-        start = earlier if someone_waits else calls[asked]
+        one_waits = asked > bisect_right(ends, earlier)
+        start = earlier if one_waits or asked == len(calls) else calls[asked]
         if later - start > longer_than_seconds:
             gaps.append(Gap(start, later))
     return gaps
+
+
+def _waits_until(write: Record, done: Sequence[float]) -> float:
+    """When its answer came, or that of the next write that has one."""
+    if write.returned is not None:
+        return write.returned
+    place = bisect_right(done, write.call)
+    return done[place] if place < len(done) else write.call
