@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from loguru import logger
 
+from actors.private import make_private
+
 if TYPE_CHECKING:
     from loguru import Message, Record
 
@@ -110,7 +112,7 @@ class LogFile:
         self._bytes_max = file_bytes_max
         self._old_files_max = old_files_max
         self._torn = False
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         self._fd = self._open()
         self._size = os.fstat(self._fd).st_size
 

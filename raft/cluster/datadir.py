@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from actors.private import check_private, make_private, open_private
 from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
@@ -146,7 +147,8 @@ def _throw_away(spec: ClusterSpec) -> DataDirectory:
 
 
 def _durable(path: Path, spec: ClusterSpec) -> DataDirectory:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path)
+    check_private(path)
     lock_fd = _lock(path)
     try:
         shape = _read_shape(path)
@@ -218,7 +220,7 @@ def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
 def _write_shape(path: Path, shape: Shape) -> None:
     """Whole and durable, or not there at all."""
     draft = path / f"{_SHAPE}.new"
-    with draft.open("wb") as file:
+    with open(draft, "wb", opener=open_private) as file:
         file.write(msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from actors.private import make_private
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 
 IPC_PATH_BYTES_MAX = 107
@@ -174,7 +175,7 @@ def abandoned() -> Iterator[RunDirectory]:
 
 
 def _make_private(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path)
     seen = path.lstat()
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
         raise VerbFailed(f"{path} belongs to somebody else: set XDG_RUNTIME_DIR to a directory of your own")

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from actors.private import write_private
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
 from raft.node.snapshot_policy import SnapshotPolicy
@@ -105,7 +106,7 @@ class ClusterRecord(Struct, kw_only=True):
         """Replace the file as a whole, so that a reader sees the old or the new one."""
         draft = path.with_suffix(".new")
         try:
-            draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+            write_private(draft, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
             draft.replace(path)
         except OSError:
             draft.unlink(missing_ok=True)

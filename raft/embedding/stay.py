@@ -16,6 +16,7 @@ import msgspec
 
 from actors import curve
 from actors.errors import ActorsError, AskFailed, TransportError
+from actors.private import make_private
 from actors.process import ForkServer
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
@@ -55,7 +56,7 @@ class Stay:
         config = self._plan.config
         self._address = supervisor_of(config.node, has_keys=bool(config.keys))
         try:
-            self._plan.log_path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._plan.log_path.parent)
             transport = ZeroMqTransport(
                 self._address.process,
                 1,

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from actors.private import make_private, open_private
 from raft.core.types import HardState
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.parts import bootstrap
@@ -37,7 +38,7 @@ Rejoin = Callable[[NodeConfig], Members]
 
 def permit_first_start(directory: Path) -> None:
     """Let a node that has never run begin in this directory; durable. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     write_durably(directory / PERMIT, "", sync=True)
 
 
@@ -144,7 +145,7 @@ def count_life(path: Path, *, sync: bool) -> int:
 def write_durably(path: Path, text: str, *, sync: bool) -> None:
     """Replace a small file as a whole; with `sync`, durably."""
     draft = path.with_name(path.name + ".new")
-    with draft.open("w") as file:
+    with open(draft, "w", opener=open_private) as file:
         file.write(text)
         file.flush()
         if sync:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -58,7 +59,10 @@ class FileSystem(Protocol):
         """Create path and its parents where missing, private to this user, each name made durable."""
 
     def lock_directory(self, path: Path) -> DirectoryLock:
-        """Lock an existing directory without leaving a file; BlockingIOError when someone else holds it."""
+        """Lock an existing directory without leaving a file; BlockingIOError when another process holds it.
+
+        PermissionError if another user could change what is in it.
+        """
 
     def names(self, directory: Path) -> list[str]:
         """Sorted names in a directory."""
@@ -195,6 +199,7 @@ class RealFiles:
         """See `FileSystem.lock_directory`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            _check_owner(path, os.fstat(descriptor))
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
@@ -259,3 +264,14 @@ class RealFiles:
         del self._locked[path]
         if not self._locked:
             self._reserve.give_up()
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    user, mode = os.geteuid(), stat.S_IMODE(found.st_mode)
+    if found.st_uid != user:
+        reason = f"it belongs to user {found.st_uid}, and this process runs as user {user}"
+    elif mode & stat.S_IWOTH:
+        reason = f"every user may write to it (mode {mode:o}): make it private with chmod 700"
+    else:
+        return
+    raise PermissionError(errno.EPERM, reason, str(path))

@@ -33,6 +33,22 @@ def test_a_claimed_directory_is_private_and_found_without_its_name(runtime: Path
     lock.release()
 
 
+def test_data_in_a_directory_that_others_may_change_is_refused_and_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    spec = ClusterSpec(name="alpha", nodes=1, data_dir=str(data))
+    with pytest.raises(VerbFailed, match=r"every user may write to it \(mode 777\): make it private"):
+        open_data(spec)
+    data.chmod(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: data.stat().st_uid + 1)
+    with pytest.raises(VerbFailed, match="it belongs to user"):
+        open_data(spec)
+    assert not any(data.iterdir())
+
+
 def test_a_name_is_claimed_once_at_a_time() -> None:
     directory, lock = rundir.claim("alpha", 5)
     with pytest.raises(VerbFailed, match="running already") as refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -342,3 +343,17 @@ def test_a_snapshot_that_was_overtaken_by_the_leader_s_is_left_out() -> None:
     assert again.snapshot() == snapshot(50, 2)
     assert len(snapshots(files)) == 1
     assert again.recovery.passed_over is None
+
+
+def test_a_directory_in_which_other_users_could_change_the_log_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(RealFiles(), tmp_path / "data").close()
+    (tmp_path / "data").chmod(0o777)
+    with pytest.raises(DirectoryUnusable, match=r"every user may write to it \(mode 777\)"):
+        open_store(RealFiles(), tmp_path / "data")
+    (tmp_path / "data").chmod(0o700)
+    owner = (tmp_path / "data").stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(DirectoryUnusable, match=f"belongs to user {owner}, and this process runs as user"):
+        open_store(RealFiles(), tmp_path / "data")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from actors.private import write_private
 from raft.cluster import verbs
 from raft.cluster.cli import options
 from raft.cluster.cli.app import RUN, Session, app, out, paint, session_of, styled
@@ -231,7 +232,7 @@ def _conclude(ended: Ended, kept: str, printer: Printer, words: Printer) -> None
 
 def _write_report(ended: Ended, path: Path) -> None:
     try:
-        path.write_bytes(encode_report(ended.report) + b"\n")
+        write_private(path, encode_report(ended.report) + b"\n")
     except OSError as error:
         raise VerbFailed(f"the report cannot be written to {path}: {error.strerror}") from error
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from actors.private import make_private, write_private
 from raft.cluster.cli import options
 from raft.cluster.cli.app import BREAK, app, out, paint, say
 from raft.cluster.failures import BadUsage, ExitCode
@@ -172,7 +173,7 @@ def _shrink(order: Order, directory: Path) -> None:
         say("the same faults did not break it again: there is nothing to shrink")
         return
     text = format_schedule(found)
-    (directory / "shrunk.toml").write_text(text)
+    write_private(directory / "shrunk.toml", text.encode())
     say(f"it fails with {len(found.faults)} of {len(order.schedule.faults)} faults:")
     out(text.rstrip())
 
@@ -235,7 +236,7 @@ def report_directory(report: Path | None) -> Iterator[Path]:
     if report.exists() and any(report.iterdir()) and not (report / "schedule.toml").exists():
         raise BadUsage(f"{report} holds something else than an earlier run: name a new directory")
     directory = _unused(report.absolute())
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory)
     latest = directory.parent / f"{report.absolute().name}.latest"
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from random import Random
 import msgspec
 from msgspec import Struct
 
+from actors.private import make_private, write_private
 from raft.cluster.events import Event, NodeExited, NodeGaveUp, read_events
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.nodes import Cause
@@ -83,7 +84,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
     """Run, judge, and leave everything in `directory`, which is there and empty."""
-    (directory / "schedule.toml").write_text(format_schedule(order.schedule))
+    write_private(directory / "schedule.toml", format_schedule(order.schedule).encode())
     if order.name:
         data = directory / "data"
         with hosted(order.name, order.nodes, data, _options(order)) as launcher:
@@ -97,8 +98,8 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
         logs = Path(ClusterRecord.read(running.record).log_dir)
     _keep(logs, directory)
     summary = _judge(order, told, directory)
-    (directory / "verdict.json").write_bytes(
-        msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    write_private(
+        directory / "verdict.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
     )
     write_report(directory)
     if order.name and summary.ruling is Ruling.LEGAL:
@@ -127,7 +128,7 @@ def _options(order: Order) -> list[str]:
 def _keep(logs: Path, directory: Path) -> None:
     """Copy the events and the nodes' logs."""
     kept = directory / "logs"
-    kept.mkdir(exist_ok=True)
+    make_private(kept)
     for path in logs.iterdir():
         shutil.copy2(path, directory if path.name == "events.jsonl" else kept)
     with contextlib.suppress(FileNotFoundError):

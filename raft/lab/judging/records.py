@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from msgspec import Struct
 
+from actors.private import open_private, write_private
+
 VERSION = 1
 WORKLOADS = ("register", "append", "set", "lock", "election", "watch", "counter")
 
@@ -117,7 +119,7 @@ class HistoryWriter:
     """Writes a history line by line; what is written is in the file at once."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        self._file: BinaryIO = path.open("wb", buffering=0)
+        self._file: BinaryIO = open(path, "wb", buffering=0, opener=open_private)  # noqa: SIM115
         self._file.write(msgspec.json.encode(header) + b"\n")
 
     def write(self, record: Record) -> None:
@@ -140,7 +142,7 @@ def write_history(path: Path, header: Header, records: Iterable[Record]) -> None
     """Write a whole history, its operations in order of their calls."""
     lines = [msgspec.json.encode(header)]
     lines += [encode_record(record) for record in sorted(records, key=lambda record: record.call)]
-    path.write_bytes(b"\n".join(lines) + b"\n")
+    write_private(path, b"\n".join(lines) + b"\n")
 
 
 def read_history(path: Path) -> RecordedHistory:

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from actors.private import write_private
 from raft.cluster.events import FaultInjected
 from raft.cluster.report import leader_report
 from raft.lab.judging.verdict import Anomaly
@@ -73,7 +74,7 @@ class Number(Struct, frozen=True):
 def write_report(directory: Path) -> Path:
     """Write report.html into the directory of a run, from the files that are there."""
     path = directory / "report.html"
-    path.write_text(page(read_run(directory)), encoding="utf-8")
+    write_private(path, page(read_run(directory)).encode())
     return path
 
 
