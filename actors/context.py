@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from actors.address import Address
+from actors.address import Address, check_actor_name
 from actors.asks import Pending, Reply
 from actors.cell import Cell, State
 from actors.clock import Clock
@@ -197,6 +197,10 @@ class Context:
     def unstash_all(self) -> None:
         """Handle next what was put aside, in the order in which it came. A crash does the same."""
         self._cell.unstash_all()
+
+    def answer_to(self, alias: str) -> None:
+        """Be told what other processes tell an actor of that name, too, for as long as this one lives."""
+        self._office.aliases[check_actor_name(alias)] = self._cell
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection to a process; see Transport.connect."""

@@ -41,6 +41,7 @@ class PostOffice:
         self.name = transport.name
         self.itself = Address(self.name, "")
         self.cells: dict[str, Cell] = {}
+        self.aliases: dict[str, Cell] = {}  # Other names that actors answer to.
         self.dead_letters = DeadLetters()
         self.asks = Asks(transport.incarnation, clock, timers)
         self.outbox = Outbox(transport, registry, self.asks, self.dead_letters)
@@ -188,12 +189,17 @@ class PostOffice:
             if correlation < 0 or envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
                 continue
-            cell = cells.get(envelope.to)
+            cell = cells.get(envelope.to) or self._called(envelope.to)
             if cell is None:
                 to = Address(self.name, envelope.to)
                 self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
             else:
                 cell.put((message, sender, correlation))
+
+    def _called(self, alias: str) -> Cell | None:
+        """The living actor that answers to another name than its own."""
+        cell = self.aliases.get(alias)
+        return cell if cell is not None and self.cells.get(cell.name) is cell else None
 
     def _deliver_special(self, envelope: Envelope, sender: Address, message: object) -> None:
         to = Address(self.name, envelope.to)

@@ -157,11 +157,15 @@ class Unknown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class LeaderIs(Struct, frozen=True, array_like=True, gc=False):
-    """Whom the asked node follows (0: nobody), in which term, and all members' endpoints."""
+    """Whom the asked node follows (0: nobody), in which term, and all members' endpoints.
+
+    `identity` is that of its cluster, "" if it does not know it yet.
+    """
 
     leader: Number
     term: Number
     endpoints: Endpoints
+    identity: Name = ""
 
 
 # -- who belongs to the cluster ------------------------------------------------------------------
@@ -176,11 +180,15 @@ class ListMembers(Struct, frozen=True, array_like=True, gc=False):
 
 
 class AddLearner(Struct, frozen=True, array_like=True):
-    """Let a node that listens at `endpoint` have the log, without a vote."""
+    """Let a node that listens at `endpoint` have the log, without a vote.
+
+    It is asked who it is before, unless it asks itself: then it is `blank`, and does not listen yet.
+    """
 
     node: SignedNumber
     endpoint: Name
     expected: Configuration | None = None
+    blank: bool = False
 
 
 class Promote(Struct, frozen=True, array_like=True):

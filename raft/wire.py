@@ -49,6 +49,7 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.types import ConfState, Count, Entry, Index, NodeId, Term, decode_entries
+from raft.limits import Name
 from raft.requests import (
     AddLearner,
     AwaitAnswer,
@@ -143,6 +144,19 @@ class Leaving(Struct, array_like=True, gc=False):
     term: int
 
 
+class Introduction(Struct, array_like=True, gc=False):
+    """What a node says of itself, and asks another node for; answered by another one.
+
+    `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom
+    that cluster began. A `blank` node has no log, and belongs to no cluster.
+    """
+
+    sender: NodeId
+    identity: Name
+    founders: tuple[NodeId, ...]
+    blank: bool
+
+
 class BadEntry(Exception):
     """What stands where an entry should be is none."""
 
@@ -180,6 +194,7 @@ TAGS: Final[dict[int, type]] = {
     14: Expelled,
     15: SnapshotProgress,
     16: Leaving,
+    17: Introduction,
     # Clients.
     32: Command,
     33: Query,
@@ -239,10 +254,15 @@ def node_of(process: str) -> int:
     return int(number) if number.isascii() and number.isdecimal() and process == f"n{int(number)}" else 0
 
 
+def member_actor(identity: str) -> str:
+    """The name that a node's actor has besides its own while it belongs to the cluster of that identity."""
+    return f"{NODE_ACTOR}@{identity}"
+
+
 @cache
-def address_of(node: int) -> Address:
-    """Where a node's actor can be told something."""
-    return Address(process_of(node), NODE_ACTOR)
+def address_of(node: int, identity: str = "") -> Address:
+    """Where a node's actor can be told something; with an identity, only as a member of that cluster."""
+    return Address(process_of(node), member_actor(identity) if identity else NODE_ACTOR)
 
 
 def supervisor_of(node: int, *, has_keys: bool) -> Address:

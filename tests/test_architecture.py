@@ -41,7 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "raft.limits": set(),
     "raft.requests": {"raft.limits"},
     "raft.control": {"raft.limits"},
-    "raft.wire": {"actors", "raft.core", "raft.requests", "raft.control"},
+    "raft.wire": {"actors", "raft.core", "raft.limits", "raft.requests", "raft.control"},
     "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
     "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
     "raft.embedding": {

@@ -35,7 +35,6 @@ from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
-from raft.wire import address_of
 
 Result = TypeVar("Result")
 
@@ -359,7 +358,7 @@ class AsyncClient:
             if not future.done():
                 future.set_result(answer)
 
-        pending = self._runtime.ask(address_of(node), request, timeout_seconds)
+        pending = self._runtime.ask(self._book.address(node, request), request, timeout_seconds)
         pending.then(end, end)
         self._open.add(future)
         self._asked += 1

@@ -29,7 +29,6 @@ from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
-from raft.wire import address_of
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -331,7 +330,9 @@ class Client:
             before = len(self._runtime.peers)
             self._runtime.run_until(lambda: len(self._runtime.peers) > before, step.seconds)
             return None
-        pending = self._runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        pending = self._runtime.ask(
+            self._book.address(step.node, step.request), step.request, step.timeout_seconds
+        )
         self._runtime.flush()
         self._runtime.run_until(pending, step.timeout_seconds + SLACK_SECONDS)
         try:

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from actors.address import Address
+from actors.dead_letters import Reason
 from actors.errors import AskFailed, AskTimeout, Undeliverable
 from raft.client.errors import (
     ClientError,
@@ -43,6 +45,9 @@ from raft.requests import (
     Unknown,
     WhoLeads,
 )
+from raft.wire import address_of
+
+NO_SUCH_ACTOR = str(Reason.NO_SUCH_ACTOR)
 
 WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
@@ -94,10 +99,33 @@ class Book:
         self.endpoints = dict(endpoints)
         self.leader = 0
         self.configuration = 0  # As the cluster numbers it; see Committed.
+        self.identity = (
+            ""  # The cluster's, once a node has told it: others' nodes are not asked from then on.
+        )
         self.patience = Patience()
         self._is_up = is_up
         self._learn = learn
         self._turn = 0
+
+    def address(self, node: int, request: Request) -> Address:
+        """Where to ask: only a node of this client's cluster takes a request, except for who it is."""
+        return address_of(node, "" if type(request) is WhoLeads else self.identity)
+
+    def belongs(self, told: LeaderIs) -> bool:
+        """Is the node that says this of the client's cluster, which is that of the first one that says?"""
+        self.identity = self.identity or told.identity
+        return told.identity in ("", self.identity)
+
+    def foreign(self, node: int, told: LeaderIs) -> Undeliverable:
+        """That node is of another cluster: it is not asked again, unless there is no other."""
+        self.lost(node)
+        endpoint = self.endpoints.get(node, "")
+        if len(self.endpoints) > 1:
+            self.endpoints.pop(node, None)
+        return Undeliverable(
+            f"node {node} of cluster {told.identity} listens at {endpoint}, and this client is one of "
+            f"cluster {self.identity}"
+        )
 
     def prompt_leader(self, now: float) -> int:
         """The leader, if it is known and has not gone silent, else 0."""
@@ -217,6 +245,17 @@ def ask(
     book.heard(node, outcome, asked_at, attempts.now())
     if isinstance(outcome, AskTimeout):
         attempts.unanswered()
+    return (yield from explained(book, node, outcome, attempts))
+
+
+def explained(
+    book: Book, node: int, outcome: Outcome, attempts: Attempts
+) -> Generator[Step, Outcome, Outcome]:
+    """If a node takes no requests for this client's cluster, ask it which one it is of, for the error."""
+    if isinstance(outcome, Undeliverable) and book.identity and NO_SUCH_ACTOR in str(outcome):
+        told = yield Ask(node, WhoLeads(), min(book.patience.seconds, attempts.left_seconds))
+        if isinstance(told, LeaderIs) and not book.belongs(told):
+            return book.foreign(node, told)
     return outcome
 
 
@@ -285,6 +324,8 @@ def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, Leader
     while True:
         node = book.choose(attempts.begin(), attempts.now())
         answer = yield from ask(book, node, WhoLeads(), attempts)
+        if isinstance(answer, LeaderIs) and not book.belongs(answer):
+            answer = book.foreign(node, answer)
         if isinstance(answer, LeaderIs):
             for member, endpoint in answer.endpoints.items():
                 book.met(member, endpoint)
@@ -314,7 +355,7 @@ def keep_up(
     if answer.configuration == book.configuration:
         return
     known = yield from ask(book, node, WhoLeads(), attempts)
-    if isinstance(known, LeaderIs):
+    if isinstance(known, LeaderIs) and book.belongs(known):
         book.configuration = answer.configuration
         for member, endpoint in known.endpoints.items():
             book.met(member, endpoint)

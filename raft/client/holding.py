@@ -17,6 +17,7 @@ from raft.client.conversation import (
     Outcome,
     Step,
     ask,
+    explained,
     keep_up,
     rest,
     take_refusal,
@@ -155,7 +156,8 @@ def news(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcom
     request = AwaitEvents(question_bytes(watch), HOLD_SECONDS)
     while True:
         node = book.choose(attempts.begin(), attempts.now())
-        answer = yield Ask(node, request, HOLD_SECONDS + PATIENCE_SECONDS_MAX)
+        outcome = yield Ask(node, request, HOLD_SECONDS + PATIENCE_SECONDS_MAX)
+        answer = yield from explained(book, node, outcome, attempts)
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)
             told = meaning(answer.result)

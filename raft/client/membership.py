@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
-from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, rest, take_refusal
+from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, explained, rest, take_refusal
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.requests import (
     AddLearner,
@@ -46,7 +46,8 @@ def change(book: Book, request: MemberChange, attempts: Attempts) -> Steps:
     try:
         while True:
             node = book.choose(attempts.begin(), attempts.now())
-            answer = yield Ask(node, request, attempts.left_seconds)
+            outcome = yield Ask(node, request, attempts.left_seconds)
+            answer = yield from explained(book, node, outcome, attempts)
             if isinstance(answer, Members):
                 return learnt(book, node, answer)
             if isinstance(answer, Unknown) or (

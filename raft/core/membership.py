@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft.core import replication, state, trace
-from raft.core.changes import AnyConfChange, decode_conf_change
+from raft.core.changes import AnyConfChange, ConfChangeKind, decode_conf_change
 from raft.core.confchange import Changed, Changer
 from raft.core.confchange import restore as restored_configuration
 from raft.core.errors import BrokenStorage, ConfChangeRefused
@@ -49,8 +49,10 @@ def screen(raft: Raft, entries: list[Entry]) -> list[Entry]:
             screened[position] = Entry(0, 0, EntryKind.NORMAL, b"")
         else:
             raft.pending_conf_index = raft.log.last + position + 1
-            if change.as_v2().changes:
+            if changes_members(change):
                 raft.notify(trace.CHANGE_CONF, change)
+            elif change.as_v2().changes:
+                raft.notify(trace.REPLICATE)  # To who follows the members it is an entry like any other.
     return screened
 
 
@@ -66,7 +68,15 @@ def _allowed_change(raft: Raft, entry: Entry) -> AnyConfChange | None:
 
 def apply(raft: Raft, change: AnyConfChange) -> ConfState:
     """Make a committed change the active configuration; raises ConfChangeRefused, changing nothing."""
-    return switch(raft, Changer(raft.tracker, raft.log.last).change(change.as_v2()))
+    changed = Changer(raft.tracker, raft.log.last).change(change.as_v2())
+    if change.as_v2().changes and not changes_members(change):
+        return raft.tracker.configuration.conf_state()
+    return switch(raft, changed)
+
+
+def changes_members(change: AnyConfChange) -> bool:
+    """Does a change add, promote, demote or remove anybody? An update only carries its context."""
+    return any(step.kind is not ConfChangeKind.UPDATE for step in change.as_v2().changes)
 
 
 def switch(raft: Raft, changed: Changed) -> ConfState:

@@ -46,6 +46,7 @@ Outcome = bytes | Rejection | Elsewhere | None
 class _Restore(Struct, frozen=True):
     index: Index
     parts: Parts
+    configuration: Index
 
 
 class _Freeze(Struct, frozen=True):
@@ -114,9 +115,9 @@ class Applier:
         self._queue.append(_Apply(message))
         self._next()
 
-    def restore(self, index: Index, parts: Parts) -> None:
+    def restore(self, index: Index, parts: Parts, configuration: Index = 0) -> None:
         """Replace the machine's state by that of `index`, in order with what is being applied."""
-        self._queue.append(_Restore(index, parts))
+        self._queue.append(_Restore(index, parts, configuration or index))
         self._next()
 
     def freeze(self, begin: Callable[[], bool], then: Callable[[Iterator[bytes]], None]) -> None:
@@ -236,7 +237,7 @@ class Applier:
                 raise error
             assert own_parts is not None, "restoring ends with the parts that are left, or with an error"
             self.free = True
-            self.applied = self.configuration = work.index
+            self.applied, self.configuration = work.index, work.configuration
             self.lane.restore(own_parts)
             self._waiters.restored(work.index)
             self._next()

@@ -16,6 +16,7 @@ from raft.core.raft import Raft
 from raft.core.tracker import Configuration as TrackedConfiguration
 from raft.core.types import NO_NODE, ConfState, Index, NodeId, Role
 from raft.node.config import NODE_ID_MAX
+from raft.node.introductions import Introductions
 from raft.node.peers import Peers, encode_endpoints
 from raft.node.proposals import Answerable, Proposals
 from raft.requests import (
@@ -81,7 +82,9 @@ class MemberRequests:
         round_seconds_max: float,
         patience_seconds: float,
         has_keys: bool,
+        introductions: Introductions,
         meet: Callable[[NodeId, str], str],
+        part: Callable[[NodeId], None],
     ) -> None:
         self.closed = False
         self._raft = raft
@@ -91,12 +94,16 @@ class MemberRequests:
         self._now = now
         self._patience_seconds = patience_seconds
         self._has_keys = has_keys
+        self._introductions = introductions
         self._meet = meet
+        self._part = part
         self._half_done: list[tuple[float, MemberChange, Answerable]] = []
         self._known: TrackedConfiguration | None = None  # The last one that a quorum is seen to know.
         self._own_removal: _WhenKnown | None = None
 
-    def take(self, request: MemberRequest, reply_handle: Callable[[], Answerable]) -> Answer | None:
+    def take(
+        self, request: MemberRequest, reply_handle: Callable[[], Answerable], *, visited: bool = False
+    ) -> Answer | None:
         """Begin a change that is answered through its handle once it is applied; or return the answer."""
         raft = self._raft
         if raft.role is not Role.LEADER:
@@ -126,6 +133,9 @@ class MemberRequests:
         refusal = self._hindrance(request)
         if refusal:
             return Refused(refusal)
+        if isinstance(request, AddLearner) and not request.blank and not visited:
+            self._visit(request, reply_handle())
+            return None
         try:
             raft.propose_conf_change(_conf_change(request), expected=current)
         except (ProposalDropped, ConfChangeRefused) as refused:
@@ -133,6 +143,29 @@ class MemberRequests:
         answer = _WhenApplied(request, reply_handle(), self._applied)
         self._proposals.logged(raft.term, raft.log.last, [answer])
         return None
+
+    def _visit(self, request: AddLearner, reply: Answerable) -> None:
+        """Ask a node who it is before it is added: one with a log of another cluster must not be."""
+        node, endpoint = request.node, request.endpoint
+        # What cannot be connected to here, for want of a key perhaps, is refused before all have to connect.
+        unmet = self._meet(node, endpoint)
+        if unmet:
+            reply.send(Invalid(unmet))
+            return
+
+        def refuse(answer: Answer) -> None:
+            self._part(node)
+            reply.send(answer)
+
+        def judged(objection: str) -> None:
+            if objection:
+                refuse(Invalid(objection))
+                return
+            answer = self.take(request, lambda: reply, visited=True)  # Much may have changed meanwhile.
+            if answer is not None:
+                refuse(answer)
+
+        self._introductions.visit(node, endpoint, judged)
 
     def configuration_changed(self) -> None:
         """Another configuration is in force: some change may have come to its end."""
@@ -178,7 +211,9 @@ class MemberRequests:
                 return self._cannot_join(request)
             case Promote():
                 missing = request.node not in configuration.learners
-                return f"node {request.node} is no learner: add it as one first" if missing else ""
+                if missing:
+                    return f"node {request.node} is no learner: add it as one first"
+                return self._introductions.why_turned_away(request.node)
             case Remove():
                 if request.node not in progress:
                     return f"node {request.node} is no member"
@@ -188,7 +223,9 @@ class MemberRequests:
                 if request.old not in progress:
                     return f"node {request.old} is no member"
                 missing = request.new not in configuration.learners
-                return f"node {request.new} is no learner: add it as one first" if missing else ""
+                if missing:
+                    return f"node {request.new} is no learner: add it as one first"
+                return self._introductions.why_turned_away(request.new)
 
     def _cannot_join(self, request: AddLearner) -> str:
         node, endpoint = request.node, request.endpoint
@@ -206,16 +243,17 @@ class MemberRequests:
         holder = next(
             (peer for peer, at in self._peers.endpoints.items() if canonical(at) == place and peer != node), 0
         )
-        if holder:
-            return f"node {holder} listens at {endpoint}"
-        # What cannot be connected to here, for want of a key perhaps, is refused before all have to connect.
-        return self._meet(node, endpoint)
+        return f"node {holder} listens at {endpoint}" if holder else ""
 
     def _hindrance(self, request: MemberChange) -> str:
         """Why it has to wait; "" if it need not. A change must not take away the quorum that makes it."""
         voters = self._raft.tracker.configuration.voters
         match request:
             case AddLearner():
+                if not self._introductions.origin.identity:
+                    return "the cluster has no identity yet, which its leader is about to give it"
+                if self._introductions.is_visited(request.node):
+                    return f"node {request.node} is being asked who it is"
                 return ""
             case Promote():
                 lacking, voters = self._catch_up.lacks(request.node), voters | {request.node}

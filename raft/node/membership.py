@@ -18,6 +18,8 @@ from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
 from raft.node.config import NODE_ID_MAX, NodeConfig
+from raft.node.identity import Origin, named_by
+from raft.node.introductions import Introductions
 from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
 from raft.node.proposals import Proposals
@@ -66,6 +68,7 @@ class Membership:
         config: NodeConfig,
         raft: Raft,
         peers: Peers,
+        introductions: Introductions,
         journal: Journal,
         proposals: Proposals,
         context: Context,
@@ -82,10 +85,13 @@ class Membership:
             round_seconds_max=config.election_seconds_min,
             patience_seconds=2 * config.election_seconds_max,
             has_keys=bool(config.keys),
+            introductions=introductions,
             meet=self._meet,
+            part=self._part_unless_member,
         )
         self._raft = raft
         self._peers = peers
+        self._introductions = introductions
         self._journal = journal
         self._context = context
         self._on_dismissed = dismissed
@@ -114,7 +120,10 @@ class Membership:
 
     def state(self) -> State:
         """What a snapshot has to hold along with the machine's state."""
-        return State(dict(self._peers.endpoints), dict(self._peers.removed))
+        origin, peers = self._introductions.origin, self._peers
+        return State(
+            dict(peers.endpoints), dict(peers.removed), identity=origin.identity, founders=origin.founders
+        )
 
     # -- changes ----------------------------------------------------------------------------------
 
@@ -131,6 +140,9 @@ class Membership:
             # Alike on every replica: an entry that changes nothing, not a crash.
             self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
+        if (named := named_by(change)) is not None:
+            self._introductions.learn(named)
+            return
         self._peers.voters = conf_state.voters
         newer = self._configured if entry.index <= self._configured_until else {}
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
@@ -143,6 +155,7 @@ class Membership:
     def restored(self, conf_state: ConfState, state: State, index: Index) -> None:
         """A leader's snapshot has brought its configuration along; the core has switched to it already."""
         self._peers.voters = conf_state.voters
+        self._introductions.learn(Origin(state.identity, state.founders))
         for peer, endpoint in state.members.items():
             self._admit(peer, endpoint)
         for peer, removed_at in state.removed.items():
@@ -213,8 +226,15 @@ class Membership:
     def _part(self, peer: NodeId) -> None:
         self._unmet.pop(peer, None)
         if peer in self._peers.removed:
+            self._introductions.forget(peer)
             self._context.unwatch_process(process_of(peer))
             self._context.disconnect(process_of(peer))
+
+    def _part_unless_member(self, node: NodeId) -> None:
+        """Let go of a node that was met, and is not added after all."""
+        if node not in self._peers.endpoints:
+            self._context.unwatch_process(process_of(node))
+            self._context.disconnect(process_of(node))
 
     def expelled(self, message: Expelled) -> None:
         """Another node has applied this node's removal."""
@@ -291,7 +311,7 @@ class Membership:
 
     def _learn(self, stranger: NodeId, answer: object) -> None:
         self._asked.discard(stranger)
-        if isinstance(answer, LeaderIs):
+        if isinstance(answer, LeaderIs) and self._introductions.origin.fits(Origin(answer.identity)):
             for peer, endpoint in answer.endpoints.items():
                 if peer not in self._peers.endpoints and peer not in self._peers.removed:
                     self._admit(peer, endpoint)

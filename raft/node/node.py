@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from raft.control import Report, TakeSnapshot
-from raft.core.errors import StepRefused
-from raft.core.messages import Message, PreVote, RequestVote, StorageAppend, StorageApply, TimeoutNow
+from raft.core.errors import BrokenStorage, StepRefused
+from raft.core.messages import (
+    InstallSnapshot,
+    Message,
+    PreVote,
+    RequestVote,
+    StorageAppend,
+    StorageApply,
+    TimeoutNow,
+)
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
@@ -22,6 +32,8 @@ from raft.node.departure import Departure
 from raft.node.disk import Disk
 from raft.node.failover import Succession
 from raft.node.holdings import HELD, Holdings
+from raft.node.identity import Origin, origin_in
+from raft.node.introductions import Founder, Introductions
 from raft.node.lane import Lane
 from raft.node.local import Continue, Leave
 from raft.node.member_requests import MEMBER_REQUESTS
@@ -36,7 +48,7 @@ from raft.node.relief import Relief
 from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
-from raft.node.snapshots import SendableSnapshots, unpack_state, verified
+from raft.node.snapshots import SendableSnapshots, State, unpack_state, verified
 from raft.node.steering import STEERED, Contacts, Steering
 from raft.node.worker import WorkDone
 from raft.node.working import Desk
@@ -46,6 +58,7 @@ from raft.wire import (
     Append,
     BadEntry,
     Expelled,
+    Introduction,
     Leaving,
     SnapshotPiece,
     SnapshotProgress,
@@ -94,7 +107,14 @@ class Node(Actor):
             node=self._id, incarnation=parts.incarnation, now=parts.true_now or context.now,
             tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
         )  # fmt: skip
+        self._introductions = Introductions(
+            self._id, origin_in(parts.store, Origin(state.identity, state.founders)),
+            blank=parts.store.last_index() == 0, peers=self._peers, context=context, journal=self._journal,
+            came_up=self._peer_came_up, went_down=self._peer_went_down,
+        )  # fmt: skip
         self._build(snapshot)
+        self._applier.configuration = state.configuration
+        self._founder = Founder(self._raft, self._introductions, parts.draw_identity)
         self._applier.lane.restore(own_parts)
         self._takers = self._make_takers()
         self._pace = Pace(
@@ -129,7 +149,7 @@ class Node(Actor):
         self._proposals = Proposals(patience_seconds)
         hard_state, _ = parts.store.initial_state()
         self._membership = Membership(
-            config, self._raft, self._peers, self._journal, self._proposals, context,
+            config, self._raft, self._peers, self._introductions, self._journal, self._proposals, context,
             self._dismissed, leader_removed=lambda leader: self._leader_gone(leader, "transfer"),
         )  # fmt: skip
         self._slow_worker = parts.snapshot_worker(context.post)
@@ -145,7 +165,7 @@ class Node(Actor):
         )  # fmt: skip
         self._snapshots = SnapshotDesk(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
-            worker=self._slow_worker, state=self._membership.state, step=self._step,
+            worker=self._slow_worker, state=self._state, step=self._install,
         )  # fmt: skip
         self._outgoing = Outgoing(context, self._snapshots.transfers)
         self._reads = Reads(
@@ -155,8 +175,9 @@ class Node(Actor):
         )  # fmt: skip
         self._desk = Desk(parts.incarnation, context.now, context.after)
         self._service = Service(
-            self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk
-        )
+            self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk,
+            identity=lambda: self._introductions.origin.identity,
+        )  # fmt: skip
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
             limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
@@ -201,6 +222,8 @@ class Node(Actor):
         self._applier.go_on()
         self._service.flush(now)
         self._holdings.flush(now)
+        if not self._introductions.origin.identity:
+            self._founder.look()
         self._carry_out()
         if self._succession.postponed is not None and self._succession.take_over():
             self._carry_out()
@@ -255,7 +278,7 @@ class Node(Actor):
     def _restored(self, snapshot: Snapshot) -> None:
         state = unpack_state(snapshot.data)
         self._membership.restored(snapshot.conf_state, state, snapshot.index)
-        self._applier.restore(snapshot.index, verified(snapshot, state.machine))
+        self._applier.restore(snapshot.index, verified(snapshot, state.machine), state.configuration)
         self._snapshots.installed()
 
     def _notice_standing(self) -> None:
@@ -329,10 +352,17 @@ class Node(Actor):
         peer = self._peers.node_of(event.process)
         if peer == NO_NODE:
             return
-        self._peers.up.add(peer)
+        self._introductions.process_up(peer, event.incarnation)
+
+    def _peer_came_up(self, peer: NodeId) -> None:
+        """A peer can be heard, and is of this cluster."""
         self._raft.report_reachable(peer)
         self._snapshots.transfers.reconnected(peer)
         self._succession.peer_up()
+
+    def _peer_went_down(self, peer: NodeId) -> None:
+        if self._raft.role is Role.LEADER:
+            self._raft.report_unreachable(peer)
 
     def on_process_down(self, event: ProcessDown) -> None:
         """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
@@ -342,9 +372,10 @@ class Node(Actor):
         if peer == NO_NODE:
             self._holdings.disconnected(event.process)
             return
+        self._introductions.process_down(peer)
         self._peers.up.discard(peer)
         if self._raft.role is Role.LEADER:
-            self._raft.report_unreachable(peer)
+            self._peer_went_down(peer)
         elif peer == self._raft.leader:
             self._leader_gone(peer, "leader-died")
 
@@ -361,8 +392,10 @@ class Node(Actor):
         if source is None:
             return False
         if self._peers.node_of(source.process) != sender or sender not in self._peers.up:
-            self._membership.turn_away(source.process, sender)
-            return False
+            is_peer = self._peers.node_of(source.process) == sender
+            if not (is_peer and self._introductions.recognize(sender)):
+                self._membership.turn_away(source.process, sender)
+                return False
         now = self.context.now()
         self._pace.pass_time(now)
         self._contacts.heard_at[sender] = now
@@ -375,6 +408,29 @@ class Node(Actor):
         text = f"n{message.sender} claims term {message.term}, and this node is in term {self._raft.term}"
         self._journal.event("term-refused", text, sender=message.sender)
         return False
+
+    def on_introduction(self, told: Introduction) -> None:
+        """Another node says who it is, and asks for the same."""
+        source = self.context.sender
+        if source is not None:
+            self.context.reply_handle().send(self._introductions.take(told, source.process))
+
+    def _state(self) -> State:
+        return msgspec.structs.replace(self._membership.state(), configuration=self._applier.configuration)
+
+    def _install(self, message: InstallSnapshot) -> None:
+        """A leader's snapshot is here as a whole; what is none, or is another cluster's, is left."""
+        try:
+            state = unpack_state(message.snapshot.data)
+        except BrokenStorage as error:
+            self._journal.event("bad-snapshot", str(error), sender=message.sender)
+            return
+        origin = Origin(state.identity, state.founders)
+        if self._introductions.origin.fits(origin):
+            self._step(message)
+        else:
+            text = f"node {message.sender} has sent a snapshot of {origin}"
+            self._journal.event("bad-snapshot", text, sender=message.sender)
 
     def _step(self, message: Message) -> None:
         try:
@@ -431,6 +487,7 @@ class Node(Actor):
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
         Expelled: on_expelled,
         Leaving: of_peers(lambda self, message: self._raft.learn_committed(message.index, message.term)),
+        Introduction: on_introduction,
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,

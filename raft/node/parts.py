@@ -6,8 +6,10 @@ a cluster. Knows nothing of what the parts do.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -21,6 +23,7 @@ from raft.machines.application import Application
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.disk import Log
 from raft.node.reporting import Journal
+from raft.node.snapshots import State, pack_state
 from raft.node.snapshotting import SnapshotLog
 from raft.node.steering import Faults, NoFaults
 from raft.node.worker import InlineWorker, WorkDone, Worker
@@ -28,6 +31,7 @@ from raft.storage.snapshots import sealed
 
 Post = Callable[[WorkDone], None]
 
+IDENTITY_BYTES = 8
 HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
 
 
@@ -53,6 +57,9 @@ class NodeParts(Struct, kw_only=True):
     faults: Faults = NoFaults()
     counters: Callable[[], Mapping[str, int]] = dict
     leave: Callable[[], None] = lambda: None
+    # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
+    # seed that another cluster has, too.
+    draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
     pid: int = 0
     # Seconds of the processor that the loop's thread has had: by which a long turn is told from a pause.
     worked: Callable[[], float] = time.thread_time
@@ -97,12 +104,14 @@ def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
     """Give an empty log the first configuration, unless the node is to join; whether it was given.
 
     The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
-    and a member that is added later learns the configuration as it learns everything else.
+    and a member that is added later learns the configuration as it learns everything else. It names the
+    founders, by which they know each other until the cluster has an identity.
     """
     hard_state, _ = store.initial_state()
     if config.join or store.last_index() or hard_state != HardState():
         return False
-    first = sealed(Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters)))
+    data = bytes(pack_state(State(founders=config.voters), ()))
+    first = sealed(Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters), data=data))
     store.write(HardState(term=1, commit=1), (), first)
     store.accept(HardState(term=1, commit=1), (), first)
     return True

@@ -37,7 +37,15 @@ class Service:
     """Takes requests during a turn, and hands them on at its end."""
 
     def __init__(
-        self, raft: Raft, proposals: Proposals, reads: Reads, applier: Applier, peers: Peers, desk: Desk
+        self,
+        raft: Raft,
+        proposals: Proposals,
+        reads: Reads,
+        applier: Applier,
+        peers: Peers,
+        desk: Desk,
+        *,
+        identity: Callable[[], str],
     ) -> None:
         self.closed = False
         self.refusal: Refused | None = None  # Why this leader takes no commands for the time being.
@@ -47,6 +55,7 @@ class Service:
         self._applier = applier
         self._peers = peers
         self._desk = desk
+        self._identity = identity
         self._commands: list[bytes] = []
         self._room = 0  # For so many commands there is room in this turn.
         self._replies: list[Answerable] = []
@@ -96,7 +105,8 @@ class Service:
 
     def who_leads(self) -> LeaderIs:
         """Whom this node follows."""
-        return LeaderIs(self._raft.leader, self._raft.term, dict(self._peers.endpoints))
+        raft = self._raft
+        return LeaderIs(raft.leader, raft.term, dict(self._peers.endpoints), self._identity())
 
     def flush(self, now: float) -> None:
         """The turn is over: log its commands as one batch, and begin a round for its queries."""

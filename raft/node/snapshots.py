@@ -27,11 +27,14 @@ class State(Struct, frozen=True, array_like=True):
     members: dict[NodeId, str] = {}  # Where each one listens.
     removed: dict[NodeId, Index] = {}  # Former ones, and the index of the entry that removed each.
     machine: list[memoryview] = []  # In the parts that the machine made.
+    identity: str = ""  # Of the cluster, and the voters with whom it began; see raft.node.identity.
+    founders: tuple[NodeId, ...] = ()
+    configuration: Index = 0  # Where it was changed last.
 
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(State)
-_ARRAY_OF_THREE, _ARRAY, _BINARY = b"\x93", b"\xdd", b"\xc6"  # Of msgpack; the last two with four bytes.
+_ARRAY_OF_SIX, _ARRAY, _BINARY = b"\x96", b"\xdd", b"\xc6"  # Of msgpack; the last two with four bytes.
 
 
 def pack_state(state: State, machine: Parts) -> bytearray:
@@ -39,7 +42,7 @@ def pack_state(state: State, machine: Parts) -> bytearray:
 
     It grows by one part at a time, as a copy of the whole would keep all other threads waiting.
     """
-    data = bytearray(_ARRAY_OF_THREE)
+    data = bytearray(_ARRAY_OF_SIX)
     data += _ENCODER.encode(state.members)
     data += _ENCODER.encode(state.removed)
     data += _ARRAY
@@ -51,6 +54,8 @@ def pack_state(state: State, machine: Parts) -> bytearray:
         data += len(part).to_bytes(4, "big")
         data += part
     data[count_at : count_at + 4] = count.to_bytes(4, "big")
+    for field in (state.identity, state.founders, state.configuration):
+        data += _ENCODER.encode(field)
     return data
 
 

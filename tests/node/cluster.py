@@ -110,18 +110,23 @@ class Events:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.texts: list[str] = []
 
     def event(self, event: str, message: str, **values: object) -> None:
         self.names.append(event)
+        self.texts.append(message)
 
 
 class Member:
     """One node's process."""
 
-    def __init__(self, cluster: Cluster, node: int, *, join: bool = False) -> None:
+    def __init__(
+        self, cluster: Cluster, node: int, *, join: bool = False, founders: Iterable[int] | None = None
+    ) -> None:
         self.cluster = cluster
         self.node = node
         self.join = join
+        self.founders = cluster.ids if founders is None else list(founders)
         self.log: Any = cluster.make_log()
         self.lives = 0
         self.start()
@@ -129,7 +134,7 @@ class Member:
     def start(self) -> None:
         self.lives += 1
         cluster = self.cluster
-        others = [] if self.join else [n for n in cluster.ids if n != self.node]
+        others = [] if self.join else [n for n in self.founders if n != self.node]
         self.config = NodeConfig(
             node=self.node,
             listen=f"ipc:///n{self.node}",
@@ -234,6 +239,13 @@ class Cluster:
     def join(self, node: int) -> Member:
         """Start a node that knows nobody, and that nobody knows."""
         member = self.members[node] = Member(self, node, join=True)
+        self.client.transport.connect(process_of(node), f"ipc:///n{node}")
+        self.network.settle()
+        return member
+
+    def begin(self, node: int, *founders: int) -> Member:
+        """Start a node that begins a cluster of its own with those founders, or alone."""
+        member = self.members[node] = Member(self, node, founders=founders or (node,))
         self.client.transport.connect(process_of(node), f"ipc:///n{node}")
         self.network.settle()
         return member

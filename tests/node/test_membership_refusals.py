@@ -107,7 +107,9 @@ def test_only_the_leader_knows_the_members_and_others_say_who_leads() -> None:
 def test_a_second_change_waits_for_the_first() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
-    cluster[leader].cut(*cluster.followers())
+    cluster.join(4)
+    cluster.join(5)
+    cluster[leader].cut(*(node for node in (1, 2, 3) if node != leader))
     first = cluster.ask(leader, AddLearner(4, endpoint(4)))
     second = cluster.answer(leader, AddLearner(5, endpoint(5)))
     assert isinstance(second, Refused)

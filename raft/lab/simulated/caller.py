@@ -15,7 +15,7 @@ from raft.client.errors import ClientError
 from raft.lab.simulated.agenda import Agenda
 from raft.lab.simulated.host import Host
 from raft.lab.simulated.setting import Setting, endpoint_of
-from raft.wire import address_of, process_of
+from raft.wire import process_of
 
 Result = TypeVar("Result")
 
@@ -72,6 +72,8 @@ class Caller:
             # In a turn of its own: the runtime may be in the middle of sending.
             self._agenda.after(0.0, lambda: go_on(failure))
 
-        pending = self._host.runtime.ask(address_of(step.node), step.request, step.timeout_seconds)
+        pending = self._host.runtime.ask(
+            self.book.address(step.node, step.request), step.request, step.timeout_seconds
+        )
         pending.then(go_on, unanswered)
         self._host.stir()

@@ -26,8 +26,9 @@ from raft.machines.encoding import decode_call, encode_answer
 from raft.machines.lease_clock import LeaseClock
 from raft.machines.operations import Put
 from raft.machines.sessions import Sessions
-from raft.node import proposals, snapshotting
+from raft.node import introductions, proposals, snapshotting
 from raft.node.disk import Disk
+from raft.node.introductions import Introductions
 from raft.node.member_requests import MemberRequests
 from raft.node.service import Service
 from raft.requests import Committed
@@ -330,6 +331,16 @@ def _refuses_what_is_logged() -> AbstractContextManager[None]:
     return replaced(proposals, "LEADERSHIP_LOST", proposals.OVERWRITTEN)
 
 
+@contextmanager
+def _foreign_nodes_are_added() -> Iterator[None]:
+    """A node may say what it likes of its history."""
+    with (
+        replaced(Introductions, "_objection", lambda _introductions, _told, _endpoint: ""),
+        replaced(introductions, "fits", lambda _origin, _told: True),
+    ):
+        yield
+
+
 SABOTAGES = (
     Sabotage("no-sync", "the log is written and never synced", _no_sync),
     Sabotage("no-hard-state-sync", "term and vote are written and not synced", _no_hard_state_sync),
@@ -363,6 +374,7 @@ SABOTAGES = (
     Sabotage(
         "apply-twice", "a snapshot holds more than its index says, which is applied again", _applies_twice
     ),
+    Sabotage("foreign-node-added", "a node with a history of its own is added", _foreign_nodes_are_added),
     Sabotage(
         "removed-leader-goes", "a removed leader goes before the others know of it", _removed_leaders_go
     ),

@@ -10,8 +10,10 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from raft.core.raft import Raft
-from raft.core.types import HardState, Index, NodeId, Term
+from raft.core.types import Entry, EntryKind, HardState, Index, NodeId, Term
 from raft.lab.simulated.agenda import Agenda
 from raft.lab.simulated.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.simulated.host import Host
@@ -21,6 +23,9 @@ from raft.lab.simulated.spindle import Spindle
 from raft.lab.simulated.story import Story
 from raft.lab.simulated.tally import Tally
 from raft.lab.simulated.witness import Witness
+from raft.machines.encoding import encode_call
+from raft.machines.operations import Call, Put
+from raft.node.identity import Origin, founding
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
@@ -152,6 +157,26 @@ class Member:
         self.drive.begin_life()
         self._guard(self._start)
 
+    def begin_alone(self, entries: int) -> None:
+        """Begin as a node that has founded a cluster of its own and has logged so many commands there."""
+        config = self._setting.config(self.node, 1, joins=True)
+        store = Store.open(
+            DIRECTORY, identity=Identity(config.cluster, self.node), files=self.drive.files, create=True
+        )
+        bootstrap(store, msgspec.structs.replace(config, join=False))
+        origin = Origin(self._draw_identity(), config.voters)
+        change = Entry(2, 2, EntryKind.CONF_CHANGE_V2, founding(self.node, origin).encode())
+        commands = [
+            Entry(2, index, EntryKind.NORMAL, encode_call(Call(0, 0, 0, Put(b"foreign", b"%d" % index))))
+            for index in range(3, 3 + entries)
+        ]
+        store.save(HardState(term=2, vote=self.node, commit=2 + entries), [change, *commands], None)
+        store.close()
+        self.start()
+
+    def _draw_identity(self) -> str:
+        return f"{self._dice.getrandbits(64):016x}"
+
     def come_back(self) -> None:
         """Start again though it has left: it was removed by somebody else, and is to be added anew."""
         if self.condition is Condition.GONE:
@@ -209,6 +234,7 @@ class Member:
                 apply_worker=self._make_applying if self._setting.apply_on_worker else None,
                 leave=self.host.runtime.stop,
                 worked=lambda: 0.0,
+                draw_identity=self._draw_identity,
             )
         )
         self._observer.started(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -21,9 +22,10 @@ from raft.lab.simulated.caller import Caller
 from raft.lab.simulated.clients import Client, Keys
 from raft.lab.simulated.deeds import Deeds, Model
 from raft.lab.simulated.faults import Fault, draw_plan
+from raft.lab.simulated.foreigners import Foreigners
 from raft.lab.simulated.holders import Holder
 from raft.lab.simulated.host import Host
-from raft.lab.simulated.member import Condition, Member
+from raft.lab.simulated.member import Condition, Member, Observer
 from raft.lab.simulated.nemesis import Nemesis
 from raft.lab.simulated.network import SimulatedNetwork
 from raft.lab.simulated.promises import Promises
@@ -38,6 +40,7 @@ from raft.machines.operations import CompareAndSwap, Put
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0
+FOREIGNERS_SHARE = 0.5  # So many runs end with a node of another cluster that is to be added.
 REMOVALS_SHARE = 0.5  # So many runs end with leaders that are removed, and die at their answer.
 BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
 
@@ -151,6 +154,8 @@ class World:
         self._heal()
         self._prove_alive()
         self._let_pass(0.0, setting.seconds)
+        if setting.dice("foreigners").random() < FOREIGNERS_SHARE:
+            self._have_foreigner_added()
         if setting.dice("removals").random() < REMOVALS_SHARE:
             self.removals.remove_leaders()
         self._settle()
@@ -168,6 +173,16 @@ class World:
                 member.die(power=True)
         self.story.tell("WORLD", "everything is mended")
         self.nemesis.rest()
+
+    def _have_foreigner_added(self) -> None:
+        foreigners = Foreigners(
+            self._caller("foreigners"),
+            make=partial(self._member, joins=True),
+            agenda=self.agenda,
+            story=self.story,
+            dice=self.setting.dice("history"),
+        )
+        foreigners.try_to_join()
 
     def _prove_alive(self) -> None:
         """Each client is served again, and a write that was begun after the healing is done."""
@@ -246,14 +261,14 @@ class World:
                 )
         return "; ".join(words)
 
-    def _member(self, node: int, *, joins: bool = False) -> Member:
+    def _member(self, node: int, observer: Observer | None = None, *, joins: bool = False) -> Member:
         return Member(
             node,
             setting=self.setting,
             agenda=self.agenda,
             network=self.network,
             story=self.story,
-            observer=self,
+            observer=observer or self,
             joins=joins,
         )
 
