@@ -14,6 +14,8 @@ from msgspec import Struct
 from raft.cluster.events import Event, FaultCleared, FaultInjected, LeaderElected, LeaderLost, Violation
 
 VERSION = 1
+SILENCING = frozenset({"kill", "crash", "pause", "partition", "isolate"})
+"""Faults after which a leader may not be heard of; with others it leads on, or says why it does not."""
 
 
 class Leadership(Struct):
@@ -116,7 +118,11 @@ class _Story:
         if not self.leaderships:
             return
         last = self.leaderships[-1]
-        kinds = [fault.kind for fault in self._faults.values() if last.node in fault.nodes]
+        kinds = [
+            fault.kind
+            for fault in self._faults.values()
+            if last.node in fault.nodes and fault.kind in SILENCING
+        ]
         known = {"leader-died": "died", "transfer": "transfer"}.get(event.reason)
         if last.ended is None:
             self._end_last(event.t, known or (kinds[-1] if kinds else "superseded"))

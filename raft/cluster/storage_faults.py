@@ -20,6 +20,9 @@ from raft.control import AT_ONCE, ClearFault, SetDisk
 from raft.storage.device import CRASH_POINTS
 from raft.wire import address_of
 
+LOSES_UNSYNCED = "a power cut takes what is not synced"
+"""Said of a disk that works as ever until then: alone, this hurts no one."""
+
 
 class StorageFaults:
     """Carries out verbs on disks."""
@@ -99,5 +102,5 @@ def _words(rule: SetDisk) -> str:
     if rule.fail_fsync:
         words.append("fsync fails")
     if rule.lose_unsynced:
-        words.append("a power cut takes what is not synced")
+        words.append(LOSES_UNSYNCED)
     return ", ".join(words)

@@ -108,3 +108,10 @@ def test_the_json_has_the_names_that_programs_read() -> None:
             "ended": None,
         }
     ]
+
+
+def test_a_bad_link_a_slow_disk_or_a_wrong_clock_is_not_said_to_have_ended_a_leadership() -> None:
+    for kind in ("link", "disk", "clock"):
+        hurt = FaultInjected(t=2.0, id=1, kind=kind, nodes=[3], text=f"{kind} n3")
+        story = report(10.0, elected(1.0, 3, 1), hurt, elected(4.5, 2, 2))
+        assert story.leaders[0].ended == "superseded"

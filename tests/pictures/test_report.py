@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from raft.cluster.events import encode_event
+from raft.cluster.events import FaultInjected, LeaderElected, LeaderLost, encode_event
 from raft.lab.pictures.perfetto import trace
 from raft.lab.pictures.report import page, picture, write_report
 from raft.lab.pictures.run import Run
@@ -47,6 +47,56 @@ def test_an_illegal_run_shows_the_operations_that_prove_it(tmp_path):
     assert "A promise was broken" in dom
     assert dom.count('class="proof"') == 1
     assert "get k  →  a" in dom
+
+
+def elected(t, node, term, reason):
+    return LeaderElected(
+        t=t, node=node, term=term, previous=0, votes=2, voters=3, took_ms=5, reason=reason
+    )  # fmt: skip
+
+
+def test_the_page_begins_with_who_leads_and_why_the_one_before_does_not():
+    html = page(Run(events=list(EVENTS)))
+    assert "n2 leads term 3, since 4.10 s of 9.00 s. Before it n1 led term 2, until its process died" in html
+    over = [*EVENTS, LeaderLost(t=9.5, node=2, term=3, reason="no-quorum")]
+    assert "no node led: n2 had led term 3 until 9.50 s" in page(Run(events=over))
+    assert "no leader" in page(Run(events=[]))
+
+
+def test_terms_that_no_node_won_are_listed():
+    html = page(Run(events=[*EVENTS, elected(9.5, 3, 6, "timeout")]))
+    assert "no node was elected: 4, 5." in html
+    assert 'id="leaderless"' not in page(Run(events=list(EVENTS)))
+
+
+def test_a_cluster_that_starts_again_has_not_started_at_first():
+    html = page(Run(events=[*EVENTS, elected(9.5, 3, 4, "startup")]))
+    assert html.count("<td>the cluster started</td>") == 1
+    assert "no node knew of a leader any more" in html
+
+
+def test_a_disk_made_ready_for_a_power_cut_is_no_fault_of_the_whole_run():
+    text = "n1 n2 n3  a power cut takes what is not synced"
+    ready = FaultInjected(t=0.1, id=9, kind="disk", nodes=[1, 2, 3], text=text)
+    assert page(Run(events=[ready, *EVENTS])).count("power cut takes") == 0
+    slow = FaultInjected(t=0.1, id=9, kind="disk", nodes=[1, 2, 3], text="n1 n2 n3  fsync +10ms")
+    assert "fsync +10ms" in page(Run(events=[slow, *EVENTS]))
+
+
+def test_the_legend_names_each_kind_of_fault_that_is_drawn():
+    legend = page(Run(events=list(EVENTS))).split('class="legend"')[1].split("</ul>")[0]
+    for kind in ("kill", "partition", "pause"):
+        assert f"</svg>{kind}</li>" in legend
+    assert "link" not in legend
+
+
+def test_versions_and_the_load_of_the_host_are_told():
+    run = a_legal_run()
+    run.summary.host_load = [0.5, 2.25]
+    run.history.header.versions = {"raft-actors": "9.9", "python": "3"}
+    html = page(run)
+    assert "0.5 before, 2.2 after the run" in html
+    assert "raft-actors 9.9" in html
 
 
 @pytest.mark.parametrize("run", [a_legal_run(), an_illegal_run(), Run(events=list(EVENTS)), Run(events=[])])

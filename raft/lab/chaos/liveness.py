@@ -23,8 +23,8 @@ from raft.cluster.events import (
     NodeExited,
     NodeStarted,
 )
+from raft.lab.pictures.lanes import is_set_up
 
-HARMLESS = "a power cut takes what is not synced"  # Alone it leaves a node as it is.
 LINKS = frozenset({"partition", "isolate", "link"})
 ARROWS = re.compile(r"\||<->|->")
 NODE = re.compile(r"\bn([0-9]+)\b")
@@ -147,7 +147,7 @@ class _State:
         for fault in self._faults.values():
             if fault.kind in LINKS:
                 cut |= _cut_by(fault, self._up | self._voters)
-            elif fault.text.rpartition("  ")[2] != HARMLESS:
+            elif not is_set_up(fault):
                 broken |= set(fault.nodes)
         able = sorted((self._voters & self._up) - broken)
         size = len(self._voters) // 2 + 1

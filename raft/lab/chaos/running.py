@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import platform
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -73,6 +75,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     machines_compared: int  # So many of them stood at the same entry, and were equal unless it is said below.
     judgement: Verdict
     wounds: list[Wound]
+    host_load: list[float]  # Of a minute, before and after the run.
     interrupted: bool = False
 
     @property
@@ -84,6 +87,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
     """Run, judge, and leave everything in `directory`, which is there and empty."""
+    load_before = round(os.getloadavg()[0], 2)
     write_private(directory / "schedule.toml", format_schedule(order.schedule).encode())
     if order.name:
         data = directory / "data"
@@ -97,7 +101,7 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
         told = asyncio.run(trial.run(order, workload_of(order), running, tell))
         logs = Path(ClusterRecord.read(running.record).log_dir)
     _keep(logs, directory)
-    summary = _judge(order, told, directory)
+    summary = _judge(order, told, directory, load_before)
     write_private(
         directory / "verdict.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
     )
@@ -136,14 +140,14 @@ def _keep(logs: Path, directory: Path) -> None:
             (directory / "launcher.err").unlink()
 
 
-def _judge(order: Order, told: Told, directory: Path) -> Summary:
+def _judge(order: Order, told: Told, directory: Path, load_before: float) -> Summary:
     schedule = order.schedule
     header = Header(
         workload=order.workload,
         seed=schedule.seed,
         nodes=told.size,
         command=order.command,
-        versions={"python": platform.python_version()},
+        versions={"raft-actors": version("raft-actors"), "python": platform.python_version()},
     )
     write_history(directory / "history.jsonl", header, told.records)
     whole = order.name and not told.unsettled
@@ -186,6 +190,7 @@ def _judge(order: Order, told: Told, directory: Path) -> Summary:
         machines_compared=max(Counter(state.applied for state in states).values(), default=0),
         judgement=judgement,
         wounds=told.wounds,
+        host_load=[load_before, round(os.getloadavg()[0], 2)],
         interrupted=told.interrupted,
     )
 

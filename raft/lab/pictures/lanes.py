@@ -23,6 +23,7 @@ from raft.cluster.events import (
     NodeStarted,
     Violation,
 )
+from raft.cluster.storage_faults import LOSES_UNSYNCED
 
 # What a fault is made of that names all nodes but hurts only the way between them.
 LINKS = frozenset({"partition", "link", "isolate", "ring"})
@@ -89,6 +90,11 @@ class Picture(Struct, kw_only=True):
     violations: list[Violation]
 
 
+def is_set_up(event: FaultInjected) -> bool:
+    """Is this no fault yet, but a disk made ready for a power cut?"""
+    return event.text.rpartition("  ")[2] == LOSES_UNSYNCED
+
+
 def picture_of(events: Sequence[Event], end: float | None = None) -> Picture:
     """The picture up to `end`, or up to the last event. Nodes report on their own, so order is by `t`."""
     ordered = sorted(events, key=lambda event: event.t)
@@ -129,7 +135,7 @@ class _Story:
                 for span in self._lane(event.node).led:
                     if span.term == event.term and span.end > event.t:
                         span.end, span.text = event.t, f"{span.text}, until {event.reason}"
-            case FaultInjected():
+            case FaultInjected() if not is_set_up(event):
                 fault = Fault(
                     id=event.id,
                     kind=event.kind,

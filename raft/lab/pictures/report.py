@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from actors.private import write_private
 from raft.cluster.events import FaultInjected
-from raft.cluster.report import leader_report
+from raft.cluster.report import LeaderReport, Leadership, leader_report
 from raft.lab.judging.verdict import Anomaly
 from raft.lab.pictures.figure import figure_of
 from raft.lab.pictures.lanes import Fault
-from raft.lab.pictures.nodes import REASONS, milliseconds
+from raft.lab.pictures.nodes import REASONS, class_of, milliseconds
 from raft.lab.pictures.proof import proof_svg
 from raft.lab.pictures.run import Run, read_run
 
@@ -54,6 +54,8 @@ ENDINGS = {
     "pause": "it was paused",
     "partition": "it was cut off",
     "isolate": "it was cut off",
+    "kill": "it was killed",
+    "crash": "it was killed",
     "superseded": "another one was elected",
 }
 TITLES = {
@@ -119,14 +121,42 @@ def _content(run: Run) -> dict[str, Any]:
                 "took": milliseconds(leader.took_ms),
                 "lasted_s": leader.lasted_s,
                 "votes": leader.votes,
-                "why": REASONS.get(leader.reason, leader.reason),
+                "why": _why(leader, is_first=number == 0),
                 "until": ENDINGS.get(leader.ended or "", leader.ended or "it still leads"),
             }
-            for leader in found.leaders
+            for number, leader in enumerate(found.leaders)
         ],
+        "leaderless_terms": ", ".join(map(str, found.leaderless_terms)),
+        "now": _who_leads(found, drawn.end),
+        "fault_kinds": [(kind, class_of(kind)) for kind in dict.fromkeys(fault.kind for fault in faults)],
         "faults": _faults(run, faults),
         "facts": _facts(run),
     }
+
+
+def _why(leader: Leadership, *, is_first: bool) -> str:
+    if leader.reason == "startup" and not is_first:
+        return "no node knew of a leader any more"  # All of them had started again.
+    return REASONS.get(leader.reason, leader.reason)
+
+
+def _who_leads(found: LeaderReport, end: float) -> str:
+    """The first line: who leads, since when, and how the one before ended."""
+    if not found.leaders:
+        return "There has been no leader."
+    last = found.leaders[-1]
+    if last.ended is not None:
+        why = ENDINGS.get(last.ended, last.ended)
+        over = last.elected_t + last.lasted_s
+        return (
+            f"In the end no node led: n{last.node} had led term {last.term} until {over:.2f} s, when {why}."
+        )
+    words = f"n{last.node} leads term {last.term}, since {last.elected_t:.2f} s of {end:.2f} s"
+    if len(found.leaders) == 1:
+        return f"{words}; it is the first leader."
+    before = found.leaders[-2]
+    ended = ENDINGS.get(before.ended or "", before.ended or "another one was elected")
+    return f"{words}. Before it n{before.node} led term {before.term}, until {ended}."
 
 
 def _subtitle(run: Run, end: float, nodes: int) -> str:
@@ -231,6 +261,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.append(
             ("versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
         )
+    if run.summary.host_load:
+        before, after = run.summary.host_load
+        facts.append(("load of the host", f"{before:.1f} before, {after:.1f} after the run"))
     kinds = {event.kind for event in run.events if isinstance(event, FaultInjected)}
     if kinds and not run.summary.command:
         facts.append(("faults by hand", ", ".join(sorted(kinds))))

@@ -31,6 +31,7 @@ class Summary(Struct, kw_only=True):
     availability: dict[str, Any] = {}
     recoveries: dict[str, float] = {}
     faults: dict[str, int] = {}
+    host_load: list[float] = []
     judgement: Verdict | None = None
 
 
