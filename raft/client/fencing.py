@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from zlib import crc32
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
@@ -27,11 +28,23 @@ class StaleToken(Exception):
         self.newest = newest
 
 
+class DamagedToken(Exception):
+    """Nothing was written: the file that keeps the newest token is damaged, so it may not be believed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is damaged, so that it cannot be told which leadership came last: write the newest "
+            f"token of the election into it as a number, and nothing else"
+        )
+        self.path = path
+
+
 class FencedFile:
     """A file that is replaced whole, and only by the newest leadership that has come to it.
 
     The newest token is kept beside it, in `NAME.token`, which also serves as the lock between processes.
     Both are durable when `write` returns. Only holds among those who write by this class, on one machine.
+    The token is kept with a checksum; all methods raise DamagedToken if a disk has changed it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -54,7 +67,15 @@ class FencedFile:
     def newest_token(self) -> int:
         """The greatest token that has come to the file; 0 before the first one."""
         with self._held() as descriptor:
-            return _read_token(descriptor)
+            return self._read(descriptor)
+
+    def _read(self, descriptor: int) -> int:
+        words = os.pread(descriptor, 64, 0).decode(errors="replace").split()
+        if not words:
+            return 0
+        if not words[0].isdecimal() or words[1:] not in ([], [_checksum(words[0])]):
+            raise DamagedToken(self.token_path)
+        return int(words[0])
 
     @contextmanager
     def _held(self) -> Iterator[int]:
@@ -67,13 +88,14 @@ class FencedFile:
 
     def _pass(self, descriptor: int, token: int) -> None:
         check_token(token)
-        newest = _read_token(descriptor)
+        newest = self._read(descriptor)
         if token < newest:
             raise StaleToken(token, newest)
         if token > newest:
             # The bar is raised before anything is written: a crash in between leaves it too high for
             # the old holder, never too low. A fixed width is overwritten in one piece.
-            os.pwrite(descriptor, b"%020d\n" % token, 0)
+            number = f"{token:020d}"
+            os.pwrite(descriptor, f"{number} {_checksum(number)}\n".encode(), 0)
             os.fsync(descriptor)
             sync_directory(self.path.parent)
 
@@ -167,9 +189,8 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read_token(descriptor: int) -> int:
-    text = os.pread(descriptor, 64, 0).strip()
-    return int(text) if text else 0
+def _checksum(number: str) -> str:
+    return f"crc32:{crc32(number.encode()):08x}"
 
 
 def _identifier(name: str) -> str:

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import uuid
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +24,7 @@ from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.opening import permit_first_start
 
-VERSION = 1
+VERSION = 2  # Since then with a checksum.
 _SHAPE = "cluster.json"
 _PREFIX = "raft-actors-"
 _THROW_AWAY = "throw-away"  # A mark: when no launcher holds this directory, it may be removed.
@@ -38,6 +39,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     machine: str | None = None
     changed_members: list[int] | None = None  # Those of now, once they are others than the first.
     last_id: int = 0  # The highest id that was ever given away; none is given twice.
+    checksum: int = 0  # CRC-32 of all the rest: an id or a member that a disk has changed is not believed.
 
     @property
     def members(self) -> list[int]:
@@ -200,7 +202,16 @@ def _read_shape(path: Path) -> Shape | None:
         raise BadUsage(f"{path / _SHAPE} does not say what the data is: {error}") from error
     if shape.v > VERSION:
         raise BadUsage(f"the data in {path} was written by a newer version of this program")
-    return shape
+    if shape.v != 1 and shape.checksum != _checksum(shape):
+        raise BadUsage(
+            f"{path / _SHAPE} is damaged: its checksum is wrong. Bring it back from a copy, or correct it, "
+            "with 1 as its v and without the checksum"
+        )
+    return msgspec.structs.replace(shape, v=VERSION)
+
+
+def _checksum(shape: Shape) -> int:
+    return crc32(msgspec.json.encode(msgspec.structs.replace(shape, checksum=0)))
 
 
 def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
@@ -219,6 +230,7 @@ def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
 
 def _write_shape(path: Path, shape: Shape) -> None:
     """Whole and durable, or not there at all."""
+    shape = msgspec.structs.replace(shape, checksum=_checksum(shape))
     draft = path / f"{_SHAPE}.new"
     with open(draft, "wb", opener=open_private) as file:
         file.write(msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 from actors.private import make_private, open_private
 from raft.core.types import HardState
@@ -47,10 +48,12 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
     directory = Path(config.data_dir)
     permit = directory / PERMIT
     try:
-        if repair_of(directory) == LEAVING:
-            return _begin_anew(config, files, crash_point, rejoin)
-        may_begin = config.first_start or permit.exists()
+        # A life has been counted here, which is after a log was made: without one it is lost, not new.
+        has_run = (directory / INCARNATION).exists()
+        may_begin = (config.first_start or permit.exists()) and not has_run
         try:
+            if repair_of(directory) == LEAVING:
+                return _begin_anew(config, files, crash_point, rejoin)
             store = _open(config, files, crash_point, create=may_begin)
         except CorruptLog:
             if not config.repair_from_peers:
@@ -66,11 +69,15 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
 
 
 def repair_of(directory: Path) -> str:
-    """How far a repair of this directory has come; "" when there is none."""
+    """How far a repair of this directory has come; "" when there is none. Raises CorruptLog."""
+    path = directory / REPAIR
     try:
-        return (directory / REPAIR).read_text()
+        step = read_word(path)
     except FileNotFoundError:
         return ""
+    if step not in (LEAVING, JOINED):
+        raise CorruptLog(path, 0, "it does not say how far the repair of this node has come")
+    return step
 
 
 def end_repair(directory: Path) -> None:
@@ -102,14 +109,14 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
     directory = Path(config.data_dir)
     lock = files.lock_directory(directory)
     try:
-        write_durably(directory / REPAIR, LEAVING, sync=config.sync)
+        write_durably(directory / REPAIR, checked_word(LEAVING), sync=config.sync)
         set_aside(directory)
     finally:
         lock.close()
     members = rejoin(config)
     store = _open(config, files, crash_point, create=True)
     store.save(HardState(term=members.term, vote=members.leader), (), None)
-    write_durably(directory / REPAIR, JOINED, sync=config.sync)
+    write_durably(directory / REPAIR, checked_word(JOINED), sync=config.sync)
     return store
 
 
@@ -133,13 +140,27 @@ def set_aside(directory: Path) -> None:
 def count_life(path: Path, *, sync: bool) -> int:
     """The number of this life, one more than the last one's; durable before anybody hears it."""
     try:
-        last = int(path.read_text())
+        last = int(read_word(path))
     except FileNotFoundError:
         last = 0
     except ValueError:
-        raise BadConfig(f"{path} holds no number: write one into it that is higher than any before") from None
-    write_durably(path, f"{last + 1}\n", sync=sync)
+        raise BadConfig(
+            f"{path} holds no number, or a damaged one: write one into it that is higher than any before"
+        ) from None
+    write_durably(path, checked_word(str(last + 1)), sync=sync)
     return last + 1
+
+
+def checked_word(word: str) -> str:
+    """A word with its checksum, as a small file holds it."""
+    return f"{word} crc32:{crc32(word.encode()):08x}\n"
+
+
+def read_word(path: Path) -> str:
+    """The word in a small file, "" if it is damaged. One without a checksum is of an older version."""
+    words = path.read_text(errors="replace").split()
+    is_sound = len(words) == 1 or (len(words) == 2 and checked_word(words[0]).split() == words)
+    return words[0] if is_sound else ""
 
 
 def write_durably(path: Path, text: str, *, sync: bool) -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft.client.fencing import FencedFile, FencedRow, StaleToken
+from raft.client import fencing
+from raft.client.fencing import DamagedToken, FencedFile, FencedRow, StaleToken
 
 
 def test_a_file_takes_the_same_token_and_greater_ones_only(tmp_path: Path) -> None:
@@ -132,3 +133,42 @@ def test_tokens_that_were_let_in_never_go_back(tokens: list[int]) -> None:
             else:
                 let_in.append(token)
         assert let_in == sorted(let_in)
+
+
+def test_a_token_of_which_a_disk_has_changed_a_bit_lets_nobody_in(tmp_path: Path) -> None:
+    file = FencedFile(tmp_path / "report")
+    file.write(5, b"five")
+    sound = file.token_path.read_bytes()
+    for bit in range(8 * len(sound.rstrip(b"\n"))):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.token_path.write_bytes(damaged)
+        try:
+            file.write(4, b"stale")
+        except (DamagedToken, StaleToken):
+            continue
+        raise AssertionError(f"bit {bit}: the bar is lower than it was")
+    assert file.path.read_bytes() == b"five"
+    file.token_path.write_bytes(b"5\n")
+    file.write(5, b"five again")
+
+
+def test_a_token_is_durable_before_anything_is_written_with_it(tmp_path: Path) -> None:
+    file = FencedFile(tmp_path / "report")
+    steps: list[str] = []
+    real_fsync, real_replace = os.fsync, fencing.replace_durably
+
+    def fsync(descriptor: int) -> None:
+        steps.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        real_fsync(descriptor)
+
+    def replace(path: Path, data: bytes) -> None:
+        steps.append(f"replace {path.name}")
+        real_replace(path, data)
+
+    with patch("os.fsync", fsync), patch.object(fencing, "replace_durably", replace):
+        file.write(3, b"three")
+    assert steps[:3] == ["sync report.token", f"sync {tmp_path.name}", "replace report"]
+    steps.clear()
+    with patch("os.fsync", fsync), file.guard(4):
+        assert steps == ["sync report.token", f"sync {tmp_path.name}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -256,3 +257,26 @@ def test_a_verb_says_where_it_has_looked_for_a_cluster() -> None:
         rundir.find(None)
     with pytest.raises(Unreachable, match=str(rundir.run_base() / "alpha")):
         rundir.find("alpha")
+
+
+def test_a_record_of_a_cluster_of_which_a_disk_has_changed_a_bit_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    spec = ClusterSpec(name="alpha", nodes=3, data_dir=str(data))
+    open_data(spec).close()
+    record = data / "cluster.json"
+    sound = record.read_bytes()
+    for bit in range(0, 8 * len(sound), 3):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        record.write_bytes(damaged)
+        try:
+            opened = open_data(spec)
+        except BadUsage:
+            continue
+        assert opened.members == [1, 2, 3], "white space, or a name that is not known"
+        assert opened.reserve_id() == 4
+        opened.close()
+        shutil.rmtree(data / "n4")
+    older = re.sub(rb',\s*"checksum": \d+', b"", sound).replace(b'"v": 2', b'"v": 1')
+    record.write_bytes(older.replace(b'"last_id": 0', b'"last_id": 9'))
+    assert open_data(spec).reserve_id() == 10, "of an older version"

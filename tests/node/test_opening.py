@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raft.control import ArmCrash
 from raft.core.types import Entry, HardState
-from raft.node.config import NodeConfig
+from raft.node.config import BadConfig, NodeConfig
 from raft.node.faults import Trap
 from raft.node.opening import (
     INCARNATION,
     JOINED,
     LEAVING,
     REPAIR,
+    checked_word,
     count_life,
     end_repair,
     open_store,
@@ -179,3 +181,52 @@ def test_only_the_armed_crash_point_is_fatal() -> None:
     assert deaths
     with pytest.raises(ValueError, match="cannot be killed"):
         NoFaults().arm_crash(ArmCrash(1, "save.begun"))
+
+
+def flips(path: Path) -> Iterator[None]:
+    """The file with one bit changed, for each of its bits but those of the line's end; then as it was."""
+    sound = path.read_bytes()
+    for bit in range(8 * (len(sound) - 1)):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        yield
+    path.write_bytes(sound)
+
+
+def test_a_count_of_lives_that_a_disk_has_changed_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / INCARNATION
+    assert [count_life(path, sync=False) for _ in range(12)][-1] == 12
+    for _ in flips(path):
+        with pytest.raises(BadConfig, match="higher than any before"):
+            count_life(path, sync=False)
+    assert count_life(path, sync=False) == 13
+
+
+def test_a_count_without_a_checksum_is_that_of_an_older_version(tmp_path: Path) -> None:
+    path = tmp_path / INCARNATION
+    path.write_text("7\n")
+    assert count_life(path, sync=False) == 8
+
+
+@pytest.mark.parametrize("step", [LEAVING, JOINED])
+def test_a_repair_whose_note_a_disk_has_changed_is_not_guessed_at(directory: Path, step: str) -> None:
+    path = directory / REPAIR
+    path.write_text(checked_word(step))
+    for _ in flips(path):
+        with pytest.raises(CorruptLog, match="how far the repair"):
+            begin(directory)
+    begin(directory, Peers(), repair_from_peers=True).close()
+    assert repair_of(directory) == JOINED
+
+
+def test_a_used_directory_that_holds_no_log_is_never_taken_for_a_new_one(
+    directory: Path,
+) -> None:
+    for path in directory.glob("*.wal"):
+        path.unlink()
+    for path in directory.glob("*.snap"):
+        path.unlink()
+    for options in ({"first_start": True}, {"first_start": False}):
+        with pytest.raises(LogMissing, match="all that it promised is lost"):
+            begin(directory, **options)
