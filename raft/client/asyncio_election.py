@@ -7,6 +7,7 @@ nobody announces anything. Each candidate has a session of its own, so nothing o
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
@@ -25,7 +26,7 @@ from raft.client.errors import (
     Taken,
 )
 from raft.client.observing import ElectionObserver
-from raft.client.programs import run_program
+from raft.client.programs import Program, run_program
 from raft.client.store import Text, to_bytes
 from raft.machines.answers import ElectionState, Led, Left, Standing
 from raft.machines.operations import Campaign, Fence, GetElection, Proclaim, WatchElection
@@ -74,15 +75,32 @@ class Lead:
         self.check()
         return await self.session.during(work())
 
-    async def run_program(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+    async def run_program(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        foreground: bool = False,
+        started: Callable[[Program], None] = lambda _program: None,
+    ) -> int:
         """Run a program with FENCING_TOKEN in its environment; its exit code, negative for a signal.
 
-        Its whole process group is ended, and LeadershipLost raised, before the lease can run out: first by
-        SIGTERM, then by SIGKILL.
+        All that came of it is ended, and LeadershipLost raised, before the lease can run out: first by
+        SIGTERM, then by SIGKILL; also when this process is killed, or stands still for so long. What is left
+        when the program itself has ended is ended in the same way. With `foreground` it gets the terminal, as
+        from a shell; `started` is told of it, and may send it signals.
         """
         environment = {**(os.environ if env is None else env), "FENCING_TOKEN": str(self.token)}
         grace_seconds = self.session.ttl_seconds * GRACE_RATIO
-        return await self.run(lambda: run_program(arguments, environment, grace_seconds))
+
+        def until() -> float:
+            return time.monotonic() + self.remaining + grace_seconds
+
+        return await self.run(
+            lambda: run_program(
+                arguments, environment, grace_seconds, until=until, foreground=foreground, started=started
+            )
+        )
 
     async def proclaim(self, value: Text) -> None:
         """Change what is announced; FenceRejected if the seat is lost."""

@@ -1,7 +1,7 @@
 """A program run under a lease: in a process group of its own, which ends when it has to.
 
-Owns the two ways for that: by the caller, who is told in time, and by a guard where the caller was killed.
-Knows nothing of leases.
+Owns the holder's side of the conversation with the program's guard (see `guard`), which is told how long the
+lease lasts, and ends everything by then whatever becomes of this process. Knows nothing of leases.
 """
 
 from __future__ import annotations
@@ -9,80 +9,149 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-LOOK_AGAIN_SECONDS = 0.001
-
-# Told the group by the first line it reads. If no second one comes before the end of the file, whoever
-# should have written it is no more.
-GUARD = 'read -r group && { read -r done || kill -9 "-$group"; } 2>/dev/null'
-
-
-async def run_program(arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float) -> int:
-    """A program in a process group of its own, which is ended when this is cancelled; its exit code.
-
-    The group also ends, by SIGKILL, when this process does, however that comes about.
-    """
-    heard, told = os.pipe()
-    with ExitStack() as ends:
-        ends.callback(os.close, told)
-        try:
-            guard = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", GUARD, stdin=heard, start_new_session=True
-            )
-        finally:
-            os.close(heard)
-        try:
-            return await run_guarded(arguments, env, grace_seconds, told)
-        finally:
-            ends.close()
-            await guard.wait()
+GUARD = Path(__file__).with_name("guard.py")
+UNTIL_PERIOD_SECONDS = 0.25
+FOR_EVER = float("inf")
 
 
-async def run_guarded(
-    arguments: Sequence[str], env: Mapping[str, str], grace_seconds: float, guard: int
+class Program:
+    """A program that runs, as its holder steers it."""
+
+    def __init__(self, writer: asyncio.StreamWriter, foreground: bool) -> None:
+        self._writer = writer
+        self.foreground = foreground
+        self.stops_its_holder = foreground
+        """When it is stopped, is this process to stop as well?"""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program's process group."""
+        self._say(f"signal {number:d}")
+
+    def end(self, grace_seconds: float) -> None:
+        """SIGTERM for all that came of the program, and SIGKILL for what is left after the grace period."""
+        self._say(f"end {grace_seconds}")
+
+    def until(self, moment: float) -> None:
+        """Nothing of it may be left at that moment of the monotonic clock."""
+        self._say(f"until {moment}")
+
+    def go_on(self) -> None:
+        """Continue after a stop; with the terminal, if this process has it."""
+        self._say(f"continue {int(self.foreground and in_foreground())}")
+
+    def _say(self, line: str) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(line.encode() + b"\n")
+
+
+async def run_program(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    grace_seconds: float,
+    *,
+    until: Callable[[], float] = lambda: FOR_EVER,
+    foreground: bool = False,
+    started: Callable[[Program], None] = lambda _program: None,
 ) -> int:
-    """Run a program whose guard hears what is written to that descriptor."""
+    """Run a program until nothing that came of it is left; its exit code, negative for a signal.
 
-    def tell_the_guard() -> None:
-        os.write(guard, b"%d\n" % os.getpid())
-
-    # The new process tells it, before it becomes the program: this one may be killed at any moment.
-    program = await asyncio.create_subprocess_exec(
-        *arguments, env=env, start_new_session=True, preexec_fn=tell_the_guard
-    )
+    When this is cancelled it gets SIGTERM, and SIGKILL after `grace_seconds`. When this process dies, or has
+    stood still until the moment (of the monotonic clock) that `until` last told, all is killed at once.
+    In the `foreground` it gets the terminal, as from a shell; when it is stopped there, so is this process.
+    `started` is told of it. Raises OSError if it cannot be started.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        words = (str(theirs.fileno()), str(until()), str(grace_seconds), str(int(foreground)))
+        guard = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", os.fspath(GUARD), *words, *arguments,
+            env=env, pass_fds=[theirs.fileno()], process_group=0,
+        )  # fmt: skip
+    reader, writer = await asyncio.open_connection(sock=ours)
+    program = Program(writer, foreground)
+    timekeeper = asyncio.ensure_future(_tell_until(program, until))
     try:
-        return await program.wait()
+        return await _attend(reader, program, arguments[0], started)
+    except asyncio.CancelledError:
+        program.end(grace_seconds)
+        raise
     finally:
-        if program.returncode is None:
-            await end_group(program, grace_seconds)
-        with suppress(BrokenPipeError):
-            os.write(guard, b"done\n")
+        timekeeper.cancel()
+        await _gone(guard)
+        writer.close()
+        if foreground:
+            take_terminal()
 
 
-async def end_group(program: asyncio.subprocess.Process, grace_seconds: float) -> None:
-    """SIGTERM, and a little later SIGKILL, for a program that leads its process group."""
-    signal_group(program.pid, signal.SIGTERM)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(grace_seconds):  # wait_for may lose a cancellation.
-            await program.wait()
-    # What it has started may have stayed; and who is killed is gone a moment later.
-    anybody = signal_group(program.pid, signal.SIGKILL)
-    await program.wait()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(grace_seconds):  # Of orphans somebody else may be slow to take notice.
-            while anybody:
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                anybody = signal_group(program.pid, 0)
+async def _attend(
+    reader: asyncio.StreamReader, program: Program, name: str, started: Callable[[Program], None]
+) -> int:
+    while line := await reader.readline():
+        word, _, value = line.decode().strip().partition(" ")
+        if word == "started":
+            started(program)
+        elif word == "failed":
+            raise OSError(int(value), os.strerror(int(value)), name)
+        elif word == "stopped":
+            if program.stops_its_holder:
+                stop_with(program)
+        else:
+            return int(value)
+    raise OSError(f"the guard of {name} has been killed, and the program with it")
 
 
-def signal_group(group: int, number: int) -> bool:
-    """Signal all of a process group that are left, 0 being no signal; whether anybody is."""
+async def _tell_until(program: Program, until: Callable[[], float]) -> None:
+    while True:
+        program.until(until())
+        await asyncio.sleep(UNTIL_PERIOD_SECONDS)
+
+
+async def _gone(guard: asyncio.subprocess.Process) -> None:
+    """Wait for the guard's end, and with it everything's; a second cancellation does not cut it short."""
+    waiting = asyncio.ensure_future(guard.wait())
+    while not waiting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(waiting)
+
+
+def stop_with(program: Program) -> None:
+    """Stop as the program has, so that the shell has its terminal back; go on together."""
+    take_terminal()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    program.go_on()
+
+
+def in_foreground() -> bool:
+    """Has this process's group the terminal?"""
     try:
-        os.killpg(group, number)
-    except ProcessLookupError:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
         return False
-    except PermissionError:
-        return True  # Somebody is, who has become another user.
-    return True
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def take_terminal() -> None:
+    """Make this process's group the terminal's foreground group again, if there is a terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return
+    # From the background it would stop this process.
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        with suppress(OSError):
+            os.tcsetpgrp(terminal, os.getpgrp())
+    finally:
+        signal.signal(signal.SIGTTOU, before)
+        os.close(terminal)

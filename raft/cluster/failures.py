@@ -23,6 +23,8 @@ class ExitCode(enum.IntEnum):
     VIOLATION = 10
     OUTCOME_UNKNOWN = 11
     TIMED_OUT = 124
+    COMMAND_NOT_EXECUTABLE = 126
+    COMMAND_NOT_FOUND = 127
 
 
 class VerbFailed(Exception):

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import psutil
 import pytest
 
-from raft.client.programs import end_group, run_program
+from raft.client.programs import Program, run_program
 from tests.processes.shell import until
 
 GRACE_SECONDS = 1.0
@@ -26,8 +27,7 @@ spawn, spawned = asyncio.create_subprocess_exec, []
 
 async def spawn_and_die(*arguments, **options):
     spawned.append(await spawn(*arguments, **options))
-    if len(spawned) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
     return spawned[-1]
 
 asyncio.create_subprocess_exec = spawn_and_die
@@ -58,8 +58,7 @@ def test_a_program_ends_though_its_starter_is_killed_in_the_moment_of_the_start(
 def test_a_program_that_is_not_there_is_an_error_and_leaves_no_guard() -> None:
     with pytest.raises(FileNotFoundError):
         asyncio.run(run_program(["/no/such/program"], {**os.environ}, GRACE_SECONDS))
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    assert not [child for child in children if Path(f"/proc/{child}/comm").read_text() == "sh\n"]
+    assert not is_running("guard.py")
 
 
 @pytest.mark.processes
@@ -67,29 +66,62 @@ def test_the_exit_code_is_the_programs() -> None:
     assert asyncio.run(run_program(["sh", "-c", "exit 7"], {**os.environ}, GRACE_SECONDS)) == 7
 
 
-class Deaf:
-    """A process that has ended, and whose child takes a while."""
-
-    pid = 4711
-
-    async def wait(self) -> int:
-        return -signal.SIGKILL
+def run(script: str, tmp_path: Path, **options: Any) -> int:
+    """Run a script in `sh`, with a mark by which its processes are found."""
+    return asyncio.run(run_program(["sh", "-c", f": {tmp_path}; {script}"], {**os.environ}, 0.2, **options))
 
 
-@pytest.mark.parametrize("answer", [None, PermissionError()], ids=["ours", "another user's"])
-def test_a_program_has_ended_when_nobody_of_its_group_is_left(
-    monkeypatch: pytest.MonkeyPatch, answer: Exception | None
-) -> None:
-    sent: list[int] = []
+@pytest.mark.processes
+def test_what_a_program_has_started_ends_with_it_even_in_a_session_of_its_own(tmp_path: Path) -> None:
+    background = f"setsid sh -c ': {tmp_path}; trap \"\" TERM; touch {tmp_path}/up; sleep 60; :' &"
+    assert run(f"{background} while ! test -e {tmp_path}/up; do :; done; exit 3", tmp_path) == 3
+    assert not is_running(str(tmp_path))
 
-    def killpg(group: int, number: int) -> None:
-        assert group == Deaf.pid
-        sent.append(number)
-        if sent.count(0) == 3:
-            raise ProcessLookupError
-        if answer is not None:
-            raise answer
 
-    monkeypatch.setattr(os, "killpg", killpg)
-    asyncio.run(end_group(cast(asyncio.subprocess.Process, Deaf()), GRACE_SECONDS))
-    assert sent == [signal.SIGTERM, signal.SIGKILL, 0, 0, 0]
+@pytest.mark.processes
+def test_a_program_ends_at_its_deadline_whatever_its_starter_does(tmp_path: Path) -> None:
+    """The starter's event loop stands still, so it can tell the guard nothing more."""
+
+    def stand_still(program: Program) -> None:
+        program.until(time.monotonic() + 0.3)
+        until(lambda: is_running(str(tmp_path)))
+        until(lambda: not is_running(str(tmp_path)))
+
+    assert run("trap '' TERM; sleep 60; :", tmp_path, started=stand_still) == -signal.SIGKILL
+
+
+@pytest.mark.processes
+def test_a_stopped_program_ends_at_its_deadline(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert run("kill -STOP $$", tmp_path, until=lambda: started + 1.0) == -signal.SIGKILL
+
+
+@pytest.mark.processes
+def test_a_cancelled_program_may_clean_up_for_its_grace_period(tmp_path: Path) -> None:
+    script = f"trap 'touch {tmp_path}/clean; exit' TERM; touch {tmp_path}/up; while :; do sleep 0.01; done"
+
+    async def cancel_it() -> None:
+        running = asyncio.ensure_future(run_program(["sh", "-c", script], {**os.environ}, 10.0))
+        await asyncio.to_thread(until, (tmp_path / "up").exists)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancel_it())
+    assert (tmp_path / "clean").exists()
+
+
+@pytest.mark.processes
+def test_signals_reach_the_whole_group_of_a_program(tmp_path: Path) -> None:
+    script = f"trap 'exit 5' USR1; touch {tmp_path}/up; while :; do sleep 0.01; done"
+
+    async def signal_it() -> int:
+        programs: list[Program] = []
+        running = asyncio.ensure_future(
+            run_program(["sh", "-c", script], {**os.environ}, 1.0, started=programs.append)
+        )
+        await asyncio.to_thread(until, (tmp_path / "up").exists)
+        programs[0].signal(signal.SIGUSR1)
+        return await running
+
+    assert asyncio.run(signal_it()) == 5

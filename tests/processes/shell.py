@@ -134,6 +134,13 @@ class Shell:
         self._terminals.append(Terminal([*LAUNCHER, *line.split()], env, self.home))
         return self._terminals[-1]
 
+    def bash(self, line: str) -> Terminal:
+        """An interactive shell with job control, in which a line was typed."""
+        env = {**self.env, "TERM": "dumb", "PS1": "$ "}
+        self._terminals.append(Terminal(["/bin/bash", "--norc", "-i"], env, self.home))
+        self._terminals[-1].type(line + "\n")
+        return self._terminals[-1]
+
     def status(self, name: str = "default") -> Any:
         """The status as a program reads it."""
         return json.loads(self.ok(f"status -o json --cluster {name}"))

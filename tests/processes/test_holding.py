@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from raft.cluster.failures import ExitCode
@@ -24,7 +25,8 @@ def test_programs_run_while_they_lead_and_tell_how_they_ended() -> None:
         tokens = [int(shell.ok("elect job -- printenv FENCING_TOKEN")) for _ in range(2)]
         assert 0 < tokens[0] < tokens[1]
         assert shell.ok("lock door -- echo in") == "in"
-        assert shell.run("elect job -- /no/such/program").code == ExitCode.USAGE
+        held = shell.run("get no-lock-was-asked-for")
+        assert held.code == ExitCode.NOT_FOUND
         assert finish(up).code == 0
 
 
@@ -104,15 +106,95 @@ def begun(shell: Shell, line: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def program_of(pid: int, name: str) -> int:
-    """The child of that process which has become that program."""
+    """The descendant of that process which has become that program."""
     found: list[int] = []
 
     def look() -> bool:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        found[:] = [
-            int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == f"{name}\n"
-        ]
+        with suppress(psutil.Error):
+            below = psutil.Process(pid).children(recursive=True)
+            found[:] = [child.pid for child in below if child.name() == name]
         return bool(found)
 
     until(look)
     return found[0]
+
+
+def test_a_program_that_cannot_be_run_is_refused_before_the_lock_is_asked_for() -> None:
+    with Shell() as shell:
+        (shell.home / "text").write_text("no program\n")
+        missing = shell.run("lock door -- /no/such/program")
+        assert (missing.code, "not found" in missing.err) == (127, True)
+        assert shell.run("lock door -- no-such-program-anywhere").code == 127
+        assert shell.run("lock door -- ./text").code == 126
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM])
+def test_a_program_cleans_up_after_any_ending_signal_while_the_lock_is_kept(number: signal.Signals) -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        name = number.name.removeprefix("SIG")
+        (shell.home / "work").write_text(
+            f"trap 'while ! test -e go; do sleep 0.01; done; echo clean; exit 9' {name}; echo up\n"
+            "while :; do sleep 0.01; done\n"
+        )
+        with begun(shell, "lock door --ttl 2s --grace 60s -- sh work") as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "up\n"
+            holder.send_signal(number)
+            assert shell.run("lock door --no-wait -- true").code == ExitCode.REJECTED
+            (shell.home / "go").touch()
+            assert holder.stdout.readline() == "clean\n"
+            assert holder.wait(10) == 9
+            assert shell.run("lock door --no-wait -- true").code == 0
+        assert finish(up).code == 0
+
+
+def test_a_program_that_does_not_end_is_killed_after_its_grace_period() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text("trap '' TERM; echo up; while :; do sleep 0.01; done\n")
+        with begun(shell, "lock door --grace 200ms -- sh work") as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "up\n"
+            holder.terminate()
+            assert holder.wait(10) == 128 + signal.SIGKILL
+        assert finish(up).code == 0
+
+
+def test_a_stopped_holder_s_program_has_ended_before_the_next_one_begins() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text("echo $$; while :; do sleep 0.01; done\n")
+        with begun(shell, "lock door --ttl 1s -- sh work") as holder:
+            assert holder.stdout is not None
+            program = int(holder.stdout.readline())
+            holder.send_signal(signal.SIGSTOP)
+            script = f"test -e /proc/{program} && echo both || echo alone"
+            (shell.home / "next").write_text(script)
+            assert shell.ok("lock door -- sh next") == "alone"
+            holder.send_signal(signal.SIGCONT)
+            assert holder.wait(10) in (ExitCode.LEADERSHIP_LOST, 128 + signal.SIGKILL)
+        assert finish(up).code == 0
+
+
+def test_a_program_keeps_the_terminal_and_ctrl_z_stops_it_with_its_holder() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text(
+            'read line </dev/tty; echo "heard $line"; echo waiting; while :; do sleep 0.01; done\n'
+        )
+        terminal = shell.bash(f"{' '.join(LAUNCHER)} lock door --ttl 60s -- sh work")
+        terminal.expect("is held")
+        terminal.type("hello\n")
+        terminal.expect("heard hello")
+        terminal.expect("waiting")
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.type("echo the shell is back; fg\n")
+        terminal.expect("the shell is back")
+        terminal.expect("lock door")
+        terminal.type("\x03")
+        terminal.type("echo code $?\n")
+        terminal.expect("code 130")
+        terminal.type("exit\n")
+        assert finish(up).code == 0

@@ -1,4 +1,4 @@
-"""The verbs of what programs hold: elect, lock, observe, watch.
+"""The verbs that follow what changes: observe, watch; and the event loop of verbs that go on.
 
 Owns their command lines and exit codes. They talk to the nodes themselves, in an event loop that ends with
 the verb.
@@ -8,58 +8,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, STORE, app, out, say, session_of
+from raft.cluster.cli.app import LEAD, STORE, app, out, session_of
 from raft.cluster.cli.connecting import verb_failed
 from raft.cluster.failures import BadUsage
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.asyncio_election import AsyncElection
     from raft.machines.answers import Event
 
 Result = TypeVar("Result")
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 bytes.")]
-Program = Annotated[list[str], typer.Argument(metavar="-- CMD…", help="A program and its arguments.")]
-Ttl = Annotated[
-    float,
-    typer.Option(metavar="DURATION", parser=options.positive_duration, help="How long a lease lasts."),
-]
-TTL_SECONDS = 5.0
-
-
-@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py elect billing --ttl 5s -- ./run-billing")
-def elect(
-    context: typer.Context,
-    name: Name,
-    program: Program,
-    ttl: Ttl = TTL_SECONDS,
-    cluster: options.Cluster = None,
-) -> None:
-    """Wait until this process leads NAME, run CMD meanwhile, and end it if leadership is lost; exit 6 then.
-
-    CMD finds its fencing token in FENCING_TOKEN; its own exit code is passed on.
-    """
-    _run_while(context, cluster, program, lambda client: client.election(name, ttl=ttl))
-
-
-@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py lock backup -- ./back-up")
-def lock(
-    context: typer.Context,
-    name: Name,
-    program: Program,
-    ttl: Ttl = TTL_SECONDS,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit 5 if it is taken.")] = False,
-    cluster: options.Cluster = None,
-) -> None:
-    """Run CMD while nobody else holds the lock NAME; otherwise as elect."""
-    _run_while(context, cluster, program, lambda client: client.lock(name, ttl=ttl, wait=not no_wait))
 
 
 @app.command(rich_help_panel=LEAD, epilog="Example: launcher.py observe billing")
@@ -70,7 +37,7 @@ def observe(context: typer.Context, name: Name, cluster: options.Cluster = None)
         async for event in client.election(name).observe():
             out(_line(event))
 
-    _converse(context, cluster, follow)
+    converse(context, cluster, follow)
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py watch jobs/ --prefix")
@@ -90,7 +57,7 @@ def watch(
         async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
             out(_line(event))
 
-    _converse(context, cluster, follow)
+    converse(context, cluster, follow)
 
 
 def _line(event: Event) -> str:
@@ -105,27 +72,15 @@ def _line(event: Event) -> str:
     return f"{event.revision} left {event.token}"
 
 
-def _run_while(
-    context: typer.Context,
-    cluster: str | None,
-    program: list[str],
-    stand: Callable[[AsyncClient], AsyncElection],
-) -> None:
-    async def hold(client: AsyncClient) -> int:
-        async with stand(client) as lead:
-            say(f"{lead.fence.election} is held with token {lead.token}")
-            return await lead.run_program(program)
-
-    try:
-        code = _converse(context, cluster, hold)
-    except OSError as error:
-        raise BadUsage(f"{program[0]} can't be run: {error.strerror}") from error
-    raise typer.Exit(code if code >= 0 else 128 - code)
+def not_ignored(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Those signals that the parent has not chosen to have ignored, as nohup does."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def _converse(
+def converse(
     context: typer.Context, cluster: str | None, follow: Callable[[AsyncClient], Awaitable[Result]]
 ) -> Result:
+    """Run a conversation with the nodes in an event loop; its result, or the end of the verb."""
     session = session_of(context)
     if session.at_prompt:
         raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
@@ -136,17 +91,25 @@ def _converse(
 
     endpoints = {node.id: node.endpoint for node in record.nodes}
 
+    ended_by: list[int] = []
+
     async def whole() -> Result:
-        # What is held is given back, and what runs is ended, by SIGTERM as by Ctrl-C.
+        # Whichever signal ends it, what is held is given back first.
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            task.cancel()
+
+        for number in not_ignored(ENDING):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
         async with AsyncClient(endpoints, cluster=record.cluster) as client:
             return await follow(client)
 
     try:
         return asyncio.run(whole())
     except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        raise typer.Exit(128 + ended_by[0]) from None
     except errors.ClientError as error:
         raise verb_failed(error) from error

@@ -15,6 +15,7 @@ from raft.cluster.cli import (
     holding,
     leading,
     leasing,
+    locking,
     looking,
     membership,
     records,
@@ -44,6 +45,7 @@ VERB_MODULES = (
     membership,
     storing,
     leasing,
+    locking,
     holding,
 )
 
