@@ -137,7 +137,7 @@ def test_a_program_cleans_up_after_any_ending_signal_while_the_lock_is_kept(numb
             f"trap 'while ! test -e go; do sleep 0.01; done; echo clean; exit 9' {name}; echo up\n"
             "while :; do sleep 0.01; done\n"
         )
-        with begun(shell, "lock door --ttl 2s --grace 60s -- sh work") as holder:
+        with begun(shell, "lock door --ttl 60s --grace 60s -- sh work") as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "up\n"
             holder.send_signal(number)
@@ -181,7 +181,7 @@ def test_a_program_keeps_the_terminal_and_ctrl_z_stops_it_with_its_holder() -> N
     with Shell() as shell:
         up = shell.up("--nodes 1")
         (shell.home / "work").write_text(
-            'read line </dev/tty; echo "heard $line"; echo waiting; while :; do sleep 0.01; done\n'
+            'read line </dev/tty; echo "heard $line"; echo waiting; exec sleep 600\n'
         )
         terminal = shell.bash(f"{' '.join(LAUNCHER)} lock door --ttl 60s -- sh work")
         terminal.expect("is held")
