@@ -14,8 +14,10 @@ from raft.cluster.events import FaultInjected, LeaderElected, LeaderLost, encode
 from raft.lab.pictures.perfetto import trace
 from raft.lab.pictures.report import page, picture, write_report
 from raft.lab.pictures.run import Run
+from tests.judging.histories import history, put
 from tests.pictures.runs import EVENTS, a_legal_run, an_illegal_run
 
+DOTS = ("done", "refused", "unknown")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 
@@ -61,6 +63,21 @@ def test_the_page_begins_with_who_leads_and_why_the_one_before_does_not():
     over = [*EVENTS, LeaderLost(t=9.5, node=2, term=3, reason="no-quorum")]
     assert "no node led: n2 had led term 3 until 9.50 s" in page(Run(events=over))
     assert "no leader" in page(Run(events=[]))
+
+
+def test_latencies_are_dots_by_outcome_and_what_failed_is_never_left_out():
+    records = [put(f"v{n}", n / 1000, n / 1000 + 0.01) for n in range(9000)]
+    records += [put("lost", 1.0, None), put("no", 2.0, 2.1, outcome="refused")]
+    html = page(Run(events=list(EVENTS), history=history("register", *records)))
+    dots = {outcome: html.split(f'class="dots {outcome}"')[0].rsplit('d="', 1)[1] for outcome in DOTS}
+    assert dots["unknown"].count("h0") == dots["refused"].count("h0") == 1
+    assert 2000 < dots["done"].count("h0") <= 3001
+
+
+def test_labels_stay_at_the_edge_of_what_is_seen():
+    html = page(Run(events=list(EVENTS)))
+    assert re.search(r'class="label strong stays"[^>]*>n1<', html)
+    assert 'id="zoom"' in html
 
 
 def test_terms_that_no_node_won_are_listed():

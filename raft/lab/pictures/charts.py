@@ -1,4 +1,4 @@
-"""Panels about the clients: operations a second, how long they took, and when nobody could write.
+"""Panels about the clients: operations a second, how long they took, and when no write came back.
 
 Owns how these are drawn.
 """
@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from math import log10
 
 from raft.lab.judging.records import Record
+from raft.lab.judging.revisions import EVENTS
 from raft.lab.pictures.measures import Bin, bins_of, gaps_of
 from raft.lab.pictures.nodes import milliseconds
 from raft.lab.pictures.panel import Panel, heading, label
-from raft.lab.pictures.svg import Scale, area, group, line, polyline, rect, round_step, text
+from raft.lab.pictures.svg import Scale, area, element, group, line, polyline, rect, round_step, text
 
 HEIGHT = 96
+DOTS_MAX = 3_000  # More are thinned out, except those that were not done.
 
 
 def panels(records: Sequence[Record], x: Scale) -> list[Panel]:
     """Both charts; times without a write are marked in the upper one."""
     bins = bins_of(records, x.low, x.high)
-    return [_throughput(records, bins, x), _latency(bins, x)]
+    return [_throughput(records, bins, x), _latency(records, bins, x)]
 
 
 def _throughput(records: Sequence[Record], bins: Sequence[Bin], x: Scale) -> Panel:
@@ -43,8 +45,8 @@ def _throughput(records: Sequence[Record], bins: Sequence[Bin], x: Scale) -> Pan
     return Panel(content=group(parts, label="throughput"), height=HEIGHT, above=14)
 
 
-def _latency(bins: Sequence[Bin], x: Scale) -> Panel:
-    """On a logarithmic scale: what is usual and what is rare are both to be seen."""
+def _latency(records: Sequence[Record], bins: Sequence[Bin], x: Scale) -> Panel:
+    """On a logarithmic scale: what is usual and what is rare are both to be seen, and single operations."""
     known = [part for part in bins if part.p50_ms is not None]
     low = min((part.p50_ms or 1.0 for part in known), default=1.0)
     high = max((part.p99_ms or 1.0 for part in known), default=1.0)
@@ -54,6 +56,7 @@ def _latency(bins: Sequence[Bin], x: Scale) -> Panel:
     for decade in decades:
         parts.append(line(x.begin, y(decade), x.end, y(decade), "grid"))
         parts.append(label(y(decade) + 4, milliseconds_of_decade(decade), "tick"))
+    parts += _dots(records, x, y)
     for name, class_ in (("p99", "curve rare"), ("p50", "curve")):
         for piece in _pieces(bins, name):
             points = [(x((p.start + p.end) / 2), y(log10(max(_value(p, name) or 1.0, 1e-3)))) for p in piece]
@@ -67,6 +70,24 @@ def _latency(bins: Sequence[Bin], x: Scale) -> Panel:
         if part.p50_ms is not None and part.p99_ms is not None
     ]
     return Panel(content=group(parts, label="latency"), height=HEIGHT, above=14)
+
+
+def _dots(records: Sequence[Record], x: Scale, y: Scale) -> list[str]:
+    """Operations by outcome, at their calls; one of unknown outcome has no latency, and is at the top."""
+    asked = [record for record in records if record.op not in EVENTS]
+    every = -(-len(asked) // DOTS_MAX) or 1
+    paths: dict[str, list[str]] = {}
+    for number, record in enumerate(asked):
+        if record.outcome != "done" or number % every == 0:
+            height = 2.0
+            if record.returned is not None:
+                height = y(log10(max(1000 * (record.returned - record.call), 1e-3)))
+            paths.setdefault(record.outcome, []).append(f"M{x(record.call):g} {height:.1f}h0")
+    return [
+        element("path", d="".join(paths[outcome]), class_=f"dots {outcome}")
+        for outcome in ("done", "refused", "unknown")
+        if outcome in paths
+    ]
 
 
 def milliseconds_of_decade(decade: int) -> str:

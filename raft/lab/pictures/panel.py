@@ -24,9 +24,9 @@ class Panel(Struct, frozen=True, kw_only=True):
 
 def heading(words: str) -> str:
     """The name of a panel, above its first row."""
-    return text(LEFT, -8, words, "heading")
+    return text(LEFT, -8, words, "heading stays")
 
 
 def label(y: float, words: str, class_: str = "label") -> str:
     """The name of a row, left of it."""
-    return text(LEFT - 12, y, words, class_, "end")
+    return text(LEFT - 12, y, words, f"{class_} stays", "end")
