@@ -33,7 +33,7 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 from raft.machines.application import Application
-from raft.machines.machine import Diverged, StateMachine
+from raft.machines.machine import Diverged, MachineError, StateMachine
 from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DISK_FAILED,
@@ -83,6 +83,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except Diverged as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_DIVERGED
+    except MachineError as error:
+        last_words(f"the node cannot take the cluster's state over: {error}\n")
+        return EXIT_REFUSED
     except GaveUp as error:
         last_words(f"the node has failed: {error}\n")
         return EXIT_FAILED
@@ -260,7 +263,11 @@ class LoggedEvents:
 
 
 # What may end a node and is no mistake of its own program; and as which event that is logged.
-NO_MISTAKES: dict[type[Exception], str] = {DiskFailed: "disk-failed", Diverged: "machine-diverged"}
+NO_MISTAKES: dict[type[Exception], str] = {
+    DiskFailed: "disk-failed",
+    Diverged: "machine-diverged",
+    MachineError: "machine-unfit",
+}
 
 
 class Crashes:

@@ -80,6 +80,21 @@ def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(
     first.communicate(timeout=20)
 
 
+def test_a_node_without_the_machine_of_its_snapshot_ends_with_the_reason(
+    directory: Path, start: Start
+) -> None:
+    node = start(directory, "--machine", "examples.replicated_counter:Counters", "--snapshot-entries", "2")
+    with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
+        for _ in range(4):
+            client.put("k", "v")
+    node.terminate()
+    node.communicate(timeout=20)
+    said = refusal(start(directory))
+    assert "the node cannot take the cluster's state over" in said
+    assert "needs that machine" in said
+    assert "Traceback" not in said
+
+
 def test_data_of_another_node_is_refused(directory: Path, start: Start) -> None:
     node = start(directory)
     with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
