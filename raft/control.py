@@ -73,7 +73,17 @@ class SawLeader(Struct, frozen=True):
     at_seconds: Seconds
 
 
-Report = NodeUp | Alive | BecameLeader | LostLeadership | SawLeader
+class SpaceIs(Struct, frozen=True):
+    """The leader `node` holds so much of what it may; with `alarm`, nothing is taken in that grows."""
+
+    node: int
+    used_bytes: int
+    quota_bytes: int
+    alarm: bool
+    at_seconds: float
+
+
+Report = NodeUp | Alive | BecameLeader | LostLeadership | SawLeader | SpaceIs
 
 # -- requests: supervisor to node ----------------------------------------------------------------
 
@@ -100,6 +110,9 @@ class NodeStatus(Struct, frozen=True):
     match: dict[int, int]  # A leader's view of its followers; empty elsewhere.
     faults: list[str]
     counters: dict[str, int]  # Dropped frames and dead letters by reason.
+    used_bytes: int = 0  # State, event history and log, more or less as they are in memory;
+    quota_bytes: int = 0  # of so many, before which a leader turns down what grows:
+    out_of_space: bool = False  # as it does now, until there is room again.
 
 
 class SetLink(Struct, frozen=True):

@@ -144,6 +144,13 @@ class Refused(Struct, frozen=True, array_like=True, gc=False):
     reason: str
 
 
+class OutOfSpace(Struct, frozen=True, array_like=True, gc=False):
+    """Refused, nothing was logged: the cluster holds as much as it may. Retry when there is room."""
+
+    used_bytes: int
+    quota_bytes: int
+
+
 class Invalid(Struct, frozen=True, array_like=True, gc=False):
     """Refused for good: the request itself is wrong, and a retry would be refused again."""
 
@@ -239,6 +246,7 @@ Answer = (
     | QueryResult
     | NotLeader
     | Refused
+    | OutOfSpace
     | Invalid
     | Unknown
     | LeaderIs

@@ -31,6 +31,7 @@ from raft.control import (
     SetDisk,
     SetLink,
     SnapshotTaken,
+    SpaceIs,
     TakeSnapshot,
     Transfer,
 )
@@ -64,6 +65,7 @@ from raft.requests import (
     ListMembers,
     Members,
     NotLeader,
+    OutOfSpace,
     Promote,
     Query,
     QueryResult,
@@ -220,6 +222,7 @@ TAGS: Final[dict[int, type]] = {
     53: AwaitEvents,
     54: AwaitAnswer,
     55: TakesLong,
+    57: OutOfSpace,
     # Supervisors.
     64: NodeUp,
     65: Alive,
@@ -238,6 +241,7 @@ TAGS: Final[dict[int, type]] = {
     77: TakeSnapshot,
     78: SnapshotTaken,
     80: SetClock,
+    82: SpaceIs,
 }
 
 REGISTRY: Final = Registry(TAGS)

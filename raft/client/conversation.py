@@ -15,11 +15,13 @@ from msgspec import Struct
 from actors.address import Address
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, AskTimeout, Undeliverable
+from raft import requests
 from raft.client.errors import (
     ClientError,
     CommandRefused,
     NoLeader,
     OutcomeUnknown,
+    OutOfSpace,
     Rejected,
     Unreachable,
 )
@@ -369,6 +371,11 @@ def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> 
         # A leader that is silent is not asked for more until it answers, or another one is named.
         return book.prompt_leader(attempts.now()) not in (0, node) and attempts.may_follow()
     book.lost(node)
+    if isinstance(answer, requests.OutOfSpace):
+        raise OutOfSpace(
+            f"the cluster is out of space: {answer.used_bytes} of {answer.quota_bytes} bytes are in use; "
+            "delete keys, or set a larger quota_bytes"
+        )
     if isinstance(answer, Refused):
         attempts.note(Rejected, f"node {node} refused: {answer.reason}")
     elif isinstance(answer, Invalid | Failed):

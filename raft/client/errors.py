@@ -24,6 +24,10 @@ class NoLeader(Rejected):
     """Nodes answered within the time given, but none of them led or knew who does."""
 
 
+class OutOfSpace(Rejected):
+    """The cluster holds as much as it may, and the request was not taken: delete something, then retry."""
+
+
 class Unreachable(Rejected):
     """No node could be reached within the time given."""
 

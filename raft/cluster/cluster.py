@@ -36,6 +36,7 @@ class Cluster:
         self.safety = ElectionSafety()
         self.faults = FaultRegistry()
         self.ending = False
+        self.out_of_space = False  # Says the last leader that said anything of it.
         self.record_error = ""  # Why the record in the run directory is an old one; empty if it is not.
 
     def admit(self, node: int) -> NodeProcess:

@@ -132,6 +132,22 @@ class MembersChanged(Happening, frozen=True, kw_only=True, tag="members-changed"
     learners: list[int]
 
 
+class SpaceAlarm(Happening, frozen=True, kw_only=True, tag="out-of-space"):
+    """The leader takes in nothing any more that lets the state grow; until `SpaceAgain`."""
+
+    node: int
+    used_bytes: int
+    quota_bytes: int
+
+
+class SpaceAgain(Happening, frozen=True, kw_only=True, tag="space-again"):
+    """There is room again."""
+
+    node: int
+    used_bytes: int
+    quota_bytes: int
+
+
 class Violation(Happening, frozen=True, kw_only=True, tag="violation"):
     """What must never happen did: two nodes led in one term."""
 
@@ -153,6 +169,8 @@ Event = (
     | FaultInjected
     | FaultCleared
     | MembersChanged
+    | SpaceAlarm
+    | SpaceAgain
     | Violation
 )
 

@@ -66,6 +66,7 @@ class StatusRound:
             alive=alive,
             can_lose=max(alive - (voters // 2 + 1), 0),
             nodes=views,
+            out_of_space=cluster.out_of_space,
         )
 
     def _view(self, node: NodeProcess, *, votes: bool) -> NodeView:
@@ -98,5 +99,7 @@ def _with(view: NodeView, said: NodeStatus) -> NodeView:
         commit=said.commit,
         applied=said.applied,
         last=said.last,
+        used_bytes=said.used_bytes,
+        quota_bytes=said.quota_bytes,
         contact_ms=None if contact is None else round(1000 * contact, 1),
     )

@@ -13,7 +13,15 @@ from actors.actor import Actor, Handlers
 from raft.cluster.answering import ReplyAnswer, carried_out, refusable
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
-from raft.cluster.events import ClusterReady, LeaderElected, LeaderLost, NodeStarted, Violation
+from raft.cluster.events import (
+    ClusterReady,
+    LeaderElected,
+    LeaderLost,
+    NodeStarted,
+    SpaceAgain,
+    SpaceAlarm,
+    Violation,
+)
 from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
 from raft.cluster.faults import CRASH, KILL, PAUSE
 from raft.cluster.forcing import ForcedSnapshots
@@ -58,7 +66,7 @@ from raft.cluster.verbs import (
     Start,
     Stop,
 )
-from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, Transfer
+from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, SpaceIs, Transfer
 from raft.wire import address_of, process_of
 
 HAND_OVER_SECONDS_MAX = 5.0
@@ -186,6 +194,16 @@ class SupervisorActor(Actor):
         self._cluster.history.lost(report.node, report.term)
         lost = LeaderLost(node=report.node, term=report.term, reason=report.reason)
         self._cluster.journal.record(lost, report.at_seconds)
+
+    def on_space(self, report: SpaceIs) -> None:
+        """The leader says how much it holds; the alarm is one of the cluster, whoever leads."""
+        cluster = self._cluster
+        if report.alarm == cluster.out_of_space:
+            return
+        cluster.out_of_space = report.alarm
+        kind = SpaceAlarm if report.alarm else SpaceAgain
+        event = kind(node=report.node, used_bytes=report.used_bytes, quota_bytes=report.quota_bytes)
+        cluster.journal.record(event, report.at_seconds)
 
     def on_saw_leader(self, report: SawLeader) -> None:
         """A node follows somebody else than before."""
@@ -379,6 +397,7 @@ class SupervisorActor(Actor):
         Alive: of_nodes(on_alive),
         BecameLeader: of_nodes(on_became_leader),
         LostLeadership: of_nodes(on_lost_leadership),
+        SpaceIs: of_nodes(on_space),
         SawLeader: of_nodes(on_saw_leader),
         GetClusterStatus: on_status,
         GetLeader: on_get_leader,

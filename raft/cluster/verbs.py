@@ -251,6 +251,8 @@ class NodeView(Struct, frozen=True, kw_only=True):
     uptime_s: float | None = None
     cpu_percent: float | None = None
     rss_bytes: int | None = None
+    used_bytes: int | None = None
+    quota_bytes: int | None = None
     faults: list[str] = []
 
 
@@ -265,6 +267,7 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
     alive: int
     can_lose: int
     nodes: list[NodeView]
+    out_of_space: bool = False
 
 
 VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList

@@ -26,6 +26,8 @@ from raft.cluster.events import (
     NodeGaveUp,
     NodeStarted,
     RunDirectoryRemoved,
+    SpaceAgain,
+    SpaceAlarm,
     Violation,
 )
 from raft.cluster.logs import LogLine
@@ -45,7 +47,7 @@ _MESSAGE_CHARACTERS_MAX = 16 * 1024
 ELAPSED = Stamp()
 _STATUS_TITLES = (
     "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
-    "FAULTS",
+    "SPACE", "FAULTS",
 )  # fmt: skip
 
 
@@ -123,8 +125,16 @@ def _event_words(event: Event, paint: Paint) -> str:
             return paint(f"RUN DIRECTORY {printable(event.path)} {event.text}", "red")
         case ClusterReady():
             return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
+        case SpaceAlarm():
+            return paint(f"OUT OF SPACE  {_space(event)}: only deleting goes on", "bold", "red")
+        case SpaceAgain():
+            return f"SPACE AGAIN  {_space(event)}"
         case Violation():
             return paint(f"VIOLATION  {event.text}", "bold", "red")
+
+
+def _space(event: SpaceAlarm | SpaceAgain) -> str:
+    return f"n{event.node} holds {event.used_bytes / 1e6:.0f} of {event.quota_bytes / 1e6:.0f} MB"
 
 
 def _why_elected(event: LeaderElected) -> str:
@@ -151,11 +161,13 @@ def status_table(status: ClusterStatus, paint: Paint) -> str:
     if status.alive <= status.voters // 2:
         quorum = paint(f"NO QUORUM {status.alive}/{status.voters}", "bold", "red")
     header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {quorum}"
+    if status.out_of_space:
+        header += "  " + paint("OUT OF SPACE", "bold", "red")
     leader = next((node for node in status.nodes if node.id == status.leader), None)
     last = leader.last if leader is not None else None
     rows = [_status_row(node, last) for node in status.nodes]
     styles = [_status_style(node) for node in status.nodes]
-    return header + "\n" + table(_STATUS_TITLES, rows, paint, left={0, 2, 12}, styles=styles)
+    return header + "\n" + table(_STATUS_TITLES, rows, paint, left={0, 2, 13}, styles=styles)
 
 
 def _status_row(node: NodeView, last: int | None) -> list[str]:
@@ -173,6 +185,7 @@ def _status_row(node: NodeView, last: int | None) -> list[str]:
         str(node.restarts),
         _BLANK if node.cpu_percent is None else f"{node.cpu_percent:.1f}%",
         _BLANK if node.rss_bytes is None else f"{node.rss_bytes / 1e6:.0f}MB",
+        f"{node.used_bytes / node.quota_bytes:.0%}" if node.used_bytes and node.quota_bytes else _BLANK,
         " ".join(node.faults) or _BLANK,
     ]
 

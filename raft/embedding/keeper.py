@@ -19,7 +19,7 @@ from msgspec import Struct
 from actors.actor import Actor, Handlers
 from actors.process import describe_exit
 from actors.supervision import RestartChildren, Supervisor
-from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, SawLeader
+from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, SawLeader, SpaceIs
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.settings import Plan
 from raft.node.config import (
@@ -154,8 +154,8 @@ class Keeper(Actor):
             self._came_up(report.pid)
         self._follow(Leader(report.leader, report.term) if report.leader else None)
 
-    def on_other_report(self, report: BecameLeader | LostLeadership) -> None:
-        """Of no use here: whom the node follows says it all."""
+    def on_other_report(self, report: BecameLeader | LostLeadership | SpaceIs) -> None:
+        """Of no use here: whom the node follows says it all, and the node's log tells of its space."""
 
     def on_stop_request(self, _: Stop) -> None:
         """By SIGTERM, on which a node hands over and ends; by force if that takes too long."""
@@ -278,5 +278,6 @@ class Keeper(Actor):
         Alive: on_alive,
         BecameLeader: on_other_report,
         LostLeadership: on_other_report,
+        SpaceIs: on_other_report,
         Stop: on_stop_request,
     }

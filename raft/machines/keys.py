@@ -82,9 +82,15 @@ class SortedKeys(Generic[K]):
                 return
             yield from chunk
 
-    def count(self, start: K, end: K | None, limit: int) -> int:
-        """How many keys there are from `start` on and before `end`; counts no further than `limit`."""
-        return sum(1 for _ in islice(self.between(start, end), limit))
+    def count(self, start: K, end: K | None) -> int:
+        """How many keys there are from `start` on and before `end`; whole chunks are counted at once."""
+        self._settle()
+        return max(0, self._before(end) - self._before(start))
+
+    def _before(self, key: K | None) -> int:
+        at = len(self._chunks) if key is None else bisect_left(self._lasts, key)
+        whole = sum(map(len, islice(self._chunks, at)))
+        return whole if key is None or at == len(self._chunks) else whole + bisect_left(self._chunks[at], key)
 
     def _settle(self) -> None:
         if not self._fresh:

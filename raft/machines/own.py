@@ -67,6 +67,12 @@ class OwnMachine:
         self.trail = 0
         self.last_check = LastCheck()
         self._sessions = Sessions()
+        self._machine_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The last snapshot, the commands since, and the answers that are kept: about what it holds."""
+        return self._machine_bytes + self._sessions.size_bytes
 
     def run(self, errand: Errand) -> bytes | None:
         """Do one errand; the encoded answer of a `Carry`, None for the others. Raises Diverged."""
@@ -109,12 +115,13 @@ class OwnMachine:
             of_machine = machine.snapshot_parts()
         elif machine is not None:
             of_machine = iter((machine.snapshot(),))
-        return own_parts_of(self.book(), of_machine)
+        return own_parts_of(self.book(), self._measured(of_machine))
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
         """Become what `parts` gave; none are the empty state."""
         book, of_machine = own_book_of(parts)
         machine = self.machine
+        self._machine_bytes = sum(map(len, of_machine))
         if isinstance(machine, InParts):
             # Copies: a machine may keep what it is given, and these are views of a file.
             machine.restore_parts(map(bytes, of_machine))
@@ -123,6 +130,13 @@ class OwnMachine:
         self._become(book)
 
     # -------------------------------------------------------------------------------------------
+
+    def _measured(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        before, size = self._machine_bytes, 0
+        for part in parts:
+            size += len(part)
+            yield part
+        self._machine_bytes += size - before
 
     def _become(self, book: OwnBook) -> None:
         self.trail, self.last_check = book.trail, book.last_check
@@ -144,6 +158,7 @@ class OwnMachine:
 
     def _apply(self, errand: Carry) -> bytes:
         machine = self.machine
+        self._machine_bytes += len(errand.body)
         return encode_answer(
             _ask(None if machine is None else lambda: machine.apply(errand.index, errand.body))
         )

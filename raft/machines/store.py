@@ -40,6 +40,7 @@ from raft.machines.operations import (
     Fence,
     Field,
     Get,
+    Operation,
     Put,
     Range,
     Relation,
@@ -99,13 +100,19 @@ class Store:
         turned = self._fenced(request.fence)
         if turned is not None:
             return turned
-        if self.count(request, RANGE_KEYS_MAX + 1) > RANGE_KEYS_MAX:
+        if self._exceeds((request,)):
             return TOO_MANY_KEYS
         return at_once(self._delete_range(revision, request))
 
-    def count(self, request: DeleteRange, limit: int) -> int:
-        """How many keys that would unbind; counts no further than `limit`."""
-        return self._table.count(request.start, request.end, limit)
+    def too_big(self, operation: Operation) -> bool:
+        """Would a command unbind too many keys, as things stand now?"""
+        if isinstance(operation, Transaction):
+            return self._exceeds(operation.then) or self._exceeds(operation.otherwise)
+        return isinstance(operation, DeleteRange) and self._exceeds((operation,))
+
+    def _exceeds(self, parts: Iterable[TransactionPart]) -> bool:
+        ranges = [part for part in parts if isinstance(part, DeleteRange)]
+        return sum(self._table.count(it.start, it.end) for it in ranges) > RANGE_KEYS_MAX
 
     def swap(self, revision: int, request: CompareAndSwap) -> Swapped | Turned | Refused:
         """Bind or unbind a key if it holds what is expected."""
@@ -128,12 +135,9 @@ class Store:
         succeeded = all(self._holds(compare) for compare in request.compares)
         parts = request.then if succeeded else request.otherwise
         turned: Turned | Refused | None = self._fenced(request.fence)
-        room = RANGE_KEYS_MAX
+        if self._exceeds(parts):
+            return TOO_MANY_KEYS
         for part in parts:
-            if isinstance(part, DeleteRange):
-                room -= self.count(part, room + 1)
-                if room < 0:
-                    return TOO_MANY_KEYS
             if turned is None and not isinstance(part, Get):
                 turned = self._turned(part)
         if turned is not None:

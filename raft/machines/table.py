@@ -82,9 +82,9 @@ class Table(Generic[K, V]):
         """The keys from `start` on and before `end` (None: to the last); not to be changed meanwhile."""
         return self._keys.between(start, end)
 
-    def count(self, start: K, end: K | None, limit: int) -> int:
-        """How many keys there are from `start` on and before `end`; counts no further than `limit`."""
-        return self._keys.count(start, end, limit)
+    def count(self, start: K, end: K | None) -> int:
+        """How many keys there are from `start` on and before `end`."""
+        return self._keys.count(start, end)
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Everything in the order of the keys; not to be changed meanwhile."""

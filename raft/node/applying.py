@@ -17,14 +17,17 @@ from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, entries_size
+from raft.machines import store
 from raft.machines.application import Application, Unfinished
 from raft.machines.machine import COMMAND_ERRORS, reason_of
-from raft.machines.operations import Own
+from raft.machines.operations import Operation, Own
 from raft.machines.state import parts_of
 from raft.node.lane import Lane
 from raft.node.snapshots import Parts
 from raft.node.worker import Worker, gently
+from raft.requests import Invalid
 
+TOO_MANY_KEYS = Invalid(store.TOO_MANY_KEYS.reason)
 WORK_PER_TURN_MAX = 1_500  # Of entries and of the events that they make: a few milliseconds.
 
 
@@ -148,6 +151,12 @@ class Applier:
             self.lane.query(answer.body, then)
         else:
             then(answer)
+
+    def too_big(self, operation: Operation) -> Invalid | None:
+        """Why a command would be too much work by the state of now. The machine judges again."""
+        if self.free and self._machine.store.too_big(operation):
+            return TOO_MANY_KEYS
+        return None
 
     def close(self) -> None:
         """Let what is in hand end, and begin nothing else."""

@@ -104,6 +104,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
         self._check_endpoints()
         if min(self.snapshots.entries_max, self.snapshots.bytes_max, self.snapshots.entries_kept) < 0:
             raise BadConfig(f"the limits for snapshots are numbers from 0 on, not {self.snapshots}")
+        if self.tuning.quota_bytes < 0:
+            raise BadConfig(f"quota_bytes is a number from 0 on, not {self.tuning.quota_bytes}")
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")

@@ -49,6 +49,7 @@ from raft.node.reporting import LateJournal, Reporter, Standing
 from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
 from raft.node.snapshots import SendableSnapshots, State, unpack_state, verified
+from raft.node.space import Space
 from raft.node.steering import STEERED, Contacts, Steering
 from raft.node.worker import WorkDone
 from raft.node.working import Desk
@@ -166,6 +167,7 @@ class Node(Actor):
         self._snapshots = SnapshotDesk(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
             worker=self._slow_worker, state=self._state, step=self._install,
+            tight=lambda: self._space.tight,
         )  # fmt: skip
         self._outgoing = Outgoing(context, self._snapshots.transfers)
         self._reads = Reads(
@@ -173,16 +175,7 @@ class Node(Actor):
             confirm=self._raft.read_index, patience_seconds=patience_seconds,
             retry_seconds=config.election_seconds_min,
         )  # fmt: skip
-        self._desk = Desk(parts.incarnation, context.now, context.after)
-        self._service = Service(
-            self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk,
-            identity=lambda: self._introductions.origin.identity,
-        )  # fmt: skip
-        self._relief = Relief(
-            self._raft, self._peers, self._service, self._reporter, self._journal,
-            limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
-            now=context.now, after=context.after,
-        )  # fmt: skip
+        self._build_service()
         self._disk = Disk(
             parts.store, parts.disk_worker(context.post), hard_state,
             self._restored, self._answer, self._relief, context.after,
@@ -192,7 +185,7 @@ class Node(Actor):
         self._steering = Steering(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
             faults=parts.faults, counters=parts.counters, now=context.now,
-            transferring=lambda: self._reporter.losing("transfer"),
+            transferring=lambda: self._reporter.losing("transfer"), space=lambda: self._space.room,
         )  # fmt: skip
         self._succession = Succession(
             self._raft, self._peers, random=parts.random, now=context.now, after=context.after,
@@ -202,6 +195,24 @@ class Node(Actor):
         self._departure = Departure(
             self._raft, self._proposals, self._reporter, self._journal,
             heir=self._steering.heir, after=context.after, leave=parts.leave,
+        )  # fmt: skip
+
+    def _build_service(self) -> None:
+        """What clients' requests go through."""
+        parts, config, context = self._parts, self._parts.config, self.context
+        self._desk = Desk(parts.incarnation, context.now, context.after)
+        self._space = Space(
+            quota_bytes=config.tuning.quota_bytes, machine=parts.machine, log=parts.store, raft=self._raft,
+            journal=self._journal, want_snapshot=self._snapshots.want, tell=self._reporter.space,
+        )  # fmt: skip
+        self._service = Service(
+            self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk, self._space,
+            identity=lambda: self._introductions.origin.identity,
+        )  # fmt: skip
+        self._relief = Relief(
+            self._raft, self._peers, self._service, self._reporter, self._journal,
+            limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
+            now=context.now, after=context.after,
         )  # fmt: skip
 
     def on_stop(self) -> None:
@@ -229,6 +240,7 @@ class Node(Actor):
             self._carry_out()
         self._holdings.settle(now)
         self._reads.answer()
+        self._space.look(now)
         self._snapshots.turn_ended()
         if self._holdings.behind:
             self._take_another_turn()

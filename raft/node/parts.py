@@ -25,6 +25,7 @@ from raft.node.disk import Log
 from raft.node.reporting import Journal
 from raft.node.snapshots import State, pack_state
 from raft.node.snapshotting import SnapshotLog
+from raft.node.space import Held
 from raft.node.steering import Faults, NoFaults
 from raft.node.worker import InlineWorker, WorkDone, Worker
 from raft.storage.snapshots import sealed
@@ -35,7 +36,7 @@ IDENTITY_BYTES = 8
 HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
 
 
-class NodeStore(Storage, Log, SnapshotLog, Protocol):
+class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
     """A log that the core can read and the node can write."""
 
 

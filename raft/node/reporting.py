@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, Report, SawLeader
+from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, Report, SawLeader, SpaceIs
 from raft.core.types import NO_NODE, NodeId, Role, Term
+
+if TYPE_CHECKING:
+    from raft.node.space import Room
 
 HELD_MAX = 256
 
@@ -123,6 +126,10 @@ class Reporter:
             self._won(standing.term, votes, voters)
         if (standing.leader, standing.term) != (before.leader, before.term):
             self._saw(before, standing)
+
+    def space(self, room: Room) -> None:
+        """How much this leader holds of what it may; told when it begins to lead, and at each alarm."""
+        self._report(SpaceIs(self._node, room.used_bytes, room.quota_bytes, room.alarm, self._now()))
 
     # -- the supervisor's connection ------------------------------------------------------------
 

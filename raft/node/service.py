@@ -18,6 +18,7 @@ from raft.node.lane import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
 from raft.node.reads import Reads
+from raft.node.space import Space
 from raft.node.working import Desk
 from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
@@ -44,6 +45,7 @@ class Service:
         applier: Applier,
         peers: Peers,
         desk: Desk,
+        space: Space,
         *,
         identity: Callable[[], str],
     ) -> None:
@@ -56,6 +58,7 @@ class Service:
         self._peers = peers
         self._desk = desk
         self._identity = identity
+        self._space = space
         self._commands: list[bytes] = []
         self._room = 0  # For so many commands there is room in this turn.
         self._replies: list[Answerable] = []
@@ -79,6 +82,11 @@ class Service:
             self._room = PENDING_MAX - len(self._proposals)
         if len(self._commands) >= self._room:
             return TOO_MANY
+        refusal = self._space.refuse(call.operation, len(command.body)) or self._applier.too_big(
+            call.operation
+        )
+        if refusal is not None:
+            return refusal
         reply = reply_handle
         if type(call.operation) is Own:
             if self._applier.lane.commands >= COMMANDS_MAX:

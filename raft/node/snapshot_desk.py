@@ -51,6 +51,7 @@ class SnapshotDesk:
         worker: Worker,
         state: Callable[[], State],
         step: Callable[[InstallSnapshot], None],
+        tight: Callable[[], bool],
     ) -> None:
         self.transfers = Transfers(
             raft,
@@ -78,6 +79,7 @@ class SnapshotDesk:
             policy=config.snapshots,
             journal=journal,
             now=context.now,
+            tight=tight,
         )
         self._raft = raft
         self._log = log

@@ -83,7 +83,10 @@ class Head(Struct, frozen=True):
 
 
 class Snapshotter:
-    """Takes one snapshot at a time. `held`: the index of the oldest that is being sent to someone."""
+    """Takes one snapshot at a time. `held`: the index of the oldest that is being sent to someone.
+
+    While space is `tight` no entries are kept that a snapshot covers.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,9 @@ class Snapshotter:
         policy: SnapshotPolicy,
         journal: Journal,
         now: Callable[[], float],
+        tight: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._tight = tight
         self._raft = raft
         self._log = log
         self._applier = applier
@@ -213,7 +218,8 @@ class Snapshotter:
         log.accept_snapshot(snapshot)
         self._damaged = 0
         self._taken.append(snapshot.index)
-        forget = max(before, snapshot.index - self._policy.entries_kept)
+        kept = 0 if self._tight() else self._policy.entries_kept
+        forget = max(before, snapshot.index - kept)
         held = self._held()
         if held is not None:
             forget = min(forget, max(held, self._taken[0]))

@@ -24,6 +24,7 @@ from raft.core.raft import Raft
 from raft.core.status import Status
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
+from raft.node.space import Room
 
 Steered = GetStatus | Transfer | SetLink | SetDisk | SetClock | ArmCrash | ClearFault
 STEERED = (GetStatus, Transfer, SetLink, SetDisk, SetClock, ArmCrash, ClearFault)
@@ -117,7 +118,9 @@ class Steering:
         counters: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
         transferring: Callable[[], None],
+        space: Callable[[], Room],
     ) -> None:
+        self._space = space
         self._raft = raft
         self._incarnation = incarnation
         self._peers = peers
@@ -148,7 +151,7 @@ class Steering:
 
     def status(self) -> NodeStatus:
         """This node's view of itself and of the cluster."""
-        status = self._raft.status()
+        status, room = self._raft.status(), self._space()
         state = status.hard_state
         configuration = status.configuration
         is_learner = status.id in configuration.learners
@@ -168,6 +171,9 @@ class Steering:
             match={peer: progress.match for peer, progress in status.progress.items()},
             faults=self._faults.describe(),
             counters=dict(self._counters()),
+            used_bytes=room.used_bytes,
+            quota_bytes=room.quota_bytes,
+            out_of_space=room.alarm,
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:

@@ -26,6 +26,8 @@ class Tuning(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     uncommitted_bytes_max: int = 64 * 1024 * 1024
     inflight_appends_max: int = 256
     inflight_bytes_max: int = 16 * 1024 * 1024
+    # State, event history and log: what grows is turned down before; 0: see raft.node.space.
+    quota_bytes: int = 0
     priority: int = 0
     conf_change_validation: bool = True
     step_down_on_removal: bool = True

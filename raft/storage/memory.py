@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raft.core.errors import Compacted, SnapshotOutOfDate, Unavailable
-from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term, limit_size
+from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term, entries_size, limit_size
 
 
 class MemoryStorage:
@@ -25,6 +25,8 @@ class MemoryStorage:
         self._compacted_index: Index = 0
         self._compacted_term: Term = 0
         self._entries: list[Entry] = []
+        self.size_bytes = 0
+        """What the entries come to."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
         """Return the hard state, and the configuration of the newest snapshot."""
@@ -80,10 +82,13 @@ class MemoryStorage:
         position = entries[0].index - self._compacted_index - 1
         if position == len(self._entries):
             self._entries += entries
+            self.size_bytes += entries_size(entries)
             return
         if position > len(self._entries):
             raise Unavailable
-        self._entries[max(position, 0) :] = entries[max(-position, 0) :]
+        replaced, added = self._entries[max(position, 0) :], entries[max(-position, 0) :]
+        self._entries[max(position, 0) :] = added
+        self.size_bytes += entries_size(added) - entries_size(replaced)
 
     def apply_snapshot(self, snapshot: Snapshot) -> list[Entry]:
         """Start anew from a snapshot, the log empty after it; returns the entries that are gone.
@@ -93,6 +98,7 @@ class MemoryStorage:
         self._replace_snapshot(snapshot)
         self._compacted_index, self._compacted_term = snapshot.index, snapshot.term
         gone, self._entries = self._entries, []
+        self.size_bytes = 0
         return gone
 
     def create_snapshot(
@@ -123,7 +129,9 @@ class MemoryStorage:
         if index <= self._compacted_index:
             raise Compacted
         term = self.term(index)
-        del self._entries[: index - self._compacted_index]
+        count = index - self._compacted_index
+        self.size_bytes -= entries_size(self._entries[:count])
+        del self._entries[:count]
         self._compacted_index, self._compacted_term = index, term
 
     def _replace_snapshot(self, snapshot: Snapshot) -> None:

@@ -205,6 +205,11 @@ class Store:
             self._log.close()
         self._lock.close()
 
+    @property
+    def size_bytes(self) -> int:
+        """What the entries in memory come to."""
+        return self._memory.size_bytes
+
     def initial_state(self) -> tuple[HardState, ConfState]:
         """The hard state, and the configuration as of the newest snapshot."""
         return self._memory.initial_state()

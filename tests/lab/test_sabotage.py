@@ -14,7 +14,7 @@ from raft.lab.simulated.simulation import simulate_seed
 QUICK = (
     "no-sync", "no-directory-sync", "vote-before-sync", "acknowledge-before-sync", "count-itself-early",
     "answer-before-commit", "read-anywhere", "apply-twice", "no-sessions-in-snapshot",
-    "no-fence", "lease-cut-short", "removed-leader-goes", "foreign-node-added",
+    "no-fence", "lease-cut-short", "own-machine-on-the-loop", "removed-leader-goes", "foreign-node-added",
 )  # fmt: skip
 
 

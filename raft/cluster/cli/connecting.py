@@ -59,6 +59,7 @@ def verb_failed(error: ClientError) -> VerbFailed:
         (errors.LeaseEnded, ExitCode.NOT_FOUND),
         (errors.NoLeader, ExitCode.NO_LEADER),
         (errors.Unreachable, ExitCode.UNREACHABLE),
+        (errors.OutOfSpace, ExitCode.OUT_OF_SPACE),
         (errors.Rejected, ExitCode.TIMED_OUT),
         (errors.OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN),
         (errors.ClientError, ExitCode.FAILURE),

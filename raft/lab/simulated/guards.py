@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from raft.core.progress import Progress
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
+from raft.lab.simulated.member import Member
 from raft.lab.simulated.patching import replaced
 from raft.machines.answers import Stored
 from raft.machines.elections import Elections
@@ -341,7 +343,34 @@ def _foreign_nodes_are_added() -> Iterator[None]:
         yield
 
 
+def _own_machine_on_the_loop() -> AbstractContextManager[None]:
+    make = Member._make_applying
+
+    def on_the_loop(member: Any, post: Any) -> Any:
+        """The node stands still for as long as its user's machine works."""
+        spindle, host = make(member, post), member.host
+
+        def give_back() -> None:
+            if host.paused:
+                host.resume()
+                spindle.resume()
+
+        def take(job: Any, done: Any) -> None:
+            host.pause()
+            member._agenda.after(2 * member._setting.own_seconds, give_back)
+            spindle.submit(job, done)
+
+        return SimpleNamespace(submit=take, rest=spindle.rest, close=spindle.close)
+
+    return replaced(Member, "_make_applying", on_the_loop)
+
+
 SABOTAGES = (
+    Sabotage(
+        "own-machine-on-the-loop",
+        "the node stands still while the user's own machine works",
+        _own_machine_on_the_loop,
+    ),
     Sabotage("no-sync", "the log is written and never synced", _no_sync),
     Sabotage("no-hard-state-sync", "term and vote are written and not synced", _no_hard_state_sync),
     Sabotage("no-hard-state", "term and vote are not written before they are spoken of", _no_promises),

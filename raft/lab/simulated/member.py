@@ -36,7 +36,6 @@ from raft.storage.store import Store
 from raft.wire import NODE_ACTOR, address_of, process_of
 
 RESTART_SECONDS = 0.5  # A supervisor's patience after a crash.
-APPLY_SECONDS = 0.001
 
 
 class Condition(enum.Enum):
@@ -87,10 +86,14 @@ class Events:
     def __init__(self, story: Story, name: str) -> None:
         self._story = story
         self._name = name
+        self.paused = False  # Has a fault made the node stand still, of which it has not yet spoken?
 
     def event(self, event: str, message: str, **values: object) -> None:
         """See `Journal`."""
         del values
+        if event == "stalled":
+            assert self.paused, f"{self._name} {message}, and no fault has made it stand still"
+            self.paused = False
         self._story.count(event)
         self._story.tell(self._name, message)
 
@@ -221,6 +224,7 @@ class Member:
             on_turn=self._looked,
             guard=self._guard,
         )
+        self._events = Events(self._story, self.name)
         self._actor = VisibleNode(
             NodeParts(
                 config=config,
@@ -228,7 +232,7 @@ class Member:
                 store=self.store,
                 machine=self.machine,
                 random=self._setting.dice(f"node {self.node} {self.lives}"),
-                journal=Events(self._story, self.name),
+                journal=self._events,
                 disk_worker=self._make_disk,
                 snapshot_worker=self._make_snapshotting,
                 apply_worker=self._make_applying if self._setting.apply_on_worker else None,
@@ -286,6 +290,7 @@ class Member:
     def pause(self) -> None:
         """SIGSTOP."""
         if self.up:
+            self._events.paused = True
             self.host.pause()
 
     def resume(self) -> None:
@@ -312,7 +317,7 @@ class Member:
         return self._snapshotting
 
     def _make_applying(self, post: Callable[[WorkDone], None]) -> Spindle:
-        self._applying = self._spindle(post, lambda: APPLY_SECONDS * 2 * self._dice.random())
+        self._applying = self._spindle(post, lambda: self._setting.own_seconds * 2 * self._dice.random())
         return self._applying
 
     def _spindle(self, post: Callable[[WorkDone], None], takes: Callable[[], float]) -> Spindle:

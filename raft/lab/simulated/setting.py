@@ -34,7 +34,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
-    apply_on_worker: bool = False
+    apply_on_worker: bool = False  # The clients' own machine has a thread,
+    own_seconds: float = 0.001  # and takes about so long for what it is given at a time.
     segment_bytes: int = 16 * 1024
     append_bytes_max: int = 512 * 1024  # Of one message: few, and appends come in many pieces.
     apply_bytes_max: int = 64 * 1024
@@ -102,7 +103,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         words += [f"snapshots every {self.snapshot_entries} entries"] if self.snapshot_entries else []
         words += [f"clocks off by up to {self.clock_spread:.1%}"] if self.clock_spread else []
         words += ["lease reads"] if self.lease_reads else []
-        words += ["applies on a worker"] if self.apply_on_worker else []
+        words += [f"own machine takes {self.own_seconds:g} s"] if self.apply_on_worker else []
         return ", ".join(words)
 
 
@@ -140,4 +141,5 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         padding_bytes_max=dice.choice([0, 400, 1600, 1600]),
         snapshot_entries=dice.choice([0, 5, 10, 40]),
         entries_kept=dice.choice([0, 2, 8]),
+        own_seconds=dice.choice([0.001, 1.0]),
     )
