@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from examples.replicated_counter import Add, Reset, Value
@@ -87,3 +89,41 @@ def test_replicas_whose_machine_is_not_deterministic_stop_for_good_and_say_why()
         assert all("is the machine deterministic?" in event["traceback"] for event in gone)
         assert [node["state"] for node in shell.status()["nodes"]].count("gave-up") == 2
         finish(up)
+
+
+SLOW = """
+import time
+
+class Slow:
+    def _work(self, request):
+        ends_at = time.monotonic() + 1.0
+        while time.monotonic() < ends_at:
+            if request == b"wait":
+                time.sleep(0.1)
+        return b"done"
+    def apply(self, index, command):
+        return self._work(command)
+    def query(self, query):
+        return self._work(query)
+    def snapshot(self):
+        return b""
+    def restore(self, data):
+        pass
+"""
+
+
+def test_a_slow_machine_costs_neither_the_leader_nor_a_lease() -> None:
+    """Each request takes two election timeouts; meanwhile a lease that lasts as long is kept alive."""
+    with Shell() as shell:
+        (shell.home / "mine.py").write_text(SLOW)
+        up = shell.up("--nodes 3 --machine mine:Slow")
+        with client_of(shell) as client, client_of(shell) as slow, ThreadPoolExecutor() as pool:
+            lease = client.grant("1s")
+            work = pool.submit(lambda: [slow.query(b"wait"), slow.query(b"busy"), slow.command(b"busy")])
+            while not work.done():
+                assert client.keep_alive(lease), "the lease has ended"
+                client.put("beside", "the store")
+            assert [answer.result for answer in work.result()] == [b"done"] * 3
+        events = [event["event"] for event in shell.events()]
+        assert (events.count("leader-elected"), events.count("node-exited")) == (1, 0)
+        assert finish(up).code == 0
