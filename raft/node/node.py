@@ -41,7 +41,7 @@ from raft.node.membership import Membership
 from raft.node.outgoing import Outgoing
 from raft.node.pace import Pace
 from raft.node.parts import HEARTBEAT_TICKS, NodeParts, core_config
-from raft.node.peers import Peers
+from raft.node.peers import Peers, of_peers
 from raft.node.proposals import Proposals
 from raft.node.reads import Reads
 from raft.node.relief import Relief
@@ -71,16 +71,6 @@ READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
 TERM_LEAP_MAX = 2**32
 """No peer is ahead by as many elections: a term that claims it is an error that must not spread."""
-
-
-def of_peers(handle: Callable[[Node, Any], None]) -> Callable[[Node, Any], None]:
-    """The handler of what only a member that is up may say."""
-
-    def handler(node: Node, message: Any) -> None:
-        if node.is_genuine(message.sender) and node.is_credible(message):
-            handle(node, message)
-
-    return handler
 
 
 class Node(Actor):
@@ -315,10 +305,8 @@ class Node(Actor):
     def _late(self, seconds: float, *, busy: bool) -> None:
         self._raft.lapse_lease()
         self._holdings.pass_over(seconds, self.context.now())
-        if busy:
-            self._journal.event("busy", f"worked for {seconds:.3f} s in one turn", seconds=seconds)
-        else:
-            self._journal.event("stalled", f"was not running for {seconds:.3f} s", seconds=seconds)
+        event, what = ("busy", "worked in one turn") if busy else ("stalled", "was not running")
+        self._journal.event(event, f"{what} for {seconds:.3f} s", seconds=seconds)
 
     def _look_after_the_waiting(self, now: float) -> None:
         raft = self._raft

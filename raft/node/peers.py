@@ -6,7 +6,8 @@ of how the membership changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import msgspec
 
@@ -71,3 +72,13 @@ def decode_endpoints(context: bytes) -> dict[int, str]:
         return _ENDPOINTS.decode(context) if context else {}
     except msgspec.DecodeError:
         return {}
+
+
+def of_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """The handler of what only a member that is up may say."""
+
+    def handler(node: Any, message: Any) -> None:
+        if node.is_genuine(message.sender) and node.is_credible(message):
+            handle(node, message)
+
+    return handler
