@@ -29,7 +29,9 @@ from raft.requests import (
     QueryResult,
     Refused,
     Unknown,
+    WhoLeads,
 )
+from raft.wire import address_of
 
 DONE = Committed(1, b"done")
 Script = Callable[[Ask], Outcome]
@@ -241,3 +243,38 @@ def test_when_others_belong_to_the_cluster_a_client_learns_of_them_once() -> Non
     talk.query(script)
     assert requests == ["Command", "WhoLeads", "Command", "Query"]
     assert talk.learnt == {4: "e4"}
+
+
+def test_the_first_node_that_says_so_tells_which_cluster_this_is() -> None:
+    talk = Talk(1)
+
+    def script(step: Ask) -> Outcome:
+        if isinstance(step.request, WhoLeads):
+            return LeaderIs(1, 2, {1: "e1"}, "ours")
+        return QueryResult(7, b"r", configuration=3)
+
+    talk.query(script)
+    assert talk.book.identity == "ours"
+    assert talk.book.address(1, Query(b"q")) == address_of(1, "ours")
+    assert talk.book.address(1, WhoLeads()) == address_of(1)
+
+
+def test_a_node_of_another_cluster_is_named_and_not_asked_again_while_there_are_others() -> None:
+    talk = Talk(1, 2)
+    talk.book.identity = "ours"
+    talk.book.leader = 2
+
+    def script(step: Ask) -> Outcome:
+        if step.node == 1:
+            return DONE
+        if isinstance(step.request, WhoLeads):
+            return LeaderIs(2, 9, {2: "e2"}, "theirs")
+        return Undeliverable("n2/raft@ours: no such actor")
+
+    assert talk.command(script) == DONE
+    assert list(talk.book.endpoints) == [1]
+    talk.book.endpoints = {2: "e2"}
+    talk.book.leader = 0
+    with pytest.raises(Unreachable, match="node 2 of cluster theirs listens at e2, and this client"):
+        talk.command(script)
+    assert list(talk.book.endpoints) == [2]
