@@ -290,3 +290,33 @@ def test_a_commit_index_that_went_along_with_a_write_without_room_goes_along_aga
     rig.later.pop()()
     rig.worker.do_next()
     assert rig.log.writes[-1][0] == HardState(1, 1, 1)
+
+
+def test_a_write_without_room_stays_before_those_that_came_after_it() -> None:
+    """In the other order the older leader's entry would replace the newer one's."""
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1, term=1))
+    rig.disk.append(append(1, term=2))
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    while rig.worker.waiting:
+        rig.worker.do_next()
+    assert rig.log.entries(1, 2, 1 << 20) == [Entry(2, 1, data=b"2")]
+    assert rig.said == [1, 1]
+
+
+def test_readers_see_a_write_before_anything_is_said_about_it() -> None:
+    rig = Rig()
+    seen: list[int] = []
+    rig.disk._answer = lambda _responses: seen.append(rig.log.last_index())
+    rig.disk.append(append(1, 2))
+    rig.worker.do_next()
+    rig.disk.append(append())
+    assert seen == [2, 2]
+    commit = HardState(0, 0, 2)
+    committed: list[int] = []
+    rig.disk._answer = lambda _responses: committed.append(rig.log.initial_state()[0].commit)
+    rig.disk.append(append(hard_state=commit))
+    assert committed == [2], "not even about a commit index, which needs no write"

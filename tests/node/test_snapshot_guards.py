@@ -148,8 +148,11 @@ class Sending:
         )  # fmt: skip
         self.clock = 0.0
         self.later: list[Any] = []
+        self.sent: list[int] = []
         context: Any = SimpleNamespace(
-            now=lambda: self.clock, tell=lambda to, piece: None, after=lambda _, call: self.later.append(call)
+            now=lambda: self.clock,
+            tell=lambda to, piece: self.sent.append(piece.offset),
+            after=lambda _, call: self.later.append(call),
         )
         self.events = Events()
         self.damaged: list[Snapshot] = []
@@ -220,3 +223,29 @@ def test_a_transfer_without_news_is_given_up_in_the_end() -> None:
     sending.clock = 6.0
     sending.later.pop()()
     assert sending.ended == [(2, False)]
+
+
+def test_a_peer_that_can_be_heard_again_is_sent_the_next_piece_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("raft.node.transfers.PIECE_BYTES", 10)
+    sending = Sending()
+    sending.hear(30)
+    assert sending.sent == [0, 30, 40]
+    sending.sent.clear()
+    sending.transfers.reconnected(3)
+    assert sending.sent == [], "to another peer nothing is sent"
+    sending.transfers.reconnected(2)
+    assert sending.sent == [30], "from where the peer says that it stopped"
+
+
+def test_a_node_that_hears_a_peer_again_goes_on_with_its_snapshot() -> None:
+    cluster = Cluster(3)
+    leader = cluster[cluster.elect()]
+    peer = cluster.followers()[0]
+    heard: list[int] = []
+    leader.actor._snapshots.transfers.reconnected = heard.append  # type: ignore[method-assign]
+    cluster[peer].kill()
+    cluster.network.settle()
+    cluster[peer].start()
+    cluster.until(lambda: heard == [peer], 5.0)

@@ -331,3 +331,14 @@ def copy_of(files: SimulatedFiles) -> SimulatedFiles:
     for name in files.names(HERE):
         rewrite(copy, HERE / name, files.read(HERE / name))
     return copy
+
+
+@pytest.mark.parametrize("term", [1, 2])
+def test_under_a_snapshot_of_a_later_term_an_earlier_vote_does_not_count(term: int) -> None:
+    """The snapshot's term was reached, in which the node may have voted for another node, or for none."""
+    files = SimulatedFiles()
+    store = open_store(files)
+    store.save(HardState(1, 3, 0), (), None)
+    store.save(None, (), snapshot(20, term))
+    store.close()
+    assert open_store(files).initial_state()[0] == HardState(term, 3 if term == 1 else 0, 20)
