@@ -173,9 +173,12 @@ class Asks:
 
     def fail_process(self, process: str, reason: str) -> None:
         """End all that was asked of a process that is gone."""
-        lost = [key for key, pending in self._open.items() if pending.target.process == process]
-        for correlation in lost:
+        for correlation in self.open_at(process):
             self.fail(correlation, TargetDown(f"{process}: {reason}"))
+
+    def open_at(self, process: str) -> list[int]:
+        """The correlations of what was asked of a process and is open."""
+        return [key for key, pending in self._open.items() if pending.target.process == process]
 
     def forget(self, pending: Pending) -> None:
         """Strike out an ask whose end interests nobody."""

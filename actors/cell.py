@@ -7,7 +7,7 @@ what becomes of an exception (see lifecycle), or of how letters travel (see post
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from actors.address import Address
 from actors.asks import Pending, Reply
 from actors.dead_letters import Reason
-from actors.envelope import ActorInfo
+from actors.envelope import ActorInfo, ProcessDown, ProcessUp, Terminated
 from actors.mailbox import Letter, Mailbox
 from actors.supervision import Supervisor
 from actors.timers import Timer
@@ -43,6 +43,7 @@ class Errand(msgspec.Struct, frozen=True):
     call: Callable[[], None]
 
 
+_NEWS_OF_A_LIFE: Final = frozenset((Terminated, ProcessUp, ProcessDown))
 NO_LETTER: Final[Letter] = (None, None, 0)
 
 
@@ -205,6 +206,15 @@ class Cell:
     def _answer_to_a_tell(self, to: Address, _correlation: int, answer: object) -> None:
         self._office.dead_letters.add(Reason.NOBODY_TO_ANSWER, to, self.address, type(answer).__qualname__)
 
+    def open_asks(self) -> Iterator[tuple[Address, int]]:
+        """The asks that this actor has not answered: in its mailbox, in its stash, and as debts."""
+        for letters in (self.mailbox.ordinary, self.stashed):
+            for _, sender, correlation in letters:
+                if correlation and sender is not None:
+                    yield sender, correlation
+        for debt in self.debts:
+            yield debt.to, debt.correlation
+
     def end_life(self, reason: str) -> None:
         """Undo everything that belongs to the present life, and let those who wait for it know."""
         self.break_claim(reason)
@@ -215,6 +225,7 @@ class Cell:
             timer.cancel()
         for address in list(self.watches):
             self._office.unwatch(self, address)
+        self.mailbox.withdraw(lambda message: type(message) in _NEWS_OF_A_LIFE)
         self._office.unwatch_processes(self)
         for pending in list(self.asks):
             pending.cancel()
@@ -229,7 +240,7 @@ class Cell:
         return ActorInfo(
             address=self.address,
             state=self.state.value,
-            behaviour=tuple(sorted(kind.__qualname__ for kind in self.behaviour)),
+            behaviour=tuple(sorted(_name_of(kind) for kind in self.behaviour)),
             mailbox_depth=len(self.mailbox),
             stashed=len(self.stashed),
             owed=len(self.debts),
@@ -239,3 +250,14 @@ class Cell:
             children=tuple(self.children),
             last_error=self.last_error,
         )
+
+
+def _name_of(kind: object) -> str:
+    return str(getattr(kind, "__qualname__", type(kind).__qualname__))
+
+
+def check_handlers(handlers: Handlers) -> Handlers:
+    """Return a table of handlers; raises TypeError when it can't be one."""
+    if not isinstance(handlers, Mapping):
+        raise TypeError(f"handlers map types of messages to functions, unlike {type(handlers).__qualname__}")
+    return handlers

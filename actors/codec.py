@@ -1,7 +1,9 @@
 """Messages as bytes: a table of tags, and frames of many envelopes.
 
 Owns the encoding, msgpack of typed structs, and the table that says which tag is which type.
-The table comes from above; nothing is looked up by name, and nothing can be called by decoding.
+The table comes from above; nothing is looked up by name, and no more is called by decoding than the
+types' own `__post_init__`. Whatever goes wrong with a message is a CodecError of that message alone:
+the others in its frame are read and written as if it were not there.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from actors.envelope import NAME_MAX, SYSTEM_TAGS, Envelope
+from actors.crashes import describe
+from actors.envelope import NAME_MAX, SYSTEM_TAGS, ActorName, Correlation, Envelope
 from actors.errors import CodecError, UnregisteredMessage
+from actors.msgpack import Walk
 
 # Besides its own errors the decoder lets out UnicodeDecodeError, a ValueError, and a RecursionError.
 _NOT_DECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -51,17 +55,24 @@ class Registry:
         """The message that a payload holds; raises CodecError for a strange tag or strange bytes."""
         decoder = self._decoders.get(tag)
         if decoder is None:
-            raise CodecError(f"nobody knows the tag {tag}")
+            raise CodecError(f"there is no message type with the tag {tag} here")
         try:
             return decoder(payload)
-        except _NOT_DECODABLE as error:
-            raise CodecError(f"tag {tag}: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise CodecError(f"tag {tag}: {describe(error)}") from error
 
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 # More than any sender puts into one: each becomes an object, which takes more memory than its bytes.
 _Envelopes = Annotated[list[Envelope], msgspec.Meta(max_length=ENVELOPES_MAX)]
 _decode_envelopes = msgspec.msgpack.Decoder(_Envelopes).decode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_decode_header = msgspec.msgpack.Decoder(tuple[ActorName, ActorName, Correlation, int]).decode
+VALUES_WALKED_MAX: Final = 100_000
+BROKEN_ENVELOPES_MAX: Final = 64
+UNREADABLE: Final = b"\xc1"  # the one byte that is never msgpack
 
 
 class FrameBuilder:
@@ -71,6 +82,7 @@ class FrameBuilder:
         self._registry = registry
         self._tags = registry.tags
         self._buffer = bytearray(_LIST_HEADER)
+        self._last_at = len(_LIST_HEADER)
         self.count = 0
 
     def add(self, to: str, sender: str, correlation: int, message: object) -> int:
@@ -88,11 +100,28 @@ class FrameBuilder:
         tag = self._tags.get(kind) or self._registry.tag(kind)
         try:
             _encode_into((to, sender, correlation, tag, message), buffer, -1)
-        except (msgspec.MsgspecError, TypeError, OverflowError) as error:
+        except BaseException as error:
             del buffer[end:]
-            raise CodecError(f"{type(message).__qualname__} cannot be encoded: {error}") from error
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise CodecError(f"{kind.__qualname__} cannot be encoded: {describe(error)}") from error
+        self._last_at = end
         self.count += 1
         return len(buffer)
+
+    def drop_last(self) -> bytes:
+        """Take the envelope that was added last out again, once; returns its bytes."""
+        envelope = bytes(self._buffer[self._last_at :])
+        del self._buffer[self._last_at :]
+        self.count -= 1
+        return envelope
+
+    def add_encoded(self, envelope: bytes) -> int:
+        """Add an envelope that `drop_last` returned, of whatever builder; the bytes of the frame so far."""
+        self._last_at = len(self._buffer)
+        self._buffer += envelope
+        self.count += 1
+        return len(self._buffer)
 
     def take(self) -> bytes:
         """The frame so far, as bytes; the builder is empty afterwards."""
@@ -103,9 +132,30 @@ class FrameBuilder:
         return frame
 
 
-def decode_frame(payload: bytes) -> list[Envelope]:
-    """The envelopes of a frame, in order; raises CodecError when it is not one."""
+def read_envelopes(payload: bytes) -> tuple[list[Envelope], int]:
+    """The envelopes of a frame, in order, and how many parts of it are none.
+
+    Something that is nested too deeply, or no envelope at all, costs its neighbours nothing.
+    """
     try:
-        return _decode_envelopes(payload)
-    except _NOT_DECODABLE as error:
-        raise CodecError(f"not a frame: {error}") from error
+        return _decode_envelopes(payload), 0
+    except _NOT_DECODABLE:
+        return _read_one_by_one(payload)
+
+
+def _read_one_by_one(payload: bytes) -> tuple[list[Envelope], int]:
+    envelopes, broken = [], 0
+    walk = Walk(payload, VALUES_WALKED_MAX)
+    for part in walk.elements():
+        if broken == BROKEN_ENVELOPES_MAX:
+            break  # Not an accident: no more time is spent on it.
+        try:
+            envelopes.append(_decode_envelope(part))
+        except _NOT_DECODABLE:
+            try:
+                # Its header may still be good: then the asker can be told.
+                header = _decode_header(Walk(part, VALUES_WALKED_MAX).first_elements(4))
+                envelopes.append(Envelope(*header, msgspec.Raw(UNREADABLE)))
+            except _NOT_DECODABLE:
+                broken += 1
+    return envelopes, broken + (not walk.whole)

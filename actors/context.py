@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actors.address import Address, check_actor_name
 from actors.asks import Pending, Reply
-from actors.cell import Cell, State
+from actors.cell import Cell, State, check_handlers
 from actors.clock import Clock
 from actors.dead_letters import Reason
 from actors.errors import RuntimeStopped, UnknownActor
@@ -184,7 +184,7 @@ class Context:
 
     def become(self, handlers: Handlers) -> None:
         """Handle messages by another table, from the next one on, until `become`, `unbecome` or a crash."""
-        self._cell.behaviour = handlers
+        self._cell.behaviour = check_handlers(handlers)
 
     def unbecome(self) -> None:
         """Return to the actor's own table."""

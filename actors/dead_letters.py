@@ -25,6 +25,7 @@ class Reason(enum.StrEnum):
     STASH_FULL = "stash full"
     STOPPED = "actor stopped"
     UNDECODABLE = "undecodable"
+    UNENCODABLE = "answer that cannot be encoded"
     UNASKED_REPLY = "reply to nothing open"
     ANSWERED_BEFORE = "answered before"
     NOBODY_TO_ANSWER = "nobody to answer"

@@ -14,6 +14,7 @@ from actors.address import Address
 from actors.crashes import CrashReport
 
 # Both a number and its negation must be writable again, whatever a stranger sends.
+OPEN_ASKS_MAX: Final = 1000
 Correlation = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 
 
@@ -78,6 +79,23 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     delivered: bool
 
 
+class Resync(msgspec.Struct, frozen=True, gc=False):
+    """From runtime to runtime: I have, or may have, lost track of what is open between us.
+
+    The sender says its own watches and open asks again right behind this, and the receiver does the same:
+    what one end waits for is then known to the other end, or that end says that it will never come.
+    """
+
+
+class OpenAsks(msgspec.Struct, frozen=True, gc=False):
+    """From runtime to runtime: my asks that wait for you. Those that you know nothing of end now.
+
+    An empty list only shows whether the other process can be reached.
+    """
+
+    correlations: Annotated[tuple[Correlation, ...], msgspec.Meta(max_length=OPEN_ASKS_MAX)]
+
+
 class Inspect(msgspec.Struct, frozen=True, gc=False):
     """Ask any actor, here or elsewhere, for its ActorInfo; answered by its runtime, whatever its handlers."""
 
@@ -111,4 +129,6 @@ SYSTEM_TAGS: Final = {
     -5: Inspect,
     -6: ActorInfo,
     -7: CrashReport,
+    -8: Resync,
+    -9: OpenAsks,
 }

@@ -31,6 +31,10 @@ class UnregisteredMessage(CodecError):
     """A message whose type has no tag was told to another process."""
 
 
+class MessageTooBig(CodecError):
+    """A message that takes more bytes than a frame to another process may have."""
+
+
 class TransportError(ActorsError):
     """A transport that cannot be opened or used as asked; the message says what to do."""
 

@@ -76,6 +76,7 @@ class FaultyTransport:
         self._counters: Counter[str] = Counter()
         self.name = inner.name
         self.incarnation = inner.incarnation
+        self.frame_bytes_max = inner.frame_bytes_max
         # Passed on as they are.
         self.connect = inner.connect
         self.disconnect = inner.disconnect

@@ -46,6 +46,13 @@ class Spawn(msgspec.Struct, array_like=True, tag=2):
     env: dict[str, str]
 
 
+class Stop(msgspec.Struct, array_like=True, tag=3):
+    """Send SIGTERM to the child asked for under `number`, and SIGKILL if it is still there so much later."""
+
+    number: int
+    kill_after_seconds: float
+
+
 class Started(msgspec.Struct, array_like=True, tag=0):
     """The child asked for under `number` runs; a descriptor that tells of its death comes along."""
 
@@ -68,7 +75,7 @@ class Exited(msgspec.Struct, array_like=True, tag=2):
     returncode: int
 
 
-Request = Prepare | Cleanup | Spawn
+Request = Prepare | Cleanup | Spawn | Stop
 Answer = Started | Failed | Exited
 REQUEST: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 ANSWER: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,7 @@ from actors.forkchannel import (
     Request,
     Spawn,
     Started,
+    Stop,
 )
 
 Target = Callable[[bytes, int], int | None]
@@ -66,6 +68,7 @@ class _Child(msgspec.Struct):
     number: int
     # Without pidfd: the launcher holds the other end, and sees this one close.
     death_fd: int | None
+    kill_at: float | None = None
 
 
 class ForkServerLoop:
@@ -91,8 +94,9 @@ class ForkServerLoop:
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._sigchld.fileno(), select.POLLIN)
         while not self._channel.ended:
-            poll.poll()
+            poll.poll(self._wait_milliseconds())
             self._reap()
+            self._kill_overdue()
             for request in self._channel.receive():
                 if isinstance(request, Cleanup):
                     self._cleanup = request
@@ -101,11 +105,32 @@ class ForkServerLoop:
         self._end()
         return None
 
-    def _handle(self, request: Prepare | Spawn) -> Job | None:
+    def _handle(self, request: Prepare | Spawn | Stop) -> Job | None:
         if isinstance(request, Spawn):
             return self._spawn(request)
-        self._prepare(request.preload)
+        if isinstance(request, Stop):
+            self._stop(request)
+        else:
+            self._prepare(request.preload)
         return None
+
+    def _stop(self, request: Stop) -> None:
+        for pid, child in self._children.items():
+            if child.number == request.number:
+                # Not yet reaped, so that the number is still this child's.
+                os.kill(pid, signal.SIGTERM)
+                child.kill_at = time.monotonic() + request.kill_after_seconds
+
+    def _wait_milliseconds(self) -> float | None:
+        moments = [child.kill_at for child in self._children.values() if child.kill_at is not None]
+        return max(min(moments) - time.monotonic(), 0.0) * 1000 + 1 if moments else None
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for pid, child in self._children.items():
+            if child.kill_at is not None and child.kill_at <= now:
+                child.kill_at = None
+                os.kill(pid, signal.SIGKILL)
 
     def _prepare(self, preload: list[str]) -> None:
         try:

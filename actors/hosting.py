@@ -56,7 +56,9 @@ def host(argument: bytes, life_fd: int) -> int:
         print_crash(crash)
         runtime.tell(told.supervisor, crash)
 
-    runtime = Runtime(told.process, transport=transport, registry=registry, on_crash=report)
+    runtime = Runtime(
+        told.process, transport=transport, registry=registry, on_crash=report, exit_is_crash=True
+    )
     for process, endpoint in told.connect.items():
         transport.connect(process, endpoint)
     transport.add_reader(life_fd, runtime.stop)

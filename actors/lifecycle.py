@@ -12,10 +12,10 @@ from functools import partial
 
 from actors.actor import Actor
 from actors.address import Address, check_actor_name
-from actors.cell import Cell, Errand, State
+from actors.cell import Cell, Errand, State, check_handlers
 from actors.clock import Clock
 from actors.context import Context
-from actors.crashes import CrashReport
+from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import Reason
 from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
@@ -50,6 +50,7 @@ class Lifecycle:
         supervision: RestartPolicy,
         mailbox: MailboxPolicy,
         on_crash: Callable[[CrashReport], None],
+        exit_is_crash: bool,
         post: Callable[[Address, object], None],
     ) -> None:
         self.failure: GaveUp | None = None
@@ -61,6 +62,7 @@ class Lifecycle:
         self._random = random
         self._mailbox = mailbox
         self._on_crash = on_crash
+        self._is_crash = BaseException if exit_is_crash else Exception
         self._post = post
         self._root = self._cell(office.itself, Actor, None, mailbox)
         self._root.state = State.RUNNING
@@ -102,7 +104,7 @@ class Lifecycle:
             return
         if not cell.touched:
             cell.touch()
-        error = _catch(call)
+        error = self._catch(call)
         if error is not None:
             self._fail(cell, doing or _letter_name(cell), error)
         elif cell.state is State.LEAVING:
@@ -113,7 +115,7 @@ class Lifecycle:
         for cell in self._schedule.take_touched():
             state = cell.state
             if state is State.RUNNING and type(cell.actor).on_turn_end is not Actor.on_turn_end:
-                error = _catch(cell.actor.on_turn_end)
+                error = self._catch(cell.actor.on_turn_end)
                 if error is not None:
                     self._fail(cell, "on_turn_end", error)
                 elif cell.state is State.LEAVING:
@@ -161,7 +163,7 @@ class Lifecycle:
         def enter() -> None:
             cell.actor = cell.factory()
             cell.actor.context = cell.context
-            cell.behaviour = cell.actor.handlers
+            cell.behaviour = check_handlers(cell.actor.handlers)
             cell.supervisor = Supervisor(cell.actor.supervision, self._random)
             if cell.restarts:
                 cell.actor.on_restart(cell.last_error or "a sibling ended")
@@ -171,7 +173,29 @@ class Lifecycle:
 
         self.visit(cell, "its start", enter)
 
-    def _fail(self, cell: Cell, doing: str, error: Exception) -> None:
+    def report(self, report: CrashReport) -> None:
+        """Give a report to the runtime's crash hook; a hook that raises does no more harm than that."""
+        error = self._catch(partial(self._on_crash, report))
+        if error is not None:
+            print_crash(report)
+            print_crash(CrashReport.of(report.address, "the crash hook", error, "the report is above"))
+
+    def call_back(self, call: Callable[[], None]) -> None:
+        """Call something that is no actor's: what it raises is reported, and costs nothing else its turn."""
+        error = self._catch(call)
+        if error is not None:
+            self.report(CrashReport.of(self._office.itself, "a callback", error, "all else goes on"))
+
+    def _catch(self, call: Callable[[], object]) -> BaseException | None:
+        try:
+            call()
+        except KeyboardInterrupt:
+            raise
+        except self._is_crash as error:  # the supervision point: whatever an actor raises is its crash
+            return error
+        return None
+
+    def _fail(self, cell: Cell, doing: str, error: BaseException) -> None:
         if cell.parent is None:
             assert isinstance(error, GaveUp), f"the root runs nothing that could raise {error!r}"
             self.failure = error
@@ -180,7 +204,7 @@ class Lifecycle:
         decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=True)
         report = CrashReport.of(cell.address, doing, error, _in_words(decision))
         cell.last_error = report.error
-        self._on_crash(report)
+        self.report(report)
         if CrashReport in cell.parent.behaviour:
             cell.parent.put_urgent(report)
         self._end_life(cell, f"crashed: {report.error}")
@@ -228,9 +252,9 @@ class Lifecycle:
             self.stop(child, f"{cell.name} ended")
         if cell.entered:
             cell.entered = False
-            error = _catch(cell.actor.on_stop)
+            error = self._catch(cell.actor.on_stop)
             if error is not None:
-                self._on_crash(CrashReport.of(cell.address, "on_stop", error, "it ends all the same"))
+                self.report(CrashReport.of(cell.address, "on_stop", error, "it ends all the same"))
         for fd in cell.readers:
             self._transport.remove_reader(fd)
         cell.readers.clear()
@@ -246,15 +270,7 @@ class Lifecycle:
             if type(letter[0]) is not Errand:
                 self._office.undelivered(cell.address, letter, Reason.STOPPED)
         for watcher, correlation in cell.watchers:
-            self._office.answer(watcher, correlation, Terminated(cell.address, reason))
-
-
-def _catch(call: Callable[[], None]) -> Exception | None:
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001 - the supervision point: whatever an actor raises is a crash of it
-        return error
-    return None
+            self._office.tell_end(watcher, correlation, Terminated(cell.address, reason))
 
 
 def _letter_name(cell: Cell) -> str:

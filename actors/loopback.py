@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 RECEIVE_EVENTS_MAX: Final = 256
 QUEUED_EVENTS_MAX: Final = 10_000
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 TURNS_MAX: Final = 100_000
 
 
 class LoopbackTransport:
     """One process's end of a LoopbackNetwork; see Transport for the methods."""
+
+    frame_bytes_max = FRAME_BYTES_MAX
 
     def __init__(self, network: LoopbackNetwork, name: str, incarnation: int) -> None:
         self._network = network

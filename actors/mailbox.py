@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -78,6 +78,13 @@ class Mailbox:
     def put_back(self, letters: Iterable[Letter]) -> None:
         """Let letters that were taken before go next, in their order."""
         self.ordinary.extendleft(reversed(list(letters)))
+
+    def withdraw(self, unwanted: Callable[[Any], bool]) -> None:
+        """Take back those letters of the runtime whose message is not wanted any more."""
+        if self.urgent:
+            kept = [letter for letter in self.urgent if not unwanted(letter[0])]
+            self.urgent.clear()
+            self.urgent.extend(kept)
 
     def has_room_aside(self, stashed: int) -> bool:
         """May one more letter be stashed when so many are? As many as may wait."""

@@ -1,35 +1,72 @@
 """What leaves this process in the present turn: one frame for each destination.
 
-Owns the batching. What the transport refuses is counted, and asks among it end at once.
+Owns the batching, and what becomes of a frame that the transport refuses: asks in it end at once,
+ordinary messages are dead letters, and those of the runtimes themselves (watches, ends, crash reports,
+and that an answer was lost) are kept and tried again, until they are taken or the peer is down.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from actors.address import Address
 from actors.asks import Asks
-from actors.codec import FrameBuilder, Registry
+from actors.clock import Clock
+from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.dead_letters import DeadLetters
-from actors.errors import Undeliverable
+from actors.envelope import SYSTEM_TAGS, ActorInfo, Envelope, Inspect, Refused, Resync
+from actors.errors import MessageTooBig, Undeliverable
+from actors.timers import Timer, Timers
 from actors.transport import Transport
 
 FRAME_BYTES_SOFT_MAX: Final = 512 * 1024  # a frame that has grown beyond leaves before the turn ends
+ENVELOPE_BYTES_MAX: Final = 1024  # what a frame needs beside a message: names, numbers, the list's header
+KEPT_LETTERS_MAX: Final = 10_000
+KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
+RETRY_SECONDS: Final = 0.02
+FULL: Final = "full"
+"""The one refusal that is not for good: the peer is there, and has not read what it was sent before."""
+
+# The letters of runtimes that are kept. What is asked or answered by Inspect is asked again by its user.
+_KEPT_TAGS: Final = frozenset(tag for tag, kind in SYSTEM_TAGS.items() if kind not in (Inspect, ActorInfo))
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Outbox:
-    """The frames that are being filled, by destination."""
+    """The frames that are being filled, by destination, and the letters that wait for a full peer."""
 
-    def __init__(self, transport: Transport, registry: Registry, asks: Asks, dead: DeadLetters) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        registry: Registry,
+        asks: Asks,
+        dead: DeadLetters,
+        clock: Clock,
+        timers: Timers,
+    ) -> None:
         self._transport = transport
         self._registry = registry
         self._asks = asks
         self._dead = dead
+        self._clock = clock
+        self._timers = timers
+        self._kept: dict[str, deque[bytes]] = {}
+        self._overflowed: set[str] = set()
+        self._retry_timer: Timer | None = None
+        self._frame_bytes_max = transport.frame_bytes_max
         self.frames: dict[str, FrameBuilder] = {}
-        self._asked: dict[str, list[int]] = {}
+        self.on_resync: Callable[[str], None]
+        """Called when a process for which more letters were waiting than are kept was sent a Resync."""
 
     def put(self, to: Address, sender: str, correlation: int, message: object) -> None:
-        """Encode a message for another process; raises CodecError when it can't be."""
+        """Encode a message for another process.
+
+        Raises CodecError, and leaves what was put before as it was, when it can't be encoded or is too big.
+        """
         process = to.process
         frame = self.frames.get(process)
         if frame is None:
@@ -38,10 +75,16 @@ class Outbox:
             self.frames[process] = frame
         else:
             size = frame.add(to.actor, sender, correlation, message)
-        if correlation > 0:
-            self._asked.setdefault(process, []).append(correlation)
         if size > FRAME_BYTES_SOFT_MAX:
-            self._send(process, self.frames.pop(process))
+            self._part_with(process, frame, type(message).__qualname__)
+
+    def put_system(self, to: Address, sender: str, correlation: int, message: object) -> None:
+        """Put a letter of this runtime to another one, behind those that are kept for it already."""
+        kept = self._kept.get(to.process)
+        if kept is None:
+            self.put(to, sender, correlation, message)
+        else:
+            self._keep(to.process, [self._encoded(to.actor, sender, correlation, message)])
 
     def flush(self) -> None:
         """Hand every frame to the transport."""
@@ -49,12 +92,83 @@ class Outbox:
             process, frame = self.frames.popitem()
             self._send(process, frame)
 
+    def peer_down(self, process: str) -> None:
+        """Keep nothing more for a process that is gone."""
+        self._kept.pop(process, None)
+        self._overflowed.discard(process)
+
+    def _part_with(self, process: str, frame: FrameBuilder, kind: str) -> None:
+        """Send a frame that has grown, so that a big message shares it with none that came before."""
+        last = frame.drop_last()
+        del self.frames[process]
+        if frame.count:
+            self._send(process, frame)
+        if len(last) > self._frame_bytes_max - ENVELOPE_BYTES_MAX:
+            raise MessageTooBig(
+                f"{kind} takes {len(last):,} bytes, and a message to another process may take"
+                f" {self._frame_bytes_max - ENVELOPE_BYTES_MAX:,}: send it in parts"
+            )
+        frame = FrameBuilder(self._registry)
+        if frame.add_encoded(last) > FRAME_BYTES_SOFT_MAX:
+            self._send(process, frame)
+        else:
+            self.frames[process] = frame
+
     def _send(self, process: str, frame: FrameBuilder) -> None:
-        asked = self._asked.pop(process, ())
-        count = frame.count
-        refusal = self._transport.send(process, frame.take())
-        if refusal is None:
+        payload = frame.take()
+        refusal = self._transport.send(process, payload)
+        if refusal is not None:
+            self._refused(process, payload, refusal)
+
+    def _refused(self, process: str, payload: bytes, refusal: str) -> None:
+        kept: list[bytes] = []
+        lost = 0
+        for envelope in read_envelopes(payload)[0]:
+            correlation = envelope.correlation
+            if refusal == FULL and envelope.tag in _KEPT_TAGS:
+                kept.append(_encode(envelope))
+                continue
+            lost += 1
+            if correlation > 0:
+                self._asks.fail(correlation, Undeliverable(f"{process}: {refusal}"))
+            elif correlation < 0 and refusal == FULL:
+                kept.append(self._lost_answer(envelope))
+        if lost:
+            self._dead.add(f"peer {refusal}", Address(process, ""), None, "frame", lost)
+        if kept:
+            self._keep(process, kept)
+
+    def _lost_answer(self, reply: Envelope) -> bytes:
+        reason = "its answer could not be sent, as too much was waiting for this process already"
+        return self._encoded(reply.to, "", reply.correlation, Refused(reason, delivered=True))
+
+    def _encoded(self, to: str, sender: str, correlation: int, message: object) -> bytes:
+        builder = FrameBuilder(self._registry)
+        builder.add(to, sender, correlation, message)
+        return builder.drop_last()
+
+    def _keep(self, process: str, letters: list[bytes]) -> None:
+        kept = self._kept.setdefault(process, deque())
+        if kept and process in self._overflowed:
+            self._dead.add(f"peer {FULL}", Address(process, ""), None, "letters of the runtime", len(letters))
             return
-        self._dead.add(f"peer {refusal}", Address(process, ""), None, "frame", count)
-        for correlation in asked:
-            self._asks.fail(correlation, Undeliverable(f"{process}: {refusal}"))
+        kept.extend(letters)
+        if len(kept) > KEPT_LETTERS_MAX or sum(map(len, kept)) > KEPT_BYTES_MAX:
+            self._dead.add(f"peer {FULL}", Address(process, ""), None, "letters of the runtime", len(kept))
+            self._overflowed.add(process)
+            kept.clear()
+            kept.append(self._encoded("", "", 0, Resync()))
+        if self._retry_timer is None:
+            self._retry_timer = self._timers.at(self._clock.now() + RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        kept_for, self._kept = self._kept, {}
+        for process, kept in kept_for.items():
+            frame = FrameBuilder(self._registry)
+            for letter in kept:
+                frame.add_encoded(letter)
+            self._send(process, frame)
+            if process in self._overflowed and process not in self._kept:
+                self._overflowed.discard(process)
+                self.on_resync(process)

@@ -12,15 +12,18 @@ from actors.address import Address
 from actors.asks import Asks, Pending, Runner
 from actors.cell import Cell
 from actors.clock import Clock
-from actors.codec import Registry, decode_frame
+from actors.codec import Registry, read_envelopes
 from actors.crashes import CrashReport
 from actors.dead_letters import DeadLetters, Reason
 from actors.envelope import (
+    OPEN_ASKS_MAX,
     Envelope,
     Inspect,
+    OpenAsks,
     ProcessDown,
     ProcessUp,
     Refused,
+    Resync,
     Terminated,
     Unwatch,
     Watch,
@@ -28,10 +31,12 @@ from actors.envelope import (
 from actors.errors import AskFailed, CodecError
 from actors.mailbox import Letter
 from actors.outbox import Outbox
-from actors.timers import Timers
+from actors.timers import Timer, Timers
 from actors.transport import PeerDown, PeerUp, Received, Transport
 
+PROBE_SECONDS: Final = 1.0
 _SENDERS_KEPT_MAX: Final = 1024
+_PARTED_KEPT_MAX: Final = 4096
 
 
 class PostOffice:
@@ -44,8 +49,13 @@ class PostOffice:
         self.aliases: dict[str, Cell] = {}  # Other names that actors answer to.
         self.dead_letters = DeadLetters()
         self.asks = Asks(transport.incarnation, clock, timers)
-        self.outbox = Outbox(transport, registry, self.asks, self.dead_letters)
+        self.outbox = Outbox(transport, registry, self.asks, self.dead_letters, clock, timers)
+        self.outbox.on_resync = self._say_again
         self.peers: dict[str, int] = {}
+        self._parted: dict[str, int] = {}
+        self._clock = clock
+        self._timers = timers
+        self._probe: Timer | None = None
         self._registry = registry
         self._senders: dict[str, dict[str, Address]] = {}
         self._process_watchers: dict[str, dict[Cell, None]] = {}
@@ -85,15 +95,33 @@ class PostOffice:
         return pending
 
     def answer(self, to: Address, correlation: int, message: object) -> None:
-        """Send the reply to an ask."""
-        if to.process != self.name:
+        """Send the reply to an ask; when it can't be encoded the asker is told so instead."""
+        if to.process == self.name:
+            self._settle_here(to, correlation, message)
+            return
+        try:
             self.outbox.put(to, "", -correlation, message)
-        elif not self.asks.settle(self.name, correlation, message):
-            self.dead_letters.add(Reason.UNASKED_REPLY, to, None, type(message).__qualname__)
+        except CodecError as error:
+            self.dead_letters.add(Reason.UNENCODABLE, to, None, type(message).__qualname__)
+            self.answer_refused(to, correlation, f"its answer cannot be sent: {error}", delivered=True)
 
     def answer_refused(self, to: Address, correlation: int, reason: str, *, delivered: bool) -> None:
         """Tell an asker that no reply will come."""
-        self.answer(to, correlation, Refused(reason, delivered))
+        self._answer_for_runtime(to, correlation, Refused(reason, delivered))
+
+    def tell_end(self, watcher: Address, correlation: int, end: Terminated) -> None:
+        """Tell a watcher, by the correlation of its watch, that an actor of this process is gone."""
+        self._answer_for_runtime(watcher, correlation, end)
+
+    def _answer_for_runtime(self, to: Address, correlation: int, message: Refused | Terminated) -> None:
+        if to.process == self.name:
+            self._settle_here(to, correlation, message)
+        else:
+            self.outbox.put_system(to, "", -correlation, message)
+
+    def _settle_here(self, to: Address, correlation: int, message: object) -> None:
+        if not self.asks.settle(self.name, correlation, message):
+            self.dead_letters.add(Reason.UNASKED_REPLY, to, None, type(message).__qualname__)
 
     def refuse(self, letter: Letter, reason: str, *, delivered: bool) -> None:
         """Tell the sender of a letter that no reply will come, if it was an ask."""
@@ -101,17 +129,17 @@ class PostOffice:
         if correlation and sender is not None:
             self.answer_refused(sender, correlation, reason, delivered=delivered)
 
-    def undelivered(self, to: Address, letter: Letter, reason: Reason) -> None:
+    def undelivered(self, to: Address, letter: Letter, reason: Reason, detail: str = "") -> None:
         """Count a dead letter, and let its sender know if it was an ask."""
         message, sender, _ = letter
         self.dead_letters.add(reason, to, sender, type(message).__qualname__)
-        self.refuse(letter, reason, delivered=False)
+        self.refuse(letter, f"{reason}: {detail}" if detail else reason, delivered=False)
 
     def watch(self, cell: Cell, target: Address) -> None:
         """Tell `cell` once when `target` is gone: an ask whose answer is the end."""
         if target in cell.watches:
             return
-        pending = self.ask(cell.address, target, Watch(), None)
+        pending = self.asks.open(target, None)
 
         def tell_the_end(reason: str) -> None:
             cell.watches.pop(target, None)
@@ -125,9 +153,15 @@ class PostOffice:
 
         cell.watches[target] = pending
         pending.then(on_reply, on_failure)
+        if target.process == self.name:
+            self._deliver_ask(target, (Watch(), cell.address, pending.correlation))
+        else:
+            self.outbox.put_system(target, cell.name, pending.correlation, Watch())
+            self._probe_later()
 
     def unwatch(self, cell: Cell, target: Address) -> None:
-        """Take back `watch`."""
+        """Take back `watch`; an end that waits in the mailbox is not told any more either."""
+        cell.mailbox.withdraw(lambda message: type(message) is Terminated and message.address == target)
         pending = cell.watches.pop(target, None)
         if pending is None:
             return
@@ -135,7 +169,7 @@ class PostOffice:
         if target.process == self.name:
             self._forget_watcher(target.actor, cell.address, pending.correlation)
         else:
-            self.outbox.put(target, cell.name, 0, Unwatch(pending.correlation))
+            self.outbox.put_system(target, cell.name, 0, Unwatch(pending.correlation))
 
     def watch_process(self, cell: Cell, process: str) -> None:
         """Tell `cell` when `process` comes and goes; at once, if it is there."""
@@ -145,7 +179,9 @@ class PostOffice:
             cell.put_urgent(ProcessUp(process, incarnation))
 
     def unwatch_process(self, cell: Cell, process: str) -> None:
-        """Take back `watch_process`."""
+        """Take back `watch_process`; what waits in the mailbox is not told any more either."""
+        news = (ProcessUp, ProcessDown)
+        cell.mailbox.withdraw(lambda message: type(message) in news and message.process == process)
         watchers = self._process_watchers.get(process, {})
         watchers.pop(cell, None)
         if not watchers:
@@ -166,11 +202,11 @@ class PostOffice:
             self._peer_down(event.process, event.reason)
 
     def _open_frame(self, process: str, payload: bytes) -> None:
-        try:
-            envelopes = decode_frame(payload)
-        except CodecError:
-            self.dead_letters.add(Reason.UNDECODABLE, self.itself, Address(process, ""), "frame")
-            return
+        envelopes, broken = read_envelopes(payload)
+        if broken:
+            self.dead_letters.add(
+                Reason.UNDECODABLE, self.itself, Address(process, ""), "part of a frame", broken
+            )
         senders = self._senders.setdefault(process, {})
         if len(senders) > _SENDERS_KEPT_MAX:
             senders.clear()
@@ -181,9 +217,8 @@ class PostOffice:
                 sender = senders[envelope.sender] = Address(process, envelope.sender)
             try:
                 message = decode(envelope.tag, envelope.payload)
-            except CodecError:
-                letter = (envelope.payload, sender, max(envelope.correlation, 0))
-                self.undelivered(Address(self.name, envelope.to), letter, Reason.UNDECODABLE)
+            except CodecError as error:
+                self._undecodable(envelope, sender, error)
                 continue
             correlation = envelope.correlation
             if correlation < 0 or envelope.tag < 0:
@@ -201,6 +236,16 @@ class PostOffice:
         cell = self.aliases.get(alias)
         return cell if cell is not None and self.cells.get(cell.name) is cell else None
 
+    def _undecodable(self, envelope: Envelope, sender: Address, error: CodecError) -> None:
+        to = Address(self.name, envelope.to)
+        if envelope.correlation >= 0:
+            letter = (envelope.payload, sender, envelope.correlation)
+            self.undelivered(to, letter, Reason.UNDECODABLE, str(error))
+            return
+        self.dead_letters.add(Reason.UNDECODABLE, to, sender, "reply")
+        unread = Refused(f"its answer cannot be read here: {error}", delivered=True)
+        self.asks.settle(sender.process, -envelope.correlation, unread)
+
     def _deliver_special(self, envelope: Envelope, sender: Address, message: object) -> None:
         to = Address(self.name, envelope.to)
         if envelope.correlation > 0:
@@ -210,6 +255,11 @@ class PostOffice:
                 self.dead_letters.add(Reason.UNASKED_REPLY, to, sender, type(message).__qualname__)
         elif type(message) is Unwatch:
             self._forget_watcher(envelope.to, sender, message.watch)
+        elif type(message) is Resync:
+            self._forget_watchers(sender.process)
+            self._say_again(sender.process)
+        elif type(message) is OpenAsks:
+            self._refuse_unknown(sender.process, message.correlations)
         elif type(message) is CrashReport and message.address.process == sender.process:
             self.tell(sender, to, message)
         else:
@@ -242,17 +292,71 @@ class PostOffice:
         if known is not None and known != incarnation:
             self._peer_down(process, "replaced by a new life")
         self.peers[process] = incarnation
+        if self._parted.pop(process, None) == incarnation:
+            # We gave it up, and it may never have noticed.
+            self.outbox.put_system(Address(process, ""), "", 0, Resync())
+            self._say_again(process)
         for cell in self._process_watchers.get(process, ()):
             cell.put_urgent(ProcessUp(process, incarnation))
 
     def _peer_down(self, process: str, reason: str) -> None:
-        self.peers.pop(process, None)
+        incarnation = self.peers.pop(process, None)
+        if incarnation is not None:
+            self._parted[process] = incarnation
+            if len(self._parted) > _PARTED_KEPT_MAX:
+                del self._parted[next(iter(self._parted))]
         self._senders.pop(process, None)
+        self.outbox.peer_down(process)
         self.asks.fail_process(process, reason)
+        self._forget_watchers(process)
         for cell in self.cells.values():
-            for watcher in [key for key in cell.watchers if key[0].process == process]:
-                del cell.watchers[watcher]
             for debt in [debt for debt in cell.debts if debt.to.process == process]:
                 debt.drop()
         for cell in self._process_watchers.get(process, ()):
             cell.put_urgent(ProcessDown(process, reason))
+
+    def _forget_watchers(self, process: str) -> None:
+        for cell in self.cells.values():
+            for watcher in [key for key in cell.watchers if key[0].process == process]:
+                del cell.watchers[watcher]
+
+    def _say_again(self, process: str) -> None:
+        """Tell a process what we wait for there."""
+        watching = set()
+        for cell in self.cells.values():
+            for target, pending in cell.watches.items():
+                if target.process == process:
+                    watching.add(pending.correlation)
+                    self.outbox.put_system(target, cell.name, pending.correlation, Watch())
+        asked = [correlation for correlation in self.asks.open_at(process) if correlation not in watching]
+        for start in range(0, len(asked), OPEN_ASKS_MAX):
+            some = OpenAsks(tuple(asked[start : start + OPEN_ASKS_MAX]))
+            self.outbox.put_system(Address(process, ""), "", 0, some)
+
+    def _refuse_unknown(self, process: str, correlations: tuple[int, ...]) -> None:
+        """Let a process know which of its asks will never be answered here."""
+        if not correlations:
+            return
+        known = {
+            correlation
+            for cell in self.cells.values()
+            for sender, correlation in cell.open_asks()
+            if sender.process == process
+        }
+        for correlation in correlations:
+            if correlation > 0 and correlation not in known:
+                reason = "it was lost when the connection between the two processes was"
+                self.answer_refused(Address(process, ""), correlation, reason, delivered=True)
+
+    def _probe_later(self) -> None:
+        if self._probe is None:
+            self._probe = self._timers.at(self._clock.now() + PROBE_SECONDS, self._probe_watched)
+
+    def _probe_watched(self) -> None:
+        """Send something to each process in which an actor is watched: that it is gone may show only then."""
+        self._probe = None
+        watched = {target.process for cell in self.cells.values() for target in cell.watches} - {self.name}
+        for process in watched:
+            self.outbox.put(Address(process, ""), "", 0, OpenAsks(()))
+        if watched:
+            self._probe_later()

@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import time
-from functools import partial
-from weakref import ref
+import warnings
+from weakref import WeakSet, finalize
 
 from actors.errors import ActorsError
 
@@ -22,6 +22,7 @@ TYPE_CHECKING = False  # Type checkers take it for typing's, which is not worth 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import ClassVar
 
     from actors.forkchannel import Answer, Channel, Request
 
@@ -100,18 +101,36 @@ class ChildProcess:
             return False
         return True
 
+    def stop(self, kill_after_seconds: float) -> None:
+        """Send SIGTERM, and SIGKILL if it has not ended so much later; does nothing when it has.
+
+        The fork server does both, whatever this process is busy with. Raises ForkServerGone.
+        """
+        if self.returncode is None and self.error is None:
+            self._server.stop_child(self._number, kill_after_seconds)
+
     def close(self) -> None:
         """Give back the descriptor; the child itself is left alone."""
         if self.death_fd is not None:
             os.close(self.death_fd)
             self.death_fd = None
 
+    def __del__(self) -> None:
+        self.close()
+
 
 class ForkServer:
     """The parent's handle on a fork server: dies with it, and takes every child along.
 
-    The children live no longer than this process, however it ends. For one thread only.
+    The children live no longer than this process, however it ends. For one thread only. One that is
+    never closed is when it is collected, with a ResourceWarning.
     """
+
+    # What a fork has to let go of, and servers that have still to be waited for: both are the process's own
+    # affair, as the hook below is called for all and cannot be taken back.
+    _all: ClassVar[WeakSet[ForkServer]] = WeakSet()
+    _ending: ClassVar[set[int]] = set()
+    _hook_set: ClassVar[bool] = False
 
     def __init__(self, pid: int, stream: socket.socket, life_fd: int) -> None:
         # Only now, while the server already starts: the codec is the dearest import of this side.
@@ -120,10 +139,12 @@ class ForkServer:
         self.pid = pid
         self._channel: Channel[Answer] = Channel(stream, ANSWER)
         # Children hold the other end, and read its end of file when this process is gone.
-        self._life_fd = life_fd
+        self._life_fds = [life_fd]
         self._children: dict[int, ChildProcess] = {}
         self._spawned = 0
         self._closed = False
+        self._closer = finalize(self, self._end_forgotten, os.getpid(), pid, self._channel, self._life_fds)
+        self._closer.atexit = False
 
     @classmethod
     def start(
@@ -134,6 +155,7 @@ class ForkServer:
         When this process is gone the server removes the `cleanup` paths. What the server itself has to say
         (nothing, as a rule) goes to `log_path`.
         """
+        cls._reap_ended()
         ours, theirs = socket.socketpair()
         life_read, life_write = os.pipe()
         arguments = [os.pathsep.join(sys.path), str(theirs.fileno()), str(life_read)]
@@ -156,11 +178,18 @@ class ForkServer:
                 setpgroup=0,
                 setsigmask=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
             )
+        except BaseException:
+            ours.close()
+            os.close(life_write)
+            raise
         finally:
             theirs.close()
             os.close(life_read)
         server = cls(pid, ours, life_write)
-        os.register_at_fork(after_in_child=partial(_let_go, ref(server)))
+        cls._all.add(server)
+        if not cls._hook_set:
+            ForkServer._hook_set = True
+            os.register_at_fork(after_in_child=cls._let_go_of_all)
         server._prepare(preload)
         server.set_cleanup(cleanup)
         return server
@@ -186,6 +215,12 @@ class ForkServer:
         self._send(Spawn(self._spawned, target, argument, os.fspath(log_path), dict(env or {})))
         self._children[self._spawned] = child
         return child
+
+    def stop_child(self, number: int, kill_after_seconds: float) -> None:
+        """See ChildProcess.stop."""
+        from actors.forkchannel import Stop
+
+        self._send(Stop(number, kill_after_seconds))
 
     def set_cleanup(self, paths: Sequence[Path], if_empty: Sequence[Path] = ()) -> None:
         """Replace the paths (files, sockets, directories) that are removed when this process is gone.
@@ -229,14 +264,54 @@ class ForkServer:
         return True
 
     def close(self) -> None:
-        """End every child (SIGKILL), clean up, and end the server; leaves no zombie. Twice is once."""
-        if self._closed:
+        """End every child (SIGKILL), clean up, and end the server; leaves no zombie. Idempotent."""
+        if not self._closed:
+            self._let_go()
+            os.waitpid(self.pid, 0)
+            self._reap_ended()
+
+    @classmethod
+    def _end_forgotten(cls, owner: int, pid: int, channel: Channel[Answer], life_fds: list[int]) -> None:
+        """A server was collected that was never closed."""
+        if owner != os.getpid():
             return
+        warnings.warn(f"the fork server {pid} was never closed", ResourceWarning, stacklevel=1)
+        channel.close()
+        for fd in life_fds:
+            os.close(fd)
+        cls._ending.add(pid)  # It may take a moment, and a collection must not wait.
+        cls._reap_ended()
+
+    def _let_go(self) -> None:
+        """Give back every descriptor, upon which the server ends its children and itself."""
         self._closed = True
+        self._closer.detach()
         self._channel.ended = True
         self._channel.close()
         self._close_life()
-        os.waitpid(self.pid, 0)
+        for child in self._children.values():
+            child.close()
+            if child.returncode is None and child.pid is not None:
+                child.returncode = -signal.SIGKILL
+        self._children.clear()
+
+    @classmethod
+    def _reap_ended(cls) -> None:
+        for pid in list(cls._ending):
+            try:
+                ended, _ = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                ended = pid
+            if ended:
+                cls._ending.discard(pid)
+
+    @classmethod
+    def _let_go_of_all(cls) -> None:
+        """In a process that this one forks: it must not keep a server alive when this one is gone."""
+        cls._ending.clear()
+        for server in list(cls._all):
+            if not server._closed:
+                server._let_go()
 
     def _prepare(self, preload: Sequence[str]) -> None:
         from actors.forkchannel import Prepare
@@ -274,18 +349,8 @@ class ForkServer:
         return orphans
 
     def _close_life(self) -> None:
-        if self._life_fd >= 0:
-            os.close(self._life_fd)
-            self._life_fd = -1
-
-
-def _let_go(server: ref[ForkServer]) -> None:
-    """In a process that the parent forks: it must not keep the server alive when the parent is gone."""
-    inherited = server()
-    if inherited is not None and not inherited._closed:
-        inherited._closed = inherited._channel.ended = True
-        inherited._channel.close()
-        inherited._close_life()
+        while self._life_fds:
+            os.close(self._life_fds.pop())
 
 
 def process_alive(pid: int) -> bool:

@@ -1,11 +1,13 @@
 """The parent's side of process-actors: starts them, hears of their ends, starts them again.
 
-Owns which processes there should be. The decisions are supervision's, the forking is the fork
-server's; what runs in a child is hosting's.
+Owns which processes there should be, and how each has ended. The decisions are supervision's, forking and
+killing are the fork server's; what runs in a child is hosting's. All processes that a decision names have
+ended before the first of them is started again.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from collections.abc import Callable, Mapping
@@ -18,14 +20,18 @@ import msgspec
 from actors.actor import Actor, Handlers
 from actors.address import Address, check_process_name
 from actors.crashes import CrashReport
-from actors.errors import ActorsError, GaveUp, NameTaken, UnknownActor
+from actors.endpoints import check_endpoint
+from actors.envelope import Inspect
+from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, UnknownActor
 from actors.hosting import MAIN, Hosting
-from actors.process import ChildProcess, ForkServer, ForkServerGone
+from actors.process import ChildProcess, ForkServer, ForkServerGone, describe_exit
 from actors.supervision import ForgetChild, GiveUp, RestartChildren, RestartPolicy, Supervisor
 from actors.timers import Timer
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long a process may take to stop before it is killed."""
+ENDINGS_KEPT_MAX: Final = 1000
+LAST_WORDS_BYTES_MAX: Final = 2000
 
 
 class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,19 +44,39 @@ class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Kept:
+    """A process that there should be, through all of its lives."""
+
     def __init__(self, plan: ProcessPlan) -> None:
         self.plan = plan
         self.child: ChildProcess | None = None
-        self.lives = 0
-        self.timer: Timer | None = None
         self.wanted = True
-        self.start_at: float | None = None  # set while its end, or its start, is this supervisor's own doing
+        self.log_bytes = 0  # how long its log was when this life began
+        self.ending = ""  # how its last life ended
+        self.heard_at = 0.0
+        self.checking = False
+        self.unresponsive = False  # and was killed for that
+
+
+class _Round:
+    """Processes that are started together, once all of them have ended and their wait is over."""
+
+    def __init__(self, start: tuple[str, ...], ending: set[str], moment: float) -> None:
+        self.start = start
+        self.ending = ending
+        self.moment = moment
+        self.timer: Timer | None = None
+
+    @property
+    def names(self) -> set[str]:
+        return self.ending.union(self.start)
 
 
 class ProcessSupervisor(Actor):
     """An actor whose children are processes. Call its methods from its own runtime's thread only.
 
-    It gives up by failing itself, and takes all its processes along when it ends.
+    It gives up by failing itself, and takes all its processes along when it ends: each gets SIGTERM, and
+    SIGKILL STOP_SECONDS_MAX later, from the fork server, whatever this process is busy with. Restarts are
+    made by this actor, so that none is made while its runtime does not turn.
     """
 
     def __init__(
@@ -61,6 +87,7 @@ class ProcessSupervisor(Actor):
         tags: Mapping[int, str],
         policy: RestartPolicy,
         on_crash: Callable[[CrashReport], None],
+        unresponsive_seconds: float | None = None,
     ) -> None:
         self._fork_server = fork_server
         self._directory = directory
@@ -68,42 +95,68 @@ class ProcessSupervisor(Actor):
         self._tags = dict(tags)
         self._policy = policy
         self._on_crash = on_crash
+        self._unresponsive_seconds = unresponsive_seconds
+        self._checked_at = 0.0
         self._processes: dict[str, _Kept] = {}
+        # Never forgotten: what a former life of a name has sent must not pass for the new one's.
+        self._lives: dict[str, int] = {}
+        self._endings: dict[str, str] = {}
+        self._rounds: list[_Round] = []
         self._supervisor = Supervisor(policy, random.Random())
 
     def on_start(self) -> None:
         """Listen to the fork server."""
         self.context.add_reader(self._fork_server.fileno(), self._hear)
+        if self._unresponsive_seconds is not None:
+            period_seconds = self._unresponsive_seconds / 4
+            self._checked_at = self.context.now()
+            self.context.every(period_seconds, partial(self._check_all, period_seconds))
 
     def on_stop(self) -> None:
-        """Let no process outlive this actor."""
-        for kept in self._processes.values():
-            if kept.child is not None:
-                kept.child.kill(signal.SIGKILL)
+        """Let no process outlive this actor for long."""
+        if not self._fork_server.gone:
+            self.stop_all()
 
     @property
     def processes(self) -> tuple[str, ...]:
         """Their names: of those that run, and of those that wait to be started again."""
         return tuple(self._processes)
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of those that have been started and have not ended."""
+        return tuple(name for name, kept in self._processes.items() if kept.child is not None)
+
     def add(self, plan: ProcessPlan) -> Address:
-        """Start a process, and keep it running; raises NameTaken."""
+        """Start a process, and keep it running; nothing is left of one that is refused. Raises NameTaken."""
         name = check_process_name(plan.name)
         if name in self._processes or name == self.context.address.process:
             raise NameTaken(f"there is a process named {name} already")
-        self._processes[name] = _Kept(plan)
-        self._start(self._processes[name])
+        for process in (name, *plan.connect):
+            check_endpoint(self.endpoint(process), has_keys=False)
+        try:
+            msgspec.msgpack.encode(plan)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ActorsError(f"the arguments of {name} cannot be sent to its process: {error}") from error
+        kept = _Kept(plan)
+        self._start(kept)
+        self._processes[name] = kept
         return Address(name, MAIN)
 
     def remove(self, name: str) -> None:
-        """Stop a process for good: kindly first, and by force after STOP_SECONDS_MAX."""
+        """Stop a process for good: by SIGTERM, and by SIGKILL after STOP_SECONDS_MAX."""
         kept = self._kept(name)
         kept.wanted = False
         self._supervisor.forget(name)
         self._end(kept)
 
+    def stop_all(self) -> None:
+        """Stop every process for good, as `remove` does."""
+        for name in reversed(list(self._processes)):
+            self.remove(name)
+
     def kill(self, name: str) -> None:
-        """Send SIGKILL to a process, as if somebody else had."""
+        """Send SIGKILL to a process, as if something outside of the program had."""
         child = self._kept(name).child
         if child is not None:
             child.wait_started(STOP_SECONDS_MAX)
@@ -113,6 +166,17 @@ class ProcessSupervisor(Actor):
         """Where a process of this system listens."""
         return f"ipc://{self._directory / process}"
 
+    def explain(self, name: str) -> str:
+        """Why a process cannot be told anything, as far as it is known."""
+        kept = self._processes.get(name)
+        if kept is None:
+            ending = self._endings.get(name)
+            return (
+                f"it {ending}, and is not started again" if ending else "no process of that name was started"
+            )
+        times = self._lives[name]
+        return f"it {kept.ending}; it was started {times} times" if kept.ending else "it is still starting"
+
     def on_crash_report(self, report: CrashReport) -> None:
         """Pass on what a process tells of its actors."""
         self._on_crash(report)
@@ -121,18 +185,17 @@ class ProcessSupervisor(Actor):
 
     def _kept(self, name: str) -> _Kept:
         if name not in self._processes:
-            raise UnknownActor(f"there is no process named {name}")
+            raise UnknownActor(f"there is no process named {name}: {self.explain(name)}")
         return self._processes[name]
 
     def _start(self, kept: _Kept) -> None:
         plan = kept.plan
-        kept.timer = kept.start_at = None
-        kept.lives += 1
+        lives = self._lives.get(plan.name, 0) + 1
         known = (self.context.address.process, *plan.connect)
         hosting = Hosting(
             cluster=self._directory.name,
             process=plan.name,
-            incarnation=kept.lives,
+            incarnation=lives,
             endpoint=self.endpoint(plan.name),
             connect={process: self.endpoint(process) for process in known},
             supervisor=self.context.address,
@@ -140,9 +203,14 @@ class ProcessSupervisor(Actor):
             arguments=plan.arguments,
             tags=self._tags,
         )
-        log_path = self._log_directory / f"{plan.name}.log"
         argument = msgspec.msgpack.encode(hosting)
-        kept.child = self._fork_server.spawn("actors.hosting:host", argument, log_path=log_path)
+        kept.log_bytes = _size(self._log_path(plan.name))
+        kept.child = self._fork_server.spawn(
+            "actors.hosting:host", argument, log_path=self._log_path(plan.name)
+        )
+        self._lives[plan.name] = lives
+        kept.heard_at = self.context.now()
+        kept.unresponsive = False
         self._supervisor.started(plan.name, self.context.now())
         self.context.connect(plan.name, self.endpoint(plan.name))
 
@@ -153,58 +221,141 @@ class ProcessSupervisor(Actor):
             if child is None or child not in changed:
                 continue
             if child.error is not None or child.returncode is not None:
-                failed = child.returncode != 0
+                kept.ending = self._describe_end(kept, child)
                 child.close()
                 kept.child = None
-                self._ended(kept, failed, child.error)
+                self._ended(kept, failed=child.returncode != 0)
         if self._fork_server.gone:
             raise ForkServerGone("the fork server has ended, and every process with it")
 
-    def _ended(self, kept: _Kept, failed: bool, error: Exception | None) -> None:
+    def _ended(self, kept: _Kept, *, failed: bool) -> None:
         name = kept.plan.name
         if not kept.wanted:
             self._forget(kept)
-        elif kept.start_at is not None:
-            self._start_at(kept, kept.start_at)
-        elif error is not None:
-            raise ActorsError(f"{name} cannot be started") from error
-        else:
+        if any(name in waiting.names for waiting in self._rounds):
+            self._note_end(name)
+        elif kept.wanted:
             decision = self._supervisor.ended(name, self.context.now(), failed=failed)
             if isinstance(decision, GiveUp):
-                raise GaveUp(decision.reason)
+                raise GaveUp(f"{decision.reason}; the last time it {kept.ending}")
             if isinstance(decision, ForgetChild):
                 self._forget(kept)
             else:
                 self._restart(decision)
 
     def _restart(self, decision: RestartChildren) -> None:
-        moment = self.context.now() + decision.after_seconds
+        ending = set()
         for name in decision.stop:
             kept = self._processes[name]
             kept.wanted = name in decision.start
+            if kept.child is not None:
+                ending.add(name)
             self._end(kept)
-        for name in decision.start:
-            self._start_at(self._processes[name], moment)
+        moment = self.context.now() + decision.after_seconds
+        new = _Round(decision.start, ending, moment)
+        for other in [waiting for waiting in self._rounds if waiting.names & new.names]:
+            # A process has one place to be started from, and waits for all who have to end before it.
+            self._drop(other)
+            start = {*other.start, *new.start}
+            in_order = tuple(name for name in self._supervisor.children if name in start)
+            new = _Round(in_order, other.ending | new.ending, max(other.moment, new.moment))
+        self._rounds.append(new)
+        self._start_when_due(new)
 
-    def _start_at(self, kept: _Kept, moment: float) -> None:
-        kept.start_at = moment
-        if kept.child is None:
-            if kept.timer is not None:
-                kept.timer.cancel()
-            wait_seconds = max(moment - self.context.now(), 0.0)
-            kept.timer = self.context.after(wait_seconds, partial(self._start, kept))
+    def _note_end(self, name: str) -> None:
+        for waiting in list(self._rounds):
+            if name in waiting.ending:
+                waiting.ending.discard(name)
+                self._start_when_due(waiting)
+
+    def _start_when_due(self, waiting: _Round) -> None:
+        if not waiting.ending and waiting.timer is None:
+            left_seconds = max(waiting.moment - self.context.now(), 0.0)
+            waiting.timer = self.context.after(left_seconds, partial(self._start_all, waiting))
+
+    def _start_all(self, waiting: _Round) -> None:
+        self._drop(waiting)
+        for name in waiting.start:
+            kept = self._processes.get(name)
+            if kept is not None and kept.wanted and kept.child is None:
+                self._start(kept)
+
+    def _drop(self, waiting: _Round) -> None:
+        self._rounds.remove(waiting)
+        if waiting.timer is not None:
+            waiting.timer.cancel()
 
     def _end(self, kept: _Kept) -> None:
-        child = kept.child
-        if child is not None:
-            # One that has not started yet hears SIGTERM too early; it is killed when its time is up.
-            child.kill(signal.SIGTERM)
-            self.context.after(STOP_SECONDS_MAX, partial(child.kill, signal.SIGKILL))
+        if kept.child is not None:
+            kept.child.stop(STOP_SECONDS_MAX)
         elif not kept.wanted:
             self._forget(kept)
 
     def _forget(self, kept: _Kept) -> None:
-        if kept.timer is not None:
-            kept.timer.cancel()
-        del self._processes[kept.plan.name]
-        self.context.disconnect(kept.plan.name)
+        name = kept.plan.name
+        del self._processes[name]
+        self._endings.pop(name, None)
+        self._endings[name] = kept.ending or "was stopped before it had started"
+        if len(self._endings) > ENDINGS_KEPT_MAX:
+            del self._endings[next(iter(self._endings))]
+        self.context.disconnect(name)
+
+    def _check_all(self, period_seconds: float) -> None:
+        """Ask each process whether it still answers, and kill one that does not."""
+        now = self.context.now()
+        for kept in self._processes.values():
+            if now - self._checked_at > 2 * period_seconds:
+                kept.heard_at = now  # It is this process that stood still.
+            if kept.child is not None and kept.wanted and not kept.checking:
+                kept.checking = True
+                self._check(kept, kept.child)
+        self._checked_at = now
+
+    def _check(self, kept: _Kept, child: ChildProcess) -> None:
+        seconds = self._unresponsive_seconds
+        assert seconds is not None, "nothing is checked without a limit"
+
+        def on_reply(_reply: object) -> None:
+            kept.checking = False
+            kept.heard_at = self.context.now()
+
+        def on_failure(_failure: AskFailed) -> None:
+            kept.checking = False
+            if kept.child is child and self.context.now() - kept.heard_at >= seconds:
+                kept.unresponsive = True
+                child.kill(signal.SIGKILL)
+
+        asked = self.context.ask(Address(kept.plan.name, MAIN), Inspect(), seconds)
+        asked.then(on_reply, on_failure)
+
+    def _describe_end(self, kept: _Kept, child: ChildProcess) -> str:
+        if child.error is not None:
+            return f"could not be started: {str(child.error).strip()[:LAST_WORDS_BYTES_MAX]}"
+        assert child.returncode is not None, "only what has ended is described"
+        how = describe_exit(child.returncode)
+        if how.startswith("killed"):
+            how = f"was {how}"
+        if kept.unresponsive:
+            how += f", as it did not answer for {self._unresponsive_seconds:g} seconds"
+        words = _last_words(self._log_path(kept.plan.name), kept.log_bytes)
+        return f"{how}, after saying: {words}" if words and child.returncode != 0 else how
+
+    def _log_path(self, name: str) -> Path:
+        return self._log_directory / f"{name}.log"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _last_words(path: Path, start: int) -> str:
+    """What was written at the end of a log, behind `start`."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(start, os.fstat(log.fileno()).st_size - LAST_WORDS_BYTES_MAX))
+            return log.read(LAST_WORDS_BYTES_MAX).decode(errors="replace").strip()
+    except OSError:
+        return ""

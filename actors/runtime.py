@@ -19,7 +19,7 @@ from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
 from actors.envelope import ActorInfo
-from actors.errors import GaveUp, RuntimeStopped, UnknownActor
+from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
@@ -47,7 +47,12 @@ class Runtime:
         supervision: RestartPolicy | None = None,
         mailbox: MailboxPolicy | None = None,
         on_crash: Callable[[CrashReport], None] = print_crash,
+        exit_is_crash: bool = False,
     ) -> None:
+        """With `exit_is_crash` a SystemExit, too, that leaves a handler is a crash of its actor.
+
+        Without it the loop ends with it, so that a signal handler may raise one.
+        """
         if transport.name != check_process_name(name):
             raise ValueError(f"the runtime {name!r} has a transport named {transport.name!r}")
         self.name = name
@@ -55,6 +60,7 @@ class Runtime:
         self.transport = transport
         self.stopped = False
         self._stop_asked = False
+        self._turning = False
         self._posted: deque[tuple[Address, object, bool]] = deque()
         self._timers = Timers()
         self._schedule = Schedule()
@@ -70,6 +76,7 @@ class Runtime:
             supervision=supervision or RestartPolicy(),
             mailbox=mailbox or MailboxPolicy(),
             on_crash=on_crash,
+            exit_is_crash=exit_is_crash,
             post=self._post_own,
         )
 
@@ -126,9 +133,13 @@ class Runtime:
         self._office.tell(None, to, message)
 
     def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
-        """Send a message that wants a reply; see `run_until`, and Context.ask."""
+        """Send a message that wants a reply; see `run_until`, and Context.ask.
+
+        What a callback raises goes to `on_crash`.
+        """
         self._check_running()
-        return self._office.ask(self._office.itself, to, message, timeout_seconds)
+        run = self._lifecycle.call_back
+        return self._office.ask(self._office.itself, to, message, timeout_seconds, run)
 
     def flush(self) -> None:
         """Let what was told and asked since the last turn leave now, not in the next one."""
@@ -184,23 +195,32 @@ class Runtime:
         """
         if self.stopped:
             return 0
-        schedule, lifecycle, outbox = self._schedule, self._lifecycle, self._outbox
-        self.transport.poll(self._wait_seconds(timeout_seconds))
-        if self._posted:
-            self._take_posted()
-        for event in self.transport.receive():
-            self._office.receive(event)
-        handled = schedule.run(lifecycle.run) if schedule.ready else 0
-        for timer in self._timers.due(self.clock.now()):
-            timer.action()
-        if schedule.ready:
-            handled += schedule.run(lifecycle.run)
-        lifecycle.end_turn()
-        if outbox.frames:
-            outbox.flush()
-        if self._stop_asked or lifecycle.failure is not None:
-            self._shut_down()
-        return handled
+        if self._turning:
+            raise ActorsError(
+                f"{self.name} is in the middle of a turn, and cannot take another one, in a handler or in"
+                " another thread: use `post` from other threads, and wait in a handler by `ask`"
+            )
+        self._turning = True
+        try:
+            schedule, lifecycle, outbox = self._schedule, self._lifecycle, self._outbox
+            self.transport.poll(self._wait_seconds(timeout_seconds))
+            if self._posted:
+                self._take_posted()
+            for event in self.transport.receive():
+                self._office.receive(event)
+            handled = schedule.run(lifecycle.run) if schedule.ready else 0
+            for timer in self._timers.due(self.clock.now()):
+                timer.action()
+            if schedule.ready:
+                handled += schedule.run(lifecycle.run)
+            lifecycle.end_turn()
+            if outbox.frames:
+                outbox.flush()
+            if self._stop_asked or lifecycle.failure is not None:
+                self._shut_down()
+            return handled
+        finally:
+            self._turning = False
 
     def _wait_seconds(self, timeout_seconds: float | None) -> float | None:
         if timeout_seconds == 0.0 or self.busy:

@@ -105,6 +105,8 @@ class Supervisor:
     """The children of one supervisor, in the order in which they were first started."""
 
     def __init__(self, policy: RestartPolicy, random: random.Random) -> None:
+        if not isinstance(policy, RestartPolicy):
+            raise TypeError(f"supervision is a RestartPolicy, not {type(policy).__qualname__}")
         self.policy = policy
         self._random = random
         self._children: dict[str, _Child] = {}

@@ -1,31 +1,37 @@
 """Actors in processes of their own, with nothing to set up.
 
 Owns the whole of a small system: a private directory for its sockets, a fork server, a runtime in
-this process, and the supervision of all others. Whoever needs more takes the parts.
+this process, and the supervision of all others. For more than that, use the parts.
 """
 
 from __future__ import annotations
 
+import inspect
+import os
 import shutil
 import tempfile
+import threading
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from actors.actor import Actor
-from actors.address import Address
+from actors.address import Address, check_process_name
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
-from actors.errors import GaveUp, TransportError, Undeliverable
+from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, Undeliverable
 from actors.hosting import name_class, name_tags
 from actors.process import ForkServer
-from actors.process_supervisor import ProcessPlan, ProcessSupervisor
+from actors.process_supervisor import STOP_SECONDS_MAX, ProcessPlan, ProcessSupervisor
 from actors.runtime import Runtime
 from actors.supervision import Restart, RestartPolicy
 from actors.zeromq import ZeroMqTransport
 
 START_SECONDS_MAX: Final = 10.0
+DESCRIPTORS_NEEDED: Final = 48
+"""For this process's end of a system; libzmq ends the program where it gets none."""
 _SUPERVISOR: Final = "processes"
 
 
@@ -37,8 +43,14 @@ class ProcessSystem:
             print(system.ask(alice, Ping()))
 
     `tags` are the messages that may travel between processes. A process that dies is started again
-    as `supervision` says; when that gives up, whatever waits here raises GaveUp. What processes print goes
-    to `log_directory`, or is dropped; their crash reports go to `on_crash`.
+    as `supervision` says; when that gives up, what waits here raises GaveUp. What processes print goes
+    to `log_directory`, or is dropped; their crash reports go to `on_crash`. With `unresponsive_seconds` a
+    process that does not answer its supervisor for so long is killed, and started again as one that died.
+
+    For the thread that made it; in other threads use `runtime.post`. It does its work, restarts included,
+    while this thread waits in one of its methods (`run_until` waits for anything): what dies meanwhile is
+    started again by the next call. Stopped processes are killed in time all the same, and all of them
+    are when this process ends, however it does.
     """
 
     def __init__(
@@ -49,30 +61,46 @@ class ProcessSystem:
         supervision: RestartPolicy | None = None,
         log_directory: Path | None = None,
         on_crash: Callable[[CrashReport], None] = print_crash,
+        unresponsive_seconds: float | None = None,
     ) -> None:
+        self._closed = True
+        self._thread = threading.current_thread()
         self._on_crash = on_crash
         self._failure: GaveUp | None = None
+        # Everything that can be refused, before anything is started that would have to be ended.
+        registry, tag_names, policy = Registry(tags), name_tags(tags), supervision or RestartPolicy()
+        check_process_name(name)
+        if not isinstance(policy, RestartPolicy):
+            raise TypeError(f"supervision is a RestartPolicy, not {type(policy).__qualname__}")
+        if not callable(on_crash):
+            raise TypeError("on_crash is called with each crash report, and cannot be called")
+        if unresponsive_seconds is not None and not unresponsive_seconds > 0:
+            raise ValueError(f"unresponsive_seconds is more than 0, not {unresponsive_seconds}")
+        if log_directory is not None and not os.access(log_directory, os.W_OK | os.X_OK):
+            raise TransportError(f"nothing can be written to the log directory {log_directory}")
+        _check_descriptors()
         self.directory = Path(tempfile.mkdtemp(prefix="actors-"))
         endpoint = f"ipc://{self.directory / name}"
         try:
             transport = ZeroMqTransport(name, 1, cluster=self.directory.name, endpoint=endpoint)
-        except TransportError:
+            try:
+                self._fork_server = ForkServer.start(["actors.hosting"], cleanup=[self.directory])
+            except BaseException:
+                transport.close()
+                raise
+        except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
-        self._fork_server = ForkServer.start(["actors.hosting"], cleanup=[self.directory])
-        self.runtime = Runtime(
-            name,
-            transport=transport,
-            registry=Registry(tags),
-            on_crash=self._note_crash,
-        )
+        self._closed = False
+        self.runtime = Runtime(name, transport=transport, registry=registry, on_crash=self._note_crash)
         self._supervisor = ProcessSupervisor(
             self._fork_server,
             self.directory,
             log_directory or self.directory,
-            name_tags(tags),
-            supervision or RestartPolicy(),
+            tag_names,
+            policy,
             on_crash,
+            unresponsive_seconds,
         )
         self.runtime.spawn(lambda: self._supervisor, _SUPERVISOR, restart=Restart.TEMPORARY)
         self.runtime.run_turn()
@@ -90,9 +118,12 @@ class ProcessSystem:
         `actor` must be found by importing its module; it is called with `arguments`, made of what
         msgpack knows. The process is connected to this one, and to those that `connect` names.
         """
-        plan = ProcessPlan(
-            name=name, actor=name_class(actor), arguments=dict(arguments or {}), connect=connect
-        )
+        self._check_usable()
+        called_with = dict(arguments or {})
+        _check_arguments(actor, called_with)
+        if isinstance(connect, str):
+            raise TypeError(f"connect is a tuple of process names: connect=({connect!r},)")
+        plan = ProcessPlan(name=name, actor=name_class(actor), arguments=called_with, connect=tuple(connect))
         return self._supervisor.add(plan)
 
     @property
@@ -101,7 +132,8 @@ class ProcessSystem:
         return self._supervisor.processes
 
     def stop_process(self, name: str) -> None:
-        """Stop a process for good; it may take a moment."""
+        """Stop a process for good, gracefully at first; it may take a moment."""
+        self._check_usable()
         self._supervisor.remove(name)
 
     def kill_process(self, name: str) -> None:
@@ -111,12 +143,21 @@ class ProcessSystem:
         self.run_until(lambda: name not in self.runtime.peers)
 
     def wait_for(self, name: str, timeout_seconds: float = START_SECONDS_MAX) -> None:
-        """Return when that process can be told something; raises Undeliverable when the time is up."""
-        if not self.run_until(lambda: name in self.runtime.peers, timeout_seconds):
-            raise Undeliverable(f"{name} has not come up within {timeout_seconds:g} seconds")
+        """Return when that process can be told something.
+
+        Raises Undeliverable when the time is up, and at once when there is no such process or it has ended
+        for good; the message says what is known of it.
+        """
+        self._check_usable()
+        up, kept = self.runtime.peers, self._supervisor
+        self.run_until(lambda: name in up or name not in kept.processes, timeout_seconds)
+        if name not in self.runtime.peers:
+            waited = f" within {timeout_seconds:g} seconds" if name in kept.processes else ""
+            raise Undeliverable(f"{name} has not come up{waited}: {kept.explain(name)}")
 
     def tell(self, to: Address, message: object) -> None:
         """Send a message, once its process is up."""
+        self._check_usable()
         if to.process != self.runtime.name:
             self.wait_for(to.process)
         self.runtime.tell(to, message)
@@ -124,6 +165,7 @@ class ProcessSystem:
 
     def ask(self, to: Address, message: object, timeout_seconds: float = START_SECONDS_MAX) -> Any:
         """Send a message, once its process is up, and return the reply; raises AskFailed."""
+        self._check_usable()
         if to.process != self.runtime.name:
             self.wait_for(to.process, timeout_seconds)
         pending = self.runtime.ask(to, message, timeout_seconds)
@@ -132,6 +174,7 @@ class ProcessSystem:
 
     def run_until(self, done: Callable[[], bool], timeout_seconds: float = START_SECONDS_MAX) -> bool:
         """Let this process's actors run until `done`; False when the time was up first."""
+        self._check_usable()
         reached = self.runtime.run_until(lambda: self._failure is not None or done(), timeout_seconds)
         failure = self._failure or self.runtime.failure
         if failure is not None:
@@ -139,11 +182,49 @@ class ProcessSystem:
         return reached
 
     def close(self) -> None:
-        """End every process and remove what they shared; twice is once."""
-        self.runtime.stop()
-        self.runtime.run_turn()
-        self._fork_server.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """End every process, gracefully where it lets itself be, and remove what they shared; idempotent.
+
+        Each gets SIGTERM, upon which its actor's `on_stop` runs, and is killed STOP_SECONDS_MAX later.
+        """
+        if self._closed:
+            return
+        self._check_usable()
+        self._closed = True
+        try:
+            if not self.runtime.stopped:
+                self._supervisor.stop_all()
+                self.runtime.run_until(lambda: not self._supervisor.running, STOP_SECONDS_MAX + 1.0)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
+            self.runtime.stop()
+            self.runtime.run_turn()
+        finally:
+            self.runtime.transport.close()
+            self._fork_server.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _check_usable(self) -> None:
+        here = threading.current_thread()
+        if here is not self._thread:
+            raise ActorsError(
+                f"this ProcessSystem belongs to the thread {self._thread.name}, which made it, and is called"
+                f" in {here.name}: make one for each thread, or tell its actors something by `runtime.post`"
+            )
+        if self._closed:
+            raise RuntimeStopped("this ProcessSystem is closed")
+
+    def __del__(self) -> None:
+        # Its parts know how to end when they are collected. What has failed to start has none.
+        if not getattr(self, "_closed", True):
+            warnings.warn(
+                f"a ProcessSystem was never closed: {self.directory}",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
 
     def _note_crash(self, report: CrashReport) -> None:
         if report.address.actor == _SUPERVISOR:
@@ -160,3 +241,30 @@ class ProcessSystem:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_arguments(actor: type[Actor], arguments: Mapping[str, Any]) -> None:
+    try:
+        signature = inspect.signature(actor)
+    except ValueError:
+        return  # It does not say what it takes; its process will.
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ActorsError(f"{actor.__qualname__} cannot be made with these arguments: {error}") from error
+
+
+def _check_descriptors() -> None:
+    """Raise TransportError unless there are enough descriptors left for one more system."""
+    probes: list[int] = []
+    try:
+        while len(probes) < DESCRIPTORS_NEEDED:
+            probes.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise TransportError(
+            f"this process may open no more than {len(probes)} descriptors, and a system needs"
+            f" {DESCRIPTORS_NEEDED}: close some, or raise the limit (ulimit -n): {error.strerror}"
+        ) from error
+    finally:
+        for probe in probes:
+            os.close(probe)

@@ -54,6 +54,10 @@ class Transport(Protocol):
     def incarnation(self) -> int:
         """This life's number; a later life of the same name has a greater one."""
 
+    @property
+    def frame_bytes_max(self) -> int:
+        """How long a payload may be."""
+
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection to `process` at `endpoint` open, now or as soon as somebody listens there.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Source = TypeVar("Source")
@@ -65,7 +66,8 @@ class Watch(Generic[Source]):
     def remove_reader(self, fd: int) -> None:
         """Forget `fd`; does nothing when it is not known."""
         if self._readers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            with suppress(OSError, ValueError):  # Closed already, and thereby out of the epoll.
+                self._epoll.unregister(fd)
 
     def wait(self, timeout_seconds: float | None) -> list[Source]:
         """Wait for news or the time; None waits without end. Calls the callbacks of readable descriptors."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import struct
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -96,6 +98,7 @@ class ZeroMqTransport:
         self._writer = FrameWriter(cluster, name, incarnation)
         self._keys = keys
         self._tuning = tuning or Tuning()
+        self.frame_bytes_max = self._tuning.frame_bytes_max
         self._hearing = Hearing(cluster, self._tuning.lives_max)
         self._links: dict[str, _Link] = {}
         self._sequence = 0
@@ -105,6 +108,12 @@ class ZeroMqTransport:
         self._ready: list[_Take] = []
         self._context: zmq.Context[Socket] = zmq.Context()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # libzmq waits for sockets that are open when their context is collected, and Python collects in any
+        # order; so what is never closed is closed by something that is not collected with it.
+        self._opened: set[Socket] = set()
+        left = (name, os.getpid(), self._context, self._opened, self._bell)
+        self._closer = weakref.finalize(self, _close_forgotten, *left)
+        self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
         self._inbox: Socket | None = None
         if endpoint is not None:
@@ -212,6 +221,8 @@ class ZeroMqTransport:
 
     def close(self) -> None:
         """Release everything; what was accepted has `linger_milliseconds` to leave. Twice is once."""
+        self._closer.detach()
+        self._opened.clear()
         self._context.destroy(linger=self._tuning.linger_milliseconds)
         self._links.clear()
         self._on_socket.clear()
@@ -397,6 +408,7 @@ class ZeroMqTransport:
     def _close_link(self, link: _Link) -> None:
         for watched in (link.dealer, link.monitor):
             del self._on_socket[watched]
+            self._opened.discard(watched)
             self._watch.remove(watched, watched.fileno())
         link.connected = False
         link.dealer.disable_monitor()
@@ -410,7 +422,21 @@ class ZeroMqTransport:
 
     def _listen_to(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
         self._on_socket[watched] = (order, take)
+        self._opened.add(watched)
         self._watch.add(watched, watched.fileno())
 
     def _count_stranger(self) -> None:
         self._hearing.dropped["stranger"] += 1
+
+
+def _close_forgotten(
+    name: str, pid: int, context: zmq.Context[Socket], opened: set[Socket], bell: int
+) -> None:
+    """Close what a transport that was never closed has left; in the process that opened it only."""
+    if pid != os.getpid():
+        return
+    warnings.warn(f"the transport of {name} was never closed", ResourceWarning, stacklevel=1)
+    for one in opened:
+        one.close(0)
+    context.destroy(0)
+    os.close(bell)

@@ -66,6 +66,7 @@ class Bytes:
 
     name = "near"
     incarnation = 1
+    frame_bytes_max = 1 << 20
     counters: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from typing import ClassVar
 
 import msgspec
@@ -22,9 +24,13 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """crash, stop, exit: what to do."""
+    """crash, stop, exit and so on: what to do."""
 
     what: str
+
+
+class Unregistered(msgspec.Struct):
+    pass
 
 
 TAGS = {1: Ask, 2: State, 3: Order}
@@ -57,6 +63,12 @@ class Player(Actor):
             self.context.stop()
         if order.what == "exit":
             os._exit(3)
+        if order.what == "sys.exit":
+            sys.exit(0)
+        if order.what == "fly":
+            self.context.reply(Unregistered())
+        if order.what == "hang":
+            signal.pause()
 
     handlers: ClassVar[Handlers] = {Ask: on_ask, Order: on_order}
 
@@ -65,4 +77,5 @@ class Hopeless(Actor):
     """Cannot even start."""
 
     def on_start(self) -> None:
+        print("no licence for this machine", flush=True)
         os._exit(7)

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import ActorInfo, Address, CrashReport, Terminated
-from actors.codec import FrameBuilder, Registry, decode_frame
+from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.envelope import SYSTEM_TAGS, Refused
-from actors.errors import CodecError
 from actors.transport import Received
 from tests.actors.world import REGISTRY, Introduction, Note, Probe, World, notes
 
@@ -29,16 +28,16 @@ def test_a_frame_gives_back_what_was_put_in(letters: list[tuple[str, str, int, o
     builder = FrameBuilder(REGISTRY)
     for letter in letters:
         builder.add(*letter)
-    envelopes = decode_frame(builder.take())
+    envelopes, broken = read_envelopes(builder.take())
+    assert broken == 0
     assert [(e.to, e.sender, e.correlation, REGISTRY.decode(e.tag, e.payload)) for e in envelopes] == letters
-    assert decode_frame(builder.take()) == []
+    assert read_envelopes(builder.take()) == ([], 0)
 
 
 @pytest.mark.parametrize("correlation", [2**62 + 1, -(2**62) - 1, 2**64 - 1])
 def test_a_correlation_whose_reply_could_not_be_written_is_no_correlation(correlation: int) -> None:
     payload = msgspec.msgpack.encode([["probe", "x", correlation, 1, ["text"]]])
-    with pytest.raises(CodecError):
-        decode_frame(payload)
+    assert read_envelopes(payload) == ([], 1)
 
 
 def test_a_type_has_one_tag_and_tags_are_positive() -> None:
@@ -123,7 +122,5 @@ def test_garbage_is_counted_and_never_a_crash() -> None:
 
 @pytest.mark.parametrize("opening", [b"\x91", b"\x81", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"])
 def test_nesting_without_end_and_lengths_that_lie_are_refused(opening: bytes) -> None:
-    with pytest.raises(CodecError):
-        decode_frame(opening * 100_000)
-    with pytest.raises(CodecError):
-        decode_frame(b"\x91\x95\xa1a\xa1b\x00\x01" + opening * 100_000)
+    assert read_envelopes(opening * 100_000) == ([], 1)
+    assert read_envelopes(b"\x91\x95\xa1a\xa1b\x00\x01" + opening * 100_000) == ([], 1)

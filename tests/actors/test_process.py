@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -52,6 +53,11 @@ def all_readable(fds: list[int], timeout_seconds: float) -> bool:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             return False
     return True
+
+
+def descriptors() -> int:
+    gc.collect()  # What other tests have left to be collected.
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_child_has_a_session_a_log_an_argument_and_nothing_of_the_servers(
@@ -151,6 +157,58 @@ def test_a_target_that_cannot_be_had_is_an_error_with_its_traceback(
     good = server.spawn(f"{CHILDREN}:exit_with", b"0", log_path=tmp_path / "log")
     good.wait_started(WAIT_SECONDS)
     assert good.wait(WAIT_SECONDS) == 0, "the server goes on"
+
+
+def test_a_child_that_does_not_stop_is_killed_while_its_parent_does_nothing(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    deaf, stopped = (
+        server.spawn(f"{CHILDREN}:{target}", b"", log_path=tmp_path / "log")
+        for target in ("deaf", "park_for_ever")
+    )
+    for child in (deaf, stopped):
+        child.wait_started(WAIT_SECONDS)
+    assert eventually(lambda: (tmp_path / "log").read_text() == "deaf\n")
+    stopped.kill(signal.SIGSTOP)
+    state = Path(f"/proc/{stopped.pid}/stat")
+    assert eventually(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
+    for child in (deaf, stopped):
+        child.stop(kill_after_seconds=0.05)
+    assert all_readable([deaf.fileno(), stopped.fileno()], WAIT_SECONDS), "no answer is taken in meanwhile"
+    assert [child.wait(WAIT_SECONDS) for child in (deaf, stopped)] == [-signal.SIGKILL] * 2
+
+
+def test_a_child_that_stops_is_not_killed(server: ForkServer, tmp_path: Path) -> None:
+    child = server.spawn(f"{CHILDREN}:park_for_ever", b"", log_path=tmp_path / "log")
+    child.stop(kill_after_seconds=60.0)
+    child.wait_started(WAIT_SECONDS)
+    assert child.wait(WAIT_SECONDS) == -signal.SIGTERM
+    child.stop(kill_after_seconds=0.0)
+
+
+def test_closing_gives_back_the_descriptors_of_children_that_live(tmp_path: Path) -> None:
+    before = descriptors()
+    server = ForkServer.start()
+    children = [server.spawn(f"{CHILDREN}:park", b"", log_path=tmp_path / "log") for _ in range(3)]
+    for child in children:
+        child.wait_started(WAIT_SECONDS)
+    server.close()
+    assert descriptors() == before
+    assert [child.poll() for child in children] == [-signal.SIGKILL] * 3
+
+
+def test_a_server_that_is_never_closed_ends_when_it_is_collected(tmp_path: Path) -> None:
+    before = descriptors()
+    server = ForkServer.start()
+    child = server.spawn(f"{CHILDREN}:park", b"", log_path=tmp_path / "log")
+    pids = [server.pid, child.wait_started(WAIT_SECONDS)]
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del server, child
+        gc.collect()
+    assert descriptors() == before
+    assert eventually(lambda: not process_alive(pids[1]))
+    ForkServer.start().close()
+    assert eventually(lambda: ForkServer._reap_ended() or not process_alive(pids[0])), "no zombie is left"
 
 
 def test_a_log_that_cannot_be_written_is_an_error(server: ForkServer, tmp_path: Path) -> None:

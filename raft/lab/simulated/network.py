@@ -37,6 +37,8 @@ class Trouble(Struct, frozen=True):
 class SimulatedTransport:
     """One life's end of the network; see Transport for the methods."""
 
+    frame_bytes_max = 64 * 1024 * 1024
+
     def __init__(
         self, network: SimulatedNetwork, name: str, incarnation: int, stir: Callable[[], None]
     ) -> None:
