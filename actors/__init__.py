@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actors.context import Context
     from actors.crashes import CrashReport
     from actors.dead_letters import DeadLetter, DeadLetters
-    from actors.envelope import ActorInfo, Inspect, ProcessDown, ProcessUp, Terminated
+    from actors.envelope import ActorInfo, Inspect, ProcessDown, ProcessUp, Terminated, Undelivered
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
@@ -57,6 +57,7 @@ _HOMES = {
     "Terminated": "actors.envelope",
     "Timer": "actors.timers",
     "Transport": "actors.transport",
+    "Undelivered": "actors.envelope",
 }
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "Terminated",
     "Timer",
     "Transport",
+    "Undelivered",
 ]
 
 

@@ -110,6 +110,13 @@ class Cell:
         if not self.queued:
             self.enqueue()
 
+    def put_counted(self, letter: tuple[Any, Address | None, int, int]) -> None:
+        """As `put`, for a letter that knows its bytes."""
+        for lost in self.mailbox.put_counted(letter):
+            self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
+        if not self.queued:
+            self.enqueue()
+
     def put_own(self, message: object, sender: Address | None = None) -> None:
         """Let a message wait that the actor itself has caused."""
         self.mailbox.put_own((message, sender, 0))
@@ -138,6 +145,8 @@ class Cell:
     def handle(self, letters_max: int) -> None:
         """Handle so many letters, or all, or until the actor asks to be stopped or raises."""
         urgent, ordinary = self.mailbox.urgent, self.mailbox.ordinary
+        # None that is counted comes while others are handled, as frames are opened at another time.
+        counted = self.mailbox.bytes > 0
         actor = self.actor
         running = State.RUNNING
         handled = 0
@@ -150,6 +159,8 @@ class Cell:
                 else:
                     break
                 handled += 1
+                if counted:
+                    self.mailbox.take_from_count(letter)
                 self.letter = letter
                 self.claim = letter[2]
                 message = letter[0]
@@ -181,6 +192,7 @@ class Cell:
         """Put the present letter aside, with its claim to an answer."""
         if self.mailbox.has_room_aside(len(self.stashed)):
             self.stashed.append(self.letter)
+            self.mailbox.add_to_count(self.letter)
         else:
             self._office.undelivered(self.address, self.letter, Reason.STASH_FULL)
         self.claim = 0
@@ -196,7 +208,7 @@ class Cell:
 
         A message that was told, though others ask it, has no claim: its answer will be a dead letter.
         """
-        _, sender, correlation = self.letter
+        sender, correlation = self.letter[1:3]
         if not correlation:
             return Reply(sender or self._office.itself, 0, self._answer_to_a_tell)
         assert sender is not None and self.claim, "the message being handled was answered already"
@@ -209,9 +221,9 @@ class Cell:
     def open_asks(self) -> Iterator[tuple[Address, int]]:
         """The asks that this actor has not answered: in its mailbox, in its stash, and as debts."""
         for letters in (self.mailbox.ordinary, self.stashed):
-            for _, sender, correlation in letters:
-                if correlation and sender is not None:
-                    yield sender, correlation
+            for letter in letters:
+                if letter[2] and letter[1] is not None:
+                    yield letter[1], letter[2]
         for debt in self.debts:
             yield debt.to, debt.correlation
 

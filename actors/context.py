@@ -102,7 +102,7 @@ class Context:
         nor keeps the `reply_handle` of fails at once, as nobody could answer it any more.
         """
         cell = self._cell
-        message_handled, sender, correlation = cell.letter
+        message_handled, sender, correlation = cell.letter[:3]
         if cell.claim:
             assert sender is not None, "an ask comes from somewhere"
             cell.claim = 0

@@ -96,6 +96,21 @@ class OpenAsks(msgspec.Struct, frozen=True, gc=False):
     correlations: Annotated[tuple[Correlation, ...], msgspec.Meta(max_length=OPEN_ASKS_MAX)]
 
 
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """The ask between runtimes that is answered as it is read: all that was sent before it has been taken."""
+
+
+class Undelivered(msgspec.Struct, frozen=True, gc=False):
+    """Told to an actor that has a handler for it: so many of its tells to `to` were refused in one turn.
+
+    By that actor's full mailbox, or on the way to its process; they are lost. Asks fail instead.
+    """
+
+    to: Address
+    reason: str
+    count: int
+
+
 class Inspect(msgspec.Struct, frozen=True, gc=False):
     """Ask any actor, here or elsewhere, for its ActorInfo; answered by its runtime, whatever its handlers."""
 
@@ -131,4 +146,6 @@ SYSTEM_TAGS: Final = {
     -7: CrashReport,
     -8: Resync,
     -9: OpenAsks,
+    -10: Taken,
+    -11: Undelivered,
 }

@@ -1,9 +1,10 @@
 """What waits for an actor: a bounded queue, and a short one that goes first.
 
-Owns order and bound. Full means that the newest message is refused, unless the policy says
-that the oldest makes way; either is a dead letter, counted by the caller. Never refused is what an
-actor's own doing bounds: what it tells or posts to itself, the replies to its asks, its timers,
-and, before everything else, what its runtime tells it of those whom it watches or has started.
+Owns order and bound, in messages and, for those of other processes that are not small, in bytes. Full
+means that the newest message is refused, unless the policy says that the oldest makes way; either is a dead
+letter, counted by the caller. Never refused is what an actor's own doing bounds: what it tells or posts to
+itself, the replies to its asks, its timers, and, before everything else, what its runtime tells it of those
+that it watches or has started.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import msgspec
 
 from actors.address import Address
 
-Letter = tuple[Any, Address | None, int]
-"""A message, its sender, and the correlation of the ask that it is, or 0. A bare tuple for speed."""
+Letter = tuple[Any, Address | None, int] | tuple[Any, Address | None, int, int]
+"""A message, its sender, and the correlation of the ask that it is, or 0; its bytes when they are counted.
+
+A bare tuple for speed.
+"""
 
 
 class Overflow(enum.Enum):
@@ -32,20 +36,27 @@ class MailboxPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How much may wait for an actor, and what happens to the rest."""
 
     messages_max: int = 10_000
+    bytes_max: int = 64 * 1024 * 1024
+    """As they came from other processes; one message always finds a place."""
     overflow: Overflow = Overflow.DROP_NEWEST
 
     def __post_init__(self) -> None:
         if self.messages_max < 1:
             raise ValueError(f"a mailbox holds at least one message, not {self.messages_max}")
+        if self.bytes_max < 0:
+            raise ValueError(f"bytes_max counts bytes, and can't be {self.bytes_max}")
 
 
 class Mailbox:
     """The letters that wait for one actor, through all of its lives."""
 
-    __slots__ = ("_drop_oldest", "_messages_max", "dropped", "ordinary", "urgent")
+    __slots__ = ("_bytes_max", "_drop_oldest", "_messages_max", "bytes", "dropped", "ordinary", "urgent")
 
     def __init__(self, policy: MailboxPolicy) -> None:
         self._messages_max = policy.messages_max
+        self._bytes_max = policy.bytes_max
+        self.bytes = 0
+        """Of the letters that wait here or are put aside, as far as they are counted."""
         self._drop_oldest = policy.overflow is Overflow.DROP_OLDEST
         self.urgent: deque[Letter] = deque()
         self.ordinary: deque[Letter] = deque()
@@ -64,8 +75,34 @@ class Mailbox:
         if not self._drop_oldest:
             return letter
         oldest = ordinary.popleft()
+        self.take_from_count(oldest)
         ordinary.append(letter)
         return oldest
+
+    def put_counted(self, letter: tuple[Any, Address | None, int, int]) -> list[Letter]:
+        """As `put`, for a letter that knows its bytes; several old ones may have to make way for it."""
+        lost: list[Letter] = []
+        while self.bytes and self.bytes + letter[3] > self._bytes_max:
+            if not self._drop_oldest or not self.ordinary:
+                self.dropped += 1
+                return [*lost, letter]
+            self.dropped += 1
+            lost.append(self.ordinary.popleft())
+            self.take_from_count(lost[-1])
+        refused = self.put(letter)
+        if refused is not letter:
+            self.bytes += letter[3]
+        return lost if refused is None else [*lost, refused]
+
+    def take_from_count(self, letter: Letter) -> None:
+        """A letter waits no more."""
+        if len(letter) == 4:
+            self.bytes -= letter[3]
+
+    def add_to_count(self, letter: Letter) -> None:
+        """A letter that was taken waits again."""
+        if len(letter) == 4:
+            self.bytes += letter[3]
 
     def put_own(self, letter: Letter) -> None:
         """Let a letter wait that is of the actor's own making, however many there are."""
@@ -95,4 +132,5 @@ class Mailbox:
         letters = [*self.urgent, *self.ordinary]
         self.urgent.clear()
         self.ordinary.clear()
+        self.bytes = 0
         return letters

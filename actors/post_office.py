@@ -24,7 +24,9 @@ from actors.envelope import (
     ProcessUp,
     Refused,
     Resync,
+    Taken,
     Terminated,
+    Undelivered,
     Unwatch,
     Watch,
 )
@@ -35,6 +37,9 @@ from actors.timers import Timer, Timers
 from actors.transport import PeerDown, PeerUp, Received, Transport
 
 PROBE_SECONDS: Final = 1.0
+UNCOUNTED_BYTES_MAX: Final = 256
+"""Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
+_REFUSED_NOTED_MAX: Final = 1024
 _SENDERS_KEPT_MAX: Final = 1024
 _PARTED_KEPT_MAX: Final = 4096
 
@@ -51,6 +56,11 @@ class PostOffice:
         self.asks = Asks(transport.incarnation, clock, timers)
         self.outbox = Outbox(transport, registry, self.asks, self.dead_letters, clock, timers)
         self.outbox.on_resync = self._say_again
+        self.outbox.on_refused_tells = self._note_refused
+        self.refused: dict[tuple[Address, Address, str], int] = {}
+        """Tells that were refused since the last `tell_refused`: by sender, target and reason, how many."""
+        self.refused_here: dict[Address, str] = {}
+        """Of those that came from no actor: the last reason, by target."""
         self.peers: dict[str, int] = {}
         self._parted: dict[str, int] = {}
         self._clock = clock
@@ -125,15 +135,45 @@ class PostOffice:
 
     def refuse(self, letter: Letter, reason: str, *, delivered: bool) -> None:
         """Tell the sender of a letter that no reply will come, if it was an ask."""
-        _, sender, correlation = letter
+        sender, correlation = letter[1:3]
         if correlation and sender is not None:
             self.answer_refused(sender, correlation, reason, delivered=delivered)
 
     def undelivered(self, to: Address, letter: Letter, reason: Reason, detail: str = "") -> None:
         """Count a dead letter, and let its sender know if it was an ask."""
-        message, sender, _ = letter
+        message, sender = letter[:2]
+        if reason is Reason.MAILBOX_FULL and sender is not None and not letter[2]:
+            self._note(sender, to, reason, 1)
         self.dead_letters.add(reason, to, sender, type(message).__qualname__)
         self.refuse(letter, f"{reason}: {detail}" if detail else reason, delivered=False)
+
+    def tell_refused(self) -> None:
+        """Let those know whose tells were refused: an actor here, if it handles that, or another process."""
+        refused, self.refused = self.refused, {}
+        for (sender, to, reason), count in refused.items():
+            told = Undelivered(to, reason, count)
+            if sender.process == self.name:
+                self._tell_undelivered(sender, told)
+            else:
+                self.outbox.put(sender, "", 0, told)
+
+    def _tell_undelivered(self, sender: Address, told: Undelivered) -> None:
+        if not sender.actor:
+            if len(self.refused_here) >= _REFUSED_NOTED_MAX:
+                self.refused_here.clear()
+            self.refused_here[told.to] = told.reason
+            return
+        cell = self.cells.get(sender.actor)
+        if cell is not None and Undelivered in cell.behaviour:
+            cell.put((told, None, 0))
+
+    def _note_refused(self, sender: str, to: Address, reason: str, count: int) -> None:
+        self._note(Address(self.name, sender), to, reason, count)
+
+    def _note(self, sender: Address, to: Address, reason: str, count: int) -> None:
+        key = (sender, to, reason)
+        if key in self.refused or len(self.refused) < _REFUSED_NOTED_MAX:
+            self.refused[key] = self.refused.get(key, 0) + count
 
     def watch(self, cell: Cell, target: Address) -> None:
         """Tell `cell` once when `target` is gone: an ask whose answer is the end."""
@@ -211,6 +251,7 @@ class PostOffice:
         if len(senders) > _SENDERS_KEPT_MAX:
             senders.clear()
         cells, decode = self.cells, self._registry.decode
+        counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
         for envelope in envelopes:
             sender = senders.get(envelope.sender)
             if sender is None:
@@ -228,6 +269,8 @@ class PostOffice:
             if cell is None:
                 to = Address(self.name, envelope.to)
                 self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
+            elif counted:
+                cell.put_counted((message, sender, correlation, len(envelope.payload)))
             else:
                 cell.put((message, sender, correlation))
 
@@ -258,6 +301,9 @@ class PostOffice:
         elif type(message) is Resync:
             self._forget_watchers(sender.process)
             self._say_again(sender.process)
+        elif type(message) is Undelivered and message.to.process == sender.process:
+            self.dead_letters.add(f"{message.reason} there", message.to, to, "tell", message.count)
+            self._tell_undelivered(to, message)
         elif type(message) is OpenAsks:
             self._refuse_unknown(sender.process, message.correlations)
         elif type(message) is CrashReport and message.address.process == sender.process:
@@ -267,10 +313,12 @@ class PostOffice:
             self.undelivered(to, (message, sender, 0), Reason.UNDECODABLE)
 
     def _deliver_ask(self, to: Address, letter: Letter) -> None:
-        message, sender, correlation = letter
+        message, sender, correlation = letter[:3]
         assert sender is not None, "an ask comes from somewhere"
         cell = self.cells.get(to.actor)
-        if cell is None:
+        if type(message) is Taken:
+            self.answer(sender, correlation, message)
+        elif cell is None:
             if type(message) is Watch:
                 self.answer(sender, correlation, Terminated(to, Reason.NO_SUCH_ACTOR))
             else:
@@ -292,6 +340,7 @@ class PostOffice:
         if known is not None and known != incarnation:
             self._peer_down(process, "replaced by a new life")
         self.peers[process] = incarnation
+        self.outbox.peer_up(process)
         if self._parted.pop(process, None) == incarnation:
             # We gave it up, and it may never have noticed.
             self.outbox.put_system(Address(process, ""), "", 0, Resync())

@@ -129,8 +129,12 @@ class Runtime:
         return self._lifecycle.spawn(None, factory, name, restart, mailbox)
 
     def tell(self, to: Address, message: object) -> None:
-        """Send a message from nobody, in the next turn."""
+        """Send a message that comes from no actor, in the next turn."""
         self._office.tell(None, to, message)
+
+    def take_refusal(self, to: Address) -> str | None:
+        """Why the last `tell` to an actor was refused, as far as it is known, and not asked for before."""
+        return self._office.refused_here.pop(to, None)
 
     def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
         """Send a message that wants a reply; see `run_until`, and Context.ask.
@@ -216,6 +220,8 @@ class Runtime:
             lifecycle.end_turn()
             if outbox.frames:
                 outbox.flush()
+            if self._office.refused:
+                self._office.tell_refused()
             if self._stop_asked or lifecycle.failure is not None:
                 self._shut_down()
             return handled

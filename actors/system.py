@@ -156,12 +156,17 @@ class ProcessSystem:
             raise Undeliverable(f"{name} has not come up{waited}: {kept.explain(name)}")
 
     def tell(self, to: Address, message: object) -> None:
-        """Send a message, once its process is up."""
+        """Send a message, once its process is up.
+
+        Raises Undeliverable when it is refused on the way, as when too much waits for the process already.
+        """
         self._check_usable()
         if to.process != self.runtime.name:
             self.wait_for(to.process)
+        self._raise_refusal(to, ", for what it was told before; this message was not sent")
         self.runtime.tell(to, message)
         self.runtime.run_turn()
+        self._raise_refusal(to, "; tell it later")
 
     def ask(self, to: Address, message: object, timeout_seconds: float = START_SECONDS_MAX) -> Any:
         """Send a message, once its process is up, and return the reply; raises AskFailed."""
@@ -205,6 +210,11 @@ class ProcessSystem:
             self.runtime.transport.close()
             self._fork_server.close()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _raise_refusal(self, to: Address, so: str) -> None:
+        refusal = self.runtime.take_refusal(to)
+        if refusal is not None:
+            raise Undeliverable(f"{to}: {refusal}{so}")
 
     def _check_usable(self) -> None:
         here = threading.current_thread()
