@@ -23,7 +23,14 @@ from raft.cluster.events import NodeExited, NodeGaveUp
 from raft.cluster.faults import CRASH
 from raft.cluster.nodes import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.usage import is_stopped
-from raft.node.config import EXIT_CORRUPT, EXIT_DIVERGED, EXIT_LOG_MISSING, EXIT_REMOVED
+from raft.node.config import (
+    EXIT_BROKEN_PROMISE,
+    EXIT_CORRUPT,
+    EXIT_DIVERGED,
+    EXIT_LOG_MISSING,
+    EXIT_REMOVED,
+    EXIT_ROLLED_BACK,
+)
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
 SILENT_SECONDS = 1.5
@@ -31,7 +38,7 @@ HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED})
+HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED, EXIT_ROLLED_BACK, EXIT_BROKEN_PROMISE})
 _LAST_WORDS_BYTES_MAX = 4096
 _OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 

@@ -6,6 +6,11 @@ answered or dropped.
 
 from __future__ import annotations
 
+MAJORITY_ROLLED_BACK = (
+    "the disks of a majority have gone back to an earlier state, and acknowledged writes are missing there. "
+    "Stop all nodes, keep copies of their data directories, and start from the newest ones"
+)
+
 
 class RaftError(Exception):
     """Anything that the core or its storage refuses."""
@@ -72,3 +77,15 @@ class PeerNotFound(StepRefused):
 
 class BrokenStorage(RaftError):
     """Storage contradicts itself or what peers were promised: the node must stop before it does harm."""
+
+
+class RolledBack(BrokenStorage):
+    """This node's log lacks entries that it had acknowledged: its disk has gone back to an earlier state."""
+
+
+class BrokenPromise(RaftError):
+    """What another member holds cannot be, if every member has kept what it acknowledged.
+
+    The disks of a majority have gone back to an earlier state. Going on would answer with other values than
+    those that were acknowledged, so the node must stop.
+    """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from raft.core import elections, every_role, lease, membership
-from raft.core.errors import ProposalDropped
+from raft.core.errors import MAJORITY_ROLLED_BACK, BrokenPromise, ProposalDropped
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -56,6 +56,8 @@ def accept_entries(raft: Raft, message: AppendEntries) -> None:
     """Append if the logs match, else say where they may."""
     log, entries, previous = raft.log, message.entries, message.previous_index
     if previous < log.committed:
+        if not raft.config.unsafe_as_etcd:
+            _check_agrees(raft, message)
         reply = AppendReply(raft.id, message.sender, raft.term, log.committed)
     elif entries and not entries[0].index == previous + 1 == entries[-1].index + 1 - len(entries):
         return  # Not what any leader sends.
@@ -66,6 +68,20 @@ def accept_entries(raft: Raft, message: AppendEntries) -> None:
         hint = log.find_conflict_by_term(min(previous, log.last), message.previous_term)
         reply = AppendReply(raft.id, message.sender, raft.term, previous, True, *hint)
     raft.send_when_durable(reply)
+
+
+def _check_agrees(raft: Raft, message: AppendEntries) -> None:
+    """Raise BrokenPromise if the leader's log has something else where this one is committed."""
+    log = raft.log
+    claims = [(message.previous_index, message.previous_term)]
+    claims += [(entry.index, entry.term) for entry in message.entries]
+    for index, term in claims:
+        if log.contradicts(index, term):
+            raise BrokenPromise(
+                f"leader {message.sender} of term {raft.term} has an entry of term {term} at {index}, where "
+                f"this node has committed one of term {log.term(index)}: {MAJORITY_ROLLED_BACK}. This node "
+                f"holds what was committed up to {log.committed}"
+            )
 
 
 def accept_heartbeat(raft: Raft, message: Heartbeat) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft.core import every_role, lease, membership, reads, replication, state
-from raft.core.errors import ProposalDropped
+from raft.core.errors import MAJORITY_ROLLED_BACK, BrokenPromise, ProposalDropped
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -69,6 +69,15 @@ def on_propose(raft: Raft, message: Propose) -> None:
     )
 
 
+def on_rival(raft: Raft, message: AppendEntries | Heartbeat) -> None:
+    """Raise BrokenPromise: another node leads the same term, so some member has voted twice in it."""
+    if not raft.config.unsafe_as_etcd:
+        raise BrokenPromise(
+            f"node {message.sender} leads term {raft.term}, as this node does: a member has forgotten its "
+            f"vote; {MAJORITY_ROLLED_BACK}"
+        )
+
+
 def check_accepting(raft: Raft) -> None:
     """Raise ProposalDropped while this leader takes no proposals."""
     if raft.transferee != NO_NODE:
@@ -97,6 +106,11 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
     if peer is None:
         return
     peer.recently_active = True
+    if message.index > raft.log.last and not raft.config.unsafe_as_etcd:
+        raise BrokenPromise(
+            f"node {node} holds entry {message.index}, but the log of this node, which leads term "
+            f"{raft.term}, ends at {raft.log.last}: {MAJORITY_ROLLED_BACK}. Node {node} holds more than this"
+        )
     if message.rejected:
         _step_back(raft, node, peer, message)
     elif peer.acknowledge(message.index) or (peer.match == message.index and peer.state is PROBE):
@@ -212,12 +226,12 @@ HANDLERS: every_role.Handlers = {
     HeartbeatReply: on_heartbeat_reply,
     TransferLeader: on_transfer_leader,
     ReadIndex: reads.on_read_index,
+    AppendEntries: on_rival,
+    Heartbeat: on_rival,
 }
 IGNORED = frozenset(
     (
-        AppendEntries,  # Nobody else leads this term,
-        Heartbeat,
-        InstallSnapshot,
+        InstallSnapshot,  # Of another leader's, or of one before,
         PreVoteReply,  # this node won already,
         VoteReply,
         TimeoutNow,

@@ -6,7 +6,7 @@ out to be written. Knows nothing of roles and messages.
 
 from __future__ import annotations
 
-from raft.core.errors import BrokenStorage, Compacted, Unavailable
+from raft.core.errors import BrokenStorage, Compacted, RolledBack, Unavailable
 from raft.core.types import (
     NO_LIMIT,
     Entry,
@@ -99,6 +99,15 @@ class Log:
         try:
             return self.term(index) == term
         except (Compacted, Unavailable):
+            return False
+
+    def contradicts(self, index: Index, term: Term) -> bool:
+        """Tell whether `index` is committed here, and known to hold an entry of another term."""
+        if not 0 < index <= self.committed:
+            return False
+        try:
+            return self.term(index) != term
+        except Compacted:
             return False
 
     def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
@@ -252,8 +261,10 @@ class Log:
         """Raise the commit index; one that is lower changes nothing."""
         if index > self.committed:
             if index > self.last:
-                raise BrokenStorage(
-                    f"{index} is committed, but this log ends at {self.last}: it lost acknowledged entries"
+                raise RolledBack(
+                    f"this node had acknowledged entries up to {index}, but its log ends at {self.last}: its "
+                    "disk has gone back to an earlier state. Start it with --repair-from-peers, or remove it "
+                    "from the cluster and add another"
                 )
             self.committed = index
 

@@ -12,7 +12,8 @@ import msgspec
 
 from raft.core import lease
 from raft.core.messages import Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
-from raft.core.quorum import VoteResult
+from raft.core.quorum import joint_committed_index
+from raft.core.tracker import Configuration
 from raft.core.types import Index, NodeId, ReadState
 
 if TYPE_CHECKING:
@@ -20,41 +21,43 @@ if TYPE_CHECKING:
 
 
 class PendingRead(msgspec.Struct):
-    """A request, the commit index when it came in, and who has confirmed the leader since."""
+    """A request, and the commit index when it came in."""
 
     request: ReadIndex
     index: Index
-    acks: dict[NodeId, bool]
 
 
 class ReadQueue:
-    """Requests in the order of their rounds; a confirmed round confirms all before it."""
+    """Requests in the order of their rounds, and the newest round that each node has heard.
 
-    __slots__ = ("_pending", "last_round")
+    Who has heard a round has confirmed the leader for all reads before it, whatever became of earlier
+    rounds. So the round that a quorum has reached is found like a commit index.
+    """
+
+    __slots__ = ("_heard", "_pending", "last_round")
 
     def __init__(self) -> None:
         self._pending: dict[int, PendingRead] = {}
+        self._heard: dict[NodeId, int] = {}
         self.last_round = 0
 
     def add(self, request: ReadIndex, index: Index) -> int:
         """Queue a request and return its round."""
         self.last_round += 1
-        self._pending[self.last_round] = PendingRead(request, index, {})
+        self._pending[self.last_round] = PendingRead(request, index)
         return self.last_round
 
-    def acknowledge(self, read_round: int, node: NodeId) -> dict[NodeId, bool]:
-        """Note that `node` heard the round, and return all who did."""
-        pending = self._pending.get(read_round)
-        if pending is None:
-            return {}
-        pending.acks[node] = True
-        return pending.acks
+    def acknowledge(self, read_round: int, node: NodeId) -> bool:
+        """Note that `node` heard the round; False if that is not news."""
+        if not self._heard.get(node, 0) < read_round <= self.last_round:
+            return False
+        self._heard[node] = read_round
+        return True
 
-    def confirm(self, read_round: int) -> list[PendingRead]:
-        """Take out all requests up to the round."""
-        if read_round not in self._pending:
-            return []
-        confirmed = [number for number in self._pending if number <= read_round]
+    def confirmed(self, configuration: Configuration) -> list[PendingRead]:
+        """Take out all requests up to the round that a quorum has heard."""
+        heard = joint_committed_index(configuration.voters, configuration.outgoing, self._heard)
+        confirmed = [number for number in self._pending if number <= heard]
         return [self._pending.pop(number) for number in confirmed]
 
     def last_pending_round(self) -> int:
@@ -102,9 +105,8 @@ def on_round_heard(raft: Raft, message: HeartbeatReply) -> None:
     """Count a heartbeat's echo towards its round."""
     if not message.read_round:
         return
-    acks = raft.reads.acknowledge(message.read_round, message.sender)
-    if raft.tracker.vote_result(acks) is VoteResult.WON:
-        for read in raft.reads.confirm(message.read_round):
+    if raft.reads.acknowledge(message.read_round, message.sender):
+        for read in raft.reads.confirmed(raft.tracker.configuration):
             answer(raft, read.request, read.index)
 
 

@@ -23,17 +23,19 @@ from raft.control import Alive, BecameLeader, LostLeadership, NodeUp, SawLeader,
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.settings import Plan
 from raft.node.config import (
+    EXIT_BROKEN_PROMISE,
     EXIT_CORRUPT,
     EXIT_DIVERGED,
     EXIT_LOG_MISSING,
     EXIT_REFUSED,
     EXIT_REMOVED,
+    EXIT_ROLLED_BACK,
 )
 from raft.wire import process_of
 
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED})
+HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED, EXIT_ROLLED_BACK, EXIT_BROKEN_PROMISE})
 # A node says twice a second that its loop turns.
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0

@@ -23,6 +23,12 @@ EXIT_DISK_FAILED = 4  # What the disk holds is not known any more; a new process
 EXIT_CORRUPT = 5  # What was durable is damaged: it refuses to start.
 EXIT_LOG_MISSING = 6  # Its directory is empty, and it has run before: it refuses to start.
 EXIT_DIVERGED = 7  # Its machine has answered otherwise than the leader's: it is not deterministic.
+EXIT_ROLLED_BACK = (
+    8  # Its log lacks what it had acknowledged: an old copy, or a disk that lost synced writes.
+)
+EXIT_BROKEN_PROMISE = (
+    9  # Another member's log contradicts what is committed here: a majority was rolled back.
+)
 
 
 class BadConfig(Exception):

@@ -21,7 +21,7 @@ from raft.node.config import BadConfig, NodeConfig
 from raft.node.parts import bootstrap
 from raft.requests import Members
 from raft.storage.device import CrashPoint
-from raft.storage.errors import CorruptLog, DirectoryUnusable
+from raft.storage.errors import CorruptLog, DirectoryUnusable, LogRolledBack
 from raft.storage.files import FileSystem
 from raft.storage.record import Identity
 from raft.storage.segment import SEGMENT_SUFFIX
@@ -31,6 +31,7 @@ from raft.storage.store import Store
 PERMIT = ".first-start"
 INCARNATION = "incarnation"
 REPAIR = ".repair"  # Says how far a repair has come.
+ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
 LEAVING, JOINED = "leaving", "joined"
 
 Rejoin = Callable[[NodeConfig], Members]
@@ -54,8 +55,9 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
         try:
             if repair_of(directory) == LEAVING:
                 return _begin_anew(config, files, crash_point, rejoin)
+            check_not_rolled_back(directory)
             store = _open(config, files, crash_point, create=may_begin)
-        except CorruptLog:
+        except (CorruptLog, LogRolledBack):
             if not config.repair_from_peers:
                 raise
             return _begin_anew(config, files, crash_point, rejoin)
@@ -66,6 +68,20 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
     except OSError as error:
         raise DirectoryUnusable(f"{directory} can't be used: {error.strerror}. Check its owner.") from error
     return store
+
+
+def mark_rolled_back(directory: Path, reason: str) -> None:
+    """Let no later life of the node believe this log: it lacks what the node had acknowledged. Durable."""
+    write_durably(directory / ROLLED_BACK, reason, sync=True)
+
+
+def check_not_rolled_back(directory: Path) -> None:
+    """Raise LogRolledBack if an earlier life has found that out."""
+    try:
+        reason = (directory / ROLLED_BACK).read_text()
+    except FileNotFoundError:
+        return
+    raise LogRolledBack(reason)
 
 
 def repair_of(directory: Path) -> str:
@@ -111,6 +127,7 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
     try:
         write_durably(directory / REPAIR, checked_word(LEAVING), sync=config.sync)
         set_aside(directory)
+        (directory / ROLLED_BACK).unlink(missing_ok=True)
     finally:
         lock.close()
     members = rejoin(config)

@@ -32,9 +32,11 @@ from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
+from raft.core.errors import BrokenPromise, RolledBack
 from raft.machines.application import Application
 from raft.machines.machine import Diverged, MachineError, StateMachine
 from raft.node.config import (
+    EXIT_BROKEN_PROMISE,
     EXIT_CORRUPT,
     EXIT_DISK_FAILED,
     EXIT_DIVERGED,
@@ -42,6 +44,7 @@ from raft.node.config import (
     EXIT_LOG_MISSING,
     EXIT_REFUSED,
     EXIT_REMOVED,
+    EXIT_ROLLED_BACK,
     BadConfig,
     NodeConfig,
 )
@@ -49,12 +52,20 @@ from raft.node.disk import DiskFailed
 from raft.node.faults import ProcessFaults, Trap, die
 from raft.node.local import Leave
 from raft.node.node import Node
-from raft.node.opening import INCARNATION, JOINED, count_life, end_repair, open_store, repair_of
+from raft.node.opening import (
+    INCARNATION,
+    JOINED,
+    count_life,
+    end_repair,
+    mark_rolled_back,
+    open_store,
+    repair_of,
+)
 from raft.node.parts import NodeParts, core_config
 from raft.node.rejoining import CannotRejoin, Promotion, rejoin
 from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
-from raft.storage.errors import CorruptLog, LogMissing, StoreError, StoreFailed
+from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
 from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
@@ -86,6 +97,13 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except MachineError as error:
         last_words(f"the node cannot take the cluster's state over: {error}\n")
         return EXIT_REFUSED
+    except RolledBack as error:
+        last_words(f"the node has stopped: {error}\n")
+        # The next process repairs it, if it may.
+        return EXIT_DISK_FAILED if config.repair_from_peers else EXIT_ROLLED_BACK
+    except BrokenPromise as error:
+        last_words(f"the node has stopped: {error}\n")
+        return EXIT_BROKEN_PROMISE
     except GaveUp as error:
         last_words(f"the node has failed: {error}\n")
         return EXIT_FAILED
@@ -106,6 +124,8 @@ def refusal_code(error: Exception) -> int:
             return EXIT_CORRUPT
         case LogMissing():
             return EXIT_LOG_MISSING
+        case LogRolledBack():
+            return EXIT_ROLLED_BACK
         case StoreFailed():
             return EXIT_DISK_FAILED
         case CannotRejoin():
@@ -170,7 +190,10 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         runtime.run()
         return node.removed
     except GaveUp as error:
-        raise crashes.verdict(error) from error
+        verdict = crashes.verdict(error)
+        if isinstance(verdict, RolledBack):
+            mark_rolled_back(Path(config.data_dir), str(verdict))
+        raise verdict from error
     finally:
         store.close()
 
@@ -267,6 +290,8 @@ NO_MISTAKES: dict[type[Exception], str] = {
     DiskFailed: "disk-failed",
     Diverged: "machine-diverged",
     MachineError: "machine-unfit",
+    RolledBack: "disk-rolled-back",
+    BrokenPromise: "promise-broken",
 }
 
 

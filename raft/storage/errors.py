@@ -39,6 +39,10 @@ class LogMissing(StoreError):
     """There is no log where there has to be one."""
 
 
+class LogRolledBack(StoreError):
+    """The log lacks entries that its node had acknowledged, as its last life has found out."""
+
+
 class NewerFormat(StoreError):
     """A newer version of this software wrote the directory."""
 

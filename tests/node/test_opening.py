@@ -20,6 +20,7 @@ from raft.node.opening import (
     checked_word,
     count_life,
     end_repair,
+    mark_rolled_back,
     open_store,
     permit_first_start,
     repair_of,
@@ -28,7 +29,7 @@ from raft.node.rejoining import CannotRejoin
 from raft.node.steering import NoFaults
 from raft.requests import Members
 from raft.storage.device import no_crash
-from raft.storage.errors import CorruptLog, LogMissing
+from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack
 from raft.storage.files import RealFiles
 from raft.storage.store import Store
 
@@ -122,6 +123,20 @@ def test_a_damaged_log_is_refused_and_left_alone_unless_repair_is_asked_for(dire
     with pytest.raises(CorruptLog):
         begin(directory, Peers())
     assert {path: path.read_bytes() for path in directory.iterdir() if path.is_file()} == before
+
+
+def test_a_log_that_an_earlier_life_found_rolled_back_is_refused_until_it_is_repaired(
+    directory: Path,
+) -> None:
+    mark_rolled_back(directory, "its disk has gone back")
+    for _ in range(2):
+        with pytest.raises(LogRolledBack, match="gone back"):
+            begin(directory, Peers())
+    peers = Peers()
+    begin(directory, peers, repair_from_peers=True).close()
+    assert peers.asked == 1
+    assert (directory / ".damaged-1").exists()
+    begin(directory, peers).close()
 
 
 def test_a_whole_log_is_not_put_aside_by_asking_for_repair(directory: Path) -> None:
