@@ -82,4 +82,6 @@ def _reset(raft: Raft, term: Term) -> None:
     raft.handover_index = 0
     raft.uncommitted_size = 0
     raft.reads = ReadQueue()
+    if not raft.config.unsafe_as_etcd:
+        raft.held_reads = []  # Whoever asked will ask again.
     raft.lease_ticks = raft.config.lease_ticks

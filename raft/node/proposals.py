@@ -18,7 +18,13 @@ from raft.requests import Committed, Failed, Refused, Unknown
 OVERWRITTEN = Refused("another leader's entry took its place")
 LEADERSHIP_LOST = Unknown("leadership was lost before the command was seen committed")
 SNAPSHOT_PASSED = Unknown("a snapshot went past the command, which may be part of it")
+NOT_APPLIED = Unknown(
+    "this leader has applied nothing for a minute, so what became of the command is not known"
+)
 NODE_STOPPED = Unknown("the node stopped before the command was seen committed")
+
+
+STUCK_SECONDS = 60.0
 
 
 class Answerable(Protocol):
@@ -48,6 +54,10 @@ class Proposals:
         self._patience_seconds = patience_seconds
         self._tenures: list[Tenure] = []
         self._leading = False
+        self._oldest: tuple[Index, float] = (
+            0,
+            0.0,
+        )  # Which index is waited for first, and since when that is so.
 
     def __len__(self) -> int:
         return sum(len(tenure.waiting) for tenure in self._tenures)
@@ -108,6 +118,7 @@ class Proposals:
 
     def expire(self, now: float) -> None:
         """Tell those who have waited long enough since leadership was lost that nobody knows."""
+        self._end_what_is_stuck(now)
         kept = []
         for tenure in self._tenures:
             if tenure.give_up_at is None or (tenure.waiting and now < tenure.give_up_at):
@@ -115,6 +126,15 @@ class Proposals:
             else:
                 answer_all(tenure, LEADERSHIP_LOST)
         self._tenures = kept
+
+    def _end_what_is_stuck(self, now: float) -> None:
+        """A leader may be unable to commit or to apply, and lead on: nothing waits for that for ever."""
+        tenure = self._tenures[-1] if self._leading else None
+        oldest = next(iter(tenure.waiting), 0) if tenure is not None else 0
+        if oldest == 0 or oldest != self._oldest[0]:
+            self._oldest = oldest, now
+        elif tenure is not None and now - self._oldest[1] >= STUCK_SECONDS:
+            answer_all(tenure, NOT_APPLIED)
 
     def stop(self) -> None:
         """Tell everybody that the node stops."""

@@ -21,7 +21,10 @@ from raft.requests import Invalid, QueryResult, Refused
 ROUNDS_MAX = 2  # One on its way, one that gathers; more would only split the same queries up.
 
 NOT_CONFIRMED = Refused("no quorum confirmed the leader in time")
+NOT_APPLIED = Refused("this node has not applied in time what the read has to see: ask another node")
 NODE_STOPS = Refused("the node stops")
+# A confirmed read is waited for so much longer: slow commands are no reason to send a client elsewhere.
+APPLY_PATIENCE_RATIO = 10
 
 
 class Machine(Protocol):
@@ -91,9 +94,9 @@ class Reads:
         """A query has arrived; it joins the next round."""
         self._arrived.append(Waiting(question, reply, now + self._patience_seconds))
 
-    def add_stale(self, body: bytes, reply: Answerable) -> None:
+    def add_stale(self, body: bytes, reply: Answerable, now: float) -> None:
         """A query that needs no confirmation, but has to wait until the machine is free."""
-        self._stale.append(Waiting(body, reply, 0.0))
+        self._stale.append(Waiting(body, reply, now + self._patience_seconds))
 
     def flush(self, now: float) -> None:
         """Begin a round for what has arrived, unless enough are under way."""
@@ -130,6 +133,12 @@ class Reads:
     def expire(self, now: float) -> None:
         """Refuse queries that have waited too long, and ask again for rounds that seem to be lost."""
         self._arrived = refuse_late(self._arrived, now)
+        oldest = now - (APPLY_PATIENCE_RATIO - 1) * self._patience_seconds
+        self._stale = refuse_late(self._stale, oldest, NOT_APPLIED)
+        for _ in range(len(self._confirmed)):
+            index, queries = self._confirmed.popleft()
+            if kept := refuse_late(queries, oldest, NOT_APPLIED):
+                self._confirmed.append((index, kept))
         for asked in self._rounds.values():
             asked.queries = refuse_late(asked.queries, now)
         if any(now - asked.asked_at >= self._retry_seconds for asked in self._rounds.values()):
@@ -172,9 +181,9 @@ def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> 
     machine.query(question, answered)
 
 
-def refuse_late(queries: list[Waiting], now: float) -> list[Waiting]:
+def refuse_late(queries: list[Waiting], now: float, refusal: Refused = NOT_CONFIRMED) -> list[Waiting]:
     """Refuse those whose time is up, and return the others."""
     late = [waiting for waiting in queries if waiting.give_up_at <= now]
     for waiting in late:
-        waiting.reply.send(NOT_CONFIRMED)
+        waiting.reply.send(refusal)
     return [waiting for waiting in queries if waiting.give_up_at > now] if late else queries

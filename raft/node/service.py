@@ -106,7 +106,7 @@ class Service:
             return OWN_BUSY
         reply = self._desk.take(reply_handle()) if own else reply_handle()
         if stale:
-            self._reads.add_stale(query.body, reply)
+            self._reads.add_stale(query.body, reply, now)
         else:
             self._reads.add(query.body, reply, now)
         return None

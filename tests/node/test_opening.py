@@ -125,7 +125,7 @@ def test_a_damaged_log_is_refused_and_left_alone_unless_repair_is_asked_for(dire
     assert {path: path.read_bytes() for path in directory.iterdir() if path.is_file()} == before
 
 
-def test_a_log_that_an_earlier_life_found_rolled_back_is_refused_until_it_is_repaired(
+def test_a_log_that_was_found_to_be_rolled_back_is_refused_until_it_is_repaired(
     directory: Path,
 ) -> None:
     mark_rolled_back(directory, "its disk has gone back")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from raft.core.types import Entry
 from raft.node.applying import Rejection
-from raft.node.proposals import LEADERSHIP_LOST, NODE_STOPPED, OVERWRITTEN, SNAPSHOT_PASSED, Proposals
+from raft.node.proposals import (
+    LEADERSHIP_LOST,
+    NODE_STOPPED,
+    NOT_APPLIED,
+    OVERWRITTEN,
+    SNAPSHOT_PASSED,
+    Proposals,
+)
 from raft.requests import Committed, Failed
 
 
@@ -85,3 +92,24 @@ def test_a_node_that_stops_tells_everybody() -> None:
     proposals.stop()
     assert [waiter.told for waiter in waiters] == [[NODE_STOPPED], [NODE_STOPPED]]
     assert len(proposals) == 0
+
+
+def test_a_command_of_a_leader_that_leads_on_and_applies_nothing_is_unknown_after_a_minute() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 2)
+    proposals.expire(100.0)
+    proposals.expire(159.9)
+    assert [waiter.told for waiter in waiters] == [[], []]
+    proposals.expire(160.1)
+    assert [waiter.told for waiter in waiters] == [[NOT_APPLIED], [NOT_APPLIED]]
+    assert len(proposals) == 0
+
+
+def test_a_leader_that_applies_slowly_lets_nobody_down() -> None:
+    proposals = Proposals(1.0)
+    waiters = logged(proposals, 1, 5, 3)
+    for moment in range(0, 200, 50):
+        proposals.expire(float(moment))
+        apply(proposals, 1, 5 + moment // 50)
+    assert [len(waiter.told) for waiter in waiters] == [1, 1, 1]
+    assert NOT_APPLIED not in [waiter.told[0] for waiter in waiters]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from raft.core.types import ReadState
 from raft.node.applying import Rejection
-from raft.node.reads import Reads
+from raft.node.reads import NODE_STOPS, NOT_APPLIED, Reads
 from raft.requests import QueryResult, Refused
 from tests.node.test_proposals import Waiter
 
@@ -51,7 +51,7 @@ def test_no_query_is_answered_while_a_thread_is_inside_the_machine() -> None:
     linearizable, stale = Waiter(), Waiter()
     machine.free = False
     waiting.add(b"q", linearizable, 0.0)
-    waiting.add_stale(b"s", stale)
+    waiting.add_stale(b"s", stale, 0.0)
     waiting.flush(0.0)
     waiting.confirmed([ReadState(0, contexts[0])])
     waiting.answer()
@@ -99,3 +99,44 @@ def test_a_query_that_nobody_confirms_is_asked_again_and_then_refused() -> None:
     waiting.expire(1.0)
     assert isinstance(asker.told[0], Refused)
     assert len(waiting) == 0
+
+
+def test_a_confirmed_query_of_a_node_that_cannot_apply_is_refused_in_the_end() -> None:
+    waiting, machine, contexts = reads()
+    asker, later = Waiter(), Waiter()
+    waiting.add(b"q", asker, 0.0)
+    waiting.flush(0.0)
+    waiting.confirmed([ReadState(7, contexts[0])])
+    waiting.add(b"r", later, 5.0)
+    waiting.flush(5.0)
+    waiting.confirmed([ReadState(8, contexts[1])])
+    waiting.expire(9.9)
+    assert asker.told == [], "slow commands are no reason to refuse"
+    waiting.expire(10.1)
+    assert asker.told == [NOT_APPLIED]
+    assert later.told == []
+    machine.applied = 8
+    waiting.answer()
+    assert later.told == [QueryResult(8, b"r")]
+    assert len(waiting) == 0
+
+
+def test_a_stale_query_of_a_machine_that_is_never_free_is_refused_in_the_end() -> None:
+    waiting, machine, _ = reads()
+    machine.free = False
+    asker = Waiter()
+    waiting.add_stale(b"s", asker, 0.0)
+    waiting.expire(9.9)
+    assert asker.told == []
+    waiting.expire(10.1)
+    assert asker.told == [NOT_APPLIED]
+
+
+def test_a_confirmed_query_is_refused_when_the_node_stops() -> None:
+    waiting, _, contexts = reads()
+    asker = Waiter()
+    waiting.add(b"q", asker, 0.0)
+    waiting.flush(0.0)
+    waiting.confirmed([ReadState(7, contexts[0])])
+    waiting.stop()
+    assert asker.told == [NODE_STOPS]

@@ -324,7 +324,7 @@ def _reads_before_the_first_commit() -> AbstractContextManager[None]:
 
 def _reads_what_is_here() -> AbstractContextManager[None]:
     def local(service: Any, query: Any, reply_handle: Any, _now: float) -> None:
-        service._reads.add_stale(query.body, reply_handle())
+        service._reads.add_stale(query.body, reply_handle(), _now)
 
     return replaced(Service, "query", local)
 
