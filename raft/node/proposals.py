@@ -54,10 +54,7 @@ class Proposals:
         self._patience_seconds = patience_seconds
         self._tenures: list[Tenure] = []
         self._leading = False
-        self._oldest: tuple[Index, float] = (
-            0,
-            0.0,
-        )  # Which index is waited for first, and since when that is so.
+        self._oldest: tuple[Index, float] = (0, 0.0)  # The first index that is waited for, and since when.
 
     def __len__(self) -> int:
         return sum(len(tenure.waiting) for tenure in self._tenures)

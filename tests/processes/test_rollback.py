@@ -15,13 +15,16 @@ from tests.processes.test_repair import NODES, Nodes, put
 
 pytestmark = pytest.mark.processes
 
+# Long, so that a busy machine changes no leader: a new one knows nothing of what a follower had acknowledged.
+PATIENT = "--election-timeout=3s-6s"
+
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
     tmp_path.chmod(0o700)
     nodes = Nodes(tmp_path)
     for node in NODES:
-        nodes.start(node)
+        nodes.start(node, PATIENT)
     try:
         yield nodes
     finally:
@@ -55,13 +58,13 @@ def test_the_healthy_third_does_not_follow_a_majority_that_was_copied_back(nodes
     put_many(nodes, "before")
     copies = copied(nodes, 1, 2)
     for node in copies:
-        nodes.start(node, "--existing")
+        nodes.start(node, PATIENT, "--existing")
     put_many(nodes, "meanwhile")
     third = nodes.processes[3]
     third.send_signal(signal.SIGSTOP)
     copy_back(nodes, copies)
     for node in copies:
-        nodes.start(node, "--existing")
+        nodes.start(node, PATIENT, "--existing")
     put_many(nodes, "other")  # A majority has forgotten what it acknowledged: nobody else can know yet.
     third.send_signal(signal.SIGCONT)
     wait_until(lambda: any(process.poll() is not None for process in nodes.processes.values()))
@@ -75,16 +78,17 @@ def test_one_node_that_was_copied_back_stops_is_refused_and_is_repaired_by_its_p
         leader = client.leader().leader
     follower = next(node for node in NODES if node != leader)
     copies = copied(nodes, follower)
-    nodes.start(follower, "--existing")
+    nodes.start(follower, PATIENT, "--existing")
     put_many(nodes, "meanwhile")
+    wait_until(lambda: has(nodes, follower, "meanwhile4"))
     copy_back(nodes, copies)
-    process = nodes.start(follower, "--existing")
+    process = nodes.start(follower, PATIENT, "--existing")
     wait_until(lambda: process.poll() is not None)
     assert process.returncode == EXIT_ROLLED_BACK
-    process = nodes.start(follower, "--existing")
+    process = nodes.start(follower, PATIENT, "--existing")
     wait_until(lambda: process.poll() is not None)
     assert process.returncode == EXIT_ROLLED_BACK
-    nodes.start(follower, "--existing", "--repair-from-peers")
+    nodes.start(follower, PATIENT, "--existing", "--repair-from-peers")
     wait_until(lambda: (nodes.data_of(follower) / ".damaged-1").exists())
     wait_until(lambda: not (nodes.data_of(follower) / ".repair").exists())
     assert put(nodes, "after")
