@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from raft.client.client import Client
+from raft.client.errors import ClientError
 from raft.node.config import EXIT_BROKEN_PROMISE, EXIT_ROLLED_BACK
 from tests.processes.clusters import wait_until
 from tests.processes.test_repair import NODES, Nodes, put
@@ -54,12 +56,23 @@ def put_many(nodes: Nodes, prefix: str) -> None:
         wait_until(lambda number=number: put(nodes, f"{prefix}{number}"))  # type: ignore[misc]
 
 
+def has(nodes: Nodes, node: int, key: str) -> bool:
+    """Has this node applied the write of a key?"""
+    keys = nodes.keys / "somebody.toml"
+    with Client({node: nodes.endpoints[node]}, keys=keys, timeout_seconds=2.0) as client:
+        try:
+            return client.get(key) == key.encode()
+        except ClientError:
+            return False
+
+
 def test_the_healthy_third_does_not_follow_a_majority_that_was_copied_back(nodes: Nodes) -> None:
     put_many(nodes, "before")
     copies = copied(nodes, 1, 2)
     for node in copies:
         nodes.start(node, PATIENT, "--existing")
     put_many(nodes, "meanwhile")
+    wait_until(lambda: has(nodes, 3, "meanwhile4"))
     third = nodes.processes[3]
     third.send_signal(signal.SIGSTOP)
     copy_back(nodes, copies)
