@@ -80,7 +80,7 @@ def test_the_healthy_third_does_not_follow_a_majority_that_was_copied_back(nodes
         nodes.start(node, PATIENT, "--existing")
     put_many(nodes, "other")  # A majority has forgotten what it acknowledged: nobody else can know yet.
     third.send_signal(signal.SIGCONT)
-    wait_until(lambda: any(process.poll() is not None for process in nodes.processes.values()))
+    wait_until(lambda: any(process.poll() is not None for process in nodes.processes.values()), 90.0)
     ended = {process.poll() for process in nodes.processes.values()} - {None}
     assert ended == {EXIT_BROKEN_PROMISE}
 
