@@ -12,6 +12,7 @@ import pytest
 from raft.client.client import Client
 from raft.client.errors import ClientError
 from raft.node.config import EXIT_BROKEN_PROMISE, EXIT_ROLLED_BACK
+from raft.node.opening import INCARNATION
 from tests.processes.clusters import wait_until
 from tests.processes.test_repair import NODES, Nodes, put
 
@@ -47,8 +48,12 @@ def copied(nodes: Nodes, *which: int) -> dict[int, Path]:
 def copy_back(nodes: Nodes, copies: dict[int, Path]) -> None:
     for node, copy in copies.items():
         nodes.stop(node)
-        shutil.rmtree(nodes.data_of(node))
-        shutil.copytree(copy, nodes.data_of(node))
+        data = nodes.data_of(node)
+        # Lives go on being counted: another life of the same number might not be heard at all.
+        life = (data / INCARNATION).read_bytes()
+        shutil.rmtree(data)
+        shutil.copytree(copy, data)
+        (data / INCARNATION).write_bytes(life)
 
 
 def put_many(nodes: Nodes, prefix: str) -> None:
