@@ -69,7 +69,7 @@ def _allowed_change(raft: Raft, entry: Entry) -> AnyConfChange | None:
 def apply(raft: Raft, change: AnyConfChange) -> ConfState:
     """Make a committed change the active configuration; raises ConfChangeRefused, changing nothing."""
     changed = Changer(raft.tracker, raft.log.last).change(change.as_v2())
-    if change.as_v2().changes and not changes_members(change):
+    if changed[0] == raft.tracker.configuration and change.as_v2().changes and not changes_members(change):
         return raft.tracker.configuration.conf_state()
     return switch(raft, changed)
 
