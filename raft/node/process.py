@@ -190,10 +190,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         runtime.run()
         return node.removed
     except GaveUp as error:
-        verdict = crashes.verdict(error)
-        if isinstance(verdict, RolledBack):
-            mark_rolled_back(Path(config.data_dir), str(verdict))
-        raise verdict from error
+        raise crashes.verdict(error, Path(config.data_dir)) from error
     finally:
         store.close()
 
@@ -310,10 +307,16 @@ class Crashes:
         if kind is None:
             last_words(report.traceback)
 
-    def verdict(self, error: GaveUp) -> Exception:
-        """A failed disk, or a machine that others brought, is no mistake of the node's."""
+    def verdict(self, error: GaveUp, data_dir: Path) -> Exception:
+        """A failed disk, or a machine that others brought, is no mistake of the node's.
+
+        That the disk has gone back is noted in the data directory, for later lives.
+        """
         kind = self._kind
-        return error if kind is None else kind(self._last.partition(": ")[2])
+        verdict = error if kind is None else kind(self._last.partition(": ")[2])
+        if isinstance(verdict, RolledBack):
+            mark_rolled_back(data_dir, str(verdict))
+        return verdict
 
     @property
     def _kind(self) -> type[Exception] | None:
