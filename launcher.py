@@ -51,7 +51,9 @@ def starts_cluster(arguments: list[str]) -> bool:
     """Is this `up`, written out or implied by its options? A guess that costs a process if it is wrong."""
     if not arguments or {"--help", "-h"} & set(arguments):
         return False
-    return arguments[0] == "up" or (arguments[0].startswith("-") and not arguments[0].endswith("-completion"))
+    first = arguments[0]
+    others = first.startswith("--cluster") or first.endswith("-completion") or first == "--version"
+    return first == "up" or (first.startswith("-") and not others)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,11 @@ def claim(name: str, nodes: int) -> tuple[RunDirectory, RunLock]:
     return directory, lock
 
 
+def running() -> list[RunDirectory]:
+    """The run directories of all clusters that run, by name."""
+    return [RunDirectory(path) for path in sorted(_listed(run_base())) if _is_alive(path)]
+
+
 def find(name: str | None) -> RunDirectory:
     """The run directory of the cluster called `name`, or of the only one that runs.
 
@@ -147,14 +152,14 @@ def find(name: str | None) -> RunDirectory:
         if not _is_alive(directory.path):
             raise Unreachable(f"no cluster called {name!r} is running: {directory.path} is not in use")
         return directory
-    alive = [path for path in sorted(_listed(run_base())) if _is_alive(path)]
+    alive = [directory.path for directory in running()]
     if not alive:
         raise Unreachable(
             f"no cluster is running below {run_base()}: start one with `python launcher.py --nodes 5`"
         )
     if len(alive) > 1:
-        running = ", ".join(path.name for path in alive)
-        raise BadUsage(f"several clusters are running ({running}): choose one with --cluster NAME")
+        names = ", ".join(path.name for path in alive)
+        raise BadUsage(f"several clusters are running ({names}): choose one with --cluster NAME")
     return RunDirectory(alive[0])
 
 

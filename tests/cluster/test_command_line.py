@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ VERBS = [
     "clock",
     "judge",
     "timeline",
+    "ls",
+    "health",
+    "doctor",
 ]
 
 
@@ -187,3 +191,35 @@ def test_the_quick_way_to_a_verb_leads_to_its_home(verb: str) -> None:
         if command.callback and verb in (command.name, command.callback.__name__)
     ]
     assert homes == [HOMES[verb]]
+
+
+def test_a_cluster_may_be_named_before_the_verb() -> None:
+    assert completed(["--cluster", "c", "kill", "1", "3"]) == ["kill", "--cluster", "c", "1", "3"]
+    assert completed(["--cluster=c", "member", "add"]) == ["member", "add", "--cluster=c"]
+    assert completed(["--cluster", "c", "lock", "l", "--", "x"]) == ["lock", "--cluster", "c", "l", "--", "x"]
+    assert carry_out(["--cluster", "c"], Session()) == ExitCode.USAGE
+    assert carry_out(["--cluster", "c", "--nodes", "3"], Session()) == ExitCode.USAGE
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert carry_out(["--version"], Session()) == ExitCode.OK
+    assert re.fullmatch(r"raft-actors \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_without_a_cluster_the_list_is_empty_and_says_where_it_looked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert carry_out(["ls"], Session()) == ExitCode.OK
+    assert str(tmp_path) in capsys.readouterr().out
+    assert carry_out(["ls", "-o", "json"], Session()) == ExitCode.OK
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_the_doctor_names_what_should_be_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (16, 16))
+    assert carry_out(["doctor"], Session()) == ExitCode.FAILURE
+    said = capsys.readouterr().out
+    assert "look  open files: up to 16 in a process (raise the hard limit to 1024: ulimit -Hn)" in said
+    assert "ok    clock" in said

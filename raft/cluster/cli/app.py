@@ -12,12 +12,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec import Struct
 
-from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.rundir import RunDirectory, find
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import Paint, wants_colour
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from raft.cluster.asking import Launcher
 
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
-_OF_THE_APP = {"--help", "-h", "--install-completion", "--show-completion"}
+_OF_THE_APP = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
+_GROUPS = {"member", "lease", "check"}
 
 app = typer.Typer(
     name="launcher.py",
@@ -36,6 +37,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out(f"raft-actors {version('raft-actors')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it, and exit.")
+    ] = False,
+) -> None:
+    del version
 
 
 class Session(Struct, frozen=True):
@@ -74,17 +92,33 @@ def session_of(context: typer.Context) -> Session:
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
-    """The command line with the verb `up` put where it was left out."""
-    first = arguments[0] if arguments else ""
-    implied = first.startswith("-") and first not in _OF_THE_APP
-    return ["up", *arguments] if implied else list(arguments)
+    """The command line with the verb `up` put where it was left out, and `--cluster` behind the verb."""
+    before, rest = cluster_before_verb(arguments)
+    if before and (not rest or rest[0].startswith("-")):
+        raise BadUsage("--cluster NAME is followed by a verb; a new cluster's name is --name NAME")
+    first = rest[0] if rest else ""
+    if first.startswith("-") and first not in _OF_THE_APP:
+        return ["up", *rest]
+    # Behind the last word of the verb's own name, so before its arguments, of which some take the rest.
+    words = 2 if first in _GROUPS else 1
+    return [*rest[:words], *before, *rest[words:]]
+
+
+def cluster_before_verb(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line's `--cluster NAME` before the verb, if there is one, and what follows."""
+    words = list(arguments)
+    if words and words[0] == "--cluster":
+        return words[:2], words[2:]
+    if words and words[0].startswith("--cluster="):
+        return words[:1], words[1:]
+    return [], words
 
 
 def carry_out(arguments: Sequence[str], session: Session) -> int:
     """Run one verb; its exit code, all that there is to say having been said."""
     try:
         with _interruptible():
-            app(args=list(arguments), obj=session, prog_name="launcher.py")
+            app(args=completed(arguments), obj=session, prog_name="launcher.py")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
     except VerbFailed as failure:

@@ -41,7 +41,7 @@ def _list_crash_points(at: str) -> str:
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py kill leader --restart-after 2s")
 def kill(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     restart_after: Annotated[
         float | None,
         typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after so long."),
@@ -58,49 +58,49 @@ def kill(
     cluster: options.Cluster = None,
 ) -> None:
     """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
-    _carry_out(context, cluster, verbs.Kill(selector, restart_after, at))
+    _carry_out(context, cluster, verbs.Kill(options.one_selector(selectors), restart_after, at))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
-def stop(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def stop(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Stop nodes gracefully; a leader hands over first."""
-    _carry_out(context, cluster, verbs.Stop(selector))
+    _carry_out(context, cluster, verbs.Stop(options.one_selector(selectors)))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
 def start(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     repair: options.RepairFromPeers = False,
     cluster: options.Cluster = None,
 ) -> None:
     """Start nodes that are down."""
-    _carry_out(context, cluster, verbs.Start(selector, repair))
+    _carry_out(context, cluster, verbs.Start(options.one_selector(selectors), repair))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
 def restart(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     rolling: Annotated[
         bool, typer.Option("--rolling", help="One after the other, each when its predecessor is back.")
     ] = False,
     cluster: options.Cluster = None,
 ) -> None:
     """Stop nodes gracefully, and start them."""
-    _carry_out(context, cluster, verbs.Restart(selector, rolling), ROLLING_SECONDS_MAX)
+    _carry_out(context, cluster, verbs.Restart(options.one_selector(selectors), rolling), ROLLING_SECONDS_MAX)
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py snapshot all")
-def snapshot(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def snapshot(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Let nodes take a snapshot now, due or not."""
-    _carry_out(context, cluster, verbs.ForceSnapshot(selector), SNAPSHOT_SECONDS_MAX)
+    _carry_out(context, cluster, verbs.ForceSnapshot(options.one_selector(selectors)), SNAPSHOT_SECONDS_MAX)
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")
 def pause(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     for_: Annotated[
         float | None,
         typer.Option(
@@ -113,13 +113,13 @@ def pause(
     cluster: options.Cluster = None,
 ) -> None:
     """SIGSTOP nodes: alive, and silent."""
-    _carry_out(context, cluster, verbs.Pause(selector, for_))
+    _carry_out(context, cluster, verbs.Pause(options.one_selector(selectors), for_))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py resume all")
-def resume(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def resume(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """SIGCONT nodes that are paused."""
-    _carry_out(context, cluster, verbs.Resume(selector))
+    _carry_out(context, cluster, verbs.Resume(options.one_selector(selectors)))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py partition 1,2 3,4,5")
@@ -141,9 +141,9 @@ def partition(
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py isolate leader")
-def isolate(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def isolate(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Cut nodes from all others, until `heal`."""
-    _carry_out(context, cluster, verbs.Isolate(selector))
+    _carry_out(context, cluster, verbs.Isolate(options.one_selector(selectors)))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py heal")
@@ -181,7 +181,7 @@ def link(
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py disk leader --full")
 def disk(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     fsync_delay: Annotated[
         float,
         typer.Option(metavar="DURATION", parser=options.positive_duration, help="Each fsync takes longer."),
@@ -204,22 +204,26 @@ def disk(
             "say what is wrong: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear"
         )
     if clear:
-        _carry_out(context, cluster, verbs.MendDisk(selector))
+        _carry_out(context, cluster, verbs.MendDisk(options.one_selector(selectors)))
     else:
-        _carry_out(context, cluster, verbs.BreakDisk(selector, fsync_delay, full, fail_fsync, lose_unsynced))
+        _carry_out(
+            context,
+            cluster,
+            verbs.BreakDisk(options.one_selector(selectors), fsync_delay, full, fail_fsync, lose_unsynced),
+        )
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py clock 2 --rate 1.5")
 def clock(
     context: typer.Context,
-    selector: options.Selector,
+    selectors: options.Selectors,
     rate: Annotated[
         float, typer.Option(metavar="NUMBER", min=0.1, max=10.0, help="Of its seconds in one of ours.")
     ],
     cluster: options.Cluster = None,
 ) -> None:
     """Let the clocks of nodes run fast or slow, until `faults clear`."""
-    _carry_out(context, cluster, verbs.SetClockRate(selector, rate))
+    _carry_out(context, cluster, verbs.SetClockRate(options.one_selector(selectors), rate))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")

@@ -31,7 +31,8 @@ def run(
     arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
 ) -> int:
     """Carry out one command line; returns the exit code."""
-    home = HOMES.get(arguments[0]) if arguments else None
+    verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
+    home = HOMES.get(verb[0]) if verb else None
     if home is None:
         from raft.cluster.cli import main
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from raft.cluster.cli import (
     breaking,
     checking,
+    checkup,
     holding,
     leading,
     leasing,
@@ -25,7 +26,7 @@ from raft.cluster.cli import (
     telling,
     wrecking,
 )
-from raft.cluster.cli.app import Session, carry_out, completed
+from raft.cluster.cli.app import Session, carry_out
 
 # isort: on
 
@@ -36,6 +37,7 @@ VERB_MODULES = (
     running,
     looking,
     records,
+    checkup,
     checking,
     breaking,
     simulating,
@@ -55,4 +57,4 @@ def run(
 ) -> int:
     """Carry out one command line; returns the exit code."""
     session = Session(fork_server=fork_server, started_seconds=started_seconds, ready_fd=ready_fd)
-    return carry_out(completed(arguments), session)
+    return carry_out(arguments, session)

@@ -59,18 +59,18 @@ def add(
 
 
 @member.command(epilog="Example: launcher.py member promote 4")
-def promote(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def promote(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Give a learner a vote, when it has caught up."""
-    _carry_out(context, cluster, verbs.PromoteMember(selector))
+    _carry_out(context, cluster, verbs.PromoteMember(options.one_selector(selectors)))
 
 
 @member.command(epilog="Example: launcher.py member remove 2")
-def remove(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def remove(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Take a node out of the cluster, and stop it."""
-    _carry_out(context, cluster, verbs.RemoveMember(selector))
+    _carry_out(context, cluster, verbs.RemoveMember(options.one_selector(selectors)))
 
 
 @member.command(epilog="Example: launcher.py member replace leader")
-def replace(context: typer.Context, selector: options.Selector, cluster: options.Cluster = None) -> None:
+def replace(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
     """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
-    _carry_out(context, cluster, verbs.ReplaceMember(selector))
+    _carry_out(context, cluster, verbs.ReplaceMember(options.one_selector(selectors)))

@@ -64,17 +64,25 @@ selector = checked(check_selector)
 
 Cluster = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="NAME", help="Which cluster, if several run.", show_default=False),
-]
-Selector = Annotated[
-    str,
-    typer.Argument(
-        metavar="SELECTOR",
-        parser=selector,
-        help="3, n3, 1,2,4, leader, followers, all, random or random:2.",
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        envvar="RAFT_CLUSTER",
+        help="Which cluster, if several run; also before the verb.",
+        show_default=False,
     ),
 ]
-Output = Annotated[Format, typer.Option("--output", "-o", help="A table to read, or JSON.")]
+Selectors = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SELECTOR...",
+        parser=selector,
+        help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
+    ),
+]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", envvar="RAFT_OUTPUT", help="A table to read, or JSON.")
+]
 Time = Annotated[
     TimeStyle,
     typer.Option("--time", envvar="RAFT_TIME", help="Moments since the start, by the wall, or how long ago."),
@@ -87,6 +95,11 @@ def event_kinds(words: list[str] | None) -> frozenset[str] | None:
     if unknown:
         raise BadUsage(f"{unknown[0]!r} is no kind of event: choose among {', '.join(sorted(KINDS))}")
     return frozenset(words) if words else None
+
+
+def one_selector(words: list[str]) -> str:
+    """Several selectors as the one that means all of them."""
+    return ",".join(words)
 
 
 def for_terminal(line: str) -> str:

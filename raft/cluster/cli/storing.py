@@ -40,7 +40,9 @@ FencedBy = Annotated[
 def put(
     context: typer.Context,
     key: Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Any text, up to 1 MiB.")],
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="Any text, up to 1 MiB; - is what standard input holds.")
+    ],
     fence: FencedBy = None,
     lease: Lease = 0,
     timeout: Timeout = TIMEOUT_SECONDS,
@@ -48,8 +50,9 @@ def put(
     cluster: options.Cluster = None,
 ) -> None:
     """Bind a key to a value; returns when that is committed. Exit 7 if the lease has ended."""
+    content = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
     with connected(context, cluster, via, timeout) as client:
-        client.put(os.fsencode(key), os.fsencode(value), lease=lease, fence=_fence(fence))
+        client.put(os.fsencode(key), content, lease=lease, fence=_fence(fence))
     out("OK")
 
 
