@@ -218,10 +218,10 @@ class Application:
             self.errands.append(Carry(index, operation.body))
             return None
         answer = self._carry_out(index, operation)
-        if isinstance(answer, Generator):
-            self._in_hand = self._finish(call, command, answer)
-            return UNFINISHED
-        return self._done(call, command, answer)
+        if isinstance(answer, msgspec.Struct):
+            return self._done(call, command, answer)
+        self._in_hand = self._finish(call, command, answer)
+        return UNFINISHED
 
     def go_on(self) -> bytes | Unfinished:
         """Go on with a command that is unfinished."""

@@ -39,7 +39,7 @@ class History:
         self._revisions: list[int] = []
         self._weights: list[int] = []  # Of all up to and with each of them.
         self._weight = 0
-        self._freed = 0  # The weight of those that are not even here any more.
+        self._forgotten_weight = 0  # Of all that are forgotten, freed or not.
 
     def __len__(self) -> int:
         return len(self._events) - self._forgotten
@@ -52,15 +52,15 @@ class History:
     @property
     def size_bytes(self) -> int:
         """What they come to."""
-        forgotten = self._forgotten
-        return self._weight - (self._weights[forgotten - 1] if forgotten else self._freed)
+        return self._weight - self._forgotten_weight
 
     def add(self, event: Event) -> None:
         """Let an event have happened; revisions never go back."""
         revision = event.revision
         if revision != self.revision:
             assert revision > self.revision, f"an event of {revision} after one of {self.revision}"
-            if self.size_bytes > self._bytes_max or len(self) > self._events_max:
+            number, weight = len(self._events) - self._forgotten, self._weight - self._forgotten_weight
+            if weight > self._bytes_max or number > self._events_max:
                 self._shrink()
             self.revision = revision
         self.added += 1
@@ -76,6 +76,8 @@ class History:
         assert revision <= self.revision, f"{revision} is still to come after {self.revision}"
         if revision > self.compacted:
             self._forgotten = bisect_right(self._revisions, revision)
+            if self._forgotten:
+                self._forgotten_weight = self._weights[self._forgotten - 1]
             self.compacted = revision
 
     def since(self, watch: Watch) -> Events | Compacted:
@@ -108,7 +110,7 @@ class History:
         self._revisions = [event.revision for event in events]
         self._weights = list(accumulate(map(weight_of, events)))
         self._weight = self._weights[-1] if self._weights else 0
-        self._forgotten = self._freed = 0
+        self._forgotten = self._forgotten_weight = 0
         self.revision = revision
         self.compacted = compacted
 
@@ -124,7 +126,6 @@ class History:
         self.compact(self._revisions[forget - 1])
 
     def _free(self) -> None:
-        self._freed = self._weights[FREED_AT_ONCE - 1]
         del self._events[:FREED_AT_ONCE], self._revisions[:FREED_AT_ONCE], self._weights[:FREED_AT_ONCE]
         self._forgotten -= FREED_AT_ONCE
 

@@ -126,13 +126,16 @@ class Space:
 
     def look(self, now: float) -> None:
         """A turn is over: see how much room there is, and make some if there is little."""
+        if self._raft.role is not Role.LEADER:
+            self.alarm = False
+            if now >= self._tidy_at:
+                self._tidy_at = now + TIDY_SECONDS
+                self._tidy()
+            return
         used = self.used_bytes
-        leads = self._raft.role is Role.LEADER
-        if leads and self._raft.term != self._term:
+        if self._raft.term != self._term:
             self._term = self._raft.term
             self._set(alarm=used >= ALARM_SHARE * self.quota_bytes)
-        elif not leads:
-            self.alarm = False
         elif self.alarm and used < CLEAR_SHARE * self.quota_bytes:
             self._set(alarm=False)
         self._room = int(ALARM_SHARE * self.quota_bytes) - used - self._raft.uncommitted_size
