@@ -19,6 +19,7 @@ from actors.errors import BadAddress, TransportError
 
 MAGIC: Final = b"act\x01"  # The last byte is the version.
 NAME_BYTES_MAX: Final = 255
+CLUSTER_BYTES: Final = 8
 
 _FIXED = struct.Struct(">4s8sQB")  # Magic, cluster, incarnation, length of the name that follows.
 _MOVING = struct.Struct(">QB")  # Sequence, kind.
@@ -31,7 +32,7 @@ class FrameKind(enum.IntEnum):
 
     PAYLOAD = 0
     HELLO = 1  # The first on a connection: who I am. Answered with a WELCOME.
-    WELCOME = 2
+    WELCOME = 2  # Names the cluster to who is of another one.
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -84,6 +85,19 @@ def read_frame(raw: bytes, cluster: bytes) -> Frame | str:
     return Frame(raw[_FIXED.size : moving_at], incarnation, sequence, kind, raw[payload_at:])
 
 
+def introduction_in(raw: bytes) -> tuple[int, str, str] | None:
+    """The kind, the sender and the cluster's name in a sound greeting of whichever cluster, for an error."""
+    if len(raw) < _FIXED.size + _TAIL_BYTES:
+        return None
+    frame = read_frame(raw, raw[len(MAGIC) : len(MAGIC) + CLUSTER_BYTES])
+    if isinstance(frame, str) or frame.kind not in (FrameKind.HELLO, FrameKind.WELCOME):
+        return None
+    sender, cluster = (
+        text[:NAME_BYTES_MAX].decode(errors="replace") for text in (frame.sender, frame.payload)
+    )
+    return frame.kind, sender, cluster
+
+
 def cluster_digest(cluster: str) -> bytes:
     """What a frame says of its cluster."""
-    return hashlib.blake2b(cluster.encode(), digest_size=8).digest()
+    return hashlib.blake2b(cluster.encode(), digest_size=CLUSTER_BYTES).digest()

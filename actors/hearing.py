@@ -15,10 +15,11 @@ import msgspec
 
 from actors.address import check_process_name
 from actors.errors import BadAddress
-from actors.frames import Frame, FrameKind, cluster_digest, read_frame
+from actors.frames import Frame, FrameKind, cluster_digest, introduction_in, read_frame
 from actors.transport import PeerDown, PeerUp, Received, TransportEvent
 
 HELD_FRAMES_MAX: Final = 64
+FOREIGN_FRAMES_MAX: Final = 16
 _KINDS: Final = frozenset(FrameKind)
 
 
@@ -61,7 +62,11 @@ class Hearing:
         self._lives: dict[str, _Life] = {}
         self._names: dict[bytes, str] = {}
         self._connected: dict[str, bool] = {}
+        self._instead: dict[str, str] = {}
         self.events: list[TransportEvent] = []
+        self.foreign: list[
+            tuple[bytes, bytes]
+        ] = []  # Frames of other clusters, by connection: to be told so.
         self.dropped: Counter[str] = Counter()
 
     def take_events(self) -> list[TransportEvent]:
@@ -85,13 +90,17 @@ class Hearing:
     def hear(self, raw: bytes, origin: Origin) -> str | None:
         """Enter a frame, or drop and count it; returns a process that has said hello."""
         frame = read_frame(raw, self._cluster)
-        if isinstance(frame, str):
-            self.dropped[frame] += 1
-            return None
-        entered = self._enter(frame, origin)
+        entered = frame if isinstance(frame, str) else self._enter(frame, origin)
         if isinstance(entered, str):
             self.dropped[entered] += 1
+            if origin.process is not None and entered in ("foreign", "misnamed"):
+                self._note_who_is_there(origin.process, raw)
+            elif origin.route is not None and entered == "foreign" and len(self.foreign) < FOREIGN_FRAMES_MAX:
+                self.foreign.append((origin.route, raw))
             return None
+        assert not isinstance(frame, str)
+        if origin.process is not None and self._instead:
+            self._instead.pop(origin.process, None)
         if not entered.up and self._connected.get(entered.process, True):
             entered.up = entered.reported = True
             self.events += (PeerUp(entered.process, frame.incarnation), *entered.held)
@@ -99,6 +108,21 @@ class Hearing:
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
         return entered.process if frame.kind == FrameKind.HELLO else None
+
+    def is_up(self, process: str) -> bool:
+        """Has that process said who it is, on a connection that stands?"""
+        life = self._lives.get(process)
+        return life is not None and life.up
+
+    def instead_of(self, process: str) -> str | None:
+        """Who answers where that process was expected, if another one does."""
+        return self._instead.get(process)
+
+    def _note_who_is_there(self, expected: str, raw: bytes) -> None:
+        introduction = introduction_in(raw)
+        if introduction is not None:
+            _, sender, cluster = introduction
+            self._instead[expected] = f"{sender} of cluster {cluster!r}" if cluster else sender
 
     def route_to(self, process: str) -> bytes | None:
         """The connection of our inbox through which `process` spoke last."""
@@ -109,6 +133,7 @@ class Hearing:
         """We keep a connection to `process`: it stands now, or it does not, and then nobody is up there."""
         self._connected[process] = connected
         if not connected:
+            self._instead.pop(process, None)
             self.lost(process, "connection closed")
 
     def connection_forgotten(self, process: str) -> None:

@@ -27,7 +27,7 @@ from zmq import zmq_poll
 from actors.curve import Doorkeeper, Keys, KeysError, identify
 from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp
 from actors.errors import TransportError
-from actors.frames import FrameKind, FrameWriter
+from actors.frames import FrameKind, FrameWriter, introduction_in
 from actors.hearing import Hearing, Origin, may_speak_as
 from actors.sockets import Tuning as Tuning
 from actors.sockets import set_options
@@ -82,11 +82,14 @@ class ZeroMqTransport:
         endpoint: str | None = None,
         keys: Keys | None = None,
         tuning: Tuning | None = None,
+        waits_for_welcome: bool = False,
     ) -> None:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
         A process with `keys` speaks to, and hears, only those whose public keys are allowed. Whoever
-        listens at an ipc endpoint holds a lock that keeps a second life of itself out. Raises TransportError.
+        listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
+        `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
+        done by another one in its place. Raises TransportError.
         """
         if keys is not None and not may_speak_as(keys.name, name):
             raise KeysError(
@@ -95,6 +98,8 @@ class ZeroMqTransport:
         self.name = name
         self.incarnation = incarnation
         self.endpoint: str | None = None
+        self._cluster = cluster
+        self._waits_for_welcome = waits_for_welcome
         self._writer = FrameWriter(cluster, name, incarnation)
         self._keys = keys
         self._tuning = tuning or Tuning()
@@ -202,6 +207,8 @@ class ZeroMqTransport:
         ready.sort(key=_order)
         for _, take in ready:
             take()
+        if self._hearing.foreign and self._inbox is not None:
+            self._tell_strangers(self._inbox)
         if self._hearing.crowded:
             self._hearing.forget_gone(self._stands)
         return self._hearing.take_events()
@@ -219,11 +226,13 @@ class ZeroMqTransport:
         with suppress(OSError, ValueError):  # Full: then it wakes anyway. Or closed.
             os.eventfd_write(self._bell, 1)
 
-    def close(self) -> None:
-        """Release everything; what was accepted has `linger_milliseconds` to leave. Twice is once."""
+    def close(self, linger_milliseconds: int | None = None) -> None:
+        """Release everything; what was accepted has `linger_milliseconds` to leave. Idempotent."""
         self._closer.detach()
         self._opened.clear()
-        self._context.destroy(linger=self._tuning.linger_milliseconds)
+        self._context.destroy(
+            linger=self._tuning.linger_milliseconds if linger_milliseconds is None else linger_milliseconds
+        )
         self._links.clear()
         self._on_socket.clear()
         self._inbox = None
@@ -244,6 +253,8 @@ class ZeroMqTransport:
             route = self._hearing.route_to(process)
         if link is None and route is None:
             return "unknown"
+        if self._waits_for_welcome and kind is FrameKind.PAYLOAD and not self._hearing.is_up(process):
+            return self._not_up(process, link)
         self._sequence += 1
         frame = self._writer.write(self._sequence, kind, payload)
         try:
@@ -262,6 +273,26 @@ class ZeroMqTransport:
             self._hearing.lost(process, "connection closed")
             return "down"
         return None
+
+    def _not_up(self, process: str, link: _Link | None) -> str:
+        """Why a process that has not said who it is gets nothing."""
+        other = self._hearing.instead_of(process)
+        if other is not None and link is not None:
+            return f"{other} listens at {link.endpoint}, not {process} of cluster {self._cluster!r}"
+        if process in self._retries:
+            return "refused there (is our key on its list?)"
+        return "down"
+
+    def _tell_strangers(self, inbox: Socket) -> None:
+        """Who greets us as of another cluster is told which one this is."""
+        foreign, self._hearing.foreign = self._hearing.foreign, []
+        for route, raw in foreign:
+            introduction = introduction_in(raw)
+            if introduction is not None and introduction[0] == FrameKind.HELLO:
+                self._sequence += 1
+                frame = self._writer.write(self._sequence, FrameKind.WELCOME, self._cluster.encode())
+                with suppress(zmq.ZMQError):  # It need not be there any more.
+                    self._send_by(inbox, route, frame)
 
     def _stands(self, route: bytes) -> bool:
         """Does that connection to our inbox stand? The only way to know is to send something."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 
+from raft.client import Backoff
 from raft.client.asyncio_election import Lead
 from raft.client.errors import ClientError
 from raft.embedding import AsyncNode
@@ -43,12 +44,15 @@ async def main(host: int, directory: str) -> None:
         AsyncNode(host, listen=HOSTS[host], peers=HOSTS, data_dir=data) as node,
         node.client() as cluster,
     ):
+        backoff = Backoff()
         while True:
             try:
                 async with cluster.election("cron", ttl="1s") as lead:
+                    backoff.reset()
                     await lead.run(lambda: tick_for_ever(lead, host))
             except ClientError as error:  # No leader yet, or not the one any more.
                 print(f"host {host} waits: {error}", file=sys.stderr)
+                await backoff.wait()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from raft.client import AsyncClient
+from raft.client import AsyncClient, Backoff
 from raft.client.errors import ClientError
 from raft.embedding import AsyncNode
 
@@ -46,12 +46,15 @@ async def work(status: Status) -> None:
 
 async def work_while_leading(cluster: AsyncClient, status: Status) -> None:
     """Wait for this host's turn, work, and wait again."""
+    backoff = Backoff()
     while True:
         try:
             async with cluster.election("background", ttl="1s") as lead:
+                backoff.reset()
                 await lead.run(lambda: work(status))
         except ClientError as error:
             print(f"host {status.host} waits: {error}", file=sys.stderr)
+            await backoff.wait()
 
 
 def service(host: int, directory: str) -> FastAPI:

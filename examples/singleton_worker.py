@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from contextlib import closing
 
+from raft.client import Backoff
 from raft.client.asyncio_election import Lead
 from raft.client.errors import ClientError
 from raft.client.fencing import FencedRow, StaleToken
@@ -49,9 +50,11 @@ async def main(worker: int, directory: str) -> None:
     data = f"{directory}/host{worker}"
     node = AsyncNode(worker, listen=HOSTS[worker], peers=HOSTS, data_dir=data)
     async with node, node.client() as cluster:
+        backoff = Backoff()
 
         @cluster.only_leader("worker", ttl="1s")
         async def work_alone(lead: Lead) -> None:
+            backoff.reset()
             await work(lead, worker, directory)
 
         while True:
@@ -59,6 +62,7 @@ async def main(worker: int, directory: str) -> None:
                 await work_alone()
             except (ClientError, StaleToken) as error:
                 print(f"worker {worker} stopped: {error}", flush=True)
+                await backoff.wait()
 
 
 if __name__ == "__main__":

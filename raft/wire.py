@@ -80,6 +80,7 @@ from raft.requests import (
 )
 
 NODE_ACTOR: Final = "raft"
+RELAY_ACTOR: Final = "relay"
 GUEST_ACTOR: Final = "guest"
 ENTRIES_MAX: Final = 500_000
 """In one append, as a bound of memory: more than its bytes can hold."""
@@ -267,6 +268,11 @@ def member_actor(identity: str) -> str:
 def address_of(node: int, identity: str = "") -> Address:
     """Where a node's actor can be told something; with an identity, only as a member of that cluster."""
     return Address(process_of(node), member_actor(identity) if identity else NODE_ACTOR)
+
+
+def relay_of(node: int) -> Address:
+    """Where a node takes requests to pass them on to the leader that it follows."""
+    return Address(process_of(node), RELAY_ACTOR)
 
 
 def supervisor_of(node: int, *, has_keys: bool) -> Address:

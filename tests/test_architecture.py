@@ -22,7 +22,7 @@ FUNCTION_LINES_MAX = 60
 
 PURE = {
     "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
-    "heapq", "importlib", "itertools", "math", "operator", "random", "struct", "types", "typing",
+    "heapq", "importlib", "inspect", "itertools", "math", "operator", "random", "struct", "types", "typing",
     "weakref", "zlib", "msgspec",
 }  # fmt: skip
 

@@ -24,9 +24,11 @@ from raft.client.errors import (
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
+    from raft.client.retrying import Backoff, retry, retry_async
 
 __all__ = [
     "AsyncClient",
+    "Backoff",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -42,13 +44,19 @@ __all__ = [
     "SessionExpired",
     "Taken",
     "Unreachable",
+    "retry",
+    "retry_async",
 ]
 
 
 def __getattr__(name: str) -> object:
-    # Only who wants it pays for asyncio: a command line's `get` has better uses for its time.
+    # What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
     if name == "AsyncClient":
         from raft.client.asyncio_client import AsyncClient
 
         return AsyncClient
+    if name in ("Backoff", "retry", "retry_async"):
+        from raft.client import retrying
+
+        return getattr(retrying, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

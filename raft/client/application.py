@@ -36,12 +36,22 @@ def question_bytes(question: Question) -> bytes:
 
 def own_command(body: bytes) -> bytes:
     """A command of the user's own machine, outside of any session."""
-    return plain(Own(body))
+    return plain(Own(checked_body(body)))
 
 
 def own_query(body: bytes) -> bytes:
     """A query of the user's own machine."""
-    return question_bytes(Own(body))
+    return question_bytes(Own(checked_body(body)))
+
+
+def checked_body(body: bytes) -> bytes:
+    """The bytes for one's own machine; TypeError for anything else."""
+    if not isinstance(body, bytes):
+        raise TypeError(
+            f"a machine's command or query is bytes, not {type(body).__name__}; for typed ones there are "
+            "execute and evaluate"
+        )
+    return body
 
 
 def own_result(result: bytes) -> bytes:

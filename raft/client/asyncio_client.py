@@ -17,6 +17,7 @@ from typing import Protocol, Self, TypeVar
 
 import msgspec
 
+from actors.address import Address
 from actors.errors import AskFailed
 from actors.turning import Turning
 from raft.client import application, conversation, holding, membership, store
@@ -25,9 +26,9 @@ from raft.client.asyncio_election import AsyncElection, Seat
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.durations import Duration, ttl_ms_of
+from raft.client.durations import Duration, timeout_of, ttl_ms_of
 from raft.client.errors import ClientClosed, Rejected
-from raft.client.guest import Endpoints, Guest
+from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
@@ -67,17 +68,19 @@ class AsyncClient:
         keys: str | Path | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_of(timeout_seconds)
         self._loop = asyncio.get_running_loop()
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._runtime = self._guest.runtime
         self._clock = self._runtime.clock
-        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
+        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.meet, self._guest.forget)
+        self._book.configuration = conversation.NOT_TOLD
         self._peers = 0
         self._asked = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._somebody_came = asyncio.Event()
         self._turning = Turning(self._runtime, self._guest.transport, self._look_up)
+        self._finalizer = closed_when_dropped(self, self._guest)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +91,13 @@ class AsyncClient:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; calls that are open end with ClientClosed. Twice is once."""
+        """Give the connections back; calls that are open end with ClientClosed. Idempotent."""
+        with suppress(ClientClosed):
+            self._guest.check_process()
+            self._close()
+
+    def _close(self) -> None:
+        self._finalizer.detach()
         for future in self._open:
             if not future.done():
                 future.set_exception(ClientClosed("the client was closed"))
@@ -162,7 +171,7 @@ class AsyncClient:
             book.expects(node, began_at)
             answer = await self._ask(node, store.command(body), self.timeout_seconds)
             book.heard(node, answer, began_at, self.now())
-            if type(answer) is Committed and answer.configuration == book.configuration:
+            if type(answer) is Committed and answer.configuration <= book.configuration:
                 book.leader = node
                 return answer
             tried = node, answer
@@ -177,7 +186,7 @@ class AsyncClient:
             seconds = min(self.timeout_seconds, book.expects(node, began_at))
             answer = await self._ask(node, request, seconds)
             book.heard(node, answer, began_at, self.now())
-            if type(answer) is QueryResult and answer.configuration == book.configuration:
+            if type(answer) is QueryResult and answer.configuration <= book.configuration:
                 return answer
             tried = node, answer
         attempts = Attempts(self._clock.now, self.timeout_seconds, began_at)
@@ -287,7 +296,7 @@ class AsyncClient:
         """
         while True:
             try:
-                told = await self.converse(partial(holding.news, watch=watch))
+                told = await self.converse(partial(holding.news, watch=watch), TIMEOUT_SECONDS)
             except Rejected:
                 continue
             for event in told.events:
@@ -318,7 +327,7 @@ class AsyncClient:
         """What an observer is told, for ever; waits for as long as no node can be asked."""
         while True:
             with suppress(Rejected):
-                for event in await self.converse(observer.more):
+                for event in await self.converse(observer.more, TIMEOUT_SECONDS):
                     yield event
 
     def now(self) -> float:
@@ -344,12 +353,16 @@ class AsyncClient:
                 result: Result = end.value
                 return result
             if isinstance(step, Ask):
-                outcome = await self._ask(step.node, step.request, step.timeout_seconds)
+                to = self._book.address_for(step)
+                outcome = await self._ask(step.node, step.request, step.timeout_seconds, to)
             else:
                 await self._wait(step.seconds)
                 outcome = None
 
-    async def _ask(self, node: int, request: conversation.Request, timeout_seconds: float) -> Outcome:
+    async def _ask(
+        self, node: int, request: conversation.Request, timeout_seconds: float, to: Address | None = None
+    ) -> Outcome:
+        self._guest.check_process()
         if self._runtime.stopped:
             raise ClientClosed("the client is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
@@ -358,7 +371,7 @@ class AsyncClient:
             if not future.done():
                 future.set_result(answer)
 
-        pending = self._runtime.ask(self._book.address(node, request), request, timeout_seconds)
+        pending = self._runtime.ask(to or self._book.address(node, request), request, timeout_seconds)
         pending.then(end, end)
         self._open.add(future)
         self._asked += 1

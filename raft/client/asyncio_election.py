@@ -6,6 +6,7 @@ nobody announces anything. Each candidate has a session of its own, so nothing o
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from raft.client.asyncio_session import AsyncSession
 from raft.client.durations import Duration
+from raft.client.entries import Entries
 from raft.client.errors import (
     EventsForgotten,
     LeadershipLost,
@@ -108,7 +110,10 @@ class Lead:
 
 
 class AsyncElection:
-    """An election, lock or semaphore by name; each `async with` waits for a leadership of its own."""
+    """An election, lock or semaphore by name; each `async with` waits for a leadership of its own.
+
+    It may be entered again and again, by several tasks at once too: each entry has a candidate of its own.
+    """
 
     def __init__(
         self, client: AsyncClient, seat: Seat, ttl: Duration, *, release_on_disconnect: bool = False
@@ -117,18 +122,17 @@ class AsyncElection:
         self._seat = seat
         self._ttl = ttl
         self._release_on_disconnect = release_on_disconnect
-        self._session: AsyncSession | None = None
+        self._entries: Entries[AsyncSession] = Entries(asyncio.current_task)
 
     async def __aenter__(self) -> Lead:
         """Wait for a seat, in the order of arrival. Raises Taken or a ClientError.
 
         Who could not keep its lease alive in the queue goes to its end, with a new one.
         """
-        assert self._session is None, "this election is entered already; make another one"
         while True:
             lead = await self._stand()
             if lead is not None:
-                self._session = lead.session
+                self._entries.add(lead.session)
                 return lead
 
     async def _stand(self) -> Lead | None:
@@ -150,9 +154,7 @@ class AsyncElection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._entries.take().close()
 
     async def current(self) -> ElectionState:
         """Who leads and who waits."""

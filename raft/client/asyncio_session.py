@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from raft.client import holding
-from raft.client.application import meaning, plain
+from raft.client.application import checked_body, meaning, plain
 from raft.client.durations import Duration, ttl_ms_of
 from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.store import Text, maybe_bytes, to_bytes
@@ -61,6 +61,7 @@ class AsyncSession:
         self._lost = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._is_opening = False
         self._calls: holding.Calls
         self._held: HeldLease
 
@@ -75,6 +76,15 @@ class AsyncSession:
 
     async def open(self) -> None:
         """Open it, and begin to keep it alive."""
+        if self._is_opening or self._keeper is not None:
+            raise RuntimeError("this session is open already; make another one by client.session()")
+        self._is_opening = True
+        try:
+            await self._open()
+        finally:
+            self._is_opening = False
+
+    async def _open(self) -> None:
         client, body = self._client, plain(OpenSession(self._ttl_ms))
         sent_seconds = client.now()
         # Should it be opened twice, nobody keeps the other one alive.
@@ -224,7 +234,7 @@ class AsyncSession:
 
     async def own(self, body: bytes) -> bytes:
         """A command of one's own machine."""
-        answer = await self.call(Own(body))
+        answer = await self.call(Own(checked_body(body)))
         assert isinstance(answer, Done), answer
         return answer.result
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import msgspec
 from msgspec import Struct
 
-from actors.errors import AskFailed
 from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning
-from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.durations import Duration, seconds_of, ttl_ms_of
-from raft.client.errors import ClientClosed, Rejected
-from raft.client.guest import Endpoints, Guest
+from raft.client.conversation import Attempts, Book, Outcome, Step
+from raft.client.durations import Duration, seconds_of, timeout_of, ttl_ms_of
+from raft.client.errors import Rejected
+from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver
+from raft.client.sharing import SharedConnection
 from raft.client.store import Swapped, Text
 from raft.machines.answers import Answer as MachineAnswer
 from raft.machines.answers import Ended, Event, Granted, Item, Removed
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 TIMEOUT_SECONDS = 5.0
-# The ask's own timer ends it; this only covers the turn in which it fires.
-SLACK_SECONDS = 1.0
 
 
 class Address(Struct, frozen=True):
@@ -52,7 +50,9 @@ class Address(Struct, frozen=True):
 
 
 class Client:
-    """One connection to a cluster, for one thread; no thread of its own. Also a context manager.
+    """One connection to a cluster, for any number of threads; no thread of its own. Also a context manager.
+
+    It belongs to the process that made it: a forked child makes its own, and gets ClientClosed from this one.
 
     `endpoints` are the nodes' addresses by id, or a list of those of nodes 1, 2, 3 and so on; one living
     node among them is enough. Each call takes at most `timeout_seconds` and ends with its result, or with
@@ -67,11 +67,14 @@ class Client:
         keys: str | Path | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_of(timeout_seconds)
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._address = Address(endpoints, cluster, keys)
         self._runtime = self._guest.runtime
-        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.connect)
+        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.meet, self._guest.forget)
+        self._book.configuration = conversation.NOT_TOLD
+        self._connection = SharedConnection(self._guest, self._book.address_for)
+        self._finalizer = closed_when_dropped(self, self._guest)
 
     def __enter__(self) -> Self:
         return self
@@ -82,8 +85,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back. Twice is once."""
-        self._guest.close()
+        """Give the connections back; calls of other threads end with ClientClosed. Idempotent."""
+        self._finalizer.detach()
+        self._connection.close()
 
     # -- the key-value store --------------------------------------------------------------------
 
@@ -235,7 +239,7 @@ class Client:
         """
         while True:
             try:
-                told = self._drive(holding.news(self._book, watch, self._attempts()))
+                told = self._drive(holding.news(self._book, watch, self._attempts(TIMEOUT_SECONDS)))
             except Rejected:
                 continue
             yield from told.events
@@ -257,7 +261,7 @@ class Client:
     def _follow(self, observer: KeysObserver) -> Iterator[Item | Removed]:
         while True:
             with suppress(Rejected):
-                for event in self._drive(observer.more(self._book, self._attempts())):
+                for event in self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS))):
                     assert isinstance(event, Item | Removed), event
                     yield event
 
@@ -314,29 +318,4 @@ class Client:
         return Attempts(self._runtime.clock.now, seconds)
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
-        outcome: Outcome = None
-        while True:
-            if self._runtime.stopped:
-                raise ClientClosed("the client is closed")
-            try:
-                step = steps.send(outcome)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            outcome = self._take(step)
-
-    def _take(self, step: Step) -> Outcome:
-        if not isinstance(step, Ask):
-            before = len(self._runtime.peers)
-            self._runtime.run_until(lambda: len(self._runtime.peers) > before, step.seconds)
-            return None
-        pending = self._runtime.ask(
-            self._book.address(step.node, step.request), step.request, step.timeout_seconds
-        )
-        self._runtime.flush()
-        self._runtime.run_until(pending, step.timeout_seconds + SLACK_SECONDS)
-        try:
-            answer: Outcome = pending.result()
-        except AskFailed as failure:
-            return failure
-        return answer
+        return self._connection.carry_out(steps)

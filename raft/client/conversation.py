@@ -47,10 +47,11 @@ from raft.requests import (
     Unknown,
     WhoLeads,
 )
-from raft.wire import address_of
+from raft.wire import address_of, relay_of
 
 NO_SUCH_ACTOR = str(Reason.NO_SUCH_ACTOR)
 
+NOT_TOLD = -1  # A configuration before any: the first answer makes a client ask for the members.
 WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
 WORKING_SECONDS_MAX = 0.5  # So often a node that works on a request says so.
@@ -70,6 +71,8 @@ class Ask(Struct, frozen=True, gc=False):
     node: int
     request: Request
     timeout_seconds: float
+    relayed: bool = False
+    """To be passed on to the leader."""
 
 
 class Wait(Struct, frozen=True, gc=False):
@@ -87,23 +90,28 @@ Tried: TypeAlias = tuple[int, Outcome]
 class Book:
     """What one client knows of the cluster: who is where, who leads, who can be reached, who is silent.
 
-    `learn` is called with the endpoint of a node that was not known.
+    What it was configured with is never given up. `learn` is called whenever a node is said to listen at an
+    endpoint, and says whether the node can be spoken to; `forget` when one has left the cluster.
     """
 
     def __init__(
         self,
         endpoints: Mapping[int, str],
         is_up: Callable[[int], bool],
-        learn: Callable[[int, str], None],
+        learn: Callable[[int, str], bool | None],
+        forget: Callable[[int], None] = lambda _node: None,
     ) -> None:
         if not endpoints:
             raise ValueError("a client needs the endpoint of at least one node")
         self.endpoints = dict(endpoints)
         self.leader = 0
         self.configuration = 0  # As the cluster numbers it; see Committed.
-        self.identity = (
-            ""  # The cluster's, once a node has told it: others' nodes are not asked from then on.
-        )
+        self.identity = ""  # The cluster's, once told: others' nodes are not asked from then on.
+        self._configured = frozenset(endpoints)
+        self._strangers: set[int] = set()  # Configured, but no members as far as is known.
+        self._doubted: set[int] = set()
+        self._forget = forget
+        self._unreached: set[int] = set()
         self.patience = Patience()
         self._is_up = is_up
         self._learn = learn
@@ -112,6 +120,10 @@ class Book:
     def address(self, node: int, request: Request) -> Address:
         """Where to ask: only a node of this client's cluster takes a request, except for who it is."""
         return address_of(node, "" if type(request) is WhoLeads else self.identity)
+
+    def address_for(self, step: Ask) -> Address:
+        """Where to ask what a conversation asks."""
+        return relay_of(step.node) if step.relayed else self.address(step.node, step.request)
 
     def belongs(self, told: LeaderIs) -> bool:
         """Is the node that says this of the client's cluster, which is that of the first one that says?"""
@@ -130,8 +142,9 @@ class Book:
         )
 
     def prompt_leader(self, now: float) -> int:
-        """The leader, if it is known and has not gone silent, else 0."""
-        return 0 if self.patience.lost_with(self.leader, now) else self.leader
+        """The leader, if it is known, has not gone silent, and left no command unanswered, else 0."""
+        leader = self.leader
+        return 0 if leader in self._doubted or self.patience.lost_with(leader, now) else leader
 
     def choose(self, avoid: int, now: float) -> int:
         """The leader if it is known, answers and is not to be avoided, else the best other one in turn."""
@@ -139,7 +152,12 @@ class Book:
         if leader and leader != avoid:
             return leader
         faults = {
-            node: (not self._is_up(node), self.patience.lost_with(node, now), node == avoid)
+            node: (
+                not self._is_up(node),
+                self.patience.lost_with(node, now) or node in self._doubted,
+                node == avoid,
+                node in self._strangers,
+            )
             for node in sorted(self.endpoints)
         }
         fewest = min(faults.values())
@@ -154,10 +172,37 @@ class Book:
             self.met(answer.leader, answer.endpoint)
 
     def met(self, node: int, endpoint: str) -> None:
-        """A node listens there."""
-        if self.endpoints.get(node) != endpoint:
+        """A node listens there, by what another one says. One that cannot be spoken to is left out."""
+        if self._learn(node, endpoint) is False:
+            return
+        if node not in self._configured or node not in self.endpoints:
             self.endpoints[node] = endpoint
-            self._learn(node, endpoint)
+
+    def members_are(self, endpoints: Mapping[int, str]) -> None:
+        """These are the members; others are forgotten, but for those that were configured: they come last."""
+        for node, endpoint in endpoints.items():
+            if endpoint:
+                self.met(node, endpoint)
+        for node in self.endpoints.keys() - endpoints.keys() - self._configured:
+            del self.endpoints[node]
+            self.lost(node)
+            self._forget(node)
+        self._strangers = set(self._configured - endpoints.keys())
+
+    def must_relay(self, node: int, answer: Outcome) -> bool:
+        """Does that node follow a leader that this client could not reach, and cannot now?"""
+        if not isinstance(answer, NotLeader) or answer.leader in (0, node):
+            return False
+        return answer.leader in self._unreached and not self._is_up(answer.leader)
+
+    def doubts(self, node: int) -> bool:
+        """Has a node left a command unanswered, and answered nothing since?"""
+        return node in self._doubted
+
+    def doubt(self, node: int) -> None:
+        """A node has left a command unanswered: it may be unable to hear. It is asked that first."""
+        self._doubted.add(node)
+        self.lost(node)
 
     def lost(self, node: int) -> None:
         """That node was not the right one to ask."""
@@ -175,8 +220,12 @@ class Book:
         """That came of what a node was asked then."""
         if not isinstance(outcome, AskFailed):
             self.patience.answered(node, asked_at, now)
+            self._doubted.discard(node)
+            self._unreached.discard(node)
         elif not isinstance(outcome, AskTimeout):
             self.patience.gone(node)
+            self._doubted.discard(node)
+            self._unreached.add(node)
 
 
 class Attempts:
@@ -247,7 +296,18 @@ def ask(
     book.heard(node, outcome, asked_at, attempts.now())
     if isinstance(outcome, AskTimeout):
         attempts.unanswered()
-    return (yield from explained(book, node, outcome, attempts))
+    outcome = yield from explained(book, node, outcome, attempts)
+    return (yield from relayed(book, node, request, outcome, attempts))
+
+
+def relayed(
+    book: Book, node: int, request: Request, answer: Outcome, attempts: Attempts
+) -> Generator[Step, Outcome, Outcome]:
+    """If a node names a leader that cannot be reached from here, have it pass the request on to that."""
+    if not book.must_relay(node, answer):
+        return answer
+    passed_on = yield Ask(node, request, attempts.left_seconds, relayed=True)
+    return answer if isinstance(passed_on, Undeliverable) else passed_on
 
 
 def explained(
@@ -271,6 +331,8 @@ def command(
     while True:
         if tried is None:
             node = book.choose(attempts.begin(), attempts.now())
+            if book.doubts(node) and not (yield from hears(book, node, attempts)):
+                continue
             tried = node, (yield from ask(book, node, Command(body), attempts, elsewhere=False))
         (node, answer), tried = tried, None
         if isinstance(answer, TakesLong):
@@ -279,10 +341,13 @@ def command(
             book.leader = node
             yield from keep_up(book, node, answer, attempts)
             return answer
+        if isinstance(answer, AskTimeout):
+            book.doubt(node)
         if isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
             book.lost(node)
             raise OutcomeUnknown(f"node {node} may or may not have taken the command: {answer}")
         if isinstance(answer, Unknown):
+            book.lost(node)
             raise OutcomeUnknown(answer.reason)
         if not take_refusal(book, node, answer, attempts):
             yield from rest(book, attempts)
@@ -329,8 +394,7 @@ def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, Leader
         if isinstance(answer, LeaderIs) and not book.belongs(answer):
             answer = book.foreign(node, answer)
         if isinstance(answer, LeaderIs):
-            for member, endpoint in answer.endpoints.items():
-                book.met(member, endpoint)
+            book.members_are(answer.endpoints)
             book.leader = answer.leader
             if answer.leader:
                 return answer
@@ -338,6 +402,15 @@ def who_leads(book: Book, attempts: Attempts) -> Generator[Step, Outcome, Leader
             yield from rest(book, attempts)
         elif not take_refusal(book, node, answer, attempts):
             yield from rest(book, attempts)
+
+
+def hears(book: Book, node: int, attempts: Attempts) -> Generator[Step, Outcome, bool]:
+    """Does a node answer that has left a command unanswered? A command is not risked to find out."""
+    answer = yield from ask(book, node, WhoLeads(), attempts)
+    if not isinstance(answer, AskFailed):
+        return True
+    attempts.note(Unreachable, f"node {node} has left a command unanswered, and answers nothing", node)
+    return False
 
 
 def rest(book: Book, attempts: Attempts) -> Generator[Step, Outcome, None]:
@@ -354,13 +427,12 @@ def keep_up(
     book: Book, node: int, answer: Committed | QueryResult, attempts: Attempts
 ) -> Generator[Step, Outcome, None]:
     """Learn who belongs to the cluster if that has changed, before all whom we know have left it."""
-    if answer.configuration == book.configuration:
+    if answer.configuration <= book.configuration:
         return
     known = yield from ask(book, node, WhoLeads(), attempts)
     if isinstance(known, LeaderIs) and book.belongs(known):
         book.configuration = answer.configuration
-        for member, endpoint in known.endpoints.items():
-            book.met(member, endpoint)
+        book.members_are(known.endpoints)
 
 
 def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> bool:

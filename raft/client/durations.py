@@ -5,6 +5,7 @@ Owns the reading. Everything else in the client counts in seconds.
 
 from __future__ import annotations
 
+import math
 import re
 
 Duration = float | str
@@ -21,6 +22,15 @@ def seconds_of(duration: Duration) -> float:
     if written is None:
         raise ValueError(f"a time is written 500ms, 5s or 2m, not {duration!r}")
     return float(written[1]) * _SECONDS[written[2]]
+
+
+def timeout_of(seconds: float) -> float:
+    """A time-out for each call; ValueError for one in which nothing could be done."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"timeout_seconds is a number of seconds, not {seconds!r}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"timeout_seconds must be more than 0 and finite, not {seconds}")
+    return seconds
 
 
 def ttl_ms_of(duration: Duration) -> int:

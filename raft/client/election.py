@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from raft.client.asyncio_election import Lead as AsyncLead
 from raft.client.background import Background
+from raft.client.entries import Entries
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -51,6 +52,7 @@ class Lead:
 class Election:
     """An election, lock or semaphore; each `with` waits for a leadership of its own.
 
+    It may be entered again and again, by several threads at once too: each entry has a candidate of its own.
     `connect` and `stand` make the asyncio client and its candidate, in the thread's loop.
     """
 
@@ -59,16 +61,19 @@ class Election:
     ) -> None:
         self._connect = connect
         self._stand = stand
-        self._background = Background(self._hold)
+        self._entries: Entries[Background[Lead]] = Entries(threading.get_ident)
 
     def __enter__(self) -> Lead:
         """Wait for a seat, in the order of arrival. Raises Taken, LeadershipLost or another ClientError."""
-        return self._background.enter()
+        entry = Background(self._hold)
+        lead = entry.enter()
+        self._entries.add(entry)
+        return lead
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._background.leave()
+        self._entries.take().leave()
 
     def __call__(self, work: Callable[[Lead], Result]) -> Callable[[], Result]:
         """As a decorator: each call waits for a leadership, works, and steps aside."""

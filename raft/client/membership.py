@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
-from raft.client.conversation import Ask, Attempts, Book, Outcome, Step, ask, explained, rest, take_refusal
+from raft.client.conversation import (
+    Ask,
+    Attempts,
+    Book,
+    Outcome,
+    Step,
+    ask,
+    explained,
+    relayed,
+    rest,
+    take_refusal,
+)
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.requests import (
     AddLearner,
@@ -47,7 +58,8 @@ def change(book: Book, request: MemberChange, attempts: Attempts) -> Steps:
         while True:
             node = book.choose(attempts.begin(), attempts.now())
             outcome = yield Ask(node, request, attempts.left_seconds)
-            answer = yield from explained(book, node, outcome, attempts)
+            outcome = yield from explained(book, node, outcome, attempts)
+            answer = yield from relayed(book, node, request, outcome, attempts)
             if isinstance(answer, Members):
                 return learnt(book, node, answer)
             if isinstance(answer, Unknown) or (
@@ -91,9 +103,7 @@ def remove(book: Book, node: int, attempts: Attempts) -> Steps:
 
 def learnt(book: Book, node: int, answer: Members) -> Members:
     """Note where the members are; the one that has answered led until then."""
-    for member, endpoint in answer.endpoints.items():
-        if endpoint:
-            book.met(member, endpoint)
+    book.members_are(answer.endpoints)
     book.leader = node if node in answer.endpoints else 0
     return answer
 

@@ -45,7 +45,7 @@ class Observer(ABC):
                 raise
             self._watch = None
             return ()
-        self._watch = msgspec.structs.replace(self._watch, revision=told.next)
+        self._watch = msgspec.structs.replace(self._watch, revision=told.next, skip=told.skip)
         return [event for event in told.events if self._is_new(event)]
 
     @abstractmethod
@@ -76,7 +76,9 @@ class KeysObserver(Observer):
         self._known: dict[bytes, int] = {}
         self._pages: list[Item] = []
         self._pages_revision = 0  # Of the first page: what has changed since is told by events.
+        self._read_to = 0  # What happens after this is in no page that was read.
         self._silent_to = 0  # Of what the state held up to there, nothing was told.
+        self._by_reading: dict[bytes, int] = {}  # What was told by reading, up to there.
 
     def _read(self, book: Book, attempts: Attempts) -> Steps:
         start = self._pages[-1].key + b"\0" if self._pages else self._start
@@ -91,7 +93,9 @@ class KeysObserver(Observer):
         difference = self._difference(items)
         self._watch = WatchKeys(self._revision or self._pages_revision + 1, self._start, self._end)
         silent, self._silent, self._revision = self._silent, False, 0
+        self._read_to = page.revision
         self._silent_to = page.revision if silent else 0
+        self._by_reading = {} if silent else dict(self._known)
         return () if silent else difference
 
     def _difference(self, items: Sequence[Item]) -> list[Event]:
@@ -102,13 +106,17 @@ class KeysObserver(Observer):
 
     def _is_new(self, event: Event) -> bool:
         assert isinstance(event, Item | Removed), event
+        if event.revision > self._read_to:
+            self._by_reading.clear()
+        elif event.revision <= self._by_reading.get(event.key, 0):
+            return False
         known = self._known.get(event.key, 0)
-        is_new = known < event.revision
         if isinstance(event, Item):
             self._known[event.key] = max(known, event.revision)
-        elif is_new:
-            is_new = self._known.pop(event.key, 0) > 0
-        return is_new or event.revision <= self._silent_to
+            return True
+        if known <= event.revision:
+            self._known.pop(event.key, None)
+        return known > 0 or event.revision <= self._silent_to
 
     def _can_tell_difference(self, revision: int) -> bool:
         return revision > self._silent_to

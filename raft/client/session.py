@@ -5,6 +5,7 @@ Owns nothing but the way there and back.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -33,15 +34,26 @@ class Session:
         self._begin = begin
         self._background = Background(self._hold)
         self._session: AsyncSession
+        self._entering = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._session = self._background.enter()
+        if not self._entering.acquire(blocking=False):
+            raise RuntimeError("this session is entered already; make another one by client.session()")
+        try:
+            self._background = Background(self._hold)
+            self._session = self._background.enter()
+        except BaseException:
+            self._entering.release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._background.leave()
+        try:
+            self._background.leave()
+        finally:
+            self._entering.release()
 
     @property
     def lease(self) -> int:

@@ -25,8 +25,14 @@ class Swapped(Struct, frozen=True):
 
 
 def to_bytes(text: Text) -> bytes:
-    """Bytes as they are, text as UTF-8."""
-    return text.encode() if isinstance(text, str) else text
+    """Bytes as they are, text as UTF-8; TypeError for anything else."""
+    if isinstance(text, str):
+        return text.encode()
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, bytearray | memoryview):
+        return bytes(text)
+    raise TypeError(f"keys and values are str or bytes, not {type(text).__name__}: {text!r:.50}")
 
 
 def maybe_bytes(text: Text | None) -> bytes | None:

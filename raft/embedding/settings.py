@@ -18,7 +18,7 @@ from actors.supervision import RestartPolicy
 from raft.client.durations import Duration, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine
-from raft.node.config import BadConfig, NodeConfig
+from raft.node.config import BadConfig, NodeConfig, check_not_imported
 from raft.node.parts import core_config
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
@@ -74,6 +74,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) -> Plan:
     """Check the settings of a node; raises NodeRefused for what cannot work, before anything is made."""
+    check_not_imported()
     unknown = sorted(set(settings) - set(Settings.__annotations__))
     if unknown:
         raise TypeError(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
+from msgspec.inspect import CustomType, Field, Type, type_info
 
 from raft.machines.machine import MachineError
 
@@ -37,7 +39,8 @@ class TypedMachine(ABC, Generic[State]):
     """To derive a `StateMachine` from; the annotations of its three methods say what is decoded.
 
     Deterministic by the same contract. Raises TypeError when it is made if a method or an annotation is
-    missing, so that a node with it refuses to start.
+    missing, a method is `async`, or a type is none that msgspec decodes, so that a node with it refuses to
+    start.
     """
 
     state: State
@@ -46,9 +49,11 @@ class TypedMachine(ABC, Generic[State]):
     """Of the command that is being carried out: no other one has it, so it makes a good id."""
 
     def __init__(self) -> None:
-        self._commands = msgspec.msgpack.Decoder(_argument_of(self.carry_out))
-        self._queries = msgspec.msgpack.Decoder(_argument_of(self.answer))
-        self._states = msgspec.msgpack.Decoder(_annotation(self.empty, "return"))
+        for method in (self.empty, self.carry_out, self.answer):
+            check_is_plain(method)
+        self._commands = _decoder(self.carry_out, _argument_of(self.carry_out))
+        self._queries = _decoder(self.answer, _argument_of(self.answer))
+        self._states = _decoder(self.empty, _annotation(self.empty, "return"))
         self.index = 0
         self.state = self.empty()
 
@@ -103,8 +108,43 @@ def _answer_type(kind: type) -> Any:
     )
 
 
+def check_is_plain(method: Callable[..., Any]) -> None:
+    """Raise TypeError for a method that is a coroutine or generator: a machine returns its answers."""
+    if any(is_kind(method) for is_kind in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)):
+        raise TypeError(
+            f"{method.__qualname__} must be a plain function: a machine carries out one command after "
+            "another, and can neither await nor yield"
+        )
+
+
+def _decoder(method: Callable[..., Any], kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    foreign = _foreign_type_in(type_info(kind), set())
+    if foreign is not None:
+        raise TypeError(
+            f"{method.__qualname__} names {foreign.__qualname__}, which msgspec cannot decode: derive it "
+            "from TypedCommand, TypedQuery or msgspec.Struct, or make it a dataclass"
+        )
+    return msgspec.msgpack.Decoder(kind)
+
+
+def _foreign_type_in(kind: Any, seen: set[int]) -> type | None:
+    """A type that msgspec would need help with, anywhere within what it says of another type."""
+    if isinstance(kind, CustomType):
+        return kind.cls
+    if not isinstance(kind, Type | Field) or id(kind) in seen:
+        return None
+    seen.add(id(kind))
+    for part in (getattr(kind, name) for name in kind.__struct_fields__):
+        for inner in part if isinstance(part, tuple) else (part,):
+            found = _foreign_type_in(inner, seen)
+            if found is not None:
+                return found
+    return None
+
+
 def _argument_of(method: Callable[..., Any]) -> Any:
-    names = [name for name in method.__annotations__ if name != "return"]
+    # Of a bound method, so without `self`.
+    names = [name for name in signature(method).parameters if name in method.__annotations__]
     return _annotation(method, names[0] if names else "the argument")
 
 

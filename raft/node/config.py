@@ -6,6 +6,8 @@ and its checks. Knows nothing of how a command line or a cluster's directory is 
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 from msgspec import Struct
 
@@ -29,6 +31,25 @@ EXIT_ROLLED_BACK = (
 EXIT_BROKEN_PROMISE = (
     9  # Another member's log contradicts what is committed here: a majority was rolled back.
 )
+
+
+IMPORTING = "RAFT_IMPORTS_MACHINE"
+"""The environment variable that names a machine while a node imports the module that it is in."""
+
+
+class StartedWhileImported(RuntimeError):
+    """A program tried to start a node while a node imports it."""
+
+
+def check_not_imported() -> None:
+    """Raise StartedWhileImported in a process that is a node, and imports its machine's module just now."""
+    machine = os.environ.get(IMPORTING)
+    if machine:
+        raise StartedWhileImported(
+            f"an attempt has been made to start a node while another one imports {machine} here: "
+            "you have probably forgotten to use the proper idiom in the main module, "
+            "if __name__ == '__main__': main(), behind which all belongs that starts a node"
+        )
 
 
 class BadConfig(Exception):

@@ -35,6 +35,7 @@ from actors.zeromq import ZeroMqTransport
 from raft.core.errors import BrokenPromise, RolledBack
 from raft.machines.application import Application
 from raft.machines.machine import Diverged, MachineError, StateMachine
+from raft.machines.typed import check_is_plain
 from raft.node.config import (
     EXIT_BROKEN_PROMISE,
     EXIT_CORRUPT,
@@ -45,8 +46,10 @@ from raft.node.config import (
     EXIT_REFUSED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
+    IMPORTING,
     BadConfig,
     NodeConfig,
+    StartedWhileImported,
 )
 from raft.node.disk import DiskFailed
 from raft.node.faults import ProcessFaults, Trap, die
@@ -63,12 +66,13 @@ from raft.node.opening import (
 )
 from raft.node.parts import NodeParts, core_config
 from raft.node.rejoining import CannotRejoin, Promotion, rejoin
+from raft.node.relay import Relay
 from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
 from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
-from raft.wire import NODE_ACTOR, REGISTRY, address_of, process_of
+from raft.wire import NODE_ACTOR, REGISTRY, RELAY_ACTOR, address_of, process_of
 
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
@@ -203,7 +207,8 @@ def cut_links(config: NodeConfig, faults: ProcessFaults) -> ProcessFaults:
 
 
 def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
-    """Keep the socket's file in place; and ask for a vote, if this node has joined anew and lacks one."""
+    """Pass requests on, keep the socket's file in place, and ask for a vote if this node has joined anew."""
+    runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
     runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
     data_dir = Path(config.data_dir)
     if repair_of(data_dir) == JOINED:
@@ -244,12 +249,24 @@ def load_machine(text: str) -> Application:
     if not text:
         return Application()
     module_name, _, name = text.partition(":")
+    os.environ[IMPORTING] = text  # A program that starts nodes when it is imported is refused by this.
     try:
         own = getattr(importlib.import_module(module_name), name)()
+        if not isinstance(own, StateMachine):
+            raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
+        for method in (own.apply, own.query, own.snapshot, own.restore):
+            check_is_plain(method)
+    except StartedWhileImported as error:
+        raise BadConfig(str(error)) from None
+    except SystemExit as ended:
+        raise BadConfig(
+            f"importing {module_name} for its machine {name} ended the program (sys.exit, {ended.code!r}): "
+            "what a program does belongs behind if __name__ == '__main__'"
+        ) from None
     except (ImportError, AttributeError, TypeError) as error:
         raise BadConfig(f"the machine {text} cannot be had: {error}") from error
-    if not isinstance(own, StateMachine):
-        raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
+    finally:
+        del os.environ[IMPORTING]
     return Application(own)
 
 

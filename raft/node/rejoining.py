@@ -40,7 +40,7 @@ def rejoin(config: NodeConfig) -> Members:
     # lets it speak under names that begin like its own.
     name = f"{process_of(config.node)}.repair-{os.getpid()}"
     keys = curve.load(Path(config.keys)) if config.keys else None
-    transport = ZeroMqTransport(name, 1, cluster=config.cluster, keys=keys)
+    transport = ZeroMqTransport(name, 1, cluster=config.cluster, keys=keys, waits_for_welcome=True)
     runtime = Runtime(name, transport=transport, registry=REGISTRY)
     for peer, endpoint in config.peers.items():
         transport.connect(process_of(peer), endpoint)

@@ -322,3 +322,30 @@ def test_a_port_in_use_and_an_address_of_another_machine_are_clear_errors(net: N
     generate(tmp_path / "keys", ["n2"])
     with pytest.raises(EndpointError, match="cannot listen at"):
         net.node("n2", endpoint="tcp://192.0.2.1:0", keys=load(tmp_path / "keys" / "n2.toml"))
+
+
+@pytest.mark.parametrize("wrong", ["cluster", "name"])
+def test_a_guest_gives_nothing_to_another_process_than_it_means_and_says_which_one_is_there(
+    net: Net, wrong: str
+) -> None:
+    node = net.node("n2")
+    cluster = "elsewhere" if wrong == "cluster" else "test"
+    guest = net.guest("guest", cluster=cluster, waits_for_welcome=True)
+    meant = "n2" if wrong == "cluster" else "n1"
+    other = "n2 of cluster 'test'" if wrong == "cluster" else "n2"
+    guest.connect(meant, str(node.endpoint))
+    expected = f"{other} listens at {node.endpoint}, not {meant} of cluster {cluster!r}"
+    assert net.run(lambda: guest.send(meant, b"an order") == expected)
+    assert not [event for event in net.events["n2"] if isinstance(event, Received)]
+
+
+def test_a_guest_gives_nothing_to_a_process_that_has_not_said_who_it_is(net: Net) -> None:
+    node = net.node("n1")
+    guest = net.guest("guest", waits_for_welcome=True)
+    guest.connect("n1", str(node.endpoint))
+    while guest.send("n1", b"an order") == "down":
+        assert net.run(lambda: True)
+        for transport in net.transports:
+            transport.poll(0.001)
+            net.events[transport.name] += transport.receive()
+    assert net.is_up("guest", "n1"), "it was not sent before"

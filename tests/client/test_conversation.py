@@ -20,6 +20,7 @@ from raft.client.errors import (
     Unreachable,
 )
 from raft.requests import (
+    Command,
     Committed,
     Failed,
     Invalid,
@@ -34,6 +35,7 @@ from raft.requests import (
 from raft.wire import address_of
 
 DONE = Committed(1, b"done")
+UNUSABLE = "tcp://no.such.host:1"
 Script = Callable[[Ask], Outcome]
 
 
@@ -46,9 +48,18 @@ class Talk:
         self.waits: list[float] = []
         self.learnt: dict[int, str] = {}
         self.up = endpoints if up is None else up
+        self.forgotten: list[int] = []
         self.book = Book(
-            {node: f"e{node}" for node in endpoints}, lambda node: node in self.up, self.learnt.__setitem__
+            {node: f"e{node}" for node in endpoints},
+            lambda node: node in self.up,
+            self._learn,
+            self.forgotten.append,
         )
+
+    def _learn(self, node: int, endpoint: str) -> bool:
+        if self.book.endpoints.get(node) != endpoint:
+            self.learnt[node] = endpoint
+        return endpoint != UNUSABLE
 
     def attempts(self, seconds: float = 1.0) -> Attempts:
         return Attempts(self.clock.now, seconds)
@@ -278,3 +289,142 @@ def test_a_node_of_another_cluster_is_named_and_not_asked_again_while_there_are_
     with pytest.raises(Unreachable, match="node 2 of cluster theirs listens at e2, and this client"):
         talk.command(script)
     assert list(talk.book.endpoints) == [2]
+
+
+def test_a_client_that_knows_some_members_learns_the_others_from_the_first_answer() -> None:
+    talk = Talk(1)
+    talk.book.configuration = conversation.NOT_TOLD
+
+    def script(ask: Ask) -> Outcome:
+        if isinstance(ask.request, Query):
+            return QueryResult(1, b"")
+        return LeaderIs(1, 1, {1: "e1", 2: "e2", 3: "e3"})
+
+    talk.query(script)
+    assert sorted(talk.book.endpoints) == [1, 2, 3] and talk.learnt == {2: "e2", 3: "e3"}
+    asked = len(talk.asked)
+    talk.query(script)
+    assert len(talk.asked) == asked + 1
+
+
+def test_a_node_that_lags_behind_says_nothing_new_of_the_members() -> None:
+    talk = Talk(1)
+    talk.book.configuration = 9
+    talk.query(lambda ask: QueryResult(1, b"", configuration=7))
+    assert len(talk.asked) == 1
+
+
+def test_members_that_have_left_are_forgotten_but_not_what_was_configured_which_comes_last() -> None:
+    talk = Talk(1, 2)
+    talk.book.members_are({2: "e2", 3: "e3", 4: "e4"})
+    talk.book.members_are({2: "e2", 4: "e4"})
+    assert sorted(talk.book.endpoints) == [1, 2, 4] and talk.forgotten == [3]
+    talk.up = (1, 2, 4)
+    assert {talk.book.choose(0, 0.0) for _ in range(10)} == {2, 4}
+    talk.up = (1,)
+    assert talk.book.choose(0, 0.0) == 1
+
+
+def test_a_member_that_cannot_be_spoken_to_is_left_out() -> None:
+    talk = Talk(1)
+    talk.book.members_are({1: "e1", 2: UNUSABLE})
+    assert talk.book.endpoints == {1: "e1"}
+
+
+def test_an_address_that_was_configured_is_not_given_up_for_one_that_a_member_tells() -> None:
+    talk = Talk(1)
+    talk.book.members_are({1: "elsewhere", 2: "e2"})
+    assert talk.book.endpoints == {1: "e1", 2: "e2"}
+
+
+@pytest.mark.parametrize("ended", [AskTimeout("silent"), Unknown("lost")])
+def test_after_an_unknown_outcome_the_leader_is_looked_for_anew(ended: Outcome) -> None:
+    talk = Talk(1, 2, 3)
+    talk.book.leader = 1
+    with pytest.raises(OutcomeUnknown):
+        talk.command(lambda ask: ended)
+    assert talk.book.prompt_leader(talk.clock.now()) == 0
+
+
+def test_a_leader_that_is_heard_and_cannot_hear_is_not_given_another_command() -> None:
+    talk = Talk(1, 2, 3)
+    talk.book.leader = 1
+    deaf: list[type] = []
+
+    def script(ask: Ask) -> Outcome:
+        if ask.node == 1:
+            deaf.append(type(ask.request))
+            talk.clock.advance(ask.timeout_seconds)
+            return AskTimeout("silent")
+        return (
+            NotLeader(1, "e1", 1)
+            if talk.clock.now() < 7.0
+            else (DONE if ask.node == 2 else NotLeader(2, "e2", 2))
+        )
+
+    with pytest.raises(OutcomeUnknown):
+        talk.command(script, seconds=3.0)
+    with pytest.raises(ClientError) as caught:
+        talk.command(script, seconds=3.0)
+    assert caught.value.retry_is_safe, "it was not given to the leader that cannot hear"
+    assert talk.command(script, seconds=3.0) == DONE
+    assert deaf.count(Command) == 1
+
+
+def test_a_leader_that_answers_again_is_given_commands_again() -> None:
+    talk = Talk(1)
+    with pytest.raises(OutcomeUnknown):
+        talk.command(lambda ask: AskTimeout("silent"))
+    assert talk.command(lambda ask: LeaderIs(1, 1, {1: "e1"}) if ask.request == WhoLeads() else DONE) == DONE
+
+
+def test_a_leader_that_cannot_be_reached_is_given_a_command_by_way_of_another_member() -> None:
+    talk = Talk(1, 2, 3, up=(1, 2))
+    talk.book.leader = 3
+    relayed: list[int] = []
+
+    def script(ask: Ask) -> Outcome:
+        if ask.relayed:
+            relayed.append(ask.node)
+            return DONE
+        return Undeliverable("n3: down") if ask.node == 3 else NotLeader(3, "e3", 1)
+
+    assert talk.command(script) == DONE
+    assert len(relayed) == 1
+    talk.up = (1, 2, 3)
+    assert talk.command(lambda ask: DONE if ask.node == 3 else NotLeader(3, "e3", 1)) == DONE
+    assert len(relayed) == 1 and talk.asked[-1] == 3, "it is asked itself as soon as it can be"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Unknown("lost"), OutcomeUnknown), (AskTimeout("silent"), OutcomeUnknown), (Refused("full"), Rejected)],
+)
+def test_what_is_answered_by_way_of_another_member_keeps_its_meaning(
+    answer: Outcome, error: type[ClientError]
+) -> None:
+    talk = Talk(1, 2, up=(1,))
+    talk.book.leader = 2
+    times = 0
+
+    def script(ask: Ask) -> Outcome:
+        nonlocal times
+        if ask.relayed:
+            times += 1
+            return answer
+        return Undeliverable("n2: down") if ask.node == 2 else NotLeader(2, "e2", 1)
+
+    with pytest.raises(error) as caught:
+        talk.command(script)
+    assert caught.value.retry_is_safe == (error is Rejected)
+    assert times == 1 or error is Rejected
+
+
+def test_a_member_that_passes_nothing_on_is_no_worse_than_before() -> None:
+    talk = Talk(1, 2, up=(1,))
+    talk.book.leader = 2
+    with pytest.raises(Rejected):
+        talk.command(
+            lambda ask: Undeliverable("no relay") if ask.relayed or ask.node == 2 else NotLeader(2, "e2", 1)
+        )
+    assert len(talk.asked) < 200

@@ -115,3 +115,42 @@ def test_a_machine_that_only_this_process_knows_is_refused(directory: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", at_a_prompt], cwd=ROOT, capture_output=True, text=True)
     assert "the machine __main__:Machine cannot be had" in done.stderr.splitlines()[-1]
+
+
+UNGUARDED = """
+import asyncio, sys
+from raft.embedding import AsyncNode, Node
+
+class Machine:
+    def apply(self, index, command): return command
+    def query(self, query): return query
+    def snapshot(self): return b""
+    def restore(self, data): pass
+
+settings = dict(listen=f"ipc://{sys.argv[1]}/n1", data_dir=f"{sys.argv[1]}/data", machine=Machine)
+
+async def main():
+    async with AsyncNode(1, **settings) as node:
+        await node.wait_for_leader()
+
+def run_blocking():
+    with Node(1, **settings):
+        pass
+
+"""
+
+
+@pytest.mark.parametrize("start", ["asyncio.run(main())", "run_blocking()"])
+def test_a_program_without_a_guard_whose_machine_a_node_imports_is_refused_with_what_to_do(
+    directory: Path, start: str
+) -> None:
+    program = directory / "unguarded.py"
+    for guard, refused in (("", True), ("if __name__ == '__main__': ", False)):
+        program.write_text(f"{UNGUARDED}{guard}{start}\n")
+        command = [sys.executable, str(program), str(directory)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ("forgotten to use the proper idiom in the main module" in done.stderr) == refused, done.stderr
+        assert (done.returncode != 0) == refused, done.stderr

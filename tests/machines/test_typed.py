@@ -139,3 +139,36 @@ def test_a_missing_annotation_is_named() -> None:
 
     with pytest.raises(TypeError, match="Open does not say what answers it"):
         answer_to(Open(), b"")
+
+
+class Loose:
+    """What msgspec knows nothing of, as a class of pydantic."""
+
+
+class Packed(msgspec.Struct):
+    """A type that msgspec decodes, but for what is in it."""
+
+    things: list[Loose]
+
+
+@pytest.mark.parametrize("kind", [Loose, Packed, dict[str, Loose], Loose | None])
+def test_a_machine_whose_types_cannot_be_decoded_is_refused_when_it_is_made(kind: object) -> None:
+    def carry_out(self: object, command: object) -> None: ...
+
+    carry_out.__annotations__["command"] = kind
+    machine = type("Machine", (Room,), {"carry_out": carry_out})
+    with pytest.raises(TypeError, match="Loose, which msgspec cannot decode"):
+        machine()
+
+
+def test_a_machine_with_a_method_that_awaits_or_yields_is_refused_when_it_is_made() -> None:
+    async def awaits(self: object, command: Move) -> None: ...
+
+    def yields(self: object, command: Move) -> object:
+        yield
+
+    for method in (awaits, yields):
+        with pytest.raises(TypeError, match="must be a plain function"):
+            type("Machine", (Room,), {"carry_out": method})()
+        with pytest.raises(TypeError, match="must be a plain function"):
+            type("Machine", (Room,), {"answer": method})()

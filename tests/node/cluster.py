@@ -22,12 +22,13 @@ from raft.node.config import NodeConfig
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.parts import NodeParts, bootstrap
+from raft.node.relay import Relay
 from raft.node.worker import InlineWorker, WorkDone
 from raft.requests import Command, Consistency, Query
 from raft.storage.errors import SnapshotDamaged
 from raft.storage.memory import MemoryStorage
 from raft.storage.snapshots import is_sound
-from raft.wire import REGISTRY, address_of, process_of
+from raft.wire import REGISTRY, RELAY_ACTOR, address_of, process_of
 
 
 class MemoryLog(MemoryStorage):
@@ -174,6 +175,7 @@ class Member:
             )
         )
         self.runtime.spawn(lambda: self.actor, "raft")
+        self.runtime.spawn(lambda: Relay(self.node), RELAY_ACTOR)
         cluster.network.join(self.runtime)
 
     def _disk_worker(self, post: Callable[[WorkDone], None]) -> InlineWorker:
