@@ -3,7 +3,7 @@
 from random import Random
 
 from raft.core import Config, Raft
-from raft.core.changes import ConfChange, ConfChangeKind
+from raft.core.changes import ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.messages import AppendReply, VoteReply
 from raft.core.types import ConfState, Snapshot
 from raft.storage.memory import MemoryStorage
@@ -114,3 +114,15 @@ def test_an_accepted_change_is_seen_before_it_is_appended_and_again_before_it_is
     raft.apply_conf_change(change)
     event, configuration = next(each for each in reversed(recorder.details) if each[0] == "ApplyConfChange")
     assert event and configuration.learners == {4}
+
+
+def test_a_change_that_changes_no_member_is_seen_as_an_entry_like_any_other():
+    recorder = Recorder()
+    raft, _ = elected(recorder)
+    recorder.details.clear()
+    change = ConfChangeV2((ConfChangeSingle(ConfChangeKind.UPDATE, 1),), context=b"identity")
+    raft.propose_conf_change(change)
+    raft.apply_conf_change(change)
+    names = [event for event, _ in recorder.details]
+    assert names.count("Replicate") == 1
+    assert not {"ChangeConf", "ApplyConfChange"} & set(names)
