@@ -16,6 +16,8 @@ from raft.lab.simulated.setting import DATA_DIR, Setting
 from raft.lab.simulated.story import Story
 from raft.node.worker import Job
 from raft.storage.errors import StoreError
+from raft.storage.segment import sequence_of
+from raft.storage.snapshots import index_of
 
 DIRECTORY = Path(DATA_DIR)
 POINTS_MAX = 4  # A write passes hardly more before it is durable.
@@ -85,6 +87,31 @@ class Drive:
         self.flipped_bits += 1
         self._story.count("bits flipped")
         self._story.tell(self._name, f"bit {bit} of {path.name} is flipped")
+
+    def lose_last_segment(self) -> None:
+        """Remove the newest segment of the log, if there is another one."""
+        names = [name for name in self.files.names(DIRECTORY) if sequence_of(name) is not None]
+        if len(names) < 2:
+            return
+        self.files.remove(DIRECTORY / names[-1])
+        self.files.sync_directory(DIRECTORY)
+        self.flipped_bits += 1
+        self._story.count("segments lost")
+        self._story.tell(self._name, f"{names[-1]} is lost")
+
+    def rot_snapshot(self, dice: Random) -> bool:
+        """Change a bit in the second half of the newest snapshot's file, if there is one worth it."""
+        names = [name for name in self.files.names(DIRECTORY) if index_of(name) is not None]
+        size = len(self.files.read(DIRECTORY / names[-1])) if names else 0
+        if size < 256:
+            return False
+        bit = dice.randrange(4 * size, 8 * size)
+        self.files.flip_bit(DIRECTORY / names[-1], bit)
+        self.flipped_bits += 1
+        self.may_fail = True  # If it is just being read.
+        self._story.count("snapshots rotted")
+        self._story.tell(self._name, f"bit {bit} of {names[-1]} is flipped")
+        return True
 
     def wipe(self) -> None:
         """Lose all files."""

@@ -38,6 +38,8 @@ class Kind(enum.Enum):
     FULL_DISK = "full disk"
     FAILING_DISK = "failing disk"  # Every sync fails.
     BIT_FLIP = "bit flip"  # And a kill, so that it is read again.
+    LOST_SEGMENT = "lost segment"  # The newest one of a log, while the node is down.
+    SNAPSHOT_ROT = "snapshot rot"  # A received snapshot changes on its disk, and its node leads.
     WRITE_BACK = "write-back"  # The kernel brings to the disk what nobody has synced.
     SNAPSHOT = "snapshot"
     TRANSFER = "transfer"
@@ -77,6 +79,10 @@ WEIGHTS = {
 # A log that is refused stays away for good; with fewer members than at first, too few might be left.
 CHANGES_OF_MEMBERS = frozenset((Kind.GROWTH, Kind.REMOVAL, Kind.REPLACEMENT, Kind.WIPE))
 
+# Drawn apart from the others, and for seeds whose members stay: a node that refuses its disk stays away.
+LOSSES = (Kind.LOST_SEGMENT, Kind.SNAPSHOT_ROT)
+LOSS_SECONDS_MAX = 4.0
+
 QUIET_SECONDS_MAX = 3.0  # At first, so that somebody leads.
 QUIET_SHARE = 0.15
 FAULTY_SHARE = 0.75  # Of the run; the rest is for getting well.
@@ -103,7 +109,7 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
     """The faults of a seed, in the order of their time."""
     dice = setting.dice("plan")
     # Each seed has its own character: some kinds often, others never, so that some meet that rarely would.
-    kinds = [kind for kind in Kind if dice.random() < 0.6]
+    kinds = [kind for kind in WEIGHTS if dice.random() < 0.6]
     avoided = {Kind.BIT_FLIP} if dice.random() < 0.5 else CHANGES_OF_MEMBERS
     kinds = [kind for kind in kinds if kind not in avoided] or [Kind.POWER_CUT]
     spoilt: set[int] = set()
@@ -120,7 +126,22 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
                 continue
             spoilt.update(fault.nodes)
         plan.append(fault)
-    return tuple(plan)
+    if avoided is CHANGES_OF_MEMBERS:
+        plan += _draw_losses(setting, spoilt)
+    return tuple(sorted(plan, key=lambda fault: fault.at_seconds))
+
+
+def _draw_losses(setting: Setting, spoilt: set[int]) -> list[Fault]:
+    dice = setting.dice("losses")
+    losses = []
+    for kind in LOSSES:
+        node = dice.choice(setting.ids)
+        share = QUIET_SHARE + (FAULTY_SHARE - QUIET_SHARE) * dice.random()
+        seconds = LOSS_SECONDS_MAX * (0.25 + 0.75 * dice.random())
+        if dice.random() < 0.5 and len(spoilt | {node}) <= (setting.nodes - 1) // 2:
+            spoilt.add(node)
+            losses.append(Fault(share * setting.seconds, kind, (node,), seconds, dice.random()))
+    return losses
 
 
 def _draw(dice: Random, setting: Setting, kind: Kind, moment: float) -> Fault:

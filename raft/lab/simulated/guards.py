@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from raft.core import candidate, elections, membership, reads, replication, tracker
 from raft.core.log import Log
-from raft.core.messages import AppendReply, RequestVote, StorageAppendReply, VoteReply
+from raft.core.messages import AppendReply, InstallSnapshot, RequestVote, StorageAppendReply, VoteReply
 from raft.core.progress import Progress
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
@@ -33,10 +33,12 @@ from raft.node.disk import Disk
 from raft.node.introductions import Introductions
 from raft.node.member_requests import MemberRequests
 from raft.node.service import Service
+from raft.node.transfers import Transfers
 from raft.requests import Committed
-from raft.storage import batch, recovery
+from raft.storage import batch, recovery, wal
 from raft.storage.device import Device
 from raft.storage.segment import Segment
+from raft.storage.snapshots import sealed
 from raft.storage.store import Store
 
 Patch = Callable[[], AbstractContextManager[None]]
@@ -129,6 +131,25 @@ def _corruption_is_cut() -> AbstractContextManager[None]:
         return segment, tail, None if damage is None else damage._replace(torn=True)
 
     return replaced(recovery, "_replay_segment", forgiving)
+
+
+def _no_seals() -> AbstractContextManager[None]:
+    def careless(log: Any) -> None:
+        if log._unsealed is not None:
+            log._unsealed.close()
+            log._unsealed = None
+
+    return replaced(wal.Log, "_seal", careless)
+
+
+def _snapshots_sealed_when_sent() -> AbstractContextManager[None]:
+    begin = Transfers.begin
+
+    def trusting(transfers: Transfers, message: InstallSnapshot) -> None:
+        message.snapshot = sealed(message.snapshot)
+        begin(transfers, message)
+
+    return replaced(Transfers, "begin", trusting)
 
 
 def _votes_twice() -> AbstractContextManager[None]:
@@ -387,6 +408,12 @@ SABOTAGES = (
     Sabotage("torn-tail-stays", "the torn end of a log is left where it is", _torn_tail_stays),
     Sabotage(
         "cut-at-corruption", "damage in the middle of a log is cut off like a torn tail", _corruption_is_cut
+    ),
+    Sabotage("no-seals", "the loss of a log's newest segment is not noticed", _no_seals),
+    Sabotage(
+        "rotten-snapshot",
+        "a snapshot gets its checksum when it is sent, from what the disk gives back",
+        _snapshots_sealed_when_sent,
     ),
     Sabotage("vote-twice", "a second vote in the same term", _votes_twice),
     Sabotage("vote-for-any-log", "votes for logs that lack entries", _votes_for_any_log),

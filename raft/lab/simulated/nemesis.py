@@ -11,6 +11,8 @@ from functools import partial
 from itertools import count
 from random import Random
 
+from msgspec import structs
+
 from actors import faults as network_faults
 from raft.control import Transfer
 from raft.core.types import Role
@@ -248,6 +250,35 @@ class Nemesis:
             if member.lives:
                 member.drive.flip_bit(self._dice)
 
+    def _lose_segment(self, fault: Fault) -> None:
+        for member in self._victims(fault):
+            self._end(fault, member, power=fault.amount < 0.5)
+            if member.lives:
+                member.drive.lose_last_segment()
+
+    def _rot_snapshot(self, fault: Fault) -> None:
+        """Two nodes fall behind; one gets a snapshot, which rots, and leads when the other one needs it."""
+        (victim,) = self._victims(fault)
+        nodes = [*self._members]
+        behind = nodes[(nodes.index(victim.node) + 1) % len(nodes)]
+        for node, seconds in ((victim.node, fault.seconds), (behind, 2 * fault.seconds)):
+            others = [other for other in nodes if other != node]
+            cut = structs.replace(fault, seconds=seconds)
+            self._cut(cut, {(node, b) for b in others} | {(b, node) for b in others})
+        for member in self._members.values():
+            self._agenda.after(fault.seconds * 0.9, member.snapshot)
+        self._agenda.after(1.9 * fault.seconds, partial(self._rot_and_lead, victim))
+
+    def _rot_and_lead(self, victim: Member) -> None:
+        if self._resting or not victim.up or not victim.drive.rot_snapshot(self._dice):
+            return
+        for member in self._members.values():
+            if _leads(member) and member is not victim:
+                runtime = self._steersman.runtime
+                asked = runtime.ask(address_of(member.node), Transfer(victim.node), TRANSFER_SECONDS)
+                asked.then(_ignore, _ignore)
+        self._steersman.stir()
+
     def _write_back(self, fault: Fault) -> None:
         for member in self._victims(fault):
             member.drive.files.write_back()
@@ -276,6 +307,8 @@ _BREAKS: Mapping[Kind, Callable[[Nemesis, Fault], None]] = {
     Kind.FULL_DISK: Nemesis._fill_disk,
     Kind.FAILING_DISK: Nemesis._fail_disk,
     Kind.BIT_FLIP: Nemesis._flip_bit,
+    Kind.LOST_SEGMENT: Nemesis._lose_segment,
+    Kind.SNAPSHOT_ROT: Nemesis._rot_snapshot,
     Kind.WRITE_BACK: Nemesis._write_back,
     Kind.SNAPSHOT: Nemesis._snapshot,
     Kind.TRANSFER: Nemesis._transfer,
