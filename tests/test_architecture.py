@@ -60,7 +60,7 @@ ARROWS: dict[str, set[str]] = {
 
 PURE_LAYERS = {"raft.core", "raft.machines", "raft.limits", "raft.requests", "raft.control"}
 ZMQ_FILES = {"actors/zeromq.py", "actors/sockets.py", "actors/curve.py"}
-TERMINAL = {"typer", "rich", "click"}
+TERMINAL = {"typer", "rich", "click", "prompt_toolkit"}
 
 
 def module_name(path: Path) -> str:
@@ -173,6 +173,10 @@ def loaded_after(statement: str) -> set[str]:
 def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:
     loaded = loaded_after("import raft.node.process")
     assert not loaded & (TERMINAL | {"hypothesis", "pytest"})
+
+
+def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:
+    assert "prompt_toolkit" not in loaded_after("import raft.cluster.cli.main")
 
 
 def test_importing_the_core_never_loads_zeromq() -> None:

@@ -62,6 +62,7 @@ class Shell:
         self.env = {
             **os.environ,
             "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_STATE_HOME": str(self.home / "state"),
             "TMPDIR": str(self.temporary),
             "TERM": "dumb",
             "COLUMNS": "200",

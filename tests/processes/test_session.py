@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.processes.shell import Shell, finish, until
+from tests.processes.shell import LAUNCHER, Shell, finish, until
 
 pytestmark = pytest.mark.processes
 
@@ -106,7 +106,7 @@ def read_what_happened(shell: Shell) -> None:
 def test_the_prompt_takes_the_same_verbs_on_a_terminal() -> None:
     with Shell() as shell:
         terminal = shell.terminal("--nodes 3")
-        terminal.expect("raft> ")
+        terminal.expect("raft>")
         for typed, answer in (
             ("put a 1", "OK"),
             ("get a", "1"),
@@ -118,7 +118,32 @@ def test_the_prompt_takes_the_same_verbs_on_a_terminal() -> None:
         ):
             terminal.type(typed + "\n")
             terminal.expect(answer)
-            terminal.expect("raft> ")
-        terminal.type("quit\n")
+            terminal.expect("raft>")
+        terminal.type("half a line\x03")
+        terminal.type("chaos --duration 1s\n")
+        terminal.expect("another terminal")
+        terminal.type("python launcher.py get a\n")
+        terminal.expect("1\r\n")
+        terminal.expect("raft>")
+        terminal.type("\x03")
+        terminal.expect("delete its data? [y/N]")
+        terminal.type("n\n")
+        terminal.expect("raft>")
+        assert shell.status()["alive"] == 3
+        terminal.type("\x03\x03")
         terminal.expect("safety violation")
         assert terminal.wait() == 0
+
+
+def test_the_terminal_is_given_back_as_it_was_when_the_cluster_ends_under_a_half_typed_line() -> None:
+    with Shell() as shell:
+        up = " ".join([*LAUNCHER, "--nodes 1"])
+        terminal = shell.bash("")
+        terminal.type(f"stty -a > before; TERM=xterm {up}; stty -a > after\n")
+        terminal.expect("raft>")
+        terminal.type("half")
+        terminal.expect("half")
+        shell.ok("down")
+        terminal.expect("safety violation")
+        until(lambda: (shell.home / "after").exists() and (shell.home / "after").read_text())
+        assert (shell.home / "after").read_text() == (shell.home / "before").read_text()

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from msgspec import Struct
@@ -25,6 +25,8 @@ from raft.cluster.views import Paint, wants_colour
 if TYPE_CHECKING:
     from raft.cluster.asking import Launcher
 
+# What typer raises for a wrong command line: a class of click's, of which it may have its own copy.
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
 _GROUPS = {"member", "lease", "check"}
@@ -118,7 +120,17 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
     """Run one verb; its exit code, all that there is to say having been said."""
     try:
         with _interruptible():
-            app(args=completed(arguments), obj=session, prog_name="launcher.py")
+            # At the prompt a wrong line is answered by one, and not by a picture of what may be typed.
+            code = app(
+                args=completed(arguments),
+                obj=session,
+                prog_name="launcher.py",
+                standalone_mode=not session.at_prompt,
+            )
+            return code if isinstance(code, int) else ExitCode.OK
+    except _UsageError as error:
+        say(f"error: {_short(error)}", "red")
+        return ExitCode.USAGE
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
     except VerbFailed as failure:
@@ -129,7 +141,14 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
     except BrokenPipeError:
         _discard_output()
         return 128 + signal.SIGPIPE
-    return ExitCode.OK
+
+
+def _short(error: Any) -> str:
+    """What is wrong with a command line, in one line, and where to read more."""
+    context = error.ctx
+    verb = context.info_name if context is not None and context.parent is not None else ""
+    words = " ".join(error.format_message().splitlines()[:1]) if context is not None else str(error)
+    return f"{words} (see `help{f' {verb}' if verb else ''}`)"
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from raft.cluster.cli import completing
 from raft.cluster.events import KINDS
 from raft.cluster.failures import BadUsage
 from raft.cluster.moments import TimeStyle
@@ -77,6 +78,7 @@ Selectors = Annotated[
     typer.Argument(
         metavar="SELECTOR...",
         parser=selector,
+        autocompletion=completing.selectors,
         help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
     ),
 ]

@@ -18,7 +18,7 @@ from typing import Annotated, TypeVar
 import typer
 from msgspec import Struct
 
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import LOOK, app, out, paint, session_of
 from raft.cluster.events import Event, EventReader, encode_event, kind_of, nodes_of, read_events
 from raft.cluster.failures import BadUsage, NoLeader, Unreachable
@@ -93,7 +93,12 @@ def events(
         typer.Option(metavar="SELECTOR", parser=options.selector, help="Only those about these nodes."),
     ] = None,
     kind: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="Only these, as in leader-elected; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            autocompletion=completing.event_kinds,
+            help="Only these, as in leader-elected; repeatable.",
+        ),
     ] = None,
     output: Annotated[
         options.LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
@@ -130,6 +135,7 @@ def logs(
         typer.Argument(
             metavar="SELECTOR...",
             parser=options.selector,
+            autocompletion=completing.selectors,
             help="Whose; all, if not given. -f follows a role.",
         ),
     ] = None,

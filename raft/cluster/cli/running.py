@@ -175,7 +175,9 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     """Print what happens until the cluster ends, then the report; the cluster never waits for a reader."""
     spec, record = running.cluster.spec, running.record
     colours = paint()
-    prompt = Prompt(record.name, running.end) if can_prompt() and not wanted.detach else None
+    prompt = None
+    if can_prompt() and not wanted.detach:
+        prompt = Prompt(record.name, running.end, data_is_kept=spec.keep or spec.data_dir is not None)
     printer = Printer(partial(write_line, STDOUT) if prompt is None else prompt.print)
     words = Printer(partial(write_line, STDERR))
     if spec.ephemeral_log:
