@@ -64,20 +64,26 @@ async def run_program(
     When this is cancelled it gets SIGTERM, and SIGKILL after `grace_seconds`. When this process dies, or has
     stood still until the moment (of the monotonic clock) that `until` last told, all is killed at once.
     In the `foreground` it gets the terminal, as from a shell; when it is stopped there, so is this process.
-    `started` is told of it. Raises OSError if it cannot be started.
+    `started` is told of it before it starts. Raises OSError if it cannot be started.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
-        words = (str(theirs.fileno()), str(until()), str(grace_seconds), str(int(foreground)))
-        guard = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", os.fspath(GUARD), *words, *arguments,
-            env=env, pass_fds=[theirs.fileno()], process_group=0,
-        )  # fmt: skip
     reader, writer = await asyncio.open_connection(sock=ours)
     program = Program(writer, foreground)
+    # Before it starts: what it is sent until then it gets as soon as it has started.
+    started(program)
+    with theirs:
+        words = (str(theirs.fileno()), str(until()), str(grace_seconds), str(int(foreground)))
+        try:
+            guard = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", os.fspath(GUARD), *words, *arguments,
+                env=env, pass_fds=[theirs.fileno()], process_group=0,
+            )  # fmt: skip
+        except BaseException:
+            writer.close()  # On which a guard that has started after all ends.
+            raise
     timekeeper = asyncio.ensure_future(_tell_until(program, until))
     try:
-        return await _attend(reader, program, arguments[0], started)
+        return await _attend(reader, program, arguments[0])
     except asyncio.CancelledError:
         program.end(grace_seconds)
         raise
@@ -89,16 +95,14 @@ async def run_program(
             take_terminal()
 
 
-async def _attend(
-    reader: asyncio.StreamReader, program: Program, name: str, started: Callable[[Program], None]
-) -> int:
+async def _attend(reader: asyncio.StreamReader, program: Program, name: str) -> int:
     while line := await reader.readline():
         word, _, value = line.decode().strip().partition(" ")
         if word == "started":
-            started(program)
-        elif word == "failed":
+            continue
+        if word == "failed":
             raise OSError(int(value), os.strerror(int(value)), name)
-        elif word == "stopped":
+        if word == "stopped":
             if program.stops_its_holder:
                 stop_with(program)
         else:

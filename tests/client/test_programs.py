@@ -81,13 +81,19 @@ def test_what_a_program_has_started_ends_with_it_even_in_a_session_of_its_own(tm
 @pytest.mark.processes
 def test_a_program_ends_at_its_deadline_whatever_its_starter_does(tmp_path: Path) -> None:
     """The starter's event loop stands still, so it can tell the guard nothing more."""
+    script = f": {tmp_path}; trap '' TERM; sleep 60; :"
 
-    def stand_still(program: Program) -> None:
-        program.until(time.monotonic() + 0.3)
-        until(lambda: is_running(str(tmp_path)))
+    async def stand_still() -> int:
+        programs: list[Program] = []
+        running = asyncio.ensure_future(
+            run_program(["sh", "-c", script], {**os.environ}, 0.2, started=programs.append)
+        )
+        await asyncio.to_thread(until, lambda: is_running(str(tmp_path)))
+        programs[0].until(time.monotonic())
         until(lambda: not is_running(str(tmp_path)))
+        return await running
 
-    assert run("trap '' TERM; sleep 60; :", tmp_path, started=stand_still) == -signal.SIGKILL
+    assert asyncio.run(stand_still()) == -signal.SIGKILL
 
 
 @pytest.mark.processes
@@ -125,3 +131,11 @@ def test_signals_reach_the_whole_group_of_a_program(tmp_path: Path) -> None:
         return await running
 
     assert asyncio.run(signal_it()) == 5
+
+
+@pytest.mark.processes
+def test_a_signal_that_comes_before_the_program_is_passed_on_to_it(tmp_path: Path) -> None:
+    def signal_it(program: Program) -> None:
+        program.signal(signal.SIGTERM)
+
+    assert run("while :; do sleep 0.01; done", tmp_path, started=signal_it) == -signal.SIGTERM

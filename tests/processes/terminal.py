@@ -42,6 +42,10 @@ class Terminal:
         self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return self._code
 
+    def foreground(self) -> str:
+        """The program that has the terminal now."""
+        return Path(f"/proc/{os.tcgetpgrp(self._master)}/comm").read_text().strip()
+
     def hang_up(self) -> None:
         """The window is closed."""
         os.close(self._master)
