@@ -113,6 +113,7 @@ class NodeStatus(Struct, frozen=True):
     used_bytes: int = 0  # State, event history and log, more or less as they are in memory;
     quota_bytes: int = 0  # of so many, before which a leader turns down what grows:
     out_of_space: bool = False  # as it does now, until there is room again.
+    heard_seconds: dict[int, float] = {}  # Since each peer that was ever heard was heard last.
 
 
 class SetLink(Struct, frozen=True):

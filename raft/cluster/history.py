@@ -24,14 +24,15 @@ class LeaderHistory:
     def __init__(self) -> None:
         self.leader: Leader | None = None
         self.term = 0
+        self.elected_seconds = 0.0  # When the leader was.
         self._followed: dict[int, Leader] = {}
 
-    def elected(self, node: int, term: int) -> bool:
+    def elected(self, node: int, term: int, at_seconds: float = 0.0) -> bool:
         """`node` leads `term`; True if that is news."""
         self.saw(node, Leader(node, term))
         if term < self.term or self.leader == Leader(node, term):
             return False
-        self.leader, self.term = Leader(node, term), term
+        self.leader, self.term, self.elected_seconds = Leader(node, term), term, at_seconds
         return True
 
     def lost(self, node: int, term: int) -> bool:

@@ -6,13 +6,14 @@ together what they say with what the supervisor knows. How it is shown is the vi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import msgspec
 
 from actors.context import Context
 from raft.cluster.cluster import Cluster
+from raft.cluster.hearing import Quorum, age, best_group, seconds_without_quorum
 from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
 from raft.cluster.usage import is_stopped
 from raft.cluster.verbs import ClusterStatus, NodeView
@@ -58,16 +59,48 @@ class StatusRound:
         views = [self._view(node, votes=node.id in ids) for node in cluster.nodes.values()]
         voters = len(ids)
         alive = sum(view.state == NodeState.RUNNING.value and view.votes for view in views)
+        group = self._group(views)
+        quorum = self._quorum(ids, sum(view.votes and view.id in group for view in views))
+        views = [msgspec.structs.replace(view, in_quorum=view.id in group) for view in views]
         return ClusterStatus(
             cluster=cluster.spec.name,
             leader=leader.node if leader is not None else None,
             term=max([cluster.history.term, *(said.term for said in self._said.values())]),
             voters=voters,
             alive=alive,
-            can_lose=max(alive - (voters // 2 + 1), 0),
+            can_lose=max(quorum.reachable - quorum.needed, 0),
             nodes=views,
             out_of_space=cluster.out_of_space,
+            quorum=quorum,
         )
+
+    @property
+    def _ages(self) -> dict[int, dict[int, float]]:
+        return {node: said.heard_seconds for node, said in self._said.items()}
+
+    def _group(self, views: list[NodeView]) -> set[int]:
+        """The largest group of nodes that hear each other; which it is, voters decide."""
+        running = [view.id for view in views if view.state == NodeState.RUNNING.value]
+        voters = [view.id for view in views if view.votes and view.id in running]
+        leaders = {view.id for view in views if view.role == "leader"}
+        seconds_max = self._cluster.spec.election_seconds_max
+        group = best_group(voters, leaders, self._ages, seconds_max)
+        learners = {
+            node
+            for node in running
+            if node not in voters and any(age(self._ages, node, other) <= seconds_max for other in group)
+        }
+        return group | learners
+
+    def _quorum(self, voters: Collection[int], reachable: int) -> Quorum:
+        needed = len(voters) // 2 + 1
+        history = self._cluster.history
+        since: float | None = None
+        if reachable < needed:
+            since = seconds_without_quorum(voters, self._ages)
+        elif history.leader is not None:  # It would not have been elected, or stayed, without one.
+            since = self._context.now() - history.elected_seconds
+        return Quorum(needed, reachable, None if since is None else round(since, 3))
 
     def _view(self, node: NodeProcess, *, votes: bool) -> NodeView:
         now = self._context.now()
@@ -86,10 +119,11 @@ class StatusRound:
             rss_bytes=None if usage is None else usage.rss_bytes,
             faults=[str(fault) for fault in self._cluster.faults.of_node(node.id)],
         )
-        return view if said is None else _with(view, said)
+        seconds_max = self._cluster.spec.election_seconds_max
+        return view if said is None else _with(view, said, seconds_max)
 
 
-def _with(view: NodeView, said: NodeStatus) -> NodeView:
+def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeView:
     contact = said.contact_seconds
     return msgspec.structs.replace(
         view,
@@ -101,5 +135,6 @@ def _with(view: NodeView, said: NodeStatus) -> NodeView:
         last=said.last,
         used_bytes=said.used_bytes,
         quota_bytes=said.quota_bytes,
+        hears=sorted(peer for peer, silent in said.heard_seconds.items() if silent <= hears_seconds_max),
         contact_ms=None if contact is None else round(1000 * contact, 1),
     )

@@ -227,7 +227,7 @@ class SupervisorActor(Actor):
             text = f"two leaders in term {term}: n{rival} and n{node}"
             cluster.journal.record(Violation(term=term, nodes=[rival, node], text=text), at_seconds)
             self._ending.exit_code = ExitCode.VIOLATION
-        cluster.history.elected(node, term)
+        cluster.history.elected(node, term, at_seconds)
 
     def _living(self, report: NodeUp | Alive | BecameLeader | SawLeader) -> NodeProcess | None:
         """The node that reports, unless that life of it is over."""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from raft.cluster.hearing import Quorum
 from raft.limits import Name, Probability, Rate, Seconds, Selector, SignedNumber
 
 SUPERVISOR_PROCESS = "launcher"
@@ -254,6 +255,8 @@ class NodeView(Struct, frozen=True, kw_only=True):
     used_bytes: int | None = None
     quota_bytes: int | None = None
     faults: list[str] = []
+    hears: list[int] | None = None  # Which peers, of late; followers hear each other only in elections.
+    in_quorum: bool = True  # It hears, and is heard by, those that make the largest group.
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):
@@ -268,6 +271,7 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
     can_lose: int
     nodes: list[NodeView]
     out_of_space: bool = False
+    quorum: Quorum | None = None
 
 
 VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList

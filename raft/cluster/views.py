@@ -49,6 +49,15 @@ _STATUS_TITLES = (
     "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
     "SPACE", "FAULTS",
 )  # fmt: skip
+_STATUS_SPARE = (
+    "RSS",
+    "CPU",
+    "SPACE",
+    "APPLIED",
+    "RESTARTS",
+    "PID",
+    "COMMIT",
+)  # The first is left out first.
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -154,20 +163,44 @@ def _exit_words(event: NodeExited, paint: Paint) -> str:
     return paint(words, "red") + (f"  {printable(last)}" if last else "")
 
 
-def status_table(status: ClusterStatus, paint: Paint) -> str:
-    """The status: a header, then a line for each node."""
+def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None) -> str:
+    """The status: a header, what is cut off, a line for each node; too narrow, columns are left out."""
     lead = "no leader" if status.leader is None else f"leader n{status.leader}"
-    quorum = f"quorum {status.alive}/{status.voters}, can lose {status.can_lose}"
-    if status.alive <= status.voters // 2:
-        quorum = paint(f"NO QUORUM {status.alive}/{status.voters}", "bold", "red")
-    header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {quorum}"
+    header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {_quorum_words(status, paint)}"
     if status.out_of_space:
         header += "  " + paint("OUT OF SPACE", "bold", "red")
+    apart = [node.id for node in status.nodes if node.state == "running" and not node.in_quorum]
+    if apart:
+        header += "\n" + paint(f"cut off, though running: {names(apart)}", "bold", "red")
     leader = next((node for node in status.nodes if node.id == status.leader), None)
     last = leader.last if leader is not None else None
-    rows = [_status_row(node, last) for node in status.nodes]
     styles = [_status_style(node) for node in status.nodes]
-    return header + "\n" + table(_STATUS_TITLES, rows, paint, left={0, 2, 13}, styles=styles)
+    shown = list(_STATUS_TITLES)
+    rows = [dict(zip(_STATUS_TITLES, _status_row(node, last), strict=True)) for node in status.nodes]
+    while True:
+        cells = [[row[title] for title in shown] for row in rows]
+        left = {shown.index(title) for title in ("NODE", "ROLE", "FAULTS")}
+        text = table(shown, cells, paint, left=left, styles=styles)
+        spare = [title for title in _STATUS_SPARE if title in shown]
+        if columns is None or not spare or _width(shown, cells) <= columns:
+            return f"{header}\n{text}"
+        shown.remove(spare[0])
+
+
+def _width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)) - 2
+
+
+def _quorum_words(status: ClusterStatus, paint: Paint) -> str:
+    quorum = status.quorum
+    reachable, needed = (status.alive, status.voters // 2 + 1) if quorum is None else (
+        quorum.reachable, quorum.needed)  # fmt: skip
+    if reachable < needed:
+        words = f"NO QUORUM {reachable}/{status.voters}, {needed} needed"
+        since = "" if quorum is None or quorum.since_s is None else f", for {quorum.since_s:.1f}s"
+        return paint(words + since, "bold", "red")
+    words = f"quorum {reachable}/{status.voters}, can lose {status.can_lose}"
+    return words if reachable == status.voters else paint(words, "yellow")
 
 
 def _status_row(node: NodeView, last: int | None) -> list[str]:
@@ -191,7 +224,7 @@ def _status_row(node: NodeView, last: int | None) -> list[str]:
 
 
 def _status_style(node: NodeView) -> tuple[str, ...]:
-    if node.state in ("down", "gave-up"):
+    if node.state in ("down", "gave-up") or (node.state == "running" and not node.in_quorum):
         return ("red",)
     if node.state in ("paused", "starting"):
         return ("yellow",)

@@ -151,7 +151,7 @@ class Steering:
 
     def status(self) -> NodeStatus:
         """This node's view of itself and of the cluster."""
-        status, room = self._raft.status(), self._space()
+        status, room, now = self._raft.status(), self._space(), self._now()
         state = status.hard_state
         configuration = status.configuration
         is_learner = status.id in configuration.learners
@@ -165,7 +165,7 @@ class Steering:
             commit=state.commit,
             applied=status.applied,
             last=status.last_index,
-            contact_seconds=self._contacts.seconds(status, self._now()),
+            contact_seconds=self._contacts.seconds(status, now),
             voters=list(configuration.voters),
             learners=list(configuration.learners),
             match={peer: progress.match for peer, progress in status.progress.items()},
@@ -174,6 +174,7 @@ class Steering:
             used_bytes=room.used_bytes,
             quota_bytes=room.quota_bytes,
             out_of_space=room.alarm,
+            heard_seconds={peer: now - at for peer, at in self._contacts.heard_at.items()},
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:

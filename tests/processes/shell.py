@@ -131,6 +131,10 @@ class Shell:
 
     def terminal(self, line: str) -> Terminal:
         """A launcher with a person before it."""
+        return self.at_terminal(line)
+
+    def at_terminal(self, line: str) -> Terminal:
+        """A verb that is typed by a person."""
         env = {**self.env, "TERM": "xterm-256color"}
         self._terminals.append(Terminal([*LAUNCHER, *line.split()], env, self.home))
         return self._terminals[-1]

@@ -69,6 +69,9 @@ def break_and_mend_nodes(shell: Shell) -> None:
 def break_and_mend_links(shell: Shell) -> None:
     assert "n1 n2 | n3 n4 n5" in shell.ok("partition 1,2 3,4,5")
     until(lambda: not any(node["leader"] for node in shell.status()["nodes"][:2]))
+    until(lambda: "cut off, though running: n1 n2" in shell.ok("status"))
+    quorum = shell.status()["quorum"]
+    assert (quorum["needed"], quorum["reachable"]) == (3, 3)
     refused = shell.run("put split minority --via 1,2 --timeout 1s")
     assert refused.code in (3, 11), refused
     assert shell.ok("put split majority") == "OK"
@@ -77,6 +80,12 @@ def break_and_mend_links(shell: Shell) -> None:
     assert shell.ok("faults") == "no faults"
     until(lambda: all(node["leader"] for node in shell.status()["nodes"]))
     assert shell.ok("get split") == "majority"
+    shell.ok("isolate all")
+    until(lambda: "NO QUORUM 1/5, 3 needed, for" in shell.ok("status"))
+    assert shell.status()["nodes"][0]["hears"] == []
+    shell.ok("heal")
+    until(lambda: shell.status()["quorum"]["reachable"] == 5)
+    until(lambda: all(node["leader"] for node in shell.status()["nodes"]))
     assert "delay 20ms" in shell.ok("link leader followers --delay 20ms --jitter 5ms --drop 5%")
     assert "cleared" in shell.ok("faults clear")
 
@@ -119,6 +128,12 @@ def test_the_prompt_takes_the_same_verbs_on_a_terminal() -> None:
             terminal.type(typed + "\n")
             terminal.expect(answer)
             terminal.expect("raft>")
+        watch = shell.at_terminal("status -w --interval 100ms")
+        for text in ("\x1b[?1049h", "\x1b[H", "quorum 3/3", "\x1b[H", "quorum 3/3"):
+            watch.expect(text)
+        watch.type("\x03")
+        watch.expect("\x1b[?1049l")
+        assert watch.wait() == 130
         terminal.type("half a line\x03")
         terminal.type("chaos --duration 1s\n")
         terminal.expect("another terminal")

@@ -5,9 +5,13 @@ Owns their command lines. Events, logs and the report have a module of their own
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,31 +30,68 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0
 FOLLOW_SECONDS = 0.05
-_CLEAR_SCREEN = "\x1b[H\x1b[J"
+_SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_HOME, _ERASE_RIGHT, _ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: launcher.py status -o json")
 def status(
     context: typer.Context,
     output: options.Output = options.Format.TABLE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
+    interval: Annotated[
+        float,
+        typer.Option(
+            metavar="DURATION", parser=options.positive_duration, help="Of --watch.", show_default="1s"
+        ),
+    ] = WATCH_SECONDS,
     cluster: options.Cluster = None,
 ) -> None:
-    """Every node at one glance: role, term, log, contact, cost, faults."""
+    """Every node at one glance, and whether a quorum of them hear each other."""
     session = session_of(context)
     if watch and session.at_prompt:
         raise BadUsage("at the prompt, type `status` again; -w is for another terminal")
     with session.launcher(cluster) as launcher:
-        while True:
-            seen = launcher.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)
-            if output is options.Format.JSON:
-                text = msgspec.json.encode(seen).decode()
-            else:
-                text = status_table(seen, paint())
-            out(_CLEAR_SCREEN + text if watch and wants_colour(sys.stdout) else text)
-            if not watch:
-                return
-            time.sleep(WATCH_SECONDS)
+        if not watch:
+            out(_status(launcher, output))
+            return
+        on_screen = output is options.Format.TABLE and wants_colour(sys.stdout)
+        with _alternate_screen() if on_screen else contextlib.nullcontext():
+            while True:
+                text = _status(launcher, output)
+                out(_frame(text) if on_screen else text)
+                time.sleep(interval)
+
+
+def _status(launcher: Launcher, output: options.Format) -> str:
+    seen = launcher.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)
+    if output is options.Format.JSON:
+        return msgspec.json.encode(seen).decode()
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return status_table(seen, paint(), columns)
+
+
+def _frame(text: str) -> str:
+    """A text under a clock, in place of the last one; what does not fit is left out rather than scrolled."""
+    lines = [time.strftime("%H:%M:%S"), *text.splitlines()][: shutil.get_terminal_size().lines - 1]
+    return _HOME + "\n".join(line + _ERASE_RIGHT for line in lines) + _ERASE_BELOW
+
+
+@contextlib.contextmanager
+def _alternate_screen() -> Iterator[None]:
+    """A screen of its own, so that what was on the terminal is there again afterwards, however this ends."""
+
+    def end(number: int, _frame: object) -> None:
+        raise typer.Exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        out(_SCREEN_ON)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        with contextlib.suppress(BrokenPipeError, VerbFailed):
+            out(_SCREEN_OFF)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: launcher.py leader --wait 5s")
