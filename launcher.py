@@ -19,7 +19,7 @@ import os
 import sys
 import time
 
-NODE_MODULES = ("raft.node.process",)
+NODE_MODULES = ("raft.node.process", "raft.node.injection")
 
 
 def main() -> None:

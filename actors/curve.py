@@ -42,12 +42,16 @@ class Keys(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:  # Never the secret: it would end in a log.
         return f"Keys({self.name!r}, {len(self.allowed)} allowed)"
 
+    def find(self, process: str) -> bytes | None:
+        """The key that `process` must prove to have, if there is one."""
+        return self.allowed.get(process) or self.allowed.get(process.rpartition(".")[0])
+
     def public_key_of(self, process: str) -> bytes:
         """The key that `process` must prove to have: its own, or that of the name it is under.
 
         Raises KeysError for a stranger.
         """
-        key = self.allowed.get(process) or self.allowed.get(process.rpartition(".")[0])
+        key = self.find(process)
         if key is None:
             raise KeysError(f"{ALLOWED_FILE} has no public key of {process}: make one, and add it everywhere")
         return key
@@ -113,10 +117,14 @@ class Doorkeeper:
         self, context: zmq.Context[zmq.Socket[bytes]], keys: Keys, on_stranger: Callable[[], None]
     ) -> None:
         self._keys = keys
-        self._owners = {key: name for name, key in keys.allowed.items()}
+        self.allow(keys.allowed)
         self._on_stranger = on_stranger
         self.socket = context.socket(zmq.REP)
         self.socket.bind(_ENDPOINT)
+
+    def allow(self, allowed: Mapping[str, bytes]) -> None:
+        """Let in the owners of these keys from now on, and no others."""
+        self._owners = {key: name for name, key in allowed.items()}
 
     def guard(self, inbox: zmq.Socket[bytes]) -> None:
         """Make `inbox` ask at the door; before it is bound."""
@@ -156,12 +164,37 @@ def _check_name(name: object) -> str:
 
 
 def _check_private(path: Path) -> None:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError as error:
-        raise KeysError(f"{path} cannot be read: {error.strerror}") from error
+    """Only this user, or root, can change the file and the way to it, and only this user can read it."""
+    _check_trusted(path)
+    mode = _stat(path)[0]
     if mode & 0o077:
         raise KeysError(f"{path} can be read by others (mode {mode:o}): chmod go= {path}")
+
+
+def _check_trusted(path: Path) -> None:
+    """No other user can change the file, or put another one in its place: as ssh checks its own files.
+
+    A directory that all may write to counts only if entries in it are their owners' (sticky, as /tmp).
+    """
+    full = path.resolve() if path.exists() else path.absolute()
+    for place in (full, *full.parents):
+        mode, owner = _stat(place)
+        if owner not in (os.geteuid(), 0):
+            raise KeysError(
+                f"{place} belongs to another user (uid {owner}), who could change {path.name}:"
+                f" chown it to uid {os.geteuid()}, or keep the keys elsewhere"
+            )
+        shared = mode & 0o022
+        if shared and not (place != full and mode & stat.S_ISVTX):
+            raise KeysError(f"{place} can be changed by others (mode {mode:o}): chmod go-w {place}")
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise KeysError(f"{path} cannot be read: {error.strerror}") from error
+    return stat.S_IMODE(found.st_mode), found.st_uid
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -177,6 +210,7 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 def _read_allowed(directory: Path) -> dict[str, bytes]:
     path = directory / ALLOWED_FILE
+    _check_trusted(path)
     allowed = {_check_name(name): _key(path, key) for name, key in _read_toml(path).items()}
     if len(set(allowed.values())) < len(allowed):
         raise KeysError(f"two names have the same key in {path}")

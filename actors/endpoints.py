@@ -93,6 +93,14 @@ def split_tcp(endpoint: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def to_listen_at(endpoint: str) -> str:
+    """The endpoint as libzmq takes it, which listens at addresses and not at names."""
+    if endpoint.startswith("ipc://"):
+        return endpoint
+    host, port = split_tcp(endpoint)
+    return f"tcp://{'127.0.0.1' if host == 'localhost' else host}:{port or '*'}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` can be reached from this machine only; a name other than localhost may lead anywhere."""
     if host == "localhost":

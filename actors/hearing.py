@@ -19,6 +19,9 @@ from actors.frames import Frame, FrameKind, cluster_digest, introduction_in, rea
 from actors.transport import PeerDown, PeerUp, Received, TransportEvent
 
 HELD_FRAMES_MAX: Final = 64
+"""For each process whose connection we do not have yet,"""
+HELD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""and for all of them together."""
 FOREIGN_FRAMES_MAX: Final = 16
 _KINDS: Final = frozenset(FrameKind)
 
@@ -61,6 +64,7 @@ class Hearing:
         self._routes: dict[bytes, str] = {}
         self._lives: dict[str, _Life] = {}
         self._names: dict[bytes, str] = {}
+        self._held_bytes = 0
         self._connected: dict[str, bool] = {}
         self._instead: dict[str, str] = {}
         self.events: list[TransportEvent] = []
@@ -104,7 +108,7 @@ class Hearing:
         if not entered.up and self._connected.get(entered.process, True):
             entered.up = entered.reported = True
             self.events += (PeerUp(entered.process, frame.incarnation), *entered.held)
-            entered.held.clear()
+            self._let_go_of_held(entered)
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
         return entered.process if frame.kind == FrameKind.HELLO else None
@@ -183,6 +187,7 @@ class Hearing:
     def _begin_life(self, process: str, frame: Frame, earlier: _Life | None) -> _Life:
         if earlier is not None:
             self.lost(process, "restarted")
+            self._let_go_of_held(earlier)
             if earlier.route is not None:
                 self._routes.pop(earlier.route, None)
         life = self._lives[process] = _Life(process, frame.sender, frame.incarnation)
@@ -194,10 +199,17 @@ class Hearing:
         # that was never up waits for our own connection: without it, nobody would tell us of its death.
         if life.reported:
             self.events.append(event)
-        elif len(life.held) < HELD_FRAMES_MAX:
+            return
+        size = len(event.payload)
+        if len(life.held) < HELD_FRAMES_MAX and self._held_bytes + size <= HELD_BYTES_MAX:
             life.held.append(event)
+            self._held_bytes += size
         else:
             self.dropped["early"] += 1
+
+    def _let_go_of_held(self, life: _Life) -> None:
+        self._held_bytes -= sum(len(event.payload) for event in life.held)
+        life.held.clear()
 
     def _new_name(self, sender: bytes) -> str | None:
         try:
@@ -207,6 +219,7 @@ class Hearing:
 
     def _forget(self, life: _Life, reason: str) -> None:
         self.lost(life.process, reason)
+        self._let_go_of_held(life)
         del self._lives[life.process]
         del self._names[life.sender]
         if life.route is not None:

@@ -40,7 +40,7 @@ PROBE_SECONDS: Final = 1.0
 UNCOUNTED_BYTES_MAX: Final = 256
 """Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
 _REFUSED_NOTED_MAX: Final = 1024
-_SENDERS_KEPT_MAX: Final = 1024
+_SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
 _PARTED_KEPT_MAX: Final = 4096
 
 

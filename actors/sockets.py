@@ -5,16 +5,27 @@ Owns what may be tuned, and which option suits which kind of socket. Knows nothi
 
 from __future__ import annotations
 
+import os
+import struct
+import warnings
 from typing import Final
 
 import msgspec
 import zmq
+from zmq import zmq_poll
 
 _HEADER_BYTES_MAX: Final = 512
 # libzmq 4.3.5 aborts the process when a queue of input is full, the peer goes, and a heartbeat is sent or
 # answered afterwards. So no such queue is ever full. A sender has few frames under way all the same: its own
 # queue is short, the kernel's buffers are small, and who asks waits for answers.
 _INPUT_UNLIMITED: Final = 0
+REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+# As pyzmq's own parser reads it, whose module would load asyncio.
+MONITOR_EVENT: Final = struct.Struct("=hi")
+LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | REFUSED
+_INBOX_HANDSHAKES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+INBOX_EVENTS = _INBOX_HANDSHAKES | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_POLLIN: Final = int(zmq.POLLIN)  # As a plain number, which is quicker.
 _KEEPALIVE: Final = (
     (zmq.TCP_KEEPALIVE, 1),
     (zmq.TCP_KEEPALIVE_IDLE, 10),
@@ -30,6 +41,14 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Waiting to leave, per connection; kept small, for what a paused process finds is stale."""
     frame_bytes_max: int = 64 * 1024 * 1024
     receive_frames_max: int = 256
+    receive_bytes_max: int = 32 * 1024 * 1024
+    """In one turn; what is left waits for the next."""
+    connections_max: int = 4096
+    """That others keep to this process; fewer where the system allows few descriptors."""
+    held_bytes_max: int = 160 * 1024 * 1024
+    """From one connection, that have arrived and are no whole frame yet or were not taken."""
+    unread_bytes_max: int = 128 * 1024 * 1024
+    """For one connection, whose other end does not read."""
     lives_max: int = 4096
     """How many processes are remembered before those whose connections have gone are looked for."""
     reconnect_milliseconds: int = 10
@@ -41,9 +60,42 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """On close only: how long what was accepted may take to leave."""
 
 
+class Link:
+    """A DEALER to one process, and the monitor that tells whether it is connected."""
+
+    def __init__(self, process: str, endpoint: str, public_key: bytes | None) -> None:
+        self.process = process
+        self.endpoint = endpoint
+        self.public_key = public_key
+        self.connected = False
+        self.dealer: zmq.Socket[bytes] | None = None  # None while the system has no descriptor for it.
+        self.monitor: zmq.Socket[bytes] | None = None
+
+
+def has_input(opened: zmq.Socket[bytes]) -> bool:
+    """Is there something to read?"""
+    return bool(zmq_poll([(opened, _POLLIN)], 0))  # Quicker than to ask for the socket's option.
+
+
+def drop_rest(source: zmq.Socket[bytes], part: zmq.Frame) -> tuple[str, ...]:
+    """No frame of ours has several parts: read what follows, and say what is to be counted."""
+    if not part.more:
+        return ()
+    while source.getsockopt(zmq.RCVMORE):
+        source.recv(zmq.DONTWAIT)
+    return ("multipart",)
+
+
 def set_options(opened: zmq.Socket[bytes], kind: int, endpoint: str, tuning: Tuning) -> None:
     """Set up a socket that is neither bound nor connected yet."""
+    # Nothing is queued for a peer that is not there: it would be stale on arrival.
+    connecting = (
+        (zmq.IMMEDIATE, 1),
+        (zmq.RECONNECT_IVL, tuning.reconnect_milliseconds),
+        (zmq.CONNECT_TIMEOUT, tuning.handshake_milliseconds),
+    )
     for option, value in (
+        *(connecting if kind == zmq.DEALER else ()),
         (zmq.SNDHWM, tuning.frames_queued_max),
         (zmq.RCVHWM, _INPUT_UNLIMITED),
         (zmq.LINGER, 0),
@@ -62,3 +114,16 @@ def _heartbeats(tuning: Tuning) -> tuple[tuple[int, int], ...]:
         (zmq.HEARTBEAT_TIMEOUT, tuning.heartbeat_timeout_milliseconds),
         (zmq.HEARTBEAT_TTL, tuning.heartbeat_timeout_milliseconds),
     )
+
+
+def close_forgotten(
+    name: str, pid: int, context: zmq.Context[zmq.Socket[bytes]], opened: set[zmq.Socket[bytes]], bell: int
+) -> None:
+    """Close what a transport that was never closed has left; in the process that opened it only."""
+    if pid != os.getpid():
+        return
+    warnings.warn(f"the transport of {name} was never closed", ResourceWarning, stacklevel=1)
+    for one in opened:
+        one.close(0)
+    context.destroy(0)
+    os.close(bell)

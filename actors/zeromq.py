@@ -8,10 +8,9 @@ by itself: nobody can steal or inherit a routing id, because who speaks is in th
 
 from __future__ import annotations
 
+import errno
 import os
-import struct
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,50 +20,31 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 import zmq
-from zmq import zmq_poll
 
+from actors import sockets
+from actors.connections import Connection, Connections
 from actors.curve import Doorkeeper, Keys, KeysError, identify
-from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp
+from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, to_listen_at
 from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter, introduction_in
 from actors.hearing import Hearing, Origin, may_speak_as
 from actors.sockets import Tuning as Tuning
-from actors.sockets import set_options
 from actors.transport import TransportEvent
 from actors.watch import Watch
 
 Socket = zmq.Socket[bytes]
 _Take = tuple[int, Callable[[], None]]
 
-_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-# As pyzmq's own parser reads it, whose module would load asyncio.
-_MONITOR_EVENT: Final = struct.Struct("=hi")
 # As plain numbers: the library's flags take longer to combine than a frame takes to send.
 _DONTWAIT: Final = int(zmq.DONTWAIT)
 _MORE_DONTWAIT: Final = int(zmq.SNDMORE | zmq.DONTWAIT)
 _POLLIN: Final = int(zmq.POLLIN)
-_LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
-_INBOX_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 # The last words of the dead are read before their death.
 _FRAMES_FIRST, _MONITORS_LAST = range(2)
 _order = itemgetter(0)
-
-
-def _has_input(opened: Socket) -> bool:
-    return bool(zmq_poll([(opened, _POLLIN)], 0))  # Quicker than to ask for the socket's option.
-
-
-class _Link:
-    """A DEALER to one process, and the monitor that tells whether it is connected."""
-
-    def __init__(self, process: str, endpoint: str, public_key: bytes | None) -> None:
-        self.process = process
-        self.endpoint = endpoint
-        self.public_key = public_key
-        self.connected = False
-        self.dealer: Socket
-        self.monitor: Socket
 
 
 class ZeroMqTransport:
@@ -105,10 +85,10 @@ class ZeroMqTransport:
         self._tuning = tuning or Tuning()
         self.frame_bytes_max = self._tuning.frame_bytes_max
         self._hearing = Hearing(cluster, self._tuning.lives_max)
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, sockets.Link] = {}
         self._sequence = 0
         self._retries: dict[str, float] = {}
-        self._watch: Watch[Socket] = Watch(_has_input)
+        self._watch: Watch[Socket] = Watch(sockets.has_input)
         self._on_socket: dict[Socket, _Take] = {}
         self._ready: list[_Take] = []
         self._context: zmq.Context[Socket] = zmq.Context()
@@ -117,10 +97,19 @@ class ZeroMqTransport:
         # order; so what is never closed is closed by something that is not collected with it.
         self._opened: set[Socket] = set()
         left = (name, os.getpid(), self._context, self._opened, self._bell)
-        self._closer = weakref.finalize(self, _close_forgotten, *left)
+        self._closer = weakref.finalize(self, sockets.close_forgotten, *left)
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
         self._inbox: Socket | None = None
+        self._inbox_monitor: Socket | None = None
+        self._doorkeeper: Doorkeeper | None = None
+        self._strangers = partial(self._hearing.dropped.update, ("stranger",))
+        self._connections = Connections(
+            self._hearing.dropped,
+            connections_max=self._tuning.connections_max,
+            held_bytes_max=self._tuning.held_bytes_max,
+            unread_bytes_max=self._tuning.unread_bytes_max,
+        )
         if endpoint is not None:
             try:
                 self._open_inbox(endpoint)
@@ -154,7 +143,7 @@ class ZeroMqTransport:
             if (link.endpoint, link.public_key) == (endpoint, public_key):
                 return
             self.disconnect(process)
-        link = self._links[process] = _Link(process, endpoint, public_key)
+        link = self._links[process] = sockets.Link(process, endpoint, public_key)
         self._open_link(link)
         self._hearing.connection_changed(process, connected=False)
 
@@ -173,6 +162,33 @@ class ZeroMqTransport:
         self._inbox.bind(self.endpoint)
         return True
 
+    def allow(self, keys: Keys) -> frozenset[str]:
+        """Hear those whose keys are allowed now, and cut off all others; the names whose keys have gone."""
+        assert self._keys is not None, "without keys everybody is heard"
+        before = self._keys.allowed
+        gone = frozenset(name for name, key in before.items() if keys.allowed.get(name) != key)
+        self._keys = msgspec.structs.replace(self._keys, allowed=keys.allowed)
+        if self._doorkeeper is not None:
+            self._doorkeeper.allow(keys.allowed)
+        for process in self._connections.cut_owners(gone):
+            self._hearing.lost(process, "its key was removed")
+        for link in self._links.values():
+            self._follow_keys(link, before)
+        return gone
+
+    def _follow_keys(self, link: sockets.Link, before: Mapping[str, bytes]) -> None:
+        """Connect by the key that a peer has now; not at all while it has none."""
+        if self._keys is None or (link.public_key is not None and link.public_key not in before.values()):
+            return  # It was given with the connection, and is in no list.
+        public_key = self._keys.find(link.process)
+        if public_key != link.public_key:
+            link.public_key = public_key
+            self._retries.pop(link.process, None)
+            self._close_link(link)
+            self._hearing.connection_changed(link.process, connected=False)
+            if public_key is not None:
+                self._open_link(link)
+
     def disconnect(self, process: str) -> None:
         """Forget the connection; a peer that was up is reported down."""
         link = self._links.pop(process, None)
@@ -190,16 +206,21 @@ class ZeroMqTransport:
 
     def poll(self, timeout_seconds: float | None) -> None:
         """Wait for a socket, a reader, `wake` or the time; calls the readers that are ready."""
+        look_seconds = self._connections.due_seconds()
         if self._ready or self._hearing.events:
             timeout_seconds = 0.0
         elif self._retries:
             due_seconds = max(0.0, min(self._retries.values()) - time.monotonic())
             timeout_seconds = due_seconds if timeout_seconds is None else min(timeout_seconds, due_seconds)
+        if look_seconds is not None and (timeout_seconds is None or look_seconds < timeout_seconds):
+            timeout_seconds = look_seconds
         for source in self._watch.wait(timeout_seconds):
             if source in self._on_socket:
                 self._ready.append(self._on_socket[source])
         if self._retries:
             self._retry_refused()
+        if look_seconds == 0.0:
+            self._connections.look()
 
     def receive(self) -> list[TransportEvent]:
         """What the last `poll` found, without waiting: frames first, then who went up or down."""
@@ -235,7 +256,7 @@ class ZeroMqTransport:
         )
         self._links.clear()
         self._on_socket.clear()
-        self._inbox = None
+        self._inbox = self._inbox_monitor = None
         if self.endpoint is not None and self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
             self.endpoint = None
@@ -259,10 +280,14 @@ class ZeroMqTransport:
         frame = self._writer.write(self._sequence, kind, payload)
         try:
             if route is not None and self._inbox is not None:
+                if not self._connections.may_send(route, len(frame)):
+                    return "not read there"
                 self._send_by(self._inbox, route, frame)
-            elif link is not None:
+            elif link is not None and link.dealer is not None:
                 self._watch.suspect(link.dealer)
                 link.dealer.send(frame, _DONTWAIT)
+            else:
+                return "down"
         except zmq.Again:
             if process in self._retries:
                 return "refused there (is our key on its list?)"
@@ -274,7 +299,7 @@ class ZeroMqTransport:
             return "down"
         return None
 
-    def _not_up(self, process: str, link: _Link | None) -> str:
+    def _not_up(self, process: str, link: sockets.Link | None) -> str:
         """Why a process that has not said who it is gets nothing."""
         other = self._hearing.instead_of(process)
         if other is not None and link is not None:
@@ -318,34 +343,64 @@ class ZeroMqTransport:
         inbox = self._inbox
         if inbox is None:
             return
+        left_bytes = self._tuning.receive_bytes_max
         try:
             for _ in range(self._tuning.receive_frames_max):
-                self._take_frame(inbox, None, inbox.recv(_DONTWAIT))
-                if not _has_input(inbox):  # Cheaper than the exception with which a read would say so.
+                left_bytes -= self._take_frame_of(inbox, inbox.recv(_DONTWAIT))
+                if not sockets.has_input(inbox):  # Cheaper than the exception with which a read would say so.
                     return
+                if left_bytes < 0:
+                    break
+            self._watch.suspect(inbox)
         except zmq.Again:
             return
-        self._watch.suspect(inbox)
 
-    def _take_dealer(self, link: _Link) -> None:
+    def _take_dealer(self, link: sockets.Link) -> None:
         with suppress(zmq.Again):
             for _ in range(self._tuning.receive_frames_max):
-                if self._links.get(link.process) is not link:
+                if self._links.get(link.process) is not link or link.dealer is None:
                     return
-                self._take_frame(link.dealer, link.process, None)
-            self._watch.suspect(link.dealer)
+                part = link.dealer.recv(_DONTWAIT, copy=False)
+                self._hearing.dropped.update(sockets.drop_rest(link.dealer, part))
+                if not part.more:
+                    self._hear(part.bytes, Origin(link.process))
+            if link.dealer is not None:
+                self._watch.suspect(link.dealer)
 
-    def _take_frame(self, source: Socket, expected: str | None, route: bytes | None) -> None:
-        """Read one frame and act on it. Raises zmq.Again when there is none."""
-        part = source.recv(_DONTWAIT, copy=False)  # As a frame, which knows whether another one follows.
+    def _take_frame_of(self, inbox: Socket, route: bytes) -> int:
+        """Read one frame from a connection and act on it; its size."""
+        part = inbox.recv(_DONTWAIT, copy=False)  # As a frame, which knows whether another one follows.
         raw = part.bytes
-        owner = None if self._keys is None or expected is not None else str(part.get("User-Id"))
+        connection = self._connections.of(route)
+        if connection is None:
+            connection = self._meet(route, part)
+        size = len(raw)
+        self._connections.took(connection, size)
+        if connection.cut:
+            self._hearing.dropped["of one that was cut off"] += 1
+            return size
+        self._hearing.dropped.update(sockets.drop_rest(inbox, part))
         if part.more:
-            while source.getsockopt(zmq.RCVMORE):
-                source.recv(_DONTWAIT)
-            self._hearing.dropped["multipart"] += 1
-        elif (greeter := self._hearing.hear(raw, Origin(expected, owner, route))) is not None:
+            return size
+        owner = None if self._keys is None else str(part.get("User-Id"))
+        greeter = self._hear(raw, Origin(None, owner, route))
+        if greeter is not None:
+            self._connections.introduced(connection, greeter, member=greeter in self._links)
+        return size
+
+    def _meet(self, route: bytes, part: zmq.Frame) -> Connection:
+        if self._inbox_monitor is not None:
+            self._take_inbox_monitor(self._inbox_monitor)  # Where it is said that it was accepted.
+        owner = "" if self._keys is None else str(part.get("User-Id"))
+        fd = -1
+        with suppress(zmq.ZMQError):  # An ancient version of the protocol does not say.
+            fd = int(part.get("__fd"))
+        return self._connections.meet(route, fd, owner)
+
+    def _hear(self, raw: bytes, origin: Origin) -> str | None:
+        if (greeter := self._hearing.hear(raw, origin)) is not None:
             self._welcome(greeter)
+        return greeter
 
     def _welcome(self, process: str) -> None:
         self._send(process, FrameKind.WELCOME, b"")
@@ -358,15 +413,15 @@ class ZeroMqTransport:
             self._close_link(link)
             self._open_link(link)
 
-    def _take_monitor(self, link: _Link) -> None:
+    def _take_monitor(self, link: sockets.Link) -> None:
         with suppress(zmq.Again):
-            while self._links.get(link.process) is link:
-                event, _value = _MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
+            while self._links.get(link.process) is link and link.monitor is not None:
+                event, _value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
                 link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
                     self._send(link.process, FrameKind.HELLO, b"")
-                elif event & _REFUSED:
+                elif event & sockets.REFUSED:
                     self._hearing.dropped["refused by peer"] += 1
                     # libzmq takes it for final; but keys are added and wrong processes replaced.
                     self._retries[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
@@ -374,8 +429,13 @@ class ZeroMqTransport:
     def _take_inbox_monitor(self, monitor: Socket) -> None:
         with suppress(zmq.Again):
             while True:
-                monitor.recv_multipart(_DONTWAIT)
-                self._hearing.dropped["handshake"] += 1
+                event, value = sockets.MONITOR_EVENT.unpack(monitor.recv_multipart(_DONTWAIT)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    self._connections.accepted(value)
+                elif event == zmq.EVENT_DISCONNECTED:
+                    self._connections.gone(value)
+                else:
+                    self._hearing.dropped["handshake"] += 1
 
     def _retry_refused(self) -> None:
         now = time.monotonic()
@@ -390,18 +450,15 @@ class ZeroMqTransport:
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if endpoint.startswith("ipc://"):
             claim_ipc_path(endpoint)
-        else:
-            host, port = split_tcp(endpoint)
-            # libzmq listens at addresses, not at names.
-            endpoint = f"tcp://{'127.0.0.1' if host == 'localhost' else host}:{port or '*'}"
+        endpoint = to_listen_at(endpoint)
         inbox = self._socket(zmq.ROUTER, endpoint)
         # Or it drops what it cannot send, and calls that success.
         inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if self._keys is not None:
-            doorkeeper = Doorkeeper(self._context, self._keys, self._count_stranger)
+            doorkeeper = self._doorkeeper = Doorkeeper(self._context, self._keys, self._strangers)
             doorkeeper.guard(inbox)
             self._listen_to(doorkeeper.socket, _MONITORS_LAST, doorkeeper.answer)
-        monitor = inbox.get_monitor_socket(_INBOX_EVENTS)
+        monitor = self._inbox_monitor = inbox.get_monitor_socket(sockets.INBOX_EVENTS)
         try:
             inbox.bind(endpoint)
         except zmq.ZMQError as error:
@@ -411,63 +468,55 @@ class ZeroMqTransport:
         self._listen_to(inbox, _FRAMES_FIRST, self._take_inbox)
         self._listen_to(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
 
-    def _open_link(self, link: _Link) -> None:
+    def _open_link(self, link: sockets.Link) -> None:
         try:
-            dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
+            self._connect_link(link)
         except zmq.ZMQError as error:
-            del self._links[link.process]
-            raise EndpointError(f"cannot connect to {link.endpoint} now: {error.strerror}") from error
+            if error.errno not in _NO_DESCRIPTORS:
+                raise
+            if link.dealer is not None:
+                link.dealer.close(0)
+                link.dealer = None
+            self._hearing.dropped["no descriptor for a connection"] += 1
+            self._retries[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
+
+    def _connect_link(self, link: sockets.Link) -> None:
+        dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
+        if self._keys is not None and link.public_key is not None:
+            identify(dealer, self._keys, link.public_key)
+        monitor = dealer.get_monitor_socket(sockets.LINK_EVENTS)
         try:
-            # Nothing is queued for whoever is not there: it would be stale on arrival.
-            dealer.setsockopt(zmq.IMMEDIATE, 1)
-            dealer.setsockopt(zmq.RECONNECT_IVL, self._tuning.reconnect_milliseconds)
-            dealer.setsockopt(zmq.CONNECT_TIMEOUT, self._tuning.handshake_milliseconds)
-            if self._keys is not None and link.public_key is not None:
-                identify(dealer, self._keys, link.public_key)
-            link.monitor = dealer.get_monitor_socket(_LINK_EVENTS)
             dealer.connect(link.endpoint)
         except zmq.ZMQError as error:
+            if error.errno in _NO_DESCRIPTORS:
+                raise
             del self._links[link.process]
-            dealer.disable_monitor()
-            if hasattr(link, "monitor"):
-                link.monitor.close(0)
             dealer.close(0)
             raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
+        link.monitor = monitor
         self._listen_to(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))
-        self._listen_to(link.monitor, _MONITORS_LAST, partial(self._take_monitor, link))
+        self._listen_to(monitor, _MONITORS_LAST, partial(self._take_monitor, link))
 
-    def _close_link(self, link: _Link) -> None:
-        for watched in (link.dealer, link.monitor):
+    def _close_link(self, link: sockets.Link) -> None:
+        dealer, monitor = link.dealer, link.monitor
+        link.dealer = link.monitor = None
+        link.connected = False
+        if dealer is None or monitor is None:
+            return
+        for watched in (dealer, monitor):
             del self._on_socket[watched]
             self._opened.discard(watched)
             self._watch.remove(watched, watched.fileno())
-        link.connected = False
-        link.dealer.disable_monitor()
-        link.monitor.close(0)
-        link.dealer.close(self._tuning.linger_milliseconds)
+        dealer.disable_monitor()
+        monitor.close(0)
+        dealer.close(self._tuning.linger_milliseconds)
 
     def _socket(self, kind: int, endpoint: str) -> Socket:
         opened: Socket = self._context.socket(kind)
-        set_options(opened, kind, endpoint, self._tuning)
+        sockets.set_options(opened, kind, endpoint, self._tuning)
         return opened
 
     def _listen_to(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
         self._on_socket[watched] = (order, take)
         self._opened.add(watched)
         self._watch.add(watched, watched.fileno())
-
-    def _count_stranger(self) -> None:
-        self._hearing.dropped["stranger"] += 1
-
-
-def _close_forgotten(
-    name: str, pid: int, context: zmq.Context[Socket], opened: set[Socket], bell: int
-) -> None:
-    """Close what a transport that was never closed has left; in the process that opened it only."""
-    if pid != os.getpid():
-        return
-    warnings.warn(f"the transport of {name} was never closed", ResourceWarning, stacklevel=1)
-    for one in opened:
-        one.close(0)
-    context.destroy(0)
-    os.close(bell)

@@ -164,10 +164,20 @@ def test_the_actor_runtime_never_says_raft() -> None:
         assert "raft" not in path.read_text().lower().replace("raft-actors", ""), relative(path)
 
 
-def loaded_after(statement: str) -> set[str]:
+def modules_after(statement: str) -> set[str]:
     code = f"import sys; {statement}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {name.split(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split())
+
+
+def loaded_after(statement: str) -> set[str]:
+    return {name.split(".")[0] for name in modules_after(statement)}
+
+
+def test_a_node_loads_what_breaks_it_only_where_it_is_started_for_that() -> None:
+    breaking = {"raft.node.injection", "raft.node.faults", "raft.storage.faulty", "actors.faults"}
+    assert not modules_after("import raft.node.process, raft.node.__main__") & breaking
+    assert modules_after("import raft.node.injection") >= breaking
 
 
 def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:

@@ -186,6 +186,7 @@ class RunningCluster:
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.
             seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
             supervisor=run_directory.launcher_endpoint,
+            fault_injection=True,
             links=self.cluster.faults.links_of(node.id),
             log_path=str(self._data.logs / f"{node.name}.log"),
         )

@@ -52,6 +52,8 @@ class Settings(TypedDict, total=False):
     """Reads without asking a quorum: quicker, and true only while clocks run at about the same rate."""
     snapshots: SnapshotPolicy
     tuning: Tuning
+    fault_injection: bool
+    """For experiments: what hosts the node may break its network, disk and clock on purpose."""
     restarts: RestartPolicy
     """How often, and how soon, a node that crashed is started again."""
     stop_seconds_max: float
@@ -103,6 +105,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             machine=machine_name(settings.get("machine", default.machine)),
             snapshots=settings.get("snapshots", default.snapshots),
             tuning=settings.get("tuning", default.tuning),
+            fault_injection=settings.get("fault_injection", False),
             keys=str(Path(settings["keys"]).absolute()) if "keys" in settings else "",
         ).check()
         core_config(config, applied=0)

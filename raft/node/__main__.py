@@ -20,9 +20,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
 EXAMPLE = """\
-example, one of three nodes on one machine:
-  python -m raft.node --id 1 --listen tcp://127.0.0.1:7001 \\
-      --peer 2=tcp://127.0.0.1:7002 --peer 3=tcp://127.0.0.1:7003 --data-dir /var/lib/raft/n1
+example, one of three nodes on one machine, in a directory of mode 700:
+  python -m raft.node --id 1 --listen ipc:///run/raft/n1 \\
+      --peer 2=ipc:///run/raft/n2 --peer 3=ipc:///run/raft/n3 --data-dir /var/lib/raft/n1
   and at every later start, so that a lost disk is noticed: --existing
 """
 
@@ -65,7 +65,13 @@ def command_line() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")
-    add("--listen", required=True, metavar="ENDPOINT", help="tcp://host:port or ipc:///path")
+    add(
+        "--listen",
+        required=True,
+        metavar="ENDPOINT",
+        help="ipc:///path or tcp://host:port; on loopback TCP without --keys every user of this machine"
+        " can connect and give commands",
+    )
     add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
     add(
         "--join", action="store_true", help="the first start of a later member: wait until the leader adds it"
@@ -78,7 +84,12 @@ def command_line() -> argparse.ArgumentParser:
     add("--repair-from-peers", action="store_true", help="put a damaged log aside, and join the cluster anew")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
     add("--cluster", default="default", metavar="NAME", help="nodes of other clusters are not listened to")
-    add("--keys", default="", metavar="FILE", help="this node's CURVE key file; a must beyond loopback")
+    add(
+        "--keys",
+        default="",
+        metavar="FILE",
+        help="this node's CURVE key file; a must beyond loopback; SIGHUP reads the list beside it again",
+    )
     add("--heartbeat", type=duration, default=0.050, metavar="TIME")
     add("--fsync-warn", type=duration, default=0.0, metavar="TIME", help="a slower leader hands over")
     add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
@@ -91,6 +102,11 @@ def command_line() -> argparse.ArgumentParser:
     add("--no-check-quorum", action="store_true")
     add("--lease-reads", action="store_true")
     add("--ephemeral-log", action="store_true", help="NO FSYNC: a power cut loses acknowledged writes")
+    add(
+        "--fault-injection",
+        action="store_true",
+        help="let the supervisor break this node on purpose; only for experiments",
+    )
     add("--trace", default="", metavar="FILE", help="a JSON line for every event in the core")
     add("--log-file", default="", metavar="FILE", help="JSON lines; standard error without")
     add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
@@ -131,6 +147,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         ),
         sync=not given.ephemeral_log,
         keys=given.keys,
+        fault_injection=given.fault_injection,
         trace=given.trace,
         log_path=given.log_file,
         log_level=given.log_level,

@@ -81,6 +81,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sync: bool = True  # False: no fsync, so that a power cut loses acknowledged writes.
     seed: str = ""  # For the draws of this node; "" takes them from the operating system.
     supervisor: str = ""  # Where the launcher listens for reports; "" for a node on its own.
+    fault_injection: bool = False  # The supervisor may break this node on purpose; else nothing can.
     links: tuple[SetLink, ...] = ()  # Ways to peers that are broken from the first moment on.
     keys: str = ""  # This node's CURVE key file; a must beyond loopback.
     trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
@@ -133,6 +134,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BadConfig(f"the limits for snapshots are numbers from 0 on, not {self.snapshots}")
         if self.tuning.quota_bytes < 0:
             raise BadConfig(f"quota_bytes is a number from 0 on, not {self.tuning.quota_bytes}")
+        if self.links and not self.fault_injection:
+            raise BadConfig("a node begins with broken links only if it is started with fault injection")
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")

@@ -50,7 +50,7 @@ from raft.node.service import Service
 from raft.node.snapshot_desk import SnapshotDesk
 from raft.node.snapshots import SendableSnapshots, State, unpack_state, verified
 from raft.node.space import Space
-from raft.node.steering import STEERED, Contacts, Steering
+from raft.node.steering import STEERED, Contacts, Steering, obeying
 from raft.node.worker import WorkDone
 from raft.node.working import Desk
 from raft.requests import AwaitAnswer, Command, Query, WhoLeads
@@ -69,8 +69,7 @@ from raft.wire import (
 
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
-TERM_LEAP_MAX = 2**32
-"""No peer is ahead by as many elections: a term that claims it is an error that must not spread."""
+TERM_LEAP_MAX = 2**32  # No peer is ahead by as many elections: such a term is an error, and must not spread.
 
 
 class Node(Actor):
@@ -108,6 +107,8 @@ class Node(Actor):
         self._founder = Founder(self._raft, self._introductions, parts.draw_identity)
         self._applier.lane.restore(own_parts)
         self._takers = self._make_takers()
+        if parts.faults is not None:
+            context.become({**self.handlers, **obeying(parts.faults, self._supervisor.process)})
         self._pace = Pace(
             self._raft,
             tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS,

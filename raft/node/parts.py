@@ -26,7 +26,7 @@ from raft.node.reporting import Journal
 from raft.node.snapshots import State, pack_state
 from raft.node.snapshotting import SnapshotLog
 from raft.node.space import Held
-from raft.node.steering import Faults, NoFaults
+from raft.node.steering import Faults
 from raft.node.worker import InlineWorker, WorkDone, Worker
 from raft.storage.snapshots import sealed
 
@@ -55,7 +55,7 @@ class NodeParts(Struct, kw_only=True):
     # For what takes long with a large state: its encoding, its file, its restoring.
     snapshot_worker: Callable[[Post], Worker] = InlineWorker
     observer: Observer | None = None  # Told of every event in the core.
-    faults: Faults = NoFaults()
+    faults: Faults | None = None  # None: nothing can be broken on purpose.
     counters: Callable[[], Mapping[str, int]] = dict
     leave: Callable[[], None] = lambda: None
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a

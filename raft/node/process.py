@@ -17,20 +17,21 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
 from actors import curve
-from actors.clock import MonotonicClock, ScaledClock
+from actors.address import Address
+from actors.clock import Clock, MonotonicClock
 from actors.crashes import CrashReport
 from actors.descriptors import raise_descriptor_limit
 from actors.errors import GaveUp, TransportError
-from actors.faults import FaultyTransport
 from actors.logs import PrintedLines, log_to_file
 from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
+from actors.transport import Transport
 from actors.zeromq import ZeroMqTransport
 from raft.core.errors import BrokenPromise, RolledBack
 from raft.machines.application import Application
@@ -52,7 +53,6 @@ from raft.node.config import (
     StartedWhileImported,
 )
 from raft.node.disk import DiskFailed
-from raft.node.faults import ProcessFaults, Trap, die
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.opening import (
@@ -66,13 +66,16 @@ from raft.node.opening import (
 )
 from raft.node.parts import NodeParts, core_config
 from raft.node.rejoining import CannotRejoin, Promotion, rejoin
+from raft.node.rekeying import KEYS_ACTOR, KeyReader, ReadKeys
 from raft.node.relay import Relay
 from raft.node.trace import TraceFile
 from raft.node.worker import ThreadWorker
 from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
-from raft.storage.faulty import FaultyFiles
-from raft.storage.files import RealFiles
+from raft.storage.files import FileSystem, RealFiles
 from raft.wire import NODE_ACTOR, REGISTRY, RELAY_ACTOR, address_of, process_of
+
+if TYPE_CHECKING:
+    from raft.node.injection import Injection
 
 # The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
 SWITCH_SECONDS = 0.0005
@@ -145,17 +148,16 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
     machine = load_machine(config.machine)
-    files, crashes = FaultyFiles(RealFiles()), Crashes()
-    trap = Trap(partial(die, files))
+    crashes, injection = Crashes(), load_injection(config)
+    files: FileSystem = injection.files if injection is not None else RealFiles()
     # Its lock comes first: of two processes on the same data only one ever listens.
-    store = open_store(config, files, trap, rejoin)
+    store = open_store(config, files, injection.trap if injection is not None else pass_by, rejoin)
     try:
         incarnation = config.incarnation or count_life(Path(config.data_dir) / INCARNATION, sync=config.sync)
-        clock = ScaledClock(MonotonicClock())
+        clock: Clock = injection.clock if injection is not None else MonotonicClock()
         random = Random(config.seed or None)
         zeromq = open_transport(config, incarnation)
-        transport = FaultyTransport(zeromq, random=random, clock=clock)
-        faults = cut_links(config, ProcessFaults(transport, files, trap, clock))
+        transport = injection.around(zeromq, random, config.links) if injection else zeromq
         runtime = Runtime(
             process_of(config.node),
             transport=transport,
@@ -178,7 +180,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
-                faults=faults,
+                faults=injection,
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
                 leave=runtime.stop,
                 pid=os.getpid(),
@@ -199,17 +201,24 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         store.close()
 
 
-def cut_links(config: NodeConfig, faults: ProcessFaults) -> ProcessFaults:
-    """Begin with the network as it is said to be."""
-    for link in config.links:
-        faults.set_link(link)
-    return faults
+def load_injection(config: NodeConfig) -> Injection | None:
+    """The parts that can be broken on purpose, if the node was started for it; else they are not loaded."""
+    if not config.fault_injection:
+        return None
+    module = importlib.import_module("raft.node.injection")
+    injection: Injection = module.Injection()
+    return injection
+
+
+def pass_by(_crash_point: str) -> None:
+    """Nothing waits at the crash points of a node that cannot be broken."""
 
 
 def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
     """Pass requests on, keep the socket's file in place, and ask for a vote if this node has joined anew."""
     runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
     runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
+    runtime.spawn(lambda: KeyReader(config.keys, transport, LoggedEvents().event), KEYS_ACTOR)
     data_dir = Path(config.data_dir)
     if repair_of(data_dir) == JOINED:
         runtime.spawn(lambda: Promotion(config.node, partial(end_repair, data_dir)), "promotion")
@@ -342,16 +351,20 @@ class Crashes:
 
 
 def obey_signals(runtime: Runtime, node: int) -> None:
-    """Leave gracefully on SIGTERM and SIGINT."""
+    """Leave gracefully on SIGTERM and SIGINT; read the allowed keys again on SIGHUP."""
 
     def leave(_number: int, _frame: object) -> None:
         runtime.post(address_of(node), Leave())
 
+    def read_keys(_number: int, _frame: object) -> None:
+        runtime.post(Address(runtime.name, KEYS_ACTOR), ReadKeys())
+
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGHUP, read_keys)
 
 
-def end_with_launcher(runtime: Runtime, transport: FaultyTransport, life_fd: int) -> None:
+def end_with_launcher(runtime: Runtime, transport: Transport, life_fd: int) -> None:
     """Stop at once when the launcher, if there is one, is gone: nothing is left to hand over to."""
 
     def end() -> None:

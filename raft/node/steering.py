@@ -1,4 +1,4 @@
-"""What a supervisor asks of a running node: its status, a transfer, a fault.
+"""What is asked of a running node about itself: its status, and a transfer of its leadership.
 
 Owns the answers. Knows nothing of how the supervisor is reached, or why it asks.
 """
@@ -6,18 +6,14 @@ Owns the answers. Knows nothing of how the supervisor is reached, or why it asks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from actors.actor import Actor, Handlers
 from raft.control import (
-    ArmCrash,
     CannotDo,
-    ClearFault,
     Done,
     GetStatus,
     NodeStatus,
-    SetClock,
-    SetDisk,
-    SetLink,
     Transfer,
 )
 from raft.core.raft import Raft
@@ -26,63 +22,20 @@ from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.peers import Peers
 from raft.node.space import Room
 
-Steered = GetStatus | Transfer | SetLink | SetDisk | SetClock | ArmCrash | ClearFault
-STEERED = (GetStatus, Transfer, SetLink, SetDisk, SetClock, ArmCrash, ClearFault)
+Steered = GetStatus | Transfer
+STEERED = (GetStatus, Transfer)
 
 
 class Faults(Protocol):
-    """What can be broken on purpose in this process. Each raises ValueError for what makes no sense."""
-
-    def set_link(self, fault: SetLink) -> None:
-        """Break the ways to some peers."""
-        ...
-
-    def set_disk(self, fault: SetDisk) -> None:
-        """Break the disk."""
-        ...
-
-    def set_clock(self, fault: SetClock) -> None:
-        """Let the clock run faster or slower."""
-        ...
-
-    def arm_crash(self, fault: ArmCrash) -> None:
-        """Die at a named point of a write."""
-        ...
-
-    def clear(self, fault: int) -> None:
-        """End one fault, or all (0)."""
-        ...
+    """What can be broken on purpose in this process; see `raft.node.injection`."""
 
     def describe(self) -> list[str]:
         """What is broken now, in words."""
         ...
 
-
-class NoFaults:
-    """A process in which nothing can be broken on purpose."""
-
-    def set_link(self, fault: SetLink) -> None:  # noqa: ARG002
-        """See `Faults`."""
-        raise ValueError("this node's network cannot be broken")
-
-    def set_disk(self, fault: SetDisk) -> None:  # noqa: ARG002
-        """See `Faults`."""
-        raise ValueError("this node's disk cannot be broken")
-
-    def set_clock(self, fault: SetClock) -> None:  # noqa: ARG002
-        """See `Faults`."""
-        raise ValueError("this node's clock cannot be changed")
-
-    def arm_crash(self, fault: ArmCrash) -> None:  # noqa: ARG002
-        """See `Faults`."""
-        raise ValueError("this node cannot be killed at a point")
-
-    def clear(self, fault: int) -> None:
-        """See `Faults`."""
-
-    def describe(self) -> list[str]:
-        """See `Faults`."""
-        return []
+    def orders(self) -> Mapping[type, Callable[[Any], Done | CannotDo]]:
+        """What the supervisor may order, and who carries it out."""
+        ...
 
 
 class Contacts:
@@ -114,7 +67,7 @@ class Steering:
         incarnation: int,
         peers: Peers,
         contacts: Contacts,
-        faults: Faults,
+        faults: Faults | None,
         counters: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
         transferring: Callable[[], None],
@@ -132,22 +85,11 @@ class Steering:
 
     def answer(self, request: Steered) -> NodeStatus | Done | CannotDo:
         """Do what is asked, or say why not."""
-        faults = self._faults
         match request:
             case GetStatus():
                 return self.status()
             case Transfer():
                 return self.transfer(request)
-            case SetLink():
-                return attempt(lambda: faults.set_link(request))
-            case SetDisk():
-                return attempt(lambda: faults.set_disk(request))
-            case SetClock():
-                return attempt(lambda: faults.set_clock(request))
-            case ArmCrash():
-                return attempt(lambda: faults.arm_crash(request))
-            case ClearFault():
-                return attempt(lambda: faults.clear(request.fault))
 
     def status(self) -> NodeStatus:
         """This node's view of itself and of the cluster."""
@@ -169,7 +111,7 @@ class Steering:
             voters=list(configuration.voters),
             learners=list(configuration.learners),
             match={peer: progress.match for peer, progress in status.progress.items()},
-            faults=self._faults.describe(),
+            faults=self._faults.describe() if self._faults is not None else [],
             counters=dict(self._counters()),
             used_bytes=room.used_bytes,
             quota_bytes=room.quota_bytes,
@@ -203,10 +145,15 @@ class Steering:
         return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
 
 
-def attempt(action: Callable[[], None]) -> Done | CannotDo:
-    """Do it, or say why it makes no sense."""
-    try:
-        action()
-    except ValueError as error:
-        return CannotDo(str(error))
-    return Done()
+def obeying(faults: Faults, supervisor: str) -> Handlers:
+    """The handlers of orders that break a node, which only the process of that name may give."""
+    orders = faults.orders()
+
+    def handler(node: Actor, order: Any) -> None:
+        sender = node.context.sender
+        if sender is not None and sender.process == supervisor:
+            node.context.reply(orders[type(order)](order))
+        else:
+            node.context.reply(CannotDo("only the supervisor of this node may break it"))
+
+    return dict.fromkeys(orders, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,32 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     (path,) = generate(tmp_path / "keys", ["n1"])
     keys: Keys = load(path)
     assert keys.secret.decode() not in f"{keys!r} {keys}"
+
+
+def test_a_list_or_a_directory_that_others_can_change_is_not_trusted(tmp_path: Path) -> None:
+    (path,) = generate(tmp_path / "keys", ["n1"])
+    allowed = path.with_name(ALLOWED_FILE)
+    for mode in (0o666, 0o620, 0o602):
+        allowed.chmod(mode)
+        with pytest.raises(KeysError, match=r"changed by others .*chmod go-w"):
+            load(path)
+    allowed.chmod(0o644)
+    load(path)
+    for place in (tmp_path / "keys", tmp_path):
+        mode = place.stat().st_mode
+        place.chmod(0o777)
+        with pytest.raises(KeysError, match="changed by others"):
+            load(path)
+        place.chmod(mode)
+    load(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_keys_that_belong_to_another_user_are_not_trusted(tmp_path: Path) -> None:
+    (path,) = generate(tmp_path / "keys", ["n1"])
+    for place in (path, path.with_name(ALLOWED_FILE), path.parent, tmp_path):
+        os.chown(place, 12345, -1)
+        with pytest.raises(KeysError, match="another user"):
+            load(path)
+        os.chown(place, 0, -1)
+    load(path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.errors import BadAddress, TransportError
 from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame
-from actors.hearing import HELD_FRAMES_MAX, Hearing, Origin, may_speak_as
+from actors.hearing import HELD_BYTES_MAX, HELD_FRAMES_MAX, Hearing, Origin, may_speak_as
 from actors.transport import PeerDown, PeerUp, Received
 
 HERE = cluster_digest("here")
@@ -235,3 +235,17 @@ def test_mutated_frames_never_raise() -> None:
         raw[rng.randrange(len(raw) - 7)] ^= rng.randrange(1, 256)
         assert hearing.hear(bytes(raw), Origin()) is None, f"seed {seed}"
     assert hearing.take_events() == [], f"seed {seed}"
+
+
+def test_what_waits_for_connections_of_our_own_is_bounded_in_all() -> None:
+    hearing = Hearing("here", 4096)
+    payload = bytes(HELD_BYTES_MAX // 4)
+    for number in range(1, 7):
+        hearing.connection_changed(f"n{number}", connected=False)
+        heard(hearing, frame(1, payload, name=f"n{number}"))
+    assert hearing.dropped["early"] == 2
+    hearing.connection_changed("n1", connected=True)
+    events = heard(hearing, hello("n1"))
+    assert sum(isinstance(event, Received) for event in events) == 1
+    heard(hearing, frame(2, payload, name="n6"))
+    assert hearing.dropped["early"] == 2

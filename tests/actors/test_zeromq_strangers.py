@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from actors.curve import Keys, KeysError, generate, load
 from actors.frames import FrameKind, FrameWriter
@@ -168,3 +169,46 @@ def test_a_frame_beyond_the_limit_ends_its_connection_and_no_more(net: Net) -> N
     assert net.run(lambda: not net.is_up("n2", "n1"))
     assert net.run(lambda: net.is_up("n2", "n1") and guest.send("n1", b"small") is None)
     assert net.run(lambda: net.payloads("n1") == [b"small"])
+
+
+def without(keys: Keys, name: str) -> Keys:
+    return replace(keys, allowed={other: key for other, key in keys.allowed.items() if other != name})
+
+
+def test_a_key_that_is_removed_is_cut_off_at_once_and_heard_again_when_it_is_added(
+    net: Net, keys: dict[str, Keys]
+) -> None:
+    one = net.node("n1", endpoint=TCP, keys=keys["n1"])
+    guests = [net.guest(name, keys=keys["alice"]) for name in ("alice", "alice.2")]
+    kept = net.node("n2", endpoint=TCP, keys=keys["n2"])
+    kept.connect("n1", str(one.endpoint))
+    one.connect("n2", str(kept.endpoint))
+    for guest in guests:
+        guest.connect("n1", str(one.endpoint))
+    names = ("alice", "alice.2", "n2")
+    assert net.run(lambda: all(net.is_up("n1", name) and net.is_up(name, "n1") for name in names))
+    assert one.allow(without(keys["n1"], "alice")) == {"alice"}
+    guests[0].send("n1", b"one more")  # Whether it leaves or not: it is not heard.
+    assert net.run(lambda: not net.is_up("n1", "alice") and not net.is_up("alice.2", "n1"))
+    assert net.run(lambda: one.counters["stranger"] > 0)
+    assert net.payloads("n1") == []
+    assert net.is_up("n1", "n2") and net.is_up("n2", "n1")
+    one.allow(keys["n1"])
+    assert net.run(lambda: net.is_up("n1", "alice") and net.is_up("alice", "n1"))
+    assert guests[0].send("n1", b"here again") is None
+    assert net.run(lambda: b"here again" in net.payloads("n1"))
+
+
+def test_a_peer_whose_key_is_removed_is_not_spoken_to_until_it_has_one_again(
+    net: Net, keys: dict[str, Keys]
+) -> None:
+    one = net.node("n1", endpoint=TCP, keys=keys["n1"])
+    two = net.node("n2", endpoint=TCP, keys=keys["n2"])
+    one.connect("n2", str(two.endpoint))
+    two.connect("n1", str(one.endpoint))
+    assert net.run(lambda: net.is_up("n1", "n2") and net.is_up("n2", "n1"))
+    one.allow(without(keys["n1"], "n2"))
+    assert one.send("n2", b"x") == "down"
+    assert net.run(lambda: not net.is_up("n1", "n2") and not net.is_up("n2", "n1"))
+    one.allow(keys["n1"])
+    assert net.run(lambda: net.is_up("n1", "n2") and net.is_up("n2", "n1"))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from raft.control import ArmCrash
 from raft.core.types import Entry, HardState
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.faults import Trap
@@ -26,7 +25,6 @@ from raft.node.opening import (
     repair_of,
 )
 from raft.node.rejoining import CannotRejoin
-from raft.node.steering import NoFaults
 from raft.requests import Members
 from raft.storage.device import no_crash
 from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack
@@ -194,8 +192,6 @@ def test_only_the_armed_crash_point_is_fatal() -> None:
     assert not deaths
     trap("save.written")
     assert deaths
-    with pytest.raises(ValueError, match="cannot be killed"):
-        NoFaults().arm_crash(ArmCrash(1, "save.begun"))
 
 
 def flips(path: Path) -> Iterator[None]:

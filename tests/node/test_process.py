@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raft.client import Client
+from actors.curve import ALLOWED_FILE, generate
+from raft.client import Client, ClientError
 from raft.client.guest import Guest
 from raft.control import GetStatus, NodeStatus, SetLink
 from raft.node.config import EXIT_LOG_MISSING, EXIT_REFUSED, NodeConfig
@@ -153,7 +154,13 @@ def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(d
     here, there = f"ipc://{directory}/n1", f"ipc://{directory}/n2"
     cut = SetLink(7, [2], cut=True)
     config = NodeConfig(
-        node=1, listen=here, data_dir=f"{directory}/data", peers={2: there}, first_start=True, links=(cut,)
+        node=1,
+        listen=here,
+        data_dir=f"{directory}/data",
+        peers={2: there},
+        first_start=True,
+        fault_injection=True,
+        links=(cut,),
     )
     code = f"from raft.node.process import main; main({config.encode()!r})"
     node = subprocess.Popen([sys.executable, "-c", code])
@@ -167,3 +174,33 @@ def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(d
     node.wait(timeout=20)
     assert isinstance(answers[0], NodeStatus)
     assert answers[0].faults == ["link to n2: cut"]
+
+
+def test_on_sighup_a_node_reads_its_keys_again_and_goes_on(directory: Path, start: Start) -> None:
+    names = ["n1", "alice", "bob"]
+    directory.chmod(0o700)
+    paths = dict(zip(names, generate(directory / "keys", names), strict=True))
+    allowed = directory / "keys" / ALLOWED_FILE
+    everyone = allowed.read_text()
+    here = {1: f"ipc://{directory}/n1"}
+    node = start(directory, "--keys", str(paths["n1"]))
+    with (
+        Client(here, keys=paths["alice"], timeout_seconds=20.0) as alice,
+        Client(here, keys=paths["bob"], timeout_seconds=20.0) as bob,
+    ):
+        alice.put("k", "1")
+        bob.put("k", "2")
+        allowed.write_text("".join(line for line in everyone.splitlines(True) if "alice" not in line))
+        node.send_signal(signal.SIGHUP)
+        alice.timeout_seconds = 2.0
+        with pytest.raises(ClientError):
+            for _ in range(100):
+                alice.put("k", "3")
+        bob.put("k", "4")
+        allowed.write_text(everyone)
+        node.send_signal(signal.SIGHUP)
+        alice.timeout_seconds = 20.0
+        assert alice.get("k") == b"4"
+    node.terminate()
+    node.communicate(timeout=20)
+    assert node.returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.errors import TargetDown
 from raft.client import application
-from raft.control import GetStatus, NodeStatus, SetLink
+from raft.control import GetStatus, NodeStatus
 from raft.core.messages import RequestVote
 from raft.core.types import Role
 from raft.machines.answers import Done
@@ -330,12 +330,6 @@ def test_status_tells_what_an_operator_asks_for() -> None:
     assert status.contact_seconds < 0.06
     follower = cluster.answer(cluster.followers()[0], GetStatus())
     assert (follower.role, follower.match) == ("follower", {})
-
-
-def test_a_fault_that_cannot_be_injected_here_is_refused() -> None:
-    cluster = Cluster(1)
-    leader = cluster.elect()
-    assert "cannot be broken" in cluster.answer(leader, SetLink(1, [2], cut=True)).reason
 
 
 def test_a_node_restarted_from_its_log_has_applied_the_same() -> None:

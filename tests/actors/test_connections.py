@@ -1,0 +1,194 @@
+"""What strangers may cost a listening process: descriptors and memory, each with its bound."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from actors.frames import FrameKind, FrameWriter
+from actors.sockets import Tuning
+from actors.zeromq import ZeroMqTransport
+from tests.actors.net import WAIT_SECONDS, Net, a_net
+
+TCP = "tcp://127.0.0.1:*"
+GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL".ljust(64, b"\0")
+READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    with a_net(tmp_path) as net:
+        yield net
+
+
+def connection(node: ZeroMqTransport) -> socket.socket:
+    kind, _, where = str(node.endpoint).partition("://")
+    if kind == "ipc":
+        raw = socket.socket(socket.AF_UNIX)
+        raw.connect(where)
+        return raw
+    host, port = where.split(":")
+    return socket.create_connection((host, int(port)))
+
+
+def greeted(node: ZeroMqTransport) -> socket.socket:
+    """A connection on which both sides have greeted each other."""
+    raw = connection(node)
+    raw.sendall(GREETING + READY)
+    raw.settimeout(WAIT_SECONDS)
+    heard = b""
+    while len(heard) < len(GREETING) + 2 or len(heard) < len(GREETING) + 2 + heard[len(GREETING) + 1]:
+        heard += raw.recv(4096)
+    return raw
+
+
+def part(size: int) -> bytes:
+    """A part of a message, after which another one follows."""
+    return b"\x03" + struct.pack(">Q", size) + bytes(size)
+
+
+def is_closed(raw: socket.socket) -> bool:
+    raw.setblocking(False)
+    try:
+        while raw.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@pytest.mark.parametrize("endpoint", [TCP, None])
+def test_a_message_that_never_ends_cuts_its_sender_off(net: Net, endpoint: str | None) -> None:
+    node = net.node("n1", endpoint=endpoint, tuning=Tuning(held_bytes_max=32 * MIB))
+    guest = net.guest("n2")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n1", "n2"))
+    endless = greeted(node)
+    endless.settimeout(5.0)
+    piece, reason = part(MIB), "cut off: sent more than can be handled"
+    with suppress(OSError):
+        for _ in range(400):
+            endless.sendall(piece)
+            node.poll(0.0)
+            net.events["n1"] += node.receive()
+    net.run(lambda: reason in node.counters)
+    assert node.counters[reason] == 1
+    assert net.run(lambda: is_closed(endless))
+    assert guest.send("n1", b"still there") is None
+    assert net.run(lambda: net.payloads("n1") == [b"still there"])
+    endless.close()
+
+
+@pytest.mark.parametrize("endpoint", [TCP, None])
+def test_answers_that_are_not_read_are_bounded_and_their_asker_is_cut_off(
+    net: Net, endpoint: str | None
+) -> None:
+    node = net.node("n1", endpoint=endpoint, tuning=Tuning(unread_bytes_max=8 * MIB))
+    deaf = greeted(node)
+    hello = FrameWriter("test", "deaf", 1).write(0, FrameKind.HELLO, b"")
+    deaf.sendall(b"\x00" + bytes([len(hello)]) + hello)
+    assert net.run(lambda: net.is_up("n1", "deaf"))
+    refusals: list[str | None] = []
+
+    def is_refused() -> bool:
+        refusals.append(node.send("deaf", bytes(MIB)))
+        return refusals[-1] == "not read there"
+
+    assert net.run(is_refused)
+    assert refusals.count(None) <= 64 + 20
+    assert node.counters["cut off: answers not read"] == 1
+    deaf.close()
+
+
+def test_answers_that_are_read_are_never_too_many(net: Net) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(unread_bytes_max=8 * MIB))
+    guest = net.guest("reader")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n1", "reader"))
+    for count in range(1, 31):
+        assert node.send("reader", bytes(MIB)) is None
+        assert net.run(lambda count=count: len(net.payloads("reader")) == count)  # type: ignore[misc]
+    assert "cut off: answers not read" not in node.counters
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_what_the_protocol_itself_sends_is_laid_to_no_one(net: Net, idle: bool) -> None:
+    tuning = Tuning(held_bytes_max=2_000, heartbeat_milliseconds=10)
+    node = net.node("n1", endpoint=TCP, tuning=tuning)
+    guest = net.guest("n2", tuning=tuning)
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n2", "n1"))
+    for _ in range(60):
+        if not idle:
+            for _ in range(50):
+                guest.send("n1", b"")
+        for transport in net.transports:
+            transport.poll(0.01)
+            net.events[transport.name] += transport.receive()
+    assert not [reason for reason in node.counters if reason.startswith("cut off")]
+
+
+def test_those_who_say_nothing_make_way_for_members_and_clients(net: Net) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(connections_max=64, handshake_milliseconds=60_000))
+    silent = [connection(node) for _ in range(40)]
+    reason = "cut off: too many connections that say nothing"
+    assert net.run(lambda: node.counters.get(reason, 0) == 40 - 16)
+    guest = net.guest("n2")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n1", "n2"))
+    assert [is_closed(raw) for raw in silent[:20]] == [True] * 20
+    for raw in silent:
+        raw.close()
+
+
+def test_clients_beyond_the_cap_are_cut_off_and_members_are_not(net: Net) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(connections_max=16))
+    guests = [net.guest(f"guest{number}") for number in range(14)]
+    for guest in guests:
+        guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: node.counters.get("cut off: too many connections", 0) > 0)
+    member = net.node("n2", endpoint=TCP)
+    node.connect("n2", str(member.endpoint))
+    member.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n1", "n2") and net.is_up("n2", "n1"))
+
+
+def test_without_a_descriptor_a_connection_waits_for_one(net: Net) -> None:
+    node, other = net.node("n1"), net.node("n2")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        node.connect("n2", str(other.endpoint))
+        assert node.counters["no descriptor for a connection"] == 1
+        assert node.send("n2", b"x") == "down"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert net.run(lambda: net.is_up("n2", "n1"))
+
+
+def test_one_turn_reads_no_more_than_so_many_bytes(net: Net) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(receive_bytes_max=3 * MIB))
+    guest = net.guest("n2")
+    guest.connect("n1", str(node.endpoint))
+    assert net.run(lambda: net.is_up("n2", "n1"))
+    for _ in range(10):
+        assert guest.send("n1", bytes(MIB)) is None
+    most = 0
+    while len(net.payloads("n1")) < 10:
+        node.poll(1.0)
+        events = node.receive()
+        net.events["n1"] += events
+        most = max(most, sum(type(event).__name__ == "Received" for event in events))
+    assert most <= 4
