@@ -1,19 +1,28 @@
-"""How the transport's sockets are set up: queues, limits, heartbeats.
+"""The transport's sockets: how they are set up, and the one wait over all of them.
 
-Owns what may be tuned, and which option suits which kind of socket. Knows nothing of who is connected.
+Owns what may be tuned, which option suits which kind of socket, and who reads which when. Knows nothing of
+who is connected.
 """
 
 from __future__ import annotations
 
+import enum
 import os
 import struct
 import warnings
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Final
 
 import msgspec
 import zmq
 from zmq import zmq_poll
 
+from actors.watch import Watch
+
+Socket = zmq.Socket[bytes]
+_Take = tuple[int, Callable[[], None]]
+_order = itemgetter(0)
 _HEADER_BYTES_MAX: Final = 512
 # libzmq 4.3.5 aborts the process when a queue of input is full, the peer goes, and a heartbeat is sent or
 # answered afterwards. So no such queue is ever full. A sender has few frames under way all the same: its own
@@ -60,24 +69,70 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """On close only: how long what was accepted may take to leave."""
 
 
-class Link:
-    """A DEALER to one process, and the monitor that tells whether it is connected."""
+class Order(enum.IntEnum):
+    """In which order sockets are read: the last words of the dead before their death."""
 
-    def __init__(self, process: str, endpoint: str, public_key: bytes | None) -> None:
-        self.process = process
-        self.endpoint = endpoint
-        self.public_key = public_key
-        self.connected = False
-        self.dealer: zmq.Socket[bytes] | None = None  # None while the system has no descriptor for it.
-        self.monitor: zmq.Socket[bytes] | None = None
+    FRAMES = 0
+    MONITORS = 1
 
 
-def has_input(opened: zmq.Socket[bytes]) -> bool:
+class OpenSockets:
+    """The sockets of one process: one wait for all, and who takes what comes by each."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.context: zmq.Context[Socket] = zmq.Context()
+        self.watch: Watch[Socket] = Watch(has_input)
+        # libzmq waits for sockets that are open when their context is collected, and Python collects in any
+        # order; so what is never closed is closed by something that is not collected with it.
+        self.left: set[Socket] = set()
+        self.ready: list[_Take] = []
+        self._tuning = tuning
+        self._takers: dict[Socket, _Take] = {}
+
+    def socket(self, kind: int, endpoint: str) -> Socket:
+        """A new one, set up, neither bound nor connected yet."""
+        opened: Socket = self.context.socket(kind)
+        set_options(opened, kind, endpoint, self._tuning)
+        return opened
+
+    def listen_to(self, watched: Socket, order: Order, take: Callable[[], None]) -> None:
+        """Call `take` from `take_ready` when there is something to read."""
+        self._takers[watched] = (int(order), take)
+        self.left.add(watched)
+        self.watch.add(watched, watched.fileno())
+
+    def ignore(self, watched: Socket) -> None:
+        """Forget a socket that is about to be closed."""
+        del self._takers[watched]
+        self.left.discard(watched)
+        self.watch.remove(watched, watched.fileno())
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        """Wait for news or the time."""
+        for source in self.watch.wait(timeout_seconds):
+            if source in self._takers:
+                self.ready.append(self._takers[source])
+
+    def take_ready(self) -> None:
+        """Read those that were found ready."""
+        ready, self.ready = self.ready, []
+        ready.sort(key=_order)
+        for _, take in ready:
+            take()
+
+    def close(self, linger_milliseconds: int) -> None:
+        """Close all; what was accepted has so long to leave."""
+        self.left.clear()
+        self.context.destroy(linger=linger_milliseconds)
+        self._takers.clear()
+
+
+def has_input(opened: Socket) -> bool:
     """Is there something to read?"""
     return bool(zmq_poll([(opened, _POLLIN)], 0))  # Quicker than to ask for the socket's option.
 
 
-def drop_rest(source: zmq.Socket[bytes], part: zmq.Frame) -> tuple[str, ...]:
+def drop_rest(source: Socket, part: zmq.Frame) -> tuple[str, ...]:
     """No frame of ours has several parts: read what follows, and say what is to be counted."""
     if not part.more:
         return ()
@@ -86,7 +141,7 @@ def drop_rest(source: zmq.Socket[bytes], part: zmq.Frame) -> tuple[str, ...]:
     return ("multipart",)
 
 
-def set_options(opened: zmq.Socket[bytes], kind: int, endpoint: str, tuning: Tuning) -> None:
+def set_options(opened: Socket, kind: int, endpoint: str, tuning: Tuning) -> None:
     """Set up a socket that is neither bound nor connected yet."""
     # Nothing is queued for a peer that is not there: it would be stale on arrival.
     connecting = (
@@ -117,7 +172,7 @@ def _heartbeats(tuning: Tuning) -> tuple[tuple[int, int], ...]:
 
 
 def close_forgotten(
-    name: str, pid: int, context: zmq.Context[zmq.Socket[bytes]], opened: set[zmq.Socket[bytes]], bell: int
+    name: str, pid: int, context: zmq.Context[Socket], opened: set[Socket], bell: int
 ) -> None:
     """Close what a transport that was never closed has left; in the process that opened it only."""
     if pid != os.getpid():

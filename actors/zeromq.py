@@ -1,21 +1,19 @@
 """Frames over ZeroMQ: one ROUTER that hears everybody, and a DEALER to each peer.
 
-Owns the sockets of one process and the one wait over all of them. libzmq is told to keep nothing
-for whoever is not there, and tells at once when a connection closes. The ROUTER names connections
-by itself: nobody can steal or inherit a routing id, because who speaks is in the frame's header
+Owns the inbox of one process, and which way each frame leaves; see links for the DEALERs. libzmq is told to
+keep nothing for a process that is not there, and tells at once when a connection closes. The ROUTER names
+connections by itself: nobody can steal or inherit a routing id, because who speaks is in the frame's header
 (see frames) or, with keys, in the key (see curve). Never shared between threads or across a fork.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -25,26 +23,19 @@ import zmq
 
 from actors import sockets
 from actors.connections import Connection, Connections
-from actors.curve import Doorkeeper, Keys, KeysError, identify
+from actors.curve import Doorkeeper, Keys, KeysError
 from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, to_listen_at
 from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter, introduction_in
 from actors.hearing import Hearing, Origin, may_speak_as
+from actors.links import Link, Links
+from actors.sockets import Order, Socket
 from actors.sockets import Tuning as Tuning
 from actors.transport import TransportEvent
-from actors.watch import Watch
-
-Socket = zmq.Socket[bytes]
-_Take = tuple[int, Callable[[], None]]
 
 # As plain numbers: the library's flags take longer to combine than a frame takes to send.
 _DONTWAIT: Final = int(zmq.DONTWAIT)
 _MORE_DONTWAIT: Final = int(zmq.SNDMORE | zmq.DONTWAIT)
-_POLLIN: Final = int(zmq.POLLIN)
-_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
-# The last words of the dead are read before their death.
-_FRAMES_FIRST, _MONITORS_LAST = range(2)
-_order = itemgetter(0)
 
 
 class ZeroMqTransport:
@@ -85,21 +76,16 @@ class ZeroMqTransport:
         self._tuning = tuning or Tuning()
         self.frame_bytes_max = self._tuning.frame_bytes_max
         self._hearing = Hearing(cluster, self._tuning.lives_max)
-        self._links: dict[str, sockets.Link] = {}
         self._sequence = 0
-        self._retries: dict[str, float] = {}
-        self._watch: Watch[Socket] = Watch(sockets.has_input)
-        self._on_socket: dict[Socket, _Take] = {}
-        self._ready: list[_Take] = []
-        self._context: zmq.Context[Socket] = zmq.Context()
+        self._opened = sockets.OpenSockets(self._tuning)
+        self._watch = self._opened.watch
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # libzmq waits for sockets that are open when their context is collected, and Python collects in any
-        # order; so what is never closed is closed by something that is not collected with it.
-        self._opened: set[Socket] = set()
-        left = (name, os.getpid(), self._context, self._opened, self._bell)
+        left = (name, os.getpid(), self._opened.context, self._opened.left, self._bell)
         self._closer = weakref.finalize(self, sockets.close_forgotten, *left)
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
+        self._links = Links(self._opened, self._hearing, self._tuning, heard=self._hear, greet=self._greet)
+        self._link_to, self._retry_at = self._links.by_process, self._links.retry_at
         self._inbox: Socket | None = None
         self._inbox_monitor: Socket | None = None
         self._doorkeeper: Doorkeeper | None = None
@@ -128,7 +114,7 @@ class ZeroMqTransport:
 
     def has_news(self) -> bool:
         """Is there something to receive? If not, the descriptor will tell."""
-        return bool(self._ready or self._hearing.events) or self._watch.has_news()
+        return bool(self._opened.ready or self._hearing.events) or self._watch.has_news()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
         """Keep a connection open; with keys the peer must have `public_key`, or else the one in the list.
@@ -138,14 +124,7 @@ class ZeroMqTransport:
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if self._keys is not None and public_key is None:
             public_key = self._keys.public_key_of(process)
-        link = self._links.get(process)
-        if link is not None:
-            if (link.endpoint, link.public_key) == (endpoint, public_key):
-                return
-            self.disconnect(process)
-        link = self._links[process] = sockets.Link(process, endpoint, public_key)
-        self._open_link(link)
-        self._hearing.connection_changed(process, connected=False)
+        self._links.connect(process, endpoint, public_key, self._keys)
 
     def listen_again(self) -> bool:
         """Make the file of an ipc endpoint anew if it was removed; whether it was.
@@ -172,30 +151,12 @@ class ZeroMqTransport:
             self._doorkeeper.allow(keys.allowed)
         for process in self._connections.cut_owners(gone):
             self._hearing.lost(process, "its key was removed")
-        for link in self._links.values():
-            self._follow_keys(link, before)
+        self._links.follow(self._keys, before)
         return gone
-
-    def _follow_keys(self, link: sockets.Link, before: Mapping[str, bytes]) -> None:
-        """Connect by the key that a peer has now; not at all while it has none."""
-        if self._keys is None or (link.public_key is not None and link.public_key not in before.values()):
-            return  # It was given with the connection, and is in no list.
-        public_key = self._keys.find(link.process)
-        if public_key != link.public_key:
-            link.public_key = public_key
-            self._retries.pop(link.process, None)
-            self._close_link(link)
-            self._hearing.connection_changed(link.process, connected=False)
-            if public_key is not None:
-                self._open_link(link)
 
     def disconnect(self, process: str) -> None:
         """Forget the connection; a peer that was up is reported down."""
-        link = self._links.pop(process, None)
-        if link is not None:
-            self._retries.pop(process, None)
-            self._close_link(link)
-            self._hearing.connection_forgotten(process)
+        self._links.disconnect(process)
 
     def send(self, process: str, payload: bytes) -> str | None:
         """Hand over a payload: None, or why not; never waits."""
@@ -207,27 +168,22 @@ class ZeroMqTransport:
     def poll(self, timeout_seconds: float | None) -> None:
         """Wait for a socket, a reader, `wake` or the time; calls the readers that are ready."""
         look_seconds = self._connections.due_seconds()
-        if self._ready or self._hearing.events:
+        if self._opened.ready or self._hearing.events:
             timeout_seconds = 0.0
-        elif self._retries:
-            due_seconds = max(0.0, min(self._retries.values()) - time.monotonic())
+        elif self._retry_at:
+            due_seconds = max(0.0, min(self._retry_at.values()) - time.monotonic())
             timeout_seconds = due_seconds if timeout_seconds is None else min(timeout_seconds, due_seconds)
         if look_seconds is not None and (timeout_seconds is None or look_seconds < timeout_seconds):
             timeout_seconds = look_seconds
-        for source in self._watch.wait(timeout_seconds):
-            if source in self._on_socket:
-                self._ready.append(self._on_socket[source])
-        if self._retries:
-            self._retry_refused()
+        self._opened.wait(timeout_seconds)
+        if self._retry_at:
+            self._links.retry(self._keys)
         if look_seconds == 0.0:
             self._connections.look()
 
     def receive(self) -> list[TransportEvent]:
         """What the last `poll` found, without waiting: frames first, then who went up or down."""
-        ready, self._ready = self._ready, []
-        ready.sort(key=_order)
-        for _, take in ready:
-            take()
+        self._opened.take_ready()
         if self._hearing.foreign and self._inbox is not None:
             self._tell_strangers(self._inbox)
         if self._hearing.crowded:
@@ -250,12 +206,10 @@ class ZeroMqTransport:
     def close(self, linger_milliseconds: int | None = None) -> None:
         """Release everything; what was accepted has `linger_milliseconds` to leave. Idempotent."""
         self._closer.detach()
-        self._opened.clear()
-        self._context.destroy(
-            linger=self._tuning.linger_milliseconds if linger_milliseconds is None else linger_milliseconds
+        self._opened.close(
+            self._tuning.linger_milliseconds if linger_milliseconds is None else linger_milliseconds
         )
-        self._links.clear()
-        self._on_socket.clear()
+        self._link_to.clear()
         self._inbox = self._inbox_monitor = None
         if self.endpoint is not None and self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
@@ -268,7 +222,7 @@ class ZeroMqTransport:
     def _send(self, process: str, kind: FrameKind, payload: bytes) -> str | None:
         if len(payload) > self._tuning.frame_bytes_max:
             return "too big"
-        link = self._links.get(process)
+        link = self._link_to.get(process)
         route = None
         if self._inbox is not None and (link is None or kind is FrameKind.WELCOME):
             route = self._hearing.route_to(process)
@@ -289,7 +243,7 @@ class ZeroMqTransport:
             else:
                 return "down"
         except zmq.Again:
-            if process in self._retries:
+            if process in self._retry_at:
                 return "refused there (is our key on its list?)"
             return "full" if link is None or link.connected else "down"
         except zmq.ZMQError as error:
@@ -299,12 +253,12 @@ class ZeroMqTransport:
             return "down"
         return None
 
-    def _not_up(self, process: str, link: sockets.Link | None) -> str:
+    def _not_up(self, process: str, link: Link | None) -> str:
         """Why a process that has not said who it is gets nothing."""
         other = self._hearing.instead_of(process)
         if other is not None and link is not None:
             return f"{other} listens at {link.endpoint}, not {process} of cluster {self._cluster!r}"
-        if process in self._retries:
+        if process in self._retry_at:
             return "refused there (is our key on its list?)"
         return "down"
 
@@ -355,18 +309,6 @@ class ZeroMqTransport:
         except zmq.Again:
             return
 
-    def _take_dealer(self, link: sockets.Link) -> None:
-        with suppress(zmq.Again):
-            for _ in range(self._tuning.receive_frames_max):
-                if self._links.get(link.process) is not link or link.dealer is None:
-                    return
-                part = link.dealer.recv(_DONTWAIT, copy=False)
-                self._hearing.dropped.update(sockets.drop_rest(link.dealer, part))
-                if not part.more:
-                    self._hear(part.bytes, Origin(link.process))
-            if link.dealer is not None:
-                self._watch.suspect(link.dealer)
-
     def _take_frame_of(self, inbox: Socket, route: bytes) -> int:
         """Read one frame from a connection and act on it; its size."""
         part = inbox.recv(_DONTWAIT, copy=False)  # As a frame, which knows whether another one follows.
@@ -385,7 +327,7 @@ class ZeroMqTransport:
         owner = None if self._keys is None else str(part.get("User-Id"))
         greeter = self._hear(raw, Origin(None, owner, route))
         if greeter is not None:
-            self._connections.introduced(connection, greeter, member=greeter in self._links)
+            self._connections.introduced(connection, greeter, member=greeter in self._link_to)
         return size
 
     def _meet(self, route: bytes, part: zmq.Frame) -> Connection:
@@ -402,29 +344,12 @@ class ZeroMqTransport:
             self._welcome(greeter)
         return greeter
 
+    def _greet(self, process: str) -> None:
+        self._send(process, FrameKind.HELLO, b"")
+
     def _welcome(self, process: str) -> None:
         self._send(process, FrameKind.WELCOME, b"")
-        link = self._links.get(process)
-        if link is None:
-            return
-        self._take_monitor(link)
-        if not link.connected:
-            # It is there, so why wait for libzmq's next try?
-            self._close_link(link)
-            self._open_link(link)
-
-    def _take_monitor(self, link: sockets.Link) -> None:
-        with suppress(zmq.Again):
-            while self._links.get(link.process) is link and link.monitor is not None:
-                event, _value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
-                link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                self._hearing.connection_changed(link.process, link.connected)
-                if link.connected:
-                    self._send(link.process, FrameKind.HELLO, b"")
-                elif event & sockets.REFUSED:
-                    self._hearing.dropped["refused by peer"] += 1
-                    # libzmq takes it for final; but keys are added and wrong processes replaced.
-                    self._retries[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
+        self._links.is_there(process, self._keys)
 
     def _take_inbox_monitor(self, monitor: Socket) -> None:
         with suppress(zmq.Again):
@@ -437,27 +362,18 @@ class ZeroMqTransport:
                 else:
                     self._hearing.dropped["handshake"] += 1
 
-    def _retry_refused(self) -> None:
-        now = time.monotonic()
-        for process in [process for process, due in self._retries.items() if due <= now]:
-            del self._retries[process]
-            link = self._links[process]
-            if not link.connected:
-                self._close_link(link)
-                self._open_link(link)
-
     def _open_inbox(self, endpoint: str) -> None:
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if endpoint.startswith("ipc://"):
             claim_ipc_path(endpoint)
         endpoint = to_listen_at(endpoint)
-        inbox = self._socket(zmq.ROUTER, endpoint)
+        inbox = self._opened.socket(zmq.ROUTER, endpoint)
         # Or it drops what it cannot send, and calls that success.
         inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if self._keys is not None:
-            doorkeeper = self._doorkeeper = Doorkeeper(self._context, self._keys, self._strangers)
+            doorkeeper = self._doorkeeper = Doorkeeper(self._opened.context, self._keys, self._strangers)
             doorkeeper.guard(inbox)
-            self._listen_to(doorkeeper.socket, _MONITORS_LAST, doorkeeper.answer)
+            self._opened.listen_to(doorkeeper.socket, Order.MONITORS, doorkeeper.answer)
         monitor = self._inbox_monitor = inbox.get_monitor_socket(sockets.INBOX_EVENTS)
         try:
             inbox.bind(endpoint)
@@ -465,58 +381,5 @@ class ZeroMqTransport:
             raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
-        self._listen_to(inbox, _FRAMES_FIRST, self._take_inbox)
-        self._listen_to(monitor, _MONITORS_LAST, partial(self._take_inbox_monitor, monitor))
-
-    def _open_link(self, link: sockets.Link) -> None:
-        try:
-            self._connect_link(link)
-        except zmq.ZMQError as error:
-            if error.errno not in _NO_DESCRIPTORS:
-                raise
-            if link.dealer is not None:
-                link.dealer.close(0)
-                link.dealer = None
-            self._hearing.dropped["no descriptor for a connection"] += 1
-            self._retries[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
-
-    def _connect_link(self, link: sockets.Link) -> None:
-        dealer = link.dealer = self._socket(zmq.DEALER, link.endpoint)
-        if self._keys is not None and link.public_key is not None:
-            identify(dealer, self._keys, link.public_key)
-        monitor = dealer.get_monitor_socket(sockets.LINK_EVENTS)
-        try:
-            dealer.connect(link.endpoint)
-        except zmq.ZMQError as error:
-            if error.errno in _NO_DESCRIPTORS:
-                raise
-            del self._links[link.process]
-            dealer.close(0)
-            raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
-        link.monitor = monitor
-        self._listen_to(dealer, _FRAMES_FIRST, partial(self._take_dealer, link))
-        self._listen_to(monitor, _MONITORS_LAST, partial(self._take_monitor, link))
-
-    def _close_link(self, link: sockets.Link) -> None:
-        dealer, monitor = link.dealer, link.monitor
-        link.dealer = link.monitor = None
-        link.connected = False
-        if dealer is None or monitor is None:
-            return
-        for watched in (dealer, monitor):
-            del self._on_socket[watched]
-            self._opened.discard(watched)
-            self._watch.remove(watched, watched.fileno())
-        dealer.disable_monitor()
-        monitor.close(0)
-        dealer.close(self._tuning.linger_milliseconds)
-
-    def _socket(self, kind: int, endpoint: str) -> Socket:
-        opened: Socket = self._context.socket(kind)
-        sockets.set_options(opened, kind, endpoint, self._tuning)
-        return opened
-
-    def _listen_to(self, watched: Socket, order: int, take: Callable[[], None]) -> None:
-        self._on_socket[watched] = (order, take)
-        self._opened.add(watched)
-        self._watch.add(watched, watched.fileno())
+        self._opened.listen_to(inbox, Order.FRAMES, self._take_inbox)
+        self._opened.listen_to(monitor, Order.MONITORS, partial(self._take_inbox_monitor, monitor))

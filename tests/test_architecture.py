@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
 }
 
 PURE_LAYERS = {"raft.core", "raft.machines", "raft.limits", "raft.requests", "raft.control"}
-ZMQ_FILES = {"actors/zeromq.py", "actors/sockets.py", "actors/curve.py"}
+ZMQ_FILES = {"actors/zeromq.py", "actors/links.py", "actors/sockets.py", "actors/curve.py"}
 TERMINAL = {"typer", "rich", "click", "prompt_toolkit"}
 
 
