@@ -198,9 +198,14 @@ class Application:
 
     # -- the same with the user's own machine apart ----------------------------------------------
 
-    def begin(self, index: int, command: bytes) -> bytes | Unfinished | None:
-        """Begin with a command; see the module's text for what is returned."""
-        call = decode_call(command) if len(command) <= COMMAND_BYTES_MAX else None
+    def begin(self, index: int, command: bytes, decoded: Call | None = None) -> bytes | Unfinished | None:
+        """Begin with a command; see the module's text for what is returned.
+
+        `decoded` is what `decode_call` has made of it already, if that is known.
+        """
+        call = decoded
+        if call is None and len(command) <= COMMAND_BYTES_MAX:
+            call = decode_call(command)
         if call is None:
             return self._answered(_MALFORMED)
         operation = call.operation

@@ -18,9 +18,9 @@ from msgspec import Struct
 from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, entries_size
 from raft.machines import store
-from raft.machines.application import Application, Unfinished
+from raft.machines.application import UNFINISHED, Application, Unfinished
 from raft.machines.machine import COMMAND_ERRORS, reason_of
-from raft.machines.operations import Operation, Own
+from raft.machines.operations import Call, Operation, Own
 from raft.machines.state import parts_of
 from raft.node.lane import Lane
 from raft.node.snapshots import Parts
@@ -28,6 +28,7 @@ from raft.node.worker import Worker, gently
 from raft.requests import Invalid
 
 TOO_MANY_KEYS = Invalid(store.TOO_MANY_KEYS.reason)
+KNOWN_MAX = 20_000
 WORK_PER_TURN_MAX = 1_500  # Of entries and of the events that they make: a few milliseconds.
 
 
@@ -110,8 +111,16 @@ class Applier:
         self._again = again
         self._queue: deque[_Apply | _Restore | _Freeze] = deque()
         self._work = 0  # Done in this turn.
+        # By the identity of the very bytes, which stay what they are as long as they are kept here.
+        self._known: dict[int, tuple[bytes, Call]] = {}
         self.free = True
         """The machine may be queried: it stands between two commands, and in no thread's hands."""
+
+    def note(self, command: bytes, decoded: Call) -> None:
+        """A leader has decoded a command as it took it in: that need not be done again to apply it."""
+        if len(self._known) >= KNOWN_MAX:  # Those of earlier leaderships, that were never applied.
+            self._known.clear()
+        self._known[id(command)] = command, decoded
 
     def apply(self, message: StorageApply) -> None:
         """Apply the committed entries, then give out the responses."""
@@ -206,18 +215,27 @@ class Applier:
         if not entry.data or entry.kind is not EntryKind.NORMAL:
             return None
         machine = self._machine
-        before = machine.history.added
+        history = machine.history
+        before = history.added
         try:
             outcome: Outcome | Unfinished
-            outcome = machine.begin(entry.index, entry.data) if self.free else machine.go_on()
-            room = WORK_PER_TURN_MAX - self._work
-            while isinstance(outcome, Unfinished) and machine.history.added - before < room:
+            if self.free:
+                outcome = machine.begin(entry.index, entry.data, self._decoded(entry.data))
+            else:
                 outcome = machine.go_on()
+            if outcome is UNFINISHED:
+                room = WORK_PER_TURN_MAX - self._work
+                while outcome is UNFINISHED and history.added - before < room:
+                    outcome = machine.go_on()
         except COMMAND_ERRORS as error:
             outcome = Rejection(reason_of(error))
-        self._work += 1 + machine.history.added - before
-        self.free = not isinstance(outcome, Unfinished)
+        self._work += 1 + history.added - before
+        self.free = outcome is not UNFINISHED
         return ELSEWHERE if outcome is None else outcome
+
+    def _decoded(self, command: bytes) -> Call | None:
+        known = self._known.pop(id(command), None)
+        return known[1] if known is not None and known[0] is command else None
 
     def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
         if not entries:

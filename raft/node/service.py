@@ -11,8 +11,8 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
-from raft.machines.encoding import decode_call, is_nodes_own, question_tag
-from raft.machines.operations import Own
+from raft.machines.encoding import decode_call, question_tag
+from raft.machines.operations import DeleteRange, Own, Transaction
 from raft.node.applying import Applier
 from raft.node.lane import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
@@ -24,6 +24,7 @@ from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Qu
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
+OF_RANGES = (DeleteRange, Transaction)
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -73,25 +74,28 @@ class Service:
             return self.refusal
         if len(command.body) > COMMAND_BYTES_MAX:
             return TOO_LARGE
-        if is_nodes_own(command.body):
-            return NODES_ONLY
         call = decode_call(command.body)
         if call is None:
             return UNREADABLE
+        if call.session < 0:
+            return NODES_ONLY
         if not self._commands:
             self._room = PENDING_MAX - len(self._proposals)
         if len(self._commands) >= self._room:
             return TOO_MANY
-        refusal = self._space.refuse(call.operation, len(command.body)) or self._applier.too_big(
-            call.operation
-        )
+        operation = call.operation
+        kind = type(operation)
+        refusal: object = self._space.refuse(operation, len(command.body))
+        if refusal is None and kind in OF_RANGES:
+            refusal = self._applier.too_big(operation)
         if refusal is not None:
             return refusal
         reply = reply_handle
-        if type(call.operation) is Own:
+        if kind is Own:
             if self._applier.lane.commands >= COMMANDS_MAX:
                 return OWN_BUSY
             reply = lambda: self._desk.take(reply_handle())  # noqa: E731
+        self._applier.note(command.body, call)
         self._commands.append(command.body)
         self._replies.append(reply())
         return None

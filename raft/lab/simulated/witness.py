@@ -15,6 +15,7 @@ import msgspec
 from raft.core.types import Index
 from raft.machines.application import Application, Unfinished
 from raft.machines.machine import StateMachine
+from raft.machines.operations import Call
 from raft.machines.state import Frozen
 
 _HEADER = struct.Struct(">QQI")
@@ -34,14 +35,14 @@ class Witness(Application):
         self.count = 0
         self.chain = 0
 
-    def begin(self, index: int, command: bytes) -> bytes | Unfinished | None:
+    def begin(self, index: int, command: bytes, decoded: Call | None = None) -> bytes | Unfinished | None:
         """See `Application.begin`."""
         if index <= self.last:
             raise AppliedTwice(f"the command at {index} was applied after the one at {self.last}")
         self.last = index
         self.count += 1
         self.chain = crc32(command, crc32(_INDEX.pack(index), self.chain))
-        return super().begin(index, command)
+        return super().begin(index, command, decoded)
 
     def snapshot(self) -> bytes:
         """See `StateMachine.snapshot`."""
