@@ -144,7 +144,8 @@ class Applier:
     def go_on(self) -> None:
         """A turn has begun: there is time again for what was left of the last one."""
         self._work = 0
-        self.lane.look()
+        if self.lane.commands or self.lane.queries:
+            self.lane.look()
         if self._queue:
             self._next()
 
@@ -220,7 +221,10 @@ class Applier:
         try:
             outcome: Outcome | Unfinished
             if self.free:
-                outcome = machine.begin(entry.index, entry.data, self._decoded(entry.data))
+                data = entry.data
+                known = self._known.pop(id(data), None)
+                decoded = known[1] if known is not None and known[0] is data else None
+                outcome = machine.begin(entry.index, data, decoded)
             else:
                 outcome = machine.go_on()
             if outcome is UNFINISHED:
@@ -233,10 +237,6 @@ class Applier:
         self.free = outcome is not UNFINISHED
         return ELSEWHERE if outcome is None else outcome
 
-    def _decoded(self, command: bytes) -> Call | None:
-        known = self._known.pop(id(command), None)
-        return known[1] if known is not None and known[0] is command else None
-
     def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
         if not entries:
             return
@@ -247,9 +247,8 @@ class Applier:
         self.bytes_applied += entries_size(entries)
         self.applied = entries[-1].index
         self._waiters.applied(entries, outcomes, self.configuration)
-        errands = self._machine.take_errands()
-        if errands:
-            self.lane.run(errands, self._answered)
+        if self._machine.errands:
+            self.lane.run(self._machine.take_errands(), self._answered)
 
     def _answered(self, index: Index, answer: bytes) -> None:
         self._waiters.answered(index, answer, self.configuration)

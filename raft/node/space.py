@@ -91,6 +91,7 @@ class Space:
         self._want_snapshot = want_snapshot
         self._tell = tell
         self._room = 0
+        self._look_again_at = 0
         self._term = 0
         self._tidy_at = 0.0
 
@@ -132,6 +133,8 @@ class Space:
                 self._tidy_at = now + TIDY_SECONDS
                 self._tidy()
             return
+        if self._room > self._look_again_at and now < self._tidy_at and self._raft.term == self._term:
+            return  # What has been taken in since the last look is not much.
         used = self.used_bytes
         if self._raft.term != self._term:
             self._term = self._raft.term
@@ -139,6 +142,8 @@ class Space:
         elif self.alarm and used < CLEAR_SHARE * self.quota_bytes:
             self._set(alarm=False)
         self._room = int(ALARM_SHARE * self.quota_bytes) - used - self._raft.uncommitted_size
+        # A command's bytes may be in state, history and log, and count once when it is taken in.
+        self._look_again_at = self._room if self.alarm else self._room * 3 // 4
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
             self._tidy()
