@@ -25,9 +25,9 @@ class ReplyAnswer:
         """See `Answer`."""
         self._reply.send(Done(lines))
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, exit_code: ExitCode = ExitCode.FAILURE) -> None:
         """See `Answer`."""
-        self._reply.send(Failed(reason, ExitCode.FAILURE))
+        self._reply.send(Failed(reason, exit_code))
 
 
 def refusable(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:

@@ -16,7 +16,7 @@ from raft.cluster.journal import Journal
 from raft.cluster.nodes import NodeProcess, NodeState
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.safety import ElectionSafety
-from raft.cluster.selectors import Picture, select, select_one
+from raft.cluster.selectors import NothingMatches, Picture, select, select_one
 from raft.cluster.spec import ClusterRecord, NodeRecord
 
 
@@ -72,7 +72,14 @@ class Cluster:
 
         Raises VerbFailed for a node that was named and is in none of them.
         """
-        chosen = [self.nodes[node] for node in select(selector, self._picture(states), self.random)]
+        try:
+            chosen = [self.nodes[node] for node in select(selector, self._picture(states), self.random)]
+        except NothingMatches:
+            if self.in_state(states):
+                raise
+            wanted = " or ".join(state.value for state in NodeState if state in states)
+            known = ", ".join(f"{node.name} is {node.state.value}" for node in self.nodes.values())
+            raise NothingMatches(f"no node is {wanted}: {known}") from None
         unfit = [node for node in chosen if node.state not in states]
         if unfit:
             raise VerbFailed(", ".join(f"{node.name} is {node.state.value}" for node in unfit))

@@ -57,8 +57,13 @@ class FaultRegistry:
         """A killed or paused node."""
         return self._add(Fault(self._next_id, kind, (node,), text or f"{kind} n{node}"))
 
-    def add_network_fault(self, kind: str, ways: Ways, rule: SetLink, text: str) -> Fault:
-        """`rule` on every one of `ways`; its own `fault` and `to` are filled in here."""
+    def add_network_fault(
+        self, kind: str, ways: Ways, rule: SetLink, text: str, about: Sequence[int] = ()
+    ) -> Fault:
+        """`rule` on every one of `ways`; its own `fault` and `to` are filled in here.
+
+        `about`: the nodes that it concerns, if those are not all at either end of a way.
+        """
         links = {
             source: SetLink(
                 fault=self._next_id,
@@ -74,7 +79,7 @@ class FaultRegistry:
             if targets
         }
         touched = sorted({*links, *(target for link in links.values() for target in link.to)})
-        return self._add(Fault(self._next_id, kind, tuple(touched), text, links))
+        return self._add(Fault(self._next_id, kind, tuple(about or touched), text, links))
 
     def add_disk_fault(self, nodes: Sequence[int], rule: SetDisk, text: str) -> Fault:
         """`rule` on every one of `nodes`; its own `fault` is filled in here."""

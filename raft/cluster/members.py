@@ -16,6 +16,7 @@ from actors.context import Context
 from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
 from raft.cluster.events import MembersChanged
+from raft.cluster.failures import ExitCode
 from raft.cluster.nodes import HAS_PROCESS, NodeProcess
 from raft.cluster.selectors import names
 from raft.cluster.steering import Answer, Steering
@@ -91,7 +92,7 @@ class MemberVerbs:
             else:
                 self._promote(node, answer, f"{node.name} joined (pid {node.pid})")
 
-        self._start_learner(joined, answer.failed)
+        self._start_learner(joined, self._failing(answer))
 
     def promote(self, verb: PromoteMember, answer: Answer) -> None:
         """Answered when the node votes."""
@@ -105,9 +106,9 @@ class MemberVerbs:
         def removed(members: Members) -> None:
             self._note(f"{node.name} removed", members)
             line = f"{node.name} removed and stopped: {_voters(members)}"
-            self._end(node, lambda: self._done_under_a_leader(answer, line), answer.failed)
+            self._end(node, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
 
-        self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, answer.failed)
+        self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, self._failing(answer))
 
     def replace(self, verb: ReplaceMember, answer: Answer) -> None:
         """Answered when the new node votes in the old one's place, and the old one has stopped."""
@@ -116,18 +117,27 @@ class MemberVerbs:
         def joined(new: NodeProcess, members: Members) -> None:
             self._note(f"{new.name} joined as a learner", members)
             change = Replace(old.id, new.id)
-            self._ask(change, CATCH_UP_SECONDS_MAX, lambda after: replaced(new, after), answer.failed)
+            self._ask(change, CATCH_UP_SECONDS_MAX, lambda after: replaced(new, after), self._failing(answer))
 
         def replaced(new: NodeProcess, members: Members) -> None:
             self._note(f"{new.name} replaced {old.name}", members)
             line = f"{new.name} (pid {new.pid}) replaced {old.name}, which has stopped: {_voters(members)}"
-            self._end(old, lambda: self._done_under_a_leader(answer, line), answer.failed)
+            self._end(old, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
 
-        self._start_learner(joined, answer.failed)
+        self._start_learner(joined, self._failing(answer))
 
     def left(self, node: NodeProcess) -> None:
         """A node has stopped by itself, since it is no member any more."""
         self._forget(node)
+
+    def _failing(self, answer: Answer) -> Failed:
+        """Say why it failed; with the exit code that says so, if there is no leader to ask."""
+
+        def failed(reason: str) -> None:
+            led = self._cluster.history.leader is not None
+            answer.failed(reason, ExitCode.FAILURE if led else ExitCode.NO_LEADER)
+
+        return failed
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -153,7 +163,7 @@ class MemberVerbs:
             answer.done([f"{line}: {_voters(members)}"])
 
         def failed(reason: str) -> None:
-            answer.failed(f"{node.name} is still a learner: {reason}")
+            self._failing(answer)(f"{node.name} is still a learner: {reason}")
 
         self._ask(Promote(node.id), CATCH_UP_SECONDS_MAX, promoted, failed)
 

@@ -6,7 +6,7 @@ paused or down) is told when it is back. The breaking itself is done by each nod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from actors.context import Context
@@ -54,13 +54,13 @@ class Network:
         text = arrow.join(names(group) for group in groups)
         if verb.one_way:
             text += " cut"
-        self._break("partition", ways, SetLink(0, [], cut=True), text, answer)
+        self._break("partition", ways, SetLink(0, [], cut=True), text, answer, hint=self._bridge(groups))
 
     def isolate(self, verb: Isolate, answer: Answer) -> None:
         """Answered when every node that runs has cut its ways."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         ways = isolation_ways(chosen, self._cluster.nodes)
-        self._break("isolate", ways, SetLink(0, [], cut=True), names(chosen), answer)
+        self._break("isolate", ways, SetLink(0, [], cut=True), names(chosen), answer, about=chosen)
 
     def link(self, verb: Link, answer: Answer) -> None:
         """Answered when every node that runs has spoilt its ways."""
@@ -110,18 +110,34 @@ class Network:
         for order in self._cluster.faults.orders_of(node.id):
             self._context.tell(to, order)
 
-    def _break(self, kind: str, ways: Ways, rule: SetLink, text: str, answer: Answer) -> None:
+    def _bridge(self, groups: Sequence[Collection[int]]) -> str:
+        """A word about the nodes that are in no group, and so reach all of them."""
+        left = [node for node in self._cluster.nodes if not any(node in group for group in groups)]
+        return f"{names(left)} in no group, still linked with every group (a bridge)" if left else ""
+
+    def _break(
+        self,
+        kind: str,
+        ways: Ways,
+        rule: SetLink,
+        text: str,
+        answer: Answer,
+        *,
+        about: Sequence[int] = (),
+        hint: str = "",
+    ) -> None:
         if not any(ways.values()):
             raise BadUsage("there is no link between these nodes and others")
-        self.inject([self._cluster.faults.add_network_fault(kind, ways, rule, text)], answer)
+        fault = self._cluster.faults.add_network_fault(kind, ways, rule, text, about)
+        self.inject([fault], answer, [hint] if hint else [])
 
-    def inject(self, faults: Sequence[Fault], answer: Answer) -> None:
+    def inject(self, faults: Sequence[Fault], answer: Answer, hints: Sequence[str] = ()) -> None:
         """Answered when every node that runs carries its part of the faults out."""
         orders: list[tuple[NodeProcess, object]] = []
         for fault in faults:
             self._cluster.journal.record(injected(fault), self._context.now())
             orders += [(self._cluster.nodes[node], order) for node, order in fault.orders.items()]
-        lines = [f"{fault}  {fault.text}" for fault in faults]
+        lines = [*(f"{fault}  {fault.text}" for fault in faults), *hints]
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 
     def _finish(self, silent: list[NodeProcess], lines: list[str], answer: Answer) -> None:

@@ -19,6 +19,10 @@ _RANDOM = re.compile(r"random(?::([0-9]{1,4}))?", re.ASCII)
 _WORDS = {"leader", "followers", "all"}
 
 
+class NothingMatches(VerbFailed):
+    """A selector is well formed, and no node, or too few, are as it asks."""
+
+
 class Picture(Struct, frozen=True):
     """The cluster as a selector sees it.
 
@@ -53,7 +57,7 @@ def select(text: str, picture: Picture, rng: random.Random) -> list[int]:
     for part in _parts(text):
         chosen.update(dict.fromkeys(_meaning(part, picture, rng)))
     if not chosen:
-        raise VerbFailed(f"no node matches {text!r} now")
+        raise NothingMatches(f"no node matches {text!r} now")
     return list(chosen)
 
 
@@ -98,7 +102,7 @@ def _meaning(part: str, picture: Picture, rng: random.Random) -> Collection[int]
     if found := _RANDOM.fullmatch(part):
         count = int(found[1] or 1)
         if count > len(picture.eligible):
-            raise VerbFailed(
+            raise NothingMatches(
                 f"{part!r} wants {count} nodes, and only {len(picture.eligible)} can be chosen now"
             )
         return sorted(rng.sample(picture.eligible, count))
@@ -106,7 +110,5 @@ def _meaning(part: str, picture: Picture, rng: random.Random) -> Collection[int]
     assert found is not None, f"{part!r} passed the check and means nothing"
     node = int(found[1])
     if node not in picture.nodes:
-        raise BadUsage(
-            f"there is no node {node}: the cluster has n{picture.nodes[0]} to n{picture.nodes[-1]}"
-        )
+        raise BadUsage(f"there is no node {node}: the cluster has {names(sorted(picture.nodes))}")
     return [node]

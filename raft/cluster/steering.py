@@ -12,6 +12,7 @@ from typing import Protocol
 from actors.context import Context
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
+from raft.cluster.failures import ExitCode
 from raft.cluster.faults import CRASH, KILL, PAUSE, Fault, cleared, injected
 from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes import Processes
@@ -30,7 +31,7 @@ class Answer(Protocol):
     def done(self, lines: Lines) -> None:
         """It was carried out."""
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, exit_code: ExitCode = ExitCode.FAILURE) -> None:
         """It was begun, and did not end well."""
 
 

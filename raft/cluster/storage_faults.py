@@ -39,7 +39,9 @@ class StorageFaults:
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         rule = SetDisk(0, verb.fsync_delay_seconds, verb.full, verb.fail_fsync, verb.lose_unsynced)
         text = f"{names(chosen)}  {_words(rule)}"
-        self._network.inject([self._cluster.faults.add_disk_fault(chosen, rule, text)], answer)
+        faults = [self._cluster.faults.add_disk_fault(chosen, rule, text)]
+        hint = "the next fsync ends the node; it is started again, its disk whole"
+        self._network.inject(faults, answer, [hint] if rule.fail_fsync else [])
 
     def set_clock(self, verb: SetClockRate, answer: Answer) -> None:
         """Answered when the clock of every node that runs has that rate."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from raft.cluster.cli import membership
 from raft.cluster.cli.app import Session, app, carry_out, completed
 from raft.cluster.cli.entry import HOMES
 from raft.cluster.cli.main import VERB_MODULES
 from raft.cluster.failures import ExitCode
+from tests.processes.terminal import Terminal
 
+ROOT = Path(__file__).resolve().parents[2]
 VERBS = [
     "up",
     "status",
@@ -125,6 +132,10 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
         ("lease grant 0s", "more than nothing"),
         ("lease keep x", "valid int"),
         ("put k v --fence x", "valid int"),
+        ("simulate --seeds 0", "0"),
+        ("simulate --seeds -3", "-3"),
+        ("clock 1 --rate 1", "faults clear"),
+        ("timeline --open", "--to FILE"),
         ("up --nodes 0", "1 to 64"),
         ("up --nodes 4000", "1 to 64"),
         ("up --nodes five", "valid int"),
@@ -223,3 +234,47 @@ def test_the_doctor_names_what_should_be_done(
     said = capsys.readouterr().out
     assert "look  open files: up to 16 in a process (raise the hard limit to 1024: ulimit -Hn)" in said
     assert "ok    clock" in said
+
+
+def every_command(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for inner, one in getattr(command, "commands", {}).items():
+        yield from every_command(one, f"{name} {inner}".strip())
+
+
+def test_a_default_is_shown_as_it_would_be_typed() -> None:
+    shown = [
+        (name, parameter.name, parameter.default)
+        for name, command in every_command(get_command(app))
+        for parameter in command.params
+        if isinstance(parameter.default, float)
+        and parameter.metavar in ("DURATION", "TTL")
+        and getattr(parameter, "show_default", False) is True
+    ]
+    assert shown == []
+
+
+def test_a_picture_is_not_written_to_a_terminal_but_to_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text("")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert carry_out(["timeline", str(events)], Session()) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert "--to FILE" in said.err
+    assert "<html" not in said.out
+    assert carry_out(["timeline", str(events), "--to", str(tmp_path / "now.html")], Session()) == ExitCode.OK
+    assert "<html" in (tmp_path / "now.html").read_text()
+    assert carry_out(["timeline", str(events), "--to", str(tmp_path)], Session()) == ExitCode.FAILURE
+
+
+def test_help_has_no_bold_and_no_dim_where_no_colours_are_wanted(tmp_path: Path) -> None:
+    env = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
+    terminal = Terminal([sys.executable, str(ROOT / "launcher.py"), "status", "--help"], env, tmp_path)
+    try:
+        shown = terminal.rest()
+    finally:
+        terminal.close()
+    assert "Example" in shown
+    assert "\x1b" not in shown

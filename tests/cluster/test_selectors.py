@@ -43,7 +43,7 @@ def test_what_chooses_nothing_is_a_usage_error(text: str) -> None:
 
 
 def test_a_node_outside_the_cluster_is_a_usage_error_that_names_the_cluster() -> None:
-    with pytest.raises(BadUsage, match="n1 to n5"):
+    with pytest.raises(BadUsage, match="n1 n2 n3 n4 n5"):
         chosen("6")
 
 

@@ -413,3 +413,54 @@ def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
     assert exits == [1, 3, 2]
     assert lab.runtime.stopped
     assert lab.ending.exit_code is ExitCode.OK
+
+
+def answer_in_time(lab: Lab, verb: object, seconds: float) -> Any:
+    """What a verb is answered after a while, with no node that answers the supervisor."""
+    pending = lab.asker.ask(Address("launcher", "supervisor"), verb, seconds + 10.0)
+    lab.turn(seconds)
+    return pending.result()
+
+
+def test_an_id_that_is_gone_is_refused_with_those_that_there_are(lab: Lab) -> None:
+    lab.cluster.admit(4)
+    lab.cluster.dismiss(lab.cluster.nodes[2])
+    refused = lab.ask(verbs.Partition(["1,2"]))
+    assert refused == verbs.Failed("there is no node 2: the cluster has n1 n3 n4", ExitCode.USAGE)
+
+
+def test_a_partition_names_the_nodes_that_are_on_no_side(lab: Lab) -> None:
+    said = answer_in_time(lab, verbs.Partition(["1", "2"]), 2.0)
+    assert "n1 | n2" in said.reason
+    assert "n3 in no group, still linked with every group (a bridge)" in said.reason
+    assert [fault.text for fault in lab.cluster.faults.active] == ["n1 | n2"]
+
+
+def test_a_partition_that_leaves_no_node_out_says_nothing_of_bridges(lab: Lab) -> None:
+    assert "bridge" not in answer_in_time(lab, verbs.Partition(["1", "2,3"]), 2.0).reason
+
+
+def test_an_isolated_node_alone_is_concerned_by_that_fault(lab: Lab) -> None:
+    answer_in_time(lab, verbs.Isolate("1"), 2.0)
+    assert [len(lab.cluster.faults.of_node(node)) for node in (1, 2, 3)] == [1, 0, 0]
+
+
+def test_a_disk_whose_fsync_fails_is_said_to_end_the_node_and_come_back(lab: Lab) -> None:
+    assert "it is started again" in answer_in_time(lab, verbs.BreakDisk("1", fail_fsync=True), 2.0).reason
+    assert "it is started again" not in answer_in_time(lab, verbs.BreakDisk("1", full=True), 2.0).reason
+
+
+@pytest.mark.parametrize("verb", [verbs.Start("all"), verbs.Start("random"), verbs.Resume("followers")])
+def test_where_no_node_is_in_the_state_for_a_verb_their_states_are_said(verb: object, lab: Lab) -> None:
+    lab.lead(1, 2)
+    said = lab.ask(verb)
+    assert said.exit_code == ExitCode.FAILURE
+    assert said.reason.startswith(("no node is down", "no node is paused"))
+    assert said.reason.endswith(": n1 is running, n2 is running, n3 is running")
+
+
+@pytest.mark.parametrize("verb", [verbs.RemoveMember("3"), verbs.PromoteMember("3")])
+def test_a_change_of_members_that_found_no_leader_says_so_by_its_exit_code(verb: object, lab: Lab) -> None:
+    said = answer_in_time(lab, verb, 130.0)
+    assert said.exit_code == ExitCode.NO_LEADER
+    assert "the cluster has no leader" in said.reason

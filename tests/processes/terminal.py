@@ -35,6 +35,12 @@ class Terminal:
                 self._seen += self._read()
         self._seen = self._seen.partition(text)[2]
 
+    def rest(self) -> str:
+        """All that is printed until the end."""
+        while more := self._read():
+            self._seen += more
+        return self._seen
+
     def wait(self) -> int:
         """The exit code; whatever is still printed is read, or it could not end."""
         while self._read():

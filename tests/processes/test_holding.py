@@ -46,6 +46,8 @@ def test_changes_are_watched_and_a_program_ends_with_the_verb_that_runs_it() -> 
             assert (left, former) == ("left", token)
             observer.terminate()
             assert observer.wait(10) == 128 + signal.SIGTERM
+            assert observer.stderr is not None
+            assert observer.stderr.readline().split() == ["REVISION", "EVENT", "TOKEN", "VALUE"]
         assert finish(up).code == 0
 
 
@@ -88,6 +90,7 @@ def test_a_token_fences_and_a_lease_binds_what_is_written_from_a_shell() -> None
             f"lease revoke {lease}",
         ):
             assert shell.run(gone).code == ExitCode.NOT_FOUND, gone
+        assert "there never was one" in shell.run("lease left 999999").err
         assert shell.run(f"put k v --lease {lease}").code == ExitCode.NOT_FOUND
         assert shell.ok("get k") == "led"
         assert finish(up).code == 0
@@ -97,7 +100,12 @@ def test_a_token_fences_and_a_lease_binds_what_is_written_from_a_shell() -> None
 def begun(shell: Shell, line: str) -> Iterator[subprocess.Popen[str]]:
     command = [*LAUNCHER, *line.split()]
     with subprocess.Popen(
-        command, env=shell.env, cwd=shell.home, stdout=subprocess.PIPE, text=True
+        command,
+        env=shell.env,
+        cwd=shell.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process

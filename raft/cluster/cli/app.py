@@ -37,6 +37,8 @@ app = typer.Typer(
     epilog="Example: python launcher.py --nodes 5, then, elsewhere: python launcher.py kill leader",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # With it, help and usage errors would be bold and dim even where no colours are wanted.
+    rich_markup_mode=None if "NO_COLOR" in os.environ else "rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -153,7 +153,7 @@ def heal(context: typer.Context, cluster: options.Cluster = None) -> None:
 
 
 Share = typer.Option(metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.")
-Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.")
+Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.", show_default=False)
 
 
 @app.command(
@@ -184,11 +184,20 @@ def disk(
     selectors: options.Selectors,
     fsync_delay: Annotated[
         float,
-        typer.Option(metavar="DURATION", parser=options.positive_duration, help="Each fsync takes longer."),
+        typer.Option(
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="Each fsync takes longer.",
+            show_default=False,
+        ),
     ] = 0.0,
     full: Annotated[bool, typer.Option("--full", help="No more room, from the next write on.")] = False,
     fail_fsync: Annotated[
-        bool, typer.Option("--fail-fsync", help="The next fsync fails, which ends the node.")
+        bool,
+        typer.Option(
+            "--fail-fsync",
+            help="The next fsync fails, which ends the node; it is started again, its disk whole.",
+        ),
     ] = False,
     lose_unsynced: Annotated[
         bool,
@@ -223,6 +232,8 @@ def clock(
     cluster: options.Cluster = None,
 ) -> None:
     """Let the clocks of nodes run fast or slow, until `faults clear`."""
+    if rate == 1.0:
+        raise BadUsage("a clock at rate 1 is a right one: end a clock fault with `faults clear`")
     _carry_out(context, cluster, verbs.SetClockRate(options.one_selector(selectors), rate))
 
 

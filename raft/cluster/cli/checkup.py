@@ -94,7 +94,12 @@ def health(
     context: typer.Context,
     timeout: Annotated[
         float,
-        typer.Option(metavar="DURATION", parser=options.positive_duration, help="Try each for so long."),
+        typer.Option(
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="Try each for so long.",
+            show_default="2s",
+        ),
     ] = PROBE_SECONDS_MAX,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,

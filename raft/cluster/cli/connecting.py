@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from raft.client.errors import ClientError
 
 Timeout = Annotated[
-    float, typer.Option(metavar="DURATION", parser=options.positive_duration, help="Try for so long.")
+    float,
+    typer.Option(
+        metavar="DURATION", parser=options.positive_duration, help="Try for so long.", show_default="5s"
+    ),
 ]
 Via = Annotated[
     str, typer.Option(metavar="SELECTOR", parser=options.selector, help="Know of these nodes only, by id.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, STORE, app, out, session_of
+from raft.cluster.cli.app import LEAD, STORE, app, out, say, session_of
 from raft.cluster.cli.connecting import verb_failed
 from raft.cluster.failures import BadUsage
 
@@ -32,6 +32,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 b
 @app.command(rich_help_panel=LEAD, epilog="Example: launcher.py observe billing")
 def observe(context: typer.Context, name: Name, cluster: options.Cluster = None) -> None:
     """Who leads NAME, a line for each change: the revision, led or left, the token, what is announced."""
+
+    say("REVISION EVENT TOKEN VALUE", "dim")
 
     async def follow(client: AsyncClient) -> None:
         async for event in client.election(name).observe():
@@ -52,6 +54,8 @@ def watch(
 
     Should events be forgotten before they were told, the difference is told instead.
     """
+
+    say("REVISION EVENT KEY VALUE", "dim")
 
     async def follow(client: AsyncClient) -> None:
         async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):

@@ -59,7 +59,7 @@ def keep(
             if once:
                 return
             time.sleep(left_seconds * KEEP_RATIO)
-    raise VerbFailed(f"the lease {number} has ended", ExitCode.NOT_FOUND)
+    raise _no_lease(number)
 
 
 @lease.command(epilog="Example: launcher.py lease revoke 17")
@@ -72,7 +72,7 @@ def revoke(
     """End a lease and all that hangs on it, at once; exit 7 when it has ended before."""
     with connected(context, cluster, "all", timeout) as client:
         if not client.revoke(number):
-            raise VerbFailed(f"the lease {number} has ended before", ExitCode.NOT_FOUND)
+            raise _no_lease(number)
     out("OK")
 
 
@@ -87,5 +87,10 @@ def left(
     with connected(context, cluster, "all", timeout) as client:
         left_seconds = client.time_left(number)
     if not left_seconds:
-        raise VerbFailed(f"the lease {number} has ended", ExitCode.NOT_FOUND)
+        raise _no_lease(number)
     out(f"{left_seconds:.3f}s")
+
+
+def _no_lease(number: int) -> VerbFailed:
+    """The cluster keeps no record of leases that have ended, so it cannot tell them from others."""
+    return VerbFailed(f"there is no lease {number}: it has ended, or there never was one", ExitCode.NOT_FOUND)

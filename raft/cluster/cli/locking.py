@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 Command = Annotated[list[str], typer.Argument(metavar="-- CMD…", help="A program and its arguments.")]
 Ttl = Annotated[
     float,
-    typer.Option(metavar="DURATION", parser=options.positive_duration, help="How long a lease lasts."),
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="How long a lease lasts.",
+        show_default="5s",
+    ),
 ]
 Grace = Annotated[
     float,
@@ -39,6 +44,7 @@ Grace = Annotated[
         metavar="DURATION",
         parser=options.duration,
         help="How long CMD may take to end after an ending signal, while the lease is kept.",
+        show_default="10s",
     ),
 ]
 TTL_SECONDS = 5.0

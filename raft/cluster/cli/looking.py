@@ -98,7 +98,10 @@ def _alternate_screen() -> Iterator[None]:
 def leader(
     context: typer.Context,
     wait: Annotated[
-        float, typer.Option(metavar="DURATION", parser=options.duration, help="Wait for one so long.")
+        float,
+        typer.Option(
+            metavar="DURATION", parser=options.duration, help="Wait for one so long.", show_default=False
+        ),
     ] = 0.0,
     cluster: options.Cluster = None,
 ) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 SHRUNK_MAX = 3  # Of the seeds that fail; shrinking takes a hundred runs each.
 PROGRESS_SECONDS = 2.0
 
-Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Run N seeds.", show_default="100")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", metavar="N", min=1, help="Run N seeds.", show_default="100")
+]
 First = Annotated[int, typer.Option("--first", metavar="N", help="The first seed.")]
 OneSeed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Tell the story of this seed.", show_default=False)
@@ -42,7 +44,8 @@ Length = Annotated[
     ),
 ]  # fmt: skip
 Steps = Annotated[
-    int | None, typer.Option("--steps", metavar="N", help="At most N faults in a run.", show_default=False)
+    int | None,
+    typer.Option("--steps", metavar="N", min=0, help="At most N faults in a run.", show_default=False),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", help="Processes to run seeds in.", min=1, max=64)]
 

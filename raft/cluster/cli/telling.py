@@ -15,9 +15,9 @@ import msgspec
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, LOOK, Session, app, out, paint, session_of
+from raft.cluster.cli.app import BREAK, LOOK, Session, app, out, paint, say, session_of
 from raft.cluster.events import encode_event, read_events
-from raft.cluster.failures import BadUsage, ExitCode
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:
     from raft.lab.judging.verdict import Verdict
@@ -74,7 +74,7 @@ def _show(verdict: Verdict, took_seconds: float) -> None:
 
 @app.command(
     rich_help_panel=LOOK,
-    epilog="Example: launcher.py timeline > now.html, or: timeline ./chaos-7 -o perfetto",
+    epilog="Example: launcher.py timeline --to now.html, or: timeline ./chaos-7 -o perfetto",
 )
 def timeline(
     context: typer.Context,
@@ -85,9 +85,18 @@ def timeline(
     output: Annotated[
         Picture, typer.Option("--output", "-o", help="A page, a drawing, a trace for Perfetto, or lines.")
     ] = Picture.HTML,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="Write it there; else to stdout.", show_default=False),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="With --to: show it in a browser.")] = False,
     cluster: options.Cluster = None,
 ) -> None:
     """A picture of what happened: who led when, what was broken, how clients fared."""
+    if open_ and to is None:
+        raise BadUsage("--open shows a file: name it with --to FILE")
+    if to is None and output is not Picture.JSONL and sys.stdout.isatty():
+        raise BadUsage(f"{output.value} is not for a terminal: write it to a file with --to FILE")
     from raft.lab.pictures.perfetto import trace
     from raft.lab.pictures.report import page, picture
     from raft.lab.pictures.run import read_run
@@ -107,7 +116,22 @@ def timeline(
             text = trace(run)
         case Picture.JSONL:
             text = "\n".join(encode_event(event).decode() for event in run.events)
-    sys.stdout.write(text + "\n")
+    if to is None:
+        out(text)
+        return
+    try:
+        to.write_text(text + "\n")
+    except OSError as error:
+        raise VerbFailed(f"{to} cannot be written: {error.strerror}") from error
+    say(f"written to {to}")
+    if open_ and not _show_in_browser(to):
+        raise VerbFailed(f"there is no browser that could be started; {to} is written")
+
+
+def _show_in_browser(path: Path) -> bool:
+    import webbrowser
+
+    return webbrowser.open(path.absolute().as_uri())
 
 
 def _running(session: Session, cluster: str | None) -> Run:
