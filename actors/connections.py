@@ -27,10 +27,11 @@ from loguru import logger
 SILENT_SHARE: Final = 4  # One in so many connections may not have said yet who it is.
 RESERVE_MIN, RESERVE_MAX = 64, 1024  # Descriptors for everything that is no connection.
 LOOK_SECONDS: Final = 0.1
-MEASURED_BYTES: Final = 1024 * 1024  # Below that, unread answers are not worth a system call.
+QUIET_LOOK_SECONDS: Final = 0.5  # While nothing is held, a process is not woken more often for this.
+MEASURED_BYTES: Final = 1024 * 1024  # Below that, what is held or unread is not worth a closer look.
 # What the protocol adds to a frame at most, and what its heartbeats bring that are no frames.
 FRAME_OVERHEAD_BYTES: Final = 64
-UNSEEN_BYTES_PER_LOOK: Final = 64
+UNSEEN_BYTES_PER_SECOND: Final = 640
 # What a process may make of each byte that it is told before its growth is laid at a sender's door.
 GROWTH_PER_BYTE: Final = 4
 _BYTES_ACKED_AND_RECEIVED: Final = struct.Struct("=QQ")
@@ -74,6 +75,7 @@ class Connections:
         self._silent: dict[int, None] = {}
         self._known: set[int] = set()
         self._looked_at = time.monotonic()
+        self._quiet = True
         self._logged: dict[str, float] = {}
         self._memory = _Memory()
 
@@ -87,6 +89,7 @@ class Connections:
         self.gone(fd)
         self._by_fd[fd] = Connection(fd)
         self._silent[fd] = None
+        self._quiet = False
         if len(self._silent) > self.silent_max:
             self.cut(self._by_fd[next(iter(self._silent))], "too many connections that say nothing")
 
@@ -160,22 +163,29 @@ class Connections:
             connection.waiting, connection.unread = waiting, size
 
     def due_seconds(self) -> float | None:
-        """How long it is until `look` should be called; None while there is nothing to look at."""
-        return max(0.0, self._looked_at + LOOK_SECONDS - time.monotonic()) if self._by_fd else None
+        """How long one may wait until `look` is called; None while there is nothing to look at."""
+        if not self._by_fd:
+            return None
+        period_seconds = QUIET_LOOK_SECONDS if self._quiet else LOOK_SECONDS
+        return max(0.0, self._looked_at + period_seconds - time.monotonic())
 
     def look(self) -> None:
-        """Cut off who has sent far more than has come out as frames. To be called ten times a second."""
+        """Cut off who has sent far more than has come out as frames.
+
+        To be called whenever the process is awake: it looks ten times a second at most.
+        """
         now = time.monotonic()
         if now < self._looked_at + LOOK_SECONDS:
             return
-        self._looked_at = now
+        unseen = int(UNSEEN_BYTES_PER_SECOND * (now - self._looked_at))
+        self._looked_at, self._quiet = now, True
         growth = self._memory.growth(sum(each.taken for each in self._by_fd.values()))
         for connection in [*self._by_fd.values()]:
             if connection.cut:
                 continue
             counts = _bytes_acked_and_received(connection.fd)
             if counts is not None:
-                connection.taken = min(connection.taken + UNSEEN_BYTES_PER_LOOK, counts[1])
+                connection.taken = min(connection.taken + unseen, counts[1])
                 connection.held = counts[1] - connection.taken
             elif growth <= 0:
                 connection.held = max(0, connection.held + growth)
@@ -183,6 +193,7 @@ class Connections:
                 # Of an ipc connection the system counts nothing: whoever sends while memory grows is
                 # suspected. One that is cut off wrongly connects again.
                 connection.held += growth
+            self._quiet = self._quiet and connection.held < MEASURED_BYTES
             if connection.held > self._held_bytes_max:
                 self.cut(connection, "sent more than can be handled")
 

@@ -178,7 +178,7 @@ class ZeroMqTransport:
         self._opened.wait(timeout_seconds)
         if self._retry_at:
             self._links.retry(self._keys)
-        if look_seconds == 0.0:
+        if look_seconds is not None:
             self._connections.look()
 
     def receive(self) -> list[TransportEvent]:

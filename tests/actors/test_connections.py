@@ -6,12 +6,16 @@ import os
 import resource
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from actors import connections
+from actors.connections import LOOK_SECONDS, QUIET_LOOK_SECONDS, Connections
 from actors.frames import FrameKind, FrameWriter
 from actors.sockets import Tuning
 from actors.zeromq import ZeroMqTransport
@@ -192,3 +196,29 @@ def test_one_turn_reads_no_more_than_so_many_bytes(net: Net) -> None:
         net.events["n1"] += events
         most = max(most, sum(type(event).__name__ == "Received" for event in events))
     assert most <= 4
+
+
+def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    book = Connections(Counter(), connections_max=64, held_bytes_max=64 * MIB, unread_bytes_max=64 * MIB)
+    assert book.due_seconds() is None
+
+    def due_after_a_look() -> float | None:
+        now[0] += LOOK_SECONDS
+        book.look()
+        return book.due_seconds()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with peer, accepted:
+            book.accepted(accepted.fileno())
+            assert book.due_seconds() == pytest.approx(LOOK_SECONDS)
+            assert due_after_a_look() == pytest.approx(QUIET_LOOK_SECONDS)
+            for _ in range(32):
+                peer.sendall(bytes(MIB // 16))
+                accepted.recv(MIB // 16, socket.MSG_WAITALL)
+            assert due_after_a_look() == pytest.approx(LOOK_SECONDS)
