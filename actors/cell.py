@@ -19,6 +19,7 @@ from actors.envelope import ActorInfo, ProcessDown, ProcessUp, Terminated
 from actors.mailbox import Letter, Mailbox
 from actors.supervision import Supervisor
 from actors.timers import Timer
+from actors.transport import LifeUsed
 
 if TYPE_CHECKING:
     from actors.actor import Actor, Handlers
@@ -43,7 +44,7 @@ class Errand(msgspec.Struct, frozen=True):
     call: Callable[[], None]
 
 
-_NEWS_OF_A_LIFE: Final = frozenset((Terminated, ProcessUp, ProcessDown))
+_NEWS_OF_A_LIFE: Final = frozenset((Terminated, ProcessUp, ProcessDown, LifeUsed))
 NO_LETTER: Final[Letter] = (None, None, 0)
 
 

@@ -25,6 +25,7 @@ _FIXED = struct.Struct(">4s8sQB")  # Magic, cluster, incarnation, length of the 
 _MOVING = struct.Struct(">QB")  # Sequence, kind.
 _CHECK = struct.Struct(">I")  # Over all of the header: a flipped bit must not pass for a later life.
 _TAIL_BYTES = _MOVING.size + _CHECK.size
+_LIFE = struct.Struct(">QQ")  # Incarnation, sequence.
 
 
 class FrameKind(enum.IntEnum):
@@ -33,6 +34,7 @@ class FrameKind(enum.IntEnum):
     PAYLOAD = 0
     HELLO = 1  # The first on a connection: who I am. Answered with a WELCOME.
     WELCOME = 2  # Names the cluster to who is of another one.
+    USED = 3  # To a HELLO: a life of yours with this number, or a later one, was heard; see `write_life`.
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -83,6 +85,22 @@ def read_frame(raw: bytes, cluster: bytes) -> Frame | str:
         return "foreign"
     sequence, kind = _MOVING.unpack_from(raw, moving_at)
     return Frame(raw[_FIXED.size : moving_at], incarnation, sequence, kind, raw[payload_at:])
+
+
+def write_life(incarnation: int, sequence: int) -> bytes:
+    """What was heard last of a process, for itself to read."""
+    life = _LIFE.pack(incarnation, sequence)
+    return life + _CHECK.pack(zlib.crc32(life))
+
+
+def read_life(payload: bytes) -> tuple[int, int] | None:
+    """The incarnation and the sequence that `write_life` wrote; None if they are damaged."""
+    if len(payload) != _LIFE.size + _CHECK.size:
+        return None
+    if zlib.crc32(payload[: _LIFE.size]) != _CHECK.unpack_from(payload, _LIFE.size)[0]:
+        return None
+    incarnation, sequence = _LIFE.unpack_from(payload)
+    return incarnation, sequence
 
 
 def introduction_in(raw: bytes) -> tuple[int, str, str] | None:

@@ -1,8 +1,9 @@
 """Who has been heard: which frames are fresh, whose they are, and who is up.
 
 Owns the books on every process from which a frame has come. A frame counts at most once, in the
-order in which it was sent, and never after a later life of its sender has spoken. Knows nothing
-of sockets: it is told of frames and of connections, and says what to report.
+order in which it was sent, and never after a later life of its sender has spoken. A process that greets
+with a number that was used before is told so: it is not heard, and must not go on unaware of it.
+Knows nothing of sockets: it is told of frames and of connections, and says what to report.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import msgspec
 
 from actors.address import check_process_name
 from actors.errors import BadAddress
-from actors.frames import Frame, FrameKind, cluster_digest, introduction_in, read_frame
-from actors.transport import PeerDown, PeerUp, Received, TransportEvent
+from actors.frames import Frame, FrameKind, cluster_digest, introduction_in, read_frame, read_life, write_life
+from actors.transport import LifeUsed, PeerDown, PeerUp, Received, TransportEvent
 
 HELD_FRAMES_MAX: Final = 64
 """For each process whose connection we do not have yet,"""
@@ -57,7 +58,10 @@ class Hearing:
     more lives than connections, but for `lives_max` of those whose end was not noticed yet.
     """
 
-    def __init__(self, cluster: str, lives_max: int) -> None:
+    def __init__(self, cluster: str, lives_max: int, incarnation: int = 0) -> None:
+        self.sequence = 0
+        """That of the last frame of our own, in this life of ours."""
+        self._incarnation = incarnation
         self._cluster = cluster_digest(cluster)
         self._lives_max = lives_max
         self._crowded_at = lives_max
@@ -71,6 +75,7 @@ class Hearing:
         self.foreign: list[
             tuple[bytes, bytes]
         ] = []  # Frames of other clusters, by connection: to be told so.
+        self.used: list[tuple[bytes, bytes]] = []  # What to tell of lives with used numbers, by connection.
         self.dropped: Counter[str] = Counter()
 
     def take_events(self) -> list[TransportEvent]:
@@ -95,6 +100,8 @@ class Hearing:
         """Enter a frame, or drop and count it; returns a process that has said hello."""
         frame = read_frame(raw, self._cluster)
         entered = frame if isinstance(frame, str) else self._enter(frame, origin)
+        if not isinstance(frame, str) and frame.kind == FrameKind.HELLO and entered != "misnamed":
+            self._look_for_later(frame, origin.route)
         if isinstance(entered, str):
             self.dropped[entered] += 1
             if origin.process is not None and entered in ("foreign", "misnamed"):
@@ -109,6 +116,8 @@ class Hearing:
             entered.up = entered.reported = True
             self.events += (PeerUp(entered.process, frame.incarnation), *entered.held)
             self._let_go_of_held(entered)
+        if frame.kind == FrameKind.USED and origin.process is not None:
+            self._compare(origin.process, frame.payload)
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
         return entered.process if frame.kind == FrameKind.HELLO else None
@@ -151,6 +160,20 @@ class Hearing:
         if life is not None and life.up:
             life.up = False
             self.events.append(PeerDown(process, reason))
+
+    def _look_for_later(self, greeting: Frame, route: bytes | None) -> None:
+        """Was more heard of who greets us than it can have said, if its numbers are its own?"""
+        life = self._lives.get(self._names.get(greeting.sender, ""))
+        if life is None or (greeting.incarnation, greeting.sequence) >= (life.incarnation, life.sequence):
+            return
+        if route is not None and len(self.used) < FOREIGN_FRAMES_MAX:
+            self.used.append((route, write_life(life.incarnation, life.sequence)))
+
+    def _compare(self, process: str, payload: bytes) -> None:
+        """Report it if a peer has heard of us what this life has not said; a greeting may just come late."""
+        heard = read_life(payload)
+        if heard is not None and heard > (self._incarnation, self.sequence):
+            self.events.append(LifeUsed(process, heard[0]))
 
     def _enter(self, frame: Frame, origin: Origin) -> _Life | str:
         """The life that has sent a frame, if that is to count; else the reason."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from actors.clock import ManualClock
 from actors.errors import TransportError
 from actors.faults import FaultyTransport
-from actors.transport import PeerDown, PeerUp, Received
+from actors.transport import PeerDown, PeerUp, Received, TransportEvent
 
 if TYPE_CHECKING:
     from actors.runtime import Runtime
@@ -71,7 +71,7 @@ class LoopbackTransport:
             for fd in select.select(list(self._readers), [], [], 0)[0]:
                 self._readers[fd]()
 
-    def receive(self) -> list[Received | PeerUp | PeerDown]:
+    def receive(self) -> list[TransportEvent]:
         """Take what is in the inbox."""
         inbox = self._inbox
         return [inbox.popleft() for _ in range(min(len(inbox), RECEIVE_EVENTS_MAX))]

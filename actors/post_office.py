@@ -34,7 +34,7 @@ from actors.errors import AskFailed, CodecError
 from actors.mailbox import Letter
 from actors.outbox import Outbox
 from actors.timers import Timer, Timers
-from actors.transport import PeerDown, PeerUp, Received, Transport
+from actors.transport import LifeUsed, PeerDown, PeerUp, Received, Transport, TransportEvent
 
 PROBE_SECONDS: Final = 1.0
 UNCOUNTED_BYTES_MAX: Final = 256
@@ -232,7 +232,7 @@ class PostOffice:
         for process in list(self._process_watchers):
             self.unwatch_process(cell, process)
 
-    def receive(self, event: Received | PeerUp | PeerDown) -> None:
+    def receive(self, event: TransportEvent) -> None:
         """Act on what the transport has reported."""
         if type(event) is Received:
             self._open_frame(event.process, event.payload)
@@ -240,6 +240,9 @@ class PostOffice:
             self._peer_up(event.process, event.incarnation)
         elif type(event) is PeerDown:
             self._peer_down(event.process, event.reason)
+        elif type(event) is LifeUsed:
+            for cell in self._process_watchers.get(event.process, ()):
+                cell.put_urgent(event)
 
     def _open_frame(self, process: str, payload: bytes) -> None:
         envelopes, broken = read_envelopes(payload)

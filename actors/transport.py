@@ -37,7 +37,17 @@ class PeerDown(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-TransportEvent = Received | PeerUp | PeerDown
+class LifeUsed(msgspec.Struct, frozen=True, gc=False):
+    """`process` has heard a life of ours that was another one than this, with its number or a later one.
+
+    So it drops what we send, as left over from an earlier life. It hears lives after `incarnation` only.
+    """
+
+    process: str
+    incarnation: int
+
+
+TransportEvent = Received | PeerUp | PeerDown | LifeUsed
 
 
 class Transport(Protocol):
@@ -79,7 +89,7 @@ class Transport(Protocol):
         None waits without end; calls the callbacks of readers that are ready.
         """
 
-    def receive(self) -> list[Received | PeerUp | PeerDown]:
+    def receive(self) -> list[TransportEvent]:
         """What has arrived, in order and without waiting; a bounded batch, so that there may be more."""
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:

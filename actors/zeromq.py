@@ -75,8 +75,7 @@ class ZeroMqTransport:
         self._keys = keys
         self._tuning = tuning or Tuning()
         self.frame_bytes_max = self._tuning.frame_bytes_max
-        self._hearing = Hearing(cluster, self._tuning.lives_max)
-        self._sequence = 0
+        self._hearing = Hearing(cluster, self._tuning.lives_max, incarnation)
         self._opened = sockets.OpenSockets(self._tuning)
         self._watch = self._opened.watch
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -184,7 +183,7 @@ class ZeroMqTransport:
     def receive(self) -> list[TransportEvent]:
         """What the last `poll` found, without waiting: frames first, then who went up or down."""
         self._opened.take_ready()
-        if self._hearing.foreign and self._inbox is not None:
+        if (self._hearing.foreign or self._hearing.used) and self._inbox is not None:
             self._tell_strangers(self._inbox)
         if self._hearing.crowded:
             self._hearing.forget_gone(self._stands)
@@ -230,8 +229,7 @@ class ZeroMqTransport:
             return "unknown"
         if self._waits_for_welcome and kind is FrameKind.PAYLOAD and not self._hearing.is_up(process):
             return self._not_up(process, link)
-        self._sequence += 1
-        frame = self._writer.write(self._sequence, kind, payload)
+        frame = self._write(kind, payload)
         try:
             if route is not None and self._inbox is not None:
                 if not self._connections.may_send(route, len(frame)):
@@ -263,23 +261,29 @@ class ZeroMqTransport:
         return "down"
 
     def _tell_strangers(self, inbox: Socket) -> None:
-        """Who greets us as of another cluster is told which one this is."""
+        """Tell who is of another cluster which one this is, and who has a used number that it was used."""
+        used, self._hearing.used = self._hearing.used, []
+        for route, life in used:
+            with suppress(zmq.ZMQError):
+                self._send_by(inbox, route, self._write(FrameKind.USED, life))
         foreign, self._hearing.foreign = self._hearing.foreign, []
         for route, raw in foreign:
             introduction = introduction_in(raw)
             if introduction is not None and introduction[0] == FrameKind.HELLO:
-                self._sequence += 1
-                frame = self._writer.write(self._sequence, FrameKind.WELCOME, self._cluster.encode())
+                frame = self._write(FrameKind.WELCOME, self._cluster.encode())
                 with suppress(zmq.ZMQError):  # It need not be there any more.
                     self._send_by(inbox, route, frame)
+
+    def _write(self, kind: FrameKind, payload: bytes) -> bytes:
+        self._hearing.sequence += 1
+        return self._writer.write(self._hearing.sequence, kind, payload)
 
     def _stands(self, route: bytes) -> bool:
         """Does that connection to our inbox stand? The only way to know is to send something."""
         if self._inbox is None:
             return False
-        self._sequence += 1
         try:
-            self._send_by(self._inbox, route, self._writer.write(self._sequence, FrameKind.WELCOME, b""))
+            self._send_by(self._inbox, route, self._write(FrameKind.WELCOME, b""))
         except zmq.Again:
             return True  # It is slow to read.
         except zmq.ZMQError as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from actors import Actor, Address, Handlers, Registry, Runtime
 from actors.codec import FrameBuilder
-from actors.transport import PeerDown, PeerUp, Received
+from actors.transport import Received, TransportEvent
 from benchmarks._rows import Row, tell
 
 LIMITS_MICROSECONDS = {"received": 2.0, "forwarded": 3.0, "local": 1.5, "alone": 15.0}
@@ -70,9 +70,9 @@ class Bytes:
     counters: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self) -> None:
-        self.arrived: list[Received | PeerUp | PeerDown] = []
+        self.arrived: list[TransportEvent] = []
 
-    def receive(self) -> list[Received | PeerUp | PeerDown]:
+    def receive(self) -> list[TransportEvent]:
         """What has arrived."""
         arrived, self.arrived = self.arrived, []
         return arrived

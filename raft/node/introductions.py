@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, Undeliverable
-from raft.core.errors import ConfChangeRefused, ProposalDropped
+from actors.transport import LifeUsed
+from raft.core.errors import ConfChangeRefused, ProposalDropped, RolledBack
 from raft.core.raft import Raft
 from raft.core.types import NodeId, Role
 from raft.node.identity import Origin, founding, is_identity
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 ASK_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 0.05
 VISIT_SECONDS_MAX: Final = 1.0
+LIVES_MAX: Final = 2**32
+
+
+class LifeAlreadyUsed(Exception):
+    """The number of this life was used before, so that peers do not hear it; the next one is higher."""
 
 
 class Introductions:
@@ -43,6 +49,7 @@ class Introductions:
         blank: bool,
         peers: Peers,
         context: Context,
+        note_life: Callable[[int], None],
         journal: Journal,
         came_up: Callable[[NodeId], None],
         went_down: Callable[[NodeId], None],
@@ -52,6 +59,7 @@ class Introductions:
         self._blank = blank  # An empty log, and bound to no cluster yet.
         self._peers = peers
         self._context = context
+        self._note_life = note_life
         self._journal = journal
         self._came_up = came_up
         self._went_down = went_down
@@ -80,6 +88,28 @@ class Introductions:
     def process_down(self, peer: NodeId) -> None:
         """A peer's process cannot be heard any more."""
         self._reached.discard(peer)
+
+    def life_used(self, told: LifeUsed) -> None:
+        """A peer has heard a life of this node with the number of this one, or a later one: end this one.
+
+        A data directory that counts lives anew is an older copy; what the node promised since is lost.
+        Raises RolledBack, or LifeAlreadyUsed if the node has never promised anything. The next life's number
+        is one that is heard.
+        """
+        if told.incarnation > LIVES_MAX:
+            heard = f"{told.process} has heard life {told.incarnation}, which no node comes to"
+            self._journal.event("life-absurd", f"{heard}: another process uses this node's name there")
+            return
+        self._note_life(told.incarnation)
+        heard = (
+            f"{told.process} has heard life {told.incarnation} of this node, which is another one than this"
+        )
+        if self._blank:
+            raise LifeAlreadyUsed(f"{heard}: this id was used before. Start the node again, to be heard")
+        raise RolledBack(
+            f"{heard}: its data directory is an older copy, or its file of lives was lost. Start it with "
+            "--repair-from-peers, or remove it from the cluster and add another"
+        )
 
     # -- introductions --------------------------------------------------------------------------------
 

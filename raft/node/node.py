@@ -14,6 +14,7 @@ import msgspec
 
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
+from actors.transport import LifeUsed
 from raft.control import Report, TakeSnapshot
 from raft.core.errors import BrokenStorage, StepRefused
 from raft.core.messages import (
@@ -100,7 +101,7 @@ class Node(Actor):
         self._introductions = Introductions(
             self._id, origin_in(parts.store, Origin(state.identity, state.founders)),
             blank=parts.store.last_index() == 0, peers=self._peers, context=context, journal=self._journal,
-            came_up=self._peer_came_up, went_down=self._peer_went_down,
+            came_up=self._peer_came_up, went_down=self._peer_went_down, note_life=parts.note_life,
         )  # fmt: skip
         self._build(snapshot)
         self._applier.configuration = state.configuration
@@ -349,11 +350,8 @@ class Node(Actor):
         """A peer or the supervisor can be heard."""
         if event.process == self._supervisor.process:
             self._reporter.supervisor_up()
-            return
-        peer = self._peers.node_of(event.process)
-        if peer == NO_NODE:
-            return
-        self._introductions.process_up(peer, event.incarnation)
+        elif (peer := self._peers.node_of(event.process)) != NO_NODE:
+            self._introductions.process_up(peer, event.incarnation)
 
     def _peer_came_up(self, peer: NodeId) -> None:
         """A peer can be heard, and is of this cluster."""
@@ -493,6 +491,7 @@ class Node(Actor):
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
+        LifeUsed: lambda self, told: self._introductions.life_used(told),
         Command: on_command,
         **dict.fromkeys((Query, WhoLeads, AwaitAnswer, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),

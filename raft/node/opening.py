@@ -168,6 +168,12 @@ def count_life(path: Path, *, sync: bool) -> int:
     return last + 1
 
 
+def note_life(path: Path, life: int, *, sync: bool) -> None:
+    """Count lives on from this one, if fewer were counted here."""
+    if int(read_word(path) or 0) < life:
+        write_durably(path, checked_word(str(life)), sync=sync)
+
+
 def checked_word(word: str) -> str:
     """A word with its checksum, as a small file holds it."""
     return f"{word} crc32:{crc32(word.encode()):08x}\n"

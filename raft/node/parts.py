@@ -57,6 +57,8 @@ class NodeParts(Struct, kw_only=True):
     observer: Observer | None = None  # Told of every event in the core.
     faults: Faults | None = None  # None: nothing can be broken on purpose.
     counters: Callable[[], Mapping[str, int]] = dict
+    # So many lives have been counted elsewhere: the next one has a greater number.
+    note_life: Callable[[int], None] = lambda _life: None
     leave: Callable[[], None] = lambda: None
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
     # seed that another cluster has, too.

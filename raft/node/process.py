@@ -53,6 +53,7 @@ from raft.node.config import (
     StartedWhileImported,
 )
 from raft.node.disk import DiskFailed
+from raft.node.introductions import LifeAlreadyUsed
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.opening import (
@@ -61,6 +62,7 @@ from raft.node.opening import (
     count_life,
     end_repair,
     mark_rolled_back,
+    note_life,
     open_store,
     repair_of,
 )
@@ -111,7 +113,7 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except BrokenPromise as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_BROKEN_PROMISE
-    except GaveUp as error:
+    except (GaveUp, LifeAlreadyUsed) as error:
         last_words(f"the node has failed: {error}\n")
         return EXIT_FAILED
     return EXIT_REMOVED if removed else 0
@@ -182,6 +184,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 observer=open_trace(config.trace),
                 faults=injection,
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
+                note_life=partial(note_life, Path(config.data_dir) / INCARNATION, sync=config.sync),
                 leave=runtime.stop,
                 pid=os.getpid(),
                 true_now=time.monotonic,
@@ -315,6 +318,7 @@ NO_MISTAKES: dict[type[Exception], str] = {
     MachineError: "machine-unfit",
     RolledBack: "disk-rolled-back",
     BrokenPromise: "promise-broken",
+    LifeAlreadyUsed: "life-used",
 }
 
 

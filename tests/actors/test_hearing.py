@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import BadAddress, TransportError
-from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame
+from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame, read_life, write_life
 from actors.hearing import HELD_BYTES_MAX, HELD_FRAMES_MAX, Hearing, Origin, may_speak_as
-from actors.transport import PeerDown, PeerUp, Received
+from actors.transport import LifeUsed, PeerDown, PeerUp, Received
 
 HERE = cluster_digest("here")
 
@@ -249,3 +249,55 @@ def test_what_waits_for_connections_of_our_own_is_bounded_in_all() -> None:
     assert sum(isinstance(event, Received) for event in events) == 1
     heard(hearing, frame(2, payload, name="n6"))
     assert hearing.dropped["early"] == 2
+
+
+def greeted_again(earlier: int, again: int, sequence: int = 1) -> Hearing:
+    """Life `earlier` has said much here, and its connection has gone; then life `again` greets."""
+    hearing = Hearing("here", 10)
+    heard(
+        hearing, *[frame(number, incarnation=earlier) for number in range(1, 50)], origin=Origin(route=b"1")
+    )
+    greeting = FrameWriter("here", "n2", again).write(sequence, FrameKind.HELLO, b"")
+    heard(hearing, greeting, origin=Origin(route=b"2"))
+    return hearing
+
+
+@pytest.mark.parametrize("again", [1, 2, 3])
+def test_a_process_that_greets_with_a_number_that_was_used_before_is_told_on_its_own_connection(
+    again: int,
+) -> None:
+    assert greeted_again(3, again).used == [(b"2", write_life(3, 49))]
+
+
+def test_a_later_life_or_the_same_one_on_another_connection_is_told_nothing() -> None:
+    assert greeted_again(3, 4).used == []
+    assert greeted_again(3, 3, sequence=50).used == []
+
+
+@pytest.mark.parametrize(
+    ("heard_life", "is_used"), [((5, 8), True), ((6, 0), True), ((5, 7), False), ((4, 90), False)]
+)
+def test_a_life_finds_out_that_another_one_had_its_number_by_what_it_has_not_said_itself(
+    heard_life: tuple[int, int], is_used: bool
+) -> None:
+    hearing = Hearing("here", 10, incarnation=5)
+    hearing.sequence = 7
+    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_life(*heard_life))
+    expected = [LifeUsed("n2", heard_life[0])] if is_used else []
+    events = heard(hearing, told, origin=Origin(process="n2"))
+    assert [event for event in events if isinstance(event, LifeUsed)] == expected
+
+
+def test_only_a_process_that_was_connected_to_says_that_a_number_was_used() -> None:
+    hearing = Hearing("here", 10, incarnation=5)
+    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_life(6, 0))
+    assert heard(hearing, told, origin=Origin(route=b"1")) == [PeerUp("n2", 1)]
+
+
+def test_a_damaged_word_on_a_life_says_nothing() -> None:
+    word = write_life(6, 9)
+    assert read_life(word) == (6, 9)
+    for bit in range(len(word) * 8):
+        mutated = bytearray(word)
+        mutated[bit // 8] ^= 1 << bit % 8
+        assert read_life(bytes(mutated)) is None

@@ -14,7 +14,7 @@ import pytest
 from actors.curve import generate, load
 from actors.endpoints import EndpointError
 from actors.process import ChildProcess, ForkServer
-from actors.transport import PeerDown, PeerUp, Received
+from actors.transport import LifeUsed, PeerDown, PeerUp, Received
 from actors.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 
@@ -222,6 +222,19 @@ def test_an_earlier_life_is_not_heard_any_more(net: Net) -> None:
     assert net.run(lambda: one.counters["older life"] == 1)
     later.send("n1", b"from the present")
     assert net.run(lambda: net.payloads("n1") == [b"from the present"])
+
+
+def test_a_process_that_comes_back_with_a_number_it_had_before_is_told_so(net: Net) -> None:
+    one, earlier = net.pair()
+    for _ in range(20):
+        earlier.send("n1", b"much")
+    assert net.run(lambda: len(net.payloads("n1")) == 20)
+    net.transports.remove(earlier)
+    earlier.close()
+    assert net.run(lambda: not net.is_up("n1", "n2"))
+    again = net.node("n2")
+    again.connect("n1", str(one.endpoint))
+    assert net.run(lambda: LifeUsed("n1", 1) in net.events["n2"])
 
 
 def test_another_cluster_is_not_heard(net: Net) -> None:

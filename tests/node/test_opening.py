@@ -20,6 +20,7 @@ from raft.node.opening import (
     count_life,
     end_repair,
     mark_rolled_back,
+    note_life,
     open_store,
     permit_first_start,
     repair_of,
@@ -241,3 +242,11 @@ def test_a_used_directory_that_holds_no_log_is_never_taken_for_a_new_one(
     for options in ({"first_start": True}, {"first_start": False}):
         with pytest.raises(LogMissing, match="all that it promised is lost"):
             begin(directory, **options)
+
+
+def test_lives_that_others_have_counted_are_not_counted_again(tmp_path: Path) -> None:
+    path = tmp_path / INCARNATION
+    assert count_life(path, sync=False) == 1
+    note_life(path, 7, sync=False)
+    note_life(path, 3, sync=False)
+    assert count_life(path, sync=False) == 8

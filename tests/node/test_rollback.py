@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from actors.transport import LifeUsed
 from tests.node.cluster import Cluster
 
 
@@ -24,3 +25,25 @@ def test_a_node_whose_disk_went_back_stops_at_the_leaders_first_heartbeat() -> N
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith("RolledBack: this node had acknowledged entries up to")
     assert cluster.leaders() == [leader]
+
+
+def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on_from_there() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    node, peer = cluster.followers()
+    counted: list[int] = []
+    cluster[node].actor._introductions._note_life = counted.append
+    cluster[node].transport.inner.accept(LifeUsed(f"n{peer}", 9))
+    assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
+    assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has heard life 9 of this node")
+    assert counted == [9]
+    assert cluster.leaders() == [leader]
+
+
+def test_a_life_that_no_node_comes_to_is_an_error_of_others_and_ends_nothing() -> None:
+    cluster = Cluster(3)
+    cluster.elect()
+    node, peer = cluster.followers()
+    cluster[node].transport.inner.accept(LifeUsed(f"n{peer}", 2**63))
+    cluster.advance(1.0)
+    assert not cluster.crashes

@@ -12,7 +12,6 @@ import pytest
 from raft.client.client import Client
 from raft.client.errors import ClientError
 from raft.node.config import EXIT_BROKEN_PROMISE, EXIT_ROLLED_BACK
-from raft.node.opening import INCARNATION
 from tests.processes.clusters import wait_until
 from tests.processes.test_repair import NODES, Nodes, put
 
@@ -39,6 +38,7 @@ def copied(nodes: Nodes, *which: int) -> dict[int, Path]:
     """Copies of the data directories of these nodes, made while they are down."""
     copies = {}
     for node in which:
+        wait_until(lambda node=node: has(nodes, node, "before4"))  # type: ignore[misc]
         nodes.stop(node)
         copies[node] = nodes.directory / f"copy-of-n{node}"
         shutil.copytree(nodes.data_of(node), copies[node])
@@ -49,11 +49,8 @@ def copy_back(nodes: Nodes, copies: dict[int, Path]) -> None:
     for node, copy in copies.items():
         nodes.stop(node)
         data = nodes.data_of(node)
-        # Lives go on being counted: another life of the same number might not be heard at all.
-        life = (data / INCARNATION).read_bytes()
         shutil.rmtree(data)
         shutil.copytree(copy, data)
-        (data / INCARNATION).write_bytes(life)
 
 
 def put_many(nodes: Nodes, prefix: str) -> None:
@@ -87,7 +84,7 @@ def test_the_healthy_third_does_not_follow_a_majority_that_was_copied_back(nodes
     third.send_signal(signal.SIGCONT)
     wait_until(lambda: any(process.poll() is not None for process in nodes.processes.values()), 90.0)
     ended = {process.poll() for process in nodes.processes.values()} - {None}
-    assert ended == {EXIT_BROKEN_PROMISE}
+    assert ended <= {EXIT_BROKEN_PROMISE, EXIT_ROLLED_BACK}
 
 
 def test_one_node_that_was_copied_back_stops_is_refused_and_is_repaired_by_its_peers(nodes: Nodes) -> None:
