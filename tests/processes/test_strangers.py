@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.processes
 SILENT = 2_000
 LIMIT = 1_024
 TRIES = 10
+PACE_SECONDS = 0.02
 
 
 @pytest.fixture
@@ -65,6 +68,36 @@ def put(client: Client, key: str, value: str) -> None:
     raise AssertionError(f"{key} was not put in {TRIES} tries")
 
 
+@contextmanager
+def a_flood(port: int) -> Iterator[None]:
+    """Connections that say nothing, so many a second that a node that keeps each for one is full."""
+    ended, filled = Event(), Event()
+
+    def keep_coming() -> None:
+        silent: deque[socket.socket] = deque()
+        while not ended.wait(PACE_SECONDS):
+            for _ in range(int(SILENT * PACE_SECONDS)):
+                stranger = socket.socket()
+                stranger.setblocking(False)
+                with suppress(BlockingIOError):
+                    stranger.connect(("127.0.0.1", port))
+                silent.append(stranger)
+            while len(silent) > SILENT:
+                filled.set()
+                silent.popleft().close()
+        while silent:
+            silent.popleft().close()
+
+    flood = Thread(target=keep_coming)
+    flood.start()
+    try:
+        assert filled.wait(20)
+        yield
+    finally:
+        ended.set()
+        flood.join()
+
+
 def test_thousands_of_silent_connections_end_no_node_and_keep_no_member_out(
     directory: Path, many_descriptors: None
 ) -> None:
@@ -79,13 +112,10 @@ def flood_and_return(directory: Path, ends: ExitStack) -> None:
         put(client, "before", "1")
         nodes[3].kill()
         nodes[3].wait(20)
-        for port in (ports[1], ports[2]):
-            for _ in range(SILENT // 2):
-                stranger = ends.enter_context(socket.socket())
-                stranger.setblocking(False)
-                with suppress(BlockingIOError):
-                    stranger.connect(("127.0.0.1", port))
+        ends.enter_context(a_flood(ports[2]))
         put(client, "meanwhile", "2")
+        # The others are for files and for members.
+        assert sum(1 for _ in Path(f"/proc/{nodes[2].pid}/fd").iterdir()) <= LIMIT * 3 // 4
         nodes[3] = start(directory, 3, ports, ends)
         # With one of the first two gone, nothing is committed unless the third is heard by the other.
         nodes[1].kill()
