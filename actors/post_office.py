@@ -253,7 +253,7 @@ class PostOffice:
         senders = self._senders.setdefault(process, {})
         if len(senders) > _SENDERS_KEPT_MAX:
             senders.clear()
-        cells, decode = self.cells, self._registry.decode
+        cells, aliases, decode = self.cells, self.aliases, self._registry.decode
         counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
         for envelope in envelopes:
             sender = senders.get(envelope.sender)
@@ -268,7 +268,9 @@ class PostOffice:
             if correlation < 0 or envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
                 continue
-            cell = cells.get(envelope.to) or self._called(envelope.to)
+            cell = aliases.get(envelope.to)  # As clients of a cluster do; it may have stopped.
+            if cell is None or cells.get(cell.name) is not cell:
+                cell = cells.get(envelope.to)
             if cell is None:
                 to = Address(self.name, envelope.to)
                 self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
@@ -276,11 +278,6 @@ class PostOffice:
                 cell.put_counted((message, sender, correlation, len(envelope.payload)))
             else:
                 cell.put((message, sender, correlation))
-
-    def _called(self, alias: str) -> Cell | None:
-        """The living actor that answers to another name than its own."""
-        cell = self.aliases.get(alias)
-        return cell if cell is not None and self.cells.get(cell.name) is cell else None
 
     def _undecodable(self, envelope: Envelope, sender: Address, error: CodecError) -> None:
         to = Address(self.name, envelope.to)
