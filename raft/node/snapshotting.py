@@ -227,7 +227,8 @@ class Snapshotter:
 
     def _is_nothing_new(self, index: Index) -> bool:
         newest = self._log.snapshot().index
-        return index < newest or (index == newest != self._damaged)
+        # Before the first entry there is nothing, damaged or not: a stored snapshot of it could not be opened.
+        return not index or index < newest or (index == newest != self._damaged)
 
     def _forget(self, index: Index) -> None:
         """Let go of the entries up to an index, a few at a time: to free all at once takes long."""

@@ -88,6 +88,15 @@ def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
     assert snapshot_index(cluster[1]) == applied
 
 
+def test_a_node_that_knows_nothing_yet_takes_no_snapshot_of_it() -> None:
+    cluster = Cluster(3)
+    cluster.elect()
+    blank = cluster.join(4)
+    assert cluster.answer(4, TakeSnapshot()) == SnapshotTaken(0)
+    assert not [head for _, _, head in blank.log.writes if head is not None]
+    assert "snapshot-taken" not in blank.events.names
+
+
 def test_a_large_state_is_taken_and_restored_with_a_rest_after_each_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
