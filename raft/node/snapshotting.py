@@ -227,7 +227,7 @@ class Snapshotter:
 
     def _is_nothing_new(self, index: Index) -> bool:
         newest = self._log.snapshot().index
-        # Before the first entry there is nothing, damaged or not: a stored snapshot of it could not be opened.
+        # Before the first entry there is nothing, damaged or not; a stored snapshot of it would not open.
         return not index or index < newest or (index == newest != self._damaged)
 
     def _forget(self, index: Index) -> None:
