@@ -190,7 +190,7 @@ class Connections:
             elif growth <= 0:
                 connection.held = max(0, connection.held + growth)
             elif not connection.member and (not connection.process or _arriving_bytes(connection.fd)):
-                # Of an ipc connection the system counts nothing: whoever sends while memory grows is
+                # Of an ipc connection the system counts nothing: a client that sends while memory grows is
                 # suspected. One that is cut off wrongly connects again.
                 connection.held += growth
             self._quiet = self._quiet and connection.held < MEASURED_BYTES

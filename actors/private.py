@@ -1,4 +1,4 @@
-"""Files and directories that are this user's alone, whatever the umask is and whoever made the directory.
+"""Files and directories that are this user's alone, whatever the umask is and whichever way they were made.
 
 Owns their modes, which are set and never inherited, and the refusal of directories in which another user
 could change things. Knows nothing of what is kept in them.

@@ -2,7 +2,7 @@
 
 Owns the inbox of one process, and which way each frame leaves; see links for the DEALERs. libzmq is told to
 keep nothing for a process that is not there, and tells at once when a connection closes. The ROUTER names
-connections by itself: nobody can steal or inherit a routing id, because who speaks is in the frame's header
+connections by itself: no peer can steal or inherit a routing id, because who speaks is in the frame's header
 (see frames) or, with keys, in the key (see curve). Never shared between threads or across a fork.
 """
 

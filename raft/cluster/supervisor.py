@@ -196,7 +196,7 @@ class SupervisorActor(Actor):
         self._cluster.journal.record(lost, report.at_seconds)
 
     def on_space(self, report: SpaceIs) -> None:
-        """The leader says how much it holds; the alarm is one of the cluster, whoever leads."""
+        """The leader says how much it holds; the alarm belongs to the cluster, not to one leader."""
         cluster = self._cluster
         if report.alarm == cluster.out_of_space:
             return

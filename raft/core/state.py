@@ -83,5 +83,5 @@ def _reset(raft: Raft, term: Term) -> None:
     raft.uncommitted_size = 0
     raft.reads = ReadQueue()
     if not raft.config.unsafe_as_etcd:
-        raft.held_reads = []  # Whoever asked will ask again.
+        raft.held_reads = []  # Those who asked will ask again.
     raft.lease_ticks = raft.config.lease_ticks
