@@ -113,6 +113,8 @@ class Space:
     def refuse(self, operation: Operation, size: int) -> OutOfSpace | None:
         """Why a leader lets a command of that size not into its log; None if it does."""
         cost = size + ENTRY_BYTES
+        if self._room <= cost:
+            self._measure()  # What was found at the end of a turn is old, or this leader has never looked.
         if not self.alarm and self._room > cost:
             self._room -= cost
             return None
@@ -129,12 +131,19 @@ class Space:
         """A turn is over: see how much room there is, and make some if there is little."""
         if self._raft.role is not Role.LEADER:
             self.alarm = False
+            self._room = 0
             if now >= self._tidy_at:
                 self._tidy_at = now + TIDY_SECONDS
                 self._tidy()
             return
         if self._room > self._look_again_at and now < self._tidy_at and self._raft.term == self._term:
             return  # What has been taken in since the last look is not much.
+        self._measure()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_SECONDS
+            self._tidy()
+
+    def _measure(self) -> None:
         used = self.used_bytes
         if self._raft.term != self._term:
             self._term = self._raft.term
@@ -144,9 +153,6 @@ class Space:
         self._room = int(ALARM_SHARE * self.quota_bytes) - used - self._raft.uncommitted_size
         # A command's bytes may be in state, history and log, and count once when it is taken in.
         self._look_again_at = self._room if self.alarm else self._room * 3 // 4
-        if now >= self._tidy_at:
-            self._tidy_at = now + TIDY_SECONDS
-            self._tidy()
 
     def _tidy(self) -> None:
         share = TIDY_SHARE if self.alarm else LOG_SHARE

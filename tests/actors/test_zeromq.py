@@ -204,8 +204,8 @@ def test_a_paused_peer_goes_down_by_heartbeats_and_comes_back_when_resumed(
         one.send("n2", b"again")  # Again and again: its own connection to us has to come back, too.
         return b"again" in net.payloads("n1")
 
-    assert net.run(echoed)
-    assert net.is_up("n1", "n2")
+    # On a busy machine it may go down once more at heartbeats as quick as these.
+    assert net.run(lambda: echoed() and net.is_up("n1", "n2"))
     child.kill(signal.SIGKILL)
 
 

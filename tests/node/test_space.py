@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from raft.client import application
 from raft.control import GetStatus, SpaceIs
 from raft.machines.encoding import decode_answer, encode_call
@@ -61,6 +63,12 @@ def test_writes_are_turned_down_before_the_quota_is_reached_and_never_enter_the_
         assert answer.quota_bytes == QUOTA_BYTES
     assert cluster[cluster.elect()].raft.log.last == last
     assert max(used(cluster)) <= QUOTA_BYTES
+
+
+def test_a_leader_takes_in_what_comes_in_the_very_turn_that_elected_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space.Space, "look", lambda *_: None)  # A turn's end comes after its messages.
+    cluster = cluster_of()
+    assert isinstance(do(cluster, Put(b"k", b"")), Committed)
 
 
 def test_what_ends_and_holds_things_goes_on_while_the_alarm_stands() -> None:
