@@ -65,7 +65,9 @@ def test_writes_are_turned_down_before_the_quota_is_reached_and_never_enter_the_
     assert max(used(cluster)) <= QUOTA_BYTES
 
 
-def test_a_leader_takes_in_what_comes_in_the_very_turn_that_elected_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_takes_in_what_comes_in_the_very_turn_that_elected_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(space.Space, "look", lambda *_: None)  # A turn's end comes after its messages.
     cluster = cluster_of()
     assert isinstance(do(cluster, Put(b"k", b"")), Committed)
