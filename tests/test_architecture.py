@@ -26,7 +26,7 @@ PURE = {
     "weakref", "zlib", "msgspec",
 }  # fmt: skip
 
-_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control", "raft.limits"}
+_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control", "raft.limits", "raft.durations"}
 _BELOW_CLUSTER = {
     "actors", "raft.node", "raft.client", "raft.machines", "raft.storage", "raft.cluster", *_CONVERSATIONS,
 }  # fmt: skip
@@ -39,11 +39,19 @@ ARROWS: dict[str, set[str]] = {
     "raft.storage": {"raft.storage", "raft.core.types", "raft.core.errors"},
     "raft.machines": {"raft.machines"},
     "raft.limits": set(),
+    "raft.durations": set(),
     "raft.requests": {"raft.limits"},
     "raft.control": {"raft.limits"},
     "raft.wire": {"actors", "raft.core", "raft.limits", "raft.requests", "raft.control"},
     "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
-    "raft.client": {"actors", "raft.wire", "raft.requests", "raft.machines", "raft.client"},
+    "raft.client": {
+        "actors",
+        "raft.wire",
+        "raft.requests",
+        "raft.durations",
+        "raft.machines",
+        "raft.client",
+    },
     "raft.embedding": {
         "actors",
         "raft.node",

@@ -26,11 +26,11 @@ from raft.client.asyncio_election import AsyncElection, Seat
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
-from raft.client.durations import Duration, timeout_of, ttl_ms_of
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Swapped, Text
+from raft.durations import Duration, timeout_of, ttl_ms_of
 from raft.machines.answers import Answer as MachineAnswer
 from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
@@ -66,7 +66,7 @@ class AsyncClient:
         *,
         cluster: str = "default",
         keys: str | Path | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: Duration = TIMEOUT_SECONDS,
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
         self._loop = asyncio.get_running_loop()

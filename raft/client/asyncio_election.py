@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct
 
 from raft.client.asyncio_session import AsyncSession
-from raft.client.durations import Duration
 from raft.client.entries import Entries
 from raft.client.errors import (
     EventsForgotten,
@@ -30,6 +29,7 @@ from raft.client.errors import (
 from raft.client.observing import ElectionObserver
 from raft.client.programs import Program, run_program
 from raft.client.store import Text, to_bytes
+from raft.durations import Duration
 from raft.machines.answers import ElectionState, Led, Left, Standing
 from raft.machines.operations import Campaign, Fence, GetElection, Proclaim, WatchElection
 

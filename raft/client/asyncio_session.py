@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from raft.client import holding
 from raft.client.application import checked_body, meaning, plain
-from raft.client.durations import Duration, ttl_ms_of
 from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.store import Text, maybe_bytes, to_bytes
+from raft.durations import Duration, ttl_ms_of
 from raft.machines.answers import Answer, Deleted, Done, Item, Opened, Stored, Swapped, TransactionDone, Value
 from raft.machines.lease_clock import HeldLease
 from raft.machines.operations import (

@@ -18,12 +18,12 @@ from msgspec import Struct
 from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning
 from raft.client.conversation import Attempts, Book, Outcome, Step
-from raft.client.durations import Duration, seconds_of, timeout_of, ttl_ms_of
 from raft.client.errors import Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver
 from raft.client.sharing import SharedConnection
 from raft.client.store import Swapped, Text
+from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
 from raft.machines.answers import Answer as MachineAnswer
 from raft.machines.answers import Ended, Event, Granted, Item, Removed
 from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
@@ -65,7 +65,7 @@ class Client:
         *,
         cluster: str = "default",
         keys: str | Path | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: Duration = TIMEOUT_SECONDS,
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from raft.client.durations import Duration, seconds_of
 from raft.client.errors import ClientError, OutcomeUnknown
+from raft.durations import Duration, seconds_of
 
 Result = TypeVar("Result")
 

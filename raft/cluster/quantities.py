@@ -1,7 +1,7 @@
 """Durations and probabilities as people type and read them.
 
-Owns the notation: `500ms`, `5s`, `2m`, `250ms-500ms`, `10%`. A bare number is never a
-duration, since nobody remembers whose unit it would be. Inside the program all are floats.
+Owns ranges such as `250ms-500ms`, shares such as `10%`, and how all are shown. `raft.durations` says what a
+duration is. Inside the program all are floats.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import re
 from msgspec import Struct
 
 from raft.cluster.failures import BadUsage
+from raft.durations import seconds_of
 
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m|h)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
 
 
@@ -25,14 +24,11 @@ class DurationRange(Struct, frozen=True):
 
 
 def parse_duration(text: str) -> float:
-    """The seconds that `text` means, as in `500ms`, `5s`, `2m` or `1m30s`; raises BadUsage."""
-    written = text.strip()
-    if _NUMBER.fullmatch(written):
-        raise BadUsage(f"{text!r} has no unit: write {written}ms or {written}s")
-    parts = list(_DURATION.finditer(written))
-    if not parts or "".join(part.group() for part in parts) != written:
-        raise BadUsage(f"{text!r} is not a duration: write one like 500ms, 5s or 2m")
-    return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+    """The seconds that `text` means, as in `500ms`, `5s`, `2m`, `1m30s` or `1d`; raises BadUsage."""
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise BadUsage(str(error)) from None
 
 
 def parse_positive_duration(text: str) -> float:

@@ -16,6 +16,7 @@ from typing import Self, Unpack
 from raft.client.asyncio_client import AsyncClient
 from raft.client.client import TIMEOUT_SECONDS
 from raft.control import NodeStatus
+from raft.durations import Duration
 from raft.embedding.errors import NodeError
 from raft.embedding.keeper import Leader
 from raft.embedding.settings import Settings, plan_of
@@ -127,7 +128,7 @@ class AsyncNode:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return await self._present.status()
 
-    def client(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncClient:
+    def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> AsyncClient:
         """A client of the cluster, this node among those whom it asks; a context manager of its own."""
         config = self._plan.config
         return AsyncClient(

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from raft.client.client import TIMEOUT_SECONDS, Client
 from raft.control import NodeStatus
+from raft.durations import Duration, seconds_of
 from raft.embedding.asyncio_node import AsyncNode
 from raft.embedding.errors import NodeError
 from raft.embedding.keeper import Leader
@@ -98,7 +99,7 @@ class Node:
         """The node's process; None between two lives."""
         return None if self.failed.is_set() else self._node.pid
 
-    def wait_for_leader(self, timeout_seconds: float | None = None) -> Leader:
+    def wait_for_leader(self, timeout_seconds: Duration | None = None) -> Leader:
         """Wait until this node knows of a leader. Raises TimeoutError, or what the node has ended with."""
         return self._call(self._node.wait_for_leader(), timeout_seconds)
 
@@ -118,7 +119,7 @@ class Node:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return self._call(self._node.status(), None)
 
-    def client(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Client:
+    def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> Client:
         """A client of the cluster, for one thread; a context manager of its own."""
         config = self._plan.config
         return Client(
@@ -140,13 +141,14 @@ class Node:
             self.error = error
             self.failed.set()
 
-    def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_seconds: float | None) -> Result:
+    def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_seconds: Duration | None) -> Result:
         if self.failed.is_set():
             coroutine.close()
             self.check()
+        seconds = None if timeout_seconds is None else seconds_of(timeout_seconds)
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
-            return future.result(timeout_seconds)
+            return future.result(seconds)
         except TimeoutError:
             future.cancel()
             raise

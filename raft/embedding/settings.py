@@ -15,7 +15,7 @@ from msgspec import Struct
 from actors.errors import ActorsError
 from actors.hosting import name_class
 from actors.supervision import RestartPolicy
-from raft.client.durations import Duration, seconds_of
+from raft.durations import Duration, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine
 from raft.node.config import BadConfig, NodeConfig, check_not_imported
@@ -56,7 +56,7 @@ class Settings(TypedDict, total=False):
     """For experiments: what hosts the node may break its network, disk and clock on purpose."""
     restarts: RestartPolicy
     """How often, and how soon, a node that crashed is started again."""
-    stop_seconds_max: float
+    stop_seconds_max: Duration
     """How long the node may take to hand over and end before it is killed; 5 unless told otherwise."""
 
 
@@ -109,6 +109,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             keys=str(Path(settings["keys"]).absolute()) if "keys" in settings else "",
         ).check()
         core_config(config, applied=0)
+        stop_seconds_max = seconds_of(settings.get("stop_seconds_max", 5.0))
     except (BadConfig, ActorsError, ValueError) as error:
         raise NodeRefused(str(error)) from None
     beside = directory.with_name(directory.name + ".log")
@@ -116,7 +117,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
         config=config,
         log_path=Path(settings.get("log_path", beside)).absolute(),
         restarts=settings.get("restarts", RESTARTS),
-        stop_seconds_max=settings.get("stop_seconds_max", 5.0),
+        stop_seconds_max=stop_seconds_max,
     )
 
 

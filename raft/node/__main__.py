@@ -7,17 +7,14 @@ of how a node works.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 
+from raft.durations import seconds_of
 from raft.node.config import NodeConfig
 from raft.node.process import main
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
 EXAMPLE = """\
 example, one of three nodes on one machine, in a directory of mode 700:
@@ -32,11 +29,11 @@ TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)
 
 
 def duration(text: str) -> float:
-    """Seconds in "50ms", "5s" or "2m"."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 50ms, 5s or 2m")
-    return float(found[1]) * _UNITS[found[2]]
+    """Seconds in "50ms", "5s" or "2m"; see raft.durations."""
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def duration_range(text: str) -> tuple[float, float]:

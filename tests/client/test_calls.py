@@ -8,7 +8,6 @@ import pytest
 
 from actors.errors import AskTimeout, TargetDown
 from raft.client.conversation import Ask, Attempts, Book, Wait
-from raft.client.durations import seconds_of
 from raft.client.errors import CommandRefused, NoLeader, OutcomeUnknown
 from raft.client.holding import Calls, settle
 from raft.machines.answers import (
@@ -148,10 +147,3 @@ def test_a_node_that_turns_a_command_down_says_nothing_of_an_earlier_try_in_doub
         talk.answer(doubt)
         with pytest.raises(expected):
             talk.answer(refusal)
-
-
-def test_times_are_numbers_or_written_with_their_unit() -> None:
-    assert [seconds_of(it) for it in (5, 0.5, "500ms", "5s", "2m", "1h")] == [5, 0.5, 0.5, 5, 120, 3600]
-    for wrong in ("5", "s", "-5s", "5 s", ""):
-        with pytest.raises(ValueError, match="a time is written"):
-            seconds_of(wrong)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.processes
         ({"listen": "tcp://10.0.0.1:7001"}, "needs CURVE keys"),
         ({"peers": {1: "tcp://127.0.0.1:7002"}}, "listed among its own peers"),
         ({"peers": {2: "tcp://127.0.0.1:7001"}}, "two members share the endpoint"),
-        ({"heartbeat": "soon"}, "a time is written 500ms, 5s or 2m"),
+        ({"heartbeat": "soon"}, "write one like 500ms, 5s, 2m or 1d"),
         ({"heartbeat": "1s"}, "less than two heartbeats"),
         ({"machine": "counter"}, "a machine is written package.module:Class"),
         ({"id": 0}, "a node's id is a number from 1"),

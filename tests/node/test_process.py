@@ -112,7 +112,7 @@ def test_data_of_another_node_is_refused(directory: Path, start: Start) -> None:
         ("--listen", "tcp://0.0.0.0:7000", "keys"),
         ("--peer", "1=ipc:///tmp/x", "among its own peers"),
         ("--peer", "2", "is no peer"),
-        ("--heartbeat", "50", "no duration"),
+        ("--heartbeat", "50", "has no unit"),
         ("--election-timeout", "50ms-60ms", "two heartbeats"),
         ("--machine", "no.such.module:Thing", "cannot be had"),
         ("--machine", "collections:OrderedDict", "is no machine"),
