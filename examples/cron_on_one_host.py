@@ -31,7 +31,7 @@ async def tick_for_ever(lead: Lead, host: int) -> None:
     """
     while True:
         last = await lead.session.get("cron/last-tick")
-        tick = int(last.value) + 1 if last else 1
+        tick = int(last) + 1 if last else 1
         await lead.session.put("cron/last-tick", str(tick), fence=lead.fence)
         await run_job(tick, host)
         await asyncio.sleep(EVERY_SECONDS)

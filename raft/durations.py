@@ -39,9 +39,12 @@ def seconds_of(duration: Duration) -> float:
 
 def timeout_of(duration: Duration) -> float:
     """A time-out in seconds; ValueError for one in which nothing could be done."""
-    seconds = seconds_of(duration)
+    try:
+        seconds = seconds_of(duration)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"timeout_seconds: {error}") from None
     if not seconds:
-        raise ValueError(f"a time-out must be more than 0, not {duration!r}")
+        raise ValueError(f"timeout_seconds must be more than 0, not {duration!r}")
     return seconds
 
 

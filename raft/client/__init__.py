@@ -21,6 +21,7 @@ from raft.client.errors import (
     Taken,
     Unreachable,
 )
+from raft.client.transactions import Key
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -35,6 +36,7 @@ __all__ = [
     "CommandRefused",
     "EventsForgotten",
     "FenceRejected",
+    "Key",
     "LeadershipLost",
     "LeaseEnded",
     "NoLeader",

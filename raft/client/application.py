@@ -6,11 +6,13 @@ the error that says what to do about it. Knows nothing of how a request reaches 
 
 from __future__ import annotations
 
+from typing import Any
+
 from raft.client.errors import CommandRefused, FenceRejected, LeaseEnded, Rejected, SessionExpired
 from raft.machines import answers
 from raft.machines.encoding import decode_answer, encode_call, encode_question
 from raft.machines.machine import MachineError
-from raft.machines.operations import Call, Operation, Own, Question
+from raft.machines.operations import Answered, Call, Own
 
 
 def call_bytes(call: Call) -> bytes:
@@ -21,15 +23,15 @@ def call_bytes(call: Call) -> bytes:
         raise CommandRefused(str(error)) from None
 
 
-def plain(operation: Operation) -> bytes:
+def plain(operation: Answered[Any]) -> bytes:
     """A command outside of any session: applied as often as it is in the log."""
-    return call_bytes(Call(0, 0, 0, operation))
+    return call_bytes(Call(0, 0, 0, operation))  # type: ignore[arg-type]  # All there are.
 
 
-def question_bytes(question: Question) -> bytes:
+def question_bytes(question: Answered[Any]) -> bytes:
     """A query's bytes; CommandRefused for one beyond the limits."""
     try:
-        return encode_question(question)
+        return encode_question(question)  # type: ignore[arg-type]  # All there are.
     except MachineError as error:
         raise CommandRefused(str(error)) from None
 

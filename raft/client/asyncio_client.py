@@ -21,23 +21,24 @@ from actors.address import Address
 from actors.errors import AskFailed
 from actors.turning import Turning
 from raft.client import application, conversation, holding, membership, store
-from raft.client.application import meaning, question_bytes
+from raft.client.application import meaning, plain, question_bytes
 from raft.client.asyncio_election import AsyncElection, Seat
+from raft.client.asyncio_keys import AsyncKeys
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
-from raft.client.store import Swapped, Text
+from raft.client.store import Text
 from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Ended, Event, Granted, Item, Removed
-from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
+from raft.machines.answers import Event, Item, Removed
+from raft.machines.operations import Answered, Grant, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
 Result = TypeVar("Result")
+A = TypeVar("A")
 
 # So many calls travel together. If many are made at once the leader begins with the first meanwhile.
 ASKS_PER_FRAME = 128
@@ -53,7 +54,7 @@ class Begin(Protocol[Told]):
         ...
 
 
-class AsyncClient:
+class AsyncClient(AsyncKeys):
     """One connection to a cluster, for one event loop; no thread. Also an asynchronous context manager.
 
     Made inside a running loop. See Client for the arguments. Calls may run concurrently, in any number;
@@ -103,93 +104,84 @@ class AsyncClient:
                 future.set_exception(ClientClosed("the client was closed"))
         self._turning.end()
 
-    # -- the key-value store --------------------------------------------------------------------
-
-    async def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
-        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
-        return store.stored((await self._command(store.put_request(key, value, lease, fence))).result)
-
-    async def get(self, key: Text, *, stale: bool = False) -> bytes | None:
-        """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
-        return store.value_of((await self._query(store.get_request(key), stale=stale)).result)
-
-    async def items(self, prefix: Text = b"", *, stale: bool = False) -> AsyncIterator[Item]:
-        """The keys that begin so, in order, with what they hold; of very many, not all of one moment."""
-        after: bytes | None = None
-        more = True
-        while more:
-            request = store.items_request(store.to_bytes(prefix), after)
-            found = store.items_in((await self._query(request, stale=stale)).result)
-            for item in found.items:
-                after = item.key
-                yield item
-            more = found.more
-
-    async def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
-        """Unbind a key; whether it was bound."""
-        return store.existed((await self._command(store.delete_request(key, fence))).result)
-
-    async def cas(
-        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
-    ) -> Swapped:
-        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        return store.swapped((await self._command(store.cas_request(key, old, new, lease, fence))).result)
-
     # -- one's own machine, and whatever else there is --------------------------------------------
 
-    async def command(self, body: bytes) -> Committed:
+    async def command(self, body: bytes, *, timeout_seconds: Duration | None = None) -> Committed:
         """Have a command of one's own machine committed; never tried again once it may be in a log."""
-        done = await self._command(application.own_command(body))
+        done = await self._command(application.own_command(body), timeout_seconds)
         return msgspec.structs.replace(done, result=application.own_result(done.result))
 
-    async def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
+    async def query(
+        self, body: bytes, *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> QueryResult:
         """Have a query of one's own machine answered."""
-        found = await self._query(application.own_query(body), stale=stale)
+        found = await self._query(application.own_query(body), timeout_seconds, stale=stale)
         return msgspec.structs.replace(found, result=application.own_result(found.result))
 
-    async def execute(self, command: TypedCommand[Result]) -> Result:
+    async def execute(
+        self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None
+    ) -> Result:
         """Have a typed command of one's own machine committed; never tried again once it may be in a log.
 
         Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
         by a machine of another version: its answer is not what the command's class says.
         """
-        return answer_to(command, (await self.command(body_of(command))).result)
+        done = await self.command(body_of(command), timeout_seconds=timeout_seconds)
+        return answer_to(command, done.result)
 
-    async def evaluate(self, query: TypedQuery[Result], *, stale: bool = False) -> Result:
+    async def evaluate(
+        self, query: TypedQuery[Result], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> Result:
         """Have a typed query of one's own machine answered."""
-        return answer_to(query, (await self.query(body_of(query), stale=stale)).result)
+        found = await self.query(body_of(query), stale=stale, timeout_seconds=timeout_seconds)
+        return answer_to(query, found.result)
 
-    async def call(self, operation: Operation) -> MachineAnswer:
+    async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""
-        return meaning((await self._command(application.plain(operation))).result)
+        done = await self._command(plain(operation), timeout_seconds)
+        answer: A = meaning(done.result)  # type: ignore[assignment]  # The machine sees to that.
+        return answer
 
-    async def _command(self, body: bytes) -> Committed:
+    async def ask(
+        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> A:
+        """Have any question answered, linearizably; if it may be stale, by some node alone.
+
+        The answer is of the type that the question names: a Range is answered by Items.
+        """
+        found = await self._query(question_bytes(question), timeout_seconds, stale=stale)
+        answer: A = meaning(found.result)  # type: ignore[assignment]  # The machine sees to that.
+        return answer
+
+    async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
         book, began_at = self._book, self.now()
         node, tried = book.prompt_leader(began_at), None
-        if node and self.timeout_seconds > 0:
+        if node:
             # Nearly always this is all, and the conversation would only cost time.
             book.expects(node, began_at)
-            answer = await self._ask(node, store.command(body), self.timeout_seconds)
+            answer = await self._ask(node, store.command(body), seconds)
             book.heard(node, answer, began_at, self.now())
             if type(answer) is Committed and answer.configuration <= book.configuration:
                 book.leader = node
                 return answer
             tried = node, answer
-        attempts = Attempts(self._clock.now, self.timeout_seconds, began_at)
+        attempts = Attempts(self._clock.now, seconds, began_at)
         return await self._drive(conversation.command(book, body, attempts, tried))
 
-    async def _query(self, body: bytes, *, stale: bool) -> QueryResult:
+    async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
         book, began_at = self._book, self.now()
         request = store.query(body, stale=stale)
         node, tried = book.prompt_leader(began_at), None
-        if node and self.timeout_seconds > 0:
-            seconds = min(self.timeout_seconds, book.expects(node, began_at))
-            answer = await self._ask(node, request, seconds)
+        if node:
+            soon_seconds = min(seconds, book.expects(node, began_at))
+            answer = await self._ask(node, request, soon_seconds)
             book.heard(node, answer, began_at, self.now())
             if type(answer) is QueryResult and answer.configuration <= book.configuration:
                 return answer
             tried = node, answer
-        attempts = Attempts(self._clock.now, self.timeout_seconds, began_at)
+        attempts = Attempts(self._clock.now, seconds, began_at)
         return await self._drive(conversation.query(book, request, attempts, tried))
 
     async def leader(self) -> LeaderIs:
@@ -203,22 +195,22 @@ class AsyncClient:
         return await self._drive(membership.members(self._book, self._attempts()))
 
     async def add_member(
-        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: float | None = None
+        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
     ) -> Members:
         """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
         attempts = self._attempts(timeout_seconds)
         return await self._drive(membership.add(self._book, node, endpoint, attempts, learner=learner))
 
-    async def promote_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+    async def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Give a learner a vote, once it has caught up."""
         return await self._drive(membership.promote(self._book, node, self._attempts(timeout_seconds)))
 
-    async def remove_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+    async def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Remove a member, which then stops by itself."""
         return await self._drive(membership.remove(self._book, node, self._attempts(timeout_seconds)))
 
     async def replace_member(
-        self, old: int, new: int, endpoint: str, *, timeout_seconds: float | None = None
+        self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
         """Let a node that was started to join catch up, and take the place of a member, in one change."""
         attempts = self._attempts(timeout_seconds)
@@ -233,7 +225,6 @@ class AsyncClient:
     async def grant(self, ttl: Duration) -> int:
         """Begin a lease that ends so long after its last keep-alive; its number."""
         granted = await self.call(Grant(ttl_ms_of(ttl)))
-        assert isinstance(granted, Granted), granted
         return granted.lease
 
     async def keep_alive(self, lease: int) -> float:
@@ -247,7 +238,6 @@ class AsyncClient:
     async def revoke(self, lease: int) -> bool:
         """End a lease, and all that hangs on it; whether it lasted until then."""
         ended = await self.call(Revoke(lease))
-        assert isinstance(ended, Ended), ended
         return bool(ended.leases)
 
     async def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
@@ -284,10 +274,6 @@ class AsyncClient:
     def semaphore(self, name: str, seats: int, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
         """At most so many at once; all must name the same number."""
         return AsyncElection(self, Seat(f"semaphore/{name}", seats, b"", wait), ttl)
-
-    async def ask(self, question: Question, *, stale: bool = False) -> MachineAnswer:
-        """Have a question to the application answered, linearizably unless it may be stale."""
-        return meaning((await self._query(question_bytes(question), stale=stale)).result)
 
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
@@ -334,14 +320,14 @@ class AsyncClient:
         """The monotonic clock that the client counts by, in seconds."""
         return self._clock.now()
 
-    async def converse(self, begin: Begin[Result], timeout_seconds: float | None = None) -> Result:
+    async def converse(self, begin: Begin[Result], timeout_seconds: Duration | None = None) -> Result:
         """Carry a conversation out; see raft.client.conversation."""
         return await self._drive(begin(self._book, attempts=self._attempts(timeout_seconds)))
 
     # -- the driving of a conversation ----------------------------------------------------------
 
-    def _attempts(self, timeout_seconds: float | None = None) -> Attempts:
-        seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+    def _attempts(self, timeout_seconds: Duration | None = None) -> Attempts:
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
         return Attempts(self._runtime.clock.now, seconds)
 
     async def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:

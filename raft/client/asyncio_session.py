@@ -11,28 +11,16 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from raft.client import holding
 from raft.client.application import checked_body, meaning, plain
+from raft.client.asyncio_keys import AsyncKeys
 from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
-from raft.client.store import Text, maybe_bytes, to_bytes
 from raft.durations import Duration, ttl_ms_of
-from raft.machines.answers import Answer, Deleted, Done, Item, Opened, Stored, Swapped, TransactionDone, Value
+from raft.machines.answers import Opened, TransactionDone
 from raft.machines.lease_clock import HeldLease
-from raft.machines.operations import (
-    CompareAndSwap,
-    Delete,
-    DeleteRange,
-    Fence,
-    Get,
-    OpenSession,
-    Operation,
-    Own,
-    Put,
-    Revoke,
-    Transaction,
-)
+from raft.machines.operations import Answered, OpenSession, Operation, Own, Revoke, Transaction
 from raft.machines.typed import TypedCommand, answer_to, body_of
 from raft.requests import KeepAlive
 
@@ -40,13 +28,14 @@ if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
 
 Result = TypeVar("Result")
+A = TypeVar("A")
 
 # The last part of a lease is for the work to wind up in, once it is told to.
 MARGIN_RATIO = 0.1
 REVOKE_SECONDS_MAX = 1.0
 
 
-class AsyncSession:
+class AsyncSession(AsyncKeys):
     """An open session, as an asynchronous context manager. Calls may run concurrently.
 
     `lease` is its number, and that of its lease; keys that are put with it go when the session ends.
@@ -178,7 +167,7 @@ class AsyncSession:
 
     # -- commands, each carried out once ----------------------------------------------------------
 
-    async def call(self, operation: Operation) -> Answer:
+    async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """Have a command carried out exactly once, however often it has to be sent.
 
         OutcomeUnknown if a try was not answered and no later one told what became of it: then once or
@@ -187,10 +176,10 @@ class AsyncSession:
         while self._calls.full:
             self._room.clear()
             await self._room.wait()
-        sequence, body = self._calls.begin(operation)
+        sequence, body = self._calls.begin(cast(Operation, operation))
         try:
             settle = partial(holding.settle, body=body, calls=self._calls)
-            return meaning((await self._client.converse(settle)).result)
+            return cast(A, meaning((await self._client.converse(settle, timeout_seconds)).result))
         except (SessionExpired, OutcomeUnknown) as error:
             if isinstance(error, SessionExpired) or isinstance(error.__cause__, SessionExpired):
                 self._lose()
@@ -199,51 +188,22 @@ class AsyncSession:
             self._calls.end(sequence)
             self._room.set()
 
-    async def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
-        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
-        answer = await self.call(Put(to_bytes(key), to_bytes(value), lease, fence))
-        assert isinstance(answer, Stored), answer
-        return answer.revision
-
-    async def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
-        """Unbind a key; whether it was bound."""
-        answer = await self.call(Delete(to_bytes(key), fence))
-        assert isinstance(answer, Deleted), answer
-        return bool(answer.count)
-
-    async def delete_range(self, start: Text, end: Text | None, *, fence: Fence | None = None) -> int:
-        """Unbind all keys from `start` on and before `end`; how many."""
-        answer = await self.call(DeleteRange(to_bytes(start), maybe_bytes(end), fence))
-        assert isinstance(answer, Deleted), answer
-        return answer.count
-
-    async def cas(
-        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
-    ) -> Swapped:
-        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence)
-        answer = await self.call(swap)
-        assert isinstance(answer, Swapped), answer
-        return answer
+    async def ask(
+        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> A:
+        """See `AsyncClient.ask`: questions need no session."""
+        return await self._client.ask(question, stale=stale, timeout_seconds=timeout_seconds)
 
     async def transact(self, transaction: Transaction) -> TransactionDone:
         """Compare, then do one thing or the other, as one revision."""
-        answer = await self.call(transaction)
-        assert isinstance(answer, TransactionDone), answer
-        return answer
+        return await self.call(transaction)
 
-    async def own(self, body: bytes) -> bytes:
+    async def own(self, body: bytes, *, timeout_seconds: Duration | None = None) -> bytes:
         """A command of one's own machine."""
-        answer = await self.call(Own(checked_body(body)))
-        assert isinstance(answer, Done), answer
-        return answer.result
+        return (await self.call(Own(checked_body(body)), timeout_seconds=timeout_seconds)).result
 
-    async def execute(self, command: TypedCommand[Result]) -> Result:
+    async def execute(
+        self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None
+    ) -> Result:
         """A typed command of one's own machine; see `AsyncClient.execute`."""
-        return answer_to(command, await self.own(body_of(command)))
-
-    async def get(self, key: Text, *, stale: bool = False) -> Item | None:
-        """What a key holds, with its revisions."""
-        answer = await self._client.ask(Get(to_bytes(key)), stale=stale)
-        assert isinstance(answer, Value), answer
-        return answer.item
+        return answer_to(command, await self.own(body_of(command), timeout_seconds=timeout_seconds))

@@ -16,17 +16,17 @@ import msgspec
 from msgspec import Struct
 
 from raft.client import application, conversation, holding, membership, store
-from raft.client.application import meaning
+from raft.client.application import meaning, plain, question_bytes
 from raft.client.conversation import Attempts, Book, Outcome, Step
 from raft.client.errors import Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
+from raft.client.keys import Keys
 from raft.client.observing import KeysObserver
 from raft.client.sharing import SharedConnection
-from raft.client.store import Swapped, Text
+from raft.client.store import Text
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.answers import Answer as MachineAnswer
-from raft.machines.answers import Ended, Event, Granted, Item, Removed
-from raft.machines.operations import Fence, Grant, Operation, Question, Revoke, Watch
+from raft.machines.answers import Event, Item, Removed
+from raft.machines.operations import Answered, Grant, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from raft.client.session import Session
 
 Result = TypeVar("Result")
+A = TypeVar("A")
 
 TIMEOUT_SECONDS = 5.0
 
@@ -49,7 +50,7 @@ class Address(Struct, frozen=True):
     keys: str | Path | None
 
 
-class Client:
+class Client(Keys):
     """One connection to a cluster, for any number of threads; no thread of its own. Also a context manager.
 
     It belongs to the process that made it: a forked child makes its own, and gets ClientClosed from this one.
@@ -89,75 +90,59 @@ class Client:
         self._finalizer.detach()
         self._connection.close()
 
-    # -- the key-value store --------------------------------------------------------------------
-
-    def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
-        """Bind a key to a value, until `lease` ends unless it is 0; the revision. Raises FenceRejected."""
-        return store.stored(self._command(store.put_request(key, value, lease, fence)).result)
-
-    def get(self, key: Text, *, stale: bool = False) -> bytes | None:
-        """What a key holds, None if nothing; with `stale`, what some node believes, without asking others."""
-        return store.value_of(self._query(store.get_request(key), stale=stale).result)
-
-    def items(self, prefix: Text = b"", *, stale: bool = False) -> Iterator[Item]:
-        """The keys that begin so, in order, with what they hold; of very many, not all of one moment."""
-        after: bytes | None = None
-        more = True
-        while more:
-            request = store.items_request(store.to_bytes(prefix), after)
-            found = store.items_in(self._query(request, stale=stale).result)
-            for item in found.items:
-                after = item.key
-                yield item
-            more = found.more
-
-    def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
-        """Unbind a key; whether it was bound."""
-        return store.existed(self._command(store.delete_request(key, fence)).result)
-
-    def cas(
-        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
-    ) -> Swapped:
-        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        return store.swapped(self._command(store.cas_request(key, old, new, lease, fence)).result)
-
     # -- one's own machine, and whatever else there is --------------------------------------------
 
-    def command(self, body: bytes) -> Committed:
+    def command(self, body: bytes, *, timeout_seconds: Duration | None = None) -> Committed:
         """Have a command of one's own machine committed; never tried again once it may be in a log."""
-        done = self._command(application.own_command(body))
+        done = self._command(application.own_command(body), timeout_seconds)
         return msgspec.structs.replace(done, result=application.own_result(done.result))
 
-    def query(self, body: bytes, *, stale: bool = False) -> QueryResult:
+    def query(
+        self, body: bytes, *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> QueryResult:
         """Have a query of one's own machine answered."""
-        found = self._query(application.own_query(body), stale=stale)
+        found = self._query(application.own_query(body), timeout_seconds, stale=stale)
         return msgspec.structs.replace(found, result=application.own_result(found.result))
 
-    def execute(self, command: TypedCommand[Result]) -> Result:
+    def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
         """Have a typed command of one's own machine committed; never tried again once it may be in a log.
 
         Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
         by a machine of another version: its answer is not what the command's class says.
         """
-        return answer_to(command, self.command(body_of(command)).result)
+        done = self.command(body_of(command), timeout_seconds=timeout_seconds)
+        return answer_to(command, done.result)
 
-    def evaluate(self, query: TypedQuery[Result], *, stale: bool = False) -> Result:
+    def evaluate(
+        self, query: TypedQuery[Result], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> Result:
         """Have a typed query of one's own machine answered."""
-        return answer_to(query, self.query(body_of(query), stale=stale).result)
+        found = self.query(body_of(query), stale=stale, timeout_seconds=timeout_seconds)
+        return answer_to(query, found.result)
 
-    def call(self, operation: Operation) -> MachineAnswer:
+    def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""
-        return meaning(self._command(application.plain(operation)).result)
+        done = self._command(plain(operation), timeout_seconds)
+        answer: A = meaning(done.result)  # type: ignore[assignment]  # The machine sees to that.
+        return answer
 
-    def ask(self, question: Question, *, stale: bool = False) -> MachineAnswer:
-        """Have any question answered, linearizably unless it may be stale."""
-        return meaning(self._query(application.question_bytes(question), stale=stale).result)
+    def ask(
+        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> A:
+        """Have any question answered, linearizably; if it may be stale, by some node alone.
 
-    def _command(self, body: bytes) -> Committed:
-        return self._drive(conversation.command(self._book, body, self._attempts()))
+        The answer is of the type that the question names: a Range is answered by Items.
+        """
+        found = self._query(question_bytes(question), timeout_seconds, stale=stale)
+        answer: A = meaning(found.result)  # type: ignore[assignment]  # The machine sees to that.
+        return answer
 
-    def _query(self, body: bytes, *, stale: bool) -> QueryResult:
-        return self._drive(conversation.query(self._book, store.query(body, stale=stale), self._attempts()))
+    def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
+        return self._drive(conversation.command(self._book, body, self._attempts(timeout_seconds)))
+
+    def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
+        query = store.query(body, stale=stale)
+        return self._drive(conversation.query(self._book, query, self._attempts(timeout_seconds)))
 
     def leader(self) -> LeaderIs:
         """Who leads, and where all members are."""
@@ -168,7 +153,6 @@ class Client:
     def grant(self, ttl: Duration) -> int:
         """Begin a lease that ends so long after its last keep-alive; its number."""
         granted = self.call(Grant(ttl_ms_of(ttl)))
-        assert isinstance(granted, Granted), granted
         return granted.lease
 
     def keep_alive(self, lease: int) -> float:
@@ -182,7 +166,6 @@ class Client:
     def revoke(self, lease: int) -> bool:
         """End a lease, and all that hangs on it; whether it lasted until then."""
         ended = self.call(Revoke(lease))
-        assert isinstance(ended, Ended), ended
         return bool(ended.leases)
 
     def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
@@ -286,22 +269,22 @@ class Client:
         return self._drive(membership.members(self._book, self._attempts()))
 
     def add_member(
-        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: float | None = None
+        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
     ) -> Members:
         """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
         attempts = self._attempts(timeout_seconds)
         return self._drive(membership.add(self._book, node, endpoint, attempts, learner=learner))
 
-    def promote_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+    def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Give a learner a vote, once it has caught up."""
         return self._drive(membership.promote(self._book, node, self._attempts(timeout_seconds)))
 
-    def remove_member(self, node: int, *, timeout_seconds: float | None = None) -> Members:
+    def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Remove a member, which then stops by itself."""
         return self._drive(membership.remove(self._book, node, self._attempts(timeout_seconds)))
 
     def replace_member(
-        self, old: int, new: int, endpoint: str, *, timeout_seconds: float | None = None
+        self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
         """Let a node that was started to join catch up, and take the place of a member, in one change."""
         attempts = self._attempts(timeout_seconds)
@@ -313,8 +296,8 @@ class Client:
 
     # -------------------------------------------------------------------------------------------
 
-    def _attempts(self, timeout_seconds: float | None = None) -> Attempts:
-        seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+    def _attempts(self, timeout_seconds: Duration | None = None) -> Attempts:
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
         return Attempts(self._runtime.clock.now, seconds)
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:

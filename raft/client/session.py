@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from raft.client.asyncio_session import AsyncSession
 from raft.client.background import Background
-from raft.client.store import Text
-from raft.machines.answers import Answer, Item, Swapped, TransactionDone
-from raft.machines.operations import Fence, Operation, Transaction
+from raft.client.keys import Keys
+from raft.durations import Duration
+from raft.machines.answers import TransactionDone
+from raft.machines.operations import Answered, Transaction
 from raft.machines.typed import TypedCommand
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
 
 Result = TypeVar("Result")
+A = TypeVar("A")
 
 
-class Session:
+class Session(Keys):
     """A session to be entered: commands carried out exactly once, and a lease to hang things on."""
 
     def __init__(
@@ -65,43 +67,28 @@ class Session:
         """For how long work may go on without another keep-alive; 0 once the lease is lost."""
         return self._session.remaining_seconds
 
-    def call(self, operation: Operation) -> Answer:
+    def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """See `AsyncSession.call`."""
-        return self._background.do(self._session.call(operation))
+        return self._background.do(self._session.call(operation, timeout_seconds=timeout_seconds))
 
-    def put(self, key: Text, value: Text, *, lease: int = 0, fence: Fence | None = None) -> int:
-        """See `AsyncSession.put`."""
-        return self._background.do(self._session.put(key, value, lease=lease, fence=fence))
-
-    def get(self, key: Text, *, stale: bool = False) -> Item | None:
-        """See `AsyncSession.get`."""
-        return self._background.do(self._session.get(key, stale=stale))
-
-    def delete(self, key: Text, *, fence: Fence | None = None) -> bool:
-        """See `AsyncSession.delete`."""
-        return self._background.do(self._session.delete(key, fence=fence))
-
-    def delete_range(self, start: Text, end: Text | None, *, fence: Fence | None = None) -> int:
-        """See `AsyncSession.delete_range`."""
-        return self._background.do(self._session.delete_range(start, end, fence=fence))
-
-    def cas(
-        self, key: Text, old: Text | None, new: Text | None, *, lease: int = 0, fence: Fence | None = None
-    ) -> Swapped:
-        """See `AsyncSession.cas`."""
-        return self._background.do(self._session.cas(key, old, new, lease=lease, fence=fence))
+    def ask(
+        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> A:
+        """See `AsyncSession.ask`."""
+        asking = self._session.ask(question, stale=stale, timeout_seconds=timeout_seconds)
+        return self._background.do(asking)
 
     def transact(self, transaction: Transaction) -> TransactionDone:
         """See `AsyncSession.transact`."""
-        return self._background.do(self._session.transact(transaction))
+        return self.call(transaction)
 
-    def own(self, body: bytes) -> bytes:
+    def own(self, body: bytes, *, timeout_seconds: Duration | None = None) -> bytes:
         """See `AsyncSession.own`."""
-        return self._background.do(self._session.own(body))
+        return self._background.do(self._session.own(body, timeout_seconds=timeout_seconds))
 
-    def execute(self, command: TypedCommand[Result]) -> Result:
+    def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
         """See `AsyncSession.execute`."""
-        return self._background.do(self._session.execute(command))
+        return self._background.do(self._session.execute(command, timeout_seconds=timeout_seconds))
 
     @asynccontextmanager
     async def _hold(self) -> AsyncIterator[AsyncSession]:

@@ -189,6 +189,13 @@ class Items(Struct, frozen=True, array_like=True, tag=30, gc=False):
     revision: int
 
 
+class Counted(Struct, frozen=True, array_like=True, tag=34, gc=False):
+    """So many keys there are, in the state of `revision`."""
+
+    count: int
+    revision: int
+
+
 class LeaseState(Struct, frozen=True, array_like=True, tag=31, gc=False):
     """A lease that lasts, and the keys that hang on it. Only the leader knows how much time is left."""
 
@@ -259,5 +266,6 @@ Refusal: TypeAlias = (
 )  # fmt: skip
 Answer: TypeAlias = (
     Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
-    | Swapped | Value | TransactionDone | Done | Checked | Items | LeaseState | ElectionState | Events
+    | Swapped | Value | TransactionDone | Done | Checked | Items | Counted | LeaseState | ElectionState
+    | Events
 )  # fmt: skip

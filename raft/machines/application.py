@@ -46,6 +46,7 @@ from raft.machines.operations import (
     Check,
     Compact,
     CompareAndSwap,
+    Count,
     Delete,
     DeleteRange,
     Expire,
@@ -136,6 +137,7 @@ class Application:
         self._questions: Mapping[type, Callable[[Any], Answer]] = {
             Get: lambda question: self.store.get(question.key),
             Range: self.store.range,
+            Count: self.store.count,
             GetLease: self._lease_state,
             GetElection: lambda question: self.elections.state(question.election),
             WatchKeys: self.history.since,

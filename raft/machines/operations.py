@@ -6,9 +6,33 @@ Owns the requests as types. Knows nothing of how they are carried out, answered,
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
+
+from raft.machines.answers import (
+    Checked,
+    Compacted,
+    Counted,
+    Deleted,
+    Done,
+    ElectionState,
+    Ended,
+    Events,
+    Granted,
+    Items,
+    LeaseState,
+    Opened,
+    Proclaimed,
+    Resigned,
+    Standing,
+    Stored,
+    Swapped,
+    TransactionDone,
+    Value,
+)
+
+A = TypeVar("A", covariant=True)
 
 KEY_BYTES_MAX = 4 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
@@ -28,6 +52,10 @@ SESSION_BYTES_MAX = 8 * 1024 * 1024  # Of answers that nobody has acknowledged; 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # Of items or events in one answer, more or less.
 
 
+class Answered(Struct, Generic[A], frozen=True, gc=False):
+    """A request that is answered by an `A`, or by a refusal."""
+
+
 class Fence(Struct, frozen=True, array_like=True, gc=False):
     """Carry the command out only while `token` holds a seat of `election`.
 
@@ -41,25 +69,25 @@ class Fence(Struct, frozen=True, array_like=True, gc=False):
 # -- sessions and leases -------------------------------------------------------------------------
 
 
-class OpenSession(Struct, frozen=True, array_like=True, tag=1, gc=False):
+class OpenSession(Answered[Opened], frozen=True, array_like=True, tag=1, gc=False):
     """Open a session that lasts while its lease does; answered by `Opened`."""
 
     ttl_ms: int
 
 
-class Grant(Struct, frozen=True, array_like=True, tag=2, gc=False):
+class Grant(Answered[Granted], frozen=True, array_like=True, tag=2, gc=False):
     """Grant a lease; answered by `Granted`."""
 
     ttl_ms: int
 
 
-class Revoke(Struct, frozen=True, array_like=True, tag=3, gc=False):
+class Revoke(Answered[Ended], frozen=True, array_like=True, tag=3, gc=False):
     """End a lease and all that hangs on it, be it a session's; answered by `Ended`."""
 
     lease: int
 
 
-class Expire(Struct, frozen=True, array_like=True, tag=4, gc=False):
+class Expire(Answered[Ended], frozen=True, array_like=True, tag=4, gc=False):
     """End leases whose time has run out by the leader's clock; answered by `Ended`."""
 
     leases: tuple[int, ...]
@@ -68,7 +96,7 @@ class Expire(Struct, frozen=True, array_like=True, tag=4, gc=False):
 # -- elections -----------------------------------------------------------------------------------
 
 
-class Campaign(Struct, frozen=True, array_like=True, tag=5, gc=False):
+class Campaign(Answered[Standing], frozen=True, array_like=True, tag=5, gc=False):
     """Queue for one of an election's seats, for as long as `lease` lasts; answered by `Standing`.
 
     Without `wait`, only if a seat is free. Each campaign is a candidate of its own.
@@ -81,14 +109,14 @@ class Campaign(Struct, frozen=True, array_like=True, tag=5, gc=False):
     wait: bool = True
 
 
-class Resign(Struct, frozen=True, array_like=True, tag=6, gc=False):
+class Resign(Answered[Resigned], frozen=True, array_like=True, tag=6, gc=False):
     """Leave the seat or the queue; answered by `Resigned`."""
 
     election: str
     token: int
 
 
-class Proclaim(Struct, frozen=True, array_like=True, tag=7, gc=False):
+class Proclaim(Answered[Proclaimed], frozen=True, array_like=True, tag=7, gc=False):
     """Change what the holder of a seat announces; answered by `Proclaimed` or `FenceRejected`."""
 
     election: str
@@ -99,7 +127,7 @@ class Proclaim(Struct, frozen=True, array_like=True, tag=7, gc=False):
 # -- the store -----------------------------------------------------------------------------------
 
 
-class Put(Struct, frozen=True, array_like=True, tag=8, gc=False):
+class Put(Answered[Stored], frozen=True, array_like=True, tag=8, gc=False):
     """Bind `key` to `value`, until `lease` ends unless it is 0; answered by `Stored`."""
 
     key: bytes
@@ -108,14 +136,14 @@ class Put(Struct, frozen=True, array_like=True, tag=8, gc=False):
     fence: Fence | None = None
 
 
-class Delete(Struct, frozen=True, array_like=True, tag=9, gc=False):
+class Delete(Answered[Deleted], frozen=True, array_like=True, tag=9, gc=False):
     """Unbind `key`; answered by `Deleted`."""
 
     key: bytes
     fence: Fence | None = None
 
 
-class CompareAndSwap(Struct, frozen=True, array_like=True, tag=10, gc=False):
+class CompareAndSwap(Answered[Swapped], frozen=True, array_like=True, tag=10, gc=False):
     """Bind `key` to `new` if it holds `old`; None stands for an unbound key. Answered by `Swapped`."""
 
     key: bytes
@@ -125,7 +153,7 @@ class CompareAndSwap(Struct, frozen=True, array_like=True, tag=10, gc=False):
     fence: Fence | None = None
 
 
-class DeleteRange(Struct, frozen=True, array_like=True, tag=11, gc=False):
+class DeleteRange(Answered[Deleted], frozen=True, array_like=True, tag=11, gc=False):
     """Unbind all keys from `start` on and before `end` (None: to the last); answered by `Deleted`."""
 
     start: bytes
@@ -168,7 +196,7 @@ class CompareNumber(Struct, frozen=True, array_like=True, tag=2, gc=False):
     number: int
 
 
-class Get(Struct, frozen=True, array_like=True, tag=20, gc=False):
+class Get(Answered[Value], frozen=True, array_like=True, tag=20, gc=False):
     """Ask what `key` holds; answered by `Value`."""
 
     key: bytes
@@ -178,7 +206,7 @@ Compare: TypeAlias = CompareValue | CompareNumber
 TransactionPart: TypeAlias = Put | Delete | DeleteRange | Get
 
 
-class Transaction(Struct, frozen=True, array_like=True, tag=12, gc=False):
+class Transaction(Answered[TransactionDone], frozen=True, array_like=True, tag=12, gc=False):
     """Do all of `then` if all `compares` hold, else all of `otherwise`, as one revision.
 
     Answered by `TransactionDone`. One part that cannot be carried out turns the whole down, unchanged.
@@ -190,19 +218,19 @@ class Transaction(Struct, frozen=True, array_like=True, tag=12, gc=False):
     fence: Fence | None = None
 
 
-class Compact(Struct, frozen=True, array_like=True, tag=13, gc=False):
+class Compact(Answered[Compacted], frozen=True, array_like=True, tag=13, gc=False):
     """Forget the events up to `revision`; answered by `Compacted`."""
 
     revision: int
 
 
-class Own(Struct, frozen=True, array_like=True, tag=14, gc=False):
+class Own(Answered[Done], frozen=True, array_like=True, tag=14, gc=False):
     """A command, or a query, of the user's own machine; answered by `Done`."""
 
     body: bytes
 
 
-class Check(Struct, frozen=True, array_like=True, tag=15, gc=False):
+class Check(Answered[Checked], frozen=True, array_like=True, tag=15, gc=False):
     """The leader says which `trail` it had at the check at `index`; answered by `Checked`.
 
     Only a leader proposes it: a replica whose own trail was another one there stops.
@@ -239,27 +267,38 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
 # -- queries -------------------------------------------------------------------------------------
 
 
-class Range(Struct, frozen=True, array_like=True, tag=21, gc=False):
-    """Ask for the items from `start` on and before `end` (None: to the last); answered by `Items`."""
+class Range(Answered[Items], frozen=True, array_like=True, tag=21, gc=False):
+    """Ask for the items from `start` on and before `end` (None: to the last); answered by `Items`.
+
+    With `keys_only` their values are left out.
+    """
 
     start: bytes
     end: bytes | None
     limit: int = 1_000
+    keys_only: bool = False
 
 
-class GetLease(Struct, frozen=True, array_like=True, tag=22, gc=False):
+class Count(Answered[Counted], frozen=True, array_like=True, tag=26, gc=False):
+    """Ask how many keys there are from `start` on and before `end` (None: to the last); see `Counted`."""
+
+    start: bytes
+    end: bytes | None
+
+
+class GetLease(Answered[LeaseState], frozen=True, array_like=True, tag=22, gc=False):
     """Ask about a lease; answered by `LeaseState` or `LeaseGone`."""
 
     lease: int
 
 
-class GetElection(Struct, frozen=True, array_like=True, tag=23, gc=False):
+class GetElection(Answered[ElectionState], frozen=True, array_like=True, tag=23, gc=False):
     """Ask who holds an election's seats; answered by `ElectionState`."""
 
     election: str
 
 
-class WatchKeys(Struct, frozen=True, array_like=True, tag=24, gc=False):
+class WatchKeys(Answered[Events | Compacted], frozen=True, array_like=True, tag=24, gc=False):
     """Ask for the keys' events from `revision` on, of `limit` at most, more or less; answered by `Events`.
 
     `skip` as many of that revision's events as were looked at before: an answer may end in the midst of a
@@ -273,7 +312,7 @@ class WatchKeys(Struct, frozen=True, array_like=True, tag=24, gc=False):
     skip: int = 0
 
 
-class WatchElection(Struct, frozen=True, array_like=True, tag=25, gc=False):
+class WatchElection(Answered[Events | Compacted], frozen=True, array_like=True, tag=25, gc=False):
     """Ask for an election's events, as `WatchKeys` for keys'."""
 
     revision: int
@@ -283,5 +322,5 @@ class WatchElection(Struct, frozen=True, array_like=True, tag=25, gc=False):
 
 
 Watch: TypeAlias = WatchKeys | WatchElection
-Question: TypeAlias = Get | Range | GetLease | GetElection | Watch | Own
+Question: TypeAlias = Get | Range | Count | GetLease | GetElection | Watch | Own
 Request: TypeAlias = Operation | Question

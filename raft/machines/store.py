@@ -11,6 +11,7 @@ from heapq import merge
 from typing import TypeAlias, TypeVar
 
 from raft.machines.answers import (
+    Counted,
     Deleted,
     FenceRejected,
     Item,
@@ -35,6 +36,7 @@ from raft.machines.operations import (
     CompareAndSwap,
     CompareNumber,
     CompareValue,
+    Count,
     Delete,
     DeleteRange,
     Fence,
@@ -174,9 +176,15 @@ class Store:
                 more = True
                 break
             item = self._table.live[key]
+            if request.keys_only:
+                item = Item(key, b"", item.revision, item.created, item.version, item.lease)
             size += EVENT_BYTES + len(key) + len(item.value)
             found.append(item)
         return Items(tuple(found), more, self._history.revision)
+
+    def count(self, request: Count) -> Counted:
+        """How many keys there are in a range."""
+        return Counted(self._table.count(request.start, request.end), self._history.revision)
 
     def keys_of(self, lease: int) -> tuple[bytes, ...]:
         """The keys that hang on a lease, in order."""

@@ -43,8 +43,7 @@ def test_a_blocking_program_has_sessions_and_events_and_leaves_no_thread_behind(
         with client.session("5s") as session:
             begin = session.put("blocking/a", "1", lease=session.lease)
             assert session.cas("blocking/b", None, "2").swapped
-            item = session.get("blocking/b")
-            assert item is not None and item.value == b"2"
+            assert session.get("blocking/b") == b"2"
             assert session.remaining_seconds > 0.0
             assert [(item.key, item.value) for item in client.items("blocking/")] == [
                 (b"blocking/a", b"1"), (b"blocking/b", b"2"),
