@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.context import Context
 from actors.errors import AskFailed
@@ -47,6 +48,9 @@ ASK_SECONDS_MAX = 2.0
 AGAIN_SECONDS = 0.05
 CHANGE_SECONDS_MAX = 15.0
 CATCH_UP_SECONDS_MAX = 120.0
+LEADERLESS_SECONDS_MAX = 5.0  # A node may take its time to catch up, an election may not.
+
+NO_LEADER = "the cluster has no leader"
 
 Then = Callable[[Members], None]
 Failed = Callable[[str], None]
@@ -65,6 +69,7 @@ class Roster(Protocol):
 class _Request(Struct, frozen=True):
     change: MemberChange | ListMembers
     until_seconds: float
+    leaderless_until_seconds: float
     then: Then
     failed: Failed
 
@@ -102,6 +107,9 @@ class MemberVerbs:
     def remove(self, verb: RemoveMember, answer: Answer) -> None:
         """Answered when the node has stopped."""
         node = self._cluster.choose_one(verb.selector)
+        if verb.dry_run:
+            answer.done([f"would remove {node.name} from the cluster, and stop it"])
+            return
 
         def removed(members: Members) -> None:
             self._note(f"{node.name} removed", members)
@@ -113,6 +121,9 @@ class MemberVerbs:
     def replace(self, verb: ReplaceMember, answer: Answer) -> None:
         """Answered when the new node votes in the old one's place, and the old one has stopped."""
         old = self._cluster.choose_one(verb.selector)
+        if verb.dry_run:
+            answer.done([f"would start one more node, give it the place of {old.name}, and stop {old.name}"])
+            return
 
         def joined(new: NodeProcess, members: Members) -> None:
             self._note(f"{new.name} joined as a learner", members)
@@ -142,6 +153,10 @@ class MemberVerbs:
     # -- steps --------------------------------------------------------------------------------------
 
     def _start_learner(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
+        """Only under a leader: without one, no process is started in vain."""
+        self._ask(ListMembers(), CHANGE_SECONDS_MAX, lambda _: self._start_new(then, failed), failed)
+
+    def _start_new(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
         node = self._cluster.admit(self._roster.reserve_id())
 
         def give_up(reason: str) -> None:
@@ -198,19 +213,26 @@ class MemberVerbs:
     def _ask(
         self, change: MemberChange | ListMembers, seconds_max: float, then: Then, failed: Failed
     ) -> None:
-        until_seconds = self._context.now() + seconds_max
-        self._try(_Request(change, until_seconds, then, failed), "the cluster has no leader")
+        now = self._context.now()
+        leaderless_until = now + min(seconds_max, LEADERLESS_SECONDS_MAX)
+        request = _Request(change, now + seconds_max, leaderless_until, then, failed)
+        self._try(request, NO_LEADER)
 
     def _try(self, request: _Request, reason: str) -> None:
         """Ask once, and again after a while; `reason` is why the last time did not do."""
-        left_seconds = request.until_seconds - self._context.now()
+        now = self._context.now()
+        left_seconds = request.until_seconds - now
         if left_seconds <= 0:
             request.failed(reason)
             return
         leader = self._cluster.history.leader
         if leader is None:
-            self._again(request, reason)
+            if now >= request.leaderless_until_seconds:
+                request.failed(NO_LEADER if reason == NO_LEADER else f"{NO_LEADER}; before, {reason}")
+            else:
+                self._again(request, reason)
             return
+        request = replace(request, leaderless_until_seconds=now + LEADERLESS_SECONDS_MAX)
         seconds = min(left_seconds, ASK_SECONDS_MAX)
         pending = self._context.ask(address_of(leader.node), request.change, seconds)
         pending.then(

@@ -54,12 +54,17 @@ class Network:
         text = arrow.join(names(group) for group in groups)
         if verb.one_way:
             text += " cut"
-        self._break("partition", ways, SetLink(0, [], cut=True), text, answer, hint=self._bridge(groups))
+        hint = self._bridge(groups)
+        if self._is_refused_or_dry("partition", ways, text, verb.dry_run, answer, hint):
+            return
+        self._break("partition", ways, SetLink(0, [], cut=True), text, answer, hint=hint)
 
     def isolate(self, verb: Isolate, answer: Answer) -> None:
         """Answered when every node that runs has cut its ways."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         ways = isolation_ways(chosen, self._cluster.nodes)
+        if self._is_refused_or_dry("isolate", ways, names(chosen), verb.dry_run, answer):
+            return
         self._break("isolate", ways, SetLink(0, [], cut=True), names(chosen), answer, about=chosen)
 
     def link(self, verb: Link, answer: Answer) -> None:
@@ -79,7 +84,10 @@ class Network:
             reorder=verb.reorder,
         )
         arrow = " <-> " if verb.both else " -> "
-        self._break("link", ways, rule, f"{names(sources)}{arrow}{names(targets)}{_rule_words(rule)}", answer)
+        text = f"{names(sources)}{arrow}{names(targets)}{_rule_words(rule)}"
+        if self._is_refused_or_dry("link", ways, text, verb.dry_run, answer):
+            return
+        self._break("link", ways, rule, text, answer)
 
     def clear(self, faults: Iterable[Fault], answer: Answer, lines: list[str]) -> None:
         """End faults that nodes carry out; answered when every node that runs has mended its own."""
@@ -115,6 +123,16 @@ class Network:
         left = [node for node in self._cluster.nodes if not any(node in group for group in groups)]
         return f"{names(left)} in no group, still linked with every group (a bridge)" if left else ""
 
+    def _is_refused_or_dry(
+        self, kind: str, ways: Ways, text: str, dry_run: bool, answer: Answer, hint: str = ""
+    ) -> bool:
+        """Raise BadUsage for what breaks no link; answer what would be done, if no more is wanted."""
+        if not any(ways.values()):
+            raise BadUsage("there is no link between these nodes and others")
+        if dry_run:
+            answer.done([f"would {kind} {text}".replace("  ", ", "), *([hint] if hint else [])])
+        return dry_run
+
     def _break(
         self,
         kind: str,
@@ -126,8 +144,6 @@ class Network:
         about: Sequence[int] = (),
         hint: str = "",
     ) -> None:
-        if not any(ways.values()):
-            raise BadUsage("there is no link between these nodes and others")
         fault = self._cluster.faults.add_network_fault(kind, ways, rule, text, about)
         self.inject([fault], answer, [hint] if hint else [])
 

@@ -57,6 +57,10 @@ class Steering:
         chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
         lines = [f"{node.name} killed (pid {node.pid})" for node in chosen]
         back = verb.restart_after_seconds
+        if verb.dry_run:
+            later = "" if back is None else f", and start it again after {format_duration(back)}"
+            answer.done([f"would kill {node.name} (pid {node.pid}){later}" for node in chosen])
+            return
         for node in chosen:
             words = f"kill {node.name}" + ("" if back is None else f", back after {format_duration(back)}")
             self._inject(self._cluster.faults.add_process_fault(KILL, node.id, words))
@@ -73,6 +77,9 @@ class Steering:
     def stop(self, verb: Stop, answer: Answer) -> None:
         """SIGTERM; answered when they have ended."""
         chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
+        if verb.dry_run:
+            answer.done([f"would stop {node.name} (pid {node.pid})" for node in chosen])
+            return
         lines = [f"{node.name} stopped (pid {node.pid})" for node in chosen]
         self.terminate(chosen, lambda: answer.done(lines), answer.failed)
 
@@ -87,6 +94,9 @@ class Steering:
         """Stop those that run and start all, at once; a rolling one is in `rolling`."""
         chosen = self._cluster.choose(verb.selector)
         running = [node for node in chosen if node.state in HAS_PROCESS]
+        if verb.dry_run:
+            answer.done([f"would restart {node.name} ({_process_words(node)})" for node in chosen])
+            return
 
         def back() -> None:
             answer.done([f"{node.name} restarted (pid {node.pid})" for node in chosen])
@@ -96,6 +106,10 @@ class Steering:
     def pause(self, verb: Pause, answer: Answer) -> None:
         """SIGSTOP."""
         chosen = self._cluster.choose(verb.selector, {NodeState.RUNNING})
+        if verb.dry_run:
+            until = "" if verb.for_seconds is None else f" for {format_duration(verb.for_seconds)}"
+            answer.done([f"would pause {node.name} (pid {node.pid}){until}" for node in chosen])
+            return
         for node in chosen:
             words = f"pause {node.name}"
             if verb.for_seconds is not None:
@@ -214,3 +228,7 @@ class Steering:
         return f"not up within {format_duration(START_SECONDS_MAX)}: " + ", ".join(
             f"{node.name} is {node.state.value}" for node in late
         )
+
+
+def _process_words(node: NodeProcess) -> str:
+    return f"pid {node.pid}" if node.state in HAS_PROCESS else node.state.value

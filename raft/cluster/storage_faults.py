@@ -39,6 +39,9 @@ class StorageFaults:
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         rule = SetDisk(0, verb.fsync_delay_seconds, verb.full, verb.fail_fsync, verb.lose_unsynced)
         text = f"{names(chosen)}  {_words(rule)}"
+        if verb.dry_run:
+            answer.done([f"would break the disk of {text}".replace("  ", ", ")])
+            return
         faults = [self._cluster.faults.add_disk_fault(chosen, rule, text)]
         hint = "the next fsync ends the node; it is started again, its disk whole"
         self._network.inject(faults, answer, [hint] if rule.fail_fsync else [])
@@ -47,6 +50,9 @@ class StorageFaults:
         """Answered when the clock of every node that runs has that rate."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         text = f"{names(chosen)}  clock at {verb.rate:g} times its rate"
+        if verb.dry_run:
+            answer.done([f"would change {text}".replace("  ", ", ")])
+            return
         self._network.inject([self._cluster.faults.add_clock_fault(chosen, verb.rate, text)], answer)
 
     def mend(self, verb: MendDisk, answer: Answer) -> None:
@@ -65,6 +71,10 @@ class StorageFaults:
             raise BadUsage(
                 f"there is no crash point {verb.at!r}; there are {AT_ONCE}, {', '.join(CRASH_POINTS)}"
             )
+        if verb.dry_run:
+            chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
+            answer.done([f"would kill {node.name} at {verb.at}" for node in chosen])
+            return
         faults = []
         for node in self._cluster.choose(verb.selector, HAS_PROCESS):
             self._back_after_seconds.pop(node.id, None)

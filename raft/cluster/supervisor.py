@@ -321,6 +321,9 @@ class SupervisorActor(Actor):
             self.steering.restart(verb, answer)
             return
         chosen = self._cluster.choose(verb.selector)
+        if verb.dry_run:
+            answer.done([f"would restart {node.name}, one after the other" for node in chosen])
+            return
         RollingRestart(self.context, self._cluster, self.steering, chosen, answer).next()
 
     def snapshot(self, verb: ForceSnapshot, answer: Answer) -> None:
@@ -360,8 +363,14 @@ class SupervisorActor(Actor):
 
     def on_down(self, verb: Down) -> None:
         """Stop all nodes gracefully, and end; at the second time of asking, by force."""
-        del verb
-        self.context.reply(Done([f"stopping {len(self._cluster.in_state(HAS_PROCESS))} nodes"]))
+        count = len(self._cluster.in_state(HAS_PROCESS))
+        nodes = f"{count} node{'' if count == 1 else 's'}"
+        if verb.dry_run:
+            spec = self._cluster.spec
+            kept = spec.keep or spec.data_dir is not None
+            self.context.reply(Done([f"would stop {nodes}, and {'keep' if kept else 'delete'} their data"]))
+            return
+        self.context.reply(Done([f"stopping {nodes}"]))
         self._end(self._ending.exit_code, "")
 
     # -- the order of things -----------------------------------------------------------------------

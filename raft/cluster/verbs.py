@@ -2,6 +2,7 @@
 
 Owns the conversation between the command line and the supervisor. How a verb is typed, shown or
 carried out is not known here. Selectors travel as typed, and are resolved where the cluster is known.
+With `dry_run` a verb is checked as ever, and then only told of.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ class Kill(Struct, frozen=True):
     selector: Selector
     restart_after_seconds: Seconds | None = None
     at: Name = ""
+    dry_run: bool = False
 
 
 class Stop(Struct, frozen=True):
     """SIGTERM; a leader hands over first."""
 
     selector: Selector
+    dry_run: bool = False
 
 
 class Start(Struct, frozen=True):
@@ -56,6 +59,7 @@ class Restart(Struct, frozen=True):
 
     selector: Selector
     rolling: bool = False
+    dry_run: bool = False
 
 
 class Pause(Struct, frozen=True):
@@ -63,6 +67,7 @@ class Pause(Struct, frozen=True):
 
     selector: Selector
     for_seconds: Seconds | None = None
+    dry_run: bool = False
 
 
 class Resume(Struct, frozen=True):
@@ -82,12 +87,14 @@ class Partition(Struct, frozen=True):
 
     groups: Annotated[list[Selector], Meta(max_length=10_000)]
     one_way: bool = False
+    dry_run: bool = False
 
 
 class Isolate(Struct, frozen=True):
     """Cut each of the nodes from all others."""
 
     selector: Selector
+    dry_run: bool = False
 
 
 class Link(Struct, frozen=True):
@@ -101,6 +108,7 @@ class Link(Struct, frozen=True):
     drop: Probability = 0.0
     duplicate: Probability = 0.0
     reorder: Probability = 0.0
+    dry_run: bool = False
 
 
 class BreakDisk(Struct, frozen=True):
@@ -111,6 +119,7 @@ class BreakDisk(Struct, frozen=True):
     full: bool = False
     fail_fsync: bool = False
     lose_unsynced: bool = False
+    dry_run: bool = False
 
 
 class SetClockRate(Struct, frozen=True):
@@ -118,6 +127,7 @@ class SetClockRate(Struct, frozen=True):
 
     selector: Selector
     rate: Rate
+    dry_run: bool = False
 
 
 class MendDisk(Struct, frozen=True):
@@ -166,16 +176,20 @@ class RemoveMember(Struct, frozen=True):
     """Take a node out of the cluster, and stop it."""
 
     selector: Selector
+    dry_run: bool = False
 
 
 class ReplaceMember(Struct, frozen=True):
     """Start one more node, give it a node's place when it has caught up, and stop that one."""
 
     selector: Selector
+    dry_run: bool = False
 
 
 class Down(Struct, frozen=True):
     """Stop all nodes gracefully and end; answered first."""
+
+    dry_run: bool = False
 
 
 class Done(Struct, frozen=True):

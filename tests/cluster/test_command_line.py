@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -47,6 +48,7 @@ VERBS = [
     "get",
     "del",
     "cas",
+    "txn",
     "elect",
     "lock",
     "observe",
@@ -223,7 +225,7 @@ def test_without_a_cluster_the_list_is_empty_and_says_where_it_looked(
     assert carry_out(["ls"], Session()) == ExitCode.OK
     assert str(tmp_path) in capsys.readouterr().out
     assert carry_out(["ls", "-o", "json"], Session()) == ExitCode.OK
-    assert capsys.readouterr().out == "[]\n"
+    assert json.loads(capsys.readouterr().out) == {"v": 1, "clusters": []}
 
 
 def test_the_doctor_names_what_should_be_done(

@@ -459,8 +459,15 @@ def test_where_no_node_is_in_the_state_for_a_verb_their_states_are_said(verb: ob
     assert said.reason.endswith(": n1 is running, n2 is running, n3 is running")
 
 
-@pytest.mark.parametrize("verb", [verbs.RemoveMember("3"), verbs.PromoteMember("3")])
-def test_a_change_of_members_that_found_no_leader_says_so_by_its_exit_code(verb: object, lab: Lab) -> None:
-    said = answer_in_time(lab, verb, 130.0)
+@pytest.mark.parametrize(
+    "verb",
+    [verbs.RemoveMember("3"), verbs.PromoteMember("3"), verbs.ReplaceMember("3"), verbs.AddMember()],
+    ids=lambda verb: type(verb).__name__,
+)
+def test_a_change_of_members_without_a_leader_says_so_soon_and_starts_no_process(
+    verb: object, lab: Lab
+) -> None:
+    said = answer_in_time(lab, verb, 6.0)
     assert said.exit_code == ExitCode.NO_LEADER
+    assert len(lab.fork_server.children) == 3
     assert "the cluster has no leader" in said.reason

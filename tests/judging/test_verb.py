@@ -7,6 +7,7 @@ import json
 import pytest
 
 from raft.cluster.cli.entry import run
+from raft.cluster.events import LeaderElected, encode_event
 from raft.lab.judging.records import Header, HistoryWriter, read_history, write_history
 from tests.judging.histories import append, get, history, put, read
 
@@ -38,6 +39,23 @@ def test_an_illegal_history_exits_10_and_shows_lines_of_the_file(tmp_path, capsy
 
 def test_an_undecided_history_exits_1(tmp_path):
     assert judged(written(tmp_path, history("append", append("a", 1, 2), append("a", 3, 4)))) == 1
+
+
+def test_the_directory_of_a_run_is_judged_by_its_history_and_its_elections(tmp_path, capsys):
+    written(tmp_path, history("register", put("a", 1, 2)))
+    assert judged(tmp_path) == 0
+    two = [
+        LeaderElected(node=node, term=4, previous=0, votes=2, voters=3, took_ms=1.0, reason="startup")
+        for node in (1, 2)
+    ]
+    (tmp_path / "events.jsonl").write_bytes(b"".join(encode_event(event) + b"\n" for event in two))
+    assert judged(tmp_path) == 10
+    assert "both led term 4" in capsys.readouterr().out
+
+
+def test_a_directory_without_a_history_is_bad_usage(tmp_path, capsys):
+    assert judged(tmp_path) == 2
+    assert "history.jsonl cannot be read" in capsys.readouterr().err
 
 
 def test_a_verdict_is_json_for_programs(tmp_path, capsys):

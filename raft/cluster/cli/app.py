@@ -14,9 +14,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import msgspec
 import typer
 from msgspec import Struct
 
+from raft.cluster.cli.options import Format
+from raft.cluster.cli.verb import PROGRAM, Verbs
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.rundir import RunDirectory, find
 from raft.cluster.spec import ClusterRecord
@@ -31,15 +34,13 @@ LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
 _GROUPS = {"member", "lease", "check"}
 
-app = typer.Typer(
-    name="launcher.py",
+app = Verbs(
+    name=PROGRAM,
     help="A Raft cluster of real processes on this machine: start it, watch it, break it.",
     epilog="Example: python launcher.py --nodes 5, then, elsewhere: python launcher.py kill leader",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     # With it, help and usage errors would be bold and dim even where no colours are wanted.
     rich_markup_mode=None if "NO_COLOR" in os.environ else "rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -67,6 +68,7 @@ class Session(Struct, frozen=True):
     fork_server: Any = None  # Started before everything else, for `up` alone.
     started_seconds: float = 0.0
     ready_fd: int = -1  # Of a detached `up`: who waits at the other end goes when told.
+    quiet: bool = False
 
     @property
     def at_prompt(self) -> bool:
@@ -179,6 +181,28 @@ def out(text: str) -> None:
     except OSError as error:
         _discard_output()
         raise VerbFailed(f"standard output cannot be written: {error.strerror}") from error
+
+
+def out_json(**data: object) -> None:
+    """Data as one JSON object, with the version of its form."""
+    out(msgspec.json.encode({"v": 1, **data}).decode())
+
+
+def confirm(
+    context: typer.Context, lines: Sequence[str], output: Format = Format.TABLE, **data: object
+) -> None:
+    """What was done: lines for people, which --quiet leaves out; or as JSON, with `data` beside them."""
+    if output is Format.JSON:
+        out_json(**(data or {"lines": lines}))
+    elif not session_of(context).quiet:
+        for line in lines:
+            out(line)
+
+
+def note(context: typer.Context, text: str, *styles: str) -> None:
+    """Words about the data that --quiet leaves out."""
+    if not session_of(context).quiet:
+        say(text, *styles)
 
 
 def say(text: str, *styles: str) -> None:

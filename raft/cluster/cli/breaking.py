@@ -12,7 +12,7 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, RUN, app, out, paint, session_of
+from raft.cluster.cli.app import BREAK, RUN, app, confirm, out, paint, session_of
 from raft.cluster.failures import BadUsage
 from raft.cluster.views import fault_table
 from raft.control import AT_ONCE
@@ -23,11 +23,15 @@ SNAPSHOT_SECONDS_MAX = 65.0
 
 
 def _carry_out(
-    context: typer.Context, cluster: str | None, verb: object, timeout_seconds: float = 30.0
+    context: typer.Context,
+    cluster: str | None,
+    output: options.Format,
+    verb: object,
+    timeout_seconds: float = 30.0,
 ) -> None:
     with session_of(context).launcher(cluster) as launcher:
-        for line in launcher.ask(verb, verbs.Done, timeout_seconds).lines:
-            out(line)
+        lines = launcher.ask(verb, verbs.Done, timeout_seconds).lines
+    confirm(context, lines, output)
 
 
 def _list_crash_points(at: str) -> str:
@@ -55,16 +59,26 @@ def kill(
             help="When its storage next passes this point, as in save.written or now; --at help lists them.",
         ),
     ] = "",
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
-    _carry_out(context, cluster, verbs.Kill(options.one_selector(selectors), restart_after, at))
+    _carry_out(
+        context, cluster, output, verbs.Kill(options.one_selector(selectors), restart_after, at, dry_run)
+    )
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
-def stop(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def stop(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Stop nodes gracefully; a leader hands over first."""
-    _carry_out(context, cluster, verbs.Stop(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.Stop(options.one_selector(selectors), dry_run))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
@@ -72,10 +86,11 @@ def start(
     context: typer.Context,
     selectors: options.Selectors,
     repair: options.RepairFromPeers = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Start nodes that are down."""
-    _carry_out(context, cluster, verbs.Start(options.one_selector(selectors), repair))
+    _carry_out(context, cluster, output, verbs.Start(options.one_selector(selectors), repair))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
@@ -85,16 +100,31 @@ def restart(
     rolling: Annotated[
         bool, typer.Option("--rolling", help="One after the other, each when its predecessor is back.")
     ] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Stop nodes gracefully, and start them."""
-    _carry_out(context, cluster, verbs.Restart(options.one_selector(selectors), rolling), ROLLING_SECONDS_MAX)
+    _carry_out(
+        context,
+        cluster,
+        output,
+        verbs.Restart(options.one_selector(selectors), rolling, dry_run),
+        ROLLING_SECONDS_MAX,
+    )
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py snapshot all")
-def snapshot(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def snapshot(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Let nodes take a snapshot now, due or not."""
-    _carry_out(context, cluster, verbs.ForceSnapshot(options.one_selector(selectors)), SNAPSHOT_SECONDS_MAX)
+    _carry_out(
+        context, cluster, output, verbs.ForceSnapshot(options.one_selector(selectors)), SNAPSHOT_SECONDS_MAX
+    )
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")
@@ -110,16 +140,23 @@ def pause(
             help="Resume by itself after so long.",
         ),
     ] = None,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """SIGSTOP nodes: alive, and silent."""
-    _carry_out(context, cluster, verbs.Pause(options.one_selector(selectors), for_))
+    _carry_out(context, cluster, output, verbs.Pause(options.one_selector(selectors), for_, dry_run))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py resume all")
-def resume(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def resume(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """SIGCONT nodes that are paused."""
-    _carry_out(context, cluster, verbs.Resume(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.Resume(options.one_selector(selectors)))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py partition 1,2 3,4,5")
@@ -134,22 +171,32 @@ def partition(
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Only what the first group sends to the others is lost.")
     ] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Cut all links between groups of nodes, until `heal`."""
-    _carry_out(context, cluster, verbs.Partition(groups, one_way))
+    _carry_out(context, cluster, output, verbs.Partition(groups, one_way, dry_run))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py isolate leader")
-def isolate(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def isolate(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Cut nodes from all others, until `heal`."""
-    _carry_out(context, cluster, verbs.Isolate(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.Isolate(options.one_selector(selectors), dry_run))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py heal")
-def heal(context: typer.Context, cluster: options.Cluster = None) -> None:
+def heal(
+    context: typer.Context, output: options.Output = options.Format.TABLE, cluster: options.Cluster = None
+) -> None:
     """End all network faults."""
-    _carry_out(context, cluster, verbs.Heal())
+    _carry_out(context, cluster, output, verbs.Heal())
 
 
 Share = typer.Option(metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.")
@@ -169,13 +216,15 @@ def link(
     duplicate: Annotated[float, Share] = 0.0,
     reorder: Annotated[float, Share] = 0.0,
     both: Annotated[bool, typer.Option("--both", help="The way back, too.")] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Make links slow or lossy in one direction, until `heal`."""
-    verb = verbs.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder)
+    verb = verbs.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder, dry_run)
     if not any((delay, jitter, drop, duplicate, reorder)):
         raise BadUsage("say what is wrong with the link: --delay, --jitter, --drop, --duplicate or --reorder")
-    _carry_out(context, cluster, verb)
+    _carry_out(context, cluster, output, verb)
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py disk leader --full")
@@ -204,21 +253,28 @@ def disk(
         typer.Option("--lose-unsynced", help="`kill --at now` takes what is not synced."),
     ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Mend these nodes' disks.")] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Make disks slow, full or failing, until --clear."""
     broken = bool(fsync_delay or full or fail_fsync or lose_unsynced)
+    if clear and dry_run:
+        raise BadUsage("--dry-run is for what breaks a disk, and --clear mends it")
     if broken == clear:
         raise BadUsage(
             "say what is wrong: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear"
         )
     if clear:
-        _carry_out(context, cluster, verbs.MendDisk(options.one_selector(selectors)))
+        _carry_out(context, cluster, output, verbs.MendDisk(options.one_selector(selectors)))
     else:
         _carry_out(
             context,
             cluster,
-            verbs.BreakDisk(options.one_selector(selectors), fsync_delay, full, fail_fsync, lose_unsynced),
+            output,
+            verbs.BreakDisk(
+                options.one_selector(selectors), fsync_delay, full, fail_fsync, lose_unsynced, dry_run
+            ),
         )
 
 
@@ -229,12 +285,14 @@ def clock(
     rate: Annotated[
         float, typer.Option(metavar="NUMBER", min=0.1, max=10.0, help="Of its seconds in one of ours.")
     ],
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Let the clocks of nodes run fast or slow, until `faults clear`."""
     if rate == 1.0:
         raise BadUsage("a clock at rate 1 is a right one: end a clock fault with `faults clear`")
-    _carry_out(context, cluster, verbs.SetClockRate(options.one_selector(selectors), rate))
+    _carry_out(context, cluster, output, verbs.SetClockRate(options.one_selector(selectors), rate, dry_run))
 
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")
@@ -249,7 +307,7 @@ def faults(
 ) -> None:
     """What is broken on purpose now; `faults clear` mends it all."""
     if action == "clear":
-        _carry_out(context, cluster, verbs.ClearFaults(ids or []))
+        _carry_out(context, cluster, output, verbs.ClearFaults(ids or []))
         return
     if action:
         raise BadUsage(f"{action!r} cannot be done to faults: write `faults` or `faults clear [ID]`")

@@ -16,6 +16,7 @@ import typer
 from raft.cluster.cli import options
 from raft.cluster.cli.app import LOOK, app, out, paint, session_of
 from raft.cluster.cli.connecting import verb_failed
+from raft.cluster.cli.verb import Verbs
 from raft.cluster.failures import ExitCode
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 
 BAR_CHARACTERS = 30
 
-check = typer.Typer(
+check = Verbs(
     help="Put a running cluster to the test.",
     epilog="Example: launcher.py check perf",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(check, name="check", rich_help_panel=LOOK)
 
@@ -61,7 +60,7 @@ def perf(
 
     load = Load(seconds=duration, callers=clients, value_bytes=size, reads=reads, at_least=at_least)
     endpoints = {node.id: node.endpoint for node in record.nodes}
-    told, wipe = progress()
+    told, wipe = progress(wanted=not session_of(context).quiet)
     try:
         figures = asyncio.run(put_to_the_test(endpoints, record.cluster, load, told))
     except ClientError as error:
@@ -73,9 +72,9 @@ def perf(
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def progress() -> tuple[Callable[[float, int], None], Callable[[], None]]:
+def progress(*, wanted: bool = True) -> tuple[Callable[[float, int], None], Callable[[], None]]:
     """What tells how far it is, and what wipes that away; on a terminal only."""
-    on_terminal = sys.stderr.isatty()
+    on_terminal = wanted and sys.stderr.isatty()
 
     def told(share: float, done: int) -> None:
         if not on_terminal:

@@ -16,12 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from msgspec import Struct
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LOOK, RUN, app, out, paint, session_of
+from raft.cluster.cli.app import LOOK, RUN, app, out, out_json, paint, session_of
 from raft.cluster.failures import ExitCode
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
@@ -36,7 +35,6 @@ PROBE_SECONDS_MAX = 2.0
 class Running(Struct, frozen=True, kw_only=True):
     """A cluster that runs on this machine."""
 
-    v: int = 1
     name: str
     pid: int
     nodes: int
@@ -67,7 +65,7 @@ def list_(output: options.Output = options.Format.TABLE) -> None:
     """The clusters that run here."""
     found = [_running(directory) for directory in running()]
     if output is options.Format.JSON:
-        out(msgspec.json.encode(found).decode())
+        out_json(clusters=found)
         return
     rows = [
         [each.name, str(each.nodes), str(each.pid), format_duration(each.uptime_s), each.data_dir]
@@ -108,7 +106,7 @@ def health(
     record = session_of(context).record(cluster)
     probes = [_probe(record, node.id, node.endpoint, timeout) for node in record.nodes]
     if output is options.Format.JSON:
-        out(msgspec.json.encode({"v": 1, "nodes": probes}).decode())
+        out_json(nodes=probes)
     else:
         colours = paint()
         for probe in probes:
@@ -134,14 +132,17 @@ def _probe(record: ClusterRecord, node: int, endpoint: str, timeout_seconds: flo
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py doctor")
-def doctor() -> None:
+def doctor(output: options.Output = options.Format.TABLE) -> None:
     """Look at what this machine offers a cluster; exit 1 if something should be done about it."""
     colours = paint()
     findings = list(_findings())
-    for finding in findings:
+    well = all(finding.well for finding in findings)
+    if output is options.Format.JSON:
+        out_json(well=well, findings=findings)
+    for finding in findings if output is options.Format.TABLE else ():
         mark = colours("ok  ", "green") if finding.well else colours("look", "bold", "red")
         out(f"{mark}  {finding.subject}: {finding.found}" + ("" if finding.well else f" ({finding.advice})"))
-    if not all(finding.well for finding in findings):
+    if not well:
         raise typer.Exit(ExitCode.FAILURE)
 
 

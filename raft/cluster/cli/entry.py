@@ -17,6 +17,7 @@ _VERBS = {
     "looking": ("status", "leader", "wal"),
     "records": ("report", "events", "logs"),
     "storing": ("put", "get", "del", "cas"),
+    "transacting": ("txn",),
     "telling": ("judge", "timeline"),
     "leading": ("transfer", "step-down"),
     "breaking": (

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, STORE, app, out, say, session_of
+from raft.cluster.cli.app import LEAD, STORE, app, note, out, out_json, session_of
 from raft.cluster.cli.connecting import verb_failed
+from raft.cluster.cli.items import event_fields
 from raft.cluster.failures import BadUsage
 
 if TYPE_CHECKING:
@@ -30,14 +31,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 b
 
 
 @app.command(rich_help_panel=LEAD, epilog="Example: launcher.py observe billing")
-def observe(context: typer.Context, name: Name, cluster: options.Cluster = None) -> None:
+def observe(
+    context: typer.Context,
+    name: Name,
+    output: options.Lines = options.LineFormat.LINE,
+    cluster: options.Cluster = None,
+) -> None:
     """Who leads NAME, a line for each change: the revision, led or left, the token, what is announced."""
 
-    say("REVISION EVENT TOKEN VALUE", "dim")
+    _title(context, "REVISION EVENT TOKEN VALUE", output)
 
     async def follow(client: AsyncClient) -> None:
         async for event in client.election(name).observe():
-            out(_line(event))
+            _show(event, output)
 
     converse(context, cluster, follow)
 
@@ -48,6 +54,7 @@ def watch(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or what keys begin with.")],
     prefix: Annotated[bool, typer.Option("--prefix", help="All keys that begin so.")] = False,
     revision: Annotated[int, typer.Option(min=0, help="From there on; 0 is from now on.")] = 0,
+    output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:
     """What happens to a key, one line for each event: the revision, put or deleted, the key and the value.
@@ -55,13 +62,25 @@ def watch(
     Should events be forgotten before they were told, the difference is told instead.
     """
 
-    say("REVISION EVENT KEY VALUE", "dim")
+    _title(context, "REVISION EVENT KEY VALUE", output)
 
     async def follow(client: AsyncClient) -> None:
         async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
-            out(_line(event))
+            _show(event, output)
 
     converse(context, cluster, follow)
+
+
+def _title(context: typer.Context, titles: str, output: options.LineFormat) -> None:
+    if output is options.LineFormat.LINE:
+        note(context, titles, "dim")
+
+
+def _show(event: Event, output: options.LineFormat) -> None:
+    if output is options.LineFormat.JSONL:
+        out_json(**event_fields(event))
+    else:
+        out(options.for_terminal(_line(event)))
 
 
 def _line(event: Event) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, app, out, session_of
+from raft.cluster.cli.app import LEAD, app, confirm, session_of
 
 
 @app.command(rich_help_panel=LEAD, epilog="Example: launcher.py transfer 2")
@@ -21,15 +21,20 @@ def transfer(
         str | None,
         typer.Argument(metavar="TO", parser=options.selector, help="The next leader; any, if not given."),
     ] = None,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Hand leadership to another node, with no gap to speak of."""
     with session_of(context).launcher(cluster) as launcher:
-        for line in launcher.ask(verbs.HandOver(to or ""), verbs.Done).lines:
-            out(line)
+        lines = launcher.ask(verbs.HandOver(to or ""), verbs.Done).lines
+    confirm(context, lines, output)
 
 
 @app.command("step-down", rich_help_panel=LEAD, epilog="Example: launcher.py step-down")
-def step_down(context: typer.Context, cluster: options.Cluster = None) -> None:
+def step_down(
+    context: typer.Context,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Let the leader hand over to whoever is furthest ahead."""
-    transfer(context, None, cluster)
+    transfer(context, None, output, cluster)

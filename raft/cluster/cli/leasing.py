@@ -11,15 +11,14 @@ from typing import Annotated
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import STORE, app, out, session_of
+from raft.cluster.cli.app import STORE, app, confirm, out, out_json, session_of
 from raft.cluster.cli.connecting import TIMEOUT_SECONDS, Timeout, connected
+from raft.cluster.cli.verb import Verbs
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
-lease = typer.Typer(
+lease = Verbs(
     help="Leases: keys that are put with one go when it ends.",
     epilog="Example: launcher.py put host alive --lease $(launcher.py lease grant 30s)",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(lease, name="lease", rich_help_panel=STORE)
 
@@ -35,11 +34,16 @@ def grant(
         typer.Argument(metavar="TTL", parser=options.positive_duration, help="From 100ms to 720h."),
     ],
     timeout: Timeout = TIMEOUT_SECONDS,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Begin a lease that ends TTL after its last keep-alive; prints its number."""
     with connected(context, cluster, "all", timeout) as client:
-        out(str(client.grant(ttl)))
+        number = client.grant(ttl)
+    if output is options.Format.JSON:
+        out_json(lease=number, ttl_s=ttl)
+    else:
+        out(str(number))
 
 
 @lease.command(epilog="Example: launcher.py lease keep 17 --once")
@@ -48,6 +52,7 @@ def keep(
     number: Number,
     once: Annotated[bool, typer.Option("--once", help="Give it its full time again, and end.")] = False,
     timeout: Timeout = TIMEOUT_SECONDS,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Keep a lease alive, for as long as this runs; exit 7 when it has ended."""
@@ -55,7 +60,7 @@ def keep(
         raise BadUsage("type this verb in a terminal of its own, or with --once")
     with connected(context, cluster, "all", timeout) as client:
         while left_seconds := client.keep_alive(number):
-            out(f"{left_seconds:.3f}s")
+            _show_left(number, left_seconds, output)
             if once:
                 return
             time.sleep(left_seconds * KEEP_RATIO)
@@ -66,14 +71,22 @@ def keep(
 def revoke(
     context: typer.Context,
     number: Number,
+    dry_run: options.DryRun = False,
     timeout: Timeout = TIMEOUT_SECONDS,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """End a lease and all that hangs on it, at once; exit 7 when it has ended before."""
+    if dry_run:
+        with connected(context, cluster, "all", timeout) as client:
+            if not client.time_left(number):
+                raise _no_lease(number)
+        confirm(context, [f"would end lease {number}, and unbind its keys"], output)
+        return
     with connected(context, cluster, "all", timeout) as client:
         if not client.revoke(number):
             raise _no_lease(number)
-    out("OK")
+    confirm(context, ["OK"], output, lease=number)
 
 
 @lease.command(epilog="Example: launcher.py lease left 17")
@@ -81,6 +94,7 @@ def left(
     context: typer.Context,
     number: Number,
     timeout: Timeout = TIMEOUT_SECONDS,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """For how long a lease lasts without a keep-alive; exit 7 when it has ended."""
@@ -88,7 +102,14 @@ def left(
         left_seconds = client.time_left(number)
     if not left_seconds:
         raise _no_lease(number)
-    out(f"{left_seconds:.3f}s")
+    _show_left(number, left_seconds, output)
+
+
+def _show_left(number: int, left_seconds: float, output: options.Format) -> None:
+    if output is options.Format.JSON:
+        out_json(lease=number, left_s=round(left_seconds, 3))
+    else:
+        out(f"{left_seconds:.3f}s")
 
 
 def _no_lease(number: int) -> VerbFailed:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, app, say
+from raft.cluster.cli.app import LEAD, app, note
 from raft.cluster.cli.holding import ENDING, Name, converse, not_ignored
 from raft.cluster.failures import ExitCode, VerbFailed
 
@@ -98,7 +98,7 @@ def _run_while(
 
     async def hold(client: AsyncClient) -> int:
         async with stand(client) as lead:
-            say(f"{lead.fence.election} is held with token {lead.token}")
+            note(context, f"{lead.fence.election} is held with token {lead.token}")
 
             def started(program: Program) -> None:
                 _pass_signals_on(program, grace_seconds)

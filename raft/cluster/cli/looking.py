@@ -20,7 +20,7 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LOOK, Session, app, out, paint, say, session_of
+from raft.cluster.cli.app import LOOK, Session, app, note, out, out_json, paint, session_of
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.selectors import check_selector
 from raft.cluster.views import record_line, status_table, wants_colour
@@ -103,6 +103,7 @@ def leader(
             metavar="DURATION", parser=options.duration, help="Wait for one so long.", show_default=False
         ),
     ] = 0.0,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """The leader's id; exit 3 when there is none."""
@@ -111,7 +112,10 @@ def leader(
         left_seconds = max(until - time.monotonic(), 0.0)
         verb = verbs.GetLeader(left_seconds)
         found = launcher.ask(verb, verbs.LeaderAnswer, timeout_seconds=left_seconds + 5.0)
-    out(str(found.leader))
+    if output is options.Format.JSON:
+        out_json(leader=found.leader, term=found.term)
+    else:
+        out(str(found.leader))
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: launcher.py wal leader, or: wal ./data/n1")
@@ -120,20 +124,20 @@ def wal(
     where: Annotated[
         str, typer.Argument(metavar="SELECTOR|PATH", help="Nodes, also stopped ones, or a data directory.")
     ],
-    output: Annotated[
-        options.LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
-    ] = options.LineFormat.LINE,
+    output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:
     """Every record of a log, damaged ones too."""
     from raft.storage.dump import dump  # Here, since this verb alone reads logs.
 
     for directory in _logs_at(where, session_of(context), cluster):
-        say(f"{directory}", "bold")
+        note(context, f"{directory}", "bold")
         try:
             for record in dump(directory):
-                found = msgspec.json.encode(record).decode()
-                out(found if output is options.LineFormat.JSONL else record_line(record, paint()))
+                if output is options.LineFormat.JSONL:
+                    out_json(**msgspec.structs.asdict(record))
+                else:
+                    out(record_line(record, paint()))
         except BrokenPipeError:
             raise  # Of whoever reads this, not of the log.
         except OSError as error:

@@ -24,6 +24,7 @@ from raft.cluster.cli import (
     simulating,
     storing,
     telling,
+    transacting,
     wrecking,
 )
 from raft.cluster.cli.app import Session, carry_out
@@ -46,6 +47,7 @@ VERB_MODULES = (
     leading,
     membership,
     storing,
+    transacting,
     leasing,
     locking,
     holding,

@@ -12,25 +12,24 @@ import typer
 
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import LEAD, app, out, paint, session_of
+from raft.cluster.cli.app import LEAD, app, confirm, out, paint, session_of
+from raft.cluster.cli.verb import Verbs
 from raft.cluster.views import member_table
 
 # A node that has much to catch up with takes its time.
 CHANGE_SECONDS_MAX = 180.0
 
-member = typer.Typer(
+member = Verbs(
     help="Who belongs to the cluster; nodes join and leave it while it runs.",
     epilog="Example: launcher.py member add",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(member, name="member", rich_help_panel=LEAD)
 
 
-def _carry_out(context: typer.Context, cluster: str | None, verb: object) -> None:
+def _carry_out(context: typer.Context, cluster: str | None, output: options.Format, verb: object) -> None:
     with session_of(context).launcher(cluster) as launcher:
-        for line in launcher.ask(verb, verbs.Done, CHANGE_SECONDS_MAX).lines:
-            out(line)
+        lines = launcher.ask(verb, verbs.Done, CHANGE_SECONDS_MAX).lines
+    confirm(context, lines, output)
 
 
 @member.command("list", epilog="Example: launcher.py member list -o json")
@@ -52,25 +51,43 @@ def list_(
 def add(
     context: typer.Context,
     learner: Annotated[bool, typer.Option("--learner", help="It gets the log, and no vote.")] = False,
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Start one more node; it learns first, and votes when it has caught up."""
-    _carry_out(context, cluster, verbs.AddMember(learner))
+    _carry_out(context, cluster, output, verbs.AddMember(learner))
 
 
 @member.command(epilog="Example: launcher.py member promote 4")
-def promote(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def promote(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Give a learner a vote, when it has caught up."""
-    _carry_out(context, cluster, verbs.PromoteMember(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.PromoteMember(options.one_selector(selectors)))
 
 
 @member.command(epilog="Example: launcher.py member remove 2")
-def remove(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def remove(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Take a node out of the cluster, and stop it."""
-    _carry_out(context, cluster, verbs.RemoveMember(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.RemoveMember(options.one_selector(selectors), dry_run))
 
 
 @member.command(epilog="Example: launcher.py member replace leader")
-def replace(context: typer.Context, selectors: options.Selectors, cluster: options.Cluster = None) -> None:
+def replace(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
-    _carry_out(context, cluster, verbs.ReplaceMember(options.one_selector(selectors)))
+    _carry_out(context, cluster, output, verbs.ReplaceMember(options.one_selector(selectors), dry_run))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -57,6 +57,44 @@ def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
     return parser
 
 
+Choice = TypeVar("Choice", bound=enum.StrEnum)
+_FOR_PEOPLE, _FOR_PROGRAMS = ("table", "line", "pretty"), ("json", "jsonl")
+
+
+def one_of(choices: type[Choice]) -> Callable[[str | Choice], Choice]:
+    """A parser for the name of an output format.
+
+    One default serves all verbs: what is json to one is jsonl to another, and table, line or pretty likewise.
+    """
+
+    def parse(text: str) -> Choice:
+        for alike in (_FOR_PEOPLE, _FOR_PROGRAMS):
+            if text in alike and text not in list(choices):
+                text = next((name for name in alike if name in list(choices)), text)
+        if text not in list(choices):
+            raise BadUsage(f"{text!r} is no format here: choose among {', '.join(choices)}")
+        return choices(text)
+
+    return checked(parse)
+
+
+def output_option(choices: type[Choice], help_: str) -> Any:
+    """`--output`, with completion."""
+
+    def complete(begun: str) -> list[str]:
+        return [name for name in choices if name.startswith(begun)]
+
+    return typer.Option(
+        "--output",
+        "-o",
+        metavar="|".join(choices),
+        parser=one_of(choices),
+        autocompletion=complete,
+        envvar="RAFT_OUTPUT",
+        help=help_,
+    )
+
+
 duration = checked(parse_duration)
 positive_duration = checked(parse_positive_duration)
 duration_range = checked(parse_duration_range)
@@ -82,9 +120,9 @@ Selectors = Annotated[
         help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
     ),
 ]
-Output = Annotated[
-    Format, typer.Option("--output", "-o", envvar="RAFT_OUTPUT", help="A table to read, or JSON.")
-]
+Output = Annotated[Format, output_option(Format, "Words to read, or JSON.")]
+Lines = Annotated[LineFormat, output_option(LineFormat, "Lines to read, or JSON, one object a line.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 Time = Annotated[
     TimeStyle,
     typer.Option("--time", envvar="RAFT_TIME", help="Moments since the start, by the wall, or how long ago."),

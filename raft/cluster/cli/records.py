@@ -100,9 +100,7 @@ def events(
             help="Only these, as in leader-elected; repeatable.",
         ),
     ] = None,
-    output: Annotated[
-        options.LineFormat, typer.Option("--output", "-o", help="Lines to read, or JSON.")
-    ] = options.LineFormat.LINE,
+    output: options.Lines = options.LineFormat.LINE,
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
@@ -145,7 +143,10 @@ def logs(
     exclude: Annotated[str | None, typer.Option(metavar="RE", help="No lines whose words match.")] = None,
     since: Since = None,
     last: Last = None,
-    output: Annotated[LogFormat, typer.Option("--output", "-o")] = LogFormat.PRETTY,
+    output: Annotated[
+        LogFormat,
+        options.output_option(LogFormat, "Lines to read, as written, or all that is known of each."),
+    ] = LogFormat.PRETTY,
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:

@@ -18,11 +18,11 @@ from msgspec import Struct
 from actors.private import write_private
 from raft.cluster import verbs
 from raft.cluster.cli import options
-from raft.cluster.cli.app import RUN, Session, app, out, paint, session_of, styled
+from raft.cluster.cli.app import RUN, Session, app, confirm, paint, session_of, styled
 from raft.cluster.cli.detaching import detach_from_terminal
 from raft.cluster.cli.printer import Printer, write_line
 from raft.cluster.cli.prompt import Prompt, can_prompt
-from raft.cluster.events import ClusterReady, Event
+from raft.cluster.events import ClusterReady, Event, encode_event
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.moments import stamp_of_run
 from raft.cluster.quantities import DurationRange
@@ -109,6 +109,8 @@ class _UpOptions(Struct, frozen=True):
     report: Path | None
     detach: bool
     logs: bool
+    output: options.LineFormat
+    quiet: bool
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
@@ -136,6 +138,7 @@ def up(
     lease_reads: LeaseReads = False,
     ephemeral_log: EphemeralLog = False,
     repair: options.RepairFromPeers = False,
+    output: options.Lines = options.LineFormat.LINE,
 ) -> None:
     """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
     spec = ClusterSpec(
@@ -167,7 +170,7 @@ def up(
     spec.check()
     _check_machine(machine)
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
-        ended = _attend(running, session, _UpOptions(report, detach, logs))
+        ended = _attend(running, session, _UpOptions(report, detach, logs, output, session.quiet))
     raise typer.Exit(ended.exit_code)
 
 
@@ -176,7 +179,8 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     spec, record = running.cluster.spec, running.record
     colours = paint()
     prompt = None
-    if can_prompt() and not wanted.detach:
+    output_is_for_people = wanted.output is options.LineFormat.LINE
+    if can_prompt() and not wanted.detach and output_is_for_people:
         prompt = Prompt(record.name, running.end, data_is_kept=spec.keep or spec.data_dir is not None)
     printer = Printer(partial(write_line, STDOUT) if prompt is None else prompt.print)
     words = Printer(partial(write_line, STDERR))
@@ -194,7 +198,10 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
         )
 
     def listener(event: Event) -> None:
-        printer.print(event_line(event, colours))
+        if not output_is_for_people:
+            printer.print(encode_event(event).decode())
+        elif not wanted.quiet:
+            printer.print(event_line(event, colours))
         if isinstance(event, ClusterReady):
             if wanted.detach:
                 printer.close()  # From here on `events` shows what happens.
@@ -211,14 +218,20 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     finally:
         if prompt is not None:
             prompt.close()
-    _conclude(ended, record.data_dir if spec.keep and spec.data_dir is None else "", printer, words)
+    kept = record.data_dir if spec.keep and spec.data_dir is None and not wanted.quiet else ""
+    report = (
+        encode_report(ended.report).decode()
+        if not output_is_for_people
+        else report_table(ended.report, colours)
+    )
+    _conclude(ended, report, kept, printer, words)
     if wanted.report is not None:
         _write_report(ended, wanted.report)
     return ended
 
 
-def _conclude(ended: Ended, kept: str, printer: Printer, words: Printer) -> None:
-    printer.print(report_table(ended.report, paint()))
+def _conclude(ended: Ended, report: str, kept: str, printer: Printer, words: Printer) -> None:
+    printer.print(report)
     if not printer.close():
         words.print(f"lines left out, as they could not be printed: {printer.left_out}")
     if ended.reason:
@@ -253,7 +266,12 @@ def _check_machine(machine: str | None) -> None:
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py down")
-def down(context: typer.Context, cluster: options.Cluster = None) -> None:
+def down(
+    context: typer.Context,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
     """Stop a cluster: nodes gracefully, then its launcher."""
     session = session_of(context)
     import psutil  # Here, since it alone needs it.
@@ -261,10 +279,9 @@ def down(context: typer.Context, cluster: options.Cluster = None) -> None:
     with session.launcher(cluster) as launcher:
         # Known by more than its number: a cluster of the same name may follow at once.
         process = psutil.Process(launcher.record.pid)
-        lines = launcher.ask(verbs.Down(), verbs.Done).lines
-    for line in lines:
-        out(line)
-    if not session.at_prompt and not _has_ended(process):
+        lines = launcher.ask(verbs.Down(dry_run), verbs.Done).lines
+    confirm(context, lines, output)
+    if not dry_run and not session.at_prompt and not _has_ended(process):
         raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
 
 
@@ -283,11 +300,13 @@ def _has_ended(launcher: psutil.Process) -> bool:
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py keys ./keys --nodes 3")
 def keys(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if need be, mode 0700.")],
     nodes: Nodes = 3,
     clients: Annotated[
         list[str], typer.Option("--client", metavar="NAME", help="A client's key; repeatable.")
     ] = [],  # noqa: B006
+    output: options.Output = options.Format.TABLE,
 ) -> None:
     """CURVE keys for nodes and clients on several machines: private files, and the list of those allowed."""
     from actors.curve import KeysError, generate
@@ -296,5 +315,4 @@ def keys(
         made = generate(directory, [f"n{node}" for node in range(1, nodes + 1)] + (clients or ["client"]))
     except (KeysError, OSError) as error:
         raise VerbFailed(str(error)) from error
-    for path in made:
-        out(str(path))
+    confirm(context, [str(path) for path in made], output, files=[str(path) for path in made])

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, app, out, paint, say
+from raft.cluster.cli.app import BREAK, app, out, out_json, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ Jobs = Annotated[int, typer.Option("--jobs", metavar="N", help="Processes to run
     epilog="Example: launcher.py simulate --seeds 1000 --jobs 2, then launcher.py simulate --seed 4711",
 )
 def simulate(
+    context: typer.Context,
     seeds: Seeds = None,
     first: First = 1,
     seed: OneSeed = None,
@@ -79,12 +80,16 @@ def simulate(
         seconds=seconds,
         steps=steps,
     )
-    failed = _tell(campaign, shrunk=shrunk) if seed is not None else _run(campaign, jobs, output)
+    failed = (
+        _tell(campaign, output, shrunk=shrunk)
+        if seed is not None
+        else _run(campaign, jobs, output, progress=not session_of(context).quiet)
+    )
     if failed:
         raise typer.Exit(ExitCode.VIOLATION)
 
 
-def _tell(campaign: Campaign, *, shrunk: bool) -> bool:
+def _tell(campaign: Campaign, output: options.Format, *, shrunk: bool) -> bool:
     """Replay one seed line by line; whether it broke a promise."""
     from raft.lab.simulated.campaign import shrunk as shrink
     from raft.lab.simulated.simulation import simulate as simulate_one
@@ -96,6 +101,12 @@ def _tell(campaign: Campaign, *, shrunk: bool) -> bool:
             say(f"seed {campaign.first} keeps every promise: there is nothing to shrink")
             return False
         plan = shrink(setting, plan, failure.at_seconds)
+    if output is options.Format.JSON:
+        story: list[str] = []
+        result = simulate_one(setting, plan, story.append)
+        broken = None if result.failure is None else result.failure.reason
+        out_json(seed=result.seed, faults=len(plan), digest=result.digest, broken=broken, story=story)
+        return result.failure is not None
     result = simulate_one(setting, plan, out)
     verdict = "every promise was kept" if result.failure is None else f"BROKEN: {result.failure.reason}"
     say(f"seed {result.seed}, {len(plan)} faults, story {result.digest}: {verdict}")
@@ -104,7 +115,7 @@ def _tell(campaign: Campaign, *, shrunk: bool) -> bool:
     return result.failure is not None
 
 
-def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
+def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: bool) -> bool:
     """Run many seeds and sum them up; whether any broke a promise."""
     from raft.lab.simulated.campaign import run
 
@@ -124,7 +135,7 @@ def _run(campaign: Campaign, jobs: int, output: options.Format) -> bool:
                 "red",
             )
         now = time.monotonic()
-        if now - last_said >= PROGRESS_SECONDS:
+        if progress and now - last_said >= PROGRESS_SECONDS:
             last_said = now
             speed = simulated_seconds / (now - start)
             say(f"{len(digests)} of {campaign.seeds} seeds, {speed:.0f} simulated seconds a second")

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import STORE, app, out
+from raft.cluster.cli.app import STORE, app, confirm, out, out_json, session_of
 from raft.cluster.cli.connecting import TIMEOUT_SECONDS, Timeout, Via, connected
-from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.cli.items import item_fields, text_field
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:
+    from raft.client.client import Client
+    from raft.machines.answers import Item
     from raft.machines.operations import Fence
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Any text, up to 4 KiB.")]
@@ -47,13 +50,18 @@ def put(
     lease: Lease = 0,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Bind a key to a value; returns when that is committed. Exit 7 if the lease has ended."""
+    if value == "-" and session_of(context).at_prompt:
+        raise BadUsage(
+            "standard input is the prompt's: put K - is for a shell, as in: date | raft-actors put K -"
+        )
     content = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
     with connected(context, cluster, via, timeout) as client:
-        client.put(os.fsencode(key), content, lease=lease, fence=_fence(fence))
-    out("OK")
+        revision = client.put(os.fsencode(key), content, lease=lease, fence=fence_of(fence))
+    confirm(context, ["OK"], output, revision=revision)
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py get colour")
@@ -66,20 +74,36 @@ def get(
     stale: Annotated[bool, typer.Option("--stale", help="What some node believes; asks no quorum.")] = False,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """What a key holds, as fresh as any answered command; exit 7 when it holds nothing."""
     with connected(context, cluster, via, timeout) as client:
-        if prefix:
-            items = list(client.items(os.fsencode(key), stale=stale))
-            lines = [item.key + b"\t" + item.value for item in items]
-        else:
-            value = client.get(os.fsencode(key), stale=stale)
-            lines = [value] if value is not None else []
-    if not lines:
-        raise VerbFailed(f"{key!r} is not bound", ExitCode.NOT_FOUND)
+        items = list(client.items(os.fsencode(key), stale=stale)) if prefix else _item(client, key, stale)
+    if not items:
+        raise VerbFailed(
+            f"{'no key that begins with ' if prefix else ''}{key!r} is bound", ExitCode.NOT_FOUND
+        )
+    if output is options.Format.JSON:
+        out_json(items=[item_fields(item) for item in items])
+        return
+    for item in items:
+        write_line(item.key + b"\t" + item.value if prefix else item.value)
+
+
+def _item(client: Client, key: str, stale: bool) -> list[Item]:
+    from raft.machines.answers import Value
+    from raft.machines.operations import Get
+
+    found = client.ask(Get(os.fsencode(key)), stale=stale)
+    assert isinstance(found, Value), f"a get is not answered by {found}"
+    return [] if found.item is None else [found.item]
+
+
+def write_line(content: bytes) -> None:
+    """Bytes as they are, as data."""
     sys.stdout.flush()
-    sys.stdout.buffer.writelines(line + b"\n" for line in lines)
+    sys.stdout.buffer.write(content + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -87,15 +111,50 @@ def get(
 def delete(
     context: typer.Context,
     key: Key,
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="All keys that begin so, as one revision.")
+    ] = False,
     fence: FencedBy = None,
+    dry_run: options.DryRun = False,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Unbind a key; prints how many were bound, 1 or 0."""
+    """Unbind a key; prints how many were bound. With --prefix and \"\" as KEY: all keys."""
+    from raft.machines.answers import Deleted
+    from raft.machines.keys import prefix_end
+    from raft.machines.operations import Delete, DeleteRange
+
+    start = os.fsencode(key)
     with connected(context, cluster, via, timeout) as client:
-        existed = client.delete(os.fsencode(key), fence=_fence(fence))
-    out(str(int(existed)))
+        if dry_run:
+            found = (
+                [item.key for item in client.items(start)]
+                if prefix
+                else [item.key for item in _item(client, key, stale=False)]
+            )
+            _would_delete(context, found, output)
+            return
+        fencing = fence_of(fence)
+        done = client.call(
+            DeleteRange(start, prefix_end(start), fencing) if prefix else Delete(start, fencing)
+        )
+    assert isinstance(done, Deleted), f"a deletion is not answered by {done}"
+    if output is options.Format.JSON:
+        out_json(deleted=done.count)
+    else:
+        out(str(done.count))
+
+
+def _would_delete(context: typer.Context, keys: list[bytes], output: options.Format) -> None:
+    lines = [f"would delete {os.fsdecode(key)}" for key in keys]
+    confirm(
+        context,
+        lines or ["nothing would be deleted"],
+        output,
+        would_delete=[text_field("key", key) for key in keys],
+    )
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py cas colour blue green")
@@ -108,20 +167,26 @@ def cas(
     lease: Lease = 0,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
+    output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Bind a key to NEW if it holds OLD; exit 5 when it holds something else."""
     with connected(context, cluster, via, timeout) as client:
         answer = client.cas(
-            os.fsencode(key), os.fsencode(old), os.fsencode(new), lease=lease, fence=_fence(fence)
+            os.fsencode(key), os.fsencode(old), os.fsencode(new), lease=lease, fence=fence_of(fence)
         )
+    if output is options.Format.JSON:
+        now = {} if answer.value is None else text_field("value", answer.value)
+        out_json(swapped=answer.swapped, bound=answer.value is not None, **now)
     if not answer.swapped:
         found = "nothing" if answer.value is None else repr(os.fsdecode(answer.value))
         raise VerbFailed(f"{key!r} holds {found}, not {old!r}", ExitCode.REJECTED)
-    out("OK")
+    if output is options.Format.TABLE:
+        confirm(context, ["OK"])
 
 
-def _fence(token: int | None) -> Fence | None:
+def fence_of(token: int | None) -> Fence | None:
+    """What `--fence` means to the store."""
     if token is None:
         return None
     from raft.machines.operations import Fence

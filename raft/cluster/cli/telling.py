@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, LOOK, Session, app, out, paint, say, session_of
+from raft.cluster.cli.app import BREAK, LOOK, Session, app, note, out, paint, session_of
 from raft.cluster.events import encode_event, read_events
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
@@ -35,21 +35,33 @@ class Picture(enum.StrEnum):
 
 @app.command(rich_help_panel=BREAK, epilog="Example: launcher.py judge ./chaos-7/history.jsonl")
 def judge(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A history in JSON lines, anybody's.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|DIR",
+            help="A history in JSON lines, whatever wrote it, or the directory of a run of chaos.",
+        ),
+    ],
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """Could what clients saw have happened? Exit 0 if it could, 10 if not, 1 if nobody can tell."""
+    """Could what clients saw have happened? Exit 0 if it could, 10 if not, 1 if it cannot be told.
+
+    Of a directory, history.jsonl is judged, and the elections in events.jsonl with it. The logs of the nodes,
+    which chaos reads too, are not looked at.
+    """
     from raft.lab.judging.judge import judge_file
     from raft.lab.judging.records import MalformedHistory
     from raft.lab.judging.verdict import Ruling, encode_verdict
 
     started = time.monotonic()
     try:
-        verdict = judge_file(file)
+        verdict = _judge_run(path) if path.is_dir() else judge_file(path)
     except MalformedHistory as wrong:
-        raise BadUsage(f"{file}: {wrong}") from None
+        raise BadUsage(f"{path}: {wrong}") from None
+    except msgspec.DecodeError as error:
+        raise BadUsage(f"{path} holds what is no event: {error}") from None
     except OSError as error:
-        raise BadUsage(f"{file} cannot be read: {error.strerror}") from None
+        raise BadUsage(f"{error.filename or path} cannot be read: {error.strerror}") from None
     if output is options.Format.JSON:
         out(encode_verdict(verdict).decode())
     else:
@@ -58,11 +70,20 @@ def judge(
     raise typer.Exit(ends.get(verdict.ruling, ExitCode.FAILURE))
 
 
+def _judge_run(directory: Path) -> Verdict:
+    from raft.lab.judging.judge import judge_file
+    from raft.lab.judging.leadership import judge_events
+
+    verdict = judge_file(directory / "history.jsonl")
+    events = directory / "events.jsonl"
+    return verdict.with_more(judge_events(read_events(events))) if events.exists() else verdict
+
+
 def _show(verdict: Verdict, took_seconds: float) -> None:
     style = paint()
     out(style(verdict.sentence(), "green" if verdict.passed else "red"))
-    for note in verdict.notes:
-        out(f"not judged: {note}")
+    for left_out in verdict.notes:
+        out(f"not judged: {left_out}")
     for anomaly in verdict.anomalies:
         out(f"\n{style(anomaly.name, 'bold')}  {anomaly.text}")
         for record in anomaly.operations:
@@ -123,7 +144,7 @@ def timeline(
         to.write_text(text + "\n")
     except OSError as error:
         raise VerbFailed(f"{to} cannot be written: {error.strerror}") from error
-    say(f"written to {to}")
+    note(context, f"written to {to}")
     if open_ and not _show_in_browser(to):
         raise VerbFailed(f"there is no browser that could be started; {to} is written")
 

@@ -23,7 +23,7 @@ import typer
 
 from actors.private import make_private, write_private
 from raft.cluster.cli import options
-from raft.cluster.cli.app import BREAK, app, out, paint, say
+from raft.cluster.cli.app import BREAK, app, note, out, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.quantities import format_duration
 
@@ -97,6 +97,7 @@ Shrink = Annotated[
     epilog="Example: launcher.py chaos --seed 7 --duration 60s --faults kill,partition --report ./chaos-7",
 )
 def chaos(
+    context: typer.Context,
     seed: Seed = None,
     duration: Duration = 60.0,
     nodes: Nodes = 5,
@@ -135,29 +136,30 @@ def chaos(
             cluster=cluster,
             command=shlex.join(["launcher.py", *sys.argv[1:]]),
         ).check()
-        summary = _run(order, directory)
+        summary = _run(context, order, directory)
         if output is options.Format.JSON:
             out(msgspec.json.encode(summary).decode())
         else:
             _show(summary)
         if summary.interrupted:
-            say("it was ended early, and what had been done until then was judged")
+            note(context, "it was ended early, and what had been done until then was judged")
         elif shrink and summary.exit_code is ExitCode.VIOLATION:
             _shrink(order, directory)
         if report is not None:
-            say(f"everything about it is in {os.path.relpath(directory)}")
+            note(context, f"everything about it is in {os.path.relpath(directory)}")
     if summary.interrupted and summary.exit_code is not ExitCode.VIOLATION:
         raise typer.Exit(128 + signal.SIGINT)
     raise typer.Exit(summary.exit_code)
 
 
-def _run(order: Order, directory: Path) -> Summary:
+def _run(context: typer.Context, order: Order, directory: Path) -> Summary:
     from raft.lab.chaos.running import carry_out
 
-    verbose = sys.stderr.isatty()
-    say(
+    verbose = sys.stderr.isatty() and not session_of(context).quiet
+    note(
+        context,
         f"seed {order.schedule.seed}: {len(order.schedule.faults)} faults in "
-        f"{format_duration(order.schedule.duration_seconds)}, workload {order.workload}"
+        f"{format_duration(order.schedule.duration_seconds)}, workload {order.workload}",
     )
     return carry_out(order, directory, say if verbose else _silence)
 
@@ -292,8 +294,8 @@ def _show(summary: Summary) -> None:
             f"recovery    a majority being whole, a write came within p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
             f"max {longest:.0f} ms"
         )
-    for note in summary.judgement.notes:
-        out(f"not judged  {note}")
+    for left_out in summary.judgement.notes:
+        out(f"not judged  {left_out}")
     for anomaly in summary.judgement.anomalies:
         out(f"{anomaly.name}{' on ' * bool(anomaly.key)}{anomaly.key}: {anomaly.text}")
         for record in anomaly.operations:
