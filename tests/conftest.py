@@ -1,0 +1,34 @@
+"""What all tests share. Owns where the compiled modules of the processes that tests start are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def compiled_modules_kept() -> Iterator[None]:
+    """Let each process that is started here find its modules compiled, and leave nothing behind.
+
+    Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start would compile them anew.
+    """
+    directory = tempfile.mkdtemp(prefix="compiled-")
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
+    os.environ["PYTHONPYCACHEPREFIX"] = directory
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The processes that run the tests inherit this from the one that starts them.
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTEST_XDIST_WORKER" not in os.environ:
+        kept = compiled_modules_kept()
+        kept.__enter__()
+        config.add_cleanup(lambda: kept.__exit__(None, None, None))
