@@ -18,6 +18,16 @@ QUICK = (
 )  # fmt: skip
 
 
+# What is tried at the end of runs needs no long ones.
+AT_THE_END = ("rolled-back-goes-on", "majority-followed")
+
+
+@pytest.mark.parametrize("name", AT_THE_END)
+def test_a_missing_guard_against_disks_that_go_back_is_noticed(name):
+    sabotage = next(sabotage for sabotage in SABOTAGES if sabotage.name == name)
+    assert hunt(sabotage, seeds=20, seconds=1.0, nodes=3).reason is not None
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_missing_guard_is_noticed(name):
     sabotage = next(sabotage for sabotage in SABOTAGES if sabotage.name == name)

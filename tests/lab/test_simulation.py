@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -35,6 +36,16 @@ def test_a_cluster_of_any_size_keeps_its_promises(nodes):
     for seed in range(20_000, 20_002):
         failure = simulate_seed(seed, nodes=nodes, seconds=SECONDS).failure
         assert failure is None, f"seed {seed}, {nodes} nodes: {failure}"
+
+
+def test_disks_that_go_back_are_noticed_and_never_followed():
+    counts = Counter()
+    for seed in range(30_000, 30_008):
+        result = simulate_seed(seed, nodes=3, seconds=1.0)
+        assert result.failure is None, f"seed {seed}: {result.failure}"
+        counts.update(result.counts)
+    assert counts["rolled-back nodes repaired"] > 0
+    assert counts["majorities rolled back"] > 0
 
 
 def test_reads_by_lease_are_linearizable_when_a_leader_is_cut_off():

@@ -6,6 +6,7 @@ dies. Knows nothing of processes, nor of what is written.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 
@@ -118,7 +119,15 @@ class Drive:
 
     def wipe(self) -> None:
         """Lose all files."""
-        self.files = SimulatedFiles()
+        self.become(SimulatedFiles())
+
+    def copy(self) -> SimulatedFiles:
+        """All files as they are now, open or not."""
+        return deepcopy(self.files)
+
+    def become(self, files: SimulatedFiles) -> None:
+        """Hold these files from now on."""
+        self.files = files
         self._set_faults()
 
     # -- the end of a process -----------------------------------------------------------------------

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from raft.core import candidate, elections, membership, reads, replication, tracker
+from raft.core import candidate, elections, follower, membership, reads, replication, tracker
 from raft.core.log import Log
 from raft.core.messages import AppendReply, InstallSnapshot, RequestVote, StorageAppendReply, VoteReply
 from raft.core.progress import Progress
@@ -150,6 +150,32 @@ def _snapshots_sealed_when_sent() -> AbstractContextManager[None]:
         begin(transfers, message)
 
     return replaced(Transfers, "begin", trusting)
+
+
+def _rolled_back_goes_on() -> AbstractContextManager[None]:
+    commit_to = Log.commit_to
+
+    def shrug(log: Log, index: Index) -> None:
+        commit_to(log, min(index, log.last))
+
+    return replaced(Log, "commit_to", shrug)
+
+
+@contextmanager
+def _majorities_are_followed() -> Iterator[None]:
+    """A leader counts what it does not have, and a follower looks at what it has yet to commit only."""
+    step = Raft.step
+
+    def count(raft: Raft, message: Any) -> None:
+        if type(message) is AppendReply and raft.role is Role.LEADER:
+            message = structs.replace(message, index=min(message.index, raft.log.last))
+        step(raft, message)
+
+    with (
+        replaced(Raft, "step", count),
+        replaced(follower, "_check_agrees", lambda _raft, _message: None),
+    ):
+        yield
 
 
 def _votes_twice() -> AbstractContextManager[None]:
@@ -415,6 +441,12 @@ SABOTAGES = (
         "a snapshot gets its checksum when it is sent, from what the disk gives back",
         _snapshots_sealed_when_sent,
     ),
+    Sabotage(
+        "rolled-back-goes-on",
+        "a node whose disk went back takes part, as if it had only crashed",
+        _rolled_back_goes_on,
+    ),
+    Sabotage("majority-followed", "a majority whose disks went back is followed", _majorities_are_followed),
     Sabotage("vote-twice", "a second vote in the same term", _votes_twice),
     Sabotage("vote-for-any-log", "votes for logs that lack entries", _votes_for_any_log),
     Sabotage("minority-commit", "one voter less than a majority suffices to commit", _commits_by_a_minority),

@@ -15,6 +15,7 @@ import msgspec
 from raft.core.raft import Raft
 from raft.core.types import Entry, EntryKind, HardState, Index, NodeId, Term
 from raft.lab.simulated.agenda import Agenda
+from raft.lab.simulated.disk import SimulatedFiles
 from raft.lab.simulated.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.simulated.host import Host
 from raft.lab.simulated.network import SimulatedNetwork
@@ -43,7 +44,7 @@ class Condition(enum.Enum):
 
     DOWN = "down"
     UP = "up"
-    REFUSED = "refused"  # Its log is damaged or gone, which it has noticed: it does not take part.
+    REFUSED = "refused"  # Its log is damaged, gone or old, which it has noticed: it does not take part.
     GONE = "gone"  # It was removed from the cluster, and knows it.
 
 
@@ -117,6 +118,8 @@ class Member:
         self.condition = Condition.DOWN
         self.lives = 0
         self.wiped = False
+        self.rolled_back = False
+        self.may_stop_with: frozenset[str] = frozenset()  # The errors that end it for good, and rightly.
         self.store: Store
         self.machine: Witness
         self.host: Host
@@ -149,6 +152,16 @@ class Member:
     def applied(self) -> Index:
         """Where the machine of the present life stands."""
         return self._actor.applied if self.raft is not None else 0
+
+    def describe(self) -> str:
+        """A few words on where it stands."""
+        raft = self.raft
+        if raft is None:
+            return f"{self.name} {self.condition.value}"
+        return (
+            f"{self.name} {raft.role.value} term {raft.term} leader {raft.leader} "
+            f"commit {raft.log.committed}/{raft.log.last}"
+        )
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -268,6 +281,14 @@ class Member:
         self.wiped = True
         self._story.tell(self.name, "its disk is wiped")
 
+    def roll_back(self, files: SimulatedFiles) -> None:
+        """Die, and find the disk in an earlier state; nothing that was said since binds what comes back."""
+        self.die(power=False)
+        self.drive.become(files)
+        self.rolled_back = True
+        self._observer.forgotten(self)
+        self._story.tell(self.name, "its disk goes back to an earlier state")
+
     def begin_anew(self, term: Term, leader: NodeId) -> None:
         """Be somebody who has never promised anything, but to elect nobody but this leader in its term.
 
@@ -275,7 +296,8 @@ class Member:
         """
         self.die(power=False)
         self.drive.wipe()
-        self.wiped = False
+        self.wiped = self.rolled_back = False
+        self.may_stop_with = frozenset()
         self._joins = self._may_begin = True
         self._first_words = HardState(term, leader)
         self.condition = Condition.DOWN
@@ -339,10 +361,14 @@ class Member:
         """The runtime has stopped by itself: it was asked to, or the node has failed."""
         self.condition = Condition.DOWN
         for report in self.host.crashes:
-            is_disk = report.error.startswith("DiskFailed") and self.drive.may_fail
-            if not is_disk:
+            name = report.error.partition(":")[0]
+            if name in self.may_stop_with:
+                self.condition = Condition.REFUSED
+                self._story.count(f"stopped by {name}")
+            elif name == "DiskFailed" and self.drive.may_fail:
+                self._story.count("stopped by their disk")
+            else:
                 raise AssertionError(f"{self.name} failed in {report.doing}: {report.traceback}")
-            self._story.count("stopped by their disk")
             self._story.tell(self.name, f"stops: {report.error}")
         if not self.host.crashes:
             self._story.tell(self.name, "has stopped")
@@ -353,7 +379,8 @@ class Member:
             self.condition = Condition.GONE
             self._story.count("removed nodes left")
             return
-        self._agenda.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)
+        if self.condition is not Condition.REFUSED:
+            self._agenda.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)
 
     def _bury(self, *, power: bool) -> None:
         self.condition = Condition.DOWN

@@ -80,6 +80,10 @@ class Promises:
         for key in [key for key in self._votes if key[0] == member.name]:
             del self._votes[key]
 
+    def dismissed(self, member: Member) -> None:
+        """What this member says is not listened to any more."""
+        self._members.pop(member.name, None)
+
     def _voted(self, member: Member, vote: VoteReply) -> None:
         candidate = self._votes.setdefault((member.name, vote.term), vote.to)
         assert candidate == vote.to, (

@@ -209,7 +209,7 @@ class Referee:
         """Whoever a leader counts holds the entries durably, the leader itself included."""
         for node, peer in raft.tracker.progress.items():
             other = self._members.get(node)
-            if other is None or not other.up or peer.match == 0:
+            if other is None or not other.up or other.rolled_back or peer.match == 0:
                 continue
             other_raft = other.raft
             if other_raft is not None and other_raft.term == raft.term:

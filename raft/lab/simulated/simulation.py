@@ -31,6 +31,7 @@ from raft.lab.simulated.network import SimulatedNetwork
 from raft.lab.simulated.promises import Promises
 from raft.lab.simulated.referee import Referee
 from raft.lab.simulated.removals import Removals
+from raft.lab.simulated.rollbacks import Rollbacks
 from raft.lab.simulated.setting import Setting, draw_setting, endpoint_of
 from raft.lab.simulated.steward import Steward
 from raft.lab.simulated.story import Story
@@ -42,6 +43,7 @@ RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: 
 COMPARED_EVERY_SECONDS = 5.0
 FOREIGNERS_SHARE = 0.5  # So many runs end with a node of another cluster that is to be added.
 REMOVALS_SHARE = 0.5  # So many runs end with leaders that are removed, and die at their answer.
+ROLLBACKS_SHARE = 0.5  # So many runs end with disks that go back to an earlier state.
 BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
 
 
@@ -102,21 +104,16 @@ class World:
             for number in range(1, setting.holders + 1)
         ]
         self.watcher = Watcher(self._caller("w1"), setting=setting, agenda=self.agenda, story=self.story)
+        self.dismissed: set[Member] = set()
         self.programs: tuple[Client | Holder | Watcher, ...] = (*self.clients, *self.holders, self.watcher)
+        self.steward = self._make_steward()
         self.nemesis = Nemesis(
             members=self.members,
             network=self.network,
             agenda=self.agenda,
             story=self.story,
             steersman=self._steersman(),
-            steward=Steward(
-                self._caller("steward"),
-                setting=setting,
-                members=self.members,
-                recruit=self._recruit,
-                agenda=self.agenda,
-                story=self.story,
-            ),
+            steward=self.steward,
             dice=setting.dice("nemesis"),
         )
         self.removals = Removals(
@@ -129,8 +126,9 @@ class World:
 
     def started(self, member: Member) -> None:
         """See `Observer`."""
-        self.promises.started(member)
-        self.referee.started(member)
+        if member not in self.dismissed:
+            self.promises.started(member)
+            self.referee.started(member)
 
     def forgotten(self, member: Member) -> None:
         """See `Observer`."""
@@ -138,7 +136,13 @@ class World:
 
     def looked(self, member: Member) -> None:
         """See `Observer`."""
-        self.referee.looked(member)
+        if member not in self.dismissed:
+            self.referee.looked(member)
+
+    def dismiss(self, member: Member) -> None:
+        """Judge this member no more: its disk has been changed beyond what a cluster can bear."""
+        self.dismissed.add(member)
+        self.promises.dismissed(member)
 
     def run(self, plan: Sequence[Fault]) -> None:
         """Let it all happen; an AssertionError is a broken promise."""
@@ -159,6 +163,8 @@ class World:
         if setting.dice("removals").random() < REMOVALS_SHARE:
             self.removals.remove_leaders()
         self._settle()
+        if setting.dice("rollbacks are tried").random() < ROLLBACKS_SHARE and self._roll_disks_back():
+            self._settle()
 
     def _let_pass(self, at_least: float, until: float) -> None:
         end = max(at_least, until)
@@ -183,6 +189,19 @@ class World:
             dice=self.setting.dice("history"),
         )
         foreigners.try_to_join()
+
+    def _roll_disks_back(self) -> bool:
+        """Is there one history afterwards?"""
+        rollbacks = Rollbacks(
+            members=self.members,
+            steward=self.steward,
+            writer=self.clients[0],
+            dismiss=self.dismiss,
+            setting=self.setting,
+            agenda=self.agenda,
+            story=self.story,
+        )
+        return rollbacks.roll_back()
 
     def _prove_alive(self) -> None:
         """Each client is served again, and a write that was begun after the healing is done."""
@@ -249,17 +268,7 @@ class World:
         return len(ends) == 1 and leader.log.applied == self.referee.last_committed
 
     def _standing(self) -> str:
-        words = []
-        for member in self.members.values():
-            raft = member.raft
-            if raft is None:
-                words.append(f"{member.name} {member.condition.value}")
-            else:
-                words.append(
-                    f"{member.name} {raft.role.value} term {raft.term} leader {raft.leader} "
-                    f"commit {raft.log.committed}/{raft.log.last}"
-                )
-        return "; ".join(words)
+        return "; ".join(member.describe() for member in self.members.values())
 
     def _member(self, node: int, observer: Observer | None = None, *, joins: bool = False) -> Member:
         return Member(
@@ -270,6 +279,16 @@ class World:
             story=self.story,
             observer=observer or self,
             joins=joins,
+        )
+
+    def _make_steward(self) -> Steward:
+        return Steward(
+            self._caller("steward"),
+            setting=self.setting,
+            members=self.members,
+            recruit=self._recruit,
+            agenda=self.agenda,
+            story=self.story,
         )
 
     def _recruit(self, node: int) -> Member:

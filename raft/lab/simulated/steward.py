@@ -79,6 +79,10 @@ class Steward:
             self._agenda.after(RETRY_SECONDS, member.start)
             self._agenda.after(2 * RETRY_SECONDS, partial(self._take_out, member))
 
+    def repair(self, member: Member) -> None:
+        """Let a node that cannot believe its log begin anew, as `--repair-from-peers` does."""
+        self._take_out(member)
+
     def _take_out(self, member: Member) -> None:
         def out(members: Members) -> None:
             self._learn("taken out", members)
