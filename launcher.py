@@ -37,7 +37,9 @@ def main() -> None:
     from raft.cluster.cli.detaching import split_off
 
     ready_fd = split_off() if "--detach" in arguments else -1
-    if any(argument.startswith("--machine") for argument in arguments):
+    from raft.cluster.cli.configuring import files
+
+    if files() or any(argument.startswith("--machine") for argument in arguments):
         sys.path.append("")  # The user's own module is where the user is.
     fork_server = ForkServer.start(NODE_MODULES)
     from raft.cluster.cli.entry import run

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from raft.cluster.cli import options
 from raft.cluster.cli.app import LOOK, RUN, app, out, out_json, paint, session_of
+from raft.cluster.cli.configuring import files
 from raft.cluster.failures import ExitCode
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
@@ -153,6 +154,8 @@ def _findings() -> Iterator[Finding]:
         found=f"raft-actors {version('raft-actors')}, Python {sys.version.split()[0]}, "
         f"pyzmq {version('pyzmq')}, msgspec {version('msgspec')}",
     )
+    here = ", ".join(map(str, files()))
+    yield Finding(subject="configuration", well=True, found=here or "no file")
     yield Finding(
         subject="system", well=sys.platform == "linux", found=sys.platform, advice="only Linux is tested"
     )

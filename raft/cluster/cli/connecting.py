@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 Timeout = Annotated[
     float,
     typer.Option(
-        metavar="DURATION", parser=options.positive_duration, help="Try for so long.", show_default="5s"
+        metavar="DURATION",
+        parser=options.positive_duration,
+        envvar="RAFT_TIMEOUT",
+        help="Try for so long.",
+        show_default="5s",
     ),
 ]
 Via = Annotated[

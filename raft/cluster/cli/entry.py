@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from raft.cluster.cli.configuring import files
+
 if TYPE_CHECKING:
     from actors.process import ForkServer
 
@@ -33,7 +35,8 @@ def run(
 ) -> int:
     """Carry out one command line; returns the exit code."""
     verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
-    home = HOMES.get(verb[0]) if verb else None
+    # What stands in a file for any verb is looked at, so all verbs have to be there.
+    home = HOMES.get(verb[0]) if verb and not files() else None
     if home is None:
         from raft.cluster.cli import main
 

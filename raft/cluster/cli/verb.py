@@ -1,4 +1,4 @@
-"""What all verbs have in common: --quiet, and examples that name the program as it was called.
+"""What all verbs have in common: --quiet, defaults from files, and examples for the program as it is called.
 
 Owns the class of their commands. Knows no verb.
 """
@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 import typer
 from typer.core import TyperCommand, TyperOption
+
+from raft.cluster.cli.configuring import defaults, files
+from raft.cluster.failures import BadUsage
 
 PROGRAM = "launcher.py"  # As it is written in help and epilogs.
 
@@ -26,9 +29,29 @@ class Verb(TyperCommand):
                 is_flag=True,
                 expose_value=False,
                 callback=_be_quiet,
+                envvar="RAFT_QUIET",
+                show_envvar=True,
                 help="Only data and errors: no confirmations, no progress, no notes.",
             )
         )
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the defaults that the user's files have for this verb's options."""
+        if files():
+            ctx.default_map = self._defaults(ctx)
+        return super().parse_args(ctx, args)
+
+    def _defaults(self, ctx: Any) -> dict[str, object]:
+        root = ctx.find_root()
+        verb = ctx.command_path.removeprefix(root.info_name).strip()
+        found = defaults(root.command, verb)
+        if ctx.obj is not None and ctx.obj.cluster is not None:
+            found.pop("cluster", None)  # What is typed at a prompt means the cluster that runs there.
+        parameters = {parameter.name: parameter for parameter in self.params}
+        return {
+            name: _checked(ctx, parameters[name], default.place, default.value)
+            for name, default in found.items()
+        }
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """With the name of the program as it was called."""
@@ -48,6 +71,26 @@ class Verbs(typer.Typer):
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
         """See `typer.Typer`."""
         return super().command(name, cls=Verb, **settings)
+
+
+def _checked(ctx: Any, parameter: Any, place: str, value: object) -> object:
+    """A value as the command line would have it; raises BadUsage for one that the option does not take."""
+    name = max(parameter.opts, key=len).removeprefix("--")
+    if parameter.is_flag:
+        if not isinstance(value, bool):
+            raise BadUsage(f"{place}: {name} is true or false")
+        return value
+    several = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and not parameter.multiple:
+        raise BadUsage(f"{place}: {name} takes one value, not a list")
+    if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in several):
+        raise BadUsage(f"{place}: {name} takes text or a number")
+    written = [str(one) for one in several]
+    try:
+        parameter.type_cast_value(ctx, written if parameter.multiple else written[0])
+    except typer.BadParameter as refusal:
+        raise BadUsage(f"{place}: {name}: {refusal.message}") from None
+    return written if parameter.multiple else written[0]
 
 
 def _be_quiet(context: Any, _parameter: Any, wanted: bool) -> None:

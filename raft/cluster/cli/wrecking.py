@@ -87,6 +87,11 @@ SabotageName = Annotated[
     typer.Option("--sabotage", metavar="NAME", help="Wrong on purpose: stale-reads, no-fsync or no-fencing."),
 ]
 
+# Without a default from the environment or a file: only what is named here is broken.
+Running = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="NAME", help="Break this cluster, which runs; else one is started."),
+]
 Shrink = Annotated[
     bool, typer.Option("--shrink", help="If it fails: repeat it with fewer faults, for as long as it does.")
 ]
@@ -112,7 +117,7 @@ def chaos(
     sabotage: SabotageName = "",
     shrink: Shrink = False,
     output: options.Output = options.Format.TABLE,
-    cluster: options.Cluster = None,
+    cluster: Running = None,
 ) -> None:
     """Break a cluster of real processes on purpose, while clients use it, and judge what they saw."""
     from raft.lab.chaos.drawing import families
