@@ -209,7 +209,8 @@ class Cell:
 
         A message that was told, though others ask it, has no claim: its answer will be a dead letter.
         """
-        sender, correlation = self.letter[1:3]
+        letter = self.letter
+        sender, correlation = letter[1], letter[2]
         if not correlation:
             return Reply(sender or self._office.itself, 0, self._answer_to_a_tell)
         assert sender is not None and self.claim, "the message being handled was answered already"

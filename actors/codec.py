@@ -90,7 +90,7 @@ class FrameBuilder:
 
         Raises CodecError and adds nothing when it can't be encoded.
         """
-        if len(to) > NAME_MAX or len(sender) > NAME_MAX:
+        if len(to) + len(sender) > NAME_MAX and max(len(to), len(sender)) > NAME_MAX:
             raise CodecError(
                 f"an actor's name has at most {NAME_MAX} characters, unlike {max(to, sender, key=len)!r:.80}"
             )

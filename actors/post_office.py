@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from actors.address import Address
 from actors.asks import Asks, Pending, Runner
-from actors.cell import Cell
+from actors.cell import Cell, State
 from actors.clock import Clock
 from actors.codec import Registry, read_envelopes
 from actors.crashes import CrashReport
@@ -269,7 +269,7 @@ class PostOffice:
                 self._deliver_special(envelope, sender, message)
                 continue
             cell = aliases.get(envelope.to)  # As clients of a cluster do; it may have stopped.
-            if cell is None or cells.get(cell.name) is not cell:
+            if cell is None or cell.state is State.STOPPED:
                 cell = cells.get(envelope.to)
             if cell is None:
                 to = Address(self.name, envelope.to)

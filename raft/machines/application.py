@@ -16,6 +16,7 @@ of an index when it has done all errands up to there.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final
 from zlib import crc32
@@ -55,7 +56,6 @@ from raft.machines.operations import (
     GetLease,
     Grant,
     OpenSession,
-    Operation,
     Own,
     Proclaim,
     Put,
@@ -89,11 +89,13 @@ _CHECKED = encode_answer(Checked())
 LEASE_BYTES = 300  # What a lease, or a session, is counted for besides what hangs on it.
 
 
-class Unfinished:
+class Unfinished(Enum):
     """There is more to do for the command in hand."""
 
+    UNFINISHED = "unfinished"
 
-UNFINISHED: Final = Unfinished()
+
+UNFINISHED: Final = Unfinished.UNFINISHED
 
 
 class Application:
@@ -224,7 +226,10 @@ class Application:
         elif type(operation) is Own:
             self.errands.append(Carry(index, operation.body))
             return None
-        answer = self._carry_out(index, operation)
+        reason = reason_against(operation)
+        if reason is not None:
+            return self._done(call, command, Refused(reason))
+        answer = self._operations[type(operation)](index, operation)
         if isinstance(answer, msgspec.Struct):
             return self._done(call, command, answer)
         self._in_hand = self._finish(call, command, answer)
@@ -362,18 +367,14 @@ class Application:
         encoded = encode_answer(answer)
         if call.session > 0:
             self.sessions.keep(call, command, encoded)
-        return self._answered(encoded)
+        if encoded != _CHECKED:  # As `_answered` does.
+            self.trail = crc32(encoded, self.trail)
+        return encoded
 
     def _finish(
         self, call: Call, command: bytes, steps: Generator[None, None, Answer]
     ) -> Generator[None, None, bytes]:
         return self._done(call, command, (yield from steps))
-
-    def _carry_out(self, index: int, operation: Operation) -> Answer | Generator[None, None, Answer]:
-        reason = reason_against(operation)
-        if reason is not None:
-            return Refused(reason)
-        return self._operations[type(operation)](index, operation)
 
     def _look_up(self, question: Question) -> Answer:
         reason = reason_against(question)

@@ -54,19 +54,21 @@ class History:
         """What they come to."""
         return self._weight - self._forgotten_weight
 
-    def add(self, event: Event) -> None:
-        """Let an event have happened; revisions never go back."""
+    def add(self, event: Event, weight: int = 0) -> None:
+        """Let an event have happened; revisions never go back. `weight`: its `weight_of`, if known."""
         revision = event.revision
         if revision != self.revision:
             assert revision > self.revision, f"an event of {revision} after one of {self.revision}"
-            number, weight = len(self._events) - self._forgotten, self._weight - self._forgotten_weight
-            if weight > self._bytes_max or number > self._events_max:
+            if (
+                self._weight - self._forgotten_weight > self._bytes_max
+                or len(self._events) - self._forgotten > self._events_max
+            ):
                 self._shrink()
             self.revision = revision
         self.added += 1
         self._events.append(event)
         self._revisions.append(revision)
-        self._weight += weight_of(event)
+        self._weight += weight or weight_of(event)
         self._weights.append(self._weight)
         if self._forgotten >= FREED_AT_ONCE:
             self._free()

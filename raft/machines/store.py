@@ -218,18 +218,19 @@ class Store:
 
     def _bind(self, revision: int, key: bytes, value: bytes, lease: int) -> Item:
         old = self._table.live.get(key)
+        key_bytes, value_bytes = len(key), len(value)
         if old is None:
             item = Item(key, value, revision, revision, 1, lease)
-            self.size_bytes += ITEM_BYTES + len(key) + len(value)
+            self.size_bytes += ITEM_BYTES + key_bytes + value_bytes
         else:
             item = Item(key, value, revision, old.created, old.version + 1, lease)
-            self.size_bytes += len(value) - len(old.value)
+            self.size_bytes += value_bytes - len(old.value)
             if old.lease:
                 self._detach(key, old.lease)
         if lease:
             self._by_lease.setdefault(lease, set()).add(key)
         self._table.put(key, item)
-        self._history.add(item)
+        self._history.add(item, EVENT_BYTES + key_bytes + value_bytes)
         return item
 
     def _unbind(self, revision: int, key: bytes) -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
-from raft.core.types import Entry, EntryKind, Index, entries_size
+from raft.core.types import Entry, EntryKind, Index, Term, entries_size
 from raft.machines import store
 from raft.machines.application import UNFINISHED, Application, Unfinished
 from raft.machines.machine import COMMAND_ERRORS, reason_of
@@ -111,16 +111,17 @@ class Applier:
         self._again = again
         self._queue: deque[_Apply | _Restore | _Freeze] = deque()
         self._work = 0  # Done in this turn.
-        # By the identity of the very bytes, which stay what they are as long as they are kept here.
-        self._known: dict[int, tuple[bytes, Call]] = {}
+        self._known: dict[Index, Call] = {}  # Commands of `_known_term`: a term has one leader, and one log.
+        self._known_term: Term = 0
         self.free = True
         """The machine may be queried: it stands between two commands, and in no thread's hands."""
 
-    def note(self, command: bytes, decoded: Call) -> None:
-        """A leader has decoded a command as it took it in: that need not be done again to apply it."""
-        if len(self._known) >= KNOWN_MAX:  # Those of earlier leaderships, that were never applied.
+    def note(self, term: Term, first: Index, decoded: Sequence[Call]) -> None:
+        """A leader has decoded commands as it took them in: that need not be done again to apply them."""
+        if term != self._known_term or len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        self._known[id(command)] = command, decoded
+            self._known_term = term
+        self._known.update(enumerate(decoded, first))
 
     def apply(self, message: StorageApply) -> None:
         """Apply the committed entries, then give out the responses."""
@@ -200,10 +201,10 @@ class Applier:
             f"entry {entries[0].index} does not follow {self.applied}"
         )
         outcomes: list[Outcome] = []
-        at = begun
-        while at < len(entries) and self._work < WORK_PER_TURN_MAX:
+        at, end = begun, len(entries)
+        while at < end and self._work < WORK_PER_TURN_MAX:
             outcome = self._carry_out(entries[at])
-            if isinstance(outcome, Unfinished):
+            if outcome is UNFINISHED:
                 break
             outcomes.append(outcome)
             at += 1
@@ -221,10 +222,12 @@ class Applier:
         try:
             outcome: Outcome | Unfinished
             if self.free:
-                data = entry.data
-                known = self._known.pop(id(data), None)
-                decoded = known[1] if known is not None and known[0] is data else None
-                outcome = machine.begin(entry.index, data, decoded)
+                decoded = None
+                if self._known:
+                    decoded = self._known.pop(entry.index, None)
+                    if entry.term != self._known_term:
+                        decoded = None
+                outcome = machine.begin(entry.index, entry.data, decoded)
             else:
                 outcome = machine.go_on()
             if outcome is UNFINISHED:

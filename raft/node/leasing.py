@@ -113,6 +113,8 @@ class Leasing:
 
     def expire(self, now: float) -> None:
         """Propose the end of those whose time has run out."""
+        if self._clock is None:
+            return  # When a leader begins to count, none is due.
         self.look(now)
         clock = self._clock
         if clock is None or not self._applier.free:

@@ -12,7 +12,7 @@ from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
 from raft.machines.encoding import decode_call, question_tag
-from raft.machines.operations import DeleteRange, Own, Transaction
+from raft.machines.operations import Call, DeleteRange, Own, Transaction
 from raft.node.applying import Applier
 from raft.node.lane import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
@@ -61,6 +61,7 @@ class Service:
         self._identity = identity
         self._space = space
         self._commands: list[bytes] = []
+        self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # For so many commands there is room in this turn.
         self._replies: list[Answerable] = []
 
@@ -95,8 +96,8 @@ class Service:
             if self._applier.lane.commands >= COMMANDS_MAX:
                 return OWN_BUSY
             reply = lambda: self._desk.take(reply_handle())  # noqa: E731
-        self._applier.note(command.body, call)
         self._commands.append(command.body)
+        self._calls.append(call)
         self._replies.append(reply())
         return None
 
@@ -123,12 +124,12 @@ class Service:
     def flush(self, now: float) -> None:
         """The turn is over: log its commands as one batch, and begin a round for its queries."""
         if self._commands:
-            commands, replies = self._commands, self._replies
-            self._commands, self._replies = [], []
-            self._propose(commands, replies)
+            commands, calls, replies = self._commands, self._calls, self._replies
+            self._commands, self._calls, self._replies = [], [], []
+            self._propose(commands, calls, replies)
         self._reads.flush(now)
 
-    def _propose(self, commands: list[bytes], replies: list[Answerable]) -> None:
+    def _propose(self, commands: list[bytes], calls: list[Call], replies: list[Answerable]) -> None:
         # Leadership may have been lost since the commands arrived, within the turn.
         refusal: object = self.not_leader()
         if self._raft.role is Role.LEADER:
@@ -138,6 +139,7 @@ class Service:
                 refusal = Refused(dropped.reason)
             else:
                 self._proposals.logged(term, first, replies)
+                self._applier.note(term, first, calls)
                 return
         for reply in replies:
             reply.send(refusal)

@@ -24,7 +24,7 @@ from raft.lab.simulated.member import Member
 from raft.lab.simulated.patching import replaced
 from raft.machines.answers import Stored
 from raft.machines.elections import Elections
-from raft.machines.encoding import decode_call, encode_answer
+from raft.machines.encoding import encode_answer
 from raft.machines.lease_clock import LeaseClock
 from raft.machines.operations import Put
 from raft.machines.sessions import Sessions
@@ -347,12 +347,11 @@ def _leases_end_early() -> AbstractContextManager[None]:
 def _answers_before_commit() -> AbstractContextManager[None]:
     propose = Service._propose
 
-    def hasty(service: Any, commands: list[bytes], replies: Any) -> None:
+    def hasty(service: Any, commands: list[bytes], calls: Any, replies: Any) -> None:
         first = service._raft.log.last + 1
-        propose(service, commands, replies)
-        for index, (command, reply) in enumerate(zip(commands, replies, strict=True), first):
-            call = decode_call(command)
-            if service._raft.role is Role.LEADER and call is not None and isinstance(call.operation, Put):
+        propose(service, commands, calls, replies)
+        for index, (call, reply) in enumerate(zip(calls, replies, strict=True), first):
+            if service._raft.role is Role.LEADER and isinstance(call.operation, Put):
                 reply.send(Committed(index, encode_answer(Stored(index))))
 
     return replaced(Service, "_propose", hasty)
