@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
 from functools import partial
+from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, SupportsIndex, TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from raft.client import application, conversation, holding, membership, store
 from raft.client.application import meaning, plain, question_bytes
 from raft.client.asyncio_election import AsyncElection, Seat
 from raft.client.asyncio_keys import AsyncKeys
+from raft.client.asyncio_lease import AsyncLease
 from raft.client.asyncio_session import AsyncSession
 from raft.client.client import TIMEOUT_SECONDS
 from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
@@ -33,7 +35,7 @@ from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Text
 from raft.durations import Duration, timeout_of, ttl_ms_of
 from raft.machines.answers import Event, Item, Removed
-from raft.machines.operations import Answered, Grant, Revoke, Watch
+from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
@@ -222,26 +224,39 @@ class AsyncClient(AsyncKeys):
 
     # -- leases -----------------------------------------------------------------------------------
 
-    async def grant(self, ttl: Duration) -> int:
+    async def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> AsyncLease:
+        """Begin a lease that ends so long after its last refresh; as an object."""
+        granted = await self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
+        return AsyncLease(self, granted.lease, granted.ttl_ms / 1000)
+
+    async def leases(self) -> AsyncIterator[AsyncLease]:
+        """All leases that last, oldest first, those of sessions too; of very many, not all of one moment."""
+        after, more = 0, True
+        while more:
+            page = await self.ask(ListLeases(after))
+            for after, ttl_ms in page.leases:
+                yield AsyncLease(self, after, ttl_ms / 1000)
+            more = page.more
+
+    async def grant(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> int:
         """Begin a lease that ends so long after its last keep-alive; its number."""
-        granted = await self.call(Grant(ttl_ms_of(ttl)))
-        return granted.lease
+        return (await self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)).lease
 
-    async def keep_alive(self, lease: int) -> float:
+    async def keep_alive(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
         """Give a lease its full time again; the seconds left, 0 if it has ended."""
-        return await self._lease_time(KeepAlive(lease))
+        return await self._lease_time(KeepAlive(index(lease)), timeout_seconds)
 
-    async def time_left(self, lease: int) -> float:
+    async def time_left(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
         """The seconds that a lease lasts without a keep-alive, 0 if it has ended."""
-        return await self._lease_time(TimeLeft(lease))
+        return await self._lease_time(TimeLeft(index(lease)), timeout_seconds)
 
-    async def revoke(self, lease: int) -> bool:
+    async def revoke(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> bool:
         """End a lease, and all that hangs on it; whether it lasted until then."""
-        ended = await self.call(Revoke(lease))
-        return bool(ended.leases)
+        return bool((await self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds)).leases)
 
-    async def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
-        answer, _ = await self._drive(holding.lease_time(self._book, request, self._attempts()))
+    async def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
+        attempts = self._attempts(timeout_seconds)
+        answer, _ = await self._drive(holding.lease_time(self._book, request, attempts))
         return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, TypeVar, overload
+from operator import index
+from typing import Literal, SupportsIndex, TypeVar, overload
 
 from raft.client import store
 from raft.client.store import Questions, Replaced, Swapped, Text, maybe_bytes, range_of, to_bytes
@@ -139,7 +140,7 @@ class AsyncKeys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: Literal[False] = False,
         timeout_seconds: Duration | None = None,
@@ -151,7 +152,7 @@ class AsyncKeys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: Literal[True],
         timeout_seconds: Duration | None = None,
@@ -162,7 +163,7 @@ class AsyncKeys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: bool = False,
         timeout_seconds: Duration | None = None,
@@ -172,9 +173,9 @@ class AsyncKeys(ABC):
         With `prev_value`, also what it held before.
         """
         if not prev_value:
-            put = Put(to_bytes(key), to_bytes(value), lease, fence)
+            put = Put(to_bytes(key), to_bytes(value), index(lease) if lease else 0, fence)
             return (await self.call(put, timeout_seconds=timeout_seconds)).revision
-        replacing = store.replacing(key, value, lease, fence)
+        replacing = store.replacing(key, value, index(lease), fence)
         done = await self.call(replacing, timeout_seconds=timeout_seconds)
         return Replaced(done.revision, store.before(done))
 
@@ -238,12 +239,12 @@ class AsyncKeys(ABC):
         old: Text | None,
         new: Text | None,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         timeout_seconds: Duration | None = None,
     ) -> Swapped:
         """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence)
+        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), index(lease), fence)
         done = await self.call(swap, timeout_seconds=timeout_seconds)
         return Swapped(done.swapped, None if done.item is None else done.item.value)
 

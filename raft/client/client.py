@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,12 +22,13 @@ from raft.client.conversation import Attempts, Book, Outcome, Step
 from raft.client.errors import Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.keys import Keys
+from raft.client.lease import Lease
 from raft.client.observing import KeysObserver
 from raft.client.sharing import SharedConnection
 from raft.client.store import Text
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
 from raft.machines.answers import Event, Item, Removed
-from raft.machines.operations import Answered, Grant, Revoke, Watch
+from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
@@ -150,26 +152,39 @@ class Client(Keys):
 
     # -- leases -----------------------------------------------------------------------------------
 
-    def grant(self, ttl: Duration) -> int:
+    def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> Lease:
+        """Begin a lease that ends so long after its last refresh; as an object."""
+        granted = self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
+        return Lease(self, granted.lease, granted.ttl_ms / 1000)
+
+    def leases(self) -> Iterator[Lease]:
+        """All leases that last, oldest first, those of sessions too; of very many, not all of one moment."""
+        after, more = 0, True
+        while more:
+            page = self.ask(ListLeases(after))
+            for after, ttl_ms in page.leases:
+                yield Lease(self, after, ttl_ms / 1000)
+            more = page.more
+
+    def grant(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> int:
         """Begin a lease that ends so long after its last keep-alive; its number."""
-        granted = self.call(Grant(ttl_ms_of(ttl)))
-        return granted.lease
+        return self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds).lease
 
-    def keep_alive(self, lease: int) -> float:
+    def keep_alive(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
         """Give a lease its full time again; the seconds left, 0 if it has ended."""
-        return self._lease_time(KeepAlive(lease))
+        return self._lease_time(KeepAlive(index(lease)), timeout_seconds)
 
-    def time_left(self, lease: int) -> float:
+    def time_left(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
         """The seconds that a lease lasts without a keep-alive, 0 if it has ended."""
-        return self._lease_time(TimeLeft(lease))
+        return self._lease_time(TimeLeft(index(lease)), timeout_seconds)
 
-    def revoke(self, lease: int) -> bool:
+    def revoke(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> bool:
         """End a lease, and all that hangs on it; whether it lasted until then."""
-        ended = self.call(Revoke(lease))
-        return bool(ended.leases)
+        return bool(self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds).leases)
 
-    def _lease_time(self, request: KeepAlive | TimeLeft) -> float:
-        answer, _ = self._drive(holding.lease_time(self._book, request, self._attempts()))
+    def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
+        attempts = self._attempts(timeout_seconds)
+        answer, _ = self._drive(holding.lease_time(self._book, request, attempts))
         return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeVar, overload
+from operator import index
+from typing import Literal, SupportsIndex, TypeVar, overload
 
 from raft.client import store
 from raft.client.store import Questions, Replaced, Swapped, Text, maybe_bytes, range_of, to_bytes
@@ -135,7 +136,7 @@ class Keys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: Literal[False] = False,
         timeout_seconds: Duration | None = None,
@@ -147,7 +148,7 @@ class Keys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: Literal[True],
         timeout_seconds: Duration | None = None,
@@ -158,7 +159,7 @@ class Keys(ABC):
         key: Text,
         value: Text,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         prev_value: bool = False,
         timeout_seconds: Duration | None = None,
@@ -168,9 +169,9 @@ class Keys(ABC):
         With `prev_value`, also what it held before.
         """
         if not prev_value:
-            put = Put(to_bytes(key), to_bytes(value), lease, fence)
+            put = Put(to_bytes(key), to_bytes(value), index(lease) if lease else 0, fence)
             return (self.call(put, timeout_seconds=timeout_seconds)).revision
-        replacing = store.replacing(key, value, lease, fence)
+        replacing = store.replacing(key, value, index(lease), fence)
         done = self.call(replacing, timeout_seconds=timeout_seconds)
         return Replaced(done.revision, store.before(done))
 
@@ -234,12 +235,12 @@ class Keys(ABC):
         old: Text | None,
         new: Text | None,
         *,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: Fence | None = None,
         timeout_seconds: Duration | None = None,
     ) -> Swapped:
         """Bind a key to `new` if it holds `old`, where None is an unbound key."""
-        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence)
+        swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), index(lease), fence)
         done = self.call(swap, timeout_seconds=timeout_seconds)
         return Swapped(done.swapped, None if done.item is None else done.item.value)
 

@@ -9,6 +9,8 @@ Owns the notation. Knows nothing of how a transaction is carried out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
+from typing import SupportsIndex
 
 from raft.client.store import Text, maybe_bytes, range_of, to_bytes
 from raft.machines.operations import (
@@ -58,9 +60,9 @@ class Key:
         """The lease that it hangs on, 0 if on none."""
         return ComparedNumber(self._key, Field.LEASE)
 
-    def put(self, value: Text, *, lease: int = 0) -> Put:
+    def put(self, value: Text, *, lease: SupportsIndex = 0) -> Put:
         """Bind it."""
-        return Put(self._key, to_bytes(value), lease)
+        return Put(self._key, to_bytes(value), index(lease))
 
     def get(self) -> Get:
         """Tell what it holds."""

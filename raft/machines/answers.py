@@ -204,6 +204,13 @@ class LeaseState(Struct, frozen=True, array_like=True, tag=31, gc=False):
     keys: tuple[bytes, ...]
 
 
+class LeaseList(Struct, frozen=True, array_like=True, tag=35, gc=False):
+    """Leases that last, and the time of each in milliseconds; with `more`, go on after the last one."""
+
+    leases: tuple[tuple[int, int], ...]
+    more: bool
+
+
 class Candidate(Struct, frozen=True, array_like=True, gc=False):
     """One who campaigns."""
 
@@ -266,6 +273,6 @@ Refusal: TypeAlias = (
 )  # fmt: skip
 Answer: TypeAlias = (
     Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
-    | Swapped | Value | TransactionDone | Done | Checked | Items | Counted | LeaseState | ElectionState
-    | Events
+    | Swapped | Value | TransactionDone | Done | Checked | Items | Counted | LeaseState | LeaseList
+    | ElectionState | Events
 )  # fmt: skip

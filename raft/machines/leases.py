@@ -7,7 +7,9 @@ leader proposes (see lease_clock). Knows nothing of what hangs on a lease.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from raft.machines.answers import LeaseList
 from raft.machines.table import Table
 
 
@@ -31,6 +33,14 @@ class Leases:
     def ttls_ms(self) -> dict[int, int]:
         """How long each lease lasts after a keep-alive, oldest first; for reading."""
         return self._table.live
+
+    def page(self, after: int, limit: int) -> LeaseList:
+        """So many of those that were granted after that one, oldest first."""
+        found = [
+            (lease, self._table.live[lease])
+            for lease in islice(self._table.between(after + 1, None), limit + 1)
+        ]
+        return LeaseList(tuple(found[:limit]), len(found) > limit)
 
     def grant(self, index: int, ttl_ms: int) -> int:
         """Begin a lease."""

@@ -21,6 +21,7 @@ from raft.machines.answers import (
     Events,
     Granted,
     Items,
+    LeaseList,
     LeaseState,
     Opened,
     Proclaimed,
@@ -292,6 +293,13 @@ class GetLease(Answered[LeaseState], frozen=True, array_like=True, tag=22, gc=Fa
     lease: int
 
 
+class ListLeases(Answered[LeaseList], frozen=True, array_like=True, tag=27, gc=False):
+    """Ask for the leases that were granted after that one, oldest first; answered by `LeaseList`."""
+
+    after: int = 0
+    limit: int = 1_000
+
+
 class GetElection(Answered[ElectionState], frozen=True, array_like=True, tag=23, gc=False):
     """Ask who holds an election's seats; answered by `ElectionState`."""
 
@@ -322,5 +330,5 @@ class WatchElection(Answered[Events | Compacted], frozen=True, array_like=True, 
 
 
 Watch: TypeAlias = WatchKeys | WatchElection
-Question: TypeAlias = Get | Range | Count | GetLease | GetElection | Watch | Own
+Question: TypeAlias = Get | Range | Count | GetLease | ListLeases | GetElection | Watch | Own
 Request: TypeAlias = Operation | Question

@@ -20,6 +20,7 @@ from raft.machines.operations import (
     Get,
     GetLease,
     Grant,
+    ListLeases,
     OpenSession,
     Put,
     Revoke,
@@ -255,3 +256,15 @@ def test_the_holder_knows_before_the_cluster_does(
         now += back
         if answered is not None:
             held.kept_alive(holders(sent))
+
+
+def test_the_leases_that_last_are_listed_page_by_page_oldest_first() -> None:
+    driver = Driver()
+    leases = [driver.lease() for _ in range(7)]
+    driver.do(Revoke(leases[2]))
+    lasting = [(lease, 5_000) for lease in leases if lease != leases[2]]
+    first = driver.ask(ListLeases(0, 4))
+    assert first.leases == tuple(lasting[:4]) and first.more
+    last = driver.ask(ListLeases(first.leases[-1][0], 4))
+    assert last.leases == tuple(lasting[4:]) and not last.more
+    assert driver.ask(ListLeases(last.leases[-1][0])).leases == ()
