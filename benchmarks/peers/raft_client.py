@@ -89,14 +89,14 @@ async def hand_over(client: AsyncClient, task: Task) -> Latencies:
     """From one candidate's stepping aside until the other knows that it leads."""
     async with AsyncClient(task.endpoints, cluster=task.cluster) as other:
         candidates = client.election("bench"), other.election("bench")
-        await candidates[0].__aenter__()
+        await candidates[0].acquire()
         await the_word()
         latencies = []
         for number in range(task.count):
             leading, waiting = candidates[number % 2], candidates[1 - number % 2]
 
             async def lead(waiting: object = waiting) -> float:
-                await waiting.__aenter__()  # type: ignore[attr-defined]
+                await waiting.acquire()  # type: ignore[attr-defined]
                 return time.monotonic()
 
             leads = asyncio.ensure_future(lead())
@@ -104,9 +104,9 @@ async def hand_over(client: AsyncClient, task: Task) -> Latencies:
                 await asyncio.sleep(0)
             await asyncio.sleep(REST_SECONDS)
             asked = time.monotonic()
-            await leading.__aexit__(None, None, None)
+            await leading.release()
             latencies.append(await leads - asked)
-        await candidates[task.count % 2].__aexit__(None, None, None)
+        await candidates[task.count % 2].release()
         return Latencies(latencies)
 
 

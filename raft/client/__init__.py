@@ -25,6 +25,7 @@ from raft.client.transactions import Key
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
+    from raft.client.asyncio_session import SessionState
     from raft.client.retrying import Backoff, retry, retry_async
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "OutcomeUnknown",
     "Rejected",
     "SessionExpired",
+    "SessionState",
     "Taken",
     "Unreachable",
     "retry",
@@ -57,6 +59,10 @@ def __getattr__(name: str) -> object:
         from raft.client.asyncio_client import AsyncClient
 
         return AsyncClient
+    if name == "SessionState":
+        from raft.client.asyncio_session import SessionState
+
+        return SessionState
     if name in ("Backoff", "retry", "retry_async"):
         from raft.client import retrying
 

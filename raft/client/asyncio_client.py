@@ -22,8 +22,9 @@ from actors.address import Address
 from actors.errors import AskFailed
 from actors.turning import Turning
 from raft.client import application, conversation, holding, membership, store
+from raft.client import seats as seats_
 from raft.client.application import meaning, plain, question_bytes
-from raft.client.asyncio_election import AsyncElection, Seat
+from raft.client.asyncio_election import AsyncElection
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.asyncio_lease import AsyncLease
 from raft.client.asyncio_session import AsyncSession
@@ -275,20 +276,22 @@ class AsyncClient(AsyncKeys):
         release_on_disconnect: bool = False,
     ) -> AsyncElection:
         """An election, to be entered as often as one likes: the body runs while this client leads."""
-        seat = Seat(f"election/{name}", 1, store.to_bytes(value), wait)
+        seat = seats_.of_election(name, value, wait=wait)
         return AsyncElection(self, seat, ttl, release_on_disconnect=release_on_disconnect)
 
     def only_leader(self, name: str, *, ttl: Duration = "5s") -> AsyncElection:
         """Decorates an async function of a Lead: a call runs it once, while this client leads."""
         return self.election(name, ttl=ttl)
 
-    def lock(self, name: str, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
+    def lock(self, name: str, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True) -> AsyncElection:
         """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
-        return AsyncElection(self, Seat(f"lock/{name}", 1, b"", wait), ttl)
+        return AsyncElection(self, seats_.of_lock(name, value, wait=wait), ttl)
 
-    def semaphore(self, name: str, seats: int, *, ttl: Duration = "5s", wait: bool = True) -> AsyncElection:
+    def semaphore(
+        self, name: str, seats: int, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True
+    ) -> AsyncElection:
         """At most so many at once; all must name the same number."""
-        return AsyncElection(self, Seat(f"semaphore/{name}", seats, b"", wait), ttl)
+        return AsyncElection(self, seats_.of_semaphore(name, seats, value, wait=wait), ttl)
 
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.

@@ -14,11 +14,13 @@ from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
-from raft.client.asyncio_session import AsyncSession
+from raft.client.asyncio_session import AsyncSession, SessionState
 from raft.client.entries import Entries
 from raft.client.errors import (
+    ClientError,
     EventsForgotten,
     LeadershipLost,
     LeaseEnded,
@@ -28,9 +30,11 @@ from raft.client.errors import (
 )
 from raft.client.observing import ElectionObserver
 from raft.client.programs import Program, run_program
+from raft.client.retrying import Backoff
+from raft.client.seats import Seat
 from raft.client.store import Text, to_bytes
-from raft.durations import Duration
-from raft.machines.answers import ElectionState, Led, Left, Standing
+from raft.durations import Duration, seconds_of
+from raft.machines.answers import Candidate, ElectionState, Led, Left
 from raft.machines.operations import Campaign, Fence, GetElection, Proclaim, WatchElection
 
 if TYPE_CHECKING:
@@ -39,15 +43,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 GRACE_RATIO = 0.05  # Of a lease, for a program between SIGTERM and SIGKILL: half of the session's margin.
-
-
-class Seat(Struct, frozen=True):
-    """What a candidate wants: one of so many seats, to announce a value, and to wait or not."""
-
-    election: str
-    seats: int
-    value: bytes
-    wait: bool
 
 
 class Lead:
@@ -70,7 +65,11 @@ class Lead:
     def check(self) -> None:
         """Raise LeadershipLost unless this client leads for certain, at this moment."""
         if not self.remaining:
-            raise LeadershipLost(f"the leadership {self.token} of {self.fence.election!r} is over")
+            raise self.lost_error()
+
+    def lost_error(self) -> LeadershipLost:
+        """What is raised once it is lost."""
+        return LeadershipLost(f"the leadership {self.token} of {self.fence.election!r} is over")
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Do the work; it is cancelled, and LeadershipLost raised, before the lease can run out."""
@@ -104,13 +103,61 @@ class Lead:
             )
         )
 
+    async def extend(self) -> float:
+        """Give the lease its full time again, now; the seconds that are left. It is kept alive without this.
+
+        Raises LeadershipLost if it is over.
+        """
+        return await self.session.refresh()
+
     async def proclaim(self, value: Text) -> None:
         """Change what is announced; FenceRejected if the seat is lost."""
         await self.session.call(Proclaim(self.fence.election, self.token, to_bytes(value)))
 
 
+class Body:
+    """The block of an `async with`: cancelled when leadership is lost, as by `asyncio.timeout`.
+
+    Unless it is within `run` or `run_program` then: these end their work and raise LeadershipLost themselves.
+    """
+
+    def __init__(self, lead: Lead) -> None:
+        self._lead = lead
+        self._task = asyncio.current_task()
+        self._limit = asyncio.timeout(None)
+
+    async def enter(self) -> None:
+        """The block begins."""
+        await self._limit.__aenter__()
+        self._lead.session.add_listener(self._hear)
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The block has ended so. Raises LeadershipLost if that is what it was cancelled for."""
+        self._lead.session.remove_listener(self._hear)
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise self._lead.lost_error() from None
+
+    def _hear(self, state: SessionState) -> None:
+        if state is SessionState.LOST and not self._lead.session.is_working(self._task):
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+
+class Entry(Struct):
+    """A leadership that was taken, and the block it was taken for, if for one."""
+
+    lead: Lead
+    body: Body | None = None
+
+
 class AsyncElection:
     """An election, lock or semaphore by name; each `async with` waits for a leadership of its own.
+
+    The block is cancelled, and LeadershipLost raised, before the lease can run out, like a time-out's.
+    What `acquire` gives is not bound to a block, so nothing of it is cancelled but the work of `Lead.run`.
 
     It may be entered again and again, by several tasks at once too: each entry has a candidate of its own.
     """
@@ -122,25 +169,109 @@ class AsyncElection:
         self._seat = seat
         self._ttl = ttl
         self._release_on_disconnect = release_on_disconnect
-        self._entries: Entries[AsyncSession] = Entries(asyncio.current_task)
+        self._entries: Entries[Entry] = Entries(asyncio.current_task)
+        self._pending: set[asyncio.Timeout] = set()
 
     async def __aenter__(self) -> Lead:
         """Wait for a seat, in the order of arrival. Raises Taken or a ClientError.
 
         Who could not keep its lease alive in the queue goes to its end, with a new one.
         """
-        while True:
-            lead = await self._stand()
-            if lead is not None:
-                self._entries.add(lead.session)
-                return lead
+        lead = await self._take(self._seat, None)
+        body = Body(lead)
+        await body.enter()
+        self._entries.add(Entry(lead, body))
+        return lead
 
-    async def _stand(self) -> Lead | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        entry = self._entries.take()
+        try:
+            if entry.body is not None:
+                await entry.body.leave(kind, error, trace)
+        finally:
+            await entry.lead.session.close()
+
+    async def acquire(self, *, timeout: Duration | None = None) -> Lead:
+        """Wait for a seat that lasts until `release`; Taken if there is none in time, at once with 0."""
+        seconds = None if timeout is None else seconds_of(timeout)
+        seat = self._seat if seconds != 0 else msgspec.structs.replace(self._seat, wait=False)
+        lead = await self._take(seat, seconds or None)
+        self._entries.add(Entry(lead))
+        return lead
+
+    async def release(self) -> None:
+        """Give the seat back that this task has acquired last; RuntimeError if there is none."""
+        await self.__aexit__(None, None, None)
+
+    def cancel(self) -> None:
+        """Let all who wait for a seat by this object give up: they raise Taken."""
+        for waiting in self._pending:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def extend(self) -> float:
+        """See `Lead.extend`; of the seat that this task has taken last."""
+        return await self._entries.last().lead.extend()
+
+    def owned(self) -> bool:
+        """Is a seat held by this object, for certain, at this moment?"""
+        return any(entry.lead.remaining for entry in self._entries.all())
+
+    async def locked(self) -> bool:
+        """Are all seats taken, by whichever client?"""
+        state = await self.current()
+        return 0 < state.seats <= len(state.holders)
+
+    async def contenders(self) -> tuple[Candidate, ...]:
+        """Who holds the seats, then who waits, in the order of arrival."""
+        state = await self.current()
+        return (*state.holders, *state.waiting)
+
+    async def run(self, work: Callable[[Lead], Coroutine[Any, Any, Result]]) -> Result:
+        """Wait for a leadership, do the work while it lasts, and step aside; what the work returns.
+
+        Raises LeadershipLost if the work had to be cancelled.
+        """
+        async with self as lead:
+            return await lead.run(lambda: work(lead))
+
+    async def keep_running(
+        self, work: Callable[[Lead], Coroutine[Any, Any, Result]], *, backoff: Backoff | None = None
+    ) -> Result:
+        """`run` again and again, until the work has ended by itself; what it returns or raises.
+
+        Again after LeadershipLost, and after each ClientError that says that a retry is safe.
+        """
+        backoff = backoff or Backoff()
+        while True:
+            try:
+                return await self.run(work)
+            except ClientError as error:
+                if not (isinstance(error, LeadershipLost) or error.retry_is_safe):
+                    raise
+            await backoff.wait()
+
+    async def _take(self, seat: Seat, timeout_seconds: float | None) -> Lead:
+        limit = asyncio.timeout(timeout_seconds)
+        self._pending.add(limit)
+        try:
+            async with limit:
+                while True:
+                    lead = await self._stand(seat)
+                    if lead is not None:
+                        return lead
+        except TimeoutError:
+            raise Taken(f"{seat.election!r} had no free seat for as long as was waited") from None
+        finally:
+            self._pending.discard(limit)
+
+    async def _stand(self, seat: Seat) -> Lead | None:
         """Open a session and wait for a seat with it; None if its lease was lost before."""
         session = AsyncSession(self._client, self._ttl, release_on_disconnect=self._release_on_disconnect)
         await session.open()
         try:
-            return Lead(self._seat, await self._take_seat(session), session)
+            return Lead(seat, await self._take_seat(seat, session), session)
         except (LeadershipLost, LeaseEnded, SessionExpired, OutcomeUnknown) as error:
             is_over = not session.remaining_seconds  # And with the session the candidate, if there was one.
             await session.close()
@@ -151,16 +282,9 @@ class AsyncElection:
             await session.close()
             raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._entries.take().close()
-
     async def current(self) -> ElectionState:
         """Who leads and who waits."""
-        answer = await self._client.ask(GetElection(self._seat.election))
-        assert isinstance(answer, ElectionState), answer
-        return answer
+        return await self._client.ask(GetElection(self._seat.election))
 
     async def observe(self) -> AsyncIterator[Led | Left]:
         """Who leads now, then every change, for ever; after a gap in the events, the difference."""
@@ -168,12 +292,10 @@ class AsyncElection:
             assert isinstance(event, Led | Left), event
             yield event
 
-    async def _take_seat(self, session: AsyncSession) -> int:
-        seat = self._seat
+    async def _take_seat(self, seat: Seat, session: AsyncSession) -> int:
         standing = await session.during(
             session.call(Campaign(seat.election, session.lease, seat.value, seat.seats, seat.wait))
         )
-        assert isinstance(standing, Standing), standing
         if not standing.token:
             raise Taken(f"{seat.election!r} has no free seat: {standing.ahead} came before")
         if not standing.seated:
@@ -202,10 +324,6 @@ class AsyncElection:
 
         @wraps(work)
         async def led() -> Result:
-            election = AsyncElection(
-                self._client, self._seat, self._ttl, release_on_disconnect=self._release_on_disconnect
-            )
-            async with election as lead:
-                return await lead.run(lambda: work(lead))
+            return await self.run(work)
 
         return led

@@ -7,7 +7,9 @@ so the holder knows that it has lost it before the cluster does. Nothing of it o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import enum
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -35,6 +37,20 @@ MARGIN_RATIO = 0.1
 REVOKE_SECONDS_MAX = 1.0
 
 
+class SessionState(enum.Enum):
+    """How a session stands with the cluster; the words are kazoo's."""
+
+    CONNECTED = "connected"
+    """Its keep-alives are answered."""
+    SUSPENDED = "suspended"
+    """A keep-alive has gone unanswered for a third of its time: it may be lost soon."""
+    LOST = "lost"
+    """Its lease is over, or is about to be; what hung on it is gone, or will be."""
+
+
+Listener = Callable[[SessionState], None]
+
+
 class AsyncSession(AsyncKeys):
     """An open session, as an asynchronous context manager. Calls may run concurrently.
 
@@ -51,6 +67,10 @@ class AsyncSession(AsyncKeys):
         self._alarm: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_opening = False
+        self._listeners: list[Listener] = []
+        self._working: Counter[asyncio.Task[Any] | None] = Counter()  # By task, what `during` does now.
+        self.state = SessionState.LOST
+        """LOST before it is opened, too."""
         self._calls: holding.Calls
         self._held: HeldLease
 
@@ -84,6 +104,7 @@ class AsyncSession(AsyncKeys):
         self._held = HeldLease(opened.ttl_ms / 1000, sent_seconds)
         self._lost.clear()
         self._set_alarm()
+        self._become(SessionState.CONNECTED)
         self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
 
     async def close(self) -> None:
@@ -92,6 +113,7 @@ class AsyncSession(AsyncKeys):
         if keeper is None:
             return
         keeper.cancel()
+        self._listeners.clear()  # They are told what happens to it, not what is done with it.
         self._lose()
         # Whatever hinders it, the lease ends by itself.
         with suppress(ClientError):
@@ -119,6 +141,8 @@ class AsyncSession(AsyncKeys):
         if not self.remaining_seconds:
             self._lose()
         lost = asyncio.ensure_future(self._lost.wait())
+        me = asyncio.current_task()
+        self._working[me] += 1
         try:
             await asyncio.wait((task, lost), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -127,32 +151,69 @@ class AsyncSession(AsyncKeys):
             lost.cancel()
             if not task.done():
                 task.cancel()
-                await asyncio.wait((task,))  # It has the margin to wind up in.
+                await _ended(task)  # It has the margin to wind up in.
+            self._working -= Counter((me,))
         failure = None if task.cancelled() else task.exception()
         raise LeadershipLost(f"the lease {self.lease} was lost") from failure
+
+    def is_working(self, task: asyncio.Task[Any] | None) -> bool:
+        """Is that task within `during`, which tells it of the loss?"""
+        return self._working[task] > 0
+
+    async def refresh(self) -> float:
+        """Give the lease its full time again, now; the seconds that are left. It is kept alive without this.
+
+        Raises LeadershipLost if it is over.
+        """
+        left_seconds = self.remaining_seconds
+        if not left_seconds or not await self._kept_alive(left_seconds):
+            self._lose()
+            raise LeadershipLost(f"the lease {self.lease} was lost")
+        return self.remaining_seconds
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have it called, in the event loop, with each new state; it must neither block nor raise."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Call it no longer."""
+        with suppress(ValueError):
+            self._listeners.remove(listener)
 
     async def wait_lost(self) -> None:
         """Return when the lease is lost, or about to be."""
         await self._lost.wait()
 
     async def _keep_alive(self) -> None:
-        client, held = self._client, self._held
-        request = KeepAlive(self.lease, self._release_on_disconnect)
+        held = self._held
         if not self._release_on_disconnect:  # Else it is bound to the connection by the first one.
-            await asyncio.sleep(max(0.0, held.next_keep_alive() - client.now()))
-        while self.remaining_seconds:
+            await asyncio.sleep(max(0.0, held.next_keep_alive() - self._client.now()))
+        while left_seconds := self.remaining_seconds:
             try:
-                answer, sent_seconds = await client.converse(
-                    partial(holding.lease_time, request=request), self.remaining_seconds
-                )
+                if not await self._kept_alive(left_seconds):
+                    break
             except (Rejected, OutcomeUnknown):
                 continue
-            if not answer.left_seconds:
-                break
-            held.kept_alive(sent_seconds)
-            self._set_alarm()
-            await asyncio.sleep(max(0.0, held.next_keep_alive() - client.now()))
+            await asyncio.sleep(max(0.0, held.next_keep_alive() - self._client.now()))
         self._lose()
+
+    async def _kept_alive(self, left_seconds: float) -> bool:
+        """Keep it alive once; False if it has ended. Raises Rejected or OutcomeUnknown after that time."""
+        held = self._held
+        request = KeepAlive(self.lease, self._release_on_disconnect)
+        loop = asyncio.get_running_loop()
+        unanswered = loop.call_later(held.ttl_seconds / 3, self._become, SessionState.SUSPENDED)
+        try:
+            asking = partial(holding.lease_time, request=request)
+            answer, sent_seconds = await self._client.converse(asking, left_seconds)
+        finally:
+            unanswered.cancel()
+        if not answer.left_seconds:
+            return False
+        held.kept_alive(sent_seconds)
+        self._set_alarm()
+        self._become(SessionState.CONNECTED)
+        return True
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -164,6 +225,14 @@ class AsyncSession(AsyncKeys):
         self._lost.set()
         if self._alarm is not None:
             self._alarm.cancel()
+        self._become(SessionState.LOST)
+
+    def _become(self, state: SessionState) -> None:
+        if state is self.state or (self._lost.is_set() and state is not SessionState.LOST):
+            return
+        self.state = state
+        for listener in list(self._listeners):
+            listener(state)
 
     # -- commands, each carried out once ----------------------------------------------------------
 
@@ -207,3 +276,15 @@ class AsyncSession(AsyncKeys):
     ) -> Result:
         """A typed command of one's own machine; see `AsyncClient.execute`."""
         return answer_to(command, await self.own(body_of(command), timeout_seconds=timeout_seconds))
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Wait until a task has ended that was cancelled, however often this one is cancelled meanwhile."""
+    interrupt: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

@@ -10,8 +10,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Generic, TypeVar
 
 from actors.errors import ActorsError
@@ -47,6 +47,11 @@ class Background(Generic[Thing]):
             self.leave()
             raise
 
+    def give_up(self, error: Exception) -> None:
+        """Let `enter` raise that instead, if it waits still."""
+        with suppress(InvalidStateError):
+            self._entered.set_exception(error)
+
     def leave(self) -> None:
         """Leave it, and let the thread end. Idempotent; a forked child holds nothing to leave."""
         thread, self._thread = self._thread, None
@@ -74,14 +79,14 @@ class Background(Generic[Thing]):
         self._ready.set()
         try:
             async with self._hold() as thing:
-                self._entered.set_result(thing)
+                with suppress(InvalidStateError):  # Given up meanwhile: `enter` leaves it.
+                    self._entered.set_result(thing)
                 await asyncio.Event().wait()  # Until it is left.
         except asyncio.CancelledError:
             return
         except (ClientError, ActorsError) as error:
-            if self._entered.done():
+            if self._entered.done() and self._entered.exception() is None:
                 raise
-            self._entered.set_exception(error)
+            self.give_up(error)
         finally:
-            if not self._entered.done():
-                self._entered.set_exception(ClientClosed("the client was closed"))
+            self.give_up(ClientClosed("the client was closed"))

@@ -6,7 +6,7 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from operator import index
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from raft.client import application, conversation, holding, membership, store
+from raft.client import seats as seats_
 from raft.client.application import meaning, plain, question_bytes
 from raft.client.conversation import Attempts, Book, Outcome, Step
 from raft.client.errors import Rejected
@@ -24,6 +25,7 @@ from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.keys import Keys
 from raft.client.lease import Lease
 from raft.client.observing import KeysObserver
+from raft.client.seats import Seat
 from raft.client.sharing import SharedConnection
 from raft.client.store import Text
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
@@ -34,7 +36,6 @@ from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members,
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.asyncio_election import AsyncElection
     from raft.client.election import Election
     from raft.client.session import Session
 
@@ -199,22 +200,17 @@ class Client(Keys):
         release_on_disconnect: bool = False,
     ) -> Election:
         """An election, to be entered: the body runs while this program leads. See raft.client.election."""
-        seconds = seconds_of(ttl)
-        return self._held(
-            lambda client: client.election(
-                name, ttl=seconds, value=value, wait=wait, release_on_disconnect=release_on_disconnect
-            )
-        )
+        return self._held(seats_.of_election(name, value, wait=wait), ttl, release_on_disconnect)
 
-    def lock(self, name: str, *, ttl: Duration = "5s", wait: bool = True) -> Election:
+    def lock(self, name: str, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True) -> Election:
         """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
-        seconds = seconds_of(ttl)
-        return self._held(lambda client: client.lock(name, ttl=seconds, wait=wait))
+        return self._held(seats_.of_lock(name, value, wait=wait), ttl)
 
-    def semaphore(self, name: str, seats: int, *, ttl: Duration = "5s", wait: bool = True) -> Election:
+    def semaphore(
+        self, name: str, seats: int, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True
+    ) -> Election:
         """At most so many at once; all must name the same number."""
-        seconds = seconds_of(ttl)
-        return self._held(lambda client: client.semaphore(name, seats, ttl=seconds, wait=wait))
+        return self._held(seats_.of_semaphore(name, seats, value, wait=wait), ttl)
 
     def only_leader(self, name: str, *, ttl: Duration = "5s") -> Election:
         """Decorates a function of a Lead: a call runs it once, while this program leads."""
@@ -263,10 +259,12 @@ class Client(Keys):
                     assert isinstance(event, Item | Removed), event
                     yield event
 
-    def _held(self, stand: Callable[[AsyncClient], AsyncElection]) -> Election:
+    def _held(self, seat: Seat, ttl: Duration, release_on_disconnect: bool = False) -> Election:
         from raft.client.election import Election
 
-        return Election(self._connect_anew, stand)
+        return Election(
+            self, self._connect_anew, seat, seconds_of(ttl), release_on_disconnect=release_on_disconnect
+        )
 
     def _connect_anew(self) -> AsyncClient:
         # Asyncio is only loaded by who holds something.

@@ -25,13 +25,27 @@ class Entries(Generic[Entry]):
 
     def take(self) -> Entry:
         """The last entry of the one that runs; or the only one there is, if another one leaves for it."""
-        who = self._who()
-        if who not in self._open:
-            (who, entries), *others = self._open.items() or [(None, [])]
-            if others or len(entries) != 1:
-                raise RuntimeError("left by a thread or task that has not entered; which entry is meant?")
+        who = self._entered()
         entries = self._open[who]
         entry = entries.pop()
         if not entries:
             del self._open[who]
         return entry
+
+    def last(self) -> Entry:
+        """The entry that `take` would take."""
+        return self._open[self._entered()][-1]
+
+    def all(self) -> list[Entry]:
+        """All that are open."""
+        return [entry for entries in self._open.values() for entry in entries]
+
+    def _entered(self) -> Hashable:
+        """Whose entry is meant; RuntimeError if that cannot be told."""
+        who = self._who()
+        if who in self._open:
+            return who
+        (who, entries), *others = self._open.items() or [(None, [])]
+        if others or len(entries) != 1:
+            raise RuntimeError("left by a thread or task that has not entered; which entry is meant?")
+        return who

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from raft.client.asyncio_session import AsyncSession
+from raft.client.asyncio_session import AsyncSession, SessionState
 from raft.client.background import Background
 from raft.client.keys import Keys
 from raft.durations import Duration
@@ -66,6 +66,15 @@ class Session(Keys):
     def remaining_seconds(self) -> float:
         """For how long work may go on without another keep-alive; 0 once the lease is lost."""
         return self._session.remaining_seconds
+
+    @property
+    def state(self) -> SessionState:
+        """How it stands with the cluster."""
+        return self._session.state
+
+    def add_listener(self, listener: Callable[[SessionState], None]) -> None:
+        """Have it called with each new state, by the thread that keeps the session: it must not block."""
+        self._session.add_listener(listener)
 
     def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """See `AsyncSession.call`."""

@@ -142,7 +142,7 @@ def test_the_next_candidate_leads_long_before_the_lease_of_one_who_left_would_ha
 ) -> None:
     async def body(client: AsyncClient) -> None:
         async with client.election("billing", ttl="30s") as first:
-            campaign = asyncio.ensure_future(client.election("billing", ttl="5s").__aenter__())
+            campaign = asyncio.ensure_future(client.election("billing", ttl="5s").acquire())
             while not (await client.election("billing").current()).waiting:
                 pass
         second = await asyncio.wait_for(campaign, 15.0)
@@ -231,10 +231,10 @@ def test_locks_exclude_and_semaphores_let_so_many_in(nodes: Nodes) -> None:
     async def body(client: AsyncClient) -> None:
         async with client.lock("door"):
             with pytest.raises(Taken):
-                await client.lock("door", wait=False).__aenter__()
+                await client.lock("door", wait=False).acquire()
         async with client.lock("door", wait=False), client.semaphore("pool", 2), client.semaphore("pool", 2):
             with pytest.raises(Taken):
-                await client.semaphore("pool", 2, wait=False).__aenter__()
+                await client.semaphore("pool", 2, wait=False).acquire()
 
     run(nodes, body)
 
@@ -243,7 +243,7 @@ def test_a_candidate_that_gives_up_waiting_leaves_the_queue(nodes: Nodes) -> Non
     async def body(client: AsyncClient) -> None:
         async with client.election("crowded"):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.election("crowded").__aenter__(), 0.3)
+                await asyncio.wait_for(client.election("crowded").acquire(), 0.3)
             assert not (await client.election("crowded").current()).waiting
 
     run(nodes, body)
@@ -253,7 +253,7 @@ def test_a_candidate_whose_lease_ends_in_the_queue_goes_to_its_end(nodes: Nodes)
     async def body(client: AsyncClient) -> None:
         async with client.election("long", ttl="1s"), client.session("10s") as other:
             candidate = client.election("long", ttl="1s")
-            waiting = asyncio.ensure_future(candidate.__aenter__())
+            waiting = asyncio.ensure_future(candidate.acquire())
             while not (queue := (await candidate.current()).waiting):
                 pass
             await other.call(Revoke(queue[0].lease))
@@ -269,9 +269,9 @@ def test_a_candidate_whose_lease_ends_in_the_queue_goes_to_its_end(nodes: Nodes)
 def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends(nodes: Nodes) -> None:
     async def body(client: AsyncClient) -> None:
         gone = AsyncClient(nodes.endpoints)
-        first = await gone.election("bound", ttl="6s", release_on_disconnect=True).__aenter__()
+        first = await gone.election("bound", ttl="6s", release_on_disconnect=True).acquire()
         await kept_alive(first)  # Which binds the lease to the connection.
-        campaign = asyncio.ensure_future(client.election("bound").__aenter__())
+        campaign = asyncio.ensure_future(client.election("bound").acquire())
         while not (await client.election("bound").current()).waiting:
             pass
         gone.close()
@@ -363,18 +363,20 @@ def test_a_program_has_its_token_and_is_ended_with_all_its_children_when_leaders
     nodes: Nodes, tmp_path: Path
 ) -> None:
     async def body(client: AsyncClient) -> None:
-        async with client.election("program", ttl="2s") as lead:
-            script = f"test $FENCING_TOKEN = {lead.token}"
-            assert await lead.run_program(["sh", "-c", script]) == 0
-            pids = tmp_path / "pids"
-            script = f"trap '' TERM; sleep 60 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; wait; wait"
-            running = asyncio.ensure_future(lead.run_program(["sh", "-c", script]))
-            await asyncio.to_thread(wait_until, pids.exists)
-            async with client.session() as other:
-                await other.call(Revoke(lead.session.lease))
-            with pytest.raises(LeadershipLost):
-                await running
-            assert not any(is_running(int(pid)) for pid in pids.read_text().split())
+        election = client.election("program", ttl="2s")
+        lead = await election.acquire()
+        script = f"test $FENCING_TOKEN = {lead.token}"
+        assert await lead.run_program(["sh", "-c", script]) == 0
+        pids = tmp_path / "pids"
+        script = f"trap '' TERM; sleep 60 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; wait; wait"
+        running = asyncio.ensure_future(lead.run_program(["sh", "-c", script]))
+        await asyncio.to_thread(wait_until, pids.exists)
+        async with client.session() as other:
+            await other.call(Revoke(lead.session.lease))
+        with pytest.raises(LeadershipLost):
+            await running
+        assert not any(is_running(int(pid)) for pid in pids.read_text().split())
+        await election.release()
 
     run(nodes, body)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from raft.client.asyncio_election import AsyncElection, Seat
-from raft.client.asyncio_session import MARGIN_RATIO, AsyncSession
+from raft.client.asyncio_election import AsyncElection
+from raft.client.asyncio_session import MARGIN_RATIO, AsyncSession, SessionState
 from raft.client.conversation import Ask, Outcome
 from raft.client.errors import OutcomeUnknown, SessionExpired
+from raft.client.seats import Seat
 from raft.machines import answers
 from raft.machines.encoding import decode_call, encode_answer
 from raft.machines.lease_clock import DRIFT_RATIO
@@ -193,5 +194,60 @@ def test_answers_that_stay_too_large_turn_a_command_down_or_leave_it_in_doubt_if
             await session.put("k", "v")
         assert type(error.value).__name__ == expected
         await session.close()
+
+    asyncio.run(body())
+
+
+class Hanging(ScriptedClient):
+    """Answers a keep-alive only when it is let."""
+
+    def __init__(self, script: Callable[[Ask], Outcome]) -> None:
+        super().__init__(script)
+        self.left_seconds = asyncio.Queue[float]()
+
+    async def converse(self, begin: Any, timeout_seconds: float | None = None) -> Any:
+        if begin.keywords.get("request") is None:
+            return await super().converse(begin, timeout_seconds)
+        left_seconds = await self.left_seconds.get()
+        return LeaseTime(1, left_seconds, left_seconds), self.now()
+
+
+def test_a_listener_hears_that_a_session_is_connected_suspended_and_lost() -> None:
+    async def body() -> None:
+        client = Hanging(Cluster(lambda _call: committed(answers.Ended(()))))
+        session = AsyncSession(client.itself, "600ms", release_on_disconnect=True)
+        heard: list[SessionState] = []
+        lost = asyncio.Event()
+
+        def hear(state: SessionState) -> None:
+            heard.append(state)
+            if state is SessionState.SUSPENDED:
+                client.left_seconds.put_nowait(0.6)
+                client.left_seconds.put_nowait(0.0)
+            if state is SessionState.LOST:
+                lost.set()
+
+        assert session.state is SessionState.LOST
+        session.add_listener(hear)
+        async with session:
+            assert session.state is SessionState.CONNECTED
+            await lost.wait()
+            assert session.state is SessionState.LOST and not session.remaining_seconds
+        assert heard == [
+            SessionState.CONNECTED, SessionState.SUSPENDED, SessionState.CONNECTED, SessionState.LOST,
+        ]  # fmt: skip
+
+    asyncio.run(body())
+
+
+def test_a_session_that_is_left_tells_its_listeners_nothing_more() -> None:
+    async def body() -> None:
+        client = ScriptedClient(Cluster(lambda _call: committed(answers.Ended(()))))
+        session = AsyncSession(client.itself, TTL_SECONDS)
+        heard: list[SessionState] = []
+        async with session:
+            session.add_listener(heard.append)
+            assert await session.refresh() > 0.0
+        assert heard == [] and session.state is SessionState.LOST
 
     asyncio.run(body())

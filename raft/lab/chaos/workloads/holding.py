@@ -100,7 +100,7 @@ class Holdings:
                 keep.expected = lead.token
             await self._release(worker, key, lead)
         finally:
-            await election.__aexit__(None, None, None)
+            await election.release()
         if worker.dice.random() < LATE_SHARE:
             late = asyncio.ensure_future(self._write_late(worker, key, lead.fence))
             self._late.add(late)
@@ -129,7 +129,7 @@ class Holdings:
         async def enter() -> Lead | None:
             try:
                 async with asyncio.timeout(ACQUIRE_SECONDS_MAX):
-                    return await election.__aenter__()
+                    return await election.acquire()
             except TimeoutError:
                 return None
 
