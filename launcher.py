@@ -54,7 +54,7 @@ def starts_cluster(arguments: list[str]) -> bool:
     if not arguments or {"--help", "-h"} & set(arguments):
         return False
     first = arguments[0]
-    others = first.startswith("--cluster") or first.endswith("-completion") or first == "--version"
+    others = first.startswith("--cluster") or first == "--version"
     return first == "up" or (first.startswith("-") and not others)
 
 

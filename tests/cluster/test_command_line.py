@@ -64,6 +64,7 @@ VERBS = [
     "ls",
     "health",
     "doctor",
+    "completion",
 ]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # What typer raises for a wrong command line: a class of click's, of which it may have its own copy.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
-_OF_THE_APP = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
+_OF_THE_APP = {"--help", "-h", "--version"}
 _GROUPS = {"member", "lease", "check"}
 
 app = Verbs(
@@ -39,6 +39,7 @@ app = Verbs(
     help="A Raft cluster of real processes on this machine: start it, watch it, break it.",
     epilog="Example: python launcher.py --nodes 5, then, elsewhere: python launcher.py kill leader",
     pretty_exceptions_enable=False,
+    add_completion=False,  # The verb `completion` serves `python launcher.py`, too.
     # With it, help and usage errors would be bold and dim even where no colours are wanted.
     rich_markup_mode=None if "NO_COLOR" in os.environ else "rich",
 )
@@ -143,7 +144,7 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         return 128 + signal.SIGPIPE
 
 
@@ -179,7 +180,7 @@ def out(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _discard_output()
+        discard_output()
         raise VerbFailed(f"standard output cannot be written: {error.strerror}") from error
 
 
@@ -217,8 +218,8 @@ def styled(text: str, *styles: str) -> str:
     return Paint(wants_colour(sys.stderr))(text, *styles)
 
 
-def _discard_output() -> None:
-    """The interpreter flushes standard output at its end; it must not fail there a second time."""
+def discard_output() -> None:
+    """For an output that is closed: at its end the interpreter flushes it, and must not fail once more."""
     null_fd = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_fd, sys.stdout.fileno())
     os.close(null_fd)

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from raft.cluster import verbs
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import BREAK, RUN, app, confirm, out, paint, session_of
 from raft.cluster.failures import BadUsage
 from raft.cluster.views import fault_table
@@ -54,6 +54,7 @@ def kill(
         str,
         typer.Option(
             metavar="NAME",
+            autocompletion=completing.crash_points,
             callback=_list_crash_points,
             is_eager=True,
             help="When its storage next passes this point, as in save.written or now; --at help lists them.",
@@ -165,7 +166,10 @@ def partition(
     groups: Annotated[
         list[str],
         typer.Argument(
-            metavar="GROUP...", parser=options.selector, help="Selectors; one alone is cut from all others."
+            metavar="GROUP...",
+            parser=options.selector,
+            autocompletion=completing.selectors,
+            help="Selectors; one alone is cut from all others.",
         ),
     ],
     one_way: Annotated[
@@ -208,8 +212,18 @@ Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20
 )
 def link(
     context: typer.Context,
-    sources: Annotated[str, typer.Argument(metavar="FROM", parser=options.selector, help="A selector.")],
-    targets: Annotated[str, typer.Argument(metavar="TO", parser=options.selector, help="A selector.")],
+    sources: Annotated[
+        str,
+        typer.Argument(
+            metavar="FROM", parser=options.selector, autocompletion=completing.selectors, help="A selector."
+        ),
+    ],
+    targets: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", parser=options.selector, autocompletion=completing.selectors, help="A selector."
+        ),
+    ],
     delay: Annotated[float, Delay] = 0.0,
     jitter: Annotated[float, Delay] = 0.0,
     drop: Annotated[float, Share] = 0.0,

@@ -23,13 +23,24 @@ def candidates(before: str) -> Iterator[tuple[str, str]]:
     except ValueError:  # A quote is open.
         return
     begun = words.pop() if words and not before[-1:].isspace() else ""
-    from raft.cluster.cli.app import (
-        app,
-    )  # Here, since the options of the verbs in it complete by this module.
+    yield from completions(words, begun)
+
+
+def completions(words: list[str], begun: str) -> list[tuple[str, str]]:
+    """What may follow these words and begins with `begun`, each with its meaning."""
+    import raft.cluster.cli.main  # noqa: F401 - Here, since its verbs complete their options by this module.
+    from raft.cluster.cli.app import app, cluster_before_verb
 
     command: Any = typer.main.get_command(app)
+    if words == ["--cluster"]:
+        return [(name, "") for name in clusters(begun)]
+    _, rest = cluster_before_verb(words)
+    if (rest or [begun])[0].startswith("-"):  # The verb `up` may be left out.
+        more = [("--cluster", ""), ("--version", ""), ("--help", "")] if not words else []
+        found = [*_words_of(command.commands["up"], rest, begun), *more]
+        return sorted(pair for pair in found if pair[0].startswith(begun))
     arguments: list[str] = []
-    for word in words:
+    for word in rest:
         inner = getattr(command, "commands", {}).get(word)
         command = inner or command
         arguments = [] if inner else [*arguments, word]
@@ -37,7 +48,7 @@ def candidates(before: str) -> Iterator[tuple[str, str]]:
         found = [(name, one.get_short_help_str()) for name, one in command.commands.items() if not one.hidden]
     else:
         found = list(_words_of(command, arguments, begun))
-    yield from sorted(pair for pair in found if pair[0].startswith(begun))
+    return sorted({pair for pair in found if pair[0].startswith(begun)})
 
 
 def _words_of(command: Any, arguments: list[str], begun: str) -> Iterator[tuple[str, str]]:
@@ -63,6 +74,36 @@ def selectors(incomplete: str) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     words = ["leader", "followers", "all", "random", *_node_ids()]
     return [f"{before}{comma}{word}" for word in words if word.startswith(last)]
+
+
+def clusters(incomplete: str) -> list[str]:
+    """Clusters that run here, whose names begin like this."""
+    from raft.cluster.rundir import running
+
+    return [directory.name for directory in running() if directory.name.startswith(incomplete)]
+
+
+def fault_families(incomplete: str) -> list[str]:
+    """What `chaos --faults` takes; behind a comma, what may follow it."""
+    from raft.lab.chaos.drawing import families
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in ("none", *families()) if name.startswith(last)]
+
+
+def workloads(incomplete: str) -> list[str]:
+    """What `chaos --workload` takes."""
+    from raft.lab.judging.records import WORKLOADS
+
+    return [name for name in WORKLOADS if name.startswith(incomplete)]
+
+
+def crash_points(incomplete: str) -> list[str]:
+    """What `kill --at` takes."""
+    from raft.control import AT_ONCE
+    from raft.storage.device import CRASH_POINTS
+
+    return [name for name in (AT_ONCE, *CRASH_POINTS) if name.startswith(incomplete)]
 
 
 def event_kinds(incomplete: str) -> list[str]:

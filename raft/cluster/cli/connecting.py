@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import session_of
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.selectors import Picture, select
@@ -32,7 +32,13 @@ Timeout = Annotated[
     ),
 ]
 Via = Annotated[
-    str, typer.Option(metavar="SELECTOR", parser=options.selector, help="Know of these nodes only, by id.")
+    str,
+    typer.Option(
+        metavar="SELECTOR",
+        parser=options.selector,
+        autocompletion=completing.selectors,
+        help="Know of these nodes only, by id.",
+    ),
 ]
 TIMEOUT_SECONDS = 5.0
 

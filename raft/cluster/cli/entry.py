@@ -35,6 +35,10 @@ def run(
 ) -> int:
     """Carry out one command line; returns the exit code."""
     verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
+    if arguments[:1] == ["__complete"]:
+        from raft.cluster.cli.shells import print_completions
+
+        return print_completions(list(arguments[1:]))
     # What stands in a file for any verb is looked at, so all verbs have to be there.
     home = HOMES.get(verb[0]) if verb and not files() else None
     if home is None:

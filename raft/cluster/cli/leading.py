@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from raft.cluster import verbs
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import LEAD, app, confirm, session_of
 
 
@@ -19,7 +19,12 @@ def transfer(
     context: typer.Context,
     to: Annotated[
         str | None,
-        typer.Argument(metavar="TO", parser=options.selector, help="The next leader; any, if not given."),
+        typer.Argument(
+            metavar="TO",
+            parser=options.selector,
+            autocompletion=completing.selectors,
+            help="The next leader; any, if not given.",
+        ),
     ] = None,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,

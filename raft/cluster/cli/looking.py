@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from raft.cluster import verbs
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import LOOK, Session, app, note, out, out_json, paint, session_of
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.selectors import check_selector
@@ -122,7 +122,12 @@ def leader(
 def wal(
     context: typer.Context,
     where: Annotated[
-        str, typer.Argument(metavar="SELECTOR|PATH", help="Nodes, also stopped ones, or a data directory.")
+        str,
+        typer.Argument(
+            metavar="SELECTOR|PATH",
+            autocompletion=completing.selectors,
+            help="Nodes, also stopped ones, or a data directory.",
+        ),
     ],
     output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,

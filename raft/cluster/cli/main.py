@@ -21,6 +21,7 @@ from raft.cluster.cli import (
     membership,
     records,
     running,
+    shells,
     simulating,
     storing,
     telling,
@@ -51,6 +52,7 @@ VERB_MODULES = (
     leasing,
     locking,
     holding,
+    shells,
 )
 
 

@@ -106,6 +106,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="NAME",
+        autocompletion=completing.clusters,
         envvar="RAFT_CLUSTER",
         help="Which cluster, if several run; also before the verb.",
         show_default=False,

@@ -90,7 +90,12 @@ def events(
     last: Last = None,
     node: Annotated[
         str | None,
-        typer.Option(metavar="SELECTOR", parser=options.selector, help="Only those about these nodes."),
+        typer.Option(
+            metavar="SELECTOR",
+            parser=options.selector,
+            autocompletion=completing.selectors,
+            help="Only those about these nodes.",
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,

@@ -22,7 +22,7 @@ import msgspec
 import typer
 
 from actors.private import make_private, write_private
-from raft.cluster.cli import options
+from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import BREAK, app, note, out, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.quantities import format_duration
@@ -44,14 +44,24 @@ Duration = Annotated[
 Nodes = Annotated[int, typer.Option(metavar="N", help="In the cluster that is started.", min=1, max=9)]
 Faults = Annotated[
     str | None,
-    typer.Option(metavar="KINDS", help="As in kill,pause, or none; `help` lists them.", show_default=False),
+    typer.Option(
+        metavar="KINDS",
+        autocompletion=completing.fault_families,
+        help="As in kill,pause, or none; `help` lists them.",
+        show_default=False,
+    ),
 ]
 OneAtATime = Annotated[
     bool, typer.Option("--one-at-a-time", help="One node is broken at any time, and the others are whole.")
 ]
 WorkloadName = Annotated[
     str | None,
-    typer.Option("--workload", metavar="NAME", help="register, append, set, lock, election, watch, counter."),
+    typer.Option(
+        "--workload",
+        metavar="NAME",
+        autocompletion=completing.workloads,
+        help="register, append, set, lock, election, watch, counter.",
+    ),
 ]
 Rate = Annotated[float, typer.Option(metavar="N", help="Operations a second.", min=1)]
 Clients = Annotated[int, typer.Option(metavar="N", help="At once.", min=1, max=500)]
@@ -90,7 +100,12 @@ SabotageName = Annotated[
 # Without a default from the environment or a file: only what is named here is broken.
 Running = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="NAME", help="Break this cluster, which runs; else one is started."),
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        autocompletion=completing.clusters,
+        help="Break this cluster, which runs; else one is started.",
+    ),
 ]
 Shrink = Annotated[
     bool, typer.Option("--shrink", help="If it fails: repeat it with fewer faults, for as long as it does.")
