@@ -135,7 +135,7 @@ class Member:
     def start(self) -> None:
         self.lives += 1
         cluster = self.cluster
-        others = [] if self.join else [n for n in self.founders if n != self.node]
+        others = [n for n in self.founders if n != self.node]
         self.config = NodeConfig(
             node=self.node,
             listen=f"ipc:///n{self.node}",
@@ -238,9 +238,9 @@ class Cluster:
         runtime = Runtime(name, transport=transport, registry=REGISTRY, clock=self.clock, random=Random(0))
         return self.network.join(runtime)
 
-    def join(self, node: int) -> Member:
-        """Start a node that knows nobody, and that nobody knows."""
-        member = self.members[node] = Member(self, node, join=True)
+    def join(self, node: int, *known: int) -> Member:
+        """Start a node that no other node knows, and that knows those that it is told of."""
+        member = self.members[node] = Member(self, node, join=True, founders=known)
         self.client.transport.connect(process_of(node), f"ipc:///n{node}")
         self.network.settle()
         return member
