@@ -157,8 +157,10 @@ class Links:
                 if self.by_process.get(link.process) is not link or link.dealer is None:
                     return
                 part = link.dealer.recv(_DONTWAIT, copy=False)
-                self._hearing.dropped.update(sockets.drop_rest(link.dealer, part))
-                if not part.more:
+                if part.more:
+                    sockets.drop_rest(link.dealer)
+                    self._hearing.dropped["multipart"] += 1
+                else:
                     self._heard(part.bytes, Origin(link.process))
             if link.dealer is not None:
                 self._opened.watch.suspect(link.dealer)

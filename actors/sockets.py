@@ -132,13 +132,10 @@ def has_input(opened: Socket) -> bool:
     return bool(zmq_poll([(opened, _POLLIN)], 0))  # Quicker than to ask for the socket's option.
 
 
-def drop_rest(source: Socket, part: zmq.Frame) -> tuple[str, ...]:
-    """No frame of ours has several parts: read what follows, and say what is to be counted."""
-    if not part.more:
-        return ()
+def drop_rest(source: Socket) -> None:
+    """No frame of ours has several parts: read what follows one."""
     while source.getsockopt(zmq.RCVMORE):
         source.recv(zmq.DONTWAIT)
-    return ("multipart",)
 
 
 def set_options(opened: Socket, kind: int, endpoint: str, tuning: Tuning) -> None:

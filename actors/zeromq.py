@@ -325,8 +325,9 @@ class ZeroMqTransport:
         if connection.cut:
             self._hearing.dropped["of one that was cut off"] += 1
             return size
-        self._hearing.dropped.update(sockets.drop_rest(inbox, part))
         if part.more:
+            sockets.drop_rest(inbox)
+            self._hearing.dropped["multipart"] += 1
             return size
         owner = None if self._keys is None else str(part.get("User-Id"))
         greeter = self._hear(raw, Origin(None, owner, route))

@@ -40,6 +40,7 @@ class History:
         self._weights: list[int] = []  # Of all up to and with each of them.
         self._weight = 0
         self._forgotten_weight = 0  # Of all that are forgotten, freed or not.
+        self._limit()
 
     def __len__(self) -> int:
         return len(self._events) - self._forgotten
@@ -59,10 +60,7 @@ class History:
         revision = event.revision
         if revision != self.revision:
             assert revision > self.revision, f"an event of {revision} after one of {self.revision}"
-            if (
-                self._weight - self._forgotten_weight > self._bytes_max
-                or len(self._events) - self._forgotten > self._events_max
-            ):
+            if self._weight > self._weight_max or len(self._events) > self._length_max:
                 self._shrink()
             self.revision = revision
         self.added += 1
@@ -70,8 +68,6 @@ class History:
         self._revisions.append(revision)
         self._weight += weight or weight_of(event)
         self._weights.append(self._weight)
-        if self._forgotten >= FREED_AT_ONCE:
-            self._free()
 
     def compact(self, revision: int) -> None:
         """Forget the events up to `revision`, which has happened."""
@@ -81,6 +77,7 @@ class History:
             if self._forgotten:
                 self._forgotten_weight = self._weights[self._forgotten - 1]
             self.compacted = revision
+            self._limit()
 
     def since(self, watch: Watch) -> Events | Compacted:
         """The events that are watched for, from the watch's revision on.
@@ -115,21 +112,31 @@ class History:
         self._forgotten = self._forgotten_weight = 0
         self.revision = revision
         self.compacted = compacted
+        self._limit()
 
     def _position(self, revision: int, skip: int) -> int:
         begin = bisect_left(self._revisions, revision)
         return min(begin + skip, bisect_right(self._revisions, revision)) if skip else begin
 
-    def _shrink(self) -> None:
-        """Down to seven eighths of both limits, so that it is seldom done."""
-        for_number = len(self._events) - self._events_max * 7 // 8
-        for_bytes = bisect_left(self._weights, self._weight - self._bytes_max * 7 // 8) + 1
-        forget = max(for_number, for_bytes if self.size_bytes > self._bytes_max * 7 // 8 else 0)
-        self.compact(self._revisions[forget - 1])
+    def _limit(self) -> None:
+        """Set the limits that `add` looks at: of all that is kept, forgotten or not."""
+        self._weight_max = self._forgotten_weight + self._bytes_max
+        self._length_max = self._forgotten + self._events_max
+        if self._forgotten >= FREED_AT_ONCE:
+            self._length_max = -1  # Free some of it at the next event.
 
-    def _free(self) -> None:
-        del self._events[:FREED_AT_ONCE], self._revisions[:FREED_AT_ONCE], self._weights[:FREED_AT_ONCE]
-        self._forgotten -= FREED_AT_ONCE
+    def _shrink(self) -> None:
+        """Free what is forgotten, a part at a time; forget, if need be, down to seven eighths of the limits."""
+        number = len(self._events) - self._forgotten
+        if number > self._events_max or self.size_bytes > self._bytes_max:
+            for_number = len(self._events) - self._events_max * 7 // 8
+            for_bytes = bisect_left(self._weights, self._weight - self._bytes_max * 7 // 8) + 1
+            forget = max(for_number, for_bytes if self.size_bytes > self._bytes_max * 7 // 8 else 0)
+            self.compact(self._revisions[forget - 1])
+        if self._forgotten >= FREED_AT_ONCE:
+            del self._events[:FREED_AT_ONCE], self._revisions[:FREED_AT_ONCE], self._weights[:FREED_AT_ONCE]
+            self._forgotten -= FREED_AT_ONCE
+            self._limit()
 
 
 def concerns(event: Event, watch: Watch) -> bool:

@@ -202,43 +202,45 @@ class Applier:
         )
         outcomes: list[Outcome] = []
         at, end = begun, len(entries)
-        while at < end and self._work < WORK_PER_TURN_MAX:
-            outcome = self._carry_out(entries[at])
+        history = self._machine.history
+        before = history.added
+        # A command counts for one, and so does each event that it makes.
+        limit = WORK_PER_TURN_MAX - self._work + before
+        while at < end and history.added + at - begun < limit:
+            outcome = self._carry_out(entries[at], limit)
             if outcome is UNFINISHED:
                 break
             outcomes.append(outcome)
             at += 1
+        self._work += at - begun + history.added - before
         work.done = at
         self._finish(entries[begun:at], outcomes)
-        return at == len(entries)
+        return at == end
 
-    def _carry_out(self, entry: Entry) -> Outcome | Unfinished:
+    def _carry_out(self, entry: Entry, added_max: int) -> Outcome | Unfinished:
+        """Apply an entry, or go on with it until the history has that many events."""
         # An empty entry is the one with which a leader opens its term.
         if not entry.data or entry.kind is not EntryKind.NORMAL:
             return None
         machine = self._machine
-        history = machine.history
-        before = history.added
         try:
-            outcome: Outcome | Unfinished
             if self.free:
-                decoded = None
-                if self._known:
-                    decoded = self._known.pop(entry.index, None)
-                    if entry.term != self._known_term:
-                        decoded = None
-                outcome = machine.begin(entry.index, entry.data, decoded)
-            else:
+                known = self._known.pop(entry.index, None) if self._known else None
+                if entry.term != self._known_term:
+                    known = None
+                outcome = machine.begin(entry.index, entry.data, known)
+                if outcome is None:
+                    return ELSEWHERE
+                if outcome is not UNFINISHED:
+                    return outcome
+            outcome = machine.go_on()
+            while outcome is UNFINISHED and machine.history.added < added_max:
                 outcome = machine.go_on()
-            if outcome is UNFINISHED:
-                room = WORK_PER_TURN_MAX - self._work
-                while outcome is UNFINISHED and history.added - before < room:
-                    outcome = machine.go_on()
         except COMMAND_ERRORS as error:
-            outcome = Rejection(reason_of(error))
-        self._work += 1 + history.added - before
+            self.free = True
+            return Rejection(reason_of(error))
         self.free = outcome is not UNFINISHED
-        return ELSEWHERE if outcome is None else outcome
+        return outcome
 
     def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
         if not entries:

@@ -62,7 +62,7 @@ class Holdings:
     @property
     def behind(self) -> bool:
         """Is there more to do than one turn may take?"""
-        return self._raft.role is Role.LEADER and self._leasing.behind
+        return self._leasing.behind
 
     def pass_over(self, seconds: float, now: float) -> None:
         """So long nothing was read of what came in."""

@@ -80,11 +80,8 @@ class Leasing:
         self._probe: Timer | None = None
         self._pruned_at = 0
         self._blind_since: float | None = None  # The machine could not be looked at from then on.
-
-    @property
-    def behind(self) -> bool:
-        """Is there more to do than one turn may take?"""
-        return self._clock is not None and self._clock.behind and self._applier.free
+        self.behind = False
+        """Was there more to do, when `look` was called last, than one turn may take?"""
 
     def take(self, request: KeepAlive | TimeLeft, reply_handle: Callable[[], Answerable], now: float) -> None:
         """Answer once a quorum has confirmed that this node leads, and all committed till now is applied."""
@@ -97,6 +94,7 @@ class Leasing:
         """Count what has been granted; begin anew where this node has begun to lead. To be called often."""
         if not self._applier.free:
             self._blind_since = now if self._blind_since is None else self._blind_since
+            self.behind = False
             return
         if self._blind_since is not None:
             self.pass_over(now - self._blind_since, now)
@@ -108,8 +106,9 @@ class Leasing:
             self._clock = LeaseClock(leases, now) if leading else None
             if not leading:
                 self._unbind_all()
-        elif clock is not None and (clock.newest != leases.newest or clock.behind):
+        elif clock is not None and (clock.newest != leases.newest or self.behind):
             clock.follow(now)
+        self.behind = self._clock is not None and self._clock.behind
 
     def expire(self, now: float) -> None:
         """Propose the end of those whose time has run out."""

@@ -24,7 +24,7 @@ from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Qu
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
-OF_RANGES = (DeleteRange, Transaction)
+_JUDGED = frozenset((DeleteRange, Transaction, Own))  # Operations that a leader has more to ask about.
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -85,17 +85,20 @@ class Service:
         if len(self._commands) >= self._room:
             return TOO_MANY
         operation = call.operation
-        kind = type(operation)
         refusal: object = self._space.refuse(operation, len(command.body))
-        if refusal is None and kind in OF_RANGES:
-            refusal = self._applier.too_big(operation)
         if refusal is not None:
             return refusal
         reply = reply_handle
-        if kind is Own:
-            if self._applier.lane.commands >= COMMANDS_MAX:
+        kind = type(operation)
+        if kind in _JUDGED:
+            if kind is not Own:
+                refusal = self._applier.too_big(operation)
+                if refusal is not None:
+                    return refusal
+            elif self._applier.lane.commands >= COMMANDS_MAX:
                 return OWN_BUSY
-            reply = lambda: self._desk.take(reply_handle())  # noqa: E731
+            else:
+                reply = lambda: self._desk.take(reply_handle())  # noqa: E731
         self._commands.append(command.body)
         self._calls.append(call)
         self._replies.append(reply())
