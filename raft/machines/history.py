@@ -126,7 +126,7 @@ class History:
             self._length_max = -1  # Free some of it at the next event.
 
     def _shrink(self) -> None:
-        """Free what is forgotten, a part at a time; forget, if need be, down to seven eighths of the limits."""
+        """Free what is forgotten, some at a time; forget, if need be, down to seven eighths of the limits."""
         number = len(self._events) - self._forgotten
         if number > self._events_max or self.size_bytes > self._bytes_max:
             for_number = len(self._events) - self._events_max * 7 // 8
