@@ -114,6 +114,8 @@ class NodeStatus(Struct, frozen=True):
     quota_bytes: int = 0  # of so many, before which a leader turns down what grows:
     out_of_space: bool = False  # as it does now, until there is room again.
     heard_seconds: dict[int, float] = {}  # Since each peer that was ever heard was heard last.
+    version: int = 1  # Of the code of this node's machine,
+    cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
 
 
 class SetLink(Struct, frozen=True):

@@ -151,6 +151,17 @@ class OutOfSpace(Struct, frozen=True, array_like=True, gc=False):
     quota_bytes: int
 
 
+class TooNew(Struct, frozen=True, array_like=True, gc=False):
+    """Refused, nothing was logged: the command is newer than the cluster's version of the machine.
+
+    `reason` names the members that are behind. Retry when they are upgraded.
+    """
+
+    needed: int
+    agreed: int
+    reason: str
+
+
 class Invalid(Struct, frozen=True, array_like=True, gc=False):
     """Refused for good: the request itself is wrong, and a retry would be refused again."""
 
@@ -247,6 +258,7 @@ Answer = (
     | NotLeader
     | Refused
     | OutOfSpace
+    | TooNew
     | Invalid
     | Unknown
     | LeaderIs

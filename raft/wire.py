@@ -50,7 +50,7 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.types import ConfState, Count, Entry, Index, NodeId, Term, decode_entries
-from raft.limits import Name
+from raft.limits import Name, Number
 from raft.requests import (
     AddLearner,
     AwaitAnswer,
@@ -75,6 +75,7 @@ from raft.requests import (
     StillThere,
     TakesLong,
     TimeLeft,
+    TooNew,
     Unknown,
     WhoLeads,
 )
@@ -151,13 +152,15 @@ class Introduction(Struct, array_like=True, gc=False):
     """What a node says of itself, and asks another node for; answered by another one.
 
     `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom
-    that cluster began. A `blank` node has no log, and belongs to no cluster.
+    that cluster began. A `blank` node has no log, and belongs to no cluster. `version` is that of its
+    machine's code; older builds, which do not say, count as 1.
     """
 
     sender: NodeId
     identity: Name
     founders: tuple[NodeId, ...]
     blank: bool
+    version: Number = 1
 
 
 class BadEntry(Exception):
@@ -224,6 +227,7 @@ TAGS: Final[dict[int, type]] = {
     54: AwaitAnswer,
     55: TakesLong,
     57: OutOfSpace,
+    58: TooNew,
     # Supervisors.
     64: NodeUp,
     65: Alive,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import shlex
 import signal
@@ -11,15 +12,20 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from raft.embedding import Node
+from raft.machines.answers import Agreed
+from raft.machines.operations import Downgrade
 from raft.machines.testkit import check_machine, replay
 from raft.machines.typed import answer_to, body_of
+from raft.requests import TooNew
 from tests.examples.hosts import PATIENCE_SECONDS, environment, running_program
 from tests.examples.test_examples import free_port
+from tests.node import test_versions as versions
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -72,7 +78,7 @@ def test_the_program_of_the_page_on_embedding_does_the_billing_on_one_host() -> 
 
 @pytest.mark.processes
 def test_the_programs_on_the_page_about_machines_are_sound() -> None:
-    bank, check = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
+    bank, check, *_ = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
     exec(check, {})
     page: dict[str, Any] = {"__name__": __name__}
     exec(bank, page)
@@ -82,6 +88,41 @@ def test_the_programs_on_the_page_about_machines_are_sound() -> None:
     answers = replay(machine := page["Bank"](), log).answers
     assert answers[2] == "MachineError: alice has not so much"
     assert answer_to(page["Balance"]("alice"), machine.query(balance)) == 300
+
+
+def test_the_bank_on_the_page_about_machines_is_upgraded_and_lowered_node_by_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old_bank, _, bank, check, lower = _PROGRAM.findall((ROOT / "docs" / "machines.md").read_text())
+    old, new = module(monkeypatch, "old_bank", old_bank), module(monkeypatch, "bank", bank)
+    exec(check, {})
+    cluster = versions.cluster_of(old.Bank, old.Bank, old.Bank)
+    versions.call(cluster, old.Deposit("alice", 500))
+    for node in (1, 2, 3):
+        assert isinstance(versions.call(cluster, new.Close("bob")), TooNew)
+        versions.restart(cluster, node, new.Bank)
+        versions.call(cluster, new.Deposit("alice", 1))
+    versions.until_agreed(cluster, 2)
+    assert versions.call(cluster, new.Deposit("carol", -60)) == -60
+    page: dict[str, Any] = {}
+    exec(lower, page)
+
+    class Lowered:
+        async def call(self, operation: Downgrade) -> object:
+            return versions.order(cluster, operation)
+
+    assert asyncio.run(page["lower"](Lowered())) == Agreed(1, 1)
+    for node in (1, 2, 3):
+        versions.restart(cluster, node, old.Bank)
+    assert versions.call(cluster, old.Deposit("alice", 1)) == 504
+
+
+def module(monkeypatch: pytest.MonkeyPatch, name: str, program: str) -> Any:
+    """A program as a module that others import."""
+    made = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, made)
+    exec(program, made.__dict__)
+    return made
 
 
 @pytest.mark.processes

@@ -20,6 +20,7 @@ from raft.client.errors import (
     SessionExpired,
     Taken,
     Unreachable,
+    UnsupportedVersion,
 )
 from raft.client.transactions import Key
 
@@ -48,6 +49,7 @@ __all__ = [
     "SessionState",
     "Taken",
     "Unreachable",
+    "UnsupportedVersion",
     "retry",
     "retry_async",
 ]

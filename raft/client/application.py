@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from raft.client.errors import CommandRefused, FenceRejected, LeaseEnded, Rejected, SessionExpired
+from raft.client.errors import (
+    CommandRefused,
+    FenceRejected,
+    LeaseEnded,
+    Rejected,
+    SessionExpired,
+    UnsupportedVersion,
+)
 from raft.machines import answers
 from raft.machines.encoding import decode_answer, encode_call, encode_question
 from raft.machines.machine import MachineError
@@ -36,9 +43,9 @@ def question_bytes(question: Answered[Any]) -> bytes:
         raise CommandRefused(str(error)) from None
 
 
-def own_command(body: bytes) -> bytes:
+def own_command(body: bytes, since: int = 1) -> bytes:
     """A command of the user's own machine, outside of any session."""
-    return plain(Own(checked_body(body)))
+    return plain(Own(checked_body(body), since))
 
 
 def own_query(body: bytes) -> bytes:
@@ -73,6 +80,13 @@ def meaning(result: bytes) -> answers.Answer:
             raise LeaseEnded(f"the lease {lease} has ended")
         case answers.FenceRejected(election, token, holder):
             raise FenceRejected(election, token, holder)
+        case answers.TooNew(since, version):
+            raise UnsupportedVersion(
+                f"the command needs version {since} of the machine, and the cluster's had been lowered to "
+                f"{version} when its turn came; it was not carried out",
+                since,
+                version,
+            )
         case answers.Refused(reason):
             raise CommandRefused(reason)
         case answers.AnswersFull(_, kept_bytes):

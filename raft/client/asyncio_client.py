@@ -37,7 +37,7 @@ from raft.client.store import Text
 from raft.durations import Duration, timeout_of, ttl_ms_of
 from raft.machines.answers import Event, Item, Removed
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
-from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
+from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
 Result = TypeVar("Result")
@@ -109,9 +109,14 @@ class AsyncClient(AsyncKeys):
 
     # -- one's own machine, and whatever else there is --------------------------------------------
 
-    async def command(self, body: bytes, *, timeout_seconds: Duration | None = None) -> Committed:
-        """Have a command of one's own machine committed; never tried again once it may be in a log."""
-        done = await self._command(application.own_command(body), timeout_seconds)
+    async def command(
+        self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
+    ) -> Committed:
+        """Have a command of one's own machine committed; never tried again once it may be in a log.
+
+        UnsupportedVersion unless all members' machines are of `since_version` or a newer one.
+        """
+        done = await self._command(application.own_command(body, since_version), timeout_seconds)
         return msgspec.structs.replace(done, result=application.own_result(done.result))
 
     async def query(
@@ -129,7 +134,8 @@ class AsyncClient(AsyncKeys):
         Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
         by a machine of another version: its answer is not what the command's class says.
         """
-        done = await self.command(body_of(command), timeout_seconds=timeout_seconds)
+        needed = version_needed(command)
+        done = await self.command(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
         return answer_to(command, done.result)
 
     async def evaluate(

@@ -23,7 +23,7 @@ from raft.durations import Duration, ttl_ms_of
 from raft.machines.answers import Opened, TransactionDone
 from raft.machines.lease_clock import HeldLease
 from raft.machines.operations import Answered, OpenSession, Operation, Own, Revoke, Transaction
-from raft.machines.typed import TypedCommand, answer_to, body_of
+from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.requests import KeepAlive
 
 if TYPE_CHECKING:
@@ -267,15 +267,20 @@ class AsyncSession(AsyncKeys):
         """Compare, then do one thing or the other, as one revision."""
         return await self.call(transaction)
 
-    async def own(self, body: bytes, *, timeout_seconds: Duration | None = None) -> bytes:
-        """A command of one's own machine."""
-        return (await self.call(Own(checked_body(body)), timeout_seconds=timeout_seconds)).result
+    async def own(
+        self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
+    ) -> bytes:
+        """A command of one's own machine; see `AsyncClient.command`."""
+        operation = Own(checked_body(body), since_version)
+        return (await self.call(operation, timeout_seconds=timeout_seconds)).result
 
     async def execute(
         self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None
     ) -> Result:
         """A typed command of one's own machine; see `AsyncClient.execute`."""
-        return answer_to(command, await self.own(body_of(command), timeout_seconds=timeout_seconds))
+        needed = version_needed(command)
+        answer = await self.own(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
+        return answer_to(command, answer)
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

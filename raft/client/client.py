@@ -31,7 +31,7 @@ from raft.client.store import Text
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
 from raft.machines.answers import Event, Item, Removed
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
-from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of
+from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
 
 if TYPE_CHECKING:
@@ -95,9 +95,14 @@ class Client(Keys):
 
     # -- one's own machine, and whatever else there is --------------------------------------------
 
-    def command(self, body: bytes, *, timeout_seconds: Duration | None = None) -> Committed:
-        """Have a command of one's own machine committed; never tried again once it may be in a log."""
-        done = self._command(application.own_command(body), timeout_seconds)
+    def command(
+        self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
+    ) -> Committed:
+        """Have a command of one's own machine committed; never tried again once it may be in a log.
+
+        UnsupportedVersion unless all members' machines are of `since_version` or a newer one.
+        """
+        done = self._command(application.own_command(body, since_version), timeout_seconds)
         return msgspec.structs.replace(done, result=application.own_result(done.result))
 
     def query(
@@ -113,7 +118,8 @@ class Client(Keys):
         Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
         by a machine of another version: its answer is not what the command's class says.
         """
-        done = self.command(body_of(command), timeout_seconds=timeout_seconds)
+        needed = version_needed(command)
+        done = self.command(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
         return answer_to(command, done.result)
 
     def evaluate(

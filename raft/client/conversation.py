@@ -24,6 +24,7 @@ from raft.client.errors import (
     OutOfSpace,
     Rejected,
     Unreachable,
+    UnsupportedVersion,
 )
 from raft.client.patience import PATIENCE_SECONDS_MAX, Patience
 from raft.requests import (
@@ -448,6 +449,8 @@ def take_refusal(book: Book, node: int, answer: Outcome, attempts: Attempts) -> 
             f"the cluster is out of space: {answer.used_bytes} of {answer.quota_bytes} bytes are in use; "
             "delete keys, or set a larger quota_bytes"
         )
+    if isinstance(answer, requests.TooNew):
+        raise UnsupportedVersion(answer.reason, answer.needed, answer.agreed)
     if isinstance(answer, Refused):
         attempts.note(Rejected, f"node {node} refused: {answer.reason}")
     elif isinstance(answer, Invalid | Failed):

@@ -28,6 +28,19 @@ class OutOfSpace(Rejected):
     """The cluster holds as much as it may, and the request was not taken: delete something, then retry."""
 
 
+class UnsupportedVersion(Rejected):
+    """The command is newer than the version of the machine that all members have; it was not carried out.
+
+    The text names the members that are behind. A retry is safe, and of use once they are upgraded. `needed`
+    is the command's version, `agreed` the cluster's.
+    """
+
+    def __init__(self, reason: str, needed: int, agreed: int) -> None:
+        super().__init__(reason)
+        self.needed = needed
+        self.agreed = agreed
+
+
 class Unreachable(Rejected):
     """No node could be reached within the time given."""
 

@@ -91,9 +91,11 @@ class Session(Keys):
         """See `AsyncSession.transact`."""
         return self.call(transaction)
 
-    def own(self, body: bytes, *, timeout_seconds: Duration | None = None) -> bytes:
+    def own(self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None) -> bytes:
         """See `AsyncSession.own`."""
-        return self._background.do(self._session.own(body, timeout_seconds=timeout_seconds))
+        return self._background.do(
+            self._session.own(body, since_version=since_version, timeout_seconds=timeout_seconds)
+        )
 
     def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
         """See `AsyncSession.execute`."""

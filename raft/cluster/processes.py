@@ -28,6 +28,7 @@ from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DIVERGED,
     EXIT_LOG_MISSING,
+    EXIT_OUTDATED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
 )
@@ -38,7 +39,16 @@ HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED, EXIT_ROLLED_BACK, EXIT_BROKEN_PROMISE})
+HOPELESS = frozenset(
+    {
+        EXIT_CORRUPT,
+        EXIT_LOG_MISSING,
+        EXIT_DIVERGED,
+        EXIT_ROLLED_BACK,
+        EXIT_BROKEN_PROMISE,
+        EXIT_OUTDATED,
+    }
+)
 _LAST_WORDS_BYTES_MAX = 4096
 _OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 

@@ -16,11 +16,13 @@ from typing import Self, Unpack
 from raft.client.asyncio_client import AsyncClient
 from raft.client.client import TIMEOUT_SECONDS
 from raft.control import NodeStatus
-from raft.durations import Duration
+from raft.durations import Duration, timeout_of
 from raft.embedding.errors import NodeError
 from raft.embedding.keeper import Leader
 from raft.embedding.settings import Settings, plan_of
 from raft.embedding.stay import Stay
+
+SNAPSHOT_SECONDS_MAX = 60.0
 
 
 class AsyncNode:
@@ -127,6 +129,13 @@ class AsyncNode:
     async def status(self) -> NodeStatus:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return await self._present.status()
+
+    async def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
+        """Take a snapshot now, due or not, and wait until it is durable; its index.
+
+        All that this node had applied before the call is in it. NodeError if it cannot be taken.
+        """
+        return await self._present.snapshot(timeout_of(timeout_seconds))
 
     def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> AsyncClient:
         """A client of the cluster, this node among those whom it asks; a context manager of its own."""

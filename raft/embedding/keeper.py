@@ -27,6 +27,7 @@ from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DIVERGED,
     EXIT_LOG_MISSING,
+    EXIT_OUTDATED,
     EXIT_REFUSED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
@@ -35,7 +36,16 @@ from raft.wire import process_of
 
 NODE_ENTRY = "raft.node.process:main"
 # No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset({EXIT_CORRUPT, EXIT_LOG_MISSING, EXIT_DIVERGED, EXIT_ROLLED_BACK, EXIT_BROKEN_PROMISE})
+HOPELESS = frozenset(
+    {
+        EXIT_CORRUPT,
+        EXIT_LOG_MISSING,
+        EXIT_DIVERGED,
+        EXIT_ROLLED_BACK,
+        EXIT_BROKEN_PROMISE,
+        EXIT_OUTDATED,
+    }
+)
 # A node says twice a second that its loop turns.
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0

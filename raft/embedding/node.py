@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, Unpack
 from raft.client.client import TIMEOUT_SECONDS, Client
 from raft.control import NodeStatus
 from raft.durations import Duration, seconds_of
-from raft.embedding.asyncio_node import AsyncNode
+from raft.embedding.asyncio_node import SNAPSHOT_SECONDS_MAX, AsyncNode
 from raft.embedding.errors import NodeError
 from raft.embedding.keeper import Leader
 from raft.embedding.settings import Settings, plan_of
@@ -118,6 +118,10 @@ class Node:
     def status(self) -> NodeStatus:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return self._call(self._node.status(), None)
+
+    def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
+        """Take a snapshot now, due or not; its index. See `AsyncNode.snapshot`."""
+        return self._call(self._node.snapshot(timeout_seconds=timeout_seconds), None)
 
     def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> Client:
         """A client of the cluster, for one thread; a context manager of its own."""

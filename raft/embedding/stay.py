@@ -22,7 +22,7 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.turning import Turning
 from actors.zeromq import ZeroMqTransport
-from raft.control import GetStatus, NodeStatus
+from raft.control import GetStatus, NodeStatus, SnapshotTaken, TakeSnapshot
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused
 from raft.embedding.keeper import Keeper, Leader, Stop
 from raft.embedding.settings import Plan
@@ -116,14 +116,26 @@ class Stay:
 
     async def status(self) -> NodeStatus:
         """Ask the node. Raises NodeError."""
-        answered: asyncio.Future[NodeStatus | AskFailed] = self._loop.create_future()
+        answer = await self._ask(GetStatus(), STATUS_SECONDS_MAX)
+        assert isinstance(answer, NodeStatus), f"a node does not tell its status by {answer}"
+        return answer
 
-        def end(answer: NodeStatus | AskFailed) -> None:
+    async def snapshot(self, timeout_seconds: float) -> int:
+        """Have the node take one; its index. Raises NodeError."""
+        answer = await self._ask(TakeSnapshot(), timeout_seconds)
+        if not isinstance(answer, SnapshotTaken):
+            raise NodeError(f"the node took no snapshot: {getattr(answer, 'reason', answer)}")
+        return answer.index
+
+    async def _ask(self, request: object, timeout_seconds: float) -> object:
+        answered: asyncio.Future[object] = self._loop.create_future()
+
+        def end(answer: object) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
         try:
-            pending = self._runtime.ask(address_of(self._plan.config.node), GetStatus(), STATUS_SECONDS_MAX)
+            pending = self._runtime.ask(address_of(self._plan.config.node), request, timeout_seconds)
         except ActorsError as error:
             raise NodeError(str(error)) from None
         pending.then(end, end)

@@ -74,6 +74,13 @@ class AnswersFull(Struct, frozen=True, array_like=True, tag=8, gc=False):
     kept_bytes: int
 
 
+class TooNew(Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Nothing was done: the command needs the version `since`, and the cluster's `version` is a lower one."""
+
+    since: int
+    version: int
+
+
 # -- results of commands -------------------------------------------------------------------------
 
 
@@ -178,6 +185,13 @@ class Checked(Struct, frozen=True, array_like=True, tag=22, gc=False):
     """This replica has answered as the leader has."""
 
 
+class Agreed(Struct, frozen=True, array_like=True, tag=23, gc=False):
+    """The cluster's version of the user's own machine; `ceiling`: of a downgrade under way, 0 if none."""
+
+    version: int
+    ceiling: int
+
+
 # -- results of queries --------------------------------------------------------------------------
 
 
@@ -269,10 +283,10 @@ class Events(Struct, frozen=True, array_like=True, tag=33, gc=False):
 
 Refusal: TypeAlias = (
     Refused | SessionExpired | SequenceReused | Acknowledged | WindowFull | AnswersFull | FenceRejected
-    | LeaseGone
+    | LeaseGone | TooNew
 )  # fmt: skip
 Answer: TypeAlias = (
     Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
-    | Swapped | Value | TransactionDone | Done | Checked | Items | Counted | LeaseState | LeaseList
+    | Swapped | Value | TransactionDone | Done | Checked | Agreed | Items | Counted | LeaseState | LeaseList
     | ElectionState | Events
 )  # fmt: skip

@@ -23,7 +23,9 @@ from zlib import crc32
 
 import msgspec
 
+from raft.machines.agreement import Agreement, outdated
 from raft.machines.answers import (
+    Agreed,
     Answer,
     Checked,
     Compacted,
@@ -39,9 +41,10 @@ from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.machine import Diverged, MachineError, StateMachine
+from raft.machines.machine import MachineError, Outdated, StateMachine
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
+    Agree,
     Call,
     Campaign,
     Check,
@@ -50,6 +53,7 @@ from raft.machines.operations import (
     Count,
     Delete,
     DeleteRange,
+    Downgrade,
     Expire,
     Get,
     GetElection,
@@ -69,12 +73,11 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
-from raft.machines.own import Carry, Compare, Drop, Errand, OwnMachine
+from raft.machines.own import Become, Carry, Compare, Drop, Errand, OwnMachine
 from raft.machines.sessions import KEPT_APART, Sessions
 from raft.machines.state import (
     FORMAT,
     Frozen,
-    LastCheck,
     OwnBook,
     State,
     decode_state,
@@ -83,10 +86,11 @@ from raft.machines.state import (
     parts_of,
 )
 from raft.machines.store import Steps, Store, at_once
+from raft.machines.trail import CHECKED, REFUSED, LastCheck, Trail
 
 # Not the decoder's words: they may change from one release of it to the next, and replicas with them.
 _MALFORMED = encode_answer(Refused("these bytes are no request to this machine"))
-_CHECKED = encode_answer(Checked())
+_CODE = 1  # Of the code in this folder: another number where its answers become others than before.
 LEASE_BYTES = 300  # What a lease, or a session, is counted for besides what hangs on it.
 
 
@@ -110,6 +114,8 @@ class Application:
         self.own = OwnMachine(own)
         self.errands: list[Errand] = []
         """What the user's own machine is to do yet, in this order; whoever begins commands takes them."""
+        self.checked_until = 0
+        """Checks up to this index have been made by an earlier life, and are not made again."""
         self._begin()
 
     def _begin(self) -> None:
@@ -119,8 +125,8 @@ class Application:
         self.elections = Elections(self.leases, self.history)
         self.store = Store(self.leases, self.elections, self.history)
         self.sessions = Sessions()
-        self.trail = 0
-        self.last_check = LastCheck()
+        self.trail = Trail(_CODE)
+        self.agreement = Agreement()
         self._operations: Mapping[type, Callable[[int, Any], Answer | Generator[None, None, Answer]]] = {
             OpenSession: self._open_session,
             Grant: self._grant,
@@ -136,6 +142,8 @@ class Application:
             Transaction: self.store.transact,
             Compact: self._compact,
             Check: self._check,
+            Agree: self._agree,
+            Downgrade: self._downgrade,
         }
         self._questions: Mapping[type, Callable[[Any], Answer]] = {
             Get: lambda question: self.store.get(question.key),
@@ -213,20 +221,24 @@ class Application:
         if call is None and len(command) <= COMMAND_BYTES_MAX:
             call = decode_call(command)
         if call is None:
-            return self._answered(_MALFORMED)
+            return self.trail.add(_MALFORMED)
         operation = call.operation
         if call.session > 0:
             settled = self.sessions.settled(call, command)
             if settled is not None and settled != KEPT_APART:
-                return self._answered(settled if isinstance(settled, bytes) else encode_answer(settled))
+                return self.trail.add(settled if isinstance(settled, bytes) else encode_answer(settled))
             if type(operation) is Own:
+                self._note_version(operation)
                 if settled is None:
                     self.sessions.keep(call, command, KEPT_APART)
                 acknowledged = self.sessions.acknowledged(call.session)
-                self.errands.append(Carry(index, operation.body, call.session, call.sequence, acknowledged))
+                self.errands.append(
+                    Carry(index, operation.body, call.session, call.sequence, acknowledged, operation.since)
+                )
                 return None
         elif type(operation) is Own:
-            self.errands.append(Carry(index, operation.body))
+            self._note_version(operation)
+            self.errands.append(Carry(index, operation.body, since=operation.since))
             return None
         reason = reason_against(operation)
         if reason is not None:
@@ -289,11 +301,17 @@ class Application:
             raise MachineError(
                 "a snapshot with a machine of the user's own needs that machine, and no other does"
             )
+        self._check_version(state.agreement)
+
+    def _check_version(self, agreement: Agreement) -> None:
+        if self.own.version < agreement.version:
+            raise Outdated(outdated(agreement.version, self.own.version))
 
     def _become(self, state: State) -> None:
         self._begin()
         self.errands.clear()
-        self.trail, self.last_check = state.trail, state.last_check
+        self.trail.restore(state.trail, state.version, state.last_check)
+        self.agreement = state.agreement
         self.history.restore(state.events, state.revision, state.compacted)
         self.leases.restore(state.leases)
         self.elections.restore(state.elections)
@@ -303,8 +321,8 @@ class Application:
     def _head(self) -> State:
         return State(
             format=FORMAT,
-            trail=self.trail,
-            last_check=self.last_check,
+            trail=self.trail.checksum,
+            last_check=self.trail.last,
             revision=self.history.revision,
             compacted=self.history.compacted,
             events=[],
@@ -313,6 +331,8 @@ class Application:
             elections=[],
             sessions=[],
             own=None if self.own.machine is None else b"",
+            agreement=self.agreement,
+            version=self.trail.version,
         )
 
     # -- what a node asks besides ---------------------------------------------------------------
@@ -343,34 +363,28 @@ class Application:
 
         None, too, as long as the user's own machine has yet to come to the last check.
         """
-        last, own, own_trail = self.last_check, self.own.last_check, self.own.trail
-        if own.index != last.index:
+        last, own = self.trail.last, self.own.trail.last
+        if own.index != last.index or (self.trail.settled and self.own.trail.settled):
             return None
-        if last.settled and last.trail == self.trail and own.settled and own.trail == own_trail:
-            return None
-        return Check(last.index, last.trail, own.trail)
+        return Check(last.index, last.trail, last.version, own.trail, own.version)
 
     def state_hash(self) -> bytes:
         """A digest of the whole state, equal on replicas that stand at the same index.
 
-        As costly as a snapshot. `trail`, a checksum of all answers so far, costs nothing, and finds
-        replicas that have parted as soon as they answer differently: see `Check`.
+        As costly as a snapshot. `trail`, a checksum of the answers, costs nothing, and finds replicas that
+        have parted as soon as they answer differently: see `Check`.
         """
         return blake2b(self.snapshot(), digest_size=16).digest()
 
     # -- carrying out ---------------------------------------------------------------------------
 
-    def _answered(self, answer: bytes) -> bytes:
-        if answer != _CHECKED:  # A check is nothing new to check.
-            self.trail = crc32(answer, self.trail)
-        return answer
-
     def _done(self, call: Call, command: bytes, answer: Answer) -> bytes:
         encoded = encode_answer(answer)
         if call.session > 0:
             self.sessions.keep(call, command, encoded)
-        if encoded != _CHECKED:  # As `_answered` does.
-            self.trail = crc32(encoded, self.trail)
+        if encoded != CHECKED:  # As `Trail.add` does, without a call.
+            trail = self.trail
+            trail.checksum = crc32(encoded if encoded[1] else REFUSED, trail.checksum)
         return encoded
 
     def _finish(
@@ -407,15 +421,31 @@ class Application:
         return Compacted(self.history.compacted)
 
     def _check(self, index: int, request: Check) -> Checked:
-        last = self.last_check
-        if request.index == last.index and request.trail != last.trail:
-            raise Diverged(
-                f"the answers up to index {last.index} are not those of the leader "
-                f"(checksum {last.trail:08x} here, {request.trail:08x} there): is the machine deterministic?"
-            )
-        self.last_check = LastCheck(index, self.trail, settled=self.trail == request.trail)
-        self.errands.append(Compare(index, request.index, request.own_trail))
+        of = own = None
+        if index > self.checked_until:
+            of = LastCheck(request.index, request.trail, version=request.version)
+            own = LastCheck(request.index, request.own_trail, version=request.own_version)
+        self.trail.check(index, of, "")
+        self.errands.append(Compare(index, own))
         return Checked()
+
+    def _note_version(self, operation: Own) -> None:
+        if self.agreement.newest < operation.since <= self.agreement.version:
+            self.agreement = self.agreement.uses(operation.since)
+
+    def _agree(self, index: int, request: Agree) -> Agreed:  # noqa: ARG002
+        return self._become_agreed(self.agreement.agree(request))
+
+    def _downgrade(self, index: int, request: Downgrade) -> Agreed | Refused:  # noqa: ARG002
+        agreement = self.agreement.downgrade(request)
+        return Refused(agreement) if isinstance(agreement, str) else self._become_agreed(agreement)
+
+    def _become_agreed(self, agreement: Agreement) -> Agreed:
+        self._check_version(agreement)
+        if agreement.version != self.agreement.version:
+            self.errands.append(Become(agreement.version))
+        self.agreement = agreement
+        return Agreed(agreement.version, agreement.ceiling)
 
     def _lease_state(self, question: GetLease) -> LeaseState | LeaseGone:
         ttl_ms = self.leases.ttls_ms.get(question.lease)

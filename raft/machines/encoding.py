@@ -32,6 +32,7 @@ from raft.machines.operations import (
     TTL_MS_MAX,
     TTL_MS_MIN,
     VALUE_BYTES_MAX,
+    Agree,
     Call,
     Campaign,
     Check,
@@ -101,7 +102,7 @@ def question_tag(query: bytes) -> int:
     return query[1] if len(query) > 1 else 0
 
 
-def encode_nodes_own(operation: Expire | Check) -> bytes:
+def encode_nodes_own(operation: Expire | Check | Agree) -> bytes:
     """The bytes of a command which only nodes may give."""
     return encode_call(Call(NODE, 0, 0, operation))
 
@@ -123,7 +124,7 @@ def decode_call(command: bytes) -> Call | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     # There are other ways to write a negative number, which no node has looked for.
-    for_nodes = type(call.operation) in (Expire, Check)
+    for_nodes = type(call.operation) in (Expire, Check, Agree)
     return call if (is_nodes_own(command) if for_nodes else call.session >= 0) else None
 
 

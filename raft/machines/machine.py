@@ -11,6 +11,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+VERSION_MAX = 1_000_000
+
 
 class MachineError(Exception):
     """The machine turned a command or a query down; the text is the client's answer.
@@ -23,6 +25,13 @@ class Diverged(Exception):
     """This replica has answered otherwise than the leader did to the same commands; it has to stop.
 
     A machine is not deterministic, or a memory failed. Which of the two replicas is right nobody knows.
+    """
+
+
+class Outdated(Exception):
+    """The members have agreed on a newer version of the machine than this node has; it has to stop.
+
+    Nothing is lost: a node with that version, or a newer one, goes on with the same data.
     """
 
 
@@ -70,6 +79,34 @@ class InParts(Protocol):
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
         """Become the state that the parts make up; no parts are the empty state. On any thread, alone."""
         ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """What a machine may offer besides, so that its nodes can be upgraded one by one.
+
+    All members have agreed, at one index of the log, on the lowest version that any of them has: the
+    cluster's version. What a newer version changes is to begin, and to end, with that. Without these two a
+    machine is of version 1.
+    """
+
+    version: int
+    """Of this code: 1, 2, 3 and so on."""
+
+    def cluster_version_is(self, version: int) -> None:
+        """From the next command on the cluster's version is this one; called before `restore`, too."""
+        ...
+
+
+def version_of(machine: StateMachine | None) -> int:
+    """The version of a machine's code; TypeError for what is none. Without a machine it is 1."""
+    version = getattr(machine, "version", 1)
+    if type(version) is not int or not 1 <= version <= VERSION_MAX:
+        raise TypeError(
+            f"{type(machine).__qualname__}.version is {version!r}: a machine's version is a whole number "
+            f"from 1 to {VERSION_MAX}"
+        )
+    return version
 
 
 # What code raises because of its arguments. An error of the ground it stands on (memory, disk, stack)

@@ -11,6 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 from msgspec import Struct
 
 from raft.machines.answers import (
+    Agreed,
     Checked,
     Compacted,
     Counted,
@@ -226,25 +227,58 @@ class Compact(Answered[Compacted], frozen=True, array_like=True, tag=13, gc=Fals
 
 
 class Own(Answered[Done], frozen=True, array_like=True, tag=14, gc=False):
-    """A command, or a query, of the user's own machine; answered by `Done`."""
+    """A command, or a query, of the user's own machine; answered by `Done`.
+
+    A command that exists `since` a version is answered by `TooNew`, and not carried out, while the cluster's
+    version is a lower one.
+    """
 
     body: bytes
+    since: int = 1
 
 
-class Check(Answered[Checked], frozen=True, array_like=True, tag=15, gc=False):
-    """The leader says which `trail` it had at the check at `index`; answered by `Checked`.
+# Tag 15 was the check of older builds, which compared all answers since the beginning. It is not to be used
+# again: such a command is malformed, alike on every replica.
 
-    Only a leader proposes it: a replica whose own trail was another one there stops.
+
+class Check(Answered[Checked], frozen=True, array_like=True, tag=16, gc=False):
+    """The leader says which `trail` the stretch before the check at `index` had; answered by `Checked`.
+
+    Only a leader proposes it: a replica whose own trail was another one there stops. The versions are those
+    of the code that has answered; see `Trail`.
     """
 
     index: int
     trail: int
+    version: int = 0
     own_trail: int = 0  # That of the user's own machine, at the same check.
+    own_version: int = 0
+
+
+# -- the version of the user's own machine ---------------------------------------------------------
+
+
+class Agree(Answered[Agreed], frozen=True, array_like=True, tag=17, gc=False):
+    """A leader says that all members have versions from `lowest` to `highest`; answered by `Agreed`."""
+
+    lowest: int
+    highest: int
+
+
+class Downgrade(Answered[Agreed], frozen=True, array_like=True, tag=18, gc=False):
+    """Lower the cluster's version, and keep it there until all members have that; answered by `Agreed`.
+
+    Version 0 calls it off: the cluster's version rises again. Without `force` it is refused once a command of
+    a newer version has been carried out.
+    """
+
+    version: int
+    force: bool = False
 
 
 Operation: TypeAlias = (
     OpenSession | Grant | Revoke | Expire | Campaign | Resign | Proclaim | Put | Delete | CompareAndSwap
-    | DeleteRange | Transaction | Compact | Own | Check
+    | DeleteRange | Transaction | Compact | Own | Check | Agree | Downgrade
 )  # fmt: skip
 
 
@@ -256,7 +290,7 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
 
     All answers up to `acknowledged` have arrived, and are never asked for again. A retry is the same bytes.
     Session 0 is none: such a command is applied as often as it is in the log. Session NODE is that of the
-    nodes themselves, which alone may say that a lease has ended, or ask for a check.
+    nodes themselves, which alone say that a lease has ended, ask for a check, or tell the members' versions.
     """
 
     session: int

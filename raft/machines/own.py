@@ -1,6 +1,6 @@
 """The user's own machine as the application has it: apart from everything else, one errand after another.
 
-Owns the machine, the answers that sessions may still ask it for, and the checksum of all its answers. The
+Owns the machine, the answers that sessions may still ask it for, and the checksum of its answers. The
 application hands it errands in the order of the log and goes on without their results: so they may be run
 later, and on another thread, and the state is still a function of the log. Knows nothing of threads.
 """
@@ -8,24 +8,28 @@ later, and on another thread, and the state is still a function of the log. Know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeAlias
-from zlib import crc32
 
 from msgspec import Struct
 
-from raft.machines.answers import AnswersFull, Done, Refused
+from raft.machines.answers import AnswersFull, Done, Refused, TooNew
 from raft.machines.encoding import encode_answer
 from raft.machines.machine import (
+    COMMAND_ERRORS,
     GROUND_ERRORS,
-    Diverged,
     InParts,
     MachineError,
     StateMachine,
+    Versioned,
+    reason_of,
     sendable,
+    version_of,
 )
 from raft.machines.operations import SESSION_BYTES_MAX
 from raft.machines.sessions import Kept, Sessions
-from raft.machines.state import LastCheck, OwnBook, own_book_of, own_parts_of
+from raft.machines.state import OwnBook, own_book_of, own_parts_of
+from raft.machines.trail import LastCheck, Trail
 
 
 class Carry(Struct, frozen=True, gc=False):
@@ -36,6 +40,7 @@ class Carry(Struct, frozen=True, gc=False):
     session: int = 0  # 0: none.
     sequence: int = 0
     acknowledged: int = 0
+    since: int = 1
 
 
 class Drop(Struct, frozen=True, gc=False):
@@ -45,14 +50,19 @@ class Drop(Struct, frozen=True, gc=False):
 
 
 class Compare(Struct, frozen=True, gc=False):
-    """The check at `index`: up to the check at `at`, the leader's own machine had this `trail`."""
+    """The check at `index`, and what the stretch `of` the leader's own machine was; see `Trail`."""
 
     index: int
-    at: int
-    trail: int
+    of: LastCheck | None
 
 
-Errand: TypeAlias = Carry | Drop | Compare
+class Become(Struct, frozen=True, gc=False):
+    """From here on the cluster's version is this one."""
+
+    version: int
+
+
+Errand: TypeAlias = Carry | Drop | Compare | Become
 
 
 class OwnMachine:
@@ -60,14 +70,18 @@ class OwnMachine:
 
     def __init__(self, machine: StateMachine | None) -> None:
         self.machine = machine
+        self.version = version_of(machine)
+        """Of the machine's code."""
+        self.trouble = ""
+        """What the machine raised when it was told the cluster's version last."""
         self.begin()
 
     def begin(self) -> None:
         """Forget everything but the machine itself, whose state is the caller's affair."""
-        self.trail = 0
-        self.last_check = LastCheck()
+        self.trail = Trail(self.version)
         self._sessions = Sessions()
         self._machine_bytes = 0
+        self._cluster_version_is(1)
 
     @property
     def size_bytes(self) -> int:
@@ -77,13 +91,13 @@ class OwnMachine:
     def run(self, errand: Errand) -> bytes | None:
         """Do one errand; the encoded answer of a `Carry`, None for the others. Raises Diverged."""
         if isinstance(errand, Carry):
-            answer = self._carry(errand)
-            self.trail = crc32(answer, self.trail)
-            return answer
+            return self.trail.add(self._carry(errand))
         if isinstance(errand, Drop):
             self._sessions.drop(errand.sessions)
+        elif isinstance(errand, Compare):
+            self.trail.check(errand.index, errand.of, " of your own machine")
         else:
-            self._compare(errand)
+            self._cluster_version_is(errand.version)
         return None
 
     def query(self, body: bytes) -> bytes:
@@ -99,13 +113,15 @@ class OwnMachine:
 
     def book(self) -> OwnBook:
         """All but the machine's state."""
-        return OwnBook(self.trail, self.last_check, self._sessions.snapshot())
+        trail = self.trail
+        sessions = self._sessions.snapshot()
+        return OwnBook(trail.checksum, trail.last, sessions, self._cluster_version, trail.version)
 
     def restore(self, state: bytes | None, book: OwnBook) -> None:
         """Become what `snapshot` and `book` gave."""
+        self._become(book)
         if self.machine is not None:
             self.machine.restore(state or b"")
-        self._become(book)
 
     def parts(self) -> Iterator[bytes]:
         """The state of this moment in parts, to be drawn later, if the machine offers that, on any thread."""
@@ -118,16 +134,22 @@ class OwnMachine:
         return own_parts_of(self.book(), self._measured(of_machine))
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Become what `parts` gave; none are the empty state."""
+        """Become what `parts` gave; none are the empty state. MachineError if the machine can't read them."""
         book, of_machine = own_book_of(parts)
         machine = self.machine
-        self._machine_bytes = sum(map(len, of_machine))
-        if isinstance(machine, InParts):
-            # Copies: a machine may keep what it is given, and these are views of a file.
-            machine.restore_parts(map(bytes, of_machine))
-        elif machine is not None:
-            machine.restore(b"".join(of_machine))
         self._become(book)
+        self._machine_bytes = sum(map(len, of_machine))
+        try:
+            if isinstance(machine, InParts):
+                # Copies: a machine may keep what it is given, and these are views of a file.
+                machine.restore_parts(map(bytes, of_machine))
+            elif machine is not None:
+                machine.restore(b"".join(of_machine))
+        except COMMAND_ERRORS as error:
+            raise MachineError(
+                f"your own machine, version {self.version}, cannot read its snapshot, which was made while "
+                f"the cluster's version was {book.cluster_version}: {reason_of(error)}"
+            ) from error
 
     # -------------------------------------------------------------------------------------------
 
@@ -139,8 +161,21 @@ class OwnMachine:
         self._machine_bytes += size - before
 
     def _become(self, book: OwnBook) -> None:
-        self.trail, self.last_check = book.trail, book.last_check
+        self.trail.restore(book.trail, book.version, book.last_check)
         self._sessions.restore(book.sessions)
+        self._cluster_version_is(book.cluster_version)
+
+    def _cluster_version_is(self, version: int) -> None:
+        self._cluster_version = version
+        machine = self.machine
+        if not isinstance(machine, Versioned):
+            return
+        try:
+            machine.cluster_version_is(version)
+        except GROUND_ERRORS:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's, and it would stop all nodes
+            self.trouble = f"cluster_version_is({version}) raised {type(error).__name__}: {reason_of(error)}"
 
     def _carry(self, errand: Carry) -> bytes:
         if not errand.session:
@@ -149,6 +184,8 @@ class OwnMachine:
         kept = session.kept.get(errand.sequence)
         if kept is not None:
             return kept.answer
+        if errand.since > self._cluster_version:
+            return self._apply(errand)  # Not kept: the same command is carried out once it is old enough.
         self._sessions.forget(session, errand.acknowledged)
         if session.kept_bytes > SESSION_BYTES_MAX and errand.sequence > session.acknowledged + 1:
             return encode_answer(AnswersFull(session.acknowledged, session.kept_bytes))
@@ -158,19 +195,11 @@ class OwnMachine:
 
     def _apply(self, errand: Carry) -> bytes:
         machine = self.machine
+        if errand.since > self._cluster_version:
+            return encode_answer(TooNew(errand.since, self._cluster_version))
         self._machine_bytes += len(errand.body)
-        return encode_answer(
-            _ask(None if machine is None else lambda: machine.apply(errand.index, errand.body))
-        )
-
-    def _compare(self, errand: Compare) -> None:
-        last = self.last_check
-        if errand.at == last.index and errand.trail != last.trail:
-            raise Diverged(
-                f"the answers of your own machine up to index {last.index} are not those of the leader's "
-                f"(checksum {last.trail:08x} here, {errand.trail:08x} there): is the machine deterministic?"
-            )
-        self.last_check = LastCheck(errand.index, self.trail, settled=self.trail == errand.trail)
+        ask = None if machine is None else partial(machine.apply, errand.index, errand.body)
+        return encode_answer(_ask(ask))
 
 
 def _ask(ask: Callable[[], bytes] | None) -> Done | Refused:

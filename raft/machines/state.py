@@ -12,21 +12,15 @@ from itertools import chain
 import msgspec
 from msgspec import Struct
 
+from raft.machines.agreement import Agreement
 from raft.machines.answers import Candidate, Event, Item
 from raft.machines.history import weight_of
 from raft.machines.machine import MachineError
 from raft.machines.parts import in_parts
 from raft.machines.sessions import SessionState
+from raft.machines.trail import SEVERAL, LastCheck
 
 FORMAT = 3
-
-
-class LastCheck(Struct, frozen=True, array_like=True, gc=False):
-    """Where the last check was, the trail up to there, and whether that holds nothing unchecked."""
-
-    index: int = 0
-    trail: int = 0
-    settled: bool = True
 
 
 class OwnBook(Struct, frozen=True, array_like=True):
@@ -35,6 +29,8 @@ class OwnBook(Struct, frozen=True, array_like=True):
     trail: int = 0
     last_check: LastCheck = LastCheck()
     sessions: list[SessionState] = []
+    cluster_version: int = 1
+    version: int = SEVERAL  # Of the code that has made the trail.
 
 
 class State(Struct, frozen=True, array_like=True):
@@ -52,6 +48,8 @@ class State(Struct, frozen=True, array_like=True):
     sessions: list[SessionState]
     own: bytes | None  # What the user's own machine wrote; None without one.
     book: OwnBook = OwnBook()
+    agreement: Agreement = Agreement()
+    version: int = SEVERAL  # Of the code that has made the trail.
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -142,6 +140,15 @@ def of_parts(
         else:
             own_parts.append(part)
     return state, own_parts
+
+
+def agreement_in(parts: Iterable[bytes | memoryview]) -> Agreement:
+    """What was agreed at the moment of a snapshot, of which only as much is read as that takes."""
+    for part in parts:
+        if bytes(part[:1]) == _HEAD:
+            state = decode_state(part[1:])
+            return Agreement() if state is None else state.agreement
+    return Agreement()
 
 
 def own_parts_of(book: OwnBook, machine: Iterable[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from raft.machines.machine import COMMAND_ERRORS, StateMachine
+from raft.machines.machine import COMMAND_ERRORS, StateMachine, Versioned, version_of
 
 
 class NotDeterministic(AssertionError):
@@ -47,6 +47,41 @@ def check_machine(
         raise NotDeterministic('restore(b"") is not the empty state')
 
 
+def check_upgrade(
+    old: Callable[[], StateMachine], new: Callable[[], StateMachine], log: Sequence[bytes]
+) -> None:
+    """Check that a newer version works beside an older one, on a log of commands that the older one knows.
+
+    While the cluster's version is the older one's, both turn the same commands down, and each reads the
+    other's snapshots as its own state: so it is after a downgrade. Raises NotDeterministic.
+    """
+    one, other = old(), new()
+    version = version_of(one)
+    _tell(one, version)
+    _tell(other, version_of(other))
+    _tell(other, version)
+    for at, command in enumerate(log, 1):
+        answers = [_outcome(machine.apply, at, command) for machine in (one, other)]
+        # An answer is a bytes literal; a refusal is the name of its error, a colon and its text.
+        if len({answer.startswith(("b'", 'b"')) for answer in answers}) > 1:
+            raise NotDeterministic(
+                f"command {at} is answered {answers[0]} by the older one, else {answers[1]}"
+            )
+        for make, mine, others in ((old, one, other), (new, other, one)):
+            machine = make()
+            _tell(machine, version)
+            try:
+                machine.restore(others.snapshot())
+            except COMMAND_ERRORS as error:
+                raise NotDeterministic(
+                    f"after command {at}, version {version_of(machine)} cannot read that snapshot: {error}"
+                ) from error
+            if machine.snapshot() != mine.snapshot():
+                raise NotDeterministic(
+                    f"after command {at}, version {version_of(machine)} and the other have different states"
+                )
+
+
 def replay(machine: StateMachine, log: Sequence[bytes], first: int = 1) -> Trace:
     """Apply a log whose first command has that index."""
     trace = Trace([], [machine.snapshot()])
@@ -65,6 +100,11 @@ def compare(expected: Trace, actual: Trace, when: str, first: int = 0) -> None:
             raise NotDeterministic(f"{when}, command {first + at} is answered {other}, not {one}")
         if expected.snapshots[at] != actual.snapshots[at]:
             raise NotDeterministic(f"{when}, the state after command {first + at} is another one")
+
+
+def _tell(machine: StateMachine, version: int) -> None:
+    if isinstance(machine, Versioned):
+        machine.cluster_version_is(version)
 
 
 def _check_queries(make: Callable[[], StateMachine], log: Sequence[bytes], queries: Sequence[bytes]) -> None:

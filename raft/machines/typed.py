@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 from msgspec.inspect import CustomType, Field, Type, type_info
 
-from raft.machines.machine import MachineError
+from raft.machines.machine import VERSION_MAX, MachineError
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 State = TypeVar("State")
 
+_SINCE = "since_version"
 # Equal values have equal bytes, whatever the order in which they came to be.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -29,6 +31,9 @@ class TypedCommand(Struct, Generic[Answer_co], tag=True):
 
     On the wire a command is known by the name of its class, in a log perhaps for years; `tag="add"` fixes it.
     """
+
+    since_version: ClassVar[int] = 1
+    """The first version of the machine that knows this command: none is sent to older ones."""
 
 
 class TypedQuery(Struct, Generic[Answer_co], tag=True):
@@ -43,6 +48,10 @@ class TypedMachine(ABC, Generic[State]):
     start.
     """
 
+    version: ClassVar[int] = 1
+    """Of this code: 2, 3 and so on after a change of what it carries out, answers or stores."""
+    cluster_version: int
+    """The lowest version of any member, as agreed in the log: what is new in `version` begins with that."""
     state: State
     """What the commands have led to: anything that msgspec can encode, dicts in whatever order."""
     index: int
@@ -55,6 +64,7 @@ class TypedMachine(ABC, Generic[State]):
         self._queries = _decoder(self.answer, _argument_of(self.answer))
         self._states = _decoder(self.empty, _annotation(self.empty, "return"))
         self.index = 0
+        self.cluster_version = 1
         self.state = self.empty()
 
     @abstractmethod
@@ -68,6 +78,10 @@ class TypedMachine(ABC, Generic[State]):
     def answer(self, query: Any) -> Any:
         """Answer without changing anything; `MachineError` turns the query down."""
         raise MachineError(f"{type(self).__name__} answers no queries, {query!r} among them")
+
+    def cluster_version_is(self, version: int) -> None:
+        """See `Versioned`; to be extended by a machine whose state has to change with the version."""
+        self.cluster_version = version
 
     def apply(self, index: int, command: bytes) -> bytes:
         """See `StateMachine`."""
@@ -90,6 +104,54 @@ class TypedMachine(ABC, Generic[State]):
 def body_of(request: TypedCommand[Any] | TypedQuery[Any]) -> bytes:
     """The bytes that a typed machine is sent."""
     return _encode(request)
+
+
+def since(version: int) -> msgspec.Meta:
+    """For a field that a command has only since a version: `note: Annotated[str, since(2)] = ""`.
+
+    A command in which it has another value than its default needs that version; another one does not.
+    """
+    return msgspec.Meta(extra={_SINCE: version})
+
+
+def version_needed(command: TypedCommand[Any]) -> int:
+    """The version of the machine that knows all that this command says."""
+    kind = type(command)
+    needed, fields = _since(kind)
+    for name, version, default in fields:
+        if version > needed and getattr(command, name) != default:
+            needed = version
+    return needed
+
+
+@cache
+def _since(kind: type[TypedCommand[Any]]) -> tuple[int, tuple[tuple[str, int, Any], ...]]:
+    """Since which version there are this command, and its fields, with their defaults."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = []
+    for field in msgspec.structs.fields(kind):
+        for meta in getattr(hints[field.name], "__metadata__", ()):
+            version = (getattr(meta, "extra", None) or {}).get(_SINCE)
+            if version is not None:
+                fields.append((field.name, _checked(kind, version), _default_of(kind, field)))
+    return _checked(kind, kind.since_version), tuple(fields)
+
+
+def _checked(kind: type, version: Any) -> int:
+    if type(version) is not int or not 1 <= version <= VERSION_MAX:
+        raise TypeError(
+            f"{kind.__qualname__}: since_version, and since(...) of a field, is a whole number from 1 to "
+            f"{VERSION_MAX}, not {version!r}"
+        )
+    return version
+
+
+def _default_of(kind: type, field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    raise TypeError(f"{kind.__qualname__}.{field.name} needs a default: older commands have no such field")
 
 
 def answer_to(request: TypedCommand[Answer_co] | TypedQuery[Answer_co], answer: bytes) -> Answer_co:

@@ -116,6 +116,11 @@ class Applier:
         self.free = True
         """The machine may be queried: it stands between two commands, and in no thread's hands."""
 
+    @property
+    def has_own_machine(self) -> bool:
+        """Is there a machine of the user's own?"""
+        return self._machine.own.machine is not None
+
     def note(self, term: Term, first: Index, decoded: Sequence[Call]) -> None:
         """A leader has decoded commands as it took them in: that need not be done again to apply them."""
         if term != self._known_term or len(self._known) >= KNOWN_MAX:

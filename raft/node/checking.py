@@ -1,7 +1,7 @@
 """Do all replicas answer alike? The leader asks so every few seconds, for as long as commands are applied.
 
 Owns when it asks. The question is a command, so each replica compares at the same index; one that has
-parted from the leader stops with `Diverged`.
+parted from the leader stops with `Diverged`. What is compared is said in `raft.machines.trail`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ EXIT_ROLLED_BACK = (
 EXIT_BROKEN_PROMISE = (
     9  # Another member's log contradicts what is committed here: a majority was rolled back.
 )
+EXIT_OUTDATED = 10  # The members have agreed on a newer version of its machine than it has.
 
 
 IMPORTING = "RAFT_IMPORTS_MACHINE"

@@ -16,6 +16,7 @@ from raft.node.leasing import Leasing, Surroundings
 from raft.node.news import News
 from raft.node.proposals import Answerable
 from raft.node.reads import Reads
+from raft.node.versions import Versions
 from raft.requests import AwaitEvents, KeepAlive, TimeLeft
 
 Held = KeepAlive | TimeLeft | AwaitEvents
@@ -26,8 +27,15 @@ class Holdings:
     """Leases and events."""
 
     def __init__(
-        self, machine: Application, raft: Raft, applier: Applier, reads: Reads, context: Surroundings
+        self,
+        machine: Application,
+        raft: Raft,
+        applier: Applier,
+        reads: Reads,
+        context: Surroundings,
+        versions: Versions,
     ) -> None:
+        self._versions = versions
         self._raft = raft
         self._leasing = Leasing(machine, raft, applier, reads, context)
         self._news = News(machine, raft, applier)
@@ -49,7 +57,8 @@ class Holdings:
         return None
 
     def flush(self, now: float) -> None:
-        """The turn is over: propose the end of leases that are due, and a check of the replicas."""
+        """The turn is over: propose the end of leases that are due, a check, and what members agree on."""
+        self._versions.look(now)
         self._leasing.expire(now)
         self._checking.propose(now)
 

@@ -20,6 +20,7 @@ from actors.transport import LifeUsed
 from raft.core.errors import ConfChangeRefused, ProposalDropped, RolledBack
 from raft.core.raft import Raft
 from raft.core.types import NodeId, Role
+from raft.machines.application import Application
 from raft.node.identity import Origin, founding, is_identity
 from raft.node.peers import Peers
 from raft.node.reporting import Journal
@@ -47,6 +48,7 @@ class Introductions:
         origin: Origin,
         *,
         blank: bool,
+        machine: Application,
         peers: Peers,
         context: Context,
         note_life: Callable[[int], None],
@@ -56,6 +58,7 @@ class Introductions:
     ) -> None:
         self.origin = origin
         self._node = node
+        self._machine = machine
         self._blank = blank  # An empty log, and bound to no cluster yet.
         self._peers = peers
         self._context = context
@@ -115,7 +118,16 @@ class Introductions:
 
     def own(self) -> Introduction:
         """What this node says of itself."""
-        return Introduction(self._node, self.origin.identity, self.origin.founders, self._blank)
+        origin = self.origin
+        version = self._machine.own.version
+        return Introduction(self._node, origin.identity, origin.founders, self._blank, version)
+
+    def version_of(self, peer: NodeId) -> int | None:
+        """That of the machine of a node that is up, or of this one; None if it is not known now."""
+        if peer == self._node:
+            return self._machine.own.version
+        told = self._heard.get(peer)
+        return told.version if told is not None and peer in self._peers.up else None
 
     def take(self, told: Introduction, process: str) -> Introduction:
         """Another node introduces itself, and asks for the same."""
@@ -241,6 +253,13 @@ class Introductions:
         return node in self._visited
 
     def _objection(self, told: Introduction, endpoint: str) -> str:
+        agreed = self._machine.agreement.version
+        if told.version < agreed:
+            return (
+                f"node {told.sender} at {endpoint} has version {told.version} of the machine, and "
+                f"this cluster's members have agreed on version {agreed}: start it with that version or a "
+                "newer one"
+            )
         same = told.identity == self.origin.identity
         if told.blank or (told.identity and same):
             return ""

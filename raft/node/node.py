@@ -52,6 +52,7 @@ from raft.node.snapshot_desk import SnapshotDesk
 from raft.node.snapshots import SendableSnapshots, State, unpack_state, verified
 from raft.node.space import Space
 from raft.node.steering import STEERED, Contacts, Steering, obeying
+from raft.node.versions import Versions
 from raft.node.worker import WorkDone
 from raft.node.working import Desk
 from raft.requests import AwaitAnswer, Command, Query, WhoLeads
@@ -87,6 +88,7 @@ class Node(Actor):
         snapshot = parts.store.snapshot()
         state = unpack_state(snapshot.data)
         own_parts = parts.machine.restore_apart(state.machine)
+        parts.machine.checked_until = parts.store.initial_state()[0].commit
         log = SendableSnapshots(
             parts.store, lambda: self._membership.members,
             lambda: self._snapshots.want(), lambda stored: self._snapshots.is_damaged(stored),
@@ -100,8 +102,9 @@ class Node(Actor):
         )  # fmt: skip
         self._introductions = Introductions(
             self._id, origin_in(parts.store, Origin(state.identity, state.founders)),
-            blank=parts.store.last_index() == 0, peers=self._peers, context=context, journal=self._journal,
-            came_up=self._peer_came_up, went_down=self._peer_went_down, note_life=parts.note_life,
+            blank=parts.store.last_index() == 0, machine=parts.machine, peers=self._peers, context=context,
+            journal=self._journal, came_up=self._peer_came_up, went_down=self._peer_went_down,
+            note_life=parts.note_life,
         )  # fmt: skip
         self._build(snapshot)
         self._applier.configuration = state.configuration
@@ -111,10 +114,8 @@ class Node(Actor):
         if parts.faults is not None:
             context.become({**self.handlers, **obeying(parts.faults, self._supervisor.process)})
         self._pace = Pace(
-            self._raft,
-            tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS,
-            sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2),
-            now=context.now, after=context.after,
+            self._raft, tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS, now=context.now,
+            sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2), after=context.after,
             woken=self._look_after_the_waiting, late=self._late, worked=parts.worked,
         )  # fmt: skip
         self._ballot: dict[NodeId, bool] = {}
@@ -145,21 +146,16 @@ class Node(Actor):
             config, self._raft, self._peers, self._introductions, self._journal, self._proposals, context,
             self._dismissed, leader_removed=lambda leader: self._leader_gone(leader, "transfer"),
         )  # fmt: skip
-        self._slow_worker = parts.snapshot_worker(context.post)
+        self._slow_worker, own_worker = parts.snapshot_worker(context.post), parts.apply_worker
         self._applier = Applier(
             machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
             on_config=self._membership.apply, answer=self._answer, slow=self._slow_worker,
-            lane=Lane(
-                parts.machine.own,
-                parts.apply_worker(context.post) if parts.apply_worker else None,
-                context.now,
-            ),
+            lane=Lane(parts.machine.own, own_worker and own_worker(context.post), context.now),
             again=self._take_another_turn,
         )  # fmt: skip
         self._snapshots = SnapshotDesk(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
-            worker=self._slow_worker, state=self._state, step=self._install,
-            tight=lambda: self._space.tight,
+            worker=self._slow_worker, state=self._state, step=self._install, tight=lambda: self._space.tight,
         )  # fmt: skip
         self._outgoing = Outgoing(context, self._snapshots.transfers)
         self._reads = Reads(
@@ -172,11 +168,13 @@ class Node(Actor):
             parts.store, parts.disk_worker(context.post), hard_state,
             self._restored, self._answer, self._relief, context.after,
         )  # fmt: skip
-        self._holdings = Holdings(parts.machine, self._raft, self._applier, self._reads, context)
+        self._holdings = Holdings(
+            parts.machine, self._raft, self._applier, self._reads, context, self._versions
+        )
         self._contacts = Contacts()
         self._steering = Steering(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
-            faults=parts.faults, counters=parts.counters, now=context.now,
+            faults=parts.faults, counters=parts.counters, now=context.now, machine=parts.machine,
             transferring=lambda: self._reporter.losing("transfer"), space=lambda: self._space.room,
         )  # fmt: skip
         self._succession = Succession(
@@ -185,7 +183,7 @@ class Node(Actor):
             allowed=config.pre_vote and not config.lease_reads,
         )  # fmt: skip
         self._departure = Departure(
-            self._raft, self._proposals, self._reporter, self._journal,
+            self._raft, self._proposals, self._reporter, self._journal, last_snapshot=self._snapshots.last,
             heir=self._steering.heir, after=context.after, leave=parts.leave,
         )  # fmt: skip
 
@@ -197,9 +195,12 @@ class Node(Actor):
             quota_bytes=config.tuning.quota_bytes, machine=parts.machine, log=parts.store, raft=self._raft,
             journal=self._journal, want_snapshot=self._snapshots.want, tell=self._reporter.space,
         )  # fmt: skip
+        self._versions = Versions(
+            parts.machine, self._raft, self._peers, self._introductions, self._journal, self._snapshots.want
+        )  # fmt: skip
         self._service = Service(
             self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk, self._space,
-            identity=lambda: self._introductions.origin.identity,
+            self._versions, identity=lambda: self._introductions.origin.identity,
         )  # fmt: skip
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
@@ -216,7 +217,7 @@ class Node(Actor):
         self._desk.stop()
         self._disk.close()
         self._applier.close()
-        self._slow_worker.close()
+        self._snapshots.close()
         self._journal.write()
 
     def on_turn_end(self) -> None:
@@ -233,11 +234,11 @@ class Node(Actor):
         self._holdings.settle(now)
         self._reads.answer()
         self._space.look(now)
+        if self._departure.begun:
+            self._departure.end_if_done()
         self._snapshots.turn_ended()
         if self._holdings.behind:
             self._take_another_turn()
-        if self._departure.begun:
-            self._departure.end_if_done()
 
     # -- the order of effects ---------------------------------------------------------------------
 

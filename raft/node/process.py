@@ -35,7 +35,7 @@ from actors.transport import Transport
 from actors.zeromq import ZeroMqTransport
 from raft.core.errors import BrokenPromise, RolledBack
 from raft.machines.application import Application
-from raft.machines.machine import Diverged, MachineError, StateMachine
+from raft.machines.machine import Diverged, MachineError, Outdated, StateMachine, version_of
 from raft.machines.typed import check_is_plain
 from raft.node.config import (
     EXIT_BROKEN_PROMISE,
@@ -44,6 +44,7 @@ from raft.node.config import (
     EXIT_DIVERGED,
     EXIT_FAILED,
     EXIT_LOG_MISSING,
+    EXIT_OUTDATED,
     EXIT_REFUSED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
@@ -71,9 +72,12 @@ from raft.node.rejoining import CannotRejoin, Promotion, rejoin
 from raft.node.rekeying import KEYS_ACTOR, KeyReader, ReadKeys
 from raft.node.relay import Relay
 from raft.node.trace import TraceFile
+from raft.node.versions import check_version
 from raft.node.worker import ThreadWorker
+from raft.storage.device import CrashPoint
 from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
 from raft.storage.files import FileSystem, RealFiles
+from raft.storage.store import Store
 from raft.wire import NODE_ACTOR, REGISTRY, RELAY_ACTOR, address_of, process_of
 
 if TYPE_CHECKING:
@@ -103,6 +107,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except Diverged as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_DIVERGED
+    except Outdated as error:
+        last_words(f"the node cannot run: {error}\n")
+        return EXIT_OUTDATED
     except MachineError as error:
         last_words(f"the node cannot take the cluster's state over: {error}\n")
         return EXIT_REFUSED
@@ -145,7 +152,7 @@ def refusal_code(error: Exception) -> int:
 def run(config: NodeConfig, life_fd: int) -> bool:
     """Open everything, run the loop to its end, close everything; whether the node was removed.
 
-    Raises what forbids a start, and DiskFailed, Diverged or GaveUp when the node has failed.
+    Raises what forbids a start, and DiskFailed, Diverged, Outdated or GaveUp when the node has failed.
     """
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
@@ -153,7 +160,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     crashes, injection = Crashes(), load_injection(config)
     files: FileSystem = injection.files if injection is not None else RealFiles()
     # Its lock comes first: of two processes on the same data only one ever listens.
-    store = open_store(config, files, injection.trap if injection is not None else pass_by, rejoin)
+    store = open_checked(config, files, injection.trap if injection is not None else pass_by, machine)
     try:
         incarnation = config.incarnation or count_life(Path(config.data_dir) / INCARNATION, sync=config.sync)
         clock: Clock = injection.clock if injection is not None else MonotonicClock()
@@ -202,6 +209,17 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         raise crashes.verdict(error, Path(config.data_dir)) from error
     finally:
         store.close()
+
+
+def open_checked(config: NodeConfig, files: FileSystem, trap: CrashPoint, machine: Application) -> Store:
+    """See `open_store`; raises Outdated, too, if what is there needs a newer machine."""
+    store = open_store(config, files, trap, rejoin)
+    try:
+        check_version(store, machine)
+    except Outdated:
+        store.close()
+        raise
+    return store
 
 
 def load_injection(config: NodeConfig) -> Injection | None:
@@ -268,6 +286,7 @@ def load_machine(text: str) -> Application:
             raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
         for method in (own.apply, own.query, own.snapshot, own.restore):
             check_is_plain(method)
+        version_of(own)
     except StartedWhileImported as error:
         raise BadConfig(str(error)) from None
     except SystemExit as ended:
@@ -316,6 +335,7 @@ NO_MISTAKES: dict[type[Exception], str] = {
     DiskFailed: "disk-failed",
     Diverged: "machine-diverged",
     MachineError: "machine-unfit",
+    Outdated: "machine-outdated",
     RolledBack: "disk-rolled-back",
     BrokenPromise: "promise-broken",
     LifeAlreadyUsed: "life-used",

@@ -19,6 +19,7 @@ from raft.node.peers import Peers
 from raft.node.proposals import Answerable, Proposals
 from raft.node.reads import Reads
 from raft.node.space import Space
+from raft.node.versions import Versions
 from raft.node.working import Desk
 from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
@@ -47,6 +48,7 @@ class Service:
         peers: Peers,
         desk: Desk,
         space: Space,
+        versions: Versions,
         *,
         identity: Callable[[], str],
     ) -> None:
@@ -60,6 +62,7 @@ class Service:
         self._desk = desk
         self._identity = identity
         self._space = space
+        self._versions = versions
         self._commands: list[bytes] = []
         self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # For so many commands there is room in this turn.
@@ -97,6 +100,8 @@ class Service:
                     return refusal
             elif self._applier.lane.commands >= COMMANDS_MAX:
                 return OWN_BUSY
+            elif isinstance(operation, Own) and operation.since > self._versions.agreed:
+                return self._versions.refuse(operation)
             else:
                 reply = lambda: self._desk.take(reply_handle())  # noqa: E731
         self._commands.append(command.body)

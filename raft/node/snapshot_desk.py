@@ -18,7 +18,7 @@ from raft.node.config import NodeConfig
 from raft.node.receiving import Receiver
 from raft.node.reporting import Journal
 from raft.node.snapshots import State
-from raft.node.snapshotting import SnapshotLog, Snapshotter
+from raft.node.snapshotting import SnapshotLog, Snapshotter, Told
 from raft.node.transfers import Transfers
 from raft.node.worker import Worker
 from raft.storage.errors import SnapshotDamaged
@@ -81,6 +81,7 @@ class SnapshotDesk:
             now=context.now,
             tight=tight,
         )
+        self._has_own_machine = applier.has_own_machine
         self._raft = raft
         self._log = log
         self._worker = worker
@@ -103,6 +104,22 @@ class SnapshotDesk:
             asker.send(CannotDo(failure) if failure else SnapshotTaken(index))
 
         self._snapshotter.take(told)
+
+    def last(self, told: Told) -> None:
+        """The node is about to end: take a last snapshot; `told` is called when it is there, or cannot be.
+
+        It spares another version of the user's own machine to go through the commands of this one. Where
+        there is no such machine none is taken, and `told` is called at once.
+        """
+        if self._has_own_machine:
+            self._snapshotter.take(told)
+        else:
+            told(0, "")
+
+    def close(self) -> None:
+        """The node ends: a snapshot that is not there by now is given up, and the worker ends."""
+        self._snapshotter.abandon()
+        self._worker.close()
 
     def piece(self, piece: SnapshotPiece) -> None:
         """Part of a snapshot from the leader, who hears how far it has got."""

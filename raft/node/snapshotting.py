@@ -21,8 +21,8 @@ from raft.node.receiving import DraftLog
 from raft.node.reporting import Journal
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.snapshots import State, pack_state
-from raft.node.worker import Worker, gently
-from raft.storage.errors import SnapshotDamaged, StoreFull
+from raft.node.worker import Worker
+from raft.storage.errors import SnapshotDamaged, StoreError, StoreFull
 from raft.storage.snapshots import sealed
 
 RETRY_SECONDS = 5.0
@@ -71,6 +71,10 @@ Told = Callable[[Index, str], None]
 """Called with the index of the newest snapshot, and with why there is none of now, or ""."""
 
 
+class Abandoned(StoreError):
+    """The node ends before its snapshot was written."""
+
+
 class Head(Struct, frozen=True):
     """What belongs to a snapshot besides the machine's state, as of the same moment."""
 
@@ -113,6 +117,7 @@ class Snapshotter:
         self._journal = journal
         self._now = now
         self._busy = False
+        self._abandoned = False
         self._head: Head
         self._wanted = False
         self._waiting: list[Told] = []
@@ -132,6 +137,20 @@ class Snapshotter:
         self._waiting.append(told)
         self._wanted = True
         self._not_before = 0.0
+
+    def abandon(self) -> None:
+        """Give up the one in hand, on whatever thread it is: the node ends, and must not wait for it."""
+        self._abandoned = True
+
+    def _rest(self) -> None:
+        if self._abandoned:
+            raise Abandoned
+        self._worker.rest()
+
+    def _gently(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            yield part
+            self._rest()
 
     def replace(self, damaged: Snapshot) -> None:
         """The stored copy of a snapshot is damaged, and the machine is not: take another one soon."""
@@ -188,9 +207,9 @@ class Snapshotter:
 
         def work() -> Snapshot:
             # Before it goes anywhere it gets the checksum that it keeps for good.
-            data = pack_state(state, gently(self._worker, parts))
+            data = pack_state(state, self._gently(parts))
             snapshot = sealed(Snapshot(index, term, conf_state, data))
-            self._log.write_snapshot(snapshot, self._worker.rest)
+            self._log.write_snapshot(snapshot, self._rest)
             return snapshot
 
         def written(snapshot: Snapshot, error: Exception | None) -> None:

@@ -19,6 +19,7 @@ from raft.control import (
 from raft.core.raft import Raft
 from raft.core.status import Status
 from raft.core.types import NO_NODE, NodeId, Role
+from raft.machines.application import Application
 from raft.node.peers import Peers
 from raft.node.space import Room
 
@@ -72,7 +73,9 @@ class Steering:
         now: Callable[[], float],
         transferring: Callable[[], None],
         space: Callable[[], Room],
+        machine: Application,
     ) -> None:
+        self._machine = machine
         self._space = space
         self._raft = raft
         self._incarnation = incarnation
@@ -117,6 +120,8 @@ class Steering:
             quota_bytes=room.quota_bytes,
             out_of_space=room.alarm,
             heard_seconds={peer: now - at for peer, at in self._contacts.heard_at.items()},
+            version=self._machine.own.version,
+            cluster_version=self._machine.agreement.version,
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:

@@ -43,8 +43,9 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
-from raft.machines.state import FORMAT, LastCheck, State
+from raft.machines.state import FORMAT, State
 from raft.machines.testkit import check_machine
+from raft.machines.trail import LastCheck
 from tests.machines.driving import Driver
 from tests.machines.test_sessions import Counter
 
@@ -91,7 +92,7 @@ def test_only_nodes_say_that_a_lease_has_ended_and_in_one_way_of_writing_it() ->
 
 def test_a_command_that_is_too_large_as_a_whole_is_no_request() -> None:
     driver = Driver(Counter())
-    fits = raw(Call(0, 0, 0, Own(b"x" * (COMMAND_BYTES_MAX - 11))))
+    fits = raw(Call(0, 0, 0, Own(b"x" * (COMMAND_BYTES_MAX - 12))))
     assert len(fits) == COMMAND_BYTES_MAX
     assert isinstance(driver.apply(fits), Done)
     assert driver.apply(raw(Call(0, 0, 0, Own(b"x" * (COMMAND_BYTES_MAX - 10))))) == MALFORMED
@@ -256,7 +257,7 @@ def test_the_trail_tells_replicas_apart_that_answer_differently() -> None:
     one, two = Driver(Counter()), Driver(Counter())
     one.do(Own(b"+"))
     two.do(Own(b"++"))
-    assert one.application.own.trail != two.application.own.trail
+    assert one.application.own.trail.checksum != two.application.own.trail.checksum
     one.do(Own(b"++"))
     two.do(Own(b"+"))
     assert one.ask(Own(b"")) == two.ask(Own(b""))

@@ -218,9 +218,9 @@ def test_the_limits_hold_for_the_sender_and_for_the_machine(operation: Operation
         encode_call(Call(0, 0, 0, operation))
     driver = Driver()
     before = driver.application.snapshot()
-    driver.application.trail = 0
+    driver.application.trail.checksum = 0
     assert isinstance(driver.apply(msgspec.msgpack.encode(Call(0, 0, 0, operation))), Refused)
-    driver.application.trail = 0
+    driver.application.trail.checksum = 0
     assert driver.application.snapshot() == before
 
 

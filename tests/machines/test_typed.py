@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 import pytest
 
-from raft.machines.machine import MachineError, StateMachine
+from raft.machines.machine import MachineError, StateMachine, Versioned, version_of
 from raft.machines.testkit import check_machine
-from raft.machines.typed import TypedCommand, TypedMachine, TypedQuery, answer_to, body_of
+from raft.machines.typed import (
+    TypedCommand,
+    TypedMachine,
+    TypedQuery,
+    answer_to,
+    body_of,
+    since,
+    version_needed,
+)
 
 
 class Move(TypedCommand[list[str]]):
@@ -172,3 +182,36 @@ def test_a_machine_with_a_method_that_awaits_or_yields_is_refused_when_it_is_mad
             type("Machine", (Room,), {"carry_out": method})()
         with pytest.raises(TypeError, match="must be a plain function"):
             type("Machine", (Room,), {"answer": method})()
+
+
+class Fold(TypedCommand[None]):
+    """A command that grew."""
+
+    since_version = 2
+    thing: str
+    times: Annotated[int, since(3)] = 1
+    tags: Annotated[list[str], since(4), "for people"] = []
+
+
+def test_a_command_needs_the_version_that_knows_it_and_all_fields_that_it_uses() -> None:
+    assert version_needed(Vanish("hat")) == 1
+    assert version_needed(Fold("hat")) == 2
+    assert version_needed(Fold("hat", times=2)) == 3
+    assert version_needed(Fold("hat", times=1, tags=["soft"])) == 4
+
+
+def test_a_version_that_is_none_and_a_new_field_without_a_default_are_refused() -> None:
+    class Never(TypedCommand[None]):
+        since_version = 0
+
+    class Forced(TypedCommand[None]):
+        thing: Annotated[str, since(2)]
+
+    for command, words in ((Never(), "not 0"), (Forced("hat"), r"Forced\.thing needs a default")):
+        with pytest.raises(TypeError, match=words):
+            version_needed(command)
+    for version in (0, "2", True, None):
+        with pytest.raises(TypeError, match="a whole number from 1"):
+            version_of(type("Odd", (Room,), {"version": version})())
+    assert version_of(Room()) == 1
+    assert isinstance(Room(), Versioned)

@@ -89,5 +89,9 @@ def test_a_replica_that_parted_before_its_snapshot_is_still_found_out() -> None:
     follower = cluster[cluster.followers()[0]]
     machine = Application(Fickle())
     machine.restore(follower.machine.snapshot())
-    assert machine.trail == follower.machine.trail
-    assert machine.last_check == follower.machine.last_check
+    for restored, before in (
+        (machine.trail, follower.machine.trail),
+        (machine.own.trail, follower.machine.own.trail),
+    ):
+        assert (restored.checksum, restored.version) == (before.checksum, before.version)
+        assert restored.last == before.last

@@ -231,7 +231,8 @@ class Referee:
         assert machine.chain == expected, (
             f"{member.name} has applied other commands up to {machine.last} than are committed"
         )
-        state = machine.trail
+        trail = machine.trail
+        state = crc32(_INDEX.pack(trail.last.trail), trail.checksum)
         whole = machine.last % COMPARED_WHOLE == 0 and member.applied > 0
         if whole:  # Unless the user's own machine is behind.
             state = crc32(machine.snapshot(), state)

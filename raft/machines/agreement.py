@@ -1,0 +1,65 @@
+"""The version of the user's own machine on which all members have agreed: the cluster's version.
+
+Owns how it changes, by the log alone: it rises to the lowest version that any member has, and it falls only
+when it is asked to. Knows nothing of how members tell their versions.
+
+The model is etcd's cluster version. It is raised by `Agree`, which a leader proposes once it has heard every
+member, and lowered by `Downgrade`, which sets a ceiling as well: until all members are of that version, or
+the downgrade is called off, the cluster's version stays there.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from raft.machines.operations import Agree, Downgrade
+
+
+class Agreement(Struct, frozen=True, array_like=True, gc=False):
+    """What is agreed."""
+
+    version: int = 1
+    ceiling: int = 0  # Of a downgrade under way; 0: there is none.
+    newest: int = 1  # That a command carried out so far has needed.
+
+    def agree(self, operation: Agree) -> Agreement:
+        """After all members had versions from `lowest` to `highest`."""
+        ceiling = 0 if operation.highest <= self.ceiling else self.ceiling
+        version = min(operation.lowest, ceiling or operation.lowest)
+        return Agreement(max(self.version, version), ceiling, self.newest)
+
+    def next(self, lowest: int, highest: int) -> Agree | None:
+        """What a leader proposes whose members have such versions; None if that would change nothing."""
+        operation = Agree(lowest, highest)
+        return operation if self.agree(operation) != self else None
+
+    def downgrade(self, operation: Downgrade) -> Agreement | str:
+        """After that, or why it is refused."""
+        version = operation.version
+        if version == 0:
+            return Agreement(self.version, 0, self.newest)
+        if not 0 < version <= self.version:
+            return (
+                f"the cluster's version is {self.version}: it can go down to one from 1 on, not to {version}"
+            )
+        if version < self.newest and not operation.force:
+            return (
+                f"commands of version {self.newest} have been carried out, so the state may hold what "
+                f"version {version} cannot read. If the machine takes that back when the cluster's version "
+                "falls (cluster_version_is), use force"
+            )
+        return Agreement(version, version, min(self.newest, version))
+
+    def uses(self, version: int) -> Agreement:
+        """After a command that needs this version was carried out."""
+        return Agreement(self.version, self.ceiling, version)
+
+
+def outdated(agreed: int, version: int) -> str:
+    """What a node says that cannot go on with its version."""
+    return (
+        f"this cluster's members have agreed on version {agreed} of its machine, and the machine here is of "
+        f"version {version}; nothing was changed. Start this node with version {agreed} or a newer one. "
+        f"To go back to version {version}, lower the cluster's version first (Downgrade), while all members "
+        "run the newer one, and let each take a snapshot, as a graceful stop does"
+    )

@@ -1,0 +1,120 @@
+"""Which versions of the user's own machine the members have, and the version on which they agree.
+
+Owns the leader's proposals of that, the refusal of commands that are newer, and the refusal of a start with
+code that is older. Knows nothing of how the cluster's version follows from the log: see
+`raft.machines.agreement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.errors import ProposalDropped
+from raft.core.raft import Raft
+from raft.core.types import NO_LIMIT, NodeId, Role, Storage
+from raft.machines.agreement import outdated
+from raft.machines.application import Application
+from raft.machines.encoding import decode_call, encode_nodes_own, is_nodes_own
+from raft.machines.machine import Outdated
+from raft.machines.operations import Agree, Own
+from raft.machines.state import agreement_in
+from raft.node.introductions import Introductions
+from raft.node.peers import Peers
+from raft.node.reporting import Journal
+from raft.node.snapshots import unpack_state
+from raft.requests import Refused, TooNew
+
+LOOK_SECONDS = 0.5
+
+
+class Versions:
+    """One for each life of a node."""
+
+    def __init__(
+        self,
+        machine: Application,
+        raft: Raft,
+        peers: Peers,
+        introductions: Introductions,
+        journal: Journal,
+        want_snapshot: Callable[[], None],
+    ) -> None:
+        self._machine = machine
+        self._raft = raft
+        self._peers = peers
+        self._introductions = introductions
+        self._journal = journal
+        self._want_snapshot = want_snapshot
+        self.agreed = machine.agreement.version
+        """The cluster's version, as of the beginning of this turn."""
+        self._look_at = 0.0
+
+    def refuse(self, operation: Own) -> TooNew | Refused:
+        """Why a leader lets a command not into its log that is newer than `agreed`."""
+        agreed = self.agreed
+        behind = [
+            f"node {node} at {self._endpoint(node)} {'is of version' if version else 'is not up'}"
+            + (f" {version}" if version else "")
+            for node, version in self._members().items()
+            if version is None or version < operation.since
+        ]
+        needs = f"the command needs version {operation.since} of the machine, and the cluster's is {agreed}"
+        ceiling = self._machine.agreement.ceiling
+        if ceiling:
+            behind.append(f"a downgrade to version {ceiling} is under way")
+        if not behind:
+            return Refused(f"{needs}; all members have it, and are about to agree")
+        return TooNew(operation.since, agreed, f"{needs}: {'; '.join(behind)}. Upgrade first, then retry")
+
+    def look(self, now: float) -> None:
+        """As leader, propose what the members can agree on, if that has changed. To be called every turn."""
+        if self._machine.agreement.version != self.agreed:
+            self._changed()
+        if self._machine.own.trouble:
+            trouble, self._machine.own.trouble = self._machine.own.trouble, ""
+            self._journal.event("machine-raised", f"the machine's {trouble}; it goes on as it is")
+        if self._raft.role is not Role.LEADER:
+            self._look_at = now + LOOK_SECONDS
+        elif now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._propose()
+
+    def _propose(self) -> None:
+        versions = [version for version in self._members().values() if version is not None]
+        if len(versions) < len(self._raft.tracker.progress):
+            return  # What a member that is down will have when it comes back is not known.
+        agree = self._machine.agreement.next(min(versions), max(versions))
+        if agree is None:
+            return
+        try:
+            self._raft.propose_batch([encode_nodes_own(agree)])
+        except ProposalDropped:
+            return  # It looks again.
+
+    def _changed(self) -> None:
+        before, self.agreed = self.agreed, self._machine.agreement.version
+        text = f"the cluster's version of the machine is {self.agreed}, and was {before}"
+        self._journal.event("cluster-version", text, version=self.agreed)
+        if self.agreed < before:
+            self._want_snapshot()  # Older code cannot go through what is before it in the log.
+
+    def _members(self) -> dict[NodeId, int | None]:
+        return {node: self._introductions.version_of(node) for node in sorted(self._raft.tracker.progress)}
+
+    def _endpoint(self, node: NodeId) -> str:
+        return self._peers.endpoints.get(node, "?")
+
+
+def check_version(store: Storage, machine: Application) -> None:
+    """Raise Outdated if this data needs a newer version of the machine: before anything is done with it."""
+    version, snapshot = machine.own.version, store.snapshot()
+    agreed = agreement_in(unpack_state(snapshot.data).machine).version
+    first, committed = max(store.first_index(), snapshot.index + 1), store.initial_state()[0].commit
+    for entry in store.entries(first, committed + 1, NO_LIMIT) if first <= committed else ():
+        data = bytes(entry.data or b"")
+        if is_nodes_own(data):
+            call = decode_call(data)
+            if call is not None and isinstance(call.operation, Agree):
+                agreed = max(agreed, call.operation.lowest)
+    if version < agreed:
+        raise Outdated(outdated(agreed, version))
