@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from raft.client.client import Client
@@ -26,27 +27,63 @@ from raft.client.transactions import Key
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.asyncio_session import SessionState
+    from raft.client.asyncio_election import AsyncElection
+    from raft.client.asyncio_lease import AsyncLease
+    from raft.client.asyncio_session import AsyncSession, SessionState
+    from raft.client.election import Election
+    from raft.client.fencing import DamagedToken, FencedFile, FencedRow, StaleToken
+    from raft.client.lease import Lease
+    from raft.client.recipes.barriers import AsyncBarrier, AsyncDoubleBarrier, Barrier, DoubleBarrier
+    from raft.client.recipes.counters import AsyncCounter, Counter
+    from raft.client.recipes.parties import AsyncParty, Party
+    from raft.client.recipes.queues import AsyncQueue, AsyncQueueItem, ItemLost, Queue, QueueItem
+    from raft.client.recipes.rwlocks import AsyncReadWriteLock, ReadWriteLock
     from raft.client.retrying import Backoff, retry, retry_async
+    from raft.client.session import Session
 
 __all__ = [
+    "AsyncBarrier",
     "AsyncClient",
+    "AsyncCounter",
+    "AsyncDoubleBarrier",
+    "AsyncElection",
+    "AsyncLease",
+    "AsyncParty",
+    "AsyncQueue",
+    "AsyncQueueItem",
+    "AsyncReadWriteLock",
+    "AsyncSession",
     "Backoff",
+    "Barrier",
     "Client",
     "ClientClosed",
     "ClientError",
     "CommandRefused",
+    "Counter",
+    "DamagedToken",
+    "DoubleBarrier",
+    "Election",
     "EventsForgotten",
     "FenceRejected",
+    "FencedFile",
+    "FencedRow",
+    "ItemLost",
     "Key",
     "LeadershipLost",
+    "Lease",
     "LeaseEnded",
     "NoLeader",
     "OutOfSpace",
     "OutcomeUnknown",
+    "Party",
+    "Queue",
+    "QueueItem",
+    "ReadWriteLock",
     "Rejected",
+    "Session",
     "SessionExpired",
     "SessionState",
+    "StaleToken",
     "Taken",
     "Unreachable",
     "UnsupportedVersion",
@@ -54,19 +91,27 @@ __all__ = [
     "retry_async",
 ]
 
+# What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
+_LATER = {
+    "asyncio_client": ("AsyncClient",),
+    "asyncio_election": ("AsyncElection",),
+    "asyncio_lease": ("AsyncLease",),
+    "asyncio_session": ("AsyncSession", "SessionState"),
+    "election": ("Election",),
+    "fencing": ("DamagedToken", "FencedFile", "FencedRow", "StaleToken"),
+    "lease": ("Lease",),
+    "recipes.barriers": ("AsyncBarrier", "AsyncDoubleBarrier", "Barrier", "DoubleBarrier"),
+    "recipes.counters": ("AsyncCounter", "Counter"),
+    "recipes.parties": ("AsyncParty", "Party"),
+    "recipes.queues": ("AsyncQueue", "AsyncQueueItem", "ItemLost", "Queue", "QueueItem"),
+    "recipes.rwlocks": ("AsyncReadWriteLock", "ReadWriteLock"),
+    "retrying": ("Backoff", "retry", "retry_async"),
+    "session": ("Session",),
+}
+
 
 def __getattr__(name: str) -> object:
-    # What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
-    if name == "AsyncClient":
-        from raft.client.asyncio_client import AsyncClient
-
-        return AsyncClient
-    if name == "SessionState":
-        from raft.client.asyncio_session import SessionState
-
-        return SessionState
-    if name in ("Backoff", "retry", "retry_async"):
-        from raft.client import retrying
-
-        return getattr(retrying, name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f"raft.client.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

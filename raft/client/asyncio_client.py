@@ -35,7 +35,7 @@ from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Text
 from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Item, Removed
+from raft.machines.answers import Event, Events, Item, Removed
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -298,6 +298,11 @@ class AsyncClient(AsyncKeys):
     ) -> AsyncElection:
         """At most so many at once; all must name the same number."""
         return AsyncElection(self, seats_.of_semaphore(name, seats, value, wait=wait), ttl)
+
+    async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait for events from `watch.revision` on, so long at most; see AsyncKeys."""
+        seconds = min(timeout_of(timeout_seconds), holding.HOLD_SECONDS)
+        return await self.converse(partial(holding.news, watch=watch, hold_seconds=seconds))
 
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.

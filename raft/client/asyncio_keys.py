@@ -1,7 +1,7 @@
 """What is done with keys in an event loop: by a client, or exactly once by a session.
 
-Owns the calls, written once for both, on top of two: `call` for any command and `ask` for any question.
-Knows nothing of how those are carried out.
+Owns the calls, written once for both, on top of three: `call` for any command, `ask` for any question, `news`
+for events. Knows nothing of how those are carried out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raft.client import store
 from raft.client.store import Questions, Replaced, Swapped, Text, maybe_bytes, range_of, to_bytes
 from raft.client.transactions import transaction_of
 from raft.durations import Duration
-from raft.machines.answers import Item, Items, TransactionDone
+from raft.machines.answers import Events, Item, Items, TransactionDone
 from raft.machines.operations import (
     Answered,
     Compare,
@@ -28,6 +28,7 @@ from raft.machines.operations import (
     Put,
     Range,
     TransactionPart,
+    Watch,
 )
 
 A = TypeVar("A")
@@ -49,6 +50,13 @@ class AsyncKeys(ABC):
         self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> A:
         """Have any question answered, linearizably; if it may be stale, by some node alone."""
+
+    @abstractmethod
+    async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait for events from `watch.revision` on, so long at most: then there are none in the answer.
+
+        Raises EventsForgotten.
+        """
 
     # -- reading --------------------------------------------------------------------------------
 

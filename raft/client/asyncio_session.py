@@ -20,9 +20,9 @@ from raft.client.application import checked_body, meaning, plain
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
 from raft.durations import Duration, ttl_ms_of
-from raft.machines.answers import Opened, TransactionDone
+from raft.machines.answers import Events, Opened, TransactionDone
 from raft.machines.lease_clock import HeldLease
-from raft.machines.operations import Answered, OpenSession, Operation, Own, Revoke, Transaction
+from raft.machines.operations import Answered, OpenSession, Operation, Own, Revoke, Transaction, Watch
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.requests import KeepAlive
 
@@ -262,6 +262,10 @@ class AsyncSession(AsyncKeys):
     ) -> A:
         """See `AsyncClient.ask`: questions need no session."""
         return await self._client.ask(question, stale=stale, timeout_seconds=timeout_seconds)
+
+    async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """See `AsyncClient.news`."""
+        return await self._client.news(watch, timeout_seconds=timeout_seconds)
 
     async def transact(self, transaction: Transaction) -> TransactionDone:
         """Compare, then do one thing or the other, as one revision."""

@@ -29,7 +29,7 @@ from raft.client.seats import Seat
 from raft.client.sharing import SharedConnection
 from raft.client.store import Text
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Item, Removed
+from raft.machines.answers import Event, Events, Item, Removed
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -231,6 +231,11 @@ class Client(Keys):
             self._connect_anew,
             lambda client: client.session(seconds, release_on_disconnect=release_on_disconnect),
         )
+
+    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait for events from `watch.revision` on, so long at most; see Keys."""
+        seconds = min(timeout_of(timeout_seconds), holding.HOLD_SECONDS)
+        return self._drive(holding.news(self._book, watch, self._attempts(), seconds))
 
     def events(self, watch: Watch) -> Iterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.

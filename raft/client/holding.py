@@ -151,12 +151,14 @@ def lease_time(
             yield from rest(book, attempts)
 
 
-def news(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
-    """Wait for events, HOLD_SECONDS at most if there are none; any node may tell them."""
-    request = AwaitEvents(question_bytes(watch), HOLD_SECONDS)
+def news(
+    book: Book, watch: Watch, attempts: Attempts, hold_seconds: float = HOLD_SECONDS
+) -> Generator[Step, Outcome, answers.Events]:
+    """Wait for events, so long at most if there are none; any node may tell them."""
+    request = AwaitEvents(question_bytes(watch), hold_seconds)
     while True:
         node = book.choose(attempts.begin(), attempts.now())
-        outcome = yield Ask(node, request, HOLD_SECONDS + PATIENCE_SECONDS_MAX)
+        outcome = yield Ask(node, request, hold_seconds + PATIENCE_SECONDS_MAX)
         answer = yield from explained(book, node, outcome, attempts)
         if isinstance(answer, QueryResult):
             yield from keep_up(book, node, answer, attempts)

@@ -15,8 +15,8 @@ from raft.client.asyncio_session import AsyncSession, SessionState
 from raft.client.background import Background
 from raft.client.keys import Keys
 from raft.durations import Duration
-from raft.machines.answers import TransactionDone
-from raft.machines.operations import Answered, Transaction
+from raft.machines.answers import Events, TransactionDone
+from raft.machines.operations import Answered, Transaction, Watch
 from raft.machines.typed import TypedCommand
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ class Session(Keys):
         """See `AsyncSession.ask`."""
         asking = self._session.ask(question, stale=stale, timeout_seconds=timeout_seconds)
         return self._background.do(asking)
+
+    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """See `AsyncSession.news`."""
+        return self._background.do(self._session.news(watch, timeout_seconds=timeout_seconds))
 
     def transact(self, transaction: Transaction) -> TransactionDone:
         """See `AsyncSession.transact`."""

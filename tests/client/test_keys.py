@@ -18,7 +18,8 @@ from raft.client.application import meaning, plain, question_bytes
 from raft.client.errors import CommandRefused, EventsForgotten, FenceRejected, Unreachable
 from raft.client.keys import Keys
 from raft.durations import Duration
-from raft.machines.operations import Answered, Compact, Fence
+from raft.machines.answers import Events
+from raft.machines.operations import Answered, Compact, Fence, Watch
 from tests.machines.driving import Driver
 
 A = TypeVar("A")
@@ -38,6 +39,9 @@ class Direct(Keys):
         self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> A:
         return cast(A, meaning(self.driver.application.query(question_bytes(question))))
+
+    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        return cast(Events, self.ask(watch))
 
 
 @pytest.fixture

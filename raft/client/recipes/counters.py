@@ -1,0 +1,65 @@
+"""A number that many programs add to.
+
+Owns the key of that name, which holds the number as text.
+"""
+
+from __future__ import annotations
+
+from raft.client.asyncio_keys import AsyncKeys
+from raft.client.keys import Keys
+from raft.client.recipes.steps import Steps, carry_out, carry_out_async
+from raft.client.transactions import Key
+from raft.machines.answers import TransactionDone, Value
+from raft.machines.operations import Get, Transaction
+
+
+def read(key: bytes) -> Steps[int]:
+    """The number; 0 while there is none. ValueError for a key that holds something else."""
+    found: Value = yield Get(key)
+    return int(found.item.value) if found.item is not None else 0
+
+
+def add(key: bytes, amount: int) -> Steps[int]:
+    """The number after so much was added; tried again while others were quicker."""
+    counter = Key(key)
+    while True:
+        found: Value = yield Get(key)
+        before, revision = (int(found.item.value), found.item.revision) if found.item is not None else (0, 0)
+        done: TransactionDone = yield Transaction(
+            (counter.revision == revision,), (counter.put(str(before + amount)),)
+        )
+        if done.succeeded:
+            return before + amount
+
+
+class Counter:
+    """A counter; each change is made exactly once if `keys` is a session, else it may end OutcomeUnknown."""
+
+    def __init__(self, keys: Keys, name: str) -> None:
+        self._keys = keys
+        self._key = name.encode()
+
+    @property
+    def value(self) -> int:
+        """The number now, by a linearizable read."""
+        return carry_out(self._keys, read(self._key))
+
+    def add(self, amount: int = 1) -> int:
+        """Add so much, which may be negative; the number then."""
+        return carry_out(self._keys, add(self._key, amount))
+
+
+class AsyncCounter:
+    """`Counter` in an event loop."""
+
+    def __init__(self, keys: AsyncKeys, name: str) -> None:
+        self._keys = keys
+        self._key = name.encode()
+
+    async def value(self) -> int:
+        """The number now, by a linearizable read."""
+        return await carry_out_async(self._keys, read(self._key))
+
+    async def add(self, amount: int = 1) -> int:
+        """Add so much, which may be negative; the number then."""
+        return await carry_out_async(self._keys, add(self._key, amount))

@@ -1,0 +1,145 @@
+"""Read-write locks: many may read at once, and a writer is alone.
+
+Owns the keys NAME/*, one for each holder and each that waits, which goes with its session. The order of
+arrival counts: a reader waits for all writers that came before, a writer for all that came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+
+from msgspec import Struct
+
+from raft.client.asyncio_session import AsyncSession
+from raft.client.errors import ClientError, LeadershipLost, Taken
+from raft.client.recipes.steps import INTERRUPTS, Steps, TimeUp, carry_out, carry_out_async, change, unique
+from raft.client.session import Session
+from raft.client.store import page
+from raft.durations import Duration
+from raft.machines.answers import Item, Items, Stored
+from raft.machines.operations import Delete, Put
+
+
+class Place(Struct, frozen=True):
+    """Where one that wants the lock stands."""
+
+    prefix: bytes
+    key: bytes
+    lease: int
+
+    @property
+    def writes(self) -> bool:
+        """Does it want to write?"""
+        return is_writer(self, self.key)
+
+
+def place(name: str, lease: int, *, writes: bool) -> Place:
+    """One that no other has."""
+    prefix = f"{name}/".encode()
+    return Place(prefix, prefix + f"{'w' if writes else 'r'}-{unique()}".encode(), lease)
+
+
+def is_writer(at: Place, key: bytes) -> bool:
+    """Is it the key of a writer?"""
+    return key.removeprefix(at.prefix).startswith(b"w")
+
+
+def take(at: Place) -> Steps[int]:
+    """Queue, and wait until it is one's turn; the fencing token. Raises Taken when the time is up."""
+    try:
+        stored: Stored = yield Put(at.key, b"", at.lease)
+        token = stored.revision
+        while True:
+            waiting, revision = yield from _all(at)
+            if all(item.key != at.key for item in waiting):
+                raise LeadershipLost(f"the session {at.lease} has ended, and its place in the queue with it")
+            ahead = [item for item in waiting if item.created < token]
+            if not any(at.writes or is_writer(at, item.key) for item in ahead):
+                return token
+            yield change(at.prefix, revision)
+    except INTERRUPTS as error:
+        yield Delete(at.key)
+        if isinstance(error, TimeUp):
+            raise Taken(f"{at.prefix.decode()} was held by others for as long as was waited") from None
+        raise
+
+
+def _all(at: Place) -> Steps[tuple[list[Item], int]]:
+    """All that hold it or wait, and the revision at which the first page was read."""
+    found: list[Item] = []
+    revision, after = 0, None
+    while True:
+        items: Items = yield page(at.prefix, after, keys_only=True)
+        found += items.items
+        revision = revision or items.revision
+        if not items.more:
+            return found, revision
+        after = items.items[-1].key
+
+
+def give_back(at: Place) -> Steps[None]:
+    """Leave the lock, or the queue for it."""
+    yield Delete(at.key)
+
+
+class ReadWriteLock:
+    """One lock, of which this session may hold as many shares as it likes: each block has a place of its own.
+
+    A block is given its fencing token, which is greater than that of every earlier writer. It goes on when
+    the session is lost: look at the session's `state`, or work within `AsyncSession.during`.
+    """
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    def reading(self, *, timeout: Duration | None = None) -> AbstractContextManager[int]:
+        """Hold it together with other readers. Raises Taken if that is not possible in time."""
+        return self._held(timeout, writes=False)
+
+    def writing(self, *, timeout: Duration | None = None) -> AbstractContextManager[int]:
+        """Hold it alone. Raises Taken if that is not possible in time."""
+        return self._held(timeout, writes=True)
+
+    @contextmanager
+    def _held(self, timeout: Duration | None, *, writes: bool) -> Iterator[int]:
+        at = place(self._name, self._session.lease, writes=writes)
+        token = carry_out(self._session, take(at), timeout)
+        try:
+            yield token
+        finally:
+            with suppress(ClientError):  # Else it goes with the session.
+                carry_out(self._session, give_back(at))
+
+
+class AsyncReadWriteLock:
+    """`ReadWriteLock` in an event loop."""
+
+    def __init__(self, session: AsyncSession, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    def reading(self, *, timeout: Duration | None = None) -> AbstractAsyncContextManager[int]:
+        """Hold it together with other readers. Raises Taken if that is not possible in time."""
+        return self._held(timeout, writes=False)
+
+    def writing(self, *, timeout: Duration | None = None) -> AbstractAsyncContextManager[int]:
+        """Hold it alone. Raises Taken if that is not possible in time."""
+        return self._held(timeout, writes=True)
+
+    @asynccontextmanager
+    async def _held(self, timeout: Duration | None, *, writes: bool) -> AsyncIterator[int]:
+        at = place(self._name, self._session.lease, writes=writes)
+        token = await carry_out_async(self._session, take(at), timeout)
+        try:
+            yield token
+        finally:
+            with suppress(ClientError):  # Else it goes with the session.
+                await carry_out_async(self._session, give_back(at))
