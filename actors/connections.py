@@ -60,11 +60,21 @@ class Connections:
     """The book; `cuts` counts by reason who was cut off."""
 
     def __init__(
-        self, cuts: Counter[str], *, connections_max: int, held_bytes_max: int, unread_bytes_max: int
+        self,
+        cuts: Counter[str],
+        *,
+        connections_max: int,
+        held_bytes_max: int,
+        unread_bytes_max: int,
+        held_all_bytes_max: int,
+        unread_all_bytes_max: int,
     ) -> None:
         self._cuts = cuts
         self._held_bytes_max = held_bytes_max
         self._unread_bytes_max = unread_bytes_max
+        self._held_all_bytes_max = held_all_bytes_max
+        self._unread_all_bytes_max = unread_all_bytes_max
+        self._unread_all = 0  # No less than all of them have not read; who has read meanwhile is not known.
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limit = soft if soft != resource.RLIM_INFINITY else 2**20
         room = min(connections_max, limit - min(max(limit // 4, RESERVE_MIN), RESERVE_MAX))
@@ -126,6 +136,7 @@ class Connections:
             self.cut(connection, "too many connections")
 
     def _forget(self, connection: Connection) -> None:
+        self._set_unread(connection, 0)
         self._silent.pop(connection.fd, None)
         self._known.discard(connection.fd)
         if connection.route is not None:
@@ -144,23 +155,39 @@ class Connections:
             return True
         connection.told += size
         connection.unread += size
+        self._unread_all += size
         if connection.unread > MEASURED_BYTES:
             self._measure_unread(connection, size)
             if connection.unread > self._unread_bytes_max:
                 self.cut(connection, "answers not read")
-                return False
-        return True
+        if self._unread_all > self._unread_all_bytes_max:
+            self._relieve_of_answers(connection, size)
+        return not connection.cut
+
+    def _relieve_of_answers(self, connection: Connection, size: int) -> None:
+        """All together leave too much unread: look at each, and cut off those that leave the most."""
+        for each in self._by_fd.values():
+            self._measure_unread(each, size if each is connection else 0)
+        while self._unread_all > self._unread_all_bytes_max:
+            worst = max(self._by_fd.values(), key=_unread_of)
+            self.cut(worst, "answers not read, the most of all connections")
+            self._set_unread(worst, 0)
 
     def _measure_unread(self, connection: Connection, size: int) -> None:
         counts = _bytes_acked_and_received(connection.fd)
         if counts is not None:
             connection.told = max(connection.told, counts[0])
-            connection.unread = max(size, connection.told - counts[0])
+            self._set_unread(connection, max(size, connection.told - counts[0]))
             return
         # Of an ipc connection there is only what waits in the buffer: that changes while the peer reads.
         waiting = _unsent_bytes(connection.fd)
         if waiting == 0 or waiting != connection.waiting:
-            connection.waiting, connection.unread = waiting, size
+            connection.waiting = waiting
+            self._set_unread(connection, size)
+
+    def _set_unread(self, connection: Connection, size: int) -> None:
+        self._unread_all += size - connection.unread
+        connection.unread = size
 
     def due_seconds(self) -> float | None:
         """How long one may wait until `look` is called; None while there is nothing to look at."""
@@ -196,6 +223,17 @@ class Connections:
             self._quiet = self._quiet and connection.held < MEASURED_BYTES
             if connection.held > self._held_bytes_max:
                 self.cut(connection, "sent more than can be handled")
+        self._relieve_of_held()
+
+    def _relieve_of_held(self) -> None:
+        """All together hold too much: cut off those that hold the most."""
+        held = [each for each in self._by_fd.values() if not each.cut and each.held > 0]
+        total = sum(each.held for each in held)
+        for worst in sorted(held, key=_held_of, reverse=True):
+            if total <= self._held_all_bytes_max:
+                return
+            total -= worst.held
+            self.cut(worst, "sent more than can be handled, the most of all connections")
 
     def cut(self, connection: Connection, reason: str) -> None:
         """Close a connection; libzmq will tell that it is gone."""
@@ -239,6 +277,14 @@ class _Memory:
         told = max(0, taken - self._taken)
         self._bytes, self._taken = now, taken
         return now - before - GROWTH_PER_BYTE * told
+
+
+def _unread_of(connection: Connection) -> int:
+    return connection.unread
+
+
+def _held_of(connection: Connection) -> int:
+    return connection.held
 
 
 def _resident_bytes() -> int:

@@ -58,6 +58,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """From one connection, that have arrived and are no whole frame yet or were not taken."""
     unread_bytes_max: int = 128 * 1024 * 1024
     """For one connection, whose other end does not read."""
+    held_all_bytes_max: int = 512 * 1024 * 1024
+    unread_all_bytes_max: int = 512 * 1024 * 1024
+    """The same for all connections together: those that hold the most are cut off until it is less."""
     lives_max: int = 4096
     """How many processes are remembered before those whose connections have gone are looked for."""
     reconnect_milliseconds: int = 10

@@ -94,6 +94,8 @@ class ZeroMqTransport:
             connections_max=self._tuning.connections_max,
             held_bytes_max=self._tuning.held_bytes_max,
             unread_bytes_max=self._tuning.unread_bytes_max,
+            held_all_bytes_max=self._tuning.held_all_bytes_max,
+            unread_all_bytes_max=self._tuning.unread_all_bytes_max,
         )
         if endpoint is not None:
             try:

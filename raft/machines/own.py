@@ -103,7 +103,11 @@ class OwnMachine:
     def query(self, body: bytes) -> bytes:
         """The encoded answer to a query."""
         machine = self.machine
-        return encode_answer(_ask(None if machine is None else lambda: machine.query(body)))
+        try:
+            return encode_answer(_ask(None if machine is None else lambda: machine.query(body)))
+        except GROUND_ERRORS as error:
+            # A query changes nothing, so that it is the asker's matter alone that it cannot be answered.
+            return encode_answer(Refused(f"the machine raised {type(error).__name__}"))
 
     # -- snapshots ------------------------------------------------------------------------------
 

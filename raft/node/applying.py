@@ -163,6 +163,9 @@ class Applier:
         except COMMAND_ERRORS as error:
             then(Rejection(reason_of(error)))
             return
+        except MemoryError:  # A command would end the node; a query has changed nothing.
+            then(Rejection("this node has no memory left for the answer: ask for less of it"))
+            return
         if isinstance(answer, Own):
             self.lane.query(answer.body, then)
         else:

@@ -32,6 +32,7 @@ EXIT_BROKEN_PROMISE = (
     9  # Another member's log contradicts what is committed here: a majority was rolled back.
 )
 EXIT_OUTDATED = 10  # The members have agreed on a newer version of its machine than it has.
+EXIT_OUT_OF_MEMORY = 11  # It could not get the memory for what is committed; it goes on when there is more.
 
 
 IMPORTING = "RAFT_IMPORTS_MACHINE"

@@ -44,6 +44,7 @@ from raft.node.config import (
     EXIT_DIVERGED,
     EXIT_FAILED,
     EXIT_LOG_MISSING,
+    EXIT_OUT_OF_MEMORY,
     EXIT_OUTDATED,
     EXIT_REFUSED,
     EXIT_REMOVED,
@@ -120,6 +121,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except BrokenPromise as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_BROKEN_PROMISE
+    except MemoryError:
+        last_words(OUT_OF_MEMORY)
+        return EXIT_OUT_OF_MEMORY
     except (GaveUp, LifeAlreadyUsed) as error:
         last_words(f"the node has failed: {error}\n")
         return EXIT_FAILED
@@ -330,6 +334,12 @@ class LoggedEvents:
         logger.bind(event=event, **values).info(message)
 
 
+# To skip a committed command that did not fit would give this node another state than the others have.
+OUT_OF_MEMORY = (
+    "the node has stopped: there is no memory left for what is committed. Nothing of it is lost, and the "
+    "other members go on. Give the node more memory, or lower the quota of all (--tune quota_bytes=...) and "
+    "delete; then start it again\n"
+)
 # What may end a node and is no mistake of its own program; and as which event that is logged.
 NO_MISTAKES: dict[type[Exception], str] = {
     DiskFailed: "disk-failed",
@@ -338,6 +348,7 @@ NO_MISTAKES: dict[type[Exception], str] = {
     Outdated: "machine-outdated",
     RolledBack: "disk-rolled-back",
     BrokenPromise: "promise-broken",
+    MemoryError: "out-of-memory",
     LifeAlreadyUsed: "life-used",
 }
 

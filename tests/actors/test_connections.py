@@ -25,6 +25,7 @@ TCP = "tcp://127.0.0.1:*"
 GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL".ljust(64, b"\0")
 READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 MIB = 1024 * 1024
+WORST = "cut off: answers not read, the most of all connections"
 
 
 @pytest.fixture
@@ -114,15 +115,72 @@ def test_answers_that_are_not_read_are_bounded_and_their_asker_is_cut_off(
     deaf.close()
 
 
+@pytest.mark.parametrize("endpoint", [TCP, None])
+def test_what_all_leave_unread_together_is_bounded_and_who_leaves_the_most_is_cut_off(
+    net: Net, endpoint: str | None
+) -> None:
+    node = net.node("n1", endpoint=endpoint, tuning=Tuning(unread_all_bytes_max=40 * MIB))
+    names = [f"deaf{number}" for number in range(4)]
+    deaf = [greeted(node) for _ in names]
+    for name, raw in zip(names, deaf, strict=True):
+        hello = FrameWriter("test", name, 1).write(0, FrameKind.HELLO, b"")
+        raw.sendall(b"\x00" + bytes([len(hello)]) + hello)
+    assert net.run(lambda: all(net.is_up("n1", name) for name in names))
+
+    def is_bounded() -> bool:
+        for name in [names[0], *names]:  # The first of them is told the most.
+            node.send(name, bytes(MIB))
+        return node.counters[WORST] > 0
+
+    assert net.run(is_bounded)
+    assert net.run(lambda: is_closed(deaf[0]))
+    assert not any(is_closed(raw) for raw in deaf[1:])
+    assert [node.counters[WORST], node.counters["cut off: answers not read"]] == [1, 0]
+    for raw in deaf:
+        raw.close()
+
+
+@pytest.mark.parametrize("limit", ["held_bytes_max", "held_all_bytes_max"])
+def test_what_all_send_together_and_no_frame_brings_is_bounded(net: Net, limit: str) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(**{limit: 24 * MIB}))
+    endless = [greeted(node) for _ in range(3)]
+    for raw in endless:
+        raw.settimeout(5.0)
+    with suppress(OSError):
+        for _ in range(12):
+            for raw in [endless[0], *endless]:
+                raw.sendall(part(MIB))
+                node.poll(0.0)
+                net.events["n1"] += node.receive()
+    assert net.run(lambda: is_closed(endless[0]))
+    by_all = node.counters["cut off: sent more than can be handled, the most of all connections"]
+    assert (by_all > 0) == (limit == "held_all_bytes_max")
+    for raw in endless:
+        raw.close()
+
+
+def test_answers_that_many_read_are_not_too_many_together(net: Net) -> None:
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(unread_all_bytes_max=2 * MIB))
+    readers = [f"reader{number}" for number in range(4)]
+    for name in readers:
+        net.guest(name).connect("n1", str(node.endpoint))
+    assert net.run(lambda: all(net.is_up("n1", name) for name in readers))
+    for count in range(1, 4):
+        for name in readers:
+            assert node.send(name, bytes(MIB // 4)) is None
+        assert net.run(lambda count=count: all(len(net.payloads(name)) == count for name in readers))  # type: ignore[misc]
+    assert not any(reason.startswith("cut off") for reason in node.counters)
+
+
 def test_answers_that_are_read_are_never_too_many(net: Net) -> None:
-    node = net.node("n1", endpoint=TCP, tuning=Tuning(unread_bytes_max=8 * MIB))
+    node = net.node("n1", endpoint=TCP, tuning=Tuning(unread_bytes_max=8 * MIB, unread_all_bytes_max=9 * MIB))
     guest = net.guest("reader")
     guest.connect("n1", str(node.endpoint))
     assert net.run(lambda: net.is_up("n1", "reader"))
     for count in range(1, 31):
         assert node.send("reader", bytes(MIB)) is None
         assert net.run(lambda count=count: len(net.payloads("reader")) == count)  # type: ignore[misc]
-    assert "cut off: answers not read" not in node.counters
+    assert not any(reason.startswith("cut off") for reason in node.counters)
 
 
 @pytest.mark.parametrize("idle", [True, False])
@@ -203,7 +261,14 @@ def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    book = Connections(Counter(), connections_max=64, held_bytes_max=64 * MIB, unread_bytes_max=64 * MIB)
+    book = Connections(
+        Counter(),
+        connections_max=64,
+        held_bytes_max=64 * MIB,
+        unread_bytes_max=64 * MIB,
+        held_all_bytes_max=64 * MIB,
+        unread_all_bytes_max=64 * MIB,
+    )
     assert book.due_seconds() is None
 
     def due_after_a_look() -> float | None:

@@ -134,6 +134,16 @@ def test_an_error_of_the_ground_it_stands_on_is_not_the_commands() -> None:
         Driver(Grumpy()).do(Own(b"out of memory"))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), FileNotFoundError("table.csv")])
+def test_a_query_that_the_ground_fails_is_refused_and_no_more(error: Exception) -> None:
+    class Groundless(Counter):
+        def query(self, body: bytes) -> bytes:
+            raise error
+
+    answer = Driver(Groundless()).ask(Own(b""))
+    assert answer == Refused(f"the machine raised {type(error).__name__}")
+
+
 def test_without_a_machine_of_ones_own_its_commands_are_refused() -> None:
     assert Driver().do(Own(b"")) == Refused("this cluster has no machine of the user's own")
 
