@@ -97,9 +97,13 @@ def test_every_verb_is_there() -> None:
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS])
-def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help_with_an_example_that_fits_80_columns(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert carry_out([*verb.split(), "--help"], Session()) == ExitCode.OK
     said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if len(line) > 80] == []
     assert "Example: launcher.py " in said
     assert "\x1b" not in said
 

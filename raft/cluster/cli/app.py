@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -37,7 +38,7 @@ _GROUPS = {"member", "lease", "check"}
 app = Verbs(
     name=PROGRAM,
     help="A Raft cluster of real processes on this machine: start it, watch it, break it.",
-    epilog="Example: python launcher.py --nodes 5, then, elsewhere: python launcher.py kill leader",
+    epilog="Example: launcher.py --nodes 5, then, elsewhere: launcher.py kill leader",
     pretty_exceptions_enable=False,
     add_completion=False,  # The verb `completion` serves `python launcher.py`, too.
     # With it, help and usage errors would be bold and dim even where no colours are wanted.
@@ -129,7 +130,7 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
             code = app(
                 args=completed(arguments),
                 obj=session,
-                prog_name="launcher.py",
+                prog_name=_program(),
                 standalone_mode=not session.at_prompt,
             )
             return code if isinstance(code, int) else ExitCode.OK
@@ -146,6 +147,12 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
     except BrokenPipeError:
         discard_output()
         return 128 + signal.SIGPIPE
+
+
+def _program() -> str:
+    """The name that this was called by."""
+    called = Path(sys.argv[0]).name
+    return called if called == "raft-actors" else PROGRAM
 
 
 def _short(error: Any) -> str:

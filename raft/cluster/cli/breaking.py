@@ -203,7 +203,9 @@ def heal(
     _carry_out(context, cluster, output, verbs.Heal())
 
 
-Share = typer.Option(metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.")
+Share = typer.Option(
+    metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.", show_default=False
+)
 Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.", show_default=False)
 
 
@@ -297,7 +299,10 @@ def clock(
     context: typer.Context,
     selectors: options.Selectors,
     rate: Annotated[
-        float, typer.Option(metavar="NUMBER", min=0.1, max=10.0, help="Of its seconds in one of ours.")
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0.1, max=10.0, help="How many seconds pass on them in one of ours."
+        ),
     ],
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,

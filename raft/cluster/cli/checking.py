@@ -32,7 +32,14 @@ check = Verbs(
 app.add_typer(check, name="check", rich_help_panel=LOOK)
 
 Seconds = Annotated[
-    float, typer.Option("--duration", metavar="DURATION", parser=options.positive_duration, show_default="5s")
+    float,
+    typer.Option(
+        "--duration",
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="For so long.",
+        show_default="5s",
+    ),
 ]
 Clients = Annotated[int, typer.Option("--clients", metavar="N", min=1, max=4096, help="Calls open at once.")]
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", min=0, max=2**20, help="Of each value.")]

@@ -53,7 +53,7 @@ def watch(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or what keys begin with.")],
     prefix: Annotated[bool, typer.Option("--prefix", help="All keys that begin so.")] = False,
-    revision: Annotated[int, typer.Option(min=0, help="From there on; 0 is from now on.")] = 0,
+    revision: Annotated[int, typer.Option(metavar="N", min=0, help="From there on; 0 is from now on.")] = 0,
     output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:

@@ -42,7 +42,10 @@ def status(
     interval: Annotated[
         float,
         typer.Option(
-            metavar="DURATION", parser=options.positive_duration, help="Of --watch.", show_default="1s"
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="From one look of --watch to the next.",
+            show_default="1s",
         ),
     ] = WATCH_SECONDS,
     cluster: options.Cluster = None,
@@ -100,7 +103,7 @@ def leader(
     wait: Annotated[
         float,
         typer.Option(
-            metavar="DURATION", parser=options.duration, help="Wait for one so long.", show_default=False
+            metavar="DURATION", parser=options.duration, help="Wait this long for one.", show_default=False
         ),
     ] = 0.0,
     output: options.Output = options.Format.TABLE,

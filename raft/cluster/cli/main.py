@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-# isort: off - Help shows the verbs in the order in which they are imported.
 from raft.cluster.cli import (
     breaking,
     checking,
@@ -28,15 +27,14 @@ from raft.cluster.cli import (
     transacting,
     wrecking,
 )
-from raft.cluster.cli.app import Session, carry_out
-
-# isort: on
+from raft.cluster.cli.app import Session, app, carry_out
 
 if TYPE_CHECKING:
     from actors.process import ForkServer
 
-VERB_MODULES = (
+VERB_MODULES = (  # Help shows the verbs in this order.
     running,
+    shells,
     looking,
     records,
     checkup,
@@ -52,8 +50,10 @@ VERB_MODULES = (
     leasing,
     locking,
     holding,
-    shells,
 )
+
+_ORDER = [module.__name__ for module in VERB_MODULES]
+app.registered_commands.sort(key=lambda verb: _ORDER.index(verb.callback.__module__) if verb.callback else 0)
 
 
 def run(

@@ -38,7 +38,9 @@ Since = Annotated[
     float | None,
     typer.Option(metavar="DURATION", parser=options.duration, help="Not older than so long, as in 10s."),
 ]
-Last = Annotated[int | None, typer.Option("-n", "--tail", min=0, help="Only the last lines, so many.")]
+Last = Annotated[
+    int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="Only the last lines, so many.")
+]
 
 
 class LogFormat(enum.StrEnum):
@@ -143,7 +145,9 @@ def logs(
         ),
     ] = None,
     follow: options.Follow = False,
-    level: Annotated[str | None, typer.Option(help="This level and above, as in warning.")] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="This level and above, as in warning.")
+    ] = None,
     grep: Annotated[str | None, typer.Option(metavar="RE", help="Lines whose words match.")] = None,
     exclude: Annotated[str | None, typer.Option(metavar="RE", help="No lines whose words match.")] = None,
     since: Since = None,

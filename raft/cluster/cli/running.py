@@ -53,25 +53,36 @@ Keep = Annotated[bool, typer.Option("--keep", help="Leave throw-away data for a 
 Heartbeat = Annotated[
     float,
     typer.Option(
-        metavar="DURATION", parser=options.positive_duration, help="From a leader.", show_default="50ms"
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="How often a leader sends one.",
+        show_default="50ms",
     ),
 ]
 ElectionTimeout = Annotated[
     DurationRange,
     typer.Option(
-        metavar="MIN-MAX", parser=options.duration_range, help="Drawn from here.", show_default="250ms-500ms"
+        metavar="MIN-MAX",
+        parser=options.duration_range,
+        help="How long a node waits for its leader; drawn anew each time.",
+        show_default="250ms-500ms",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="For every random choice.", show_default=False)]
 Duration = Annotated[
     float | None,
     typer.Option(
-        metavar="DURATION", parser=options.positive_duration, help="Stop by itself.", show_default=False
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="Stop by itself after so long.",
+        show_default=False,
     ),
 ]
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", help="The final report as JSON.", show_default=False),
+    typer.Option(
+        "--report", metavar="FILE", help="Write the final report there, as JSON.", show_default=False
+    ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return when a leader stands; end it with `down`.")]
 Logs = Annotated[bool, typer.Option("--logs", help="The nodes' logs on stdout, too.")]
@@ -85,7 +96,7 @@ Trace = Annotated[
 ]
 Tune = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores.", show_default=False),
+    typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores; repeatable.", show_default=False),
 ]
 SnapshotEntries = Annotated[
     int,

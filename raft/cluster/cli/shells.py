@@ -106,7 +106,10 @@ def print_completions(words: list[str]) -> int:
 def completion(
     context: typer.Context,
     shell: Annotated[
-        ShellName | None, typer.Argument(help="Whose script; else that of $SHELL.", show_default=False)
+        ShellName | None,
+        typer.Argument(
+            metavar="bash|zsh|fish", help="Whose script; else that of $SHELL.", show_default=False
+        ),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Write it where that shell reads it; else to stdout.")

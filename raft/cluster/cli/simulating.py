@@ -52,7 +52,7 @@ Jobs = Annotated[int, typer.Option("--jobs", metavar="N", help="Processes to run
 
 @app.command(
     rich_help_panel=BREAK,
-    epilog="Example: launcher.py simulate --seeds 1000 --jobs 2, then launcher.py simulate --seed 4711",
+    epilog="Example: launcher.py simulate --seeds 1000, then: launcher.py simulate --seed 7",
 )
 def simulate(
     context: typer.Context,

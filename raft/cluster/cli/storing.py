@@ -81,9 +81,8 @@ def get(
     with connected(context, cluster, via, timeout) as client:
         items = list(client.items(os.fsencode(key), stale=stale)) if prefix else _item(client, key, stale)
     if not items:
-        raise VerbFailed(
-            f"{'no key that begins with ' if prefix else ''}{key!r} is bound", ExitCode.NOT_FOUND
-        )
+        missing = f"no key begins with {key!r}" if prefix else f"{key!r} is not bound"
+        raise VerbFailed(missing, ExitCode.NOT_FOUND)
     if output is options.Format.JSON:
         out_json(items=[item_fields(item) for item in items])
         return

@@ -33,7 +33,7 @@ class Picture(enum.StrEnum):
     JSONL = "jsonl"
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py judge ./chaos-7/history.jsonl")
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py judge ./chaos-7")
 def judge(
     path: Annotated[
         Path,
@@ -95,13 +95,15 @@ def _show(verdict: Verdict, took_seconds: float) -> None:
 
 @app.command(
     rich_help_panel=LOOK,
-    epilog="Example: launcher.py timeline --to now.html, or: timeline ./chaos-7 -o perfetto",
+    epilog="Example: launcher.py timeline --to now.html --open",
 )
 def timeline(
     context: typer.Context,
     path: Annotated[
         Path | None,
-        typer.Argument(help="An events.jsonl or the directory of a run; else the running cluster."),
+        typer.Argument(
+            metavar="PATH", help="An events.jsonl or the directory of a run; else the running cluster."
+        ),
     ] = None,
     output: Annotated[
         Picture, typer.Option("--output", "-o", help="A page, a drawing, a trace for Perfetto, or lines.")

@@ -59,7 +59,7 @@ Else = Annotated[
 
 @app.command(
     rich_help_panel=STORE,
-    epilog="Example: launcher.py txn --if 'owner=me' --then 'put job done' --else 'get owner'",
+    epilog="Example: launcher.py txn --if owner=me --then 'del owner'",
 )
 def txn(
     context: typer.Context,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from raft.cluster.cli.configuring import defaults, files
 from raft.cluster.failures import BadUsage
@@ -23,6 +23,10 @@ class Verb(TyperCommand):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        # Paragraphs are filled to the terminal's width, and not broken where the source is.
+        self.help = "\n\n".join(" ".join(part.split()) for part in (self.help or "").split("\n\n"))
+        for parameter in self.params:
+            self._show_default_as_typed(parameter)
         self.params.append(
             TyperOption(
                 param_decls=["--quiet", "-q"],
@@ -30,8 +34,7 @@ class Verb(TyperCommand):
                 expose_value=False,
                 callback=_be_quiet,
                 envvar="RAFT_QUIET",
-                show_envvar=True,
-                help="Only data and errors: no confirmations, no progress, no notes.",
+                help="Data and errors only.",
             )
         )
 
@@ -53,17 +56,38 @@ class Verb(TyperCommand):
             for name, default in found.items()
         }
 
+    def _show_default_as_typed(self, parameter: Any) -> None:
+        """A default that is written out is shown as it would be typed, not in parentheses."""
+        written = getattr(parameter, "show_default", None)
+        if isinstance(written, str):
+            escape = "\\" if self.rich_markup_mode == "rich" else ""
+            parameter.help = f"{parameter.help or ''} {escape}[default: {written}]".lstrip()
+            parameter.show_default = False
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """With the name of the program as it was called."""
-        program = ctx.find_root().info_name
-        self.epilog = (self.epilog or "").replace(PROGRAM, program)
+        self.epilog = _as_called(self.epilog, ctx)
         super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """Verbs that have one help."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """With the name of the program as it was called."""
+        self.epilog = _as_called(self.epilog, ctx)
+        super().format_help(ctx, formatter)
+
+
+def _as_called(example: str | None, ctx: Any) -> str:
+    return (example or "").replace(PROGRAM, ctx.find_root().info_name)
 
 
 class Verbs(typer.Typer):
     """A set of such commands."""
 
     def __init__(self, **settings: Any) -> None:
+        settings.setdefault("cls", Group)
         settings.setdefault("no_args_is_help", True)
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(**settings)

@@ -1,0 +1,119 @@
+"""Carries out verbs in forks of one process that has loaded all of them: as on a terminal, or as in a pipe.
+
+A verb from a shell spends most of its time on imports; so a tour of all verbs takes seconds, not minutes.
+Reads a request from each line of standard input, and answers each by one line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+
+import msgspec
+from msgspec import Struct
+
+PATIENCE_SECONDS = 20.0
+
+
+class Request(Struct):
+    """One verb; on a terminal that is so wide, or, if `columns` is 0, with a pipe in place of each stream."""
+
+    words: list[str]
+    columns: int = 0
+    until: str = ""  # Then it is interrupted, as it goes on until it is.
+
+
+class Answer(Struct):
+    """What it printed (on a terminal both streams are one), and how it ended."""
+
+    code: int
+    out: str
+    err: str = ""
+
+
+def carry_out(request: Request) -> Answer:
+    """Fork, and wait for the end."""
+    streams = [os.pipe(), os.pipe()]
+    if request.columns:
+        pid, master = pty.fork()
+    else:
+        pid, master = os.fork(), -1
+    if pid == 0:
+        become(request, [] if request.columns else [write for _, write in streams])
+    for _, write in streams:
+        os.close(write)
+    readers = [master] if request.columns else [read for read, _ in streams]
+    texts = read_all(readers, pid, request)
+    for fd in [*(read for read, _ in streams), *([master] if request.columns else [])]:
+        os.close(fd)
+    return Answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), *texts)
+
+
+def become(request: Request, writers: list[int]) -> None:
+    """The child: be that verb, and end."""
+    if request.columns:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, request.columns, 0, 0))
+        os.environ["TERM"] = "xterm-256color"
+    else:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, fd in enumerate(writers, 1):
+            os.dup2(fd, number)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from raft.cluster.cli.entry import run
+
+    code = run(request.words, None, time.monotonic(), -1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def read_all(readers: list[int], pid: int, request: Request) -> list[str]:
+    """Both streams to their ends."""
+    texts = dict.fromkeys(readers, "")
+    open_ones = set(readers)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    interrupted = not request.until
+    while open_ones:
+        ready, _, _ = select.select(list(open_ones), [], [], max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+            deadline += PATIENCE_SECONDS
+        for fd in ready:
+            try:
+                more = os.read(fd, 65536)
+            except OSError:  # So a terminal ends.
+                more = b""
+            texts[fd] += more.decode(errors="replace")
+            if not more:
+                open_ones.discard(fd)
+        if not interrupted and request.until in "".join(texts.values()):
+            interrupted = True
+            if request.columns:
+                os.write(readers[0], b"\x03")
+            else:
+                os.kill(pid, signal.SIGINT)
+    return list(texts.values())
+
+
+def main() -> None:
+    """Answer until there are no more requests."""
+    import raft.client
+    import raft.cluster.asking
+    import raft.cluster.cli.main
+    import raft.storage.dump  # noqa: F401
+
+    for line in sys.stdin.buffer:
+        answer = carry_out(msgspec.json.decode(line, type=Request))
+        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
