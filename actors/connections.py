@@ -17,6 +17,7 @@ import struct
 import termios
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -69,6 +70,12 @@ class Connections:
         held_all_bytes_max: int,
         unread_all_bytes_max: int,
     ) -> None:
+        self.is_stranger: Callable[[int], bool] | None = None
+        """Given a descriptor: is it that of another user, whom nothing else keeps out?"""
+        # Of connections that have gone while frames of theirs may be unread yet: whose it was, or nothing.
+        self._gone_known: dict[bytes, Connection] = {}
+        self._gone_silent: set[int] = set()
+        self.some_have_gone = False
         self._cuts = cuts
         self._held_bytes_max = held_bytes_max
         self._unread_bytes_max = unread_bytes_max
@@ -102,22 +109,43 @@ class Connections:
         self._quiet = False
         if len(self._silent) > self.silent_max:
             self.cut(self._by_fd[next(iter(self._silent))], "too many connections that say nothing")
+        if self.is_stranger is not None and self.is_stranger(fd):
+            self.cut(self._by_fd[fd], "another user's, who needs a key to be heard")
 
     def gone(self, fd: int) -> None:
         """A connection is closed."""
         connection = self._by_fd.pop(fd, None)
         if connection is not None:
             self._forget(connection)
+            if self.is_stranger is not None:
+                self._note_gone(connection)
 
     def of(self, route: bytes) -> Connection | None:
         """The connection by libzmq's name for it, if a frame has come from there before."""
-        return self._by_route.get(route)
+        return self._by_route.get(route) or self._gone_known.get(route)
+
+    def nothing_is_unread(self) -> None:
+        """All frames have been read of those who have gone."""
+        self._gone_known.clear()
+        self._gone_silent.clear()
+        self.some_have_gone = False
+
+    def _note_gone(self, connection: Connection) -> None:
+        self.some_have_gone = True
+        if connection.route is None:
+            self._gone_silent.add(connection.fd)
+        else:
+            self._gone_known[connection.route] = connection
 
     def meet(self, route: bytes, fd: int, owner: str) -> Connection:
         """The first frame has come from a connection."""
         connection = self._by_fd.get(fd)
+        if connection is not None and fd in self._gone_silent:
+            self.cut(connection, "not to be told from one that had the same descriptor")
+            connection = None
         if connection is None or connection.route is not None:
-            return Connection(-1, route)  # What was left of one that is closed.
+            # What was left of one that is closed. Whose it was cannot be found out any more.
+            return Connection(-1, route, cut=self.is_stranger is not None)
         connection.route, connection.owner = route, owner
         self._by_route[route] = connection
         return connection

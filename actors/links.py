@@ -14,12 +14,14 @@ from functools import partial
 from typing import Final
 
 import zmq
+from loguru import logger
 
 from actors import sockets
 from actors.curve import Keys, identify
-from actors.endpoints import EndpointError
+from actors.endpoints import EndpointError, split_tcp
 from actors.hearing import Hearing, Origin
 from actors.sockets import OpenSockets, Order, Socket, Tuning
+from actors.users import Users
 
 _DONTWAIT: Final = int(zmq.DONTWAIT)  # As a plain number, which is quicker.
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
@@ -33,6 +35,7 @@ class Link:
         self.endpoint = endpoint
         self.public_key = public_key
         self.connected = False
+        self.is_open_to_all = public_key is None and endpoint.startswith("tcp://")
         self.dealer: Socket | None = None  # None while the system has no descriptor for it.
         self.monitor: Socket | None = None
 
@@ -59,6 +62,7 @@ class Links:
         self._tuning = tuning
         self._heard = heard
         self._greet = greet
+        self._users: Users | None = None
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None, keys: Keys | None) -> None:
         """Keep a connection open to `endpoint`; raises EndpointError."""
@@ -148,10 +152,28 @@ class Links:
         monitor.close(0)
         dealer.close(self._tuning.linger_milliseconds)
 
+    def _is_strangers(self, descriptor: int, endpoint: str) -> bool:
+        if self._users is None:
+            self._users = Users()
+        return self._users.is_stranger(descriptor, split_tcp(endpoint)[1])
+
+    def _turn_away(self, link: Link) -> None:
+        """Another user's process listens there, and nothing proves that it is the one that is meant."""
+        self._hearing.dropped["another user listens there"] += 1
+        logger.bind(event="another-user", process=link.process).warning(
+            f"{link.process} is not at {link.endpoint}: another user's process listens there. Without keys "
+            "only processes of this user, or root's, are spoken to"
+        )
+        self._close(link)
+        self._hearing.connection_changed(link.process, connected=False)
+        self._retry_later(link)
+
     def _retry_later(self, link: Link) -> None:
         self.retry_at[link.process] = time.monotonic() + self._tuning.refused_retry_seconds
 
     def _take_frames(self, link: Link) -> None:
+        if link.is_open_to_all and link.monitor is not None and sockets.has_input(link.monitor):
+            self._take_monitor(link)  # It may be connected to another user's process by now.
         with suppress(zmq.Again):
             for _ in range(self._tuning.receive_frames_max):
                 if self.by_process.get(link.process) is not link or link.dealer is None:
@@ -168,7 +190,11 @@ class Links:
     def _take_monitor(self, link: Link) -> None:
         with suppress(zmq.Again):
             while self.by_process.get(link.process) is link and link.monitor is not None:
-                event, _value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
+                event, value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
+                if event == zmq.EVENT_CONNECTED:
+                    if link.is_open_to_all and self._is_strangers(value, link.endpoint):
+                        self._turn_away(link)
+                    continue
                 link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:

@@ -24,7 +24,7 @@ import zmq
 from actors import sockets
 from actors.connections import Connection, Connections
 from actors.curve import Doorkeeper, Keys, KeysError
-from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, to_listen_at
+from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp, to_listen_at
 from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter, introduction_in
 from actors.hearing import Hearing, Origin, may_speak_as
@@ -32,6 +32,7 @@ from actors.links import Link, Links
 from actors.sockets import Order, Socket
 from actors.sockets import Tuning as Tuning
 from actors.transport import TransportEvent
+from actors.users import Users
 
 # As plain numbers: the library's flags take longer to combine than a frame takes to send.
 _DONTWAIT: Final = int(zmq.DONTWAIT)
@@ -308,12 +309,17 @@ class ZeroMqTransport:
             for _ in range(self._tuning.receive_frames_max):
                 left_bytes -= self._take_frame_of(inbox, inbox.recv(_DONTWAIT))
                 if not sockets.has_input(inbox):  # Cheaper than the exception with which a read would say so.
-                    return
-                if left_bytes < 0:
                     break
-            self._watch.suspect(inbox)
+                if left_bytes < 0:
+                    self._watch.suspect(inbox)
+                    return
+            else:
+                self._watch.suspect(inbox)
+                return
         except zmq.Again:
-            return
+            pass
+        if self._connections.some_have_gone:
+            self._connections.nothing_is_unread()
 
     def _take_frame_of(self, inbox: Socket, route: bytes) -> int:
         """Read one frame from a connection and act on it; its size."""
@@ -388,5 +394,8 @@ class ZeroMqTransport:
             raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
+        if self._keys is None and endpoint.startswith("tcp://"):
+            port = split_tcp(self.endpoint)[1]
+            self._connections.is_stranger = partial(Users().is_stranger, port=port)
         self._opened.listen_to(inbox, Order.FRAMES, self._take_inbox)
         self._opened.listen_to(monitor, Order.MONITORS, partial(self._take_inbox_monitor, monitor))

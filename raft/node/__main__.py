@@ -66,8 +66,8 @@ def command_line() -> argparse.ArgumentParser:
         "--listen",
         required=True,
         metavar="ENDPOINT",
-        help="ipc:///path or tcp://host:port; on loopback TCP without --keys every user of this machine"
-        " can connect and give commands",
+        help="ipc:///path or tcp://host:port; on loopback TCP without --keys only processes of this user,"
+        " or root's, are heard, and each of them may give any command",
     )
     add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
     add(
