@@ -28,9 +28,9 @@ from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DIVERGED,
     EXIT_LOG_MISSING,
-    EXIT_OUTDATED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
+    EXIT_WRONG_VERSION,
 )
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
@@ -46,7 +46,7 @@ HOPELESS = frozenset(
         EXIT_DIVERGED,
         EXIT_ROLLED_BACK,
         EXIT_BROKEN_PROMISE,
-        EXIT_OUTDATED,
+        EXIT_WRONG_VERSION,
     }
 )
 _LAST_WORDS_BYTES_MAX = 4096

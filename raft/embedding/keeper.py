@@ -27,10 +27,10 @@ from raft.node.config import (
     EXIT_CORRUPT,
     EXIT_DIVERGED,
     EXIT_LOG_MISSING,
-    EXIT_OUTDATED,
     EXIT_REFUSED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
+    EXIT_WRONG_VERSION,
 )
 from raft.wire import process_of
 
@@ -43,7 +43,7 @@ HOPELESS = frozenset(
         EXIT_DIVERGED,
         EXIT_ROLLED_BACK,
         EXIT_BROKEN_PROMISE,
-        EXIT_OUTDATED,
+        EXIT_WRONG_VERSION,
     }
 )
 # A node says twice a second that its loop turns.

@@ -55,7 +55,7 @@ class Agreement(Struct, frozen=True, array_like=True, gc=False):
         return Agreement(self.version, self.ceiling, version)
 
 
-def outdated(agreed: int, version: int) -> str:
+def too_old(agreed: int, version: int) -> str:
     """What a node says that cannot go on with its version."""
     return (
         f"this cluster's members have agreed on version {agreed} of its machine, and the machine here is of "

@@ -23,7 +23,7 @@ from zlib import crc32
 
 import msgspec
 
-from raft.machines.agreement import Agreement, outdated
+from raft.machines.agreement import Agreement, too_old
 from raft.machines.answers import (
     Agreed,
     Answer,
@@ -41,7 +41,7 @@ from raft.machines.elections import Elections
 from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.machine import MachineError, Outdated, StateMachine
+from raft.machines.machine import MachineError, StateMachine, WrongVersion
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
     Agree,
@@ -228,7 +228,8 @@ class Application:
             if settled is not None and settled != KEPT_APART:
                 return self.trail.add(settled if isinstance(settled, bytes) else encode_answer(settled))
             if type(operation) is Own:
-                self._note_version(operation)
+                if operation.since > self.agreement.newest:
+                    self._note_version(operation)
                 if settled is None:
                     self.sessions.keep(call, command, KEPT_APART)
                 acknowledged = self.sessions.acknowledged(call.session)
@@ -237,7 +238,8 @@ class Application:
                 )
                 return None
         elif type(operation) is Own:
-            self._note_version(operation)
+            if operation.since > self.agreement.newest:
+                self._note_version(operation)
             self.errands.append(Carry(index, operation.body, since=operation.since))
             return None
         reason = reason_against(operation)
@@ -305,7 +307,7 @@ class Application:
 
     def _check_version(self, agreement: Agreement) -> None:
         if self.own.version < agreement.version:
-            raise Outdated(outdated(agreement.version, self.own.version))
+            raise WrongVersion(too_old(agreement.version, self.own.version))
 
     def _become(self, state: State) -> None:
         self._begin()
@@ -430,7 +432,7 @@ class Application:
         return Checked()
 
     def _note_version(self, operation: Own) -> None:
-        if self.agreement.newest < operation.since <= self.agreement.version:
+        if operation.since <= self.agreement.version:
             self.agreement = self.agreement.uses(operation.since)
 
     def _agree(self, index: int, request: Agree) -> Agreed:  # noqa: ARG002

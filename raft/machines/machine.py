@@ -28,10 +28,11 @@ class Diverged(Exception):
     """
 
 
-class Outdated(Exception):
-    """The members have agreed on a newer version of the machine than this node has; it has to stop.
+class WrongVersion(Exception):
+    """This version of the machine can't go on with the data that are here; the node has to stop.
 
-    Nothing is lost: a node with that version, or a newer one, goes on with the same data.
+    The members have agreed on a newer one, or a snapshot cannot be read. Nothing is lost: a node with another
+    version goes on with the same data.
     """
 
 
@@ -133,7 +134,7 @@ def reason_of(error: BaseException) -> str:
     return sendable(error)
 
 
-def sendable(error: MachineError) -> str:
+def sendable(error: BaseException) -> str:
     """The text of an error that a user's machine has raised, whatever it is made of."""
     try:
         text = str(error)

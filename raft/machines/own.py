@@ -22,6 +22,7 @@ from raft.machines.machine import (
     MachineError,
     StateMachine,
     Versioned,
+    WrongVersion,
     reason_of,
     sendable,
     version_of,
@@ -138,7 +139,7 @@ class OwnMachine:
         return own_parts_of(self.book(), self._measured(of_machine))
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Become what `parts` gave; none are the empty state. MachineError if the machine can't read them."""
+        """Become what `parts` gave; none are the empty state. WrongVersion if the machine can't read them."""
         book, of_machine = own_book_of(parts)
         machine = self.machine
         self._become(book)
@@ -150,9 +151,10 @@ class OwnMachine:
             elif machine is not None:
                 machine.restore(b"".join(of_machine))
         except COMMAND_ERRORS as error:
-            raise MachineError(
+            raise WrongVersion(
                 f"your own machine, version {self.version}, cannot read its snapshot, which was made while "
-                f"the cluster's version was {book.cluster_version}: {reason_of(error)}"
+                f"the cluster's version was {book.cluster_version}: {reason_of(error)}. Nothing was "
+                "changed: start the node with a version that can"
             ) from error
 
     # -------------------------------------------------------------------------------------------
@@ -179,7 +181,8 @@ class OwnMachine:
         except GROUND_ERRORS:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's, and it would stop all nodes
-            self.trouble = f"cluster_version_is({version}) raised {type(error).__name__}: {reason_of(error)}"
+            kind, text = type(error).__name__, sendable(error)
+            self.trouble = f"cluster_version_is({version}) raised {kind}: {text}"
 
     def _carry(self, errand: Carry) -> bytes:
         if not errand.session:

@@ -31,7 +31,7 @@ EXIT_ROLLED_BACK = (
 EXIT_BROKEN_PROMISE = (
     9  # Another member's log contradicts what is committed here: a majority was rolled back.
 )
-EXIT_OUTDATED = 10  # The members have agreed on a newer version of its machine than it has.
+EXIT_WRONG_VERSION = 10  # Its machine is older than the members have agreed, or can't read its snapshot.
 EXIT_OUT_OF_MEMORY = 11  # It could not get the memory for what is committed; it goes on when there is more.
 
 

@@ -35,7 +35,7 @@ from actors.transport import Transport
 from actors.zeromq import ZeroMqTransport
 from raft.core.errors import BrokenPromise, RolledBack
 from raft.machines.application import Application
-from raft.machines.machine import Diverged, MachineError, Outdated, StateMachine, version_of
+from raft.machines.machine import Diverged, MachineError, StateMachine, WrongVersion, version_of
 from raft.machines.typed import check_is_plain
 from raft.node.config import (
     EXIT_BROKEN_PROMISE,
@@ -45,10 +45,10 @@ from raft.node.config import (
     EXIT_FAILED,
     EXIT_LOG_MISSING,
     EXIT_OUT_OF_MEMORY,
-    EXIT_OUTDATED,
     EXIT_REFUSED,
     EXIT_REMOVED,
     EXIT_ROLLED_BACK,
+    EXIT_WRONG_VERSION,
     IMPORTING,
     BadConfig,
     NodeConfig,
@@ -108,9 +108,9 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     except Diverged as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_DIVERGED
-    except Outdated as error:
+    except WrongVersion as error:
         last_words(f"the node cannot run: {error}\n")
-        return EXIT_OUTDATED
+        return EXIT_WRONG_VERSION
     except MachineError as error:
         last_words(f"the node cannot take the cluster's state over: {error}\n")
         return EXIT_REFUSED
@@ -156,7 +156,7 @@ def refusal_code(error: Exception) -> int:
 def run(config: NodeConfig, life_fd: int) -> bool:
     """Open everything, run the loop to its end, close everything; whether the node was removed.
 
-    Raises what forbids a start, and DiskFailed, Diverged, Outdated or GaveUp when the node has failed.
+    Raises what forbids a start, and DiskFailed, Diverged, WrongVersion or GaveUp when the node has failed.
     """
     if not __debug__:
         raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
@@ -216,11 +216,11 @@ def run(config: NodeConfig, life_fd: int) -> bool:
 
 
 def open_checked(config: NodeConfig, files: FileSystem, trap: CrashPoint, machine: Application) -> Store:
-    """See `open_store`; raises Outdated, too, if what is there needs a newer machine."""
+    """See `open_store`; raises WrongVersion, too, if what is there needs a newer machine."""
     store = open_store(config, files, trap, rejoin)
     try:
         check_version(store, machine)
-    except Outdated:
+    except WrongVersion:
         store.close()
         raise
     return store
@@ -345,7 +345,7 @@ NO_MISTAKES: dict[type[Exception], str] = {
     DiskFailed: "disk-failed",
     Diverged: "machine-diverged",
     MachineError: "machine-unfit",
-    Outdated: "machine-outdated",
+    WrongVersion: "machine-wrong-version",
     RolledBack: "disk-rolled-back",
     BrokenPromise: "promise-broken",
     MemoryError: "out-of-memory",

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_LIMIT, NodeId, Role, Storage
-from raft.machines.agreement import outdated
+from raft.machines.agreement import too_old
 from raft.machines.application import Application
 from raft.machines.encoding import decode_call, encode_nodes_own, is_nodes_own
-from raft.machines.machine import Outdated
+from raft.machines.machine import WrongVersion
 from raft.machines.operations import Agree, Own
 from raft.machines.state import agreement_in
 from raft.node.introductions import Introductions
@@ -106,7 +106,7 @@ class Versions:
 
 
 def check_version(store: Storage, machine: Application) -> None:
-    """Raise Outdated if this data needs a newer version of the machine: before anything is done with it."""
+    """Raise WrongVersion, before anything is done with them, if these data need a newer machine."""
     version, snapshot = machine.own.version, store.snapshot()
     agreed = agreement_in(unpack_state(snapshot.data).machine).version
     first, committed = max(store.first_index(), snapshot.index + 1), store.initial_state()[0].commit
@@ -117,4 +117,4 @@ def check_version(store: Storage, machine: Application) -> None:
             if call is not None and isinstance(call.operation, Agree):
                 agreed = max(agreed, call.operation.lowest)
     if version < agreed:
-        raise Outdated(outdated(agreed, version))
+        raise WrongVersion(too_old(agreed, version))

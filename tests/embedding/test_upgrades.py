@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raft.client import AsyncClient, UnsupportedVersion
-from raft.embedding import AsyncNode, Node
+from raft.embedding import AsyncNode, Node, NodeRefused
 from raft.machines.operations import Downgrade
 from tests.embedding.hosts import alone, refusal, run
 from tests.machines.banks import Balance, Bank, Close, Deposit, OldBank, OldDeposit
@@ -149,3 +149,32 @@ def test_a_node_with_an_older_machine_than_agreed_is_refused_and_a_newer_one_goe
             cluster.execute(Deposit("alice", 1))
             applied = node.status().applied
             assert node.snapshot() >= applied
+
+
+class Forgetful(Bank):
+    """Version 2 as it would be after a mistake."""
+
+    def restore(self, data: bytes) -> None:
+        if data:
+            raise ValueError("written by whom?")
+
+
+def test_a_node_whose_machine_cannot_read_its_snapshot_ends_at_once_and_loses_nothing(
+    directory: Path,
+) -> None:
+    async def deposit() -> None:
+        async with alone(directory, machine=OldBank) as node, node.client() as cluster:
+            await cluster.execute(OldDeposit("alice", 5))
+
+    async def forget() -> None:
+        async with alone(directory, machine=Forgetful, existing=True):
+            await asyncio.Event().wait()
+
+    async def remember() -> None:
+        async with alone(directory, machine=Bank, existing=True) as node, node.client() as cluster:
+            assert await cluster.evaluate(Balance("alice")) == 5
+
+    run(deposit())
+    with pytest.raises(NodeRefused, match=r"cannot read its snapshot.*ValueError: written by whom"):
+        run(forget())
+    run(remember())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
 from raft.machines.machine import MachineError
-from raft.machines.testkit import NotDeterministic, check_machine
+from raft.machines.testkit import NotDeterministic, check_machine, check_upgrade
+from raft.machines.typed import body_of
+from tests.machines.banks import Bank, Close, Deposit, OldBank, OldDeposit
 from tests.machines.test_sessions import Counter
 
 LOG = [b"a", b"bb", b"a", b"ccc", b"a"]
@@ -136,3 +138,32 @@ def test_a_machine_that_can_not_be_loaded_elsewhere_is_no_quiet_success() -> Non
     with pytest.raises((subprocess.CalledProcessError, ModuleNotFoundError)):
         check_under_hash_seeds("no.such.module:Machine", LOG)
     assert "no.such.module" not in sys.modules
+
+
+def test_two_versions_that_work_side_by_side_pass_and_a_change_that_comes_too_early_is_found() -> None:
+    log = [body_of(OldDeposit("alice", cents)) for cents in (500, -600, -200)]
+    check_upgrade(OldBank, Bank, log)
+
+    class Early(Bank):
+        def carry_out(self, command: Deposit | Close) -> Any:
+            self.cluster_version = 2
+            return super().carry_out(command)
+
+    with pytest.raises(NotDeterministic, match=r"command 2 is answered MachineError: alice has not so much"):
+        check_upgrade(OldBank, Early, [*log[:1], body_of(OldDeposit("alice", -550))])
+
+    class Rounding(Bank):
+        def carry_out(self, command: Deposit | Close) -> Any:
+            answer = super().carry_out(command)
+            self.state.balances["alice"] //= 10
+            return answer
+
+    with pytest.raises(NotDeterministic, match="after command 1, version 1 and the other have different"):
+        check_upgrade(OldBank, Rounding, log)
+
+    class Renamed(Bank):
+        def snapshot(self) -> bytes:
+            return b"v2" + super().snapshot()
+
+    with pytest.raises(NotDeterministic, match="after command 1, version 1 cannot read that snapshot"):
+        check_upgrade(OldBank, Renamed, log)

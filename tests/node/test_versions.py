@@ -13,7 +13,7 @@ from raft.core.types import NO_LIMIT
 from raft.machines.answers import Agreed, Refused
 from raft.machines.application import Application
 from raft.machines.encoding import decode_call, encode_call
-from raft.machines.machine import Outdated
+from raft.machines.machine import WrongVersion
 from raft.machines.operations import Agree, Call, Check, Downgrade
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.node import departure
@@ -346,7 +346,7 @@ def test_a_member_that_is_too_old_is_refused_at_its_start_and_loses_nothing() ->
             cluster[node].stop()
             cluster.until(lambda: cluster[node].runtime.stopped)
             cluster[node].kill()
-        with pytest.raises(Outdated, match=r"agreed on version 2 of its machine.*here is of version 1"):
+        with pytest.raises(WrongVersion, match=r"agreed on version 2 of its machine.*here is of version 1"):
             check_version(log, Application(OldBank()))
         check_version(log, Application(Bank()))
         restart(cluster, node, Bank, kill=True)
@@ -360,7 +360,7 @@ def test_a_member_that_was_replaced_by_an_older_one_in_the_last_moment_stops_and
     cluster[2].raft.propose_batch([encode_call_of(Agree(2, 2))])
     cluster.network.run_until(lambda: bool(cluster.crashes), SOON_SECONDS)
     (crash,) = cluster.crashes
-    assert crash.error.startswith("Outdated: ")
+    assert crash.error.startswith("WrongVersion: ")
     cluster.crashes.clear()
     cluster.make_machine = lambda: Application(Bank())
     cluster[1].kill()
