@@ -9,9 +9,7 @@ import asyncio
 import os
 import sys
 
-from raft.client import Backoff
-from raft.client.asyncio_election import Lead
-from raft.client.errors import ClientError
+from raft.client import AsyncLead, Backoff, ClientError
 from raft.embedding import AsyncNode
 
 LOCAL = "tcp://127.0.0.1:7101 tcp://127.0.0.1:7102 tcp://127.0.0.1:7103"
@@ -24,7 +22,7 @@ async def run_job(tick: int, host: int) -> None:
     print(f"tick {tick} on host {host}", flush=True)
 
 
-async def tick_for_ever(lead: Lead, host: int) -> None:
+async def tick_for_ever(lead: AsyncLead, host: int) -> None:
     """Run the job again and again, and note each time, before it runs, that it does.
 
     The note is fenced: a host that is not the one any more gets FenceRejected instead of running the job.

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from raft.client import AsyncClient, Backoff
-from raft.client.errors import ClientError
+from raft.client import AsyncClient, Backoff, ClientError
 from raft.embedding import AsyncNode
 
 LOCAL = "tcp://127.0.0.1:7301 tcp://127.0.0.1:7302 tcp://127.0.0.1:7303"

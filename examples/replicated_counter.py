@@ -9,8 +9,7 @@ import signal
 import tempfile
 
 from raft.embedding import AsyncNode
-from raft.machines.machine import MachineError
-from raft.machines.typed import TypedCommand, TypedMachine, TypedQuery
+from raft.machines import MachineError, TypedCommand, TypedMachine, TypedQuery
 
 
 class Add(TypedCommand[int]):

@@ -12,10 +12,7 @@ import sqlite3
 import sys
 from contextlib import closing
 
-from raft.client import Backoff
-from raft.client.asyncio_election import Lead
-from raft.client.errors import ClientError
-from raft.client.fencing import FencedRow, StaleToken
+from raft.client import AsyncLead, Backoff, ClientError, FencedRow, StaleToken
 from raft.embedding import AsyncNode
 
 LOCAL = "tcp://127.0.0.1:7201 tcp://127.0.0.1:7202 tcp://127.0.0.1:7203"
@@ -33,7 +30,7 @@ def open_database(directory: str) -> sqlite3.Connection:
     return database
 
 
-async def work(lead: Lead, worker: int, directory: str) -> None:
+async def work(lead: AsyncLead, worker: int, directory: str) -> None:
     """Pay alice a coin again and again, for as long as this worker is the one."""
     with closing(open_database(directory)) as database:
         while True:
@@ -53,7 +50,7 @@ async def main(worker: int, directory: str) -> None:
         backoff = Backoff()
 
         @cluster.only_leader("worker", ttl="1s")
-        async def work_alone(lead: Lead) -> None:
+        async def work_alone(lead: AsyncLead) -> None:
             backoff.reset()
             await work(lead, worker, directory)
 

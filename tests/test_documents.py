@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import re
 import shlex
 import signal
@@ -61,6 +62,31 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 def test_every_program_is_python(document: Path) -> None:
     for program in _PROGRAM.findall(document.read_text()):
         ast.parse(program)
+
+
+IMPORTED_FROM = {"raft.client", "raft.embedding", "raft.machines", "raft.lab"}
+
+
+@pytest.mark.parametrize(
+    "path", [*DOCUMENTS, *sorted((ROOT / "examples").glob("*.py"))], ids=lambda path: path.name
+)
+def test_what_a_user_types_is_imported_from_the_packages_themselves(path: Path) -> None:
+    text = path.read_text()
+    for program in _PROGRAM.findall(text) if path.suffix == ".md" else [text]:
+        for node in ast.walk(ast.parse(program)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("raft"):
+                assert node.module in IMPORTED_FROM, f"{node.module}: a user knows {sorted(IMPORTED_FROM)}"
+                package = importlib.import_module(node.module)
+                assert {alias.name for alias in node.names} <= set(package.__all__), ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTED_FROM))
+def test_what_a_package_offers_is_there(name: str) -> None:
+    package = importlib.import_module(name)
+    for offered in package.__all__:
+        assert getattr(package, offered) is not None
+    with pytest.raises(AttributeError):
+        _ = package.no_such_name
 
 
 @pytest.mark.processes

@@ -1,4 +1,7 @@
-"""The client library: find the leader, retry what is safe, and say so when nobody can know."""
+"""The client library: find the leader, retry what is safe, and say so when nobody can know.
+
+All that a program of its users imports is here, whichever module it belongs to.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,26 @@ from raft.client.errors import (
     Unreachable,
     UnsupportedVersion,
 )
+from raft.client.store import Replaced, Swapped
 from raft.client.transactions import Key
+from raft.machines.answers import (
+    Candidate,
+    ElectionState,
+    Item,
+    Items,
+    Led,
+    Left,
+    Removed,
+    TransactionDone,
+)
+from raft.machines.operations import Fence, WatchElection, WatchKeys
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.asyncio_election import AsyncElection
+    from raft.client.asyncio_election import AsyncElection, AsyncLead
     from raft.client.asyncio_lease import AsyncLease
     from raft.client.asyncio_session import AsyncSession, SessionState
-    from raft.client.election import Election
+    from raft.client.election import Election, Lead
     from raft.client.fencing import DamagedToken, FencedFile, FencedRow, StaleToken
     from raft.client.lease import Lease
     from raft.client.recipes.barriers import AsyncBarrier, AsyncDoubleBarrier, Barrier, DoubleBarrier
@@ -47,6 +62,7 @@ __all__ = [
     "AsyncCounter",
     "AsyncDoubleBarrier",
     "AsyncElection",
+    "AsyncLead",
     "AsyncLease",
     "AsyncParty",
     "AsyncQueue",
@@ -55,6 +71,7 @@ __all__ = [
     "AsyncSession",
     "Backoff",
     "Barrier",
+    "Candidate",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -63,15 +80,22 @@ __all__ = [
     "DamagedToken",
     "DoubleBarrier",
     "Election",
+    "ElectionState",
     "EventsForgotten",
+    "Fence",
     "FenceRejected",
     "FencedFile",
     "FencedRow",
+    "Item",
     "ItemLost",
+    "Items",
     "Key",
+    "Lead",
     "LeadershipLost",
     "Lease",
     "LeaseEnded",
+    "Led",
+    "Left",
     "NoLeader",
     "OutOfSpace",
     "OutcomeUnknown",
@@ -80,13 +104,19 @@ __all__ = [
     "QueueItem",
     "ReadWriteLock",
     "Rejected",
+    "Removed",
+    "Replaced",
     "Session",
     "SessionExpired",
     "SessionState",
     "StaleToken",
+    "Swapped",
     "Taken",
+    "TransactionDone",
     "Unreachable",
     "UnsupportedVersion",
+    "WatchElection",
+    "WatchKeys",
     "retry",
     "retry_async",
 ]
@@ -94,10 +124,10 @@ __all__ = [
 # What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
 _LATER = {
     "asyncio_client": ("AsyncClient",),
-    "asyncio_election": ("AsyncElection",),
+    "asyncio_election": ("AsyncElection", "AsyncLead"),
     "asyncio_lease": ("AsyncLease",),
     "asyncio_session": ("AsyncSession", "SessionState"),
-    "election": ("Election",),
+    "election": ("Election", "Lead"),
     "fencing": ("DamagedToken", "FencedFile", "FencedRow", "StaleToken"),
     "lease": ("Lease",),
     "recipes.barriers": ("AsyncBarrier", "AsyncDoubleBarrier", "Barrier", "DoubleBarrier"),

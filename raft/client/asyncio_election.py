@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 GRACE_RATIO = 0.05  # Of a lease, for a program between SIGTERM and SIGKILL: half of the session's margin.
 
 
-class Lead:
+class AsyncLead:
     """A leadership, while its context lasts.
 
     `token` is its fencing token: it grows with every leadership. A process that was stopped for longer than
@@ -121,7 +121,7 @@ class Body:
     Unless it is within `run` or `run_program` then: these end their work and raise LeadershipLost themselves.
     """
 
-    def __init__(self, lead: Lead) -> None:
+    def __init__(self, lead: AsyncLead) -> None:
         self._lead = lead
         self._task = asyncio.current_task()
         self._limit = asyncio.timeout(None)
@@ -149,15 +149,15 @@ class Body:
 class Entry(Struct):
     """A leadership that was taken, and the block it was taken for, if for one."""
 
-    lead: Lead
+    lead: AsyncLead
     body: Body | None = None
 
 
 class AsyncElection:
     """An election, lock or semaphore by name; each `async with` waits for a leadership of its own.
 
-    The block is cancelled, and LeadershipLost raised, before the lease can run out, like a time-out's.
-    What `acquire` gives is not bound to a block, so nothing of it is cancelled but the work of `Lead.run`.
+    The block is cancelled, and LeadershipLost raised, before the lease can run out, like a time-out's. What
+    `acquire` gives is not bound to a block: nothing of it is cancelled but the work of `AsyncLead.run`.
 
     It may be entered again and again, by several tasks at once too: each entry has a candidate of its own.
     """
@@ -172,7 +172,7 @@ class AsyncElection:
         self._entries: Entries[Entry] = Entries(asyncio.current_task)
         self._pending: set[asyncio.Timeout] = set()
 
-    async def __aenter__(self) -> Lead:
+    async def __aenter__(self) -> AsyncLead:
         """Wait for a seat, in the order of arrival. Raises Taken or a ClientError.
 
         Who could not keep its lease alive in the queue goes to its end, with a new one.
@@ -193,7 +193,7 @@ class AsyncElection:
         finally:
             await entry.lead.session.close()
 
-    async def acquire(self, *, timeout: Duration | None = None) -> Lead:
+    async def acquire(self, *, timeout: Duration | None = None) -> AsyncLead:
         """Wait for a seat that lasts until `release`; Taken if there is none in time, at once with 0."""
         seconds = None if timeout is None else seconds_of(timeout)
         seat = self._seat if seconds != 0 else msgspec.structs.replace(self._seat, wait=False)
@@ -211,7 +211,7 @@ class AsyncElection:
             waiting.reschedule(asyncio.get_running_loop().time())
 
     async def extend(self) -> float:
-        """See `Lead.extend`; of the seat that this task has taken last."""
+        """See `AsyncLead.extend`; of the seat that this task has taken last."""
         return await self._entries.last().lead.extend()
 
     def owned(self) -> bool:
@@ -228,7 +228,7 @@ class AsyncElection:
         state = await self.current()
         return (*state.holders, *state.waiting)
 
-    async def run(self, work: Callable[[Lead], Coroutine[Any, Any, Result]]) -> Result:
+    async def run(self, work: Callable[[AsyncLead], Coroutine[Any, Any, Result]]) -> Result:
         """Wait for a leadership, do the work while it lasts, and step aside; what the work returns.
 
         Raises LeadershipLost if the work had to be cancelled.
@@ -237,7 +237,7 @@ class AsyncElection:
             return await lead.run(lambda: work(lead))
 
     async def keep_running(
-        self, work: Callable[[Lead], Coroutine[Any, Any, Result]], *, backoff: Backoff | None = None
+        self, work: Callable[[AsyncLead], Coroutine[Any, Any, Result]], *, backoff: Backoff | None = None
     ) -> Result:
         """`run` again and again, until the work has ended by itself; what it returns or raises.
 
@@ -252,7 +252,7 @@ class AsyncElection:
                     raise
             await backoff.wait()
 
-    async def _take(self, seat: Seat, timeout_seconds: float | None) -> Lead:
+    async def _take(self, seat: Seat, timeout_seconds: float | None) -> AsyncLead:
         limit = asyncio.timeout(timeout_seconds)
         self._pending.add(limit)
         try:
@@ -266,12 +266,12 @@ class AsyncElection:
         finally:
             self._pending.discard(limit)
 
-    async def _stand(self, seat: Seat) -> Lead | None:
+    async def _stand(self, seat: Seat) -> AsyncLead | None:
         """Open a session and wait for a seat with it; None if its lease was lost before."""
         session = AsyncSession(self._client, self._ttl, release_on_disconnect=self._release_on_disconnect)
         await session.open()
         try:
-            return Lead(seat, await self._take_seat(seat, session), session)
+            return AsyncLead(seat, await self._take_seat(seat, session), session)
         except (LeadershipLost, LeaseEnded, SessionExpired, OutcomeUnknown) as error:
             is_over = not session.remaining_seconds  # And with the session the candidate, if there was one.
             await session.close()
@@ -318,7 +318,7 @@ class AsyncElection:
                 revision = state.revision + 1
 
     def __call__(
-        self, work: Callable[[Lead], Coroutine[Any, Any, Result]]
+        self, work: Callable[[AsyncLead], Coroutine[Any, Any, Result]]
     ) -> Callable[[], Coroutine[Any, Any, Result]]:
         """As a decorator: each call waits for a leadership, works while it lasts, and steps aside."""
 

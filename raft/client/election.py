@@ -14,8 +14,7 @@ from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from raft.client.asyncio_election import AsyncElection
-from raft.client.asyncio_election import Lead as AsyncLead
+from raft.client.asyncio_election import AsyncElection, AsyncLead
 from raft.client.asyncio_session import SessionState
 from raft.client.background import Background
 from raft.client.entries import Entries
@@ -55,7 +54,7 @@ class Lead:
         self._lead.check()
 
     def extend(self) -> float:
-        """See `raft.client.asyncio_election.Lead.extend`."""
+        """See `AsyncLead.extend`."""
         return self._background.do(self._lead.extend())
 
     def proclaim(self, value: Text) -> None:

@@ -12,9 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
+
+Statement = tuple[str, Sequence[object]]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
@@ -117,50 +120,115 @@ class Cursor(Protocol):
         ...
 
 
-class FencedRow:
-    """Rows of a table with a column for the newest token, updated by one statement that also checks it.
+class AsyncConnection(Protocol):
+    """What is needed of an asyncio connection: that of aiosqlite, psycopg or, with `$1`, asyncpg."""
 
-    The column is an integer, and 0 or NULL where nobody has written. `placeholder` is `?` or `%s`, as the
-    driver wants it. Names of the table and of columns are the program's own, never a user's.
+    async def execute(self, statement: str, /, *parameters: Any) -> Any:
+        """Carry a statement out."""
+        ...
+
+
+class FencedRow:
+    """Rows of a table with a column for the newest token, written by one statement that also checks it.
+
+    The column is an integer, and 0 or NULL where nothing was written. `placeholder` is `?` (sqlite3,
+    aiosqlite), `%s` (psycopg) or `$1` (asyncpg), as the driver wants it. The names of the table and of its
+    columns are the program's own, never a user's. The transaction is the caller's: nothing holds before its
+    commit.
     """
 
     def __init__(self, table: str, *, key: str, token: str = "fencing_token", placeholder: str = "?") -> None:
-        if placeholder not in ("?", "%s"):
-            raise ValueError(f"a placeholder is ? or %s, not {placeholder!r}")
+        if placeholder not in ("?", "%s", "$1"):
+            raise ValueError(f"a placeholder is ?, %s or $1, not {placeholder!r}")
         self._table = _identifier(table)
         self._key = _identifier(key)
         self._token = _identifier(token)
         self._placeholder = placeholder
 
     def update(self, cursor: Cursor, key: object, token: int, values: Mapping[str, object]) -> None:
-        """Set columns of the row; StaleToken if a greater token has written it, LookupError if there is none.
+        """Set columns of the row. Raises StaleToken if a greater token has written it, or LookupError."""
+        self._write(cursor, self.statement(key, token, values), key, token)
 
-        The transaction is the caller's: nothing holds before its commit.
+    def insert(self, cursor: Cursor, key: object, token: int, values: Mapping[str, object]) -> None:
+        """Add the row, or set its columns if it is there; StaleToken if a greater token has written it.
+
+        `key` must be unique in the table. For SQLite and PostgreSQL, which know ON CONFLICT.
         """
-        statement, parameters = self.statement(key, token, values)
-        cursor.execute(statement, parameters)
-        if cursor.rowcount > 0:
+        self._write(cursor, self.insertion(key, token, values), key, token)
+
+    async def update_async(
+        self, connection: AsyncConnection, key: object, token: int, values: Mapping[str, object]
+    ) -> None:
+        """`update` by an asyncio driver."""
+        await self._write_async(connection, self.statement(key, token, values), key, token)
+
+    async def insert_async(
+        self, connection: AsyncConnection, key: object, token: int, values: Mapping[str, object]
+    ) -> None:
+        """`insert` by an asyncio driver."""
+        await self._write_async(connection, self.insertion(key, token, values), key, token)
+
+    def statement(self, key: object, token: int, values: Mapping[str, object]) -> Statement:
+        """The update and its parameters, for other drivers; touching no row is a rejection."""
+        check_token(token)
+        names = [_identifier(name) for name in (*values, self._token)]
+        marks = self._marks()
+        sets = ", ".join(f"{name} = {next(marks)}" for name in names)
+        statement = (
+            f"UPDATE {self._table} SET {sets} WHERE {self._key} = {next(marks)} "
+            f"AND COALESCE({self._token}, 0) <= {next(marks)}"
+        )
+        return statement, (*values.values(), token, key, token)
+
+    def insertion(self, key: object, token: int, values: Mapping[str, object]) -> Statement:
+        """What adds the row or sets its columns, likewise."""
+        check_token(token)
+        names = [_identifier(name) for name in (*values, self._token)]
+        marks = self._marks()
+        places = ", ".join(next(marks) for _ in range(len(names) + 1))
+        sets = ", ".join(f"{name} = excluded.{name}" for name in names)
+        statement = (
+            f"INSERT INTO {self._table} AS held ({', '.join((self._key, *names))}) VALUES ({places}) "
+            f"ON CONFLICT ({self._key}) DO UPDATE SET {sets} "
+            f"WHERE COALESCE(held.{self._token}, 0) <= excluded.{self._token}"
+        )
+        return statement, (key, *values.values(), token)
+
+    def _write(self, cursor: Cursor, statement: Statement, key: object, token: int) -> None:
+        cursor.execute(*statement)
+        if cursor.rowcount <= 0:
+            cursor.execute(self._question(), (key,))
+            self._judge(cursor.fetchone(), key, token)
+
+    async def _write_async(
+        self, connection: AsyncConnection, statement: Statement, key: object, token: int
+    ) -> None:
+        text, parameters = statement
+        if self._placeholder == "$1":
+            status: str = await connection.execute(text, *parameters)  # "UPDATE 1" or "INSERT 0 1"
+            if status.endswith(" 0"):
+                fetching: Any = connection
+                self._judge(await fetching.fetchrow(self._question(), key), key, token)
             return
-        # Some databases count a row that was set to what it held as not touched: look before accusing.
-        question = f"SELECT {self._token} FROM {self._table} WHERE {self._key} = {self._placeholder}"
-        cursor.execute(question, (key,))
-        row = cursor.fetchone()
+        cursor = await connection.execute(text, parameters)
+        if cursor.rowcount <= 0:
+            asked = await connection.execute(self._question(), (key,))
+            self._judge(await asked.fetchone(), key, token)
+
+    def _question(self) -> str:
+        return f"SELECT {self._token} FROM {self._table} WHERE {self._key} = {next(self._marks())}"
+
+    def _judge(self, row: Any, key: object, token: int) -> None:
+        """Why no row was touched; some databases do not count one that was set to what it held."""
         if row is None:
             raise LookupError(f"{self._table} has no row whose {self._key} is {key!r}")
         if (newest := row[0] or 0) > token:
             raise StaleToken(token, newest)
 
-    def statement(
-        self, key: object, token: int, values: Mapping[str, object]
-    ) -> tuple[str, Sequence[object]]:
-        """The statement and its parameters, for drivers without a cursor; touching no row is a rejection."""
-        check_token(token)
-        mark, fence = self._placeholder, self._token
-        sets = ", ".join(f"{_identifier(name)} = {mark}" for name in (*values, fence))
-        statement = (
-            f"UPDATE {self._table} SET {sets} WHERE {self._key} = {mark} AND COALESCE({fence}, 0) <= {mark}"
-        )
-        return statement, (*values.values(), token, key, token)
+    def _marks(self) -> Iterator[str]:
+        if self._placeholder == "$1":
+            return (f"${number}" for number in count(1))
+        return repeat(self._placeholder)
 
 
 def check_token(token: int) -> None:

@@ -5,9 +5,28 @@ Owns the hierarchy. Each class says what helps: another configuration, another l
 
 from __future__ import annotations
 
+import re
+
+_OPTION = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)*)")
+_SWITCHES = {"existing", "join", "repair_from_peers", "lease_reads", "fault_injection"}
+_ARGUMENTS = {"peer": "peers"}
+
+
+def in_arguments(text: str) -> str:
+    """What a node says, with the arguments of AsyncNode and Node in place of its command line's options."""
+
+    def argument(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        return f"{_ARGUMENTS.get(name, name)}={'True' if name in _SWITCHES else '...'}"
+
+    return _OPTION.sub(argument, text)
+
 
 class NodeError(Exception):
-    """The root; the text is the node's own last words where it had any."""
+    """The root; the text is the node's own last words where it had any, in terms of this library."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(in_arguments(text))
 
 
 class NodeRefused(NodeError):

@@ -141,6 +141,7 @@ class Keeper(Actor):
 
     def on_start(self) -> None:
         """Start the node."""
+        self._plan.words_path.unlink(missing_ok=True)
         self.context.add_reader(self._children.fileno(), self._hear)
         self.context.every(HUNG_CHECK_SECONDS, self._look_for_hung)
         self._start()
@@ -207,7 +208,7 @@ class Keeper(Actor):
         if self._stopping or self._over:
             return
         self._started_seconds = self.context.now()
-        path = self._plan.log_path
+        path = self._plan.words_path
         self._log_offset = path.stat().st_size if path.exists() else 0
         self._child = self._children.spawn(NODE_ENTRY, self._config.encode(), log_path=path)
         self.lives += 1
@@ -277,7 +278,7 @@ class Keeper(Actor):
     def _last_words(self) -> str:
         """What the process printed before it ended: a traceback, or else its last line."""
         try:
-            printed = self._plan.log_path.read_bytes()[self._log_offset :]
+            printed = self._plan.words_path.read_bytes()[self._log_offset :]
         except OSError:
             return ""
         text = printed[-_LAST_WORDS_BYTES_MAX:].decode(errors="replace").strip()

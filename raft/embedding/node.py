@@ -144,6 +144,9 @@ class Node:
                 entered.set_exception(error)
             self.error = error
             self.failed.set()
+        finally:
+            if not entered.done():
+                entered.set_exception(NodeError("the thread of the node has ended: see its traceback"))
 
     def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_seconds: Duration | None) -> Result:
         if self.failed.is_set():

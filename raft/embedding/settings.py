@@ -23,6 +23,7 @@ from raft.node.parts import core_config
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 RESTARTS = RestartPolicy(max_restarts=5, window_seconds=30.0)
 
 
@@ -44,7 +45,12 @@ class Settings(TypedDict, total=False):
     repair_from_peers: bool
     """A damaged log is put aside, and the node joins its cluster anew."""
     log_path: str | Path
-    """What the node has to say; beside the data directory unless told otherwise."""
+    """What the node has to say, a JSON object a line; DATA_DIR.log unless told otherwise.
+
+    It is renamed to LOG.1, and that to LOG.2, and so on, when it grows large.
+    """
+    log_level: str
+    """DEBUG, INFO (unless told otherwise), WARNING or ERROR."""
     heartbeat: Duration
     election_timeout: tuple[Duration, Duration]
     """The shortest and the longest; both several times a heartbeat and a disk's worst fsync."""
@@ -64,7 +70,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What was said, checked."""
 
     config: NodeConfig
-    log_path: Path
+    words_path: Path
+    """What the node's process prints, so its last words: begun anew whenever the program starts it."""
     restarts: RestartPolicy
     stop_seconds_max: float
 
@@ -86,6 +93,8 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
     peers = dict(settings.get("peers", {}))
     if peers.get(node) == listen:
         del peers[node]
+    beside = directory.with_name(directory.name + ".log")
+    log_path = Path(settings.get("log_path", beside)).absolute()
     default = NodeConfig(node=node, listen=listen, data_dir=str(directory))
     low, high = settings.get("election_timeout", (default.election_seconds_min, default.election_seconds_max))
     try:
@@ -106,16 +115,17 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             snapshots=settings.get("snapshots", default.snapshots),
             tuning=settings.get("tuning", default.tuning),
             fault_injection=settings.get("fault_injection", False),
+            log_path=str(log_path),
+            log_level=_level_of(settings.get("log_level", default.log_level)),
             keys=str(Path(settings["keys"]).absolute()) if "keys" in settings else "",
         ).check()
         core_config(config, applied=0)
         stop_seconds_max = seconds_of(settings.get("stop_seconds_max", 5.0))
-    except (BadConfig, ActorsError, ValueError) as error:
+    except (BadConfig, ActorsError, ValueError, TypeError) as error:
         raise NodeRefused(str(error)) from None
-    beside = directory.with_name(directory.name + ".log")
     return Plan(
         config=config,
-        log_path=Path(settings.get("log_path", beside)).absolute(),
+        words_path=log_path.with_name(log_path.name + ".out"),
         restarts=settings.get("restarts", RESTARTS),
         stop_seconds_max=stop_seconds_max,
     )
@@ -124,3 +134,9 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
 def machine_name(machine: str | type[StateMachine]) -> str:
     """How the node's process finds the machine; ActorsError for a class that it cannot find."""
     return machine if isinstance(machine, str) else name_class(machine)
+
+
+def _level_of(level: str) -> str:
+    if level not in LOG_LEVELS:
+        raise ValueError(f"log_level is one of {', '.join(LOG_LEVELS)}, not {level!r}")
+    return level

@@ -56,7 +56,7 @@ class Stay:
         config = self._plan.config
         self._address = supervisor_of(config.node, has_keys=bool(config.keys))
         try:
-            make_private(self._plan.log_path.parent)
+            make_private(self._plan.words_path.parent)
             transport = ZeroMqTransport(
                 self._address.process,
                 1,

@@ -3,3 +3,20 @@
 Owns what only tests, experiments and judges need: `simulated` worlds, `chaos` among real processes, `judging`
 of histories, `pictures` of what happened. No node process imports it.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft.lab.simulated.determinism import check_machine
+
+__all__ = ["check_machine"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "check_machine":
+        from raft.lab.simulated.determinism import check_machine
+
+        return check_machine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

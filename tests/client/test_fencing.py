@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -172,3 +175,85 @@ def test_a_token_is_durable_before_anything_is_written_with_it(tmp_path: Path) -
     steps.clear()
     with patch("os.fsync", fsync), file.guard(4):
         assert steps == ["sync report.token", f"sync {tmp_path.name}"]
+
+
+# -- inserting, and asyncio drivers -----------------------------------------------------------------
+
+
+def test_a_row_is_inserted_or_set_and_never_by_an_older_token(database: sqlite3.Connection) -> None:
+    row, cursor = FencedRow("main.jobs", key="name"), database.cursor()
+    row.insert(cursor, "weekly", 3, {"state": "begun"})
+    row.insert(cursor, "weekly", 3, {"state": "half"})
+    row.insert(cursor, "weekly", 5, {"state": "mine"})
+    row.insert(cursor, "nightly", 2, {"state": "there was no token"})
+    with pytest.raises(StaleToken, match="3 is stale: 5"):
+        row.insert(cursor, "weekly", 3, {"state": "late"})
+    assert list(cursor.execute("SELECT * FROM jobs ORDER BY name")) == [
+        ("nightly", "there was no token", 2), ("weekly", "mine", 5),
+    ]  # fmt: skip
+
+
+class LikeAiosqlite:
+    """As aiosqlite and psycopg: `await execute` gives a cursor, whose `fetchone` is awaited."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    async def execute(self, statement: str, parameters: Any) -> Any:
+        cursor = self.database.execute(statement, parameters)
+
+        class Cursor:
+            rowcount = cursor.rowcount
+
+            async def fetchone(self) -> Any:
+                return cursor.fetchone()
+
+        return Cursor()
+
+
+class LikeAsyncpg:
+    """As asyncpg: numbered places, parameters one by one, and a status that counts the rows."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def _run(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+        return self.database.execute(re.sub(r"\$(\d+)", r"?\1", statement), parameters)
+
+    async def execute(self, statement: str, *parameters: Any) -> str:
+        words = "INSERT 0" if statement.startswith("INSERT") else "UPDATE"
+        return f"{words} {self._run(statement, parameters).rowcount}"
+
+    async def fetchrow(self, statement: str, *parameters: Any) -> Any:
+        return self._run(statement, parameters).fetchone()
+
+
+@pytest.mark.parametrize(("placeholder", "driver"), [("?", LikeAiosqlite), ("$1", LikeAsyncpg)])
+def test_asyncio_drivers_are_fenced_as_well(
+    database: sqlite3.Connection, placeholder: str, driver: type[Any]
+) -> None:
+    async def body() -> None:
+        row, connection = FencedRow("jobs", key="name", placeholder=placeholder), driver(database)
+        await row.update_async(connection, "nightly", 7, {"state": "mine"})
+        with pytest.raises(StaleToken, match="3 is stale: 7"):
+            await row.update_async(connection, "nightly", 3, {"state": "late"})
+        with pytest.raises(LookupError, match="no row"):
+            await row.update_async(connection, "weekly", 3, {})
+        await row.insert_async(connection, "weekly", 5, {"state": "begun"})
+        with pytest.raises(StaleToken, match="4 is stale: 5"):
+            await row.insert_async(connection, "weekly", 4, {"state": "late"})
+        assert list(database.execute("SELECT * FROM jobs ORDER BY name")) == [
+            ("nightly", "mine", 7), ("weekly", "begun", 5),
+        ]  # fmt: skip
+
+    asyncio.run(body())
+
+
+def test_numbered_places_are_numbered() -> None:
+    row = FencedRow("jobs", key="id", token="t", placeholder="$1")
+    assert row.statement(9, 2, {"x": 1}) == (
+        "UPDATE jobs SET x = $1, t = $2 WHERE id = $3 AND COALESCE(t, 0) <= $4", (1, 2, 9, 2),
+    )  # fmt: skip
+    assert row.insertion(9, 2, {"x": 1})[0].startswith(
+        "INSERT INTO jobs AS held (id, x, t) VALUES ($1, $2, $3)"
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from raft.client import AsyncClient, Client
-from raft.client.asyncio_election import Lead
+from raft.client.asyncio_election import AsyncLead
 from raft.client.errors import (
     CommandRefused,
     FenceRejected,
@@ -54,7 +54,7 @@ async def kill_leader(nodes: Nodes, client: AsyncClient) -> None:
     os.kill(nodes.children[leader].pid or 0, signal.SIGKILL)
 
 
-async def kept_alive(lead: Lead) -> None:
+async def kept_alive(lead: AsyncLead) -> None:
     """Wait until another keep-alive has been answered."""
     left_seconds = lead.remaining
     while lead.remaining <= left_seconds:
@@ -345,7 +345,7 @@ def test_a_function_of_the_leader_alone_runs_under_its_lease(nodes: Nodes) -> No
         at_work = 0
 
         @client.only_leader("decorated")
-        async def work(lead: Lead) -> None:
+        async def work(lead: AsyncLead) -> None:
             nonlocal at_work
             at_work += 1
             tokens.append(lead.token)

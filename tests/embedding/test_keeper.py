@@ -49,9 +49,12 @@ class Desk:
         self.clock = ManualClock(100.0)
         self.network = LoopbackNetwork(self.clock)
         self.fork_server = RememberingForkServer()
-        self.log_path = directory / "n1.log"
+        self.words_path = directory / "n1.log.out"
         plan = plan_of(
-            1, "tcp://127.0.0.1:7001", directory / "n1", {"restarts": RESTARTS, "log_path": self.log_path}
+            1,
+            "tcp://127.0.0.1:7001",
+            directory / "n1",
+            {"restarts": RESTARTS, "log_path": directory / "n1.log"},
         )
         self.ups = 0
         self.leaders: list[Leader | None] = []
@@ -133,7 +136,7 @@ def test_one_that_dies_again_and_again_is_given_up_with_its_last_words(desk: Des
     for _ in range(RESTARTS.max_restarts):
         desk.end(EXIT_FAILED)
         desk.turn(5.0)
-    desk.log_path.write_text("something\nthe node has failed: it is raining in\n")
+    desk.words_path.write_text("something\nthe node has failed: it is raining in\n")
     desk.end(EXIT_FAILED)
     (error,) = desk.ends
     assert isinstance(error, NodeFailed)
@@ -146,7 +149,7 @@ def test_one_that_dies_again_and_again_is_given_up_with_its_last_words(desk: Des
 
 def test_one_that_refuses_its_first_start_is_not_started_again(desk: Desk) -> None:
     desk.child.born()
-    desk.log_path.write_text("the node cannot start: the port is taken\n")
+    desk.words_path.write_text("the node cannot start: the port is taken\n")
     desk.end(EXIT_REFUSED)
     (error,) = desk.ends
     assert isinstance(error, NodeRefused)

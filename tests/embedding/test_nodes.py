@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -175,3 +177,20 @@ def test_a_client_under_uvloop_needs_no_node_beside_it(directory: Path) -> None:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(asyncio.wait_for(body(), PATIENCE_SECONDS))
+
+
+def test_a_node_logs_lines_of_json_at_the_level_that_it_was_given(directory: Path) -> None:
+    async def body() -> None:
+        for level, says in (("INFO", True), ("ERROR", False)):
+            log = directory / f"{level}.log"
+            settings: dict[str, Any] = {"log_path": log, "log_level": level}
+            async with AsyncNode(
+                1, listen=f"ipc://{directory}/n1", data_dir=directory / level, **settings
+            ) as node:
+                await node.wait_for_leader()
+            lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+            assert bool(lines) is says
+            assert all(line["node"] == "n1" and line["level"] == "INFO" for line in lines)
+            assert not (directory / f"{level}.log.out").read_text()
+
+    run(body())

@@ -30,6 +30,9 @@ pytestmark = pytest.mark.processes
         ({"peers": {2: "tcp://127.0.0.1:7001"}}, "two members share the endpoint"),
         ({"heartbeat": "soon"}, "write one like 500ms, 5s, 2m or 1d"),
         ({"heartbeat": "1s"}, "less than two heartbeats"),
+        ({"heartbeat": 5j}, "a duration is a number of seconds"),
+        ({"log_level": "LOUD"}, "log_level is one of DEBUG, INFO"),
+        ({"peers": {1: "tcp://127.0.0.1:7002"}}, r"give peers=\.\.\. for the others only"),
         ({"machine": "counter"}, "a machine is written package.module:Class"),
         ({"id": 0}, "a node's id is a number from 1"),
     ],
@@ -49,6 +52,13 @@ def test_all_hosts_may_be_told_the_same_members(directory: Path) -> None:
     plan = plan_of(1, members[1], directory / "data", {"peers": members})
     assert plan.config.peers == {2: members[2]}
     assert plan.endpoints == members
+
+
+def test_refusals_speak_of_arguments_and_not_of_a_command_line() -> None:
+    said = NodeRefused("give --data-dir; with --existing, --repair-from-peers or --peer N; a--b -- c")
+    assert str(said) == (
+        "give data_dir=...; with existing=True, repair_from_peers=True or peers=... N; a--b -- c"
+    )
 
 
 def test_a_misspelt_setting_is_an_error(directory: Path) -> None:

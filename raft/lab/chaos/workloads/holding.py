@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from raft.client.asyncio_election import AsyncElection, Lead
+from raft.client.asyncio_election import AsyncElection, AsyncLead
 from raft.client.asyncio_session import MARGIN_RATIO
 from raft.client.errors import ClientError, FenceRejected, Taken
 from raft.lab.chaos.workers import Worker
@@ -106,7 +106,7 @@ class Holdings:
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 
-    async def _use(self, worker: Worker, key: str, lead: Lead) -> None:
+    async def _use(self, worker: Worker, key: str, lead: AsyncLead) -> None:
         for _ in range(worker.dice.randint(1, 3)):
             await self._put(worker, key, lead.fence)
         if worker.dice.random() >= LONG_SHARE:
@@ -116,7 +116,7 @@ class Holdings:
             await asyncio.sleep(LONG_PAUSE_SECONDS)
             await self._put(worker, key, lead.fence)
 
-    def _sure_until(self, worker: Worker, lead: Lead) -> float:
+    def _sure_until(self, worker: Worker, lead: AsyncLead) -> float:
         """Up to when its lease lasts for certain, by the run's clock."""
         shorter_seconds = TTL_SECONDS * (1 - MARGIN_RATIO) * (1 - 1 / self._clock_rate_max)
         return worker.recorder.now() + lead.remaining - shorter_seconds
@@ -125,8 +125,8 @@ class Holdings:
         make = worker.client.lock if self._is_lock else worker.client.election
         return make(key, ttl=TTL_SECONDS)
 
-    async def _entered(self, worker: Worker, acquire: Record, election: AsyncElection) -> Lead | None:
-        async def enter() -> Lead | None:
+    async def _entered(self, worker: Worker, acquire: Record, election: AsyncElection) -> AsyncLead | None:
+        async def enter() -> AsyncLead | None:
             try:
                 async with asyncio.timeout(ACQUIRE_SECONDS_MAX):
                     return await election.acquire()
@@ -155,7 +155,7 @@ class Holdings:
 
         return accepted()
 
-    async def _release(self, worker: Worker, key: str, lead: Lead) -> None:
+    async def _release(self, worker: Worker, key: str, lead: AsyncLead) -> None:
         """Whether or not it is carried out: from its call on the holder is sure of nothing."""
         record = worker.recorder.called(worker.name, "release", key, expected=lead.token)
 
