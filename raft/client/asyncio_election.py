@@ -224,7 +224,7 @@ class AsyncElection:
         return 0 < state.seats <= len(state.holders)
 
     async def contenders(self) -> tuple[Candidate, ...]:
-        """Who holds the seats, then who waits, in the order of arrival."""
+        """Who holds the seats, then the first of those who wait (10,000 at most), in the order of arrival."""
         state = await self.current()
         return (*state.holders, *state.waiting)
 
@@ -313,7 +313,9 @@ class AsyncElection:
                 state = await self.current()
                 if any(holder.token == token for holder in state.holders):
                     return
-                if all(candidate.token != token for candidate in state.waiting):
+                waiting = [candidate.token for candidate in state.waiting]
+                is_hidden = state.more and (not waiting or token > waiting[-1])
+                if token not in waiting and not is_hidden:
                     raise LeadershipLost(f"the candidate {token} of {election!r} is gone") from None
                 revision = state.revision + 1
 

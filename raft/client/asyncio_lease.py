@@ -52,8 +52,13 @@ class AsyncLease:
         return await self._client.time_left(self.id)
 
     async def keys(self) -> tuple[bytes, ...]:
-        """The keys that hang on it, in order. Raises LeaseEnded."""
-        return (await self._client.ask(GetLease(self.id))).keys
+        """The keys that hang on it, in order; of very many, not all of one moment. Raises LeaseEnded."""
+        state = await self._client.ask(GetLease(self.id))
+        keys = list(state.keys)
+        while state.more:
+            state = await self._client.ask(GetLease(self.id, keys[-1]))
+            keys += state.keys
+        return tuple(keys)
 
     async def revoke(self) -> bool:
         """End it, and all that hangs on it; whether it lasted until then."""

@@ -129,7 +129,7 @@ class Election:
         return 0 < state.seats <= len(state.holders)
 
     def contenders(self) -> tuple[Candidate, ...]:
-        """Who holds the seats, then who waits, in the order of arrival."""
+        """Who holds the seats, then the first of those who wait (10,000 at most), in the order of arrival."""
         state = self.current()
         return (*state.holders, *state.waiting)
 

@@ -52,8 +52,13 @@ class Lease:
         return self._client.time_left(self.id)
 
     def keys(self) -> tuple[bytes, ...]:
-        """The keys that hang on it, in order. Raises LeaseEnded."""
-        return (self._client.ask(GetLease(self.id))).keys
+        """The keys that hang on it, in order; of very many, not all of one moment. Raises LeaseEnded."""
+        state = self._client.ask(GetLease(self.id))
+        keys = list(state.keys)
+        while state.more:
+            state = self._client.ask(GetLease(self.id, keys[-1]))
+            keys += state.keys
+        return tuple(keys)
 
     def revoke(self) -> bool:
         """End it, and all that hangs on it; whether it lasted until then."""

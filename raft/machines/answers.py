@@ -211,11 +211,15 @@ class Counted(Struct, frozen=True, array_like=True, tag=34, gc=False):
 
 
 class LeaseState(Struct, frozen=True, array_like=True, tag=31, gc=False):
-    """A lease that lasts, and the keys that hang on it. Only the leader knows how much time is left."""
+    """A lease that lasts, and the keys that hang on it; with `more`, go on after the last one.
+
+    Only the leader knows how much time is left.
+    """
 
     lease: int
     ttl_ms: int
     keys: tuple[bytes, ...]
+    more: bool = False
 
 
 class LeaseList(Struct, frozen=True, array_like=True, tag=35, gc=False):
@@ -240,6 +244,8 @@ class ElectionState(Struct, frozen=True, array_like=True, tag=32, gc=False):
     holders: tuple[Candidate, ...]
     waiting: tuple[Candidate, ...]
     revision: int
+    more: int = 0
+    """So many wait behind these, of whom one answer could not tell."""
 
 
 class Removed(Struct, frozen=True, array_like=True, tag=2, gc=False):

@@ -453,4 +453,5 @@ class Application:
         ttl_ms = self.leases.ttls_ms.get(question.lease)
         if ttl_ms is None:
             return LeaseGone(question.lease)
-        return LeaseState(question.lease, ttl_ms, self.store.keys_of(question.lease))
+        keys, more = self.store.keys_of(question.lease, question.after)
+        return LeaseState(question.lease, ttl_ms, keys, more)

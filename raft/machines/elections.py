@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from msgspec import Struct
 
@@ -27,9 +28,25 @@ from raft.machines.answers import (
 )
 from raft.machines.history import History
 from raft.machines.leases import Leases
-from raft.machines.operations import LEASE_CANDIDATES_MAX, Campaign, Fence, Proclaim, Resign
+from raft.machines.operations import (
+    ANSWER_BYTES_MAX,
+    LEASE_CANDIDATES_MAX,
+    LIMIT_MAX,
+    SEATS_MAX,
+    Campaign,
+    Fence,
+    Operation,
+    Proclaim,
+    Resign,
+)
 from raft.machines.table import Table
 
+ANSWERED_BYTES = 32  # What a candidate takes in an answer, besides its value.
+ANNOUNCED_BYTES_MAX = ANSWER_BYTES_MAX - SEATS_MAX * ANSWERED_BYTES
+TOO_MUCH_ANNOUNCED = Refused(
+    f"the seats of an election announce {ANNOUNCED_BYTES_MAX} bytes at most: announce less, or keep it "
+    "in the store, under a key that is announced"
+)
 CANDIDATE_BYTES = 500  # What a candidate is counted for besides its value and its election's name.
 
 
@@ -132,14 +149,34 @@ class Elections:
             return None
         return FenceRejected(election, fence.token, next(reversed(queue.seated), 0) if queue else 0)
 
-    def state(self, election: str) -> ElectionState:
-        """Who holds the seats and who waits; an election that nobody takes part in is an empty one."""
+    def state(self, election: str) -> ElectionState | Refused:
+        """Who holds the seats and who waits; an election that nobody takes part in is an empty one.
+
+        Of those who wait, as many as one answer holds.
+        """
         revision, queue = self._history.revision, self._table.live.get(election)
         if queue is None:
             return ElectionState(0, (), (), revision)
-        return ElectionState(
-            queue.seats, tuple(queue.seated.values()), tuple(queue.waiting.values()), revision
-        )
+        room_bytes = ANSWER_BYTES_MAX - sum(map(_answered_bytes, queue.seated.values()))
+        if room_bytes < 0:  # An earlier version let it in.
+            return Refused(f"those who hold the seats of {election!r} announce more than one answer holds")
+        waiting: list[Candidate] = []
+        for candidate in islice(queue.waiting.values(), LIMIT_MAX):
+            room_bytes -= _answered_bytes(candidate)
+            if room_bytes < 0:
+                break
+            waiting.append(candidate)
+        more = len(queue.waiting) - len(waiting)
+        return ElectionState(queue.seats, tuple(queue.seated.values()), tuple(waiting), revision, more)
+
+    def too_big(self, operation: Operation) -> bool:
+        """Might those who hold the seats announce more than one answer can tell?"""
+        if isinstance(operation, Campaign):
+            return operation.seats * len(operation.value) > ANNOUNCED_BYTES_MAX
+        if isinstance(operation, Proclaim):
+            queue = self._table.live.get(operation.election)
+            return queue is not None and queue.seats * len(operation.value) > ANNOUNCED_BYTES_MAX
+        return False
 
     # -- snapshots ------------------------------------------------------------------------------
 
@@ -192,6 +229,10 @@ class Elections:
             self._history.add(Led(election, token, candidate.value, index))
         if not queue.seated:
             self._table.pop(election)
+
+
+def _answered_bytes(candidate: Candidate) -> int:
+    return ANSWERED_BYTES + len(candidate.value)
 
 
 def _bytes_of(election: str, candidate: Candidate) -> int:

@@ -322,9 +322,10 @@ class Count(Answered[Counted], frozen=True, array_like=True, tag=26, gc=False):
 
 
 class GetLease(Answered[LeaseState], frozen=True, array_like=True, tag=22, gc=False):
-    """Ask about a lease; answered by `LeaseState` or `LeaseGone`."""
+    """Ask about a lease and the keys on it after that one; answered by `LeaseState` or `LeaseGone`."""
 
     lease: int
+    after: bytes = b""
 
 
 class ListLeases(Answered[LeaseList], frozen=True, array_like=True, tag=27, gc=False):

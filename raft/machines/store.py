@@ -6,8 +6,10 @@ sees to it that a command is carried out once.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import accumulate, islice
 from typing import TypeAlias, TypeVar
 
 from raft.machines.answers import (
@@ -31,6 +33,7 @@ from raft.machines.leases import Leases
 from raft.machines.operations import (
     ANSWER_BYTES_MAX,
     LEASE_KEYS_MAX,
+    LIMIT_MAX,
     RANGE_KEYS_MAX,
     Compare,
     CompareAndSwap,
@@ -186,9 +189,13 @@ class Store:
         """How many keys there are in a range."""
         return Counted(self._table.count(request.start, request.end), self._history.revision)
 
-    def keys_of(self, lease: int) -> tuple[bytes, ...]:
-        """The keys that hang on a lease, in order."""
-        return tuple(sorted(self._by_lease.get(lease, ())))
+    def keys_of(self, lease: int, after: bytes) -> tuple[tuple[bytes, ...], bool]:
+        """The keys on a lease after that one, in order: as many as an answer holds, and if there are more."""
+        keys = sorted(self._by_lease.get(lease, ()))
+        begin = bisect_right(keys, after) if after else 0  # The empty key is one, too.
+        sizes = accumulate(len(key) for key in islice(keys, begin, begin + LIMIT_MAX))
+        end = begin + sum(size <= ANSWER_BYTES_MAX for size in sizes)
+        return tuple(keys[begin:end]), end < len(keys)
 
     def count_of(self, lease: int) -> int:
         """How many keys hang on a lease."""

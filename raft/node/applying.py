@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, Term, entries_size
-from raft.machines import store
+from raft.machines import elections, store
 from raft.machines.application import UNFINISHED, Application, Unfinished
 from raft.machines.machine import COMMAND_ERRORS, reason_of
 from raft.machines.operations import Call, Operation, Own
@@ -28,6 +28,7 @@ from raft.node.worker import Worker, gently
 from raft.requests import Invalid
 
 TOO_MANY_KEYS = Invalid(store.TOO_MANY_KEYS.reason)
+TOO_MUCH_ANNOUNCED = Invalid(elections.TOO_MUCH_ANNOUNCED.reason)
 KNOWN_MAX = 20_000
 WORK_PER_TURN_MAX = 1_500  # Of entries and of the events that they make: a few milliseconds.
 
@@ -175,6 +176,8 @@ class Applier:
         """Why a command would be too much work by the state of now. The machine judges again."""
         if self.free and self._machine.store.too_big(operation):
             return TOO_MANY_KEYS
+        if self.free and self._machine.elections.too_big(operation):
+            return TOO_MUCH_ANNOUNCED
         return None
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
 from raft.machines.encoding import decode_call, question_tag
-from raft.machines.operations import Call, DeleteRange, Own, Transaction
+from raft.machines.operations import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
 from raft.node.applying import Applier
 from raft.node.lane import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
@@ -25,7 +25,8 @@ from raft.requests import Command, Consistency, Invalid, LeaderIs, NotLeader, Qu
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
-_JUDGED = frozenset((DeleteRange, Transaction, Own))  # Operations that a leader has more to ask about.
+# Operations that a leader has more to ask about.
+_JUDGED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own))
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import msgspec
 import pytest
 
+from raft.client.asyncio_election import AsyncElection
 from raft.client.conversation import Ask, Outcome
-from raft.client.errors import EventsForgotten
+from raft.client.errors import EventsForgotten, LeadershipLost
 from raft.client.observing import ElectionObserver, KeysObserver, Observer
-from raft.machines.answers import Event, Item, Led, Left, Removed, Stored
+from raft.client.seats import Seat
+from raft.machines.answers import Candidate, ElectionState, Event, Item, Led, Left, Removed, Stored
 from raft.machines.encoding import decode_question, encode_answer, encode_question
 from raft.machines.operations import (
     Campaign,
@@ -244,3 +248,38 @@ def test_whatever_happens_and_is_forgotten_what_was_told_adds_up_to_the_state(te
         world.between_pages = []
         follow(world, observer, state, f"seed {seed}")
         assert state == world.state(), f"seed {seed}"
+
+
+class Waited:
+    """Of the client of one that waits in a queue: events are forgotten once, then it gets its seat."""
+
+    def __init__(self, state: ElectionState, token: int) -> None:
+        self._state = state
+        self._token = token
+        self._asked = False
+
+    async def ask(self, _question: object) -> ElectionState:
+        self._asked = True
+        return self._state
+
+    async def events(self, _watch: object) -> AsyncIterator[Led]:
+        if not self._asked:
+            raise EventsForgotten(5)
+        yield Led("e", self._token, b"", 9)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "more", "is_there"),
+    [((), 3, True), ((5, 6), 3, True), ((5, 6), 0, False), ((5, 12), 3, False), ((5, 7), 0, True)],
+)
+def test_who_waits_too_far_behind_to_be_told_of_waits_on(
+    waiting: tuple[int, ...], more: int, is_there: bool
+) -> None:
+    state = ElectionState(1, (), tuple(Candidate(token, 1, b"") for token in waiting), 8, more)
+    client: Any = Waited(state, 7)
+    wait = AsyncElection(client, Seat("e", 1, b"", True), 5.0)._wait_for(7)
+    if is_there:
+        asyncio.run(wait)
+        return
+    with pytest.raises(LeadershipLost):
+        asyncio.run(wait)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,11 @@ from raft.machines.answers import (
     Standing,
     Stored,
 )
+from raft.machines.elections import ANNOUNCED_BYTES_MAX
+from raft.machines.encoding import encode_answer
 from raft.machines.operations import (
+    ANSWER_BYTES_MAX,
+    VALUE_BYTES_MAX,
     Campaign,
     Fence,
     Get,
@@ -46,6 +52,45 @@ def test_the_first_leads_and_the_others_queue_in_order_of_arrival() -> None:
     assert driver.do(Resign("e", 4)) == Resigned(True)
     assert driver.ask(GetElection("e")).holders == (Candidate(5, c, b"c"),)
     assert driver.do(Resign("e", 4)) == Resigned(False)
+
+
+def test_an_answer_tells_of_all_seats_and_of_as_many_who_wait_as_it_holds() -> None:
+    driver = Driver()
+    lease = driver.lease()
+    value = bytes(VALUE_BYTES_MAX)
+    tokens = [driver.do(Campaign("e", lease, value)).token for _ in range(12)]
+    state = driver.ask(GetElection("e"))
+    assert [holder.token for holder in state.holders] == tokens[:1]
+    assert [candidate.token for candidate in state.waiting] == tokens[1 : 1 + len(state.waiting)]
+    assert len(state.waiting) + state.more == 11 and state.more > 0
+    assert len(encode_answer(state)) <= ANSWER_BYTES_MAX
+    for token in tokens[:11]:
+        driver.do(Resign("e", token))
+    assert driver.ask(GetElection("e")).holders == (Candidate(tokens[-1], lease, value),)
+
+
+def test_an_answer_tells_of_so_many_who_wait_and_counts_the_others(monkeypatch: Any) -> None:
+    monkeypatch.setattr("raft.machines.elections.LIMIT_MAX", 3)
+    driver = Driver()
+    lease = driver.lease()
+    for _ in range(6):
+        driver.do(Campaign("e", lease))
+    state = driver.ask(GetElection("e"))
+    assert (len(state.holders), len(state.waiting), state.more) == (1, 3, 2)
+
+
+def test_seats_that_announce_more_than_an_answer_holds_are_too_much() -> None:
+    driver = Driver()
+    lease, elections = driver.lease(), driver.application.elections
+    value = bytes(ANNOUNCED_BYTES_MAX // 100)
+    assert not elections.too_big(Campaign("e", lease, value, 100))
+    assert elections.too_big(Campaign("e", lease, value + b"x", 100))
+    token = driver.do(Campaign("e", lease, value, 100)).token
+    assert not elections.too_big(Proclaim("e", token, value))
+    assert elections.too_big(Proclaim("e", token, value + b"x"))
+    for _ in range(5):  # As an older version would have let in.
+        driver.do(Campaign("f", lease, bytes(VALUE_BYTES_MAX), 100))
+    assert isinstance(driver.ask(GetElection("f")), Refused)
 
 
 def test_a_candidate_goes_with_its_lease_whether_it_leads_or_waits() -> None:

@@ -70,6 +70,23 @@ def test_nothing_can_hang_on_a_lease_that_is_gone() -> None:
     assert driver.ask(Get(b"k")).item is None
 
 
+@pytest.mark.parametrize("limit", ["LIMIT_MAX", "ANSWER_BYTES_MAX"])
+def test_the_keys_of_a_lease_are_told_in_as_many_answers_as_they_need(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"raft.machines.store.{limit}", 4)
+    driver = Driver()
+    lease = driver.lease()
+    keys = [b"", *(b"%d" % number for number in range(9))]
+    for key in keys:
+        driver.do(Put(key, b"", lease))
+    told = [driver.ask(GetLease(lease))]
+    while told[-1].more:
+        told.append(driver.ask(GetLease(lease, told[-1].keys[-1])))
+    assert [len(state.keys) for state in told] == ([4, 4, 2] if limit == "LIMIT_MAX" else [5, 4, 1])
+    assert [key for state in told for key in state.keys] == keys
+
+
 def test_the_keys_of_a_lease_are_told_in_order() -> None:
     driver = Driver()
     lease = driver.lease()

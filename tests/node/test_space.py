@@ -8,10 +8,12 @@ import pytest
 
 from raft.client import application
 from raft.control import GetStatus, SpaceIs
+from raft.machines.elections import ANNOUNCED_BYTES_MAX
 from raft.machines.encoding import decode_answer, encode_call
 from raft.machines.operations import (
     RANGE_KEYS_MAX,
     Call,
+    Campaign,
     Delete,
     DeleteRange,
     Grant,
@@ -21,7 +23,7 @@ from raft.machines.operations import (
     Transaction,
 )
 from raft.node import space
-from raft.node.applying import TOO_MANY_KEYS
+from raft.node.applying import TOO_MANY_KEYS, TOO_MUCH_ANNOUNCED
 from raft.node.snapshot_policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 from raft.requests import Command, Committed, Invalid, OutOfSpace
@@ -165,6 +167,16 @@ def test_a_range_of_too_many_keys_is_refused_before_the_log_with_its_limit(monke
         assert answer == TOO_MANY_KEYS and str(RANGE_KEYS_MAX) in answer.reason
     assert cluster[1].raft.log.last == last
     assert decode_answer(do(cluster, DeleteRange(b"k", b"k10")).result).count == 10
+
+
+def test_seats_that_would_announce_too_much_are_refused_before_the_log_with_the_limit() -> None:
+    cluster = Cluster(1)
+    lease = do(cluster, Grant(60_000)).index
+    last = cluster[1].raft.log.last
+    answer = do(cluster, Campaign("e", lease, bytes(ANNOUNCED_BYTES_MAX // 10), 11))
+    assert isinstance(answer, Invalid)
+    assert answer == TOO_MUCH_ANNOUNCED and str(ANNOUNCED_BYTES_MAX) in answer.reason
+    assert cluster[1].raft.log.last == last
 
 
 def test_a_long_command_is_carried_out_over_many_turns_and_everything_sees_it_whole(monkeypatch: Any) -> None:
