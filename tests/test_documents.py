@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 
 from raft.embedding import Node
@@ -27,6 +28,7 @@ from raft.requests import TooNew
 from tests.examples.hosts import PATIENCE_SECONDS, environment, running_program
 from tests.examples.test_examples import free_port
 from tests.node import test_versions as versions
+from tests.processes.clusters import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -100,6 +102,38 @@ def test_the_program_of_the_page_on_embedding_does_the_billing_on_one_host() -> 
             hosts.signal(int(first[1]), signal.SIGKILL)
             second = hosts.hear(r"host (\d) does the billing, token (\d+)")
             assert int(second[2]) > int(first[2])
+
+
+@pytest.mark.processes
+def test_the_service_of_the_page_on_embedding_counts_visits_and_forked_workers_see_them() -> None:
+    _, service, workers = _PROGRAM.findall((ROOT / "docs" / "embedding.md").read_text())
+    port, endpoint = free_port(), f"tcp://127.0.0.1:{free_port()}"
+    with tempfile.TemporaryDirectory(prefix="rd", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        Path(name, "service.py").write_text(service)
+        web = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "service:app", "--port", str(port), "--log-level", "error"],
+            env=environment(HOSTS=f"1 {endpoint}", DATA_DIR=f"{name}/raft"), cwd=name,
+        )  # fmt: skip
+        stack.callback(web.wait, PATIENCE_SECONDS)
+        stack.callback(web.terminate)
+        visits = stack.enter_context(httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{port}"))
+
+        def visit() -> int:
+            try:
+                return int(visits.post("/visits").text)
+            except httpx.TransportError:
+                return 0
+
+        wait_until(lambda: visit() > 0, PATIENCE_SECONDS)
+        count = visit()
+        forked = (
+            f"{workers}\nassert cluster() is cluster()\nchild = os.fork()\nif child:\n    os.wait()\n"
+            "print(cluster().get('visits'), flush=True)\ncluster().close()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", forked], env=environment(HOSTS=endpoint), capture_output=True, text=True
+        )
+        assert done.stdout.splitlines() == [str(str(count).encode())] * 2, done.stderr
 
 
 @pytest.mark.processes
