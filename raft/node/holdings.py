@@ -35,6 +35,7 @@ class Holdings:
         context: Surroundings,
         versions: Versions,
     ) -> None:
+        self._machine = machine
         self._versions = versions
         self._raft = raft
         self._leasing = Leasing(machine, raft, applier, reads, context)
@@ -58,7 +59,9 @@ class Holdings:
 
     def flush(self, now: float) -> None:
         """The turn is over: propose the end of leases that are due, a check, and what members agree on."""
-        self._versions.look(now)
+        versions = self._versions
+        if now >= versions.look_at or versions.agreement is not self._machine.agreement:
+            versions.look(now)
         self._leasing.expire(now)
         self._checking.propose(now)
 

@@ -45,9 +45,11 @@ class Versions:
         self._introductions = introductions
         self._journal = journal
         self._want_snapshot = want_snapshot
+        self.agreement = machine.agreement
         self.agreed = machine.agreement.version
-        """The cluster's version, as of the beginning of this turn."""
-        self._look_at = 0.0
+        """The cluster's version, as of the last look."""
+        self.look_at = 0.0
+        """When to look again, or as soon as `agreement` is not the machine's any more."""
 
     def refuse(self, operation: Own) -> TooNew | Refused:
         """Why a leader lets a command not into its log that is newer than `agreed`."""
@@ -67,17 +69,17 @@ class Versions:
         return TooNew(operation.since, agreed, f"{needs}: {'; '.join(behind)}. Upgrade first, then retry")
 
     def look(self, now: float) -> None:
-        """As leader, propose what the members can agree on, if that has changed. To be called every turn."""
-        if self._machine.agreement.version != self.agreed:
+        """Notice what has been agreed; as leader, propose what the members can agree on."""
+        self.agreement = self._machine.agreement
+        if self.agreement.version != self.agreed:
             self._changed()
         if self._machine.own.trouble:
             trouble, self._machine.own.trouble = self._machine.own.trouble, ""
             self._journal.event("machine-raised", f"the machine's {trouble}; it goes on as it is")
-        if self._raft.role is not Role.LEADER:
-            self._look_at = now + LOOK_SECONDS
-        elif now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self._propose()
+        if now >= self.look_at:
+            self.look_at = now + LOOK_SECONDS
+            if self._raft.role is Role.LEADER:
+                self._propose()
 
     def _propose(self) -> None:
         versions = [version for version in self._members().values() if version is not None]
@@ -92,7 +94,7 @@ class Versions:
             return  # It looks again.
 
     def _changed(self) -> None:
-        before, self.agreed = self.agreed, self._machine.agreement.version
+        before, self.agreed = self.agreed, self.agreement.version
         text = f"the cluster's version of the machine is {self.agreed}, and was {before}"
         self._journal.event("cluster-version", text, version=self.agreed)
         if self.agreed < before:

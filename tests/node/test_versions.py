@@ -272,6 +272,23 @@ def test_a_replica_that_differs_from_others_of_its_version_is_found_out_after_an
     assert {crash.error.partition(":")[0] for crash in cluster.crashes} == {"Diverged"}
 
 
+def test_an_upgrade_by_kills_goes_through_old_commands_again_and_stops_no_node() -> None:
+    cluster = cluster_of(OldBank, OldBank, OldBank)
+    for _ in range(3):
+        call(cluster, OldDeposit("alice", 2))
+        with pytest.raises(application.CommandRefused):
+            call(cluster, OldDeposit("alice", -100_000))
+        cluster.advance(CHECKED_SECONDS)
+    for node in (1, 2, 3):
+        restart(cluster, node, Bank, kill=True)
+        call(cluster, OldDeposit("alice", 1))
+        cluster.advance(CHECKED_SECONDS)
+    until_agreed(cluster, 2)
+    call(cluster, Deposit("alice", 1))
+    cluster.advance(CHECKED_SECONDS)
+    assert balances(cluster) == [{"alice": 10}] * 3
+
+
 # -- the way back ----------------------------------------------------------------------------------
 
 
