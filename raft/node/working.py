@@ -10,14 +10,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raft.node.proposals import Answerable
-from raft.requests import AwaitAnswer, TakesLong, Unknown
+from raft.requests import AwaitAnswer, Committed, QueryResult, TakesLong, Unknown
 
 SOON_SECONDS = 0.030  # Less than any client waits before it asks another node.
 HOLD_SECONDS = 0.5  # So often a client that waits is told that the work goes on.
 KEEP_SECONDS = 10.0
 TICKETS_MAX = 10_000
+KEPT_BYTES_MAX = 64 * 1024 * 1024  # Of all answers that no client has asked for yet.
 
 NO_TICKET = Unknown("this node knows nothing of that request any more")
+NO_ROOM = Unknown("this node could not keep the answer until it was asked for: too many others wait")
 NODE_STOPS = Unknown("the node stops")
 
 
@@ -30,10 +32,15 @@ class After(Protocol):
 
 
 class Slow:
-    """The right to answer a request that may take long; the answer goes to who waits for it by then."""
+    """The right to answer a request that may take long; the answer goes to who waits for it by then.
 
-    def __init__(self, reply: Answerable, asked_at: float) -> None:
+    An answer that no client waits for is kept if `may_keep` says so of its size.
+    """
+
+    def __init__(self, reply: Answerable, asked_at: float, may_keep: Callable[[int], bool]) -> None:
         self.waits: Answerable | None = reply
+        self.kept_bytes = 0
+        self._may_keep = may_keep
         self.since = asked_at
         self.ticket = 0
         self._answer: object = None
@@ -50,8 +57,12 @@ class Slow:
         waits, self.waits = self.waits, None
         if waits is not None:
             waits.send(message)
+            return
+        size = len(message.result) if isinstance(message, Committed | QueryResult) else 0
+        if self._may_keep(size):
+            self._answer, self.kept_bytes = message, size
         else:
-            self._answer = message
+            self._answer = NO_ROOM
 
     def wait(self, reply: Answerable, now: float) -> None:
         """Somebody shows the ticket, and will have the answer."""
@@ -81,11 +92,12 @@ class Desk:
         self._last = incarnation << 32
         self._new: list[Slow] = []
         self._tickets: dict[int, Slow] = {}
+        self._kept_bytes = 0
         self._set = False
 
     def take(self, reply: Answerable) -> Answerable:
         """A request that may take long has come in: what to answer it by."""
-        slow = Slow(reply, self._now())
+        slow = Slow(reply, self._now(), self._may_keep)
         self._new.append(slow)
         self._wake(SOON_SECONDS)
         return slow
@@ -97,7 +109,7 @@ class Desk:
             return NO_TICKET
         slow.wait(reply_handle(), self._now())
         if slow.over:
-            del self._tickets[request.ticket]
+            self._drop(request.ticket)
         return None
 
     def stop(self) -> None:
@@ -118,11 +130,20 @@ class Desk:
         self._new = [slow for slow in self._new if not slow.over and not self._give_ticket(slow, now)]
         for ticket, slow in list(self._tickets.items()):
             if slow.over or now - slow.since >= KEEP_SECONDS:
-                del self._tickets[ticket]
+                self._drop(ticket)
             elif now - slow.since >= HOLD_SECONDS:
                 slow.hold(now)
         if self._new or self._tickets:
             self._wake(SOON_SECONDS)
+
+    def _may_keep(self, size: int) -> bool:
+        if self._kept_bytes + size > KEPT_BYTES_MAX:
+            return False
+        self._kept_bytes += size
+        return True
+
+    def _drop(self, ticket: int) -> None:
+        self._kept_bytes -= self._tickets.pop(ticket).kept_bytes
 
     def _give_ticket(self, slow: Slow, now: float) -> bool:
         if now - slow.since < SOON_SECONDS or len(self._tickets) >= TICKETS_MAX:

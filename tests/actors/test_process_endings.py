@@ -193,12 +193,13 @@ def test_a_system_without_descriptors_is_refused_with_a_reason_and_not_by_an_abo
 
 
 def test_nothing_leaks_over_many_systems_with_children_that_live() -> None:
-    counts = []
+    counts, pids = [], []
     for _ in range(3):
         with ProcessSystem(TAGS) as system:
-            system.ask(system.spawn_process(Player, "bob"), Ask())
-        counts.append(descriptors())
+            pids.append(system.ask(system.spawn_process(Player, "bob"), Ask()).pid)
+        counts.append((descriptors(), len([*Path("/proc/self/task").iterdir()])))
     assert len(set(counts)) == 1
+    assert not any(process_alive(pid) for pid in pids)
 
 
 def test_systems_that_are_never_closed_end_when_they_are_collected() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import AskTimeout, TargetDown
 from raft.client.conversation import Ask, Attempts, Book, Wait
-from raft.client.errors import CommandRefused, NoLeader, OutcomeUnknown
+from raft.client.errors import ClientError, CommandRefused, NoLeader, OutcomeUnknown
 from raft.client.holding import Calls, settle
 from raft.machines.answers import (
     Acknowledged,
@@ -23,7 +23,7 @@ from raft.machines.answers import (
 )
 from raft.machines.encoding import decode_call, encode_answer
 from raft.machines.operations import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
-from raft.requests import Committed, Failed, Invalid, NotLeader, Unknown
+from raft.requests import Committed, Failed, Invalid, NotLeader, OutOfSpace, TooNew, Unknown
 
 
 def acknowledged_in(body: bytes) -> int:
@@ -139,11 +139,14 @@ def test_an_answer_to_the_command_itself_settles_an_earlier_doubt(answer: Answer
     assert end.value.value.result == encode_answer(answer)
 
 
-@pytest.mark.parametrize("refusal", [Invalid("too new"), Failed(8, "no")])
+@pytest.mark.parametrize(
+    "refusal", [Invalid("too new"), Failed(8, "no"), OutOfSpace(9, 9), TooNew(2, 1, "n2 is behind")]
+)
 def test_a_node_that_turns_a_command_down_says_nothing_of_an_earlier_try_in_doubt(refusal: Any) -> None:
-    for doubt, expected in ((Unknown("lost"), OutcomeUnknown), (NotLeader(0, "", 1), CommandRefused)):
+    for first, is_in_doubt in ((Unknown("lost"), True), (NotLeader(0, "", 1), False)):
         talk = Talk()
         talk.answer(None)
-        talk.answer(doubt)
-        with pytest.raises(expected):
+        talk.answer(first)
+        with pytest.raises(ClientError) as raised:
             talk.answer(refusal)
+        assert isinstance(raised.value, OutcomeUnknown) == is_in_doubt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from actors.asks import Pending
 from raft.client import application
 from raft.machines.answers import Done
@@ -153,6 +155,32 @@ def test_an_answer_that_nobody_asks_for_is_thrown_away_after_a_while() -> None:
     hold(cluster, holding=False)
     cluster.advance(working.KEEP_SECONDS + 1.0)
     assert isinstance(cluster.answer(leader, AwaitAnswer(pending.result().ticket)), Unknown)
+
+
+def test_answers_that_are_not_asked_for_are_kept_up_to_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = cluster_of(1)
+    leader = cluster.elect()
+
+    def wait_for(*bodies: bytes) -> list[int]:
+        """The tickets of commands that are done before their client asks again."""
+        hold(cluster)
+        pendings = [tell(cluster, body) for body in bodies]
+        cluster.until(lambda: all(pending.done for pending in pendings))
+        hold(cluster, holding=False)
+        cluster.advance(0.1)
+        return [pending.result().ticket for pending in pendings]
+
+    monkeypatch.setattr(working, "KEPT_BYTES_MAX", 1_000)
+    one, two = wait_for(bytes(600), bytes(600))
+    assert cluster.answer(leader, AwaitAnswer(two)) == working.NO_ROOM
+    (three,) = wait_for(bytes(100))
+    for ticket in (one, three):
+        result(cluster.answer(leader, AwaitAnswer(ticket)))
+    four, five = wait_for(bytes(600), bytes(200))
+    cluster.advance(working.KEEP_SECONDS + 1.0)
+    assert cluster[leader].actor._service._desk._kept_bytes == 0
+    assert isinstance(cluster.answer(leader, AwaitAnswer(four)), Unknown)
+    assert isinstance(cluster.answer(leader, AwaitAnswer(five)), Unknown)
 
 
 def test_a_command_repeated_in_its_session_while_the_machine_works_on_it_is_carried_out_once() -> None:
