@@ -193,15 +193,15 @@ class AsyncClient(AsyncKeys):
         attempts = Attempts(self._clock.now, seconds, began_at)
         return await self._drive(conversation.query(book, request, attempts, tried))
 
-    async def leader(self) -> LeaderIs:
+    async def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
         """Who leads, and where all members are."""
-        return await self._drive(conversation.who_leads(self._book, self._attempts()))
+        return await self._drive(conversation.who_leads(self._book, self._attempts(timeout_seconds)))
 
     # -- who belongs to the cluster -------------------------------------------------------------
 
-    async def members(self) -> Members:
+    async def members(self, *, timeout_seconds: Duration | None = None) -> Members:
         """Who belongs to the cluster, as its leader knows it."""
-        return await self._drive(membership.members(self._book, self._attempts()))
+        return await self._drive(membership.members(self._book, self._attempts(timeout_seconds)))
 
     async def add_member(
         self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None

@@ -153,9 +153,9 @@ class Client(Keys):
         query = store.query(body, stale=stale)
         return self._drive(conversation.query(self._book, query, self._attempts(timeout_seconds)))
 
-    def leader(self) -> LeaderIs:
+    def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
         """Who leads, and where all members are."""
-        return self._drive(conversation.who_leads(self._book, self._attempts()))
+        return self._drive(conversation.who_leads(self._book, self._attempts(timeout_seconds)))
 
     # -- leases -----------------------------------------------------------------------------------
 
@@ -288,9 +288,9 @@ class Client(Keys):
 
     # -- who belongs to the cluster -------------------------------------------------------------
 
-    def members(self) -> Members:
+    def members(self, *, timeout_seconds: Duration | None = None) -> Members:
         """Who belongs to the cluster, as its leader knows it."""
-        return self._drive(membership.members(self._book, self._attempts()))
+        return self._drive(membership.members(self._book, self._attempts(timeout_seconds)))
 
     def add_member(
         self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None

@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 from examples.replicated_counter import Add, Reset, Value
+from examples.work_queue import JOBS
+from raft.client import Client
 from raft.lab.simulated.determinism import check_machine
 from raft.machines.typed import body_of
 from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
@@ -83,6 +85,24 @@ def test_one_host_of_the_service_works_in_the_background_and_all_answer(director
         (first,) = working()
         hosts.signal(first, signal.SIGKILL)
         wait_until(lambda: len(working()) == 1 and working() != [first], PATIENCE_SECONDS)
+
+
+@pytest.mark.processes
+def test_each_job_of_the_queue_has_one_result_though_workers_die_and_sleep(directory: Path) -> None:
+    with running("work_queue.py", directory) as hosts:
+        dead = int(hosts.hear(r"host (\d) has done job \d+")[1])
+        hosts.signal(dead, signal.SIGKILL)
+        sleeper = int(hosts.hear(rf"host ([^{dead}]) begins job \d+")[1])
+        hosts.signal(sleeper, signal.SIGSTOP)
+        (awake,) = {1, 2, 3} - {dead, sleeper}
+        hosts.hear(r"all jobs are done")  # What the two had taken, too.
+        with Client({awake: f"ipc://{directory}/{awake}.sock"}) as client:
+            wait_until(lambda: len(list(client.leases())) == 1, PATIENCE_SECONDS)
+            hosts.signal(sleeper, signal.SIGCONT)
+            hosts.hear(rf"host {sleeper} begins anew: .*")
+            results = {item.key: item.version for item in client.items("results/", keys_only=True)}
+            assert results == {b"results/%d" % number: 1 for number in range(JOBS)}, "one was written twice"
+            assert not client.count("jobs/")
 
 
 @pytest.mark.processes

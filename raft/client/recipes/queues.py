@@ -6,6 +6,7 @@ been taken, which goes with its taker's session, and then the item is there for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ from raft.client.store import Text, page, to_bytes
 from raft.client.transactions import Key
 from raft.durations import Duration
 from raft.machines.answers import Item, Items, TransactionDone, Value
-from raft.machines.operations import Get, Put, Transaction
+from raft.machines.operations import Get, Put, Transaction, TransactionPart
 
 PRIORITY_MAX = 999
 PAGE_ITEMS = 100  # Looked through at a time for one that is free.
@@ -94,10 +95,12 @@ def _free(at: Places) -> Steps[bytes | int]:
         after = items.items[-1].key
 
 
-def finish(at: Places, item: Item, revision: int, *, put_back: bool) -> Steps[None]:
-    """Remove an item that was taken at that revision, or let others take it."""
+def finish(
+    at: Places, item: Item, revision: int, *, put_back: bool, results: Sequence[TransactionPart] = ()
+) -> Steps[None]:
+    """Remove an item that was taken at that revision, with what came of it, or let others take it."""
     mark = Key(at.mark(item.key))
-    then = (mark.delete(),) if put_back else (mark.delete(), Key(item.key).delete())
+    then = (mark.delete(),) if put_back else (mark.delete(), Key(item.key).delete(), *results)
     done: TransactionDone = yield Transaction((mark.revision == revision,), then)
     if not done.succeeded:
         raise ItemLost(f"{item.key.decode()} was taken at revision {revision}, and is not held any more")
@@ -116,13 +119,17 @@ class QueueItem:
         self._at = at
         self._item = item
 
-    def done(self) -> None:
-        """Remove it for good. Raises ItemLost."""
-        self._finish(put_back=False)
+    def done(self, *results: TransactionPart) -> None:
+        """Remove it for good, and, as one revision with that, do these to the store. Raises ItemLost.
+
+        So a result that is `Key(...).put(...)` is written exactly once, however often the item was taken.
+        """
+        steps = finish(self._at, self._item, self.token, put_back=False, results=results)
+        carry_out(self._session, steps)
 
     def put_back(self) -> None:
         """Let others take it, in its old place. Raises ItemLost."""
-        self._finish(put_back=True)
+        carry_out(self._session, finish(self._at, self._item, self.token, put_back=True))
 
     def __enter__(self) -> Self:
         return self
@@ -135,10 +142,6 @@ class QueueItem:
             return
         with suppress(ClientError):  # Else it is free when the session ends.
             self.put_back()
-
-    def _finish(self, *, put_back: bool) -> None:
-        steps = finish(self._at, self._item, self.token, put_back=put_back)
-        carry_out(self._session, steps)
 
 
 class Queue:
@@ -172,13 +175,17 @@ class AsyncQueueItem:
         self._at = at
         self._item = item
 
-    async def done(self) -> None:
-        """Remove it for good. Raises ItemLost."""
-        await self._finish(put_back=False)
+    async def done(self, *results: TransactionPart) -> None:
+        """Remove it for good, and, as one revision with that, do these to the store. Raises ItemLost.
+
+        So a result that is `Key(...).put(...)` is written exactly once, however often the item was taken.
+        """
+        steps = finish(self._at, self._item, self.token, put_back=False, results=results)
+        await carry_out_async(self._session, steps)
 
     async def put_back(self) -> None:
         """Let others take it, in its old place. Raises ItemLost."""
-        await self._finish(put_back=True)
+        await carry_out_async(self._session, finish(self._at, self._item, self.token, put_back=True))
 
     async def __aenter__(self) -> Self:
         return self
@@ -191,10 +198,6 @@ class AsyncQueueItem:
             return
         with suppress(ClientError):  # Else it is free when the session ends.
             await self.put_back()
-
-    async def _finish(self, *, put_back: bool) -> None:
-        steps = finish(self._at, self._item, self.token, put_back=put_back)
-        await carry_out_async(self._session, steps)
 
 
 class AsyncQueue:
