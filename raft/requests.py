@@ -88,6 +88,53 @@ class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
     hold_seconds: Seconds
 
 
+class OpenWatch(Struct, frozen=True, array_like=True, gc=False):
+    """Ask any node to tell this client's process what happens from a revision on, as it happens.
+
+    Answered by `WatchOpened`; then by one `WatchTold` after the other, which the client confirms by
+    `WatchHeard`, until it tells `CloseWatch` or is told `WatchEnded`. `number` is the client's for it.
+    """
+
+    number: Number
+    body: bytes
+
+
+class WatchOpened(Struct, frozen=True, array_like=True, gc=False):
+    """The watch is open at this node."""
+
+
+class WatchTold(Struct, frozen=True, array_like=True, gc=False):
+    """Told by a node: what has happened from `revision` on, but for the first `skip` events of that one.
+
+    `result` is the machine's answer, as for `AwaitEvents`. Without events it says that the watch stands.
+    """
+
+    number: Number
+    revision: Number
+    skip: Number
+    result: bytes
+
+
+class WatchHeard(Struct, frozen=True, array_like=True, gc=False):
+    """Told by a client: so many more `WatchTold`s have arrived."""
+
+    number: Number
+    count: Number
+
+
+class CloseWatch(Struct, frozen=True, array_like=True, gc=False):
+    """Told by a client: that watch is not wanted any more."""
+
+    number: Number
+
+
+class WatchEnded(Struct, frozen=True, array_like=True, gc=False):
+    """Told by a node: it tells nothing more to that watch, and others may."""
+
+    number: Number
+    reason: str
+
+
 class AwaitAnswer(Struct, frozen=True, array_like=True, gc=False):
     """Ask the node that said `TakesLong` for the answer; answered by it, or by `TakesLong` after a while.
 
@@ -264,5 +311,6 @@ Answer = (
     | LeaderIs
     | Members
     | LeaseTime
+    | WatchOpened
     | TakesLong
 )

@@ -28,8 +28,9 @@ from raft.client.asyncio_election import AsyncElection
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.asyncio_lease import AsyncLease
 from raft.client.asyncio_session import AsyncSession
+from raft.client.channels import Channel
 from raft.client.client import TIMEOUT_SECONDS
-from raft.client.conversation import Ask, Attempts, Book, Outcome, Step
+from raft.client.conversation import Ask, Attempts, Book, Hear, Outcome, Step
 from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
@@ -77,7 +78,7 @@ class AsyncClient(AsyncKeys):
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._runtime = self._guest.runtime
         self._clock = self._runtime.clock
-        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.meet, self._guest.forget)
+        self._book = self._guest.book()
         self._book.configuration = conversation.NOT_TOLD
         self._peers = 0
         self._asked = 0
@@ -309,11 +310,18 @@ class AsyncClient(AsyncKeys):
 
         Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
         """
+        channels = self._guest.channels
         while True:
-            try:
-                told = await self.converse(partial(holding.news, watch=watch), TIMEOUT_SECONDS)
-            except Rejected:
+            channel = channels.of(watch)
+            told = channel.take(watch)
+            if told is None and channel.node and channel.reaches(watch):
+                await self._hear(channel)
                 continue
+            if told is None:
+                try:
+                    told = await self.converse(partial(holding.followed, watch=watch), TIMEOUT_SECONDS)
+                except Rejected:
+                    continue
             for event in told.events:
                 yield event
             watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
@@ -370,6 +378,9 @@ class AsyncClient(AsyncKeys):
             if isinstance(step, Ask):
                 to = self._book.address_for(step)
                 outcome = await self._ask(step.node, step.request, step.timeout_seconds, to)
+            elif isinstance(step, Hear):
+                await self._hear(step.channel)
+                outcome = None
             else:
                 await self._wait(step.seconds)
                 outcome = None
@@ -399,6 +410,21 @@ class AsyncClient(AsyncKeys):
             self._open.discard(future)
             if not pending.done:
                 pending.cancel()
+
+    async def _hear(self, channel: Channel) -> None:
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def heard() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        channel.waiting[heard] = None
+        self._open.add(future)
+        try:
+            await future
+        finally:
+            self._open.discard(future)
+            channel.waiting.pop(heard, None)
 
     async def _wait(self, seconds: float) -> None:
         self._somebody_came.clear()

@@ -19,7 +19,7 @@ from msgspec import Struct
 from raft.client import application, conversation, holding, membership, store
 from raft.client import seats as seats_
 from raft.client.application import meaning, plain, question_bytes
-from raft.client.conversation import Attempts, Book, Outcome, Step
+from raft.client.conversation import Attempts, Outcome, Step
 from raft.client.errors import Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.keys import Keys
@@ -75,7 +75,7 @@ class Client(Keys):
         self._guest = Guest(endpoints, cluster=cluster, keys=keys)
         self._address = Address(endpoints, cluster, keys)
         self._runtime = self._guest.runtime
-        self._book = Book(self._guest.endpoints, self._guest.is_up, self._guest.meet, self._guest.forget)
+        self._book = self._guest.book()
         self._book.configuration = conversation.NOT_TOLD
         self._connection = SharedConnection(self._guest, self._book.address_for)
         self._finalizer = closed_when_dropped(self, self._guest)
@@ -244,7 +244,7 @@ class Client(Keys):
         """
         while True:
             try:
-                told = self._drive(holding.news(self._book, watch, self._attempts(TIMEOUT_SECONDS)))
+                told = self._drive(holding.followed(self._book, watch, self._attempts(TIMEOUT_SECONDS)))
             except Rejected:
                 continue
             yield from told.events

@@ -16,6 +16,7 @@ from actors.address import Address
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, AskTimeout, Undeliverable
 from raft import requests
+from raft.client.channels import Channel, Channels
 from raft.client.errors import (
     ClientError,
     CommandRefused,
@@ -40,6 +41,7 @@ from raft.requests import (
     ListMembers,
     MemberChange,
     NotLeader,
+    OpenWatch,
     Query,
     QueryResult,
     Refused,
@@ -62,7 +64,16 @@ LAST_SECONDS_MAX = 0.050
 
 
 Request: TypeAlias = (
-    Command | Query | WhoLeads | ListMembers | MemberChange | KeepAlive | TimeLeft | AwaitEvents | AwaitAnswer
+    Command
+    | Query
+    | WhoLeads
+    | ListMembers
+    | MemberChange
+    | KeepAlive
+    | TimeLeft
+    | AwaitEvents
+    | OpenWatch
+    | AwaitAnswer
 )
 
 
@@ -82,7 +93,13 @@ class Wait(Struct, frozen=True, gc=False):
     seconds: float
 
 
-Step: TypeAlias = Ask | Wait
+class Hear(Struct, frozen=True, gc=False):
+    """Wait until there is something new in that channel, or nothing more comes in it."""
+
+    channel: Channel
+
+
+Step: TypeAlias = Ask | Wait | Hear
 Outcome: TypeAlias = Answer | AskFailed | None
 Tried: TypeAlias = tuple[int, Outcome]
 """Which node was asked, and what came of it."""
@@ -101,6 +118,7 @@ class Book:
         is_up: Callable[[int], bool],
         learn: Callable[[int, str], bool | None],
         forget: Callable[[int], None] = lambda _node: None,
+        channels: Channels | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a client needs the endpoint of at least one node")
@@ -114,7 +132,8 @@ class Book:
         self._forget = forget
         self._unreached: set[int] = set()
         self.patience = Patience()
-        self._is_up = is_up
+        self.channels = channels
+        self.is_up = is_up
         self._learn = learn
         self._turn = 0
 
@@ -154,7 +173,7 @@ class Book:
             return leader
         faults = {
             node: (
-                not self._is_up(node),
+                not self.is_up(node),
                 self.patience.lost_with(node, now) or node in self._doubted,
                 node == avoid,
                 node in self._strangers,
@@ -194,7 +213,7 @@ class Book:
         """Does that node follow a leader that this client could not reach, and cannot now?"""
         if not isinstance(answer, NotLeader) or answer.leader in (0, node):
             return False
-        return answer.leader in self._unreached and not self._is_up(answer.leader)
+        return answer.leader in self._unreached and not self.is_up(answer.leader)
 
     def doubts(self, node: int) -> bool:
         """Has a node left a command unanswered, and answered nothing since?"""
@@ -212,7 +231,7 @@ class Book:
 
     def expects(self, node: int, now: float) -> float:
         """That node is asked now; how soon it should answer. One without a connection is not silent yet."""
-        if not self._is_up(node):
+        if not self.is_up(node):
             return PATIENCE_SECONDS_MAX
         self.patience.asked(node, now)
         return self.patience.seconds

@@ -12,30 +12,20 @@ import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from actors import curve
-from actors.actor import Actor, Handlers
 from actors.errors import ActorsError
 from actors.runtime import Runtime
 from actors.zeromq import ZeroMqTransport
+from raft.client.conversation import Book
 from raft.client.errors import ClientClosed
-from raft.requests import StillThere
-from raft.wire import GUEST_ACTOR, REGISTRY, process_of
+from raft.client.listening import listen
+from raft.wire import REGISTRY, process_of
 
 LOGGER = logging.getLogger("raft.client")
 OTHER_ADDRESS_SECONDS = 1.0
 
 Endpoints = Mapping[int, str] | Sequence[str]
-
-
-class Listener(Actor):
-    """Hears what nodes say unasked, on which there is nothing to do."""
-
-    def on_still_there(self, message: StillThere) -> None:
-        """The node has seen that the connection stands: that was all."""
-
-    handlers: ClassVar[Handlers] = {StillThere: on_still_there}
 
 
 class Guest:
@@ -53,7 +43,7 @@ class Guest:
         self._unusable: dict[int, set[str]] = {}
         self.transport = ZeroMqTransport(name, 1, cluster=cluster, keys=loaded, waits_for_welcome=True)
         self.runtime = Runtime(name, transport=self.transport, registry=REGISTRY)
-        self.runtime.spawn(Listener, GUEST_ACTOR)
+        self.channels = listen(self.runtime)
         for node, endpoint in self.endpoints.items():
             self.connect(node, endpoint)
 
@@ -82,6 +72,10 @@ class Guest:
         if other is not None and other != present and not self._try(node, other, now):
             self._try(node, present, now)
         return True
+
+    def book(self) -> Book:
+        """What is known of the cluster, before anybody was asked."""
+        return Book(self.endpoints, self.is_up, self.meet, self.forget, self.channels)
 
     def forget(self, node: int) -> None:
         """A node that was met has left the cluster."""

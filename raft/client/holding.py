@@ -10,10 +10,12 @@ from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.application import call_bytes, meaning, question_bytes
+from raft.client.channels import Channel, Channels
 from raft.client.conversation import (
     Ask,
     Attempts,
     Book,
+    Hear,
     Outcome,
     Step,
     ask,
@@ -37,6 +39,7 @@ from raft.requests import (
     QueryResult,
     TimeLeft,
     Unknown,
+    WatchOpened,
 )
 
 # How long a node keeps somebody waiting who asks for events that there are none of.
@@ -149,6 +152,43 @@ def lease_time(
             return answer, sent_seconds
         if not take_refusal(book, node, answer, attempts):
             yield from rest(book, attempts)
+
+
+def followed(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
+    """Wait for events as `news` does, in the channel of what is watched, so that many may wait for one message.
+
+    Who has fallen behind what is kept there asks for the rest.
+    """
+    if book.channels is None:
+        return (yield from news(book, watch, attempts))
+    channel = book.channels.of(watch)
+    while True:
+        told = channel.take(watch)
+        if told is not None:
+            return told
+        if channel.node and not book.is_up(channel.node):
+            channel.lost()
+        if not channel.reaches(watch):
+            return (yield from news(book, watch, attempts))
+        if not channel.node:
+            yield from _open(book, book.channels, channel, watch, attempts)
+            continue
+        yield Hear(channel)
+
+
+def _open(
+    book: Book, channels: Channels, channel: Channel, watch: Watch, attempts: Attempts
+) -> Generator[Step, Outcome, None]:
+    """Have a node tell what happens."""
+    node = book.choose(attempts.begin(), attempts.now())
+    request = channels.begin(channel, node, watch)
+    answer = yield from ask(book, node, request, attempts)
+    if isinstance(answer, WatchOpened):
+        return
+    if channel.number == request.number:
+        channel.lost()
+    if not take_refusal(book, node, answer, attempts):
+        yield from rest(book, attempts)
 
 
 def news(

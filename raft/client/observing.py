@@ -39,7 +39,7 @@ class Observer(ABC):
         if self._watch is None:
             return (yield from self._read(book, attempts))
         try:
-            told = yield from holding.news(book, self._watch, attempts)
+            told = yield from holding.followed(book, self._watch, attempts)
         except EventsForgotten:
             if not self._can_tell_difference(self._watch.revision):
                 raise

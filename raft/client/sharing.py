@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from actors.address import Address
-from raft.client.conversation import Ask, Outcome, Step, Wait
+from raft.client.conversation import Ask, Hear, Outcome, Step, Wait
 from raft.client.errors import ClientClosed
 from raft.client.guest import Guest
 
@@ -131,9 +131,12 @@ class SharedConnection:
             step = talk.steps.send(outcome)
             if isinstance(step, Ask):
                 self._ask(talk, step)
-            else:
-                self._peers = len(self._runtime.peers)
-                self._waits[talk] = self._runtime.clock.now() + step.seconds
+                return
+            if isinstance(step, Hear):
+                step.channel.waiting[partial(self._note, talk, None)] = None
+                return
+            self._peers = len(self._runtime.peers)
+            self._waits[talk] = self._runtime.clock.now() + step.seconds
         except StopIteration as end:
             talk.result = end.value
             talk.end()

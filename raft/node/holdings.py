@@ -15,12 +15,14 @@ from raft.node.checking import Checking
 from raft.node.leasing import Leasing, Surroundings
 from raft.node.news import News
 from raft.node.proposals import Answerable
+from raft.node.pushing import Pushing
 from raft.node.reads import Reads
 from raft.node.versions import Versions
-from raft.requests import AwaitEvents, KeepAlive, TimeLeft
+from raft.requests import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, TimeLeft, WatchHeard
 
-Held = KeepAlive | TimeLeft | AwaitEvents
-HELD = (KeepAlive, TimeLeft, AwaitEvents)
+Watched = OpenWatch | WatchHeard | CloseWatch
+Held = KeepAlive | TimeLeft | AwaitEvents | Watched
+HELD = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchHeard, CloseWatch)
 
 
 class Holdings:
@@ -40,6 +42,8 @@ class Holdings:
         self._raft = raft
         self._leasing = Leasing(machine, raft, applier, reads, context)
         self._news = News(machine, raft, applier)
+        self._pushing = Pushing(machine, raft, applier, context)
+        self._context = context
         self._checking = Checking(machine, raft, applier)
 
     def take(
@@ -52,9 +56,23 @@ class Holdings:
         """Take a request in, to be answered through its handle; or return the refusal."""
         if isinstance(request, AwaitEvents):
             return self._news.take(request, reply_handle, now)
+        if isinstance(request, Watched):
+            return self._watch(request, now)
         if self._raft.role is not Role.LEADER:
             return not_leader()
         self._leasing.take(request, reply_handle, now)
+        return None
+
+    def _watch(self, request: Watched, now: float) -> object | None:
+        sender = self._context.sender
+        if sender is None:
+            return None
+        if isinstance(request, OpenWatch):
+            return self._pushing.open(request, sender.process, now)
+        if isinstance(request, WatchHeard):
+            self._pushing.heard(sender.process, request, now)
+        else:
+            self._pushing.close(sender.process, request)
         return None
 
     def flush(self, now: float) -> None:
@@ -70,11 +88,13 @@ class Holdings:
         self._leasing.look(now)
         if self._news.waiting:
             self._news.tell(now)
+        if self._pushing.watches:
+            self._pushing.tell(now)
 
     @property
     def behind(self) -> bool:
         """Is there more to do than one turn may take?"""
-        return self._leasing.behind
+        return self._leasing.behind or self._pushing.behind
 
     def pass_over(self, seconds: float, now: float) -> None:
         """So long nothing was read of what came in."""
@@ -83,7 +103,9 @@ class Holdings:
     def disconnected(self, process: str) -> None:
         """A client's connection is closed."""
         self._leasing.disconnected(process)
+        self._pushing.disconnected(process)
 
     def stop(self) -> None:
         """Send everybody who waits elsewhere."""
         self._news.stop()
+        self._pushing.stop()

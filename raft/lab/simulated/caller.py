@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from actors.errors import AskFailed
-from raft.client.conversation import Ask, Book, Outcome, Step
+from raft.client.conversation import Ask, Book, Hear, Outcome, Step
 from raft.client.errors import ClientError
+from raft.client.listening import listen
 from raft.lab.simulated.agenda import Agenda
 from raft.lab.simulated.host import Host
 from raft.lab.simulated.setting import Setting, endpoint_of
@@ -31,7 +32,12 @@ class Caller:
         self._host = host
         self._agenda = agenda
         endpoints = {node: endpoint_of(node) for node in setting.ids}
-        self.book = Book(endpoints, lambda node: process_of(node) in host.runtime.peers, self._connect)
+        self.book = Book(
+            endpoints,
+            lambda node: process_of(node) in host.runtime.peers,
+            self._connect,
+            channels=listen(host.runtime),
+        )
         for node, endpoint in endpoints.items():
             self._connect(node, endpoint)
 
@@ -64,6 +70,10 @@ class Caller:
             self._take(step, lambda outcome: self._go_on(conversation, done, failed, outcome))
 
     def _take(self, step: Step, go_on: Callable[[Outcome], None]) -> None:
+        if isinstance(step, Hear):
+            # In a turn of its own: whoever is told may be in the middle of telling.
+            step.channel.waiting[lambda: self._agenda.after(0.0, lambda: go_on(None))] = None
+            return
         if not isinstance(step, Ask):
             self._agenda.after(step.seconds, lambda: go_on(None))
             return
