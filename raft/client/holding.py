@@ -155,7 +155,7 @@ def lease_time(
 
 
 def followed(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
-    """Wait for events as `news` does, in the channel of what is watched, so that many may wait for one message.
+    """As `news`, by the channel of what is watched, so that one message serves all who wait for the same.
 
     Who has fallen behind what is kept there asks for the rest.
     """
