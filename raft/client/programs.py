@@ -23,8 +23,8 @@ FOR_EVER = float("inf")
 class Program:
     """A program that runs, as its holder steers it."""
 
-    def __init__(self, writer: asyncio.StreamWriter, foreground: bool) -> None:
-        self._writer = writer
+    def __init__(self, guard: socket.socket, foreground: bool) -> None:
+        self._guard = guard
         self.foreground = foreground
         self.stops_its_holder = foreground
         """When it is stopped, is this process to stop as well?"""
@@ -46,8 +46,9 @@ class Program:
         self._say(f"continue {int(self.foreground and in_foreground())}")
 
     def _say(self, line: str) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(line.encode() + b"\n")
+        # Not by the stream: a guard that has ended, and hears nothing more, must still be read to its last word.
+        with suppress(OSError):
+            self._guard.send(line.encode() + b"\n")
 
 
 async def run_program(
@@ -68,7 +69,7 @@ async def run_program(
     """
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ours)
-    program = Program(writer, foreground)
+    program = Program(ours, foreground)
     # Before it starts: what it is sent until then it gets as soon as it has started.
     started(program)
     with theirs:
