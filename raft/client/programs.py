@@ -46,7 +46,7 @@ class Program:
         self._say(f"continue {int(self.foreground and in_foreground())}")
 
     def _say(self, line: str) -> None:
-        # Not by the stream: a guard that has ended, and hears nothing more, must still be read to its last word.
+        # Not by the stream: of a guard that has gone and hears nothing more, the last words are still read.
         with suppress(OSError):
             self._guard.send(line.encode() + b"\n")
 
