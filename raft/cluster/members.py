@@ -178,7 +178,7 @@ class MemberVerbs:
             answer.done([f"{line}: {_voters(members)}"])
 
         def failed(reason: str) -> None:
-            self._failing(answer)(f"{node.name} is still a learner: {reason}")
+            self._failing(answer)(f"{node.name} was not promoted: {reason}")
 
         self._ask(Promote(node.id), CATCH_UP_SECONDS_MAX, promoted, failed)
 

@@ -151,6 +151,8 @@ def _why_elected(event: LeaderElected) -> str:
         return f"transfer from n{event.previous}" if event.previous else "transfer"
     if event.reason == "startup" or not event.previous:
         return event.reason
+    if event.previous == event.node:
+        return "leads again"
     return f"leader n{event.previous} " + ("died" if event.reason == "leader-died" else "timed out")
 
 

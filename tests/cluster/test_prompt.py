@@ -153,3 +153,10 @@ def test_an_error_at_the_prompt_is_one_line(capsys: pytest.CaptureFixture[str]) 
         said = capsys.readouterr().err
         assert len(said.splitlines()) == 1
         assert said.startswith("error: ")
+
+
+def test_a_value_from_standard_input_is_refused_where_that_is_the_prompt_s(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert carry_out(["put", "key", "-"], Session(cluster="none")) == ExitCode.USAGE
+    assert "put K - is for a shell" in capsys.readouterr().err

@@ -81,7 +81,10 @@ def test_a_detached_cluster_keeps_its_data_through_down_and_guards_its_shape() -
         assert (running.code, "running already" in running.err) == (1, True)
         used = shell.run(f"up --nodes 3 --name other --data-dir {data}")
         assert (used.code, "in use" in used.err) == (1, True)
-        assert "stopping 3 nodes" in shell.ok("down")
+        told = shell.ok("down").splitlines()
+        assert told[0] == "stopping 3 nodes"
+        assert told[1].split()[0] == "TERM"
+        assert told[2].split()[-1] == "stopping"  # It knows of the last moment, too.
         assert list(shell.runtime.glob("*/*")) == []
         other = shell.run(f"--nodes 5 --data-dir {data}")
         assert (other.code, "--nodes 3" in other.err) == (2, True)

@@ -197,7 +197,7 @@ def out_json(**data: object) -> None:
 
 
 def confirm(
-    context: typer.Context, lines: Sequence[str], output: Format = Format.TABLE, **data: object
+    context: typer.Context, lines: Sequence[str], output: Format = Format.TABLE, /, **data: object
 ) -> None:
     """What was done: lines for people, which --quiet leaves out; or as JSON, with `data` beside them."""
     if output is Format.JSON:

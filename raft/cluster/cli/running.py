@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +23,12 @@ from raft.cluster.cli.app import RUN, Session, app, confirm, paint, session_of, 
 from raft.cluster.cli.detaching import detach_from_terminal
 from raft.cluster.cli.printer import Printer, write_line
 from raft.cluster.cli.prompt import Prompt, can_prompt
-from raft.cluster.events import ClusterReady, Event, encode_event
+from raft.cluster.events import ClusterReady, Event, EventReader, encode_event
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.moments import stamp_of_run
 from raft.cluster.quantities import DurationRange
-from raft.cluster.report import encode_report
-from raft.cluster.spec import ClusterSpec
+from raft.cluster.report import encode_report, leader_report
+from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.cluster.views import event_line, report_table
 from raft.node.snapshot_policy import SnapshotPolicy
 
@@ -283,17 +284,34 @@ def down(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Stop a cluster: nodes gracefully, then its launcher."""
+    """Stop a cluster: nodes gracefully, then its launcher; prints the final report."""
     session = session_of(context)
     import psutil  # Here, since it alone needs it.
 
     with session.launcher(cluster) as launcher:
+        record = launcher.record
         # Known by more than its number: a cluster of the same name may follow at once.
-        process = psutil.Process(launcher.record.pid)
+        process = psutil.Process(record.pid)
+        told = _events_to_the_end(record)
         lines = launcher.ask(verbs.Down(dry_run), verbs.Done).lines
-    confirm(context, lines, output)
-    if not dry_run and not session.at_prompt and not _has_ended(process):
+    if dry_run or session.at_prompt:  # There, the launcher prints the report itself.
+        confirm(context, lines, output)
+        return
+    if output is options.Format.TABLE:
+        confirm(context, lines)
+    if not _has_ended(process):
         raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
+    report = leader_report(told(), time.monotonic() - record.started_seconds)
+    confirm(context, [report_table(report, paint())], output, lines=lines, report=report)
+
+
+def _events_to_the_end(record: ClusterRecord) -> Callable[[], list[Event]]:
+    """What gives all events of this run, when it has ended and maybe removed them: they are open by now."""
+    try:
+        reader = EventReader(Path(record.events))
+    except OSError:
+        return list
+    return lambda: list(reader.new())
 
 
 def _has_ended(launcher: psutil.Process) -> bool:

@@ -217,9 +217,9 @@ def _numbers(run: Run, faults: Sequence[Fault], leaders: int, leaderless_s: floa
         gap = 1000 * summary.availability["longest_gap_seconds"]
         numbers.append(Number("no write for at most", f"{gap:.0f}", "ms"))
     if summary.recoveries.get("count"):
-        p50, p99, longest = (1000 * summary.recoveries[f"{name}_seconds"] for name in ("p50", "p99", "max"))
-        unit = f"ms; p99 {p99:.0f}, max {longest:.0f}"
-        numbers.append(Number("with a majority whole, a write within", f"{p50:.0f}", unit))
+        # From the moment that a majority is whole and connected again to the first write.
+        p99, longest = (1000 * summary.recoveries[f"{name}_seconds"] for name in ("p99", "max"))
+        numbers.append(Number("recovery, p99", f"{p99:.0f}", f"ms, max {longest:.0f}"))
     return numbers
 
 
