@@ -249,6 +249,13 @@ def every_command(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from every_command(one, f"{name} {inner}".strip())
 
 
+def test_the_readme_names_every_verb() -> None:
+    table = "\n".join(row for row in (ROOT / "README.md").read_text().splitlines() if row.startswith("| `"))
+    named = set(re.findall(r"`([a-z][a-z -]*)`", table))
+    verbs = [name for name, command in every_command(get_command(app)) if not hasattr(command, "commands")]
+    assert [verb for verb in verbs if not named & {verb, verb.split()[-1]}] == []
+
+
 def test_a_default_is_shown_as_it_would_be_typed() -> None:
     shown = [
         (name, parameter.name, parameter.default)
