@@ -25,7 +25,7 @@ from raft.core.messages import (
     TransferLeader,
     VoteReply,
 )
-from raft.core.types import NO_NODE, ReadState
+from raft.core.types import NO_NODE, NodeId, ReadState
 
 if TYPE_CHECKING:
     from raft.core.raft import Raft
@@ -34,22 +34,36 @@ if TYPE_CHECKING:
 def on_append_entries(raft: Raft, message: AppendEntries) -> None:
     """Hear the leader, and take its entries."""
     raft.election_elapsed = 0
-    raft.leader = message.sender
+    if raft.leader != message.sender:
+        _meet_leader(raft, message.sender)
     accept_entries(raft, message)
 
 
 def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
     """Hear the leader."""
     raft.election_elapsed = 0
-    raft.leader = message.sender
+    if raft.leader != message.sender:
+        _meet_leader(raft, message.sender)
     accept_heartbeat(raft, message)
 
 
 def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
     """Hear the leader, and take its snapshot."""
     raft.election_elapsed = 0
-    raft.leader = message.sender
+    if raft.leader != message.sender:
+        _meet_leader(raft, message.sender)
     accept_snapshot(raft, message)
+
+
+def _meet_leader(raft: Raft, leader: NodeId) -> None:
+    """Follow it from now on. Raises BrokenPromise if another one has led this term before."""
+    if raft.leader != NO_NODE and not raft.config.unsafe_as_etcd:
+        raise BrokenPromise(
+            f"node {leader} leads term {raft.term}, in which this node follows node {raft.leader}: a member "
+            f"has forgotten its vote; {MAJORITY_ROLLED_BACK}. This node holds what was committed up to "
+            f"{raft.log.committed}"
+        )
+    raft.leader = leader
 
 
 def accept_entries(raft: Raft, message: AppendEntries) -> None:

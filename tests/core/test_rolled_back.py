@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raft.core.errors import BrokenPromise, RolledBack
-from raft.core.messages import AppendEntries, AppendReply, Heartbeat
-from raft.core.types import Role
+from raft.core.messages import AppendEntries, AppendReply, Heartbeat, InstallSnapshot
+from raft.core.types import ConfState, Role, Snapshot
 from tests.core.cluster import START_INDEX, Cluster, entry, new_server
 
 
@@ -60,6 +60,23 @@ def test_two_leaders_of_one_term_stop_when_they_hear_of_each_other():
     ):
         with pytest.raises(BrokenPromise, match="node 2 leads term 1, as this node does"):
             leader.step(message)
+
+
+def test_a_follower_that_hears_of_a_second_leader_of_its_term_stops_and_follows_neither():
+    cluster = Cluster(1, 2, 3)
+    cluster.elect(1)
+    follower = cluster.servers[3].core
+    committed = follower.log.committed
+    for message in (
+        Heartbeat(2, 3, follower.term, 0),
+        AppendEntries(2, 3, follower.term, follower.log.last_term, follower.log.last, 0, []),
+        InstallSnapshot(
+            2, 3, follower.term, Snapshot(committed + 9, follower.term, ConfState((1, 2, 3)), b"")
+        ),
+    ):
+        with pytest.raises(BrokenPromise, match="node 2 leads term 1, in which this node follows node 1"):
+            follower.step(message)
+    assert follower.leader == 1 and follower.log.committed == committed
 
 
 def test_a_node_that_is_told_that_it_had_acknowledged_more_than_it_has_knows_that_its_disk_went_back():
