@@ -1,4 +1,4 @@
-"""Durations as programs and people write them: 5, 0.5, timedelta(minutes=2), "250ms", "1m30s", "1d".
+"""Durations, and ranges of them, as programs and people write them: 5, timedelta(minutes=2), "1m30s", "1d".
 
 Owns the one grammar, for clients, embedded nodes and every command line. Inside the program all are seconds.
 """
@@ -35,6 +35,25 @@ def seconds_of(duration: Duration) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"a duration is 0 or more and finite, not {duration}")
     return seconds
+
+
+def range_of(durations: str | tuple[Duration, Duration]) -> tuple[float, float]:
+    """The two ends of a range in seconds, from a pair or a text: "250ms-500ms"; "250ms" alone is doubled.
+
+    ValueError for one that leaves no room to draw from.
+    """
+    if isinstance(durations, str):
+        low_text, dash, high_text = durations.partition("-")
+        low = seconds_of(low_text)
+        high = seconds_of(high_text) if dash else 2 * low
+    else:
+        low, high = map(seconds_of, durations)
+    if not 0 < low < high:
+        raise ValueError(
+            f"{durations!r} leaves no room to draw from: the second must be longer than the first, and both "
+            "more than nothing"
+        )
+    return low, high
 
 
 def timeout_of(duration: Duration) -> float:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft.cluster.failures import BadUsage
-from raft.cluster.quantities import parse_duration
-from raft.durations import seconds_of, timeout_of, ttl_ms_of
-from raft.node.__main__ import duration
+from raft.cluster.quantities import DurationRange, parse_duration, parse_duration_range
+from raft.durations import range_of, seconds_of, timeout_of, ttl_ms_of
+from raft.node.__main__ import duration, duration_range
 
 WRITTEN = {
     "250us": 0.00025, "500ms": 0.5, ".5s": 0.5, "5s": 5, "1.5m": 90, "1m30s": 90, "2h": 7200, "1d": 86400,
@@ -55,6 +55,24 @@ def test_no_duration_is_negative_or_endless(wrong: Any) -> None:
 def test_what_is_no_time_at_all_is_a_wrong_type(wrong: Any) -> None:
     with pytest.raises(TypeError, match="a duration is"):
         seconds_of(wrong)
+
+
+@pytest.mark.parametrize(
+    "written", ["250ms-500ms", "250ms", ("250ms", 0.5), (timedelta(seconds=0.25), "500ms")]
+)
+def test_a_range_is_a_pair_or_a_text_and_one_end_alone_is_doubled(written: Any) -> None:
+    assert range_of(written) == (0.25, 0.5)
+    if isinstance(written, str):
+        assert parse_duration_range(written) == DurationRange(0.25, 0.5) and duration_range(written) == (
+            0.25,
+            0.5,
+        )
+
+
+@pytest.mark.parametrize("wrong", ["500ms-250ms", "1s-1s", "0s-1s", "1s-", "-1s", (1, 1), (0, 1), "soon"])
+def test_a_range_has_room_to_draw_from(wrong: Any) -> None:
+    with pytest.raises(ValueError):
+        range_of(wrong)
 
 
 def test_a_time_out_is_more_than_nothing_and_a_ttl_counts_milliseconds() -> None:

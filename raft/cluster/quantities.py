@@ -1,7 +1,7 @@
 """Durations and probabilities as people type and read them.
 
-Owns ranges such as `250ms-500ms`, shares such as `10%`, and how all are shown. `raft.durations` says what a
-duration is. Inside the program all are floats.
+Owns shares such as `10%`, and how all are shown. `raft.durations` says what a duration or a range of them is.
+Inside the program all are floats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from msgspec import Struct
 
 from raft.cluster.failures import BadUsage
-from raft.durations import seconds_of
+from raft.durations import range_of, seconds_of
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
 
@@ -41,14 +41,10 @@ def parse_positive_duration(text: str) -> float:
 
 def parse_duration_range(text: str) -> DurationRange:
     """Two positive durations joined by a dash, the shorter first; one alone means `D` to `2D`."""
-    shortest, dash, longest = text.partition("-")
-    if not dash:
-        seconds = parse_positive_duration(shortest)
-        return DurationRange(seconds, 2 * seconds)
-    low, high = parse_positive_duration(shortest), parse_positive_duration(longest)
-    if low >= high:
-        raise BadUsage(f"{text!r} leaves no room to draw from: the second must be longer than the first")
-    return DurationRange(low, high)
+    try:
+        return DurationRange(*range_of(text))
+    except ValueError as error:
+        raise BadUsage(str(error)) from None
 
 
 def parse_probability(text: str) -> float:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from actors.errors import ActorsError
 from actors.hosting import name_class
 from actors.supervision import RestartPolicy
-from raft.durations import Duration, seconds_of
+from raft.durations import Duration, range_of, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine
 from raft.node.config import BadConfig, NodeConfig, check_not_imported
@@ -52,8 +52,11 @@ class Settings(TypedDict, total=False):
     log_level: str
     """DEBUG, INFO (unless told otherwise), WARNING or ERROR."""
     heartbeat: Duration
-    election_timeout: tuple[Duration, Duration]
-    """The shortest and the longest; both several times a heartbeat and a disk's worst fsync."""
+    election_timeout: tuple[Duration, Duration] | str
+    """The shortest and the longest, as a pair or as "250ms-500ms".
+
+    Both are several times a heartbeat and a disk's worst fsync.
+    """
     lease_reads: bool
     """Reads without asking a quorum: quicker, and true only while clocks run at about the same rate."""
     snapshots: SnapshotPolicy
@@ -96,8 +99,9 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
     beside = directory.with_name(directory.name + ".log")
     log_path = Path(settings.get("log_path", beside)).absolute()
     default = NodeConfig(node=node, listen=listen, data_dir=str(directory))
-    low, high = settings.get("election_timeout", (default.election_seconds_min, default.election_seconds_max))
+    usual = default.election_seconds_min, default.election_seconds_max
     try:
+        low, high = range_of(settings.get("election_timeout", usual))
         config = NodeConfig(
             node=node,
             listen=listen,
@@ -108,8 +112,8 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             repair_from_peers=settings.get("repair_from_peers", False),
             cluster=settings.get("cluster", default.cluster),
             heartbeat_seconds=seconds_of(settings.get("heartbeat", default.heartbeat_seconds)),
-            election_seconds_min=seconds_of(low),
-            election_seconds_max=seconds_of(high),
+            election_seconds_min=low,
+            election_seconds_max=high,
             lease_reads=settings.get("lease_reads", False),
             machine=machine_name(settings.get("machine", default.machine)),
             snapshots=settings.get("snapshots", default.snapshots),

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.processes
         ({"peers": {2: "tcp://127.0.0.1:7001"}}, "two members share the endpoint"),
         ({"heartbeat": "soon"}, "write one like 500ms, 5s, 2m or 1d"),
         ({"heartbeat": "1s"}, "less than two heartbeats"),
+        ({"election_timeout": "500ms-250ms"}, "leaves no room to draw from"),
         ({"heartbeat": 5j}, "a duration is a number of seconds"),
         ({"log_level": "LOUD"}, "log_level is one of DEBUG, INFO"),
         ({"peers": {1: "tcp://127.0.0.1:7002"}}, r"give peers=\.\.\. for the others only"),
