@@ -33,6 +33,8 @@ def open_database(directory: str) -> sqlite3.Connection:
 async def work(lead: AsyncLead, worker: int, directory: str) -> None:
     """Pay alice a coin again and again, for as long as this worker is the one."""
     with closing(open_database(directory)) as database:
+        with database:
+            ACCOUNTS.update(database.cursor(), "alice", lead.token, {})  # From here on no older worker pays.
         while True:
             (balance,) = database.execute("SELECT balance FROM accounts WHERE id = 'alice'").fetchone()
             with database:

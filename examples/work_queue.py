@@ -15,7 +15,7 @@ from raft.embedding import AsyncNode
 
 LOCAL = "tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 tcp://127.0.0.1:7403"
 HOSTS = dict(enumerate(os.environ.get("HOSTS", LOCAL).split(), start=1))
-JOBS = 40
+JOBS = 24
 JOB_SECONDS = 0.05
 
 

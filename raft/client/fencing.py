@@ -135,6 +135,9 @@ class FencedRow:
     aiosqlite), `%s` (psycopg) or `$1` (asyncpg), as the driver wants it. The names of the table and of its
     columns are the program's own, never a user's. The transaction is the caller's: nothing holds before its
     commit.
+
+    Show a new token before reading what is to be changed, by an update with no values: an older holder may
+    write as long as no newer token has been there.
     """
 
     def __init__(self, table: str, *, key: str, token: str = "fencing_token", placeholder: str = "?") -> None:

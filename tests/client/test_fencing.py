@@ -84,6 +84,15 @@ def test_a_row_takes_the_same_token_and_greater_ones_only(database: sqlite3.Conn
     assert list(cursor.execute("SELECT * FROM jobs")) == [("nightly", "mine", 7)]
 
 
+def test_a_token_that_was_only_shown_keeps_older_ones_out(database: sqlite3.Connection) -> None:
+    row, cursor = FencedRow("jobs", key="name"), database.cursor()
+    row.update(cursor, "nightly", 3, {"state": "begun"})
+    row.update(cursor, "nightly", 7, {})
+    with pytest.raises(StaleToken, match="3 is stale: 7"):
+        row.update(cursor, "nightly", 3, {"state": "late"})
+    assert list(cursor.execute("SELECT * FROM jobs")) == [("nightly", "begun", 7)]
+
+
 def test_a_row_that_is_not_there_is_no_stale_token(database: sqlite3.Connection) -> None:
     with pytest.raises(LookupError, match="no row"):
         FencedRow("jobs", key="name").update(database.cursor(), "weekly", 3, {"state": "begun"})

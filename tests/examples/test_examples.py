@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from examples.billing import ORDERS
 from examples.replicated_counter import Add, Reset, Value
 from examples.work_queue import JOBS
 from raft.client import Client
@@ -103,6 +104,21 @@ def test_each_job_of_the_queue_has_one_result_though_workers_die_and_sleep(direc
             results = {item.key: item.version for item in client.items("results/", keys_only=True)}
             assert results == {b"results/%d" % number: 1 for number in range(JOBS)}, "one was written twice"
             assert not client.count("jobs/")
+
+
+@pytest.mark.processes
+def test_invoices_have_no_gap_and_no_double_though_hosts_sleep_and_die(directory: Path) -> None:
+    with running("billing.py", directory) as hosts:
+        sleeper = int(hosts.hear(r"host (\d) bills order \d+")[1])
+        hosts.signal(sleeper, signal.SIGSTOP)
+        second = int(hosts.hear(rf"host ([^{sleeper}]) bills order \d+")[1])
+        hosts.signal(sleeper, signal.SIGCONT)
+        hosts.hear(rf"host {second} bills order \d+")
+        hosts.signal(second, signal.SIGKILL)
+        hosts.hear(r"all orders are billed")
+    with closing(sqlite3.connect(directory / "shared.db")) as database:
+        invoices = database.execute("SELECT number, customer FROM invoices ORDER BY rowid").fetchall()
+    assert invoices == [(number, number) for number in range(1, ORDERS + 1)]
 
 
 @pytest.mark.processes
