@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ def run_base() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
     return parent / f"raft-actors-{os.getuid()}"
+
+
+def called_as() -> str:
+    """This program as it was called, for what a person is told to type."""
+    return "raft-actors" if Path(sys.argv[0]).name == "raft-actors" else "python launcher.py"
 
 
 def check_name(name: str) -> str:
@@ -155,7 +161,7 @@ def find(name: str | None) -> RunDirectory:
     alive = [directory.path for directory in running()]
     if not alive:
         raise Unreachable(
-            f"no cluster is running below {run_base()}: start one with `python launcher.py --nodes 5`"
+            f"no cluster is running below {run_base()}: start one with `{called_as()} --nodes 5`"
         )
     if len(alive) > 1:
         names = ", ".join(path.name for path in alive)
@@ -210,7 +216,7 @@ def _lock(directory: RunDirectory) -> RunLock:
         time.sleep(_LOCK_PAUSE_SECONDS)
     raise VerbFailed(
         f"a cluster called {directory.name!r} is running already: "
-        f"stop it with `python launcher.py down --cluster {directory.name}` or choose another --name"
+        f"stop it with `{called_as()} down --cluster {directory.name}` or choose another --name"
     )
 
 

@@ -280,8 +280,9 @@ class SupervisorActor(Actor):
     def on_heal(self, verb: Heal) -> None:
         """End all network faults."""
         del verb
-        answer = ReplyAnswer(self.context.reply_handle())
-        self.network.clear(self._cluster.faults.network_faults(), answer, [])
+        broken = self._cluster.faults.network_faults()
+        nothing = [] if broken else ["no link is broken on purpose"]
+        self.network.clear(broken, ReplyAnswer(self.context.reply_handle()), nothing)
 
     def on_clear_faults(self, verb: ClearFaults) -> None:
         """End faults of any kind."""
@@ -290,7 +291,7 @@ class SupervisorActor(Actor):
         if unknown:
             raise VerbFailed(f"no fault has the id {min(unknown)}", ExitCode.NOT_FOUND)
         chosen = [fault for fault in faults.active if not verb.ids or fault.id in verb.ids]
-        lines = []
+        lines = [] if chosen else ["nothing is broken on purpose"]
         for fault in chosen:
             node = self._cluster.nodes.get(fault.nodes[0])
             if node is None or fault.kind not in (PAUSE, KILL, CRASH):

@@ -406,6 +406,11 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(lab: Lab) -> None:
     assert not lab.told("fault")
 
 
+def test_mending_what_is_whole_says_so(lab: Lab) -> None:
+    assert lab.ask(verbs.Heal()) == verbs.Done(["no link is broken on purpose"])
+    assert lab.ask(verbs.ClearFaults()) == verbs.Done(["nothing is broken on purpose"])
+
+
 def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
     lab.lead(2, 1)
     assert isinstance(lab.ask(verbs.Down()), verbs.Done)

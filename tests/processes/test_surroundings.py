@@ -229,3 +229,22 @@ def test_what_a_launcher_and_its_fork_server_left_is_cleared_by_the_next_launche
     shell.up("--nodes 1 --name other")
     assert not data.exists()
     assert not shell.run_directory().exists()
+
+
+@pytest.mark.parametrize(("limit", "line"), [(16, "ls"), (16, "--nodes 3"), (40, "--nodes 3")])
+def test_too_few_descriptors_are_said_before_anything_is_started(limit: int, line: str, shell: Shell) -> None:
+    launcher = " ".join(LAUNCHER)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -n {limit}; {launcher} {line}"],
+        env=shell.env,
+        cwd=shell.home,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"a process may have {limit} files open here" in done.stderr
+    assert "ulimit -n" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

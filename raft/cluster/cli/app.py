@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -22,7 +21,7 @@ from msgspec import Struct
 from raft.cluster.cli.options import Format
 from raft.cluster.cli.verb import PROGRAM, Verbs
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
-from raft.cluster.rundir import RunDirectory, find
+from raft.cluster.rundir import RunDirectory, called_as, find
 from raft.cluster.spec import ClusterRecord
 from raft.cluster.views import Paint, wants_colour
 
@@ -151,8 +150,7 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
 
 def _program() -> str:
     """The name that this was called by."""
-    called = Path(sys.argv[0]).name
-    return called if called == "raft-actors" else PROGRAM
+    return called_as().split()[-1]
 
 
 def _short(error: Any) -> str:

@@ -17,6 +17,7 @@ import typer
 from raft.cluster.cli import options
 from raft.cluster.cli.app import BREAK, app, out, out_json, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
+from raft.cluster.rundir import called_as
 
 if TYPE_CHECKING:
     from raft.lab.simulated.campaign import Campaign
@@ -111,7 +112,7 @@ def _tell(campaign: Campaign, output: options.Format, *, shrunk: bool) -> bool:
     verdict = "every promise was kept" if result.failure is None else f"BROKEN: {result.failure.reason}"
     say(f"seed {result.seed}, {len(plan)} faults, story {result.digest}: {verdict}")
     if result.failure is not None and not shrunk:
-        say(f"with fewer faults: launcher.py simulate --seed {result.seed} --shrunk")
+        say(f"with fewer faults: {called_as()} simulate --seed {result.seed} --shrunk")
     return result.failure is not None
 
 
@@ -192,4 +193,4 @@ def _shrink(campaign: Campaign, result: Result) -> None:
     say(f"seed {result.seed} fails with {len(needed)} of {len(plan)} faults:")
     for fault in needed:
         say(f"  {fault.at_seconds:9.4f}s  {fault.describe()}")
-    say(f"  launcher.py simulate --seed {result.seed} --shrunk")
+    say(f"  {called_as()} simulate --seed {result.seed} --shrunk")

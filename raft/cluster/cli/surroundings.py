@@ -1,7 +1,7 @@
 """What a process finds when it starts, made such as the rest of the program may take for granted.
 
-Owns the standard descriptors, inherited signal settings and the encoding of what is printed. Imports nothing
-slow, since it runs before everything else.
+Owns the standard descriptors, inherited signal settings, the limit of open files and the encoding of what is
+printed. Imports nothing slow, since it runs before everything else.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import io
 import os
 import signal
 import sys
+
+from actors.descriptors import raise_descriptor_limit
+
+DESCRIPTORS_MIN = 32  # Of a verb; a cluster needs more, and says so itself.
 
 
 def make_sane() -> None:
@@ -26,6 +30,12 @@ def make_sane() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = _printable(sys.stdout, 1)
     sys.stderr = _printable(sys.stderr, 2)
+    limit = raise_descriptor_limit()
+    if 0 <= limit < DESCRIPTORS_MIN:  # Less than 0 is no limit.
+        sys.exit(
+            f"error: a process may have {limit} files open here, and {DESCRIPTORS_MIN} are needed: "
+            "raise the limit (ulimit -n)"
+        )
 
 
 def _open_if_closed(fd: int, flags: int) -> None:

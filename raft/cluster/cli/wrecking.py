@@ -26,6 +26,7 @@ from raft.cluster.cli import completing, options
 from raft.cluster.cli.app import BREAK, app, note, out, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.quantities import format_duration
+from raft.cluster.rundir import called_as
 
 if TYPE_CHECKING:
     from raft.lab.chaos.order import Order, Sabotage
@@ -154,7 +155,7 @@ def chaos(
             recovery_seconds_max=recovery,
             name="" if cluster is not None else f"chaos-{os.getpid()}",
             cluster=cluster,
-            command=shlex.join(["launcher.py", *sys.argv[1:]]),
+            command=f"{called_as()} {shlex.join(sys.argv[1:])}",
         ).check()
         summary = _run(context, order, directory)
         if output is options.Format.JSON:
