@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import signal
 import sys
 
@@ -30,8 +31,11 @@ def make_sane() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = _printable(sys.stdout, 1)
     sys.stderr = _printable(sys.stderr, 2)
-    limit = raise_descriptor_limit()
+    # Raised only if need be: a program that `lock` runs inherits it, and may rely on a low one.
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= limit < DESCRIPTORS_MIN:  # Less than 0 is no limit.
+        limit = raise_descriptor_limit()
+    if 0 <= limit < DESCRIPTORS_MIN:
         sys.exit(
             f"error: a process may have {limit} files open here, and {DESCRIPTORS_MIN} are needed: "
             "raise the limit (ulimit -n)"
