@@ -24,6 +24,7 @@ Socket = zmq.Socket[bytes]
 _Take = tuple[int, Callable[[], None]]
 _order = itemgetter(0)
 _HEADER_BYTES_MAX: Final = 512
+SHARED_SOCKETS_MAX: Final = 32_768  # Three for each connection.
 # libzmq 4.3.5 aborts the process when a queue of input is full, the peer goes, and a heartbeat is sent or
 # answered afterwards. So no such queue is ever full. A sender has few frames under way all the same: its own
 # queue is short, the kernel's buffers are small, and who asks waits for answers.
@@ -79,11 +80,27 @@ class Order(enum.IntEnum):
     MONITORS = 1
 
 
-class OpenSockets:
-    """The sockets of one process: one wait for all, and who takes what comes by each."""
+class SharedContext(zmq.Context[Socket]):
+    """The context of all transports of a process that only connect: one thread of libzmq's serves them all.
 
-    def __init__(self, tuning: Tuning) -> None:
-        self.context: zmq.Context[Socket] = zmq.Context()
+    pyzmq keeps the one instance, and makes another one after a fork. It is not `zmq.Context.instance()`: a
+    program may end that while its clients are still there.
+    """
+
+    _instance = None
+
+    def __init__(self, io_threads: int = 1) -> None:
+        super().__init__(io_threads)
+        self.set(zmq.MAX_SOCKETS, SHARED_SOCKETS_MAX)
+
+
+class OpenSockets:
+    """The sockets of one transport: one wait for all, and who takes what comes by each."""
+
+    def __init__(self, tuning: Tuning, *, shared: bool) -> None:
+        """In a context of their own, or in the one that all share which only connect."""
+        self.context: zmq.Context[Socket] = SharedContext.instance() if shared else zmq.Context()
+        self.shared = shared
         self.watch: Watch[Socket] = Watch(has_input)
         # libzmq waits for sockets that are open when their context is collected, and Python collects in any
         # order; so what is never closed is closed by something that is not collected with it.
@@ -125,8 +142,8 @@ class OpenSockets:
 
     def close(self, linger_milliseconds: int) -> None:
         """Close all; what was accepted has so long to leave."""
+        close_all(self.context, self.left, linger_milliseconds, shared=self.shared)
         self.left.clear()
-        self.context.destroy(linger=linger_milliseconds)
         self._takers.clear()
 
 
@@ -171,14 +188,22 @@ def _heartbeats(tuning: Tuning) -> tuple[tuple[int, int], ...]:
     )
 
 
+def close_all(
+    context: zmq.Context[Socket], opened: set[Socket], linger_milliseconds: int, *, shared: bool
+) -> None:
+    """Close sockets, which may take so long to send what they have; and their context, if it is theirs."""
+    for one in opened:
+        one.close(linger_milliseconds)
+    if not shared:
+        context.destroy(linger=linger_milliseconds)
+
+
 def close_forgotten(
-    name: str, pid: int, context: zmq.Context[Socket], opened: set[Socket], bell: int
+    name: str, pid: int, context: zmq.Context[Socket], opened: set[Socket], bell: int, shared: bool
 ) -> None:
     """Close what a transport that was never closed has left; in the process that opened it only."""
     if pid != os.getpid():
         return
     warnings.warn(f"the transport of {name} was never closed", ResourceWarning, stacklevel=1)
-    for one in opened:
-        one.close(0)
-    context.destroy(0)
+    close_all(context, opened, 0, shared=shared)
     os.close(bell)

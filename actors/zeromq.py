@@ -77,10 +77,11 @@ class ZeroMqTransport:
         self._tuning = tuning or Tuning()
         self.frame_bytes_max = self._tuning.frame_bytes_max
         self._hearing = Hearing(cluster, self._tuning.lives_max, incarnation)
-        self._opened = sockets.OpenSockets(self._tuning)
+        self._opened = sockets.OpenSockets(self._tuning, shared=endpoint is None)
         self._watch = self._opened.watch
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        left = (name, os.getpid(), self._opened.context, self._opened.left, self._bell)
+        opened = self._opened
+        left = (name, os.getpid(), opened.context, opened.left, self._bell, opened.shared)
         self._closer = weakref.finalize(self, sockets.close_forgotten, *left)
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
