@@ -192,10 +192,16 @@ def close_all(
     context: zmq.Context[Socket], opened: set[Socket], linger_milliseconds: int, *, shared: bool
 ) -> None:
     """Close sockets, which may take so long to send what they have; and their context, if it is theirs."""
-    for one in opened:
-        one.close(linger_milliseconds)
     if not shared:
         context.destroy(linger=linger_milliseconds)
+        return
+    # A socket whose monitor is closed before it would wait for somebody to hear of its end, in the thread that
+    # serves all of the context.
+    for one in opened:
+        if one.type != zmq.PAIR:
+            one.disable_monitor()
+    for one in opened:
+        one.close(linger_milliseconds)
 
 
 def close_forgotten(
