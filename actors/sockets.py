@@ -195,7 +195,7 @@ def close_all(
     if not shared:
         context.destroy(linger=linger_milliseconds)
         return
-    # A socket whose monitor is closed before it would wait for somebody to hear of its end, in the thread that
+    # A socket whose monitor is closed first would wait for somebody to hear of its end, in the thread that
     # serves all of the context.
     for one in opened:
         if one.type != zmq.PAIR:
