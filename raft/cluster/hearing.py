@@ -43,13 +43,17 @@ def group_of(centre: int, nodes: Collection[int], ages: Ages, seconds_max: float
 def best_group(
     running: Collection[int], leaders: Collection[int], ages: Ages, seconds_max: float
 ) -> set[int]:
-    """The largest group around one node.
+    """The group around a leader if that is a majority of those that run, else the largest around any node.
 
     Followers hear their leader all the time, but each other only in elections, which come at longer
-    intervals: twice the time is allowed to a node that does not lead.
+    intervals: twice the time is allowed to a node that does not lead. So what it heard before a cut counts
+    for longer, and must not outweigh what a leader hears now.
     """
-    groups = [group_of(node, running, ages, seconds_max * (1 if node in leaders else 2)) for node in running]
-    return max(groups, key=len, default=set())
+    led = [group_of(node, running, ages, seconds_max) for node in running if node in leaders]
+    if led and 2 * len(max(led, key=len)) > len(running):
+        return max(led, key=len)
+    others = [group_of(node, running, ages, 2 * seconds_max) for node in running if node not in leaders]
+    return max([*led, *others], key=len, default=set())
 
 
 def seconds_without_quorum(voters: Collection[int], ages: Ages) -> float | None:

@@ -34,6 +34,14 @@ def test_a_partition_leaves_the_greater_side() -> None:
     assert group(ages, FIVE, {3}) == {3, 4, 5}
 
 
+def test_what_followers_heard_before_a_cut_does_not_outweigh_what_the_leader_hears_now() -> None:
+    ages = all_hear(5, (3, 4, 5))
+    ages |= {1: {2: 0.7, 3: 0.7, 4: 0.7, 5: 0.7}, 2: {1: 0.7, 5: 0.7}}
+    for node in (3, 4, 5):
+        ages[node] |= {1: 0.7, 2: 0.7}
+    assert group(ages, FIVE, {5}) == {3, 4, 5}
+
+
 @pytest.mark.parametrize(("way_to", "way_back"), [(LONG, 0.01), (0.01, LONG)])
 def test_a_way_that_is_cut_in_one_direction_is_cut(way_to: float, way_back: float) -> None:
     ages = all_hear(1, (1, 2, 3))
