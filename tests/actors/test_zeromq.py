@@ -211,13 +211,15 @@ def test_a_paused_peer_goes_down_by_heartbeats_and_comes_back_when_resumed(
 
 def test_transports_that_share_a_context_do_not_stop_each_other_by_being_closed(net: Net) -> None:
     """libzmq's thread may wait for ever for somebody to hear of a socket's end, and serves all of them."""
-    for number in range(10):
+    for number in range(3):
         node = net.node("n1", number + 1, endpoint="tcp://127.0.0.1:*")
         guests = [net.guest(f"g{number}.{which}") for which in range(3)]
         for guest in guests:
             guest.connect("n1", str(node.endpoint))
         assert net.run(lambda: all(net.is_up(guest.name, "n1") for guest in guests))  # noqa: B023
-        for transport in (guests[0], node, *guests[1:]):
+        for guest in guests:
+            guest.send("n1", b"on its way when all are closed")
+        for transport in (node, *guests):
             net.close(transport)
 
 
