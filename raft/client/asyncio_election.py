@@ -208,7 +208,8 @@ class AsyncElection:
     def cancel(self) -> None:
         """Let all who wait for a seat by this object give up: they raise Taken."""
         for waiting in self._pending:
-            waiting.reschedule(asyncio.get_running_loop().time())
+            if not waiting.expired():
+                waiting.reschedule(asyncio.get_running_loop().time())
 
     async def extend(self) -> float:
         """See `AsyncLead.extend`; of the seat that this task has taken last."""
