@@ -215,14 +215,14 @@ class Hanging(ScriptedClient):
 def test_a_listener_hears_that_a_session_is_connected_suspended_and_lost() -> None:
     async def body() -> None:
         client = Hanging(Cluster(lambda _call: committed(answers.Ended(()))))
-        session = AsyncSession(client.itself, "600ms", release_on_disconnect=True)
+        session = AsyncSession(client.itself, "1200ms", release_on_disconnect=True)
         heard: list[SessionState] = []
         lost = asyncio.Event()
 
         def hear(state: SessionState) -> None:
             heard.append(state)
             if state is SessionState.SUSPENDED:
-                client.left_seconds.put_nowait(0.6)
+                client.left_seconds.put_nowait(1.2)
                 client.left_seconds.put_nowait(0.0)
             if state is SessionState.LOST:
                 lost.set()
