@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raft.cluster.events import (
@@ -60,6 +61,11 @@ def test_a_leader_line_reads_as_programs_expect_it() -> None:
     assert event_line(ELECTED, Paint(False)) == (
         "12.031s  LEADER n3  term 4  3/5 votes  in 8.4 ms  (leader n1 died)"
     )
+
+
+def test_a_leader_that_follows_itself_is_not_said_to_have_followed_another() -> None:
+    again = msgspec.structs.replace(ELECTED, previous=ELECTED.node, reason="timeout")
+    assert event_line(again, Paint(False)).endswith("(leads again)")
 
 
 def test_lines_are_plain_without_a_terminal_and_coloured_with_one() -> None:

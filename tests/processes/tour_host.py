@@ -7,6 +7,7 @@ Reads a request from each line of standard input, and answers each by one line.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import pty
 import select
@@ -17,6 +18,7 @@ import termios
 import time
 
 import msgspec
+import typer.main
 from msgspec import Struct
 
 PATIENCE_SECONDS = 20.0
@@ -107,8 +109,12 @@ def main() -> None:
     import raft.client
     import raft.cluster.asking
     import raft.cluster.cli.main
-    import raft.storage.dump  # noqa: F401
+    import raft.storage.dump
 
+    # Building all commands from their functions takes longer than most of them do.
+    command = typer.main.get_command(raft.cluster.cli.main.app)
+    typer.main.get_command = lambda _app: command
+    gc.freeze()
     for line in sys.stdin.buffer:
         answer = carry_out(msgspec.json.decode(line, type=Request))
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
