@@ -18,7 +18,7 @@ from actors.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import Net, a_net
 
 TCP = "tcp://127.0.0.1:0"
-MILLION = 1_000_000
+MANY = 200_000
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def garbage(rng: random.Random) -> list[list[bytes]]:
     return messages
 
 
-def test_a_million_bad_frames_are_dropped_and_counted_and_nothing_else_happens(net: Net) -> None:
+def test_a_flood_of_bad_frames_are_dropped_and_counted_and_nothing_else_happens(net: Net) -> None:
     seed = random.randrange(2**32)
     node = net.node("n1", tuning=Tuning(receive_frames_max=4096, frames_queued_max=4096))
     with zmq.Context() as context, context.socket(zmq.DEALER) as attacker:
@@ -131,7 +131,7 @@ def test_a_million_bad_frames_are_dropped_and_counted_and_nothing_else_happens(n
         attacker.connect(str(node.endpoint))
         batch = garbage(random.Random(seed))
         sent = 0
-        while sent < MILLION:
+        while sent < MANY:
             for message in batch:
                 attacker.send_multipart(message)
             sent += len(batch)

@@ -18,7 +18,7 @@ SECONDS = 20.0
 SHORT_SECONDS = 8.0
 
 
-@pytest.mark.parametrize("block", range(20))
+@pytest.mark.parametrize("block", range(10))
 def test_every_promise_is_kept(block):
     for seed in range(10_000 + 10 * block, 10_000 + 10 * block + 10):
         failure = simulate_seed(seed, seconds=SHORT_SECONDS).failure

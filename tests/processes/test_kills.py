@@ -1,4 +1,4 @@
-"""A hundred nodes killed under a writing client: nothing acknowledged is lost, no term has two leaders."""
+"""Node after node killed under a writing client: nothing acknowledged is lost, no term has two leaders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raft.cluster.events import LeaderElected, NodeExited, NodeStarted, Violatio
 from raft.cluster.verbs import Done, GetLeader, Kill, LeaderAnswer
 from tests.processes.clusters import Cluster, running
 
-KILLS = 100
+KILLS = 40
 
 
 class Writer(threading.Thread):
@@ -49,7 +49,7 @@ class Writer(threading.Thread):
         self.join()
 
 
-def test_a_hundred_kills_lose_no_acknowledged_write_and_no_term_has_two_leaders() -> None:
+def test_dozens_of_kills_lose_no_acknowledged_write_and_no_term_has_two_leaders() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     dice = random.Random(seed)
