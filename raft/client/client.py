@@ -24,7 +24,7 @@ from raft.client.errors import Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.keys import Keys
 from raft.client.lease import Lease
-from raft.client.observing import KeysObserver
+from raft.client.observing import KeysObserver, Observer
 from raft.client.seats import Seat
 from raft.client.sharing import SharedConnection
 from raft.client.store import Text
@@ -264,11 +264,15 @@ class Client(Keys):
         return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
 
     def _follow(self, observer: KeysObserver) -> Iterator[Item | Removed]:
+        for event in self.changes(observer):
+            assert isinstance(event, Item | Removed), event
+            yield event
+
+    def changes(self, observer: Observer) -> Iterator[Event]:
+        """What an observer is told, for ever; waits for as long as no node can be asked."""
         while True:
             with suppress(Rejected):
-                for event in self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS))):
-                    assert isinstance(event, Item | Removed), event
-                    yield event
+                yield from self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS)))
 
     def _held(self, seat: Seat, ttl: Duration, release_on_disconnect: bool = False) -> Election:
         from raft.client.election import Election

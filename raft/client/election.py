@@ -8,7 +8,7 @@ writes is turned down all the same by whatever checks its token.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import wraps
 from types import TracebackType
@@ -19,11 +19,12 @@ from raft.client.asyncio_session import SessionState
 from raft.client.background import Background
 from raft.client.entries import Entries
 from raft.client.errors import ClientError, LeadershipLost, Taken
+from raft.client.observing import ElectionObserver
 from raft.client.retrying import Backoff
 from raft.client.seats import Seat
 from raft.client.store import Text
 from raft.durations import Duration
-from raft.machines.answers import Candidate, ElectionState
+from raft.machines.answers import Candidate, ElectionState, Led, Left
 from raft.machines.operations import GetElection
 
 if TYPE_CHECKING:
@@ -136,6 +137,12 @@ class Election:
     def current(self) -> ElectionState:
         """Who leads and who waits."""
         return self._client.ask(GetElection(self._seat.election))
+
+    def observe(self) -> Iterator[Led | Left]:
+        """Who leads now, then every change, for ever; after a gap in the events, the difference."""
+        for event in self._client.changes(ElectionObserver(self._seat.election)):
+            assert isinstance(event, Led | Left), event
+            yield event
 
     def run(self, work: Callable[[Lead], Result]) -> Result:
         """Wait for a leadership, do the work, and step aside; what the work returns.

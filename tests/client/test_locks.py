@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from raft.client import AsyncClient, Client, LeadershipLost, SessionState, Taken
+from raft.client import AsyncClient, Client, LeadershipLost, Led, Left, SessionState, Taken
 from raft.client.retrying import Backoff
 from raft.machines.operations import Revoke
 from tests.client.nodes import Nodes
@@ -106,6 +106,19 @@ def test_a_thread_that_waits_can_be_told_so_too(nodes: Nodes) -> None:
         assert theirs.acquire(timeout="10s").token > lead.token
         theirs.release()
     assert threading.active_count() == threads
+
+
+def test_a_blocking_program_observes_who_leads(nodes: Nodes) -> None:
+    with Client(nodes.endpoints) as client:
+        election = client.election("observed", value="a")
+        with election as first:
+            seen = election.observe()
+            led = next(seen)
+            assert isinstance(led, Led) and (led.token, led.value) == (first.token, b"a")
+            first.proclaim("b")
+            changed = next(seen)
+            assert isinstance(changed, Led) and changed.value == b"b"
+        assert isinstance(next(seen), Left)
 
 
 # -- run --------------------------------------------------------------------------------------------
