@@ -32,6 +32,8 @@ class Settings(TypedDict, total=False):
 
     peers: Mapping[int, str]
     """The other members and where they listen; this one may be among them, so that all hosts say the same."""
+    advertise: str
+    """Where others reach this node, if that is not where it listens."""
     machine: str | type[StateMachine]
     """One's own machine: the class, or "package.module:Class"."""
     cluster: str
@@ -81,7 +83,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def endpoints(self) -> dict[int, str]:
         """Where the members listen of whom the program knows, this node first."""
-        return {self.config.node: self.config.listen, **self.config.peers}
+        return {self.config.node: self.config.address, **self.config.peers}
 
 
 def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) -> Plan:
@@ -94,7 +96,8 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
         )
     directory = Path(data_dir).absolute()
     peers = dict(settings.get("peers", {}))
-    if peers.get(node) == listen:
+    advertise = settings.get("advertise", "")
+    if peers.get(node) in (listen, advertise):
         del peers[node]
     beside = directory.with_name(directory.name + ".log")
     log_path = Path(settings.get("log_path", beside)).absolute()
@@ -105,6 +108,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
         config = NodeConfig(
             node=node,
             listen=listen,
+            advertise=advertise,
             data_dir=str(directory),
             peers=peers,
             join=settings.get("join", False),

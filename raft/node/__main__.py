@@ -69,6 +69,12 @@ def command_line() -> argparse.ArgumentParser:
         help="ipc:///path or tcp://host:port; on loopback TCP without --keys only processes of this user,"
         " or root's, are heard, and each of them may give any command",
     )
+    add(
+        "--advertise",
+        default="",
+        metavar="ENDPOINT",
+        help="where others reach this node, if not there: behind a forwarded port, or with tcp://0.0.0.0:port",
+    )
     add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
     add(
         "--join", action="store_true", help="the first start of a later member: wait until the leader adds it"
@@ -122,6 +128,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
     return NodeConfig(
         node=given.id,
         listen=given.listen,
+        advertise=given.advertise,
         data_dir=given.data_dir,
         peers=dict(given.peer),
         join=given.join,

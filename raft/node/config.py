@@ -63,6 +63,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     node: int
     listen: str  # "ipc:///path" or "tcp://host:port"
+    advertise: str = ""  # Where others reach this node, if that is not where it listens; see `address`.
     data_dir: str
     peers: dict[int, str] = {}  # The other members known at the start, by id, and where they listen.
     join: bool = False  # Begin without a configuration, and wait for the leader of a cluster to bring one.
@@ -89,6 +90,11 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
     log_path: str = ""  # "" logs to standard error.
     log_level: str = "INFO"
+
+    @property
+    def address(self) -> str:
+        """Where others reach this node, as the cluster keeps it and tells clients."""
+        return self.advertise or self.listen
 
     @property
     def tick_seconds(self) -> float:
@@ -155,8 +161,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if len(self.peers) >= MEMBERS_MAX:
             raise BadConfig(f"a cluster has at most {MEMBERS_MAX} members, not {len(self.peers) + 1}")
-        endpoints = [canonical(endpoint) for endpoint in (self.listen, *self.peers.values())]
-        for endpoint in (self.listen, *self.peers.values()):
+        endpoints = [canonical(endpoint) for endpoint in (self.address, *self.peers.values())]
+        for endpoint in (self.address, *self.peers.values()):
             if endpoints.count(canonical(endpoint)) > 1:
                 raise BadConfig(f"two members share the endpoint {endpoint}")
 
@@ -168,6 +174,12 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
                 check_target(endpoint, has_keys=bool(self.keys))
         except EndpointError as error:
             raise BadConfig(str(error)) from None
+        try:
+            check_target(self.address, has_keys=bool(self.keys))
+        except EndpointError as error:
+            raise BadConfig(
+                f"others could not reach this node: {error}; it may listen there if --advertise says where"
+            ) from None
 
     def _check_times(self) -> None:
         if not 0.001 <= self.heartbeat_seconds <= 60:

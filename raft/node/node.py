@@ -94,7 +94,7 @@ class Node(Actor):
             lambda: self._snapshots.want(), lambda stored: self._snapshots.is_damaged(stored),
         )  # fmt: skip
         self._raft = Raft(core_config(config, snapshot.index), log, parts.random, parts.observer)
-        self._peers = Peers(self._id, config.listen, snapshot.conf_state.voters)
+        self._peers = Peers(self._id, config.address, snapshot.conf_state.voters)
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
             node=self._id, incarnation=parts.incarnation, now=parts.true_now or context.now,

@@ -47,7 +47,7 @@ def rejoin(config: NodeConfig) -> Members:
     try:
         conversation = _Conversation(runtime, sorted(config.peers))
         conversation.have_done(Remove(config.node))
-        return conversation.have_done(AddLearner(config.node, config.listen, blank=True))
+        return conversation.have_done(AddLearner(config.node, config.address, blank=True))
     finally:
         runtime.stop()
         runtime.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from raft.node.config import BadConfig, NodeConfig
@@ -22,6 +23,12 @@ def test_times_as_given_can_be_reached_by_ticks() -> None:
     assert (GOOD.election_ticks, GOOD.election_ticks_max) == (10, 20)
 
 
+def test_a_node_may_listen_at_all_addresses_if_it_says_where_others_reach_it() -> None:
+    everywhere = msgspec.structs.replace(GOOD, listen="tcp://0.0.0.0:7000", keys="n1.toml", peers={})
+    told = msgspec.structs.replace(everywhere, advertise="tcp://n1.example.org:7000").check()
+    assert told.address == "tcp://n1.example.org:7000"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -33,6 +40,10 @@ def test_times_as_given_can_be_reached_by_ticks() -> None:
         ({"listen": "tcp://10.0.0.1:7000"}, "keys"),
         ({"peers": {2: "tcp://example.org:7000"}}, "keys"),
         ({"supervisor": "tcp://0.0.0.0:7000"}, "keys"),
+        ({"listen": "tcp://0.0.0.0:7000", "keys": "n1.toml"}, "--advertise"),
+        ({"listen": "tcp://[::]:7000", "keys": "n1.toml"}, "--advertise"),
+        ({"advertise": "tcp://*:7000", "keys": "n1.toml"}, "--advertise"),
+        ({"advertise": "ipc:///tmp/n2", "peers": {2: "ipc:///tmp/n2"}}, "share the endpoint"),
         ({"data_dir": ""}, "--data-dir"),
         ({"machine": "nonsense"}, "package.module:Class"),
         ({"heartbeat_seconds": 0.0}, "heartbeat"),

@@ -177,6 +177,19 @@ def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(d
     assert answers[0].faults == ["link to n2: cut"]
 
 
+def test_clients_are_told_where_a_node_is_reached_and_not_where_it_listens(
+    directory: Path, start: Start
+) -> None:
+    outside = f"ipc://{directory}/outside"
+    node = start(directory, "--advertise", outside)
+    with Client({1: f"ipc://{directory}/n1"}, timeout_seconds=20.0) as client:
+        client.put("k", "v")
+        assert client.members().endpoints == {1: outside}
+    node.terminate()
+    node.communicate(timeout=20)
+    assert node.returncode == 0
+
+
 def test_on_sighup_a_node_reads_its_keys_again_and_goes_on(directory: Path, start: Start) -> None:
     names = ["n1", "alice", "bob"]
     directory.chmod(0o700)
