@@ -69,16 +69,9 @@ def command_line() -> argparse.ArgumentParser:
         help="ipc:///path or tcp://host:port; on loopback TCP without --keys only processes of this user,"
         " or root's, are heard, and each of them may give any command",
     )
-    add(
-        "--advertise",
-        default="",
-        metavar="ENDPOINT",
-        help="where others reach this node, if not there: behind a forwarded port, or with tcp://0.0.0.0:port",
-    )
+    add("--advertise", default="", metavar="ENDPOINT", help="where others reach this node, if not there")
     add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
-    add(
-        "--join", action="store_true", help="the first start of a later member: wait until the leader adds it"
-    )
+    add("--join", action="store_true", help="a later member's first start: wait until the leader adds it")
     add(
         "--existing",
         action="store_true",
