@@ -1,4 +1,4 @@
-"""What all tests share. Owns where the compiled modules of the processes that tests start are kept."""
+"""What all tests share: where compiled modules are kept, and that no property has a time limit of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
+
+# However busy the machine is, how long one example takes says nothing of what is tested.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version"}
+INTERRUPTED = 128 + signal.SIGINT
 _GROUPS = {"member", "lease", "check"}
 
 app = Verbs(
@@ -137,15 +139,25 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
         say(f"error: {_short(error)}", "red")
         return ExitCode.USAGE
     except SystemExit as ended:
+        if ended.code == INTERRUPTED and not session.at_prompt:
+            _throw_away_in_silence()
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
     except VerbFailed as failure:
         say(f"error: {failure}", "red")
         return failure.exit_code
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        if not session.at_prompt:
+            _throw_away_in_silence()
+        return INTERRUPTED
     except BrokenPipeError:
         discard_output()
         return 128 + signal.SIGPIPE
+
+
+def _throw_away_in_silence() -> None:
+    """Ctrl-C may leave an event loop half made, which complains when it is collected: nobody has asked."""
+    sys.unraisablehook = lambda _complaint: None
+    warnings.simplefilter("ignore")
 
 
 def _program() -> str:
