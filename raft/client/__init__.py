@@ -28,6 +28,7 @@ from raft.client.errors import (
 )
 from raft.client.store import Replaced, Swapped
 from raft.client.transactions import Key
+from raft.client.watching import AsyncWatching, Changed, Watching
 from raft.machines.answers import (
     Candidate,
     ElectionState,
@@ -69,9 +70,11 @@ __all__ = [
     "AsyncQueueItem",
     "AsyncReadWriteLock",
     "AsyncSession",
+    "AsyncWatching",
     "Backoff",
     "Barrier",
     "Candidate",
+    "Changed",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -117,6 +120,7 @@ __all__ = [
     "UnsupportedVersion",
     "WatchElection",
     "WatchKeys",
+    "Watching",
     "retry",
     "retry_async",
 ]

@@ -8,13 +8,13 @@ conversation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, SupportsIndex, TypeVar
+from typing import Literal, Protocol, Self, SupportsIndex, TypeVar, overload
 
 import msgspec
 
@@ -35,8 +35,9 @@ from raft.client.errors import ClientClosed, Rejected
 from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.observing import KeysObserver, Observer
 from raft.client.store import Text
+from raft.client.watching import AsyncWatching, Changed, KeyEvent, Seen, previous_of_async
 from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Events, Item, Removed
+from raft.machines.answers import Event, Events
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -326,25 +327,47 @@ class AsyncClient(AsyncKeys):
                 yield event
             watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
 
+    @overload
     def watch(
-        self, key: Text, *, prefix: bool = False, start_revision: int = 0
-    ) -> AsyncIterator[Item | Removed]:
-        """What happens to a key, or to all that begin so, from a revision on or from now on, for ever.
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[False] = ...
+    ) -> AsyncWatching[KeyEvent]: ...
 
-        Each change once and in order. If events are forgotten that were not told, then the difference: what
-        has gone meanwhile, and what holds another value; for that it remembers which keys are bound. Raises
-        EventsForgotten if that happens before it has caught up with the present.
+    @overload
+    def watch(
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[True]
+    ) -> AsyncWatching[Changed]: ...
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, start_revision: int = 0, prev_value: bool = False
+    ) -> AsyncWatching[KeyEvent] | AsyncWatching[Changed]:
+        """What happens to a key, or to all that begin so, from a revision or from now on, until cancelled.
+
+        Each change once and in order; with `prev_value` as `Changed`, which costs a read for each. If events
+        are forgotten that were not told, then the difference: what has gone meanwhile, and what holds another
+        value; for that it remembers which keys are bound. Raises EventsForgotten if that happens before it
+        has caught up with the present.
         """
-        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision))
+        observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
+        return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
 
-    def observe(self, key: Text, *, prefix: bool = False) -> AsyncIterator[Item | Removed]:
+    def observe(self, key: Text, *, prefix: bool = False) -> AsyncWatching[KeyEvent]:
         """What a key holds now, or all that begin so, then every change, as `watch` tells them."""
-        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
+        return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
 
-    async def _follow(self, observer: KeysObserver) -> AsyncIterator[Item | Removed]:
-        async for event in self.changes(observer):
-            assert isinstance(event, Item | Removed), event
-            yield event
+    def _following(self, observer: KeysObserver) -> AsyncWatching[KeyEvent]:
+        async def as_it_is(event: KeyEvent) -> KeyEvent:
+            return event
+
+        return self._watching(observer, as_it_is)
+
+    def _watching(
+        self, observer: KeysObserver, tell: Callable[[KeyEvent], Awaitable[Seen]]
+    ) -> AsyncWatching[Seen]:
+        more = partial(self.converse, observer.more, TIMEOUT_SECONDS)
+        return AsyncWatching(observer, more, tell, self._guest.wake_watchers)
+
+    async def _with_previous(self, event: KeyEvent) -> Changed:
+        return await previous_of_async(event, lambda key, revision: self.get(key, revision=revision))
 
     async def changes(self, observer: Observer) -> AsyncIterator[Event]:
         """What an observer is told, for ever; waits for as long as no node can be asked."""

@@ -60,7 +60,7 @@ class Channel:
     def lost(self) -> None:
         """No node tells anything more."""
         self.node = 0
-        self._wake()
+        self.wake()
 
     def add(self, place: Place, told: Events) -> bool:
         """Keep what was told from that place on; False if something before it is missing."""
@@ -74,7 +74,7 @@ class Channel:
         while (self._kept > KEPT_EVENTS_MAX or len(self._parts) > KEPT_PARTS_MAX) and len(self._parts) > 1:
             _, oldest = self._parts.popitem(last=False)
             self._kept -= len(oldest.events)
-        self._wake()
+        self.wake()
         return True
 
     def confirm(self) -> int:
@@ -105,7 +105,8 @@ class Channel:
             return (watch.revision, watch.skip) >= self._end
         return watch.revision > self.forgotten
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let those who wait look again."""
         waiting, self.waiting = self.waiting, {}
         for call in waiting:
             call()
@@ -167,6 +168,11 @@ class Channels:
         channel = self._expected(node, message.number)
         if channel is not None:
             channel.lost()
+
+    def wake(self) -> None:
+        """Let all who wait look again: not all want to wait on."""
+        for channel in self._channels.values():
+            channel.wake()
 
     def look(self) -> None:
         """Give up nodes from which nothing has come since the last look, not even that a watch stands."""

@@ -6,12 +6,12 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, SupportsIndex, TypeVar, overload
 
 import msgspec
 from msgspec import Struct
@@ -28,8 +28,9 @@ from raft.client.observing import KeysObserver, Observer
 from raft.client.seats import Seat
 from raft.client.sharing import SharedConnection
 from raft.client.store import Text
+from raft.client.watching import Changed, KeyEvent, Seen, Watching, previous_of
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Events, Item, Removed
+from raft.machines.answers import Event, Events
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
@@ -250,23 +251,44 @@ class Client(Keys):
             yield from told.events
             watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
 
-    def watch(self, key: Text, *, prefix: bool = False, start_revision: int = 0) -> Iterator[Item | Removed]:
-        """What happens to a key, or to all that begin so, from a revision on or from now on, for ever.
+    @overload
+    def watch(
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[False] = ...
+    ) -> Watching[KeyEvent]: ...
 
-        Each change once and in order. If events are forgotten that were not told, then the difference: what
-        has gone meanwhile, and what holds another value; for that it remembers which keys are bound. Raises
-        EventsForgotten if that happens before it has caught up with the present.
+    @overload
+    def watch(
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[True]
+    ) -> Watching[Changed]: ...
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, start_revision: int = 0, prev_value: bool = False
+    ) -> Watching[KeyEvent] | Watching[Changed]:
+        """What happens to a key, or to all that begin so, from a revision or from now on, until cancelled.
+
+        Each change once and in order; with `prev_value` as `Changed`, which costs a read for each. If events
+        are forgotten that were not told, then the difference: what has gone meanwhile, and what holds another
+        value; for that it remembers which keys are bound. Raises EventsForgotten if that happens before it
+        has caught up with the present.
         """
-        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision))
+        observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
+        return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
 
-    def observe(self, key: Text, *, prefix: bool = False) -> Iterator[Item | Removed]:
+    def observe(self, key: Text, *, prefix: bool = False) -> Watching[KeyEvent]:
         """What a key holds now, or all that begin so, then every change, as `watch` tells them."""
-        return self._follow(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
+        return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
 
-    def _follow(self, observer: KeysObserver) -> Iterator[Item | Removed]:
-        for event in self.changes(observer):
-            assert isinstance(event, Item | Removed), event
-            yield event
+    def _following(self, observer: KeysObserver) -> Watching[KeyEvent]:
+        return self._watching(observer, lambda event: event)
+
+    def _watching(self, observer: KeysObserver, tell: Callable[[KeyEvent], Seen]) -> Watching[Seen]:
+        def more() -> Sequence[Event]:
+            return self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS)))
+
+        return Watching(observer, more, tell, self._guest.wake_watchers)
+
+    def _with_previous(self, event: KeyEvent) -> Changed:
+        return previous_of(event, lambda key, revision: self.get(key, revision=revision))
 
     def changes(self, observer: Observer) -> Iterator[Event]:
         """What an observer is told, for ever; waits for as long as no node can be asked."""

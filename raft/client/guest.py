@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors import curve
+from actors.address import Address
 from actors.errors import ActorsError
 from actors.runtime import Runtime
 from actors.zeromq import ZeroMqTransport
 from raft.client.conversation import Book
 from raft.client.errors import ClientClosed
-from raft.client.listening import listen
-from raft.wire import REGISTRY, process_of
+from raft.client.listening import LookAgain, listen
+from raft.wire import GUEST_ACTOR, REGISTRY, process_of
 
 LOGGER = logging.getLogger("raft.client")
 OTHER_ADDRESS_SECONDS = 1.0
@@ -76,6 +77,10 @@ class Guest:
     def book(self) -> Book:
         """What is known of the cluster, before anybody was asked."""
         return Book(self.endpoints, self.is_up, self.meet, self.forget, self.channels)
+
+    def wake_watchers(self) -> None:
+        """Let all who wait for events look whether they still want to; from any thread."""
+        self.runtime.post(Address(self.runtime.name, GUEST_ACTOR), LookAgain())
 
     def forget(self, node: int) -> None:
         """A node that was met has left the cluster."""

@@ -6,7 +6,7 @@ leases and events. Knows nothing of sockets or event loops.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.application import call_bytes, meaning, question_bytes
@@ -154,7 +154,9 @@ def lease_time(
             yield from rest(book, attempts)
 
 
-def followed(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Outcome, answers.Events]:
+def followed(
+    book: Book, watch: Watch, attempts: Attempts, cancelled: Callable[[], bool] = lambda: False
+) -> Generator[Step, Outcome, answers.Events]:
     """As `news`, by the channel of what is watched, so that one message serves all who wait for the same.
 
     Who has fallen behind what is kept there asks for the rest.
@@ -166,6 +168,8 @@ def followed(book: Book, watch: Watch, attempts: Attempts) -> Generator[Step, Ou
         told = channel.take(watch)
         if told is not None:
             return told
+        if cancelled():
+            return answers.Events((), watch.revision, watch.revision, watch.skip)
         if channel.node and not book.is_up(channel.node):
             channel.lost()
         if not channel.reaches(watch):

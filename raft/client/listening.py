@@ -41,6 +41,10 @@ class Attend(Struct, frozen=True):
     node: int
 
 
+class LookAgain(Struct, frozen=True):
+    """To the listener: somebody who waits does not want to any more."""
+
+
 class Listener(Actor):
     """Hears what nodes say unasked."""
 
@@ -76,6 +80,7 @@ class Listener(Actor):
 
     handlers: ClassVar[Handlers] = {
         Attend: on_attend,
+        LookAgain: lambda self, _message: self._channels.wake(),
         StillThere: on_still_there,
         WatchTold: on_told,
         WatchEnded: on_ended,

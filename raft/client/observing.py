@@ -33,13 +33,15 @@ class Observer(ABC):
     def __init__(self, watch: Watch | None = None) -> None:
         """With a watch, from there on; else from the present state on."""
         self._watch = watch
+        self.cancelled = False
+        """Is nothing wanted any more? To be looked at whenever somebody who waits is woken."""
 
     def more(self, book: Book, attempts: Attempts) -> Steps:
         """The next changes; an empty sequence if there were none for a while."""
         if self._watch is None:
             return (yield from self._read(book, attempts))
         try:
-            told = yield from holding.followed(book, self._watch, attempts)
+            told = yield from holding.followed(book, self._watch, attempts, lambda: self.cancelled)
         except EventsForgotten:
             if not self._can_tell_difference(self._watch.revision):
                 raise
