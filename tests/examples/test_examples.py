@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from examples.bank import Audit, Deposit, Transfer
 from examples.billing import ORDERS
 from examples.replicated_counter import Add, Reset, Value
 from examples.work_queue import JOBS
@@ -121,18 +122,24 @@ def test_invoices_have_no_gap_and_no_double_though_hosts_sleep_and_die(directory
     assert invoices == [(number, number) for number in range(1, ORDERS + 1)]
 
 
-@pytest.mark.processes
-def test_the_counter_survives_its_leader() -> None:
+def said_by(example: str) -> list[str]:
+    """The lines of an example that runs by itself, to its end."""
     done = subprocess.run(
-        [sys.executable, "examples/replicated_counter.py"],
+        [sys.executable, f"examples/{example}"],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
+    return done.stdout.splitlines()
+
+
+@pytest.mark.processes
+def test_the_counter_survives_its_leader() -> None:
+    assert said_by("replicated_counter.py") == [
         "alice is visitor 1",
         "bob is visitor 2",
         "carol is visitor 3",
@@ -141,11 +148,26 @@ def test_the_counter_survives_its_leader() -> None:
     ]
 
 
+@pytest.mark.processes
+def test_each_deposit_in_the_bank_counts_once_though_its_leaders_are_killed_and_paused() -> None:
+    assert said_by("bank.py") == [
+        "the leader was killed, and another one leads",
+        "the leader was paused, and another one leads",
+        "192 deposits, 76 transfers, 116 refused",
+        "1920 cents in the bank, 1900 in savings",
+    ]
+
+
 def test_the_counters_are_a_sound_machine() -> None:
     commands = [Add("a", 1), Add("b", 5), Reset("a"), Reset("nobody's"), Add("a", -2), Add("c", 2**40)]
     log = [*map(body_of, commands), b"no command"]
     queries = [body_of(Value("a")), body_of(Value("nobody's")), b"\xff"]
     check_machine("examples.replicated_counter:Counters", log, queries)
+
+
+def test_the_bank_is_a_sound_machine() -> None:
+    commands = [Deposit("a", 5), Transfer("a", "b", 6), Transfer("a", "b", 5), Deposit("0", 1)]
+    check_machine("examples.bank:Bank", [*map(body_of, commands)], [body_of(Audit())])
 
 
 def free_port() -> int:
