@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 from examples.bank import Audit, Deposit, Transfer
 from examples.billing import ORDERS
 from examples.replicated_counter import Add, Reset, Value
+from examples.scheduler import JOBS as JOBS_SCHEDULED
+from examples.scheduler import written
 from examples.work_queue import JOBS
 from raft.client import Client
 from raft.lab.simulated.determinism import check_machine
@@ -120,6 +123,31 @@ def test_invoices_have_no_gap_and_no_double_though_hosts_sleep_and_die(directory
     with closing(sqlite3.connect(directory / "shared.db")) as database:
         invoices = database.execute("SELECT number, customer FROM invoices ORDER BY rowid").fetchall()
     assert invoices == [(number, number) for number in range(1, ORDERS + 1)]
+
+
+@pytest.mark.processes
+def test_each_job_of_the_schedule_is_done_at_its_time_with_one_result_though_leaders_sleep_and_die(
+    directory: Path,
+) -> None:
+    now = datetime.now(UTC)
+    tomorrow = f"due/{written(now + timedelta(days=1))}/job 99".encode()
+    with running("scheduler.py", directory) as hosts:
+        sleeper = int(hosts.hear(r"host (\d) begins job \d+")[1])
+        with Client({sleeper: f"ipc://{directory}/{sleeper}.sock"}) as client:
+            client.put(tomorrow, "")
+            hosts.signal(sleeper, signal.SIGSTOP)
+            second = int(hosts.hear(rf"host ([^{sleeper}]) has done job \d+")[1])
+            hosts.signal(sleeper, signal.SIGCONT)
+            hosts.hear(rf"host {second} begins job \d+")
+            hosts.signal(second, signal.SIGKILL)
+            hosts.hear(r"all jobs are done")
+            client.put(f"due/{written(now)}/job {JOBS_SCHEDULED}", "")
+            hosts.hear(rf"host \d has done job {JOBS_SCHEDULED}")
+            results = list(client.items("done/"))
+            assert [item.key for item in client.items("due/")] == [tomorrow], "done before its time"
+    jobs = {f"job {number}" for number in range(JOBS_SCHEDULED + 1)}
+    assert {result.key.decode().split("/")[2] for result in results} == jobs
+    assert {result.version for result in results} == {1}, "one was done twice"
 
 
 def said_by(example: str) -> list[str]:
