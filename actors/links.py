@@ -36,6 +36,8 @@ class Link:
         self.public_key = public_key
         self.connected = False
         self.is_open_to_all = public_key is None and endpoint.startswith("tcp://")
+        self.unproven = -1
+        """The descriptor of a connection of which it is not known yet to whom it is; -1 if it is known."""
         self.dealer: Socket | None = None  # None while the system has no descriptor for it.
         self.monitor: Socket | None = None
 
@@ -152,10 +154,10 @@ class Links:
         monitor.close(0)
         dealer.close(self._tuning.linger_milliseconds)
 
-    def _is_strangers(self, descriptor: int, endpoint: str) -> bool:
+    def _trusts(self, descriptor: int, endpoint: str) -> bool | None:
         if self._users is None:
             self._users = Users()
-        return self._users.is_stranger(descriptor, split_tcp(endpoint)[1])
+        return self._users.trusts(descriptor, split_tcp(endpoint)[1])
 
     def _turn_away(self, link: Link) -> None:
         """Another user's process listens there, and nothing proves that it is the one that is meant."""
@@ -192,10 +194,18 @@ class Links:
             while self.by_process.get(link.process) is link and link.monitor is not None:
                 event, value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
                 if event == zmq.EVENT_CONNECTED:
-                    if link.is_open_to_all and self._is_strangers(value, link.endpoint):
-                        self._turn_away(link)
+                    if link.is_open_to_all:
+                        trusted = self._trusts(value, link.endpoint)
+                        # One that has closed its end may refuse us, which is told next; or hear us still.
+                        link.unproven = -1 if trusted else value
+                        if trusted is False:
+                            self._turn_away(link)
                     continue
-                link.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                if is_up and link.unproven >= 0 and not self._trusts(link.unproven, link.endpoint):
+                    self._turn_away(link)
+                    continue
+                link.connected = is_up
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
                     self._greet(link.process)

@@ -48,11 +48,16 @@ class Users:
 
         `port` is where one of both listens: else another connection has got the descriptor meanwhile.
         """
+        return self.trusts(descriptor, port) is not True
+
+    def trusts(self, descriptor: int, port: int) -> bool | None:
+        """As `is_stranger`, the other way round; None if the other end has gone already."""
         if not self._tells:
-            return False
+            return True
         with suppress(OSError, ValueError):
-            return _user_at_other_end(descriptor, port) not in self._trusted
-        return True
+            user = _user_at_other_end(descriptor, port)
+            return None if user is None else user in self._trusted
+        return None
 
     def _try_out(self) -> bool:
         """Does the system know what is known here: whose a connection to oneself is?"""

@@ -122,6 +122,17 @@ def test_where_another_user_listens_nothing_is_said(net: Net, monkeypatch: pytes
     assert not net.is_up("n2", "n1")
 
 
+def test_one_that_has_closed_its_end_and_greets_all_the_same_is_told_nothing(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hear still, and whose it is cannot be found out any more."""
+    monkeypatch.setattr("actors.links.Users.trusts", lambda *_: None)
+    one, guest = net.node("n1", endpoint=TCP), net.guest("n2")
+    guest.connect("n1", str(one.endpoint))
+    assert net.run(lambda: guest.counters["another user listens there"] > 0)
+    assert not net.is_up("n2", "n1")
+
+
 def test_who_has_gone_before_it_could_be_asked_about_is_not_heard(net: Net) -> None:
     one = net.node("n1", endpoint=TCP)
     raw = greeted(one)

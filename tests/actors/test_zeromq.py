@@ -223,6 +223,14 @@ def test_transports_that_share_a_context_do_not_stop_each_other_by_being_closed(
             net.close(transport)
 
 
+def test_what_is_told_of_a_connection_that_nobody_looks_at_holds_up_no_other(net: Net) -> None:
+    guest = net.guest("guest")
+    guest.connect("n1", net.endpoint("n1"))
+    monitor = guest._link_to["n1"].monitor
+    assert monitor is not None
+    assert monitor.rcvhwm == 0, "unlimited: libzmq's thread never waits for a reader"
+
+
 def test_an_earlier_life_is_not_heard_any_more(net: Net) -> None:
     one = net.node("n1")
     late = net.guest("n2")

@@ -82,6 +82,7 @@ def test_without_a_key_nobody_gets_in(net: Net, keys: dict[str, Keys]) -> None:
     assert net.run(lambda: one.counters["handshake"] >= 1)
     assert net.run(lambda: str(guest.send("n1", b"let me in")).startswith("refused"))
     assert net.events["n1"] == []
+    assert guest.counters["another user listens there"] == 0, "one that has closed is accused of nothing"
 
 
 def test_a_node_with_another_key_than_expected_is_not_spoken_to(net: Net, keys: dict[str, Keys]) -> None:
