@@ -92,7 +92,7 @@ class SharedContext(zmq.Context[Socket]):
     def __init__(self, io_threads: int = 1) -> None:
         super().__init__(io_threads)
         self.set(zmq.MAX_SOCKETS, SHARED_SOCKETS_MAX)
-        # Of all its sockets: a monitor that is full, while its program does something else, holds up the others.
+        # Of all its sockets: a monitor that is full while its program sleeps would hold up the others.
         self.setsockopt(zmq.RCVHWM, _INPUT_UNLIMITED)
 
 
