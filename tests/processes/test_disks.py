@@ -200,7 +200,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         number = 0
         with self._client as client:
-            while not self._ended.is_set():
+            while not self._ended.wait(0.002):
                 number += 1
                 try:
                     client.put(f"k{number}", f"k{number}")

@@ -13,6 +13,7 @@ from raft.cluster.verbs import Done, GetLeader, Kill, LeaderAnswer
 from tests.processes.clusters import Cluster, running
 
 KILLS = 40
+PACE_SECONDS = 0.002  # Between two writes.
 
 
 class Writer(threading.Thread):
@@ -30,7 +31,7 @@ class Writer(threading.Thread):
         number = 0
         last = time.monotonic()
         with self._client as client:
-            while not self._ended.is_set():
+            while not self._ended.wait(PACE_SECONDS):
                 number += 1
                 try:
                     client.put(f"k{number}", f"v{number}")

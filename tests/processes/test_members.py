@@ -18,6 +18,9 @@ from tests.processes.shell import Shell, finish, until
 pytestmark = pytest.mark.processes
 
 
+PACE_SECONDS = 0.005  # Between two writes, so that there is time for the nodes to do the rest.
+
+
 class Writer:
     """Writes one key after another until the block is left; remembers which writes were acknowledged."""
 
@@ -50,7 +53,7 @@ class Writer:
     def _write(self) -> None:
         with Client(self.endpoints, cluster=self.cluster) as client:
             number = 0
-            while not self._end.is_set():
+            while not self._end.wait(PACE_SECONDS):
                 number += 1
                 key = f"k{number}"
                 try:
