@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from raft.client import AsyncClient, Client, ClientClosed, ClientError
+from raft.client import AsyncClient, AsyncCounter, Client, ClientClosed, ClientError, Counter, Item
 from raft.client.entries import Entries
 from tests.client.nodes import Nodes
 
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 32
 PUTS = 20
+ADDS = 50
 
 
 def run_program(nodes: Nodes, program: str, timeout_seconds: float = 30.0) -> str:
@@ -63,6 +67,52 @@ def test_many_threads_share_one_client_while_the_leader_is_killed(nodes: Nodes) 
         acknowledged = [key for done in works for key in done.result(60.0)]
         assert len(acknowledged) > THREADS * PUTS // 2
         assert {item.key.decode() for item in client.items("shared/")} >= set(acknowledged)
+
+
+def add(name: str, client: Client) -> list[int]:
+    with client.session() as session:
+        counter = Counter(session, name)
+        return [counter.add() for _ in range(ADDS)]
+
+
+def add_in_a_process(name: str, endpoints: dict[int, str]) -> list[int]:
+    with Client(endpoints) as client:
+        return add(name, client)
+
+
+def add_in_a_loop(
+    name: str, endpoints: dict[int, str], new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> list[int]:
+    async def work() -> list[int]:
+        async with AsyncClient(endpoints) as client, client.session() as session:
+            counter = AsyncCounter(session, name)
+            return [await counter.add() for _ in range(ADDS)]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work())
+
+
+def test_nothing_is_lost_or_doubled_by_threads_a_forked_worker_and_two_event_loops_as_the_leader_is_killed(
+    nodes: Nodes,
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    with (
+        Client(nodes.endpoints) as client,
+        ProcessPoolExecutor(1, fork) as forked,
+        ThreadPoolExecutor(5) as threads,
+    ):
+        leader = client.leader().leader
+        works = [
+            forked.submit(add_in_a_process, "added/forked", nodes.endpoints),
+            threads.submit(add_in_a_loop, "added/asyncio", nodes.endpoints, asyncio.new_event_loop),
+            threads.submit(add_in_a_loop, "added/uvloop", nodes.endpoints, uvloop.new_event_loop),
+            *(threads.submit(add, f"added/{thread}", client) for thread in range(3)),
+        ]
+        next(now for now in client.observe("added/0") if isinstance(now, Item) and int(now.value) > ADDS / 4)
+        os.kill(nodes.children[leader].pid or 0, signal.SIGKILL)
+        for work in works:
+            assert work.result(60.0) == list(range(1, ADDS + 1))
+        assert [int(item.value) for item in client.items("added/")] == [ADDS] * len(works)
 
 
 def test_a_client_that_is_closed_ends_the_calls_of_other_threads(nodes: Nodes) -> None:
