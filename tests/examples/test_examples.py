@@ -186,6 +186,14 @@ def test_each_deposit_in_the_bank_counts_once_though_its_leaders_are_killed_and_
     ]
 
 
+@pytest.mark.processes
+def test_each_job_of_the_pool_has_a_result_though_one_worker_is_killed_and_one_hangs() -> None:
+    *lost, done, again = said_by("worker_pool.py")
+    assert {line.split()[0] for line in lost} >= {"ann", "ben"}
+    assert done == "60 jobs are done, and the sum of their results is 70210"
+    assert int(again.removesuffix(" workers were started again")) >= 2
+
+
 def test_the_counters_are_a_sound_machine() -> None:
     commands = [Add("a", 1), Add("b", 5), Reset("a"), Reset("nobody's"), Add("a", -2), Add("c", 2**40)]
     log = [*map(body_of, commands), b"no command"]
