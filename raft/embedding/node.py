@@ -18,7 +18,7 @@ from raft.client.client import TIMEOUT_SECONDS, Client
 from raft.control import NodeStatus
 from raft.durations import Duration, seconds_of
 from raft.embedding.asyncio_node import SNAPSHOT_SECONDS_MAX, AsyncNode
-from raft.embedding.errors import NodeError
+from raft.embedding.errors import NodeError, NodeFailed
 from raft.embedding.keeper import Leader
 from raft.embedding.settings import Settings, plan_of
 
@@ -62,7 +62,7 @@ class Node:
         self.error = None
         self.failed.clear()
         entered: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._stay(entered)), name="raft-node")
+        self._thread = threading.Thread(target=self._live, args=(entered,), name="raft-node")
         self._thread.start()
         try:
             entered.result()
@@ -133,6 +133,15 @@ class Node:
             timeout_seconds=timeout_seconds,
         )
 
+    def _live(self, entered: Future[None]) -> None:
+        """The thread. However it ends, those who wait or look are told."""
+        try:
+            asyncio.run(self._stay(entered))
+        except BaseException as error:  # noqa: BLE001 - such as `on_leader` exits with
+            failure = NodeFailed(f"the thread of the node has ended: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._fail(failure, entered)
+
     async def _stay(self, entered: Future[None]) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         try:
@@ -140,13 +149,13 @@ class Node:
                 entered.set_result(None)
                 await self._leave.wait()
         except NodeError as error:
-            if not entered.done():
-                entered.set_exception(error)
-            self.error = error
-            self.failed.set()
-        finally:
-            if not entered.done():
-                entered.set_exception(NodeError("the thread of the node has ended: see its traceback"))
+            self._fail(error, entered)
+
+    def _fail(self, error: NodeError, entered: Future[None]) -> None:
+        self.error = error
+        self.failed.set()
+        if not entered.done():
+            entered.set_exception(error)
 
     def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_seconds: Duration | None) -> Result:
         if self.failed.is_set():

@@ -155,8 +155,7 @@ class Stay:
     def leader_changed(self, leader: Leader | None) -> None:
         """See Listener."""
         self._tell_observers()
-        if self._on_leader is not None:
-            self._loop.call_soon(self._on_leader, leader)
+        self._loop.call_soon(self._tell_program, leader)
 
     def ended(self, error: NodeError | None) -> None:
         """See Listener."""
@@ -167,6 +166,15 @@ class Stay:
         if error is not None and self.body is not None and not self.body.done():
             self._cancelled = True
             self.body.cancel(str(error))
+
+    def _tell_program(self, leader: Leader | None) -> None:
+        if self._on_leader is None:
+            return
+        try:
+            self._on_leader(leader)
+        except (SystemExit, KeyboardInterrupt):
+            self._on_leader = None  # Once more would end the loop before the node has been stopped.
+            raise
 
     def _look_up(self) -> None:
         """Has the runtime failed? That is an error of ours, and the node must not be left unwatched."""

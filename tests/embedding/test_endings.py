@@ -9,11 +9,12 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from raft.embedding import AsyncNode, Node, NodeFailed, NodeRemoved
+from raft.embedding import AsyncNode, Leader, Node, NodeFailed, NodeRemoved
 from raft.embedding.settings import plan_of
 from raft.embedding.stay import Stay
 from tests.embedding.hosts import ONCE, PATIENCE_SECONDS, ROOT, alone, run, three
@@ -127,6 +128,26 @@ def test_a_blocking_program_learns_of_a_failure_when_it_looks(directory: Path) -
             node.status()
         with pytest.raises(NodeFailed):
             next(node.observe())
+
+
+def test_a_blocking_program_is_told_that_the_thread_of_its_node_has_ended(directory: Path) -> None:
+    def leave(_: Leader | None) -> None:
+        sys.exit(3)
+
+    node = Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data", on_leader=leave)
+    with pytest.raises(NodeFailed, match="SystemExit: 3"), node:
+        assert node.failed.wait(PATIENCE_SECONDS)
+        with pytest.raises(NodeFailed):
+            node.status()
+
+
+def test_a_blocking_program_does_not_wait_for_a_node_whose_thread_ends_at_the_start(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(directory / "missing"))
+    node = Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data")
+    with pytest.raises(NodeFailed, match=r"FileNotFoundError.*missing"):
+        node.__enter__()
 
 
 def test_a_removed_member_says_so(directory: Path) -> None:
