@@ -45,6 +45,8 @@ Target = Callable[[bytes, int], int | None]
 
 _PR_SET_PDEATHSIG = 1
 _DESCRIPTORS_MAX = 1 << 16
+_LOCK_TRIES = 50
+_LOCK_PAUSE_SECONDS = 0.02
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -268,11 +270,23 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def _lock(fd: int) -> None:
+    """Lock it; raises OSError if it stays locked for longer than a process takes to end."""
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _remove_unless_locked(path: Path) -> None:
-    """A directory that is locked belongs to a successor of our launcher, or to the launcher itself."""
+    """A directory that stays locked belongs to a successor of our launcher, or to the launcher itself.
+
+    A launcher that was killed lets go of its lock a moment after its connection to us has ended.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
         if os.path.samestat(os.fstat(fd), path.stat()):
             shutil.rmtree(path, ignore_errors=True)
     finally:
