@@ -108,6 +108,7 @@ class AsyncClient(AsyncKeys):
             if not future.done():
                 future.set_exception(ClientClosed("the client was closed"))
         self._turning.end()
+        self._guest.channels.wake()
 
     # -- one's own machine, and whatever else there is --------------------------------------------
 
@@ -312,16 +313,17 @@ class AsyncClient(AsyncKeys):
         Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
         """
         channels = self._guest.channels
+        channel = channels.of(watch)
         while True:
-            channel = channels.of(watch)
             told = channel.take(watch)
-            if told is None and channel.node and channel.reaches(watch):
-                await self._hear(channel)
-                continue
             if told is None:
-                try:
+                if channel.node and channel.reaches(watch):
+                    await self._hear(channel)
+                    continue
+                with suppress(Rejected):
                     told = await self.converse(partial(holding.followed, watch=watch), TIMEOUT_SECONDS)
-                except Rejected:
+                channel = channels.of(watch)
+                if told is None:
                     continue
             for event in told.events:
                 yield event
@@ -435,19 +437,19 @@ class AsyncClient(AsyncKeys):
                 pending.cancel()
 
     async def _hear(self, channel: Channel) -> None:
-        future: asyncio.Future[Outcome] = self._loop.create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
 
         def heard() -> None:
             if not future.done():
                 future.set_result(None)
 
         channel.waiting[heard] = None
-        self._open.add(future)
         try:
             await future
         finally:
-            self._open.discard(future)
             channel.waiting.pop(heard, None)
+        if self._runtime.stopped:
+            raise ClientClosed("the client was closed")
 
     async def _wait(self, seconds: float) -> None:
         self._somebody_came.clear()

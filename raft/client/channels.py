@@ -21,7 +21,7 @@ from raft.requests import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTo
 KEPT_EVENTS_MAX = 4_096  # Of one range or election,
 KEPT_PARTS_MAX = 1_024  # in so many answers.
 CONFIRMED_AT_ONCE = 16
-IDLE_SECONDS = 10.0  # A channel from which nothing was taken for so long is closed.
+IDLE_LOOKS = 4  # A channel from which nothing was taken between so many looks is closed.
 
 Place = tuple[int, int]
 """A revision, and how many of its events were looked at."""
@@ -41,7 +41,9 @@ class Channel:
         """Has anything come since it was looked at last?"""
         self.forgotten = 0
         """What happened up to this revision, nodes have forgotten."""
-        self.taken_at = 0.0
+        self.wanted = True
+        """Has anybody taken from it, or tried to, since it was looked at last?"""
+        self.idle_looks = 0
         self.waiting: dict[Callable[[], None], None] = {}
         """To be called, once each, when there is something new."""
         self._parts: OrderedDict[Place, Events] = OrderedDict()  # By where each begins.
@@ -87,6 +89,7 @@ class Channel:
 
     def take(self, watch: Watch) -> Events | None:
         """What is kept from the watch's place on: one answer's events, or None if they are not here (yet)."""
+        self.wanted = True
         place = watch.revision, watch.skip
         if place >= self._end:
             return None
@@ -119,12 +122,10 @@ class Channels:
         self,
         tell: Callable[[int, object], None],
         attend: Callable[[int], None],
-        now: Callable[[], float],
     ) -> None:
         """`tell` sends a node a message; after `attend`, `node_down` is called when that node is gone."""
         self._tell = tell
         self._attend = attend
-        self._now = now
         self._channels: dict[Subject, Channel] = {}
         self._subjects: dict[int, Subject] = {}  # By the number under which each is told.
         self._last = 0
@@ -135,7 +136,6 @@ class Channels:
         channel = self._channels.get(subject)
         if channel is None:
             channel = self._channels[subject] = Channel()
-        channel.taken_at = self._now()
         return channel
 
     def begin(self, channel: Channel, node: int, watch: Watch) -> OpenWatch:
@@ -175,12 +175,20 @@ class Channels:
             channel.wake()
 
     def look(self) -> None:
-        """Give up nodes from which nothing has come since the last look, not even that a watch stands."""
-        for channel in self._channels.values():
-            if channel.node and not channel.heard:
+        """Give up nodes from which nothing has come since the last look, not even that a watch stands.
+
+        And close what nobody has taken anything from for some looks.
+        """
+        for subject, channel in list(self._channels.items()):
+            channel.idle_looks = 0 if channel.wanted or channel.waiting else channel.idle_looks + 1
+            idle = channel.idle_looks >= IDLE_LOOKS
+            if channel.node and (idle or not channel.heard):
                 self._tell(channel.node, CloseWatch(channel.number))
                 channel.lost()
-            channel.heard = False
+            channel.heard = channel.wanted = False
+            if idle:
+                del self._channels[subject]
+                self._subjects.pop(channel.number, None)
 
     def node_down(self, node: int) -> None:
         """Nothing more comes from that node."""
@@ -189,14 +197,10 @@ class Channels:
                 channel.lost()
 
     def _expected(self, node: int, number: int) -> Channel | None:
-        """The channel of that number, if it is told by that node and wanted by anyone; else it is closed."""
+        """The channel of that number, if it is told by that node; else it is closed there."""
         subject = self._subjects.get(number)
         channel = None if subject is None else self._channels[subject]
-        idle = channel is not None and not channel.waiting and self._now() - channel.taken_at > IDLE_SECONDS
-        if subject is not None and channel is not None and idle:
-            del self._channels[subject], self._subjects[number]
-            channel.lost()
-        elif channel is not None and channel.node == node:
+        if channel is not None and channel.node == node:
             return channel
         self._tell(node, CloseWatch(number))
         return None

@@ -28,9 +28,7 @@ def listen(runtime: Runtime) -> Channels:
     def attend(node: int) -> None:
         runtime.tell(Address(runtime.name, GUEST_ACTOR), Attend(node))
 
-    channels = Channels(
-        lambda node, message: runtime.tell(address_of(node), message), attend, runtime.clock.now
-    )
+    channels = Channels(lambda node, message: runtime.tell(address_of(node), message), attend)
     runtime.spawn(partial(Listener, channels), GUEST_ACTOR)
     return channels
 

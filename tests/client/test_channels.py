@@ -26,9 +26,8 @@ class Desk:
     def __init__(self) -> None:
         self.said: list[tuple[int, Any]] = []
         self.attended: list[int] = []
-        self.now = 0.0
         self.channels = Channels(
-            lambda node, message: self.said.append((node, message)), self.attended.append, lambda: self.now
+            lambda node, message: self.said.append((node, message)), self.attended.append
         )
 
     def open(self, node: int = 1, revision: int = 1) -> tuple[Channel, OpenWatch]:
@@ -155,10 +154,20 @@ def test_what_was_kept_serves_on_when_another_node_goes_on_from_there() -> None:
 
 def test_a_channel_from_which_nothing_is_taken_is_closed() -> None:
     desk = Desk()
-    _, request = desk.open()
-    desk.now = module.IDLE_SECONDS + 1
-    desk.tell(request, 1, events(1, next_place=2))
-    assert desk.said == [(1, CloseWatch(request.number))]
-    channel, again = desk.open()
-    assert channel.node == 1
-    assert again.number != request.number
+    channel, request = desk.open()
+    place = 1
+    for look in range(2 * module.IDLE_LOOKS):
+        desk.tell(request, place, events(place, next_place=place + 1))
+        place += 1
+        desk.channels.look()
+        if look == module.IDLE_LOOKS - 2:
+            channel.take(watch(1))
+            assert channel.node == 1, "it is wanted still"
+    assert channel.node == 0
+    assert desk.said[0] == (1, CloseWatch(request.number))
+    again = desk.channels.of(watch(1))
+    assert again is not channel
+    for _ in range(2 * module.IDLE_LOOKS):
+        again.waiting[lambda: None] = None
+        desk.channels.look()
+    assert desk.channels.of(watch(1)) is again, "somebody waits"

@@ -6,8 +6,10 @@ import asyncio
 import threading
 from contextlib import aclosing
 
-from raft.client import AsyncClient, Changed, Client
-from raft.machines.operations import Compact
+import pytest
+
+from raft.client import AsyncClient, Changed, Client, ClientClosed
+from raft.machines.operations import Compact, WatchKeys
 from tests.client.nodes import Nodes
 
 
@@ -72,5 +74,21 @@ def test_a_watch_that_is_cancelled_from_another_task_ends(nodes: Nodes) -> None:
                     await client.put("cancelled/b", "x")
                 assert following.result().event.value == b"x"
             assert [change async for change in more] == []
+
+    asyncio.run(body())
+
+
+def test_who_waits_for_events_of_a_client_that_is_closed_is_told_so(nodes: Nodes) -> None:
+    async def body() -> None:
+        async with AsyncClient(nodes.endpoints) as client:
+            following = (
+                client.watch("closed/", prefix=True),
+                client.events(WatchKeys(1, b"closed", b"closee")),
+            )
+            waiting = [asyncio.ensure_future(anext(one)) for one in following]
+            await asyncio.wait(waiting, timeout=0.2)
+        for one in waiting:
+            with pytest.raises(ClientClosed):
+                await one
 
     asyncio.run(body())
