@@ -81,10 +81,8 @@ def test_a_watch_that_is_cancelled_from_another_task_ends(nodes: Nodes) -> None:
 def test_who_waits_for_events_of_a_client_that_is_closed_is_told_so(nodes: Nodes) -> None:
     async def body() -> None:
         async with AsyncClient(nodes.endpoints) as client:
-            following = (
-                client.watch("closed/", prefix=True),
-                client.events(WatchKeys(1, b"closed", b"closee")),
-            )
+            later = await client.put("closed", "") + 1
+            following = client.watch("closed/", prefix=True), client.events(WatchKeys(later, b"c", b"d"))
             waiting = [asyncio.ensure_future(anext(one)) for one in following]
             await asyncio.wait(waiting, timeout=0.2)
         for one in waiting:
