@@ -218,10 +218,11 @@ class Application:
         `decoded` is what `decode_call` has made of it already, if that is known.
         """
         call = decoded
-        if call is None and len(command) <= COMMAND_BYTES_MAX:
-            call = decode_call(command)
         if call is None:
-            return self.trail.add(_MALFORMED)
+            if len(command) <= COMMAND_BYTES_MAX:
+                call = decode_call(command)
+            if call is None:
+                return self.trail.add(_MALFORMED)
         operation = call.operation
         if call.session > 0:
             settled = self.sessions.settled(call, command)
@@ -247,6 +248,8 @@ class Application:
             return self._done(call, command, Refused(reason))
         answer = self._operations[type(operation)](index, operation)
         if isinstance(answer, msgspec.Struct):
+            if call.session == 0:
+                return self.trail.add(encode_answer(answer))
             return self._done(call, command, answer)
         self._in_hand = self._finish(call, command, answer)
         return UNFINISHED

@@ -211,47 +211,57 @@ class Applier:
         assert begun or not entries or entries[0].index == self.applied + 1, (
             f"entry {entries[0].index} does not follow {self.applied}"
         )
-        outcomes: list[Outcome] = []
-        at, end = begun, len(entries)
         history = self._machine.history
         before = history.added
-        # A command counts for one, and so does each event that it makes.
-        limit = WORK_PER_TURN_MAX - self._work + before
-        while at < end and history.added + at - begun < limit:
-            outcome = self._carry_out(entries[at], limit)
-            if outcome is UNFINISHED:
-                break
-            outcomes.append(outcome)
-            at += 1
-        self._work += at - begun + history.added - before
-        work.done = at
-        self._finish(entries[begun:at], outcomes)
-        return at == end
+        # A command counts for one, and so does each event that it makes: most make one.
+        room = max(1, WORK_PER_TURN_MAX - self._work)
+        limit = before + room
+        outcomes: list[Outcome] = []
+        if self.free or self._end_unfinished(limit, outcomes):
+            self._begin_all(entries[begun + len(outcomes) : begun + (room + 1) // 2], limit, outcomes)
+        work.done = begun + len(outcomes)
+        self._work += len(outcomes) + history.added - before
+        self._finish(entries[begun : work.done], outcomes)
+        return work.done == len(entries)
 
-    def _carry_out(self, entry: Entry, added_max: int) -> Outcome | Unfinished:
-        """Apply an entry, or go on with it until the history has that many events."""
-        # An empty entry is the one with which a leader opens its term.
-        if not entry.data or entry.kind is not EntryKind.NORMAL:
-            return None
+    def _begin_all(self, entries: Sequence[Entry], limit: int, outcomes: list[Outcome]) -> None:
+        """Apply entries one after another, until the history has that many events."""
+        machine, history = self._machine, self._machine.history
+        known = self._known if entries and entries[0].term == entries[-1].term == self._known_term else {}
+        for entry in entries:
+            # An empty entry is the one with which a leader opens its term.
+            if not entry.data or entry.kind is not EntryKind.NORMAL:
+                outcomes.append(None)
+                continue
+            try:
+                decoded = known.pop(entry.index, None) if known else None
+                outcome = machine.begin(entry.index, entry.data, decoded)
+            except COMMAND_ERRORS as error:
+                outcomes.append(Rejection(reason_of(error)))
+                continue
+            if outcome is UNFINISHED:
+                self.free = False
+                if not self._end_unfinished(limit, outcomes):
+                    return
+            else:
+                outcomes.append(ELSEWHERE if outcome is None else outcome)
+            if history.added >= limit:
+                return
+
+    def _end_unfinished(self, limit: int, outcomes: list[Outcome]) -> bool:
+        """Go on with the command in hand until it has ended, or the history has that many events."""
         machine = self._machine
+        outcome: Outcome | Unfinished = UNFINISHED
         try:
-            if self.free:
-                known = self._known.pop(entry.index, None) if self._known else None
-                if entry.term != self._known_term:
-                    known = None
-                outcome = machine.begin(entry.index, entry.data, known)
-                if outcome is None:
-                    return ELSEWHERE
-                if outcome is not UNFINISHED:
-                    return outcome
-            outcome = machine.go_on()
-            while outcome is UNFINISHED and machine.history.added < added_max:
+            while outcome is UNFINISHED:
                 outcome = machine.go_on()
+                if outcome is UNFINISHED and machine.history.added >= limit:
+                    return False
         except COMMAND_ERRORS as error:
-            self.free = True
-            return Rejection(reason_of(error))
-        self.free = outcome is not UNFINISHED
-        return outcome
+            outcome = Rejection(reason_of(error))
+        self.free = True
+        outcomes.append(outcome)
+        return True
 
     def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
         if not entries:
