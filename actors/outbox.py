@@ -143,10 +143,12 @@ class Outbox:
     def _send(self, process: str, frame: FrameBuilder) -> None:
         payload = frame.take()
         flow = self._flows.get(process)
-        if flow is None:
-            refusal = self._transport.send(process, payload)
-        else:
+        if flow is not None and flow.sent_bytes - flow.taken_bytes > UNTAKEN_BYTES_ASKED:
             refusal = self._send_counted(process, flow, payload)
+        else:
+            refusal = self._transport.send(process, payload)
+            if flow is not None and refusal is None:
+                flow.sent_bytes += len(payload)
         if refusal is not None:
             self._refused(process, payload, refusal)
 

@@ -113,8 +113,8 @@ class Space:
     def refuse(self, operation: Operation, size: int) -> OutOfSpace | None:
         """Why a leader lets a command of that size not into its log; None if it does."""
         cost = size + ENTRY_BYTES
-        if self._room <= cost:
-            self._measure()  # What was found at the end of a turn is old, or this leader has never looked.
+        if self._raft.term != self._term:
+            self._measure()  # It is in the very turn that elected this leader.
         if not self.alarm and self._room > cost:
             self._room -= cost
             return None
