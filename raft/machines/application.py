@@ -44,6 +44,7 @@ from raft.machines.leases import Leases
 from raft.machines.machine import MachineError, StateMachine, WrongVersion
 from raft.machines.operations import (
     COMMAND_BYTES_MAX,
+    KEY_BYTES_MAX,
     Agree,
     Call,
     Campaign,
@@ -243,9 +244,11 @@ class Application:
                 self._note_version(operation)
             self.errands.append(Carry(index, operation.body, since=operation.since))
             return None
-        reason = reason_against(operation)
-        if reason is not None:
-            return self._done(call, command, Refused(reason))
+        # In so few bytes there is no key and no value beyond the limits.
+        if len(command) > KEY_BYTES_MAX or type(operation) is not Put or operation.fence is not None:
+            reason = reason_against(operation)
+            if reason is not None:
+                return self._done(call, command, Refused(reason))
         answer = self._operations[type(operation)](index, operation)
         if isinstance(answer, msgspec.Struct):
             if call.session == 0:

@@ -236,7 +236,10 @@ class Store:
                 self._detach(key, old.lease)
         if lease:
             self._by_lease.setdefault(lease, set()).add(key)
-        self._table.put(key, item)
+        if old is None or self._table.views:
+            self._table.put(key, item)
+        else:
+            self._table.live[key] = item
         self._history.add(item, EVENT_BYTES + key_bytes + value_bytes)
         return item
 

@@ -42,7 +42,7 @@ class _View(Generic[K, V]):
 
 
 class Table(Generic[K, V]):
-    """Values by key. `live` is for reading; it changes only through the methods here.
+    """Values by key. `live` is for reading; it changes through the methods here, but see `views`.
 
     What is inside a value may be changed after `own` only, as frozen views have the value, too.
     """
@@ -50,7 +50,8 @@ class Table(Generic[K, V]):
     def __init__(self) -> None:
         self.live: dict[K, V] = {}
         self._keys: SortedKeys[K] = SortedKeys()
-        self._views: list[weakref.ref[_View[K, V]]] = []
+        self.views: list[weakref.ref[_View[K, V]]] = []
+        """What may yet be drawn. While there is none, a key that is there may be bound anew in `live`."""
 
     def __len__(self) -> int:
         return len(self.live)
@@ -59,22 +60,22 @@ class Table(Generic[K, V]):
         """Bind a key, or bind it anew."""
         if key not in self.live:
             self._keys.add(key)
-        elif self._views:
+        elif self.views:
             self._note(key)
         self.live[key] = value
 
     def pop(self, key: K) -> V:
         """Unbind a key that is there."""
-        if self._views:
+        if self.views:
             self._note(key)
         self._keys.remove(key)
         return self.live.pop(key)
 
     def own(self, key: K, copy: Callable[[V], V]) -> V:
         """The value of a key that is there, to be changed inside: a copy, if a view may yet draw it."""
-        if self._views:
+        if self.views:
             self._note(key)
-            if self._views:
+            if self.views:
                 self.live[key] = copy(self.live[key])
         return self.live[key]
 
@@ -93,21 +94,21 @@ class Table(Generic[K, V]):
     def frozen(self) -> Iterator[tuple[K, V]]:
         """The contents of this moment in the order of their keys, to be drawn later, from any thread."""
         view: _View[K, V] = _View(self.live, self._keys.frozen())
-        self._views = [*self._living(), weakref.ref(view)]
+        self.views = [*self._living(), weakref.ref(view)]
         return iter(view)
 
     def fill(self, ordered: Iterable[tuple[K, V]]) -> None:
         """Have these and no others, given in the order of their keys."""
         self.live = dict(ordered)
         self._keys = SortedKeys.in_order(list(self.live))
-        self._views = []
+        self.views = []
 
     def _note(self, key: K) -> None:
-        self._views = self._living()
-        for reference in self._views:
+        self.views = self._living()
+        for reference in self.views:
             view = reference()
             if view is not None and key not in view.before:
                 view.before[key] = self.live[key]
 
     def _living(self) -> list[weakref.ref[_View[K, V]]]:
-        return [reference for reference in self._views if reference() is not None]
+        return [reference for reference in self.views if reference() is not None]
