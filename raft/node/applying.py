@@ -214,7 +214,9 @@ class Applier:
         history = self._machine.history
         before = history.added
         # A command counts for one, and so does each event that it makes: most make one.
-        room = max(1, WORK_PER_TURN_MAX - self._work)
+        room = WORK_PER_TURN_MAX - self._work
+        if room <= 0:
+            return begun == len(entries)
         limit = before + room
         outcomes: list[Outcome] = []
         if self.free or self._end_unfinished(limit, outcomes):
