@@ -1,8 +1,8 @@
-"""Open watches: whom this node tells what happens, as it is applied here, without being asked each time.
+"""Open watches: their events are sent to clients as soon as they are applied here.
 
-Owns how far each has been told, and how much it may be told before it says what has arrived: who does not
-read costs a place in the history and no more, and is told that its events are forgotten, should that come to
-pass. Knows nothing of what is watched.
+Owns the position of each watch in the history, and its credit: how many messages may be unconfirmed. A client
+that does not read costs a position and no more; when the events from there on are forgotten, it is told so.
+Knows nothing of what is watched.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from raft.requests import (
 from raft.wire import GUEST_ACTOR
 
 OPEN_MAX = 10_000
+OPEN_BY_ONE_MAX = 1_000
 UNHEARD_MAX = 64  # So many answers may be on their way to one watch.
 PROGRESS_SECONDS = 1.0  # So often a watch is told that it stands, if there is nothing else to tell.
 FORGET_SECONDS = 60.0  # Who has confirmed nothing for so long has to open its watch anew.
@@ -41,6 +42,7 @@ LOOK_SECONDS = 0.1
 
 NO_WATCH: Final = Invalid("these bytes ask for no events")
 TOO_MANY: Final = Refused(f"{OPEN_MAX} watches are open at this node already")
+TOO_MANY_BY_ONE: Final = Refused(f"this client has {OPEN_BY_ONE_MAX} watches open at this node already")
 NO_LEADER: Final = Refused("this node knows of no leader, and might tell nothing")
 
 Key = tuple[str, int]
@@ -97,6 +99,8 @@ class Pushing:
             return NO_LEADER
         if len(self.watches) >= OPEN_MAX:
             return TOO_MANY
+        if sum(key[0] == process for key in self.watches) >= OPEN_BY_ONE_MAX:
+            return TOO_MANY_BY_ONE
         to, told = Address(process, GUEST_ACTOR), (watch.revision, watch.skip)
         self.watches[process, request.number] = Open(to, request.number, watch, told, now, now)
         self._told_to = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from actors.actor import Actor
 from raft.client.application import question_bytes
 from raft.machines.answers import Compacted, Events
@@ -179,6 +181,15 @@ def test_who_confirms_nothing_for_a_minute_has_to_open_its_watch_anew() -> None:
     reader.open(cluster.elect())
     cluster.advance(pushing.FORGET_SECONDS + 1)
     assert [ended.number for ended in reader.ended] == [1]
+
+
+def test_one_client_cannot_take_all_watches_of_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "OPEN_BY_ONE_MAX", 2)
+    cluster = Cluster(1)
+    reader = Reader(cluster)
+    cluster.elect()
+    answers = [reader.open(1, number) for number in (1, 2, 3)]
+    assert [type(answer) for answer in answers] == [WatchOpened, WatchOpened, Refused]
 
 
 def test_what_is_no_watch_is_turned_down() -> None:
