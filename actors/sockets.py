@@ -197,8 +197,8 @@ def close_all(
     if not shared:
         context.destroy(linger=linger_milliseconds)
         return
-    # A socket whose monitor is closed first would wait for somebody to hear of its end, in the thread that
-    # serves all of the context.
+    # Monitoring ends first. Else a socket whose monitor is closed blocks the context's I/O thread when it
+    # reports its own end.
     for one in opened:
         if one.type != zmq.PAIR:
             one.disable_monitor()

@@ -1,8 +1,8 @@
-"""Open watches at the client: what nodes tell of a range or an election, once for all who follow it.
+"""Open watches at the client: one for each range of keys or election, shared by all iterators over it.
 
-Owns the latest answers for each, and whether a node tells more. Whoever follows keeps a place of its own, and
-takes from there; who has fallen behind what is kept asks a node for the rest. So a program that does not read
-holds nothing up, and a hundred watchers cost the cluster one message. Knows nothing of sockets or of waiting.
+Owns the latest events of each, and which node sends them. Each iterator keeps a position of its own and
+takes events from there; one that is further behind than what is kept asks a node for the rest. So an iterator
+that is not read blocks nothing, and a hundred iterators cost the cluster one message. Knows nothing of sockets.
 """
 
 from __future__ import annotations
