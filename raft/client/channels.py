@@ -1,8 +1,9 @@
 """Open watches at the client: one for each range of keys or election, shared by all iterators over it.
 
 Owns the latest events of each, and which node sends them. Each iterator keeps a position of its own and
-takes events from there; one that is further behind than what is kept asks a node for the rest. So an iterator
-that is not read blocks nothing, and a hundred iterators cost the cluster one message. Knows nothing of sockets.
+takes events from there; one that is further behind than what is kept asks a node for the rest. So an
+iterator that is not read blocks nothing, and a hundred of them cost the cluster one message. Knows nothing
+of sockets.
 """
 
 from __future__ import annotations
