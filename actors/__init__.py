@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from actors.context import Context
     from actors.crashes import CrashReport
     from actors.dead_letters import DeadLetter, DeadLetters
-    from actors.envelope import ActorInfo, Inspect, ProcessDown, ProcessUp, Terminated, Undelivered
+    from actors.envelope import (
+        ActorInfo,
+        Inspect,
+        ProcessDown,
+        ProcessInfo,
+        ProcessUp,
+        Terminated,
+        Undelivered,
+    )
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
@@ -47,6 +55,7 @@ _HOMES = {
     "Overflow": "actors.mailbox",
     "Pending": "actors.asks",
     "ProcessDown": "actors.envelope",
+    "ProcessInfo": "actors.envelope",
     "ProcessUp": "actors.envelope",
     "Registry": "actors.codec",
     "Reply": "actors.asks",
@@ -78,6 +87,7 @@ __all__ = [
     "Overflow",
     "Pending",
     "ProcessDown",
+    "ProcessInfo",
     "ProcessSystem",
     "ProcessUp",
     "Registry",

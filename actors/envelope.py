@@ -12,9 +12,11 @@ import msgspec
 
 from actors.address import Address
 from actors.crashes import CrashReport
+from actors.dead_letters import DeadLetter
 
 # Both a number and its negation must be writable again, whatever a stranger sends.
 OPEN_ASKS_MAX: Final = 1000
+ACTORS_TOLD_MAX: Final = 1000
 Correlation = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 
 
@@ -135,6 +137,23 @@ class ActorInfo(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
+class ProcessInfo(msgspec.Struct, frozen=True):
+    """What can be seen of a process from outside: the answer to Inspect at an address without an actor.
+
+    `actors` has the ACTORS_TOLD_MAX that have the most in their mailboxes.
+    """
+
+    process: str
+    incarnation: int
+    actors_count: int
+    actors: tuple[ActorInfo, ...]
+    open_asks: int
+    dead_letters: dict[str, int]
+    """How many there were since the start, by reason."""
+    recent_dead_letters: tuple[DeadLetter, ...]
+    dropped_frames: dict[str, int]
+
+
 # Beside the tags of the user's messages, which are positive; one byte each in msgpack.
 SYSTEM_TAGS: Final = {
     -1: Watch,
@@ -148,4 +167,5 @@ SYSTEM_TAGS: Final = {
     -9: OpenAsks,
     -10: Taken,
     -11: Undelivered,
+    -12: ProcessInfo,
 }

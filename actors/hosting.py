@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_type_hints
 
 import msgspec
 
@@ -22,7 +22,10 @@ from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.envelope import Terminated
 from actors.errors import ActorsError, GaveUp
+from actors.mailbox import MailboxPolicy
 from actors.runtime import Runtime
+from actors.sockets import Tuning
+from actors.supervision import RestartPolicy
 from actors.zeromq import ZeroMqTransport
 
 MAIN: Final = "main"
@@ -41,6 +44,9 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     arguments: dict[str, Any]
     tags: dict[int, str]
+    mailbox: MailboxPolicy | None = None
+    supervision: RestartPolicy | None = None
+    frame_bytes_max: int | None = None
 
 
 def host(argument: bytes, life_fd: int) -> int:
@@ -49,7 +55,13 @@ def host(argument: bytes, life_fd: int) -> int:
     Ends on SIGTERM, or when `life_fd` reads end of file, as it does once the parent is gone.
     """
     told = msgspec.msgpack.decode(argument, type=Hosting)
-    transport = ZeroMqTransport(told.process, told.incarnation, cluster=told.cluster, endpoint=told.endpoint)
+    transport = ZeroMqTransport(
+        told.process,
+        told.incarnation,
+        cluster=told.cluster,
+        endpoint=told.endpoint,
+        tuning=tuning_of(told.frame_bytes_max),
+    )
     registry = Registry({tag: resolve_class(name) for tag, name in told.tags.items()})
 
     def report(crash: CrashReport) -> None:
@@ -57,13 +69,20 @@ def host(argument: bytes, life_fd: int) -> int:
         runtime.tell(told.supervisor, crash)
 
     runtime = Runtime(
-        told.process, transport=transport, registry=registry, on_crash=report, exit_is_crash=True
+        told.process,
+        transport=transport,
+        registry=registry,
+        supervision=told.supervision,
+        mailbox=told.mailbox,
+        on_crash=report,
+        exit_is_crash=True,
     )
     for process, endpoint in told.connect.items():
         transport.connect(process, endpoint)
     transport.add_reader(life_fd, runtime.stop)
     signal.signal(signal.SIGTERM, lambda _number, _frame: runtime.stop())
-    main = runtime.spawn(partial(resolve_class(told.actor), **told.arguments), MAIN)
+    actor = resolve_class(told.actor)
+    main = runtime.spawn(partial(actor, **convert_arguments(actor, told.arguments)), MAIN)
     runtime.spawn(partial(_Mourner, main, runtime.stop), "mourner")
     try:
         runtime.run()
@@ -114,6 +133,45 @@ def resolve_class(name: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part)
     return found
+
+
+def convert_arguments(actor: type[Actor], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as they arrive in another process, made into what the actor's `__init__` declares.
+
+    An Address, a struct, a tuple and a set all travel as a list; the annotation says which it was.
+    """
+    try:
+        declared = get_type_hints(actor.__init__)
+    except (NameError, TypeError):
+        declared = {}  # It names what cannot be found when the program runs, or is not written in Python.
+    return {name: _converted(value, declared.get(name, Any)) for name, value in arguments.items()}
+
+
+def check_arguments(actor: type[Actor], arguments: Mapping[str, Any]) -> None:
+    """Raise ActorsError unless the actor's process will be given equal arguments."""
+    try:
+        sent = msgspec.msgpack.encode(arguments)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ActorsError(f"the arguments cannot be sent to another process: {error}") from error
+    arrived = convert_arguments(actor, msgspec.msgpack.decode(sent))
+    for name, value in arguments.items():
+        if arrived[name] != value:
+            raise ActorsError(
+                f"{name}={value!r} would arrive in its process as {arrived[name]!r}: annotate the parameter"
+                f" in {actor.__qualname__}.__init__, as in `{name}: {type(value).__qualname__}`"
+            )
+
+
+def _converted(value: Any, declared: Any) -> Any:
+    try:
+        return msgspec.convert(value, declared)
+    except (msgspec.ValidationError, TypeError):
+        return value  # Declared as something that msgspec cannot make; the parent has let it pass.
+
+
+def tuning_of(frame_bytes_max: int | None) -> Tuning | None:
+    """The settings of a transport whose frames have another limit; None leaves it as it is."""
+    return None if frame_bytes_max is None else Tuning(frame_bytes_max=frame_bytes_max)
 
 
 def name_tags(tags: Mapping[int, type]) -> dict[int, str]:

@@ -202,7 +202,10 @@ class Lifecycle:
             self.stop_all()
             return
         decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=True)
-        report = CrashReport.of(cell.address, doing, error, _in_words(decision))
+        consequence = _in_words(decision)
+        if cell.entered and cell.behaviour != cell.actor.handlers:
+            consequence += ", and handles messages by its own table, not by that of `become`"
+        report = CrashReport.of(cell.address, doing, error, consequence)
         cell.last_error = report.error
         self.report(report)
         if CrashReport in cell.parent.behaviour:

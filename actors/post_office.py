@@ -16,11 +16,13 @@ from actors.codec import Registry, read_envelopes
 from actors.crashes import CrashReport
 from actors.dead_letters import DeadLetters, Reason
 from actors.envelope import (
+    ACTORS_TOLD_MAX,
     OPEN_ASKS_MAX,
     Envelope,
     Inspect,
     OpenAsks,
     ProcessDown,
+    ProcessInfo,
     ProcessUp,
     Refused,
     Resync,
@@ -67,6 +69,7 @@ class PostOffice:
         self._timers = timers
         self._probe: Timer | None = None
         self._registry = registry
+        self._transport = transport
         self._senders: dict[str, dict[str, Address]] = {}
         self._process_watchers: dict[str, dict[Cell, None]] = {}
 
@@ -318,6 +321,8 @@ class PostOffice:
         cell = self.cells.get(to.actor)
         if type(message) is Taken:
             self.answer(sender, correlation, message)
+        elif type(message) is Inspect and not to.actor:
+            self.answer(sender, correlation, self.info())
         elif cell is None:
             if type(message) is Watch:
                 self.answer(sender, correlation, Terminated(to, Reason.NO_SUCH_ACTOR))
@@ -329,6 +334,20 @@ class PostOffice:
             cell.watchers[sender, correlation] = None
         else:
             cell.put(letter)
+
+    def info(self) -> ProcessInfo:
+        """This process as seen from outside."""
+        cells = sorted(self.cells.values(), key=lambda cell: -len(cell.mailbox))
+        return ProcessInfo(
+            process=self.name,
+            incarnation=self._transport.incarnation,
+            actors_count=len(cells),
+            actors=tuple(cell.info() for cell in cells[:ACTORS_TOLD_MAX]),
+            open_asks=len(self.asks),
+            dead_letters=dict(self.dead_letters.counts),
+            recent_dead_letters=tuple(self.dead_letters.recent),
+            dropped_frames=dict(self._transport.counters),
+        )
 
     def _forget_watcher(self, actor: str, watcher: Address, correlation: int) -> None:
         cell = self.cells.get(actor)

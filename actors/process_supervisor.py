@@ -3,6 +3,10 @@
 Owns which processes there should be, and how each has ended. The decisions are supervision's, forking and
 killing are the fork server's; what runs in a child is hosting's. All processes that a decision names have
 ended before the first of them is started again.
+
+Supervisors form a tree, as in OTP: each has a policy of its own for the processes and supervisors under
+it. One that gives up has failed as a whole: the one above it restarts all that is under it, leaves it ended,
+or gives up too. When the root gives up, this actor fails.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ from actors.endpoints import check_endpoint
 from actors.envelope import Inspect
 from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, UnknownActor
 from actors.hosting import MAIN, Hosting
+from actors.mailbox import MailboxPolicy
 from actors.process import ChildProcess, ForkServer, ForkServerGone, describe_exit
-from actors.supervision import ForgetChild, GiveUp, RestartChildren, RestartPolicy, Supervisor
+from actors.supervision import ForgetChild, GiveUp, Restart, RestartChildren, RestartPolicy, Supervisor
 from actors.timers import Timer
 
 STOP_SECONDS_MAX: Final = 5.0
@@ -41,13 +46,32 @@ class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     arguments: dict[str, Any]
     connect: tuple[str, ...]
+    supervisor: str = ""
+    restart: Restart | None = None
+    mailbox: MailboxPolicy | None = None
+    supervision: RestartPolicy | None = None
+    frame_bytes_max: int | None = None
+
+
+class _Branch:
+    """A supervisor in the tree: what is under it, processes and other branches, it supervises together."""
+
+    def __init__(self, name: str, parent: _Branch | None, policy: RestartPolicy) -> None:
+        self.name = name
+        self.key = f"{name}/"  # No process can have such a name.
+        self.parent = parent
+        self.supervisor = Supervisor(policy, random.Random())
+
+    def within(self, other: _Branch) -> bool:
+        return self is other or (self.parent is not None and self.parent.within(other))
 
 
 class _Kept:
     """A process that there should be, through all of its lives."""
 
-    def __init__(self, plan: ProcessPlan) -> None:
+    def __init__(self, plan: ProcessPlan, branch: _Branch) -> None:
         self.plan = plan
+        self.branch = branch
         self.child: ChildProcess | None = None
         self.wanted = True
         self.log_bytes = 0  # how long its log was when this life began
@@ -102,7 +126,8 @@ class ProcessSupervisor(Actor):
         self._lives: dict[str, int] = {}
         self._endings: dict[str, str] = {}
         self._rounds: list[_Round] = []
-        self._supervisor = Supervisor(policy, random.Random())
+        self._root = _Branch("", None, policy)
+        self._branches = {"": self._root}
 
     def on_start(self) -> None:
         """Listen to the fork server."""
@@ -127,6 +152,16 @@ class ProcessSupervisor(Actor):
         """The names of those that have been started and have not ended."""
         return tuple(name for name, kept in self._processes.items() if kept.child is not None)
 
+    def add_supervisor(
+        self, name: str, policy: RestartPolicy, *, under: str = "", restart: Restart | None = None
+    ) -> None:
+        """Grow a branch; raises NameTaken. `restart` says what becomes of it as a whole when it gives up."""
+        if check_process_name(name) in self._branches:
+            raise NameTaken(f"there is a supervisor named {name} already")
+        parent = self._branch(under)
+        self._branches[name] = branch = _Branch(name, parent, policy)
+        parent.supervisor.started(branch.key, self.context.now(), restart)
+
     def add(self, plan: ProcessPlan) -> Address:
         """Start a process, and keep it running; nothing is left of one that is refused. Raises NameTaken."""
         name = check_process_name(plan.name)
@@ -138,7 +173,7 @@ class ProcessSupervisor(Actor):
             msgspec.msgpack.encode(plan)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ActorsError(f"the arguments of {name} cannot be sent to its process: {error}") from error
-        kept = _Kept(plan)
+        kept = _Kept(plan, self._branch(plan.supervisor))
         self._start(kept)
         self._processes[name] = kept
         return Address(name, MAIN)
@@ -147,7 +182,7 @@ class ProcessSupervisor(Actor):
         """Stop a process for good: by SIGTERM, and by SIGKILL after STOP_SECONDS_MAX."""
         kept = self._kept(name)
         kept.wanted = False
-        self._supervisor.forget(name)
+        kept.branch.supervisor.forget(name)
         self._end(kept)
 
     def stop_all(self) -> None:
@@ -183,6 +218,11 @@ class ProcessSupervisor(Actor):
 
     handlers: ClassVar[Handlers] = {CrashReport: on_crash_report}
 
+    def _branch(self, name: str) -> _Branch:
+        if name not in self._branches:
+            raise UnknownActor(f"there is no supervisor named {name}: add it first, by spawn_supervisor")
+        return self._branches[name]
+
     def _kept(self, name: str) -> _Kept:
         if name not in self._processes:
             raise UnknownActor(f"there is no process named {name}: {self.explain(name)}")
@@ -202,6 +242,9 @@ class ProcessSupervisor(Actor):
             actor=plan.actor,
             arguments=plan.arguments,
             tags=self._tags,
+            mailbox=plan.mailbox,
+            supervision=plan.supervision,
+            frame_bytes_max=plan.frame_bytes_max,
         )
         argument = msgspec.msgpack.encode(hosting)
         kept.log_bytes = _size(self._log_path(plan.name))
@@ -211,7 +254,7 @@ class ProcessSupervisor(Actor):
         self._lives[plan.name] = lives
         kept.heard_at = self.context.now()
         kept.unresponsive = False
-        self._supervisor.started(plan.name, self.context.now())
+        kept.branch.supervisor.started(plan.name, self.context.now(), plan.restart)
         self.context.connect(plan.name, self.endpoint(plan.name))
 
     def _hear(self) -> None:
@@ -235,32 +278,59 @@ class ProcessSupervisor(Actor):
         if any(name in waiting.names for waiting in self._rounds):
             self._note_end(name)
         elif kept.wanted:
-            decision = self._supervisor.ended(name, self.context.now(), failed=failed)
-            if isinstance(decision, GiveUp):
-                raise GaveUp(f"{decision.reason}; the last time it {kept.ending}")
-            if isinstance(decision, ForgetChild):
-                self._forget(kept)
-            else:
-                self._restart(decision)
+            self._decide(kept.branch, name, failed, kept.ending)
 
-    def _restart(self, decision: RestartChildren) -> None:
+    def _decide(self, branch: _Branch, child: str, failed: bool, ending: str) -> None:
+        """Do about a process, or a branch, that has ended what the supervisor above it says."""
+        decision = branch.supervisor.ended(child, self.context.now(), failed=failed)
+        if isinstance(decision, GiveUp):
+            reason = f"{decision.reason}; the last time it {ending}"
+            if branch.parent is None:
+                raise GaveUp(reason)
+            branch.supervisor.forgive()
+            self._report(branch, reason)
+            self._decide(branch.parent, branch.key, True, f"gave up: {reason}")
+        elif isinstance(decision, ForgetChild):
+            for name in reversed(self._under(child)):
+                self.remove(name)
+        else:
+            self._restart(child, decision)
+
+    def _under(self, child: str) -> list[str]:
+        """The processes that a name stands for in a decision: one, or all of a branch."""
+        if not child.endswith("/"):
+            return [child]
+        branch = self._branches[child[:-1]]
+        return [name for name, kept in self._processes.items() if kept.branch.within(branch)]
+
+    def _report(self, branch: _Branch, reason: str) -> None:
+        address = Address(self.context.address.process, f"{self.context.address.actor}/{branch.name}")
+        consequence = "the supervisor above it decides"
+        self._on_crash(CrashReport(address, "supervision", f"GaveUp: {reason}", "", consequence))
+
+    def _restart(self, child: str, decision: RestartChildren) -> None:
         ending = set()
-        for name in decision.stop:
+        start = {name for key in decision.start for name in self._under(key)}
+        # A branch that is started again ends first, with all that still runs in it.
+        whole = [child] if child.endswith("/") else []
+        for name in [name for key in (*decision.stop, *whole) for name in reversed(self._under(key))]:
             kept = self._processes[name]
-            kept.wanted = name in decision.start
+            kept.wanted = name in start
             if kept.child is not None:
                 ending.add(name)
             self._end(kept)
         moment = self.context.now() + decision.after_seconds
-        new = _Round(decision.start, ending, moment)
+        new = _Round(self._in_order(start), ending, moment)
         for other in [waiting for waiting in self._rounds if waiting.names & new.names]:
             # A process has one place to be started from, and waits for all who have to end before it.
             self._drop(other)
             start = {*other.start, *new.start}
-            in_order = tuple(name for name in self._supervisor.children if name in start)
-            new = _Round(in_order, other.ending | new.ending, max(other.moment, new.moment))
+            new = _Round(self._in_order(start), other.ending | new.ending, max(other.moment, new.moment))
         self._rounds.append(new)
         self._start_when_due(new)
+
+    def _in_order(self, names: set[str]) -> tuple[str, ...]:
+        return tuple(name for name in self._processes if name in names)
 
     def _note_end(self, name: str) -> None:
         for waiting in list(self._rounds):

@@ -18,7 +18,7 @@ from actors.clock import Clock, MonotonicClock
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
-from actors.envelope import ActorInfo
+from actors.envelope import ActorInfo, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
@@ -168,6 +168,10 @@ class Runtime:
         if cell is None:
             raise UnknownActor(f"{self.name}/{actor} does not live here")
         return cell.info()
+
+    def inspect_process(self) -> ProcessInfo:
+        """This process seen from outside. Ask its address without an actor to Inspect from elsewhere."""
+        return self._office.info()
 
     def next_deadline(self) -> float | None:
         """When the next timer is due, by the clock; None when there is none."""

@@ -129,6 +129,10 @@ class Supervisor:
         """A child was stopped on purpose, and is none any more."""
         self._children.pop(name, None)
 
+    def forgive(self) -> None:
+        """Count restarts from none again, as a supervisor that is itself started again does."""
+        self._restarts.clear()
+
     def ended(self, name: str, now: float, *, failed: bool) -> Decision:
         """What to do about a child that ended by itself: by a failure, or as it had nothing left to do."""
         child = self._children[name]

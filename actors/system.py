@@ -21,8 +21,10 @@ from actors.actor import Actor
 from actors.address import Address, check_process_name
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
+from actors.envelope import Inspect, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, Undeliverable
-from actors.hosting import name_class, name_tags
+from actors.hosting import check_arguments, name_class, name_tags
+from actors.mailbox import MailboxPolicy
 from actors.process import ForkServer
 from actors.process_supervisor import STOP_SECONDS_MAX, ProcessPlan, ProcessSupervisor
 from actors.runtime import Runtime
@@ -64,6 +66,7 @@ class ProcessSystem:
         unresponsive_seconds: float | None = None,
     ) -> None:
         self._closed = True
+        self._pid = os.getpid()
         self._thread = threading.current_thread()
         self._on_crash = on_crash
         self._failure: GaveUp | None = None
@@ -112,19 +115,62 @@ class ProcessSystem:
         *,
         arguments: Mapping[str, Any] | None = None,
         connect: tuple[str, ...] = (),
+        supervisor: str = "",
+        restart: Restart | None = None,
+        mailbox: MailboxPolicy | None = None,
+        supervision: RestartPolicy | None = None,
+        frame_bytes_max: int | None = None,
     ) -> Address:
         """Start a process for one actor; returns its address, which it keeps through all its lives.
 
         `actor` must be found by importing its module; it is called with `arguments`, made of what
-        msgpack knows. The process is connected to this one, and to those that `connect` names.
+        msgpack knows: its `__init__` is given the types that it declares, such as Address. The process is
+        connected to this one, and to those that `connect` names. `supervisor` is one of `spawn_supervisor`;
+        `restart` deviates from its policy. Within the process, `mailbox` is the policy of all actors, and
+        `supervision` says how often its actor may crash before the process ends.
         """
         self._check_usable()
         called_with = dict(arguments or {})
-        _check_arguments(actor, called_with)
+        _check_signature(actor, called_with)
+        check_arguments(actor, called_with)
         if isinstance(connect, str):
             raise TypeError(f"connect is a tuple of process names: connect=({connect!r},)")
-        plan = ProcessPlan(name=name, actor=name_class(actor), arguments=called_with, connect=tuple(connect))
+        plan = ProcessPlan(
+            name=name,
+            actor=name_class(actor),
+            arguments=called_with,
+            connect=tuple(connect),
+            supervisor=supervisor,
+            restart=restart,
+            mailbox=mailbox,
+            supervision=supervision,
+            frame_bytes_max=frame_bytes_max,
+        )
         return self._supervisor.add(plan)
+
+    def spawn_supervisor(
+        self,
+        name: str,
+        policy: RestartPolicy | None = None,
+        *,
+        under: str = "",
+        restart: Restart | None = None,
+    ) -> str:
+        """Grow a branch of the supervision tree, for processes that fail together and not with others.
+
+        Returns its name, for `supervisor=` and `under=`. When it gives up, `on_crash` is told, and the
+        supervisor above it restarts all its processes, or leaves them ended with `Restart.TEMPORARY`.
+        """
+        self._check_usable()
+        self._supervisor.add_supervisor(name, policy or RestartPolicy(), under=under, restart=restart)
+        return name
+
+    def inspect_process(self, name: str, timeout_seconds: float = START_SECONDS_MAX) -> ProcessInfo:
+        """A process seen from outside: its actors, and the messages that nobody handled."""
+        if name == self.runtime.name:
+            return self.runtime.inspect_process()
+        info: ProcessInfo = self.ask(Address(name, ""), Inspect(), timeout_seconds)
+        return info
 
     @property
     def processes(self) -> tuple[str, ...]:
@@ -193,6 +239,9 @@ class ProcessSystem:
         """
         if self._closed:
             return
+        if os.getpid() != self._pid:
+            self._closed = True  # A fork of the program that made it, whose processes these are not.
+            return
         self._check_usable()
         self._closed = True
         try:
@@ -217,6 +266,8 @@ class ProcessSystem:
             raise Undeliverable(f"{to}: {refusal}{so}")
 
     def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise ActorsError(f"this ProcessSystem belongs to process {self._pid}, of which this is a fork")
         here = threading.current_thread()
         if here is not self._thread:
             raise ActorsError(
@@ -228,7 +279,7 @@ class ProcessSystem:
 
     def __del__(self) -> None:
         # Its parts know how to end when they are collected. What has failed to start has none.
-        if not getattr(self, "_closed", True):
+        if not getattr(self, "_closed", True) and os.getpid() == self._pid:
             warnings.warn(
                 f"a ProcessSystem was never closed: {self.directory}",
                 ResourceWarning,
@@ -253,7 +304,7 @@ class ProcessSystem:
         self.close()
 
 
-def _check_arguments(actor: type[Actor], arguments: Mapping[str, Any]) -> None:
+def _check_signature(actor: type[Actor], arguments: Mapping[str, Any]) -> None:
     try:
         signature = inspect.signature(actor)
     except ValueError:

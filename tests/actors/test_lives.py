@@ -390,3 +390,15 @@ def test_an_ask_open_at_the_stop_of_the_runtime_is_refused_to_the_asker() -> Non
     b.stop()
     world.settle()
     assert [type(end) for end in ends] == [TargetDown]
+
+
+def test_a_crash_says_that_it_has_taken_back_become() -> None:
+    world = World()
+    runtime = world.process("a")
+    probe, _ = world.probe(runtime)
+    world.do(runtime, probe, lambda actor: actor.context.become({**actor.handlers, int: Probe.on_any}))
+    runtime.tell(probe, Bomb())
+    runtime.tell(probe, Bomb())
+    world.settle()
+    said = [report.consequence.partition(", ")[2] for report in world.crashes]
+    assert said == ["and handles messages by its own table, not by that of `become`", ""]
