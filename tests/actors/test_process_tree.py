@@ -1,4 +1,4 @@
-"""Supervisors under supervisors, whose children are processes: who is started again, and who is left alone."""
+"""Supervisors under supervisors, whose children are processes: which are started again, which left alone."""
 
 from __future__ import annotations
 
