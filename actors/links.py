@@ -1,7 +1,9 @@
 """The connections that a process keeps open to its peers: a DEALER to each, and whether it stands.
 
 Owns when one is opened, closed, and tried again: after a refusal, which libzmq takes for final, and after
-there was no descriptor for it. Follows the list of allowed keys. Knows nothing of who connects to us.
+there was no descriptor for it. Follows the list of allowed keys. A peer's name is looked up while it is not
+connected, and libzmq is given addresses only; the last one stays in use until there is an answer. Knows
+nothing of who connects to us.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from actors import sockets
 from actors.curve import Keys, identify
 from actors.endpoints import EndpointError, split_tcp
 from actors.hearing import Hearing, Origin
+from actors.resolver import LookUp, Resolver, at_address, by_address, name_in
 from actors.sockets import OpenSockets, Order, Socket, Tuning
 from actors.users import Users
 
 _DONTWAIT: Final = int(zmq.DONTWAIT)  # As a plain number, which is quicker.
+REFUSED_THERE: Final = "refused there (is our key on its list?)"
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 
 
@@ -34,6 +38,14 @@ class Link:
         self.process = process
         self.endpoint = endpoint
         self.public_key = public_key
+        self.name = name_in(endpoint)
+        """The host's, if it has to be looked up."""
+        self.address = "" if self.name else by_address(endpoint)
+        """Where it is tried: the endpoint with an address in place of the name; "" before that is known."""
+        self.outdated = False
+        """Does that address come from another endpoint, which was given before this one?"""
+        self.trouble = ""
+        """Why it is not connected, as far as that is known; to be tried again later."""
         self.connected = False
         self.is_open_to_all = public_key is None and endpoint.startswith("tcp://")
         self.unproven = -1
@@ -53,7 +65,8 @@ class Links:
         opened: OpenSockets,
         hearing: Hearing,
         tuning: Tuning,
-        *,
+        keys: Keys | None,
+        look_up: LookUp,
         heard: Callable[[bytes, Origin], object],
         greet: Callable[[str], object],
     ) -> None:
@@ -65,16 +78,31 @@ class Links:
         self._heard = heard
         self._greet = greet
         self._users: Users | None = None
+        self._keys = keys
+        self._addresses_of = look_up
+        self._resolver: Resolver | None = None  # Whoever gives addresses only needs none.
+        self._logged: dict[str, str] = {}
 
-    def connect(self, process: str, endpoint: str, public_key: bytes | None, keys: Keys | None) -> None:
-        """Keep a connection open to `endpoint`; raises EndpointError."""
+    def connect(self, process: str, endpoint: str, public_key: bytes | None) -> None:
+        """Keep a connection open to `endpoint`; raises EndpointError.
+
+        One to another endpoint of the same peer is kept until the new one's name has an address.
+        """
         link = self.by_process.get(process)
         if link is not None:
             if (link.endpoint, link.public_key) == (endpoint, public_key):
                 return
+            name = name_in(endpoint)
+            if name and link.address and link.public_key == public_key:
+                link.endpoint, link.name, link.outdated = endpoint, name, True
+                self._look_up(link)
+                return
             self.disconnect(process)
         link = self.by_process[process] = Link(process, endpoint, public_key)
-        self._open(link, keys)
+        if link.name:
+            self._look_up(link)
+        else:
+            self._open(link)
         self._hearing.connection_changed(process, connected=False)
 
     def disconnect(self, process: str) -> None:
@@ -85,8 +113,16 @@ class Links:
             self._close(link)
             self._hearing.connection_forgotten(process)
 
+    def close(self) -> None:
+        """Forget all, whose sockets are closed elsewhere; nothing is looked up any more."""
+        self.by_process.clear()
+        self.retry_at.clear()
+        if self._resolver is not None:
+            self._resolver.close()
+
     def follow(self, keys: Keys, before: Mapping[str, bytes]) -> None:
         """Connect by the keys that peers have now; not at all to those that have none."""
+        self._keys = keys
         for link in self.by_process.values():
             if link.public_key is not None and link.public_key not in before.values():
                 continue  # It was given with the connection, and is in no list.
@@ -97,9 +133,9 @@ class Links:
                 self._close(link)
                 self._hearing.connection_changed(link.process, connected=False)
                 if public_key is not None:
-                    self._open(link, keys)
+                    self._open(link)
 
-    def is_there(self, process: str, keys: Keys | None) -> None:
+    def is_there(self, process: str) -> None:
         """It has spoken to us: if it is not connected yet, why wait for libzmq's next try?"""
         link = self.by_process.get(process)
         if link is None:
@@ -107,37 +143,108 @@ class Links:
         self._take_monitor(link)
         if not link.connected:
             self._close(link)
-            self._open(link, keys)
+            self._open(link)
 
-    def retry(self, keys: Keys | None) -> None:
+    def retry(self) -> None:
         """Try again those whose time has come."""
         now = time.monotonic()
         for process in [process for process, due in self.retry_at.items() if due <= now]:
             del self.retry_at[process]
             link = self.by_process[process]
-            if not link.connected:
+            if link.connected and not link.outdated:
+                continue
+            if link.trouble:
                 self._close(link)
-                self._open(link, keys)
+                self._open(link)
+            if link.name:
+                self._look_up(link, another=True)
 
-    def _open(self, link: Link, keys: Keys | None) -> None:
+    # -- names -----------------------------------------------------------------------------------------
+
+    def _look_up(self, link: Link, *, another: bool = False) -> None:
+        """Ask where a peer is, now and again while it is not connected; until then, what is known counts.
+
+        `another` of its addresses is tried, if it has several: libzmq tries the same one all the time.
+        """
+        resolver = self._resolver
+        if resolver is None:
+            resolver = self._resolver = Resolver(self._addresses_of)
+            self._opened.watch.add_reader(resolver.fileno(), self._take_answers)
+        resolver.ask(link.name)
+        self._complain(link, resolver)
+        self._retry_later(link)
+        self._move(link, resolver, another=another)
+
+    def _take_answers(self) -> None:
+        resolver = self._resolver
+        if resolver is not None:
+            for name in resolver.take():
+                for link in [link for link in self.by_process.values() if link.name == name]:
+                    self._complain(link, resolver)
+                    self._move(link, resolver)
+
+    def _move(self, link: Link, resolver: Resolver, *, another: bool = False) -> None:
+        """Try a peer where its name leads now, unless it is connected there, or is tried there already."""
+        places = [at_address(link.endpoint, each) for each in resolver.addresses.get(link.name, ())]
+        if not places or (link.connected and not link.outdated):
+            return
+        # Answers may come in another order each time: that alone is no reason to go elsewhere.
+        place = places[0]
+        if link.address in places:
+            place = places[(places.index(link.address) + another) % len(places)]
+        link.outdated = False
+        if place == link.address and link.dealer is not None:
+            return
+        if link.address and place != link.address:
+            logger.bind(event="moved", process=link.process).info(f"{link.process} is tried at {place} now")
+        was_connected = link.connected
+        self._close(link)
+        link.address = place
+        self._open(link)
+        if was_connected:
+            self._hearing.connection_changed(link.process, connected=False)
+
+    def _complain(self, link: Link, resolver: Resolver) -> None:
+        """Say once what is wrong with a name, and once that nothing is any more."""
+        complaint = resolver.complaints.get(link.name, "")
+        if self._logged.get(link.name, "") == complaint:
+            return
+        self._logged[link.name] = complaint
+        if complaint:
+            self._hearing.dropped["name not resolved"] += 1
+        else:
+            logger.bind(event="resolved", process=link.process).info(f"{link.name} is resolved again")
+            return
+        used = f"{link.address} stays in use" if link.address else "it is not connected"
+        logger.bind(event="unresolved", process=link.process).warning(
+            f"the name {link.name} of {link.process} cannot be resolved: {complaint}; {used}"
+        )
+
+    def _open(self, link: Link) -> None:
+        link.trouble = ""
+        if not link.address or (self._keys is not None and link.public_key is None):
+            return
         try:
-            self._connect(link, keys)
+            self._connect(link)
         except zmq.ZMQError as error:
             if link.dealer is not None:
                 link.dealer.close(0)
                 link.dealer = None
-            if error.errno not in _NO_DESCRIPTORS:
+            if error.errno in _NO_DESCRIPTORS:
+                self._hearing.dropped["no descriptor for a connection"] += 1
+                self._give_up_for_now(link, "no descriptor is left for it")
+            elif link.name:  # Its address may be another one the next time.
+                self._give_up_for_now(link, f"cannot connect to {link.address}: {error.strerror}")
+            else:
                 del self.by_process[link.process]
                 raise EndpointError(f"cannot connect to {link.endpoint}: {error.strerror}") from error
-            self._hearing.dropped["no descriptor for a connection"] += 1
-            self._retry_later(link)
 
-    def _connect(self, link: Link, keys: Keys | None) -> None:
-        dealer = link.dealer = self._opened.socket(zmq.DEALER, link.endpoint)
-        if keys is not None and link.public_key is not None:
-            identify(dealer, keys, link.public_key)
+    def _connect(self, link: Link) -> None:
+        dealer = link.dealer = self._opened.socket(zmq.DEALER, link.address)
+        if self._keys is not None and link.public_key is not None:
+            identify(dealer, self._keys, link.public_key)
         monitor = dealer.get_monitor_socket(sockets.LINK_EVENTS)
-        dealer.connect(link.endpoint)
+        dealer.connect(link.address)
         link.monitor = monitor
         self._opened.listen_to(dealer, Order.FRAMES, partial(self._take_frames, link))
         self._opened.listen_to(monitor, Order.MONITORS, partial(self._take_monitor, link))
@@ -168,6 +275,10 @@ class Links:
         )
         self._close(link)
         self._hearing.connection_changed(link.process, connected=False)
+        self._give_up_for_now(link, "another user's process listens there")
+
+    def _give_up_for_now(self, link: Link, trouble: str) -> None:
+        link.trouble = trouble
         self._retry_later(link)
 
     def _retry_later(self, link: Link) -> None:
@@ -208,8 +319,11 @@ class Links:
                 link.connected = is_up
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
+                    link.trouble = ""
                     self._greet(link.process)
                 elif event & sockets.REFUSED:
                     self._hearing.dropped["refused by peer"] += 1
                     # libzmq takes it for final; but keys are added and wrong processes replaced.
-                    self._retry_later(link)
+                    self._give_up_for_now(link, REFUSED_THERE)
+                elif link.name:
+                    self._look_up(link)

@@ -29,6 +29,7 @@ from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter, introduction_in
 from actors.hearing import Hearing, Origin, may_speak_as
 from actors.links import Link, Links
+from actors.resolver import LookUp, look_up, name_in
 from actors.sockets import Order, Socket
 from actors.sockets import Tuning as Tuning
 from actors.transport import TransportEvent
@@ -55,13 +56,15 @@ class ZeroMqTransport:
         keys: Keys | None = None,
         tuning: Tuning | None = None,
         waits_for_welcome: bool = False,
+        look_up: LookUp = look_up,
     ) -> None:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
         A process with `keys` speaks to, and hears, only those whose public keys are allowed. Whoever
         listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
         `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
-        done by another one in its place. Raises TransportError.
+        done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this one.
+        Raises TransportError.
         """
         if keys is not None and not may_speak_as(keys.name, name):
             raise KeysError(
@@ -85,20 +88,13 @@ class ZeroMqTransport:
         self._closer = weakref.finalize(self, sockets.close_forgotten, *left)
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
-        self._links = Links(self._opened, self._hearing, self._tuning, heard=self._hear, greet=self._greet)
+        self._links = Links(opened, self._hearing, self._tuning, keys, look_up, self._hear, self._greet)
         self._link_to, self._retry_at = self._links.by_process, self._links.retry_at
         self._inbox: Socket | None = None
         self._inbox_monitor: Socket | None = None
         self._doorkeeper: Doorkeeper | None = None
         self._strangers = partial(self._hearing.dropped.update, ("stranger",))
-        self._connections = Connections(
-            self._hearing.dropped,
-            connections_max=self._tuning.connections_max,
-            held_bytes_max=self._tuning.held_bytes_max,
-            unread_bytes_max=self._tuning.unread_bytes_max,
-            held_all_bytes_max=self._tuning.held_all_bytes_max,
-            unread_all_bytes_max=self._tuning.unread_all_bytes_max,
-        )
+        self._connections = _connections(self._tuning, self._hearing)
         if endpoint is not None:
             try:
                 self._open_inbox(endpoint)
@@ -127,7 +123,7 @@ class ZeroMqTransport:
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if self._keys is not None and public_key is None:
             public_key = self._keys.public_key_of(process)
-        self._links.connect(process, endpoint, public_key, self._keys)
+        self._links.connect(process, endpoint, public_key)
 
     def listen_again(self) -> bool:
         """Make the file of an ipc endpoint anew if it was removed; whether it was.
@@ -180,7 +176,7 @@ class ZeroMqTransport:
             timeout_seconds = look_seconds
         self._opened.wait(timeout_seconds)
         if self._retry_at:
-            self._links.retry(self._keys)
+            self._links.retry()
         if look_seconds is not None:
             self._connections.look()
 
@@ -212,7 +208,7 @@ class ZeroMqTransport:
         self._opened.close(
             self._tuning.linger_milliseconds if linger_milliseconds is None else linger_milliseconds
         )
-        self._link_to.clear()
+        self._links.close()
         self._inbox = self._inbox_monitor = None
         if self.endpoint is not None and self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
@@ -245,9 +241,7 @@ class ZeroMqTransport:
             else:
                 return "down"
         except zmq.Again:
-            if process in self._retry_at:
-                return "refused there (is our key on its list?)"
-            return "full" if link is None or link.connected else "down"
+            return "full" if link is None or link.connected else link.trouble or "down"
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -260,9 +254,7 @@ class ZeroMqTransport:
         other = self._hearing.instead_of(process)
         if other is not None and link is not None:
             return f"{other} listens at {link.endpoint}, not {process} of cluster {self._cluster!r}"
-        if process in self._retry_at:
-            return "refused there (is our key on its list?)"
-        return "down"
+        return "down" if link is None else link.trouble or "down"
 
     def _tell_strangers(self, inbox: Socket) -> None:
         """Tell who is of another cluster which one this is, and who has a used number that it was used."""
@@ -363,7 +355,7 @@ class ZeroMqTransport:
 
     def _welcome(self, process: str) -> None:
         self._send(process, FrameKind.WELCOME, b"")
-        self._links.is_there(process, self._keys)
+        self._links.is_there(process)
 
     def _take_inbox_monitor(self, monitor: Socket) -> None:
         with suppress(zmq.Again):
@@ -392,7 +384,10 @@ class ZeroMqTransport:
         try:
             inbox.bind(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(f"cannot listen at {endpoint}: {error.strerror}") from error
+            by_name = f", for {name_in(endpoint)} is a name: listen at an address, or at 0.0.0.0 or [::]"
+            raise EndpointError(
+                f"cannot listen at {endpoint}{by_name if name_in(endpoint) else ': ' + error.strerror}"
+            ) from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
         if self._keys is None and endpoint.startswith("tcp://"):
@@ -400,3 +395,14 @@ class ZeroMqTransport:
             self._connections.is_stranger = partial(Users().is_stranger, port=port)
         self._opened.listen_to(inbox, Order.FRAMES, self._take_inbox)
         self._opened.listen_to(monitor, Order.MONITORS, partial(self._take_inbox_monitor, monitor))
+
+
+def _connections(tuning: Tuning, hearing: Hearing) -> Connections:
+    return Connections(
+        hearing.dropped,
+        connections_max=tuning.connections_max,
+        held_bytes_max=tuning.held_bytes_max,
+        unread_bytes_max=tuning.unread_bytes_max,
+        held_all_bytes_max=tuning.held_all_bytes_max,
+        unread_all_bytes_max=tuning.unread_all_bytes_max,
+    )
