@@ -1,0 +1,110 @@
+"""Clusters across hosts: network namespaces with addresses, cables and name servers of their own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from raft.client import Client, OutcomeUnknown
+from raft.cluster.namespaces import why_unavailable
+from tests.processes.clusters import wait_until
+from tests.processes.hosts import HostCluster, cluster_on_hosts
+
+_MISSING = why_unavailable()
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(bool(_MISSING), reason=f"no hosts of our own here: {_MISSING}"),
+    pytest.mark.xdist_group("hosts"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostCluster]:
+    with cluster_on_hosts(tmp_path_factory.mktemp("hosts")) as made:
+        yield made
+
+
+@pytest.fixture
+def client(cluster: HostCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """One to whom the members' names mean nothing; all members are there, and hear each other."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with cluster.client() as made:
+        made.put("begun", "")
+        wait_until(lambda: have_caught_up(made))
+        yield made
+
+
+def have_caught_up(client: Client) -> bool:
+    members = client.members()
+    return set(members.match.values()) == {members.commit}
+
+
+def other_leader(client: Client, before: int) -> int:
+    """Who leads once a write was acknowledged; what was under way to the leader before is unknown."""
+    with suppress(OutcomeUnknown):
+        client.put("written", "before")
+    client.put("written", "since")
+    leader = client.leader().leader
+    assert leader != before
+    return leader
+
+
+def test_nodes_with_keys_find_each_other_by_name_and_serve_a_client_that_cannot_resolve_them(
+    cluster: HostCluster, client: Client
+) -> None:
+    client.put("k", "v")
+    assert client.get("k") == b"v"
+    assert client.members().endpoints == {node: f"tcp://n{node}.raft.test:7000" for node in cluster.nodes}
+
+
+def test_a_node_that_dies_while_the_name_server_is_silent_does_not_stop_the_majority(
+    cluster: HostCluster, client: Client
+) -> None:
+    before = client.leader().leader
+    cluster.names.silent = True
+    asked = cluster.names.asked
+    cluster.kill(before)
+    other_leader(client, before)
+    wait_until(lambda: cluster.names.asked > asked)  # They look for it, and get no answer.
+    for number in range(20):
+        client.put("k", str(number))
+    cluster.names.silent = False
+    cluster.start(before, "--existing")
+    wait_until(lambda: have_caught_up(client))
+
+
+def test_a_leader_that_hears_and_is_not_heard_is_replaced(cluster: HostCluster, client: Client) -> None:
+    before = client.leader().leader
+    cluster.hosts.cut({before: [node for node in cluster.nodes if node != before]})
+    other_leader(client, before)
+    cluster.hosts.cut({})
+    wait_until(lambda: have_caught_up(client))
+
+
+def test_a_leader_that_one_follower_cannot_reach_leads_on(cluster: HostCluster, client: Client) -> None:
+    before = client.leader()
+    follower = next(node for node in cluster.nodes if node != before.leader)
+    cluster.hosts.cut({before.leader: [follower], follower: [before.leader]})
+    for number in range(50):
+        client.put("k", str(number))
+    after = client.leader()
+    assert (after.leader, after.term) == (before.leader, before.term)
+    cluster.hosts.cut({})
+    wait_until(lambda: have_caught_up(client))
+
+
+def test_a_host_that_vanishes_without_a_word_is_replaced_and_comes_back(
+    cluster: HostCluster, client: Client
+) -> None:
+    before = client.leader().leader
+    cluster.hosts.pull_cable(before)
+    other_leader(client, before)
+    cluster.hosts.plug_cable(before)
+    wait_until(lambda: have_caught_up(client))
