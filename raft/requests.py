@@ -278,6 +278,14 @@ class Replace(Struct, frozen=True, array_like=True):
     expected: Configuration | None = None
 
 
+class UpdateMember(Struct, frozen=True, array_like=True):
+    """A member listens at `endpoint` from now on, or will when it is started again: let all know."""
+
+    node: SignedNumber
+    endpoint: Name
+    expected: Configuration | None = None
+
+
 class Members(Struct, frozen=True, array_like=True):
     """Who belongs to the cluster, as its leader has applied it."""
 
@@ -291,7 +299,7 @@ class Members(Struct, frozen=True, array_like=True):
     leaving: Ids = ()  # In the midst of a change, the voters of before: both halves decide.
 
 
-MemberChange = AddLearner | Promote | Remove | Replace
+MemberChange = AddLearner | Promote | Remove | Replace | UpdateMember
 """Asks for a change: answered by `Members` once it is applied, or else as commands are.
 
 Nothing is changed by asking for what is so already. With `expected`, only that configuration is changed.

@@ -228,6 +228,13 @@ class AsyncClient(AsyncKeys):
         attempts = self._attempts(timeout_seconds)
         return await self._drive(membership.replace(self._book, old, new, endpoint, attempts))
 
+    async def update_member(
+        self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None
+    ) -> Members:
+        """Tell all where a member is reached from now on; it has to be started again to listen elsewhere."""
+        attempts = self._attempts(timeout_seconds)
+        return await self._drive(membership.update(self._book, node, endpoint, attempts))
+
     async def change_members(self, request: MemberChange) -> Members:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
         return await self._drive(membership.change(self._book, request, self._attempts()))

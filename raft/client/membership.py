@@ -32,6 +32,7 @@ from raft.requests import (
     Remove,
     Replace,
     Unknown,
+    UpdateMember,
 )
 
 Steps = Generator[Step, Outcome, Members]
@@ -99,6 +100,11 @@ def promote(book: Book, node: int, attempts: Attempts) -> Steps:
 def remove(book: Book, node: int, attempts: Attempts) -> Steps:
     """Let a member be one no longer."""
     return change(book, Remove(node), attempts)
+
+
+def update(book: Book, node: int, endpoint: str, attempts: Attempts) -> Steps:
+    """Let all know where a member listens now, or will when it is started again."""
+    return change(book, UpdateMember(node, endpoint), attempts)
 
 
 def learnt(book: Book, node: int, answer: Members) -> Members:

@@ -34,12 +34,13 @@ from raft.requests import (
     Remove,
     Replace,
     Unknown,
+    UpdateMember,
 )
 
 Answer = Members | NotLeader | Refused | Invalid | Unknown
 
 MemberRequest = ListMembers | MemberChange
-MEMBER_REQUESTS: Final = (ListMembers, AddLearner, Promote, Remove, Replace)
+MEMBER_REQUESTS: Final = (ListMembers, AddLearner, Promote, Remove, Replace, UpdateMember)
 LEFT_BEFORE_JOINT_ENDED = Unknown("the change was begun, and its end was not seen here")
 NOT_SEEN_KNOWN = Unknown("the change was made, but it was not seen here that a quorum knows of it: ask again")
 
@@ -169,6 +170,7 @@ class MemberRequests:
 
     def configuration_changed(self) -> None:
         """Another configuration is in force: some change may have come to its end."""
+        self._known = None  # The members may be the same, and one of them elsewhere.
         half_done, self._half_done = self._half_done, []
         for began, request, reply in half_done:
             self._settle(request, reply, began)
@@ -202,6 +204,8 @@ class MemberRequests:
             case Replace():
                 gone = request.old not in progress and request.old in self._peers.removed
                 return gone and request.new in configuration.voters and not configuration.joint
+            case UpdateMember():
+                return request.node in progress and self._peers.agreed.get(request.node) == request.endpoint
 
     def _contradiction(self, request: MemberChange) -> str:
         """Why a request makes no sense, as long as no other change is made; "" if it does."""
@@ -226,6 +230,10 @@ class MemberRequests:
                 if missing:
                     return f"node {request.new} is no learner: add it as one first"
                 return self._introductions.why_turned_away(request.new)
+            case UpdateMember():
+                if request.node not in progress:
+                    return f"node {request.node} is no member"
+                return self._unfit_place(request.node, request.endpoint)
 
     def _cannot_join(self, request: AddLearner) -> str:
         node, endpoint = request.node, request.endpoint
@@ -235,6 +243,10 @@ class MemberRequests:
             return f"node {node} is a member already, at {self._peers.endpoints.get(node)}"
         if len(self._raft.tracker.progress) >= MEMBERS_MAX:
             return f"a cluster has at most {MEMBERS_MAX} members, learners too: remove one first"
+        return self._unfit_place(node, endpoint)
+
+    def _unfit_place(self, node: NodeId, endpoint: str) -> str:
+        """Why a member cannot listen there; "" if it can."""
         try:
             check_target(endpoint, has_keys=self._has_keys)
         except EndpointError as error:
@@ -255,6 +267,8 @@ class MemberRequests:
                 if self._introductions.is_visited(request.node):
                     return f"node {request.node} is being asked who it is"
                 return ""
+            case UpdateMember():
+                return ""  # Connections that stand are kept, so that it takes no quorum away.
             case Promote():
                 lacking, voters = self._catch_up.lacks(request.node), voters | {request.node}
             case Remove():
@@ -382,6 +396,9 @@ def _conf_change(request: MemberChange) -> ConfChangeV2:
     match request:
         case AddLearner():
             steps = [ConfChangeSingle(ConfChangeKind.ADD_LEARNER, request.node)]
+            return ConfChangeV2(tuple(steps), context=encode_endpoints({request.node: request.endpoint}))
+        case UpdateMember():
+            steps = [ConfChangeSingle(ConfChangeKind.UPDATE, request.node)]
             return ConfChangeV2(tuple(steps), context=encode_endpoints({request.node: request.endpoint}))
         case Promote():
             steps = [ConfChangeSingle(add, request.node)]

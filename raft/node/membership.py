@@ -1,7 +1,7 @@
 """Who belongs to the cluster: changes of the configuration as they are applied, and what follows from them.
 
-Owns the step from a committed entry to a changed membership, the members' addresses, and the farewell to
-those who were removed. Knows nothing of how a change comes to be proposed, or of whether it is safe.
+Owns the step from a committed entry to a changed membership, and the farewell to those who were removed.
+Knows nothing of how a change comes to be proposed, or of whether it is safe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 
-from actors.errors import TransportError
 from raft.core.changes import AnyConfChange, decode_conf_change
 from raft.core.errors import ConfChangeRefused
 from raft.core.quorum import VoteResult
@@ -20,6 +19,7 @@ from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
 from raft.node.config import NODE_ID_MAX, NodeConfig
 from raft.node.identity import Origin, named_by
 from raft.node.introductions import Introductions
+from raft.node.member_addresses import MemberAddresses
 from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
 from raft.node.proposals import Proposals
@@ -37,7 +37,6 @@ FAREWELL_SECONDS = 1.0
 # timeouts: the others may be gone for good.
 PATIENCE_TIMEOUTS = 20
 ASK_SECONDS = 0.5
-RETRY_SECONDS = 1.0
 
 
 class Removal(Struct):
@@ -59,8 +58,8 @@ class Dismissed(Protocol):
 class Membership:
     """Keeps the core and the peers in step with the log; `requests` are about the members.
 
-    The endpoints that this node was started with are newer than those in the entries of an earlier life:
-    a cluster may have moved while it was down.
+    The endpoints that this node was started with are newer than those in the entries of an earlier life: a
+    cluster may have moved while it was down. Where a member moved before that, both are tried in turn.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class Membership:
         leader_removed: Callable[[NodeId], None],
     ) -> None:
         self.removed = False
+        self._addresses = MemberAddresses(peers, context, journal)
         self.requests = MemberRequests(
             raft,
             peers,
@@ -86,7 +86,7 @@ class Membership:
             patience_seconds=2 * config.election_seconds_max,
             has_keys=bool(config.keys),
             introductions=introductions,
-            meet=self._meet,
+            meet=self._addresses.meet,
             part=self._part_unless_member,
         )
         self._raft = raft
@@ -100,7 +100,6 @@ class Membership:
         self._configured_until = raft.log.last
         self._grace_seconds = config.election_seconds_max
         self._asked: set[NodeId] = set()
-        self._unmet: dict[NodeId, str] = {}  # Members that can't be connected to, and why.
         self._removal: Removal | None = None
 
     @property
@@ -115,8 +114,9 @@ class Membership:
             self._peers.remove(peer, state.removed[peer])
         for peer, endpoint in {**state.members, **self._configured}.items():
             if peer not in state.removed and peer != self._raft.id:
-                self._peers.add(peer, endpoint)
-                self._connect(peer, endpoint)
+                self._addresses.admit(peer, endpoint)
+                if state.members.get(peer, endpoint) != endpoint:
+                    self._addresses.also(peer, state.members[peer])
 
     def state(self) -> State:
         """What a snapshot has to hold along with the machine's state."""
@@ -144,10 +144,9 @@ class Membership:
             self._introductions.learn(named)
             return
         self._peers.voters = conf_state.voters
-        newer = self._configured if entry.index <= self._configured_until else {}
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
             if peer in self.members:
-                self._admit(peer, newer.get(peer, endpoint))
+                self._listens_at(peer, endpoint, entry.index)
         for peer in before - self.members:
             self._bid_farewell(peer, entry, tell=led)
         self._tell_of(conf_state, entry.index)
@@ -156,12 +155,26 @@ class Membership:
         """A leader's snapshot has brought its configuration along; the core has switched to it already."""
         self._peers.voters = conf_state.voters
         self._introductions.learn(Origin(state.identity, state.founders))
+        self._peers.agreed.clear()
         for peer, endpoint in state.members.items():
-            self._admit(peer, endpoint)
+            self._addresses.admit(peer, endpoint)
         for peer, removed_at in state.removed.items():
             self._peers.remove(peer, removed_at)
             self._part(peer)
         self._tell_of(conf_state, index)
+
+    def _listens_at(self, peer: NodeId, endpoint: str, index: Index) -> None:
+        """An entry says where a member listens."""
+        self._peers.agreed[peer] = endpoint
+        is_old = index <= self._configured_until  # This node was started later, and may have been told more.
+        if peer == self._raft.id:
+            if not is_old:
+                self._peers.endpoints[peer] = endpoint
+        elif is_old and self._configured.get(peer, endpoint) != endpoint:
+            self._addresses.admit(peer, self._configured[peer])
+            self._addresses.also(peer, endpoint)
+        else:
+            self._addresses.admit(peer, endpoint)
 
     def _tell_of(self, conf_state: ConfState, index: Index) -> None:
         voters = [*conf_state.voters]
@@ -174,38 +187,6 @@ class Membership:
             "configuration", text, index=index, voters=voters, learners=learners, outgoing=outgoing
         )
         self.requests.configuration_changed()
-
-    def _admit(self, peer: NodeId, endpoint: str) -> None:
-        if self._peers.add(peer, endpoint):
-            self._connect(peer, endpoint)
-
-    def _connect(self, peer: NodeId, endpoint: str) -> None:
-        """Connect to a member, now or later: that it cannot be is no reason for this node to fail.
-
-        Its key may not be in this node's list yet, or an older version let a wrong endpoint into the log.
-        """
-        reason = self._meet(peer, endpoint)
-        if not reason:
-            self._unmet.pop(peer, None)
-            return
-        if self._unmet.get(peer) != reason:
-            self._unmet[peer] = reason
-            text = f"cannot connect to n{peer}, and tries again every {RETRY_SECONDS:g} s: {reason}"
-            self._journal.event("unconnected", text, peer=peer, endpoint=endpoint)
-        self._context.after(RETRY_SECONDS, lambda: self._connect_again(peer, endpoint))
-
-    def _connect_again(self, peer: NodeId, endpoint: str) -> None:
-        if peer in self._unmet and self._peers.endpoints.get(peer) == endpoint:
-            self._connect(peer, endpoint)
-
-    def _meet(self, peer: NodeId, endpoint: str) -> str:
-        """Keep a connection to a process; or say why there cannot be one."""
-        try:
-            self._context.connect(process_of(peer), endpoint)
-        except TransportError as error:
-            return str(error)
-        self._context.watch_process(process_of(peer))
-        return ""
 
     # -- farewells --------------------------------------------------------------------------------
 
@@ -224,8 +205,8 @@ class Membership:
         self._context.after(FAREWELL_SECONDS, lambda: self._part(peer))
 
     def _part(self, peer: NodeId) -> None:
-        self._unmet.pop(peer, None)
         if peer in self._peers.removed:
+            self._addresses.forget(peer)
             self._introductions.forget(peer)
             self._context.unwatch_process(process_of(peer))
             self._context.disconnect(process_of(peer))
@@ -314,7 +295,7 @@ class Membership:
         if isinstance(answer, LeaderIs) and self._introductions.origin.fits(Origin(answer.identity)):
             for peer, endpoint in answer.endpoints.items():
                 if peer not in self._peers.endpoints and peer not in self._peers.removed:
-                    self._admit(peer, endpoint)
+                    self._addresses.admit(peer, endpoint)
 
 
 def readable_change(entry: Entry) -> AnyConfChange:

@@ -25,6 +25,8 @@ class Peers:
     def __init__(self, node: int, endpoint: str, voters: Collection[int]) -> None:
         self.voters = voters
         self.endpoints: dict[int, str] = {node: endpoint}
+        self.agreed: dict[int, str] = {}
+        """Where members listen by the word of the entries that this life has applied."""
         self.removed: dict[int, int] = {}
         self.up: set[int] = set()
         self._nodes: dict[str, int] = {}
@@ -57,6 +59,7 @@ class Peers:
         self.removed[peer] = index
         if peer != self._node:
             self.endpoints.pop(peer, None)
+            self.agreed.pop(peer, None)
             self._nodes.pop(process_of(peer), None)
             self.up.discard(peer)
 

@@ -30,6 +30,7 @@ from raft.requests import (
     TakesLong,
     TimeLeft,
     Unknown,
+    UpdateMember,
     WhoLeads,
 )
 from raft.wire import address_of
@@ -37,7 +38,7 @@ from raft.wire import address_of
 LOCAL_SECONDS_MAX = 1.0
 ANSWER_SECONDS_MAX = 60.0
 PASSED_ON_MAX = 1_024
-CHANGES = (Command, AddLearner, Promote, Remove, Replace)
+CHANGES = (Command, AddLearner, Promote, Remove, Replace, UpdateMember)
 
 TOO_MANY = Refused(f"this node passes {PASSED_ON_MAX} requests on to the leader already")
 NOT_ASKED = Refused("the node beside this relay does not say who leads")

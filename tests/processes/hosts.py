@@ -91,11 +91,11 @@ class HostCluster:
     def log(self, node: int) -> Path:
         return self.directory / f"n{node}.log"
 
-    def start(self, node: int, *more: str) -> None:
+    def start(self, node: int, *more: str, advertise: str = "") -> None:
         options = {
             "--id": str(node),
             "--listen": f"tcp://{self.hosts.address(node)}:{PORT}",
-            "--advertise": f"tcp://{self.name(node)}:{PORT}",
+            "--advertise": advertise or f"tcp://{self.name(node)}:{PORT}",
             "--data-dir": str(self.directory / f"data{node}"),
             "--keys": str(self.directory / "keys" / f"n{node}.toml"),
             "--log-file": str(self.log(node)),

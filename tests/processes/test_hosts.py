@@ -108,3 +108,14 @@ def test_a_host_that_vanishes_without_a_word_is_replaced_and_comes_back(
     other_leader(client, before)
     cluster.hosts.plug_cable(before)
     wait_until(lambda: have_caught_up(client))
+
+
+def test_a_member_that_has_moved_is_found_at_the_address_that_it_was_given(
+    cluster: HostCluster, client: Client
+) -> None:
+    moved = next(node for node in cluster.nodes if node != client.leader().leader)
+    cluster.kill(moved)
+    cluster.hosts.change_address(moved, 100 + moved)
+    assert client.update_member(moved, cluster.endpoint(moved)).endpoints[moved] == cluster.endpoint(moved)
+    cluster.start(moved, "--existing", advertise=cluster.endpoint(moved))
+    wait_until(lambda: have_caught_up(client))
