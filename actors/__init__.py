@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actors.dead_letters import DeadLetter, DeadLetters
     from actors.envelope import (
         ActorInfo,
+        Exit,
         Inspect,
         ProcessDown,
         ProcessInfo,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Terminated,
         Undelivered,
     )
+    from actors.handlers import Request, answers, handles
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
@@ -37,17 +39,19 @@ if TYPE_CHECKING:
     from actors.transport import Transport
 
 _HOMES = {
-    "ProcessSystem": "actors.system",
     "Actor": "actors.actor",
     "ActorInfo": "actors.envelope",
     "Address": "actors.address",
+    "answers": "actors.handlers",
     "Backoff": "actors.supervision",
     "Clock": "actors.clock",
     "Context": "actors.context",
     "CrashReport": "actors.crashes",
     "DeadLetter": "actors.dead_letters",
     "DeadLetters": "actors.dead_letters",
+    "Exit": "actors.envelope",
     "Handlers": "actors.actor",
+    "handles": "actors.handlers",
     "Inspect": "actors.envelope",
     "MailboxPolicy": "actors.mailbox",
     "ManualClock": "actors.clock",
@@ -56,9 +60,11 @@ _HOMES = {
     "Pending": "actors.asks",
     "ProcessDown": "actors.envelope",
     "ProcessInfo": "actors.envelope",
+    "ProcessSystem": "actors.system",
     "ProcessUp": "actors.envelope",
     "Registry": "actors.codec",
     "Reply": "actors.asks",
+    "Request": "actors.handlers",
     "Restart": "actors.supervision",
     "RestartPolicy": "actors.supervision",
     "Runtime": "actors.runtime",
@@ -79,6 +85,7 @@ __all__ = [
     "CrashReport",
     "DeadLetter",
     "DeadLetters",
+    "Exit",
     "Handlers",
     "Inspect",
     "MailboxPolicy",
@@ -92,6 +99,7 @@ __all__ = [
     "ProcessUp",
     "Registry",
     "Reply",
+    "Request",
     "Restart",
     "RestartPolicy",
     "Runtime",
@@ -100,6 +108,8 @@ __all__ = [
     "Timer",
     "Transport",
     "Undelivered",
+    "answers",
+    "handles",
 ]
 
 

@@ -5,39 +5,54 @@ Owns the base class only. Everything that an actor can do is in its context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from actors.context import Context
+from actors.handlers import Handlers as Handlers
+from actors.handlers import collect, is_coroutine_function
 from actors.supervision import RestartPolicy
-
-Handlers = Mapping[type, Callable[[Any, Any], None]]
 
 
 class Actor:
     """Private state that is only touched one message at a time.
 
-    `handlers` maps the exact type of a message to what is called with the actor and the message.
-    A message without a handler is a dead letter. The table comes last in the class:
-    `handlers: ClassVar[Handlers] = {Ping: on_ping}`. A handler must not block: nothing else runs in
-    the process meanwhile. An exception that leaves a handler or a hook is a crash: the actor is
-    replaced by a new one, or stopped, as the policy of its parent says; the message is not tried again.
+    `@handles(Ping)` above a method, or `@answers(Who)` where what it returns is the reply, makes it the
+    handler of messages of exactly that type; a message without a handler is a dead letter. The table that
+    they make is `handlers`, which may also be written out: `handlers: ClassVar[Handlers] = {Ping:
+    on_ping}`. A handler must not block: nothing else runs in the process meanwhile; one that has to wait
+    is an `async def`. An exception that leaves a handler or a hook is a crash: the actor is replaced by a
+    new one, or stopped, as the policy of its parent says; the message is not tried again.
     """
 
     handlers: ClassVar[Handlers] = {}
     supervision: ClassVar[RestartPolicy] = RestartPolicy()
     """What happens when this actor's children fail."""
 
+    reentrant: ClassVar[bool] = False
+    """Handle other messages while an `async def` handler awaits. Its state may then change at each await."""
+
     context: Context
     """Set before `on_start`; not yet there in `__init__`."""
 
-    def on_start(self) -> None:
-        """Called before the first message of this actor's life."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declared = collect(cls)
+        if declared:
+            cls.handlers = {**cls.handlers, **declared, **vars(cls).get("handlers", {})}
+        for hook in ("on_stop", "on_turn_end"):
+            if is_coroutine_function(getattr(cls, hook)):
+                raise TypeError(
+                    f"{cls.__qualname__}.{hook} cannot be an `async def`, as nothing waits for it. Clean up"
+                    " in the `finally` of a coroutine, which is cancelled when the actor ends"
+                )
 
-    def on_restart(self, reason: str) -> None:
+    def on_start(self) -> Any:
+        """Called before the first message of this life, which waits for it if it is an `async def`."""
+
+    def on_restart(self, reason: str) -> Any:
         """Called instead of `on_start` on the new object that replaces a crashed one."""
         del reason
-        self.on_start()
+        return self.on_start()
 
     def on_stop(self) -> None:
         """Called after the last message, once the children have stopped; after a crash too.

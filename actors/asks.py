@@ -8,26 +8,30 @@ told apart here, so that what a dead or paused process left behind never counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from actors.address import Address
 from actors.clock import Clock
 from actors.envelope import Refused
-from actors.errors import AskFailed, AskTimeout, TargetDown, Undeliverable
+from actors.errors import AskFailed, AskRefused, AskTimeout, TargetDown, Undeliverable
 from actors.timers import Timer, Timers
 
 _CORRELATION_MASK: Final = (1 << 48) - 1
 
+R = TypeVar("R")
 Runner = Callable[[Callable[[], None]], None]
 
 _deadline_of = attrgetter("deadline")
 
 
-class Pending:
-    """A reply that has not come yet. Ends exactly once: with a reply, with an AskFailed, or cancelled."""
+class Pending(Generic[R]):
+    """A reply that has not come yet. Ends exactly once: with a reply, with an AskFailed, or cancelled.
+
+    A coroutine may await it: cancelled, it loses interest.
+    """
 
     __slots__ = (
         "_book",
@@ -53,7 +57,7 @@ class Pending:
         timeout_seconds: float | None,
         deadline: float,
         run: Runner | None,
-        group: set[Pending] | None,
+        group: set[Pending[Any]] | None,
     ) -> None:
         self._book = book
         self._run = run
@@ -71,19 +75,41 @@ class Pending:
         if group is not None:
             group.add(self)
 
-    def result(self) -> Any:
+    def result(self) -> R:
         """The reply; raises the AskFailed that it ended with. Only when `done`."""
         assert self.done, f"{self.target} has not answered yet"
         if self._failure is not None:
             raise self._failure
-        return self._reply
+        reply: R = self._reply
+        return reply
 
-    def then(self, on_reply: Callable[[Any], object], on_failure: Callable[[AskFailed], object]) -> None:
+    def then(self, on_reply: Callable[[R], object], on_failure: Callable[[AskFailed], object]) -> None:
         """Call one of the two when it ends, or at once when it has."""
         self._on_reply = on_reply
         self._on_failure = on_failure
         if self.done:
             self._call_back()
+
+    def __await__(self) -> Generator[Any, None, R]:
+        import asyncio
+
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+
+        def fail(failure: AskFailed) -> None:
+            if not future.done():
+                future.set_exception(failure)
+
+        def end(reply: R) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        self._run = None  # The coroutine goes on by itself, in a step of its own.
+        self.then(end, fail)
+        try:
+            return (yield from future)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
 
     def cancel(self) -> None:
         """Lose interest: neither callback is called, and the reply is dropped."""
@@ -126,7 +152,7 @@ class Asks:
     def __init__(self, incarnation: int, clock: Clock, timers: Timers) -> None:
         # Each life counts from elsewhere, so that a reply meant for an earlier one finds nothing open.
         self._last = (incarnation * 0x9E3779B97F4A7C15 >> 16) & _CORRELATION_MASK
-        self._open: dict[int, Pending] = {}
+        self._open: dict[int, Pending[Any]] = {}
         self._clock = clock
         self._timers = timers
         self._expiry: Timer | None = None
@@ -139,8 +165,8 @@ class Asks:
         target: Address,
         timeout_seconds: float | None,
         run: Runner | None = None,
-        group: set[Pending] | None = None,
-    ) -> Pending:
+        group: set[Pending[Any]] | None = None,
+    ) -> Pending[Any]:
         """A new ask, for ever without a timeout; `run` calls its callbacks, at once when not given."""
         deadline = math.inf
         if timeout_seconds is not None:
@@ -148,7 +174,7 @@ class Asks:
             if self._expiry is None or not deadline >= self._expiry.deadline:
                 self._expire_at(deadline)
         self._last = self._last + 1 & _CORRELATION_MASK or 1
-        pending = Pending(self, self._last, target, timeout_seconds, deadline, run, group)
+        pending: Pending[Any] = Pending(self, self._last, target, timeout_seconds, deadline, run, group)
         self._open[self._last] = pending
         return pending
 
@@ -158,7 +184,9 @@ class Asks:
         if pending is None or pending.target.process != process:
             return False
         if type(reply) is Refused:
-            kind = TargetDown if reply.delivered else Undeliverable
+            kind: type[AskFailed] = TargetDown if reply.delivered else Undeliverable
+            if reply.by_actor:
+                kind = AskRefused
             self.fail(correlation, kind(f"{pending.target}: {reply.reason}"))
         else:
             del self._open[correlation]
@@ -180,7 +208,7 @@ class Asks:
         """The correlations of what was asked of a process and is open."""
         return [key for key, pending in self._open.items() if pending.target.process == process]
 
-    def forget(self, pending: Pending) -> None:
+    def forget(self, pending: Pending[Any]) -> None:
         """Strike out an ask whose end interests nobody."""
         self._open.pop(pending.correlation, None)
 
@@ -231,6 +259,10 @@ class Reply:
             if self._debts is not None:
                 self._debts.pop(self, None)
             send(self.to, self.correlation, message)
+
+    def refuse(self, reason: str) -> None:
+        """Answer with a failure: the asker is given AskRefused, with that reason."""
+        self.send(Refused(reason, delivered=True, by_actor=True))
 
     def drop(self) -> None:
         """Never answer; the asker waits until its time is up."""

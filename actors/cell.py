@@ -7,15 +7,17 @@ what becomes of an exception (see lifecycle), or of how letters travel (see post
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from actors.address import Address
 from actors.asks import Pending, Reply
+from actors.coroutines import Strand
 from actors.dead_letters import Reason
-from actors.envelope import ActorInfo, ProcessDown, ProcessUp, Terminated
+from actors.envelope import ActorInfo, Exit, ProcessDown, ProcessUp, Terminated
+from actors.errors import LinkedActorDown
 from actors.mailbox import Letter, Mailbox
 from actors.supervision import Supervisor
 from actors.timers import Timer
@@ -33,6 +35,7 @@ class State(enum.Enum):
 
     STARTING = "starting"  # scheduled; its actor is made when it runs
     RUNNING = "running"
+    AWAITING = "awaiting"  # a coroutine of its runs, which its messages wait for
     LEAVING = "leaving"  # has asked to be stopped; the present handler is the last
     RESTARTING = "restarting"  # crashed or was taken along; waits for its backoff
     STOPPED = "stopped"
@@ -44,12 +47,47 @@ class Errand(msgspec.Struct, frozen=True):
     call: Callable[[], None]
 
 
-_NEWS_OF_A_LIFE: Final = frozenset((Terminated, ProcessUp, ProcessDown, LifeUsed))
+_NEWS_OF_A_LIFE: Final = frozenset((Exit, Terminated, ProcessUp, ProcessDown, LifeUsed))
 NO_LETTER: Final[Letter] = (None, None, 0)
 
 
 class Cell:
     """One actor through all of its lives."""
+
+    __slots__ = (
+        "_office",
+        "_schedule",
+        "actor",
+        "address",
+        "asks",
+        "behaviour",
+        "children",
+        "claim",
+        "context",
+        "debts",
+        "entered",
+        "factory",
+        "handled",
+        "keyed_timers",
+        "last_error",
+        "letter",
+        "linked_by",
+        "links",
+        "mailbox",
+        "parent",
+        "queued",
+        "readers",
+        "restarts",
+        "stashed",
+        "state",
+        "strands",
+        "supervisor",
+        "table",
+        "timers",
+        "touched",
+        "watchers",
+        "watches",
+    )
 
     def __init__(
         self,
@@ -80,14 +118,19 @@ class Cell:
         # From here on: what belongs to one life.
         self.actor: Any = None
         self.entered = False
+        self.table: Handlers = {}  # the actor's own
         self.behaviour: Handlers = {}
         self.letter: Letter = NO_LETTER
         self.claim = 0  # the correlation of the ask that is being handled, until it is answered
         self.stashed: list[Letter] = []
         self.timers: set[Timer] = set()
-        self.asks: set[Pending] = set()
+        self.keyed_timers: dict[Hashable, Timer] = {}
+        self.strands: dict[Strand, None] = {}
+        self.asks: set[Pending[Any]] = set()
         self.debts: dict[Reply, None] = {}
-        self.watches: dict[Address, Pending] = {}
+        self.links: dict[Address, Pending[Any]] = {}
+        self.linked_by: dict[Address, int] = {}
+        self.watches: dict[Address, Pending[Any]] = {}
         self.readers: set[int] = set()
 
     @property
@@ -179,9 +222,21 @@ class Cell:
         message = letter[0]
         if type(message) is Errand:
             message.call()
+        elif type(message) is Exit:
+            if message.failed:
+                raise LinkedActorDown(f"{message.address}, which it is linked to: {message.reason}")
         else:
             self.claim = 0
             self._office.undelivered(self.address, letter, Reason.NO_HANDLER)
+
+    def handle_own(self, message: object) -> None:
+        """Handle a message that the actor itself has caused, now, in its turn."""
+        self.letter = (message, None, 0)
+        handler = self.behaviour.get(type(message))
+        if handler is None:
+            self._without_handler(self.letter)
+        else:
+            handler(self.actor, message)
 
     def break_claim(self, reason: str) -> None:
         """Tell the asker of the present letter that it won't be answered; does nothing when it was."""
@@ -228,15 +283,27 @@ class Cell:
                     yield letter[1], letter[2]
         for debt in self.debts:
             yield debt.to, debt.correlation
+        for strand in self.strands:
+            if strand.claim and strand.letter[1] is not None:
+                yield strand.letter[1], strand.claim
+        yield from self.linked_by.items()
 
-    def end_life(self, reason: str) -> None:
+    def end_life(self, reason: str, *, failed: bool) -> None:
         """Undo everything that belongs to the present life, and let those who wait for it know."""
         self.break_claim(reason)
         for debt in list(self.debts):
             debt.drop()
             self._office.answer_refused(debt.to, debt.correlation, reason, delivered=True)
+        for strand in self.strands:
+            if strand.claim:
+                self._office.refuse(strand.letter, reason, delivered=True)
+            strand.cancel()
+        self.strands.clear()
         for timer in list(self.timers):
             timer.cancel()
+        self.keyed_timers.clear()
+        if self.links or self.linked_by:
+            self._office.links.end(self, reason, failed=failed)
         for address in list(self.watches):
             self._office.unwatch(self, address)
         self.mailbox.withdraw(lambda message: type(message) in _NEWS_OF_A_LIFE)
@@ -246,7 +313,7 @@ class Cell:
         self.unstash_all()
         self.actor = None
         self.entered = False
-        self.behaviour = {}
+        self.table = self.behaviour = {}
         self.letter = NO_LETTER
 
     def info(self) -> ActorInfo:
@@ -268,10 +335,3 @@ class Cell:
 
 def _name_of(kind: object) -> str:
     return str(getattr(kind, "__qualname__", type(kind).__qualname__))
-
-
-def check_handlers(handlers: Handlers) -> Handlers:
-    """Return a table of handlers; raises TypeError when it can't be one."""
-    if not isinstance(handlers, Mapping):
-        raise TypeError(f"handlers map types of messages to functions, unlike {type(handlers).__qualname__}")
-    return handlers

@@ -6,16 +6,17 @@ by the lifecycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from actors.address import Address, check_actor_name
 from actors.asks import Pending, Reply
-from actors.cell import Cell, State, check_handlers
+from actors.cell import Cell, State
 from actors.clock import Clock
 from actors.dead_letters import Reason
 from actors.errors import RuntimeStopped, UnknownActor
+from actors.handlers import Handlers, Request
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
 from actors.supervision import Restart
@@ -23,8 +24,10 @@ from actors.timers import Timer, Timers
 from actors.transport import Transport
 
 if TYPE_CHECKING:
-    from actors.actor import Actor, Handlers
+    from actors.actor import Actor
     from actors.lifecycle import Lifecycle
+
+Answer = TypeVar("Answer")
 
 
 class Context:
@@ -86,11 +89,18 @@ class Context:
         """Let what was told so far in this turn leave now, before something that takes long is begun."""
         self._office.outbox.flush()
 
-    def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
-        """Send a message that wants a reply.
+    @overload
+    def ask(
+        self, to: Address, message: Request[Answer], timeout_seconds: float | None
+    ) -> Pending[Answer]: ...
+    @overload
+    def ask(self, to: Address, message: object, timeout_seconds: float | None) -> Pending[Any]: ...
+    def ask(self, to: Address, message: object, timeout_seconds: float | None) -> Pending[Any]:
+        """Send a message that wants a reply; without a timeout it waits for as long as the target lives.
 
-        Fails with AskTimeout, or earlier with TargetDown or Undeliverable. The callbacks given to
-        `Pending.then` run like handlers of this actor, and not at all once this life is over.
+        Fails with AskTimeout, or earlier with TargetDown, Undeliverable or AskRefused. The callbacks given to
+        `Pending.then` run like handlers of this actor, and not at all once this life is over. In an
+        `async def` handler, await it.
         """
         cell = self._cell
         return self._office.ask(self.address, to, message, timeout_seconds, cell.run_errand, cell.asks)
@@ -114,16 +124,65 @@ class Context:
         else:
             self.tell(sender, message)
 
-    def after(self, seconds: float, what: object) -> Timer:
-        """Once, after so many seconds: call `what`, or, if it can't be called, tell it to this actor."""
+    def refuse(self, reason: str) -> None:
+        """Answer the ask that is being handled with a failure: AskRefused, with that reason."""
+        self.reply_handle().refuse(reason)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine beside this actor's handlers, for at most as long as this life lasts.
+
+        What it raises is a crash. Only in a process with an asyncio loop; raises ActorsError in others.
+        """
+        self._lifecycle.begin(self._cell, coroutine, alone=False)
+
+    def after(self, seconds: float, what: object, *, key: Hashable = None) -> Timer:
+        """Once, after so many seconds: call `what`, or, if it can't be called, tell it to this actor.
+
+        A timer with a key takes the place of the one before with that key, and nothing comes of
+        one that was cancelled, not even a message that waits already.
+        """
         deadline = self.now() + seconds
+        if key is not None:
+            return self._keyed(key, deadline, None, what)
         return self._timers.at(deadline, self._timed(what), group=self._cell.timers)
 
-    def every(self, seconds: float, what: object) -> Timer:
+    def every(self, seconds: float, what: object, *, key: Hashable = None) -> Timer:
         """Like `after`, again and again. Firings that were missed are skipped, not made up for."""
         deadline = self.now() + seconds
+        if key is not None:
+            return self._keyed(key, deadline, seconds, what)
         action = self._timed(what)
         return self._timers.at(deadline, action, period_seconds=seconds, group=self._cell.timers)
+
+    def cancel_timer(self, key: Hashable) -> None:
+        """Cancel the timer of that key; does nothing when there is none."""
+        timer = self._cell.keyed_timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    def has_timer(self, key: Hashable) -> bool:
+        """Will the timer of that key still fire?"""
+        return key in self._cell.keyed_timers
+
+    def _keyed(self, key: Hashable, deadline: float, period_seconds: float | None, what: object) -> Timer:
+        self.cancel_timer(key)
+        cell = self._cell
+
+        def fire() -> None:
+            if cell.keyed_timers.get(key) is not timer:
+                return  # Cancelled, or replaced, while this waited in the mailbox.
+            if period_seconds is None:
+                del cell.keyed_timers[key]
+            if callable(what):
+                what()
+            else:
+                cell.handle_own(what)
+
+        timer = self._timers.at(
+            deadline, partial(cell.run_errand, fire), period_seconds=period_seconds, group=cell.timers
+        )
+        cell.keyed_timers[key] = timer
+        return timer
 
     def _timed(self, what: object) -> Callable[[], None]:
         if callable(what):
@@ -147,7 +206,7 @@ class Context:
         `factory` makes a new object for each of its lives; the first starts in this turn. What
         happens when it fails is this actor's `supervision`, where `restart` deviates for this child.
         """
-        if self._cell.state is not State.RUNNING:
+        if self._cell.state not in (State.RUNNING, State.AWAITING):
             raise RuntimeStopped(f"{self.address} is ending, and starts nobody")
         return self._lifecycle.spawn(self._cell, factory, name, restart, mailbox)
 
@@ -158,7 +217,7 @@ class Context:
         """
         cell = self._cell
         if address is None or address == self.address:
-            if cell.state is State.RUNNING:
+            if cell.state in (State.RUNNING, State.AWAITING):
                 cell.state = State.LEAVING
             return
         child = cell.children.get(address.actor)
@@ -174,6 +233,18 @@ class Context:
         """Take back `watch`."""
         self._office.unwatch(self._cell, address)
 
+    def link(self, address: Address) -> None:
+        """Fail when that actor does, and let it fail when this one does, for as long as both lives last.
+
+        An actor that has a handler for Exit is told of the end instead. One that stops, or is stopped, does
+        not make the other fail.
+        """
+        self._office.links.link(self._cell, address)
+
+    def unlink(self, address: Address) -> None:
+        """Take back `link`, at both ends."""
+        self._office.links.unlink(self._cell, address)
+
     def watch_process(self, process: str) -> None:
         """Be told ProcessUp and ProcessDown of it; ProcessUp at once, if it is up."""
         self._office.watch_process(self._cell, process)
@@ -184,11 +255,11 @@ class Context:
 
     def become(self, handlers: Handlers) -> None:
         """Handle messages by another table, from the next one on, until `become`, `unbecome` or a crash."""
-        self._cell.behaviour = check_handlers(handlers)
+        self._cell.behaviour = self._lifecycle.handlers_of(self._cell, handlers)
 
     def unbecome(self) -> None:
         """Return to the actor's own table."""
-        self._cell.behaviour = self._cell.actor.handlers
+        self._cell.behaviour = self._cell.table
 
     def stash(self) -> None:
         """Put the message that is being handled aside, unanswered; a full stash makes it a dead letter."""

@@ -47,6 +47,21 @@ class Terminated(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Exit(msgspec.Struct, frozen=True, gc=False):
+    """The life of a linked actor has ended, or its process cannot be reached.
+
+    Told to an actor that has a handler for it. One that has none crashes if the other has `failed`.
+    """
+
+    address: Address
+    reason: str
+    failed: bool
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """The ask that runtimes send for `link`; its reply is an Exit, however late. Taken back by Unwatch."""
+
+
 class ProcessUp(msgspec.Struct, frozen=True, gc=False):
     """Told to those who watch a process: that life of it can be heard."""
 
@@ -72,13 +87,14 @@ class Unwatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """The reply that a runtime gives to an ask which no actor will answer.
+    """The reply to an ask that no actor will answer, from a runtime; or from an actor that declines it.
 
     `delivered` tells whether the target may have acted on it.
     """
 
     reason: str
     delivered: bool
+    by_actor: bool = False
 
 
 class Resync(msgspec.Struct, frozen=True, gc=False):
@@ -168,4 +184,6 @@ SYSTEM_TAGS: Final = {
     -10: Taken,
     -11: Undelivered,
     -12: ProcessInfo,
+    -13: Exit,
+    -14: Link,
 }

@@ -55,6 +55,14 @@ class Undeliverable(AskFailed):
     """The request never reached the target, so that asking again is safe."""
 
 
+class AskRefused(AskFailed):
+    """The target has answered that it will not do what it was asked; the message says why."""
+
+
+class LinkedActorDown(ActorsError):
+    """An actor crashes because one that it is linked to has failed, or cannot be reached."""
+
+
 class GaveUp(ActorsError):
     """A child failed more often than its supervisor's policy allows."""
 

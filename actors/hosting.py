@@ -22,6 +22,7 @@ from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.envelope import Terminated
 from actors.errors import ActorsError, GaveUp
+from actors.handlers import is_coroutine_function
 from actors.mailbox import MailboxPolicy
 from actors.runtime import Runtime
 from actors.sockets import Tuning
@@ -80,15 +81,29 @@ def host(argument: bytes, life_fd: int) -> int:
     for process, endpoint in told.connect.items():
         transport.connect(process, endpoint)
     transport.add_reader(life_fd, runtime.stop)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: runtime.stop())
     actor = resolve_class(told.actor)
     main = runtime.spawn(partial(actor, **convert_arguments(actor, told.arguments)), MAIN)
     runtime.spawn(partial(_Mourner, main, runtime.stop), "mourner")
     try:
-        runtime.run()
+        if has_coroutines(actor):
+            _run_in_asyncio(runtime, transport)
+        else:
+            signal.signal(signal.SIGTERM, lambda _number, _frame: runtime.stop())
+            runtime.run()
     except GaveUp:
         return 1
     return 0
+
+
+def _run_in_asyncio(runtime: Runtime, transport: ZeroMqTransport) -> None:
+    from actors.turning import run_in_asyncio  # It imports asyncio, which other processes do without.
+
+    run_in_asyncio(runtime, transport)
+
+
+def has_coroutines(actor: type[Actor]) -> bool:
+    """Has a class any `async def` method? Then its process gets an asyncio loop."""
+    return any(is_coroutine_function(member) for base in actor.__mro__ for member in vars(base).values())
 
 
 class _Mourner(Actor):

@@ -7,18 +7,21 @@ decides. An actor's children end before it does, the youngest first.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 from actors.actor import Actor
 from actors.address import Address, check_actor_name
-from actors.cell import Cell, Errand, State, check_handlers
+from actors.cell import NO_LETTER, Cell, Errand, State
 from actors.clock import Clock
 from actors.context import Context
+from actors.coroutines import REENTRANT_MAX, Strand, start
 from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import Reason
 from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
+from actors.handlers import Handlers, is_coroutine_function
 from actors.mailbox import Mailbox, MailboxPolicy
 from actors.post_office import PostOffice
 from actors.schedule import Schedule
@@ -64,6 +67,8 @@ class Lifecycle:
         self._on_crash = on_crash
         self._is_crash = BaseException if exit_is_crash else Exception
         self._post = post
+        self.wake: Callable[[], None] = transport.wake
+        """Called when a coroutine has done something outside of a turn, so that one is taken."""
         self._root = self._cell(office.itself, Actor, None, mailbox)
         self._root.state = State.RUNNING
         self._root.supervisor = Supervisor(supervision, random)
@@ -101,6 +106,8 @@ class Lifecycle:
         """Call something that is an actor's, if it runs; without a name it is a letter."""
         state = cell.state
         if state is not State.RUNNING:
+            if state is State.AWAITING and doing is not None:
+                cell.run_errand(call)
             return
         if not cell.touched:
             cell.touch()
@@ -163,15 +170,70 @@ class Lifecycle:
         def enter() -> None:
             cell.actor = cell.factory()
             cell.actor.context = cell.context
-            cell.behaviour = check_handlers(cell.actor.handlers)
+            cell.table = cell.behaviour = self.handlers_of(cell, cell.actor.handlers)
             cell.supervisor = Supervisor(cell.actor.supervision, self._random)
             if cell.restarts:
-                cell.actor.on_restart(cell.last_error or "a sibling ended")
+                waits = cell.actor.on_restart(cell.last_error or "a sibling ended")
             else:
-                cell.actor.on_start()
+                waits = cell.actor.on_start()
             cell.entered = True
+            if isinstance(waits, Coroutine):
+                self.begin(cell, waits, alone=True)
 
         self.visit(cell, "its start", enter)
+
+    def handlers_of(self, cell: Cell, handlers: Handlers) -> Handlers:
+        """A table in which each `async def` is something that begins it; raises TypeError for no table."""
+        if not isinstance(handlers, Mapping):
+            raise TypeError(
+                f"handlers map types of messages to functions, unlike {type(handlers).__qualname__}"
+            )
+        if not any(map(is_coroutine_function, handlers.values())):
+            return handlers
+        return {kind: self._beginning(cell, function) for kind, function in handlers.items()}
+
+    def _beginning(self, cell: Cell, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], object]:
+        if not is_coroutine_function(function):
+            return function
+        alone = not cell.actor.reentrant
+
+        def begin(actor: Any, message: Any) -> None:
+            self.begin(cell, function(actor, message), alone=alone)
+
+        return begin
+
+    def begin(self, cell: Cell, coroutine: Coroutine[Any, Any, object], *, alone: bool) -> None:
+        """Run a coroutine of an actor about the present letter; when `alone`, messages wait for it."""
+        if cell.state not in (State.RUNNING, State.AWAITING):
+            coroutine.close()
+            return
+        letter, claim = (cell.letter, cell.claim) if alone or cell.actor.reentrant else (NO_LETTER, 0)
+        strand = Strand(cell, coroutine, letter, claim)
+        start(strand, coroutine, partial(self._ended, cell), self.wake)
+        if claim:
+            cell.claim = 0
+        cell.strands[strand] = None
+        if alone or len(cell.strands) >= REENTRANT_MAX:
+            cell.state = State.AWAITING
+
+    def _ended(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
+        """A coroutine has ended, in a life that goes on."""
+        strand.task = None
+        if error is not None:
+            if not isinstance(error, self._is_crash):
+                error = RuntimeError(
+                    f"{strand.doing} was cancelled, and not by the end of its actor: {error!r}"
+                )
+            self._fail(cell, strand.doing, error)
+            return
+        del cell.strands[strand]
+        if strand.claim:
+            self._office.refuse(strand.letter, "not answered", delivered=True)
+        if cell.state is State.LEAVING:
+            self._leave(cell)
+        elif cell.state is State.AWAITING:
+            cell.state = State.RUNNING
+            cell.enqueue()
 
     def report(self, report: CrashReport) -> None:
         """Give a report to the runtime's crash hook; a hook that raises does no more harm than that."""
@@ -203,14 +265,14 @@ class Lifecycle:
             return
         decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=True)
         consequence = _in_words(decision)
-        if cell.entered and cell.behaviour != cell.actor.handlers:
+        if cell.behaviour is not cell.table:
             consequence += ", and handles messages by its own table, not by that of `become`"
         report = CrashReport.of(cell.address, doing, error, consequence)
         cell.last_error = report.error
         self.report(report)
         if CrashReport in cell.parent.behaviour:
             cell.parent.put_urgent(report)
-        self._end_life(cell, f"crashed: {report.error}")
+        self._end_life(cell, f"crashed: {report.error}", failed=True)
         self._carry_out(decision, cell, f"crashed: {report.error}")
 
     def _leave(self, cell: Cell) -> None:
@@ -249,7 +311,7 @@ class Lifecycle:
         cell.state = State.STARTING
         cell.enqueue()
 
-    def _end_life(self, cell: Cell, reason: str) -> None:
+    def _end_life(self, cell: Cell, reason: str, *, failed: bool = False) -> None:
         cell.state = State.LEAVING  # so that its last words start nobody
         for child in reversed(list(cell.children.values())):
             self.stop(child, f"{cell.name} ended")
@@ -261,7 +323,7 @@ class Lifecycle:
         for fd in cell.readers:
             self._transport.remove_reader(fd)
         cell.readers.clear()
-        cell.end_life(reason)
+        cell.end_life(reason, failed=failed)
 
     def _bury(self, cell: Cell, reason: str) -> None:
         assert cell.parent is not None, "the root is never buried"

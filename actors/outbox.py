@@ -20,7 +20,17 @@ from actors.asks import Asks
 from actors.clock import Clock
 from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.dead_letters import DeadLetters
-from actors.envelope import SYSTEM_TAGS, ActorInfo, Envelope, Inspect, Refused, Resync, Taken, Undelivered
+from actors.envelope import (
+    SYSTEM_TAGS,
+    ActorInfo,
+    Envelope,
+    Inspect,
+    ProcessInfo,
+    Refused,
+    Resync,
+    Taken,
+    Undelivered,
+)
 from actors.errors import AskFailed, MessageTooBig, Undeliverable
 from actors.timers import Timer, Timers
 from actors.transport import Transport
@@ -38,7 +48,9 @@ FULL: Final = "full"
 
 # The letters of runtimes that are kept. What is asked or answered by Inspect is asked again by its user.
 _KEPT_TAGS: Final = frozenset(
-    tag for tag, kind in SYSTEM_TAGS.items() if kind not in (Inspect, ActorInfo, Taken, Undelivered)
+    tag
+    for tag, kind in SYSTEM_TAGS.items()
+    if kind not in (Inspect, ActorInfo, ProcessInfo, Taken, Undelivered)
 )
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -19,7 +19,9 @@ from actors.envelope import (
     ACTORS_TOLD_MAX,
     OPEN_ASKS_MAX,
     Envelope,
+    Exit,
     Inspect,
+    Link,
     OpenAsks,
     ProcessDown,
     ProcessInfo,
@@ -33,6 +35,7 @@ from actors.envelope import (
     Watch,
 )
 from actors.errors import AskFailed, CodecError
+from actors.exits import Links
 from actors.mailbox import Letter
 from actors.outbox import Outbox
 from actors.timers import Timer, Timers
@@ -55,6 +58,7 @@ class PostOffice:
         self.cells: dict[str, Cell] = {}
         self.aliases: dict[str, Cell] = {}  # Other names that actors answer to.
         self.dead_letters = DeadLetters()
+        self.links = Links(self)
         self.asks = Asks(transport.incarnation, clock, timers)
         self.outbox = Outbox(transport, registry, self.asks, self.dead_letters, clock, timers)
         self.outbox.on_resync = self._say_again
@@ -93,8 +97,8 @@ class PostOffice:
         message: object,
         timeout_seconds: float | None,
         run: Runner | None = None,
-        group: set[Pending] | None = None,
-    ) -> Pending:
+        group: set[Pending[Any]] | None = None,
+    ) -> Pending[Any]:
         """Send a message that wants a reply; without a timeout it waits for as long as the target lives."""
         pending = self.asks.open(to, timeout_seconds, run, group)
         if to.process == self.name:
@@ -122,11 +126,13 @@ class PostOffice:
         """Tell an asker that no reply will come."""
         self._answer_for_runtime(to, correlation, Refused(reason, delivered))
 
-    def tell_end(self, watcher: Address, correlation: int, end: Terminated) -> None:
+    def tell_end(self, watcher: Address, correlation: int, end: Terminated | Exit) -> None:
         """Tell a watcher, by the correlation of its watch, that an actor of this process is gone."""
         self._answer_for_runtime(watcher, correlation, end)
 
-    def _answer_for_runtime(self, to: Address, correlation: int, message: Refused | Terminated) -> None:
+    def _answer_for_runtime(
+        self, to: Address, correlation: int, message: Refused | Terminated | Exit
+    ) -> None:
         if to.process == self.name:
             self._settle_here(to, correlation, message)
         else:
@@ -196,10 +202,14 @@ class PostOffice:
 
         cell.watches[target] = pending
         pending.then(on_reply, on_failure)
+        self.ask_for_runtime(cell, target, Watch(), pending.correlation)
+
+    def ask_for_runtime(self, cell: Cell, target: Address, message: Watch | Link, correlation: int) -> None:
+        """Ask another actor's runtime for its end, by an ask that is open; a silent process is probed."""
         if target.process == self.name:
-            self._deliver_ask(target, (Watch(), cell.address, pending.correlation))
+            self._deliver_ask(target, (message, cell.address, correlation))
         else:
-            self.outbox.put_system(target, cell.name, pending.correlation, Watch())
+            self.outbox.put_system(target, cell.name, correlation, message)
             self._probe_later()
 
     def unwatch(self, cell: Cell, target: Address) -> None:
@@ -209,10 +219,14 @@ class PostOffice:
         if pending is None:
             return
         pending.cancel()
+        self.tell_runtime(cell, target, Unwatch(pending.correlation))
+
+    def tell_runtime(self, cell: Cell, target: Address, message: Unwatch) -> None:
+        """Take back what `ask_for_runtime` has asked."""
         if target.process == self.name:
-            self._forget_watcher(target.actor, cell.address, pending.correlation)
+            self._forget_watcher(target.actor, cell.address, message.watch)
         else:
-            self.outbox.put_system(target, cell.name, 0, Unwatch(pending.correlation))
+            self.outbox.put_system(target, cell.name, 0, message)
 
     def watch_process(self, cell: Cell, process: str) -> None:
         """Tell `cell` when `process` comes and goes; at once, if it is there."""
@@ -326,12 +340,16 @@ class PostOffice:
         elif cell is None:
             if type(message) is Watch:
                 self.answer(sender, correlation, Terminated(to, Reason.NO_SUCH_ACTOR))
+            elif type(message) is Link:
+                self.answer(sender, correlation, Exit(to, Reason.NO_SUCH_ACTOR, failed=True))
             else:
                 self.undelivered(to, letter, Reason.NO_SUCH_ACTOR)
         elif type(message) is Inspect:
             self.answer(sender, correlation, cell.info())
         elif type(message) is Watch:
             cell.watchers[sender, correlation] = None
+        elif type(message) is Link:
+            self.links.accept(cell, sender, correlation)
         else:
             cell.put(letter)
 
@@ -353,6 +371,8 @@ class PostOffice:
         cell = self.cells.get(actor)
         if cell is not None:
             cell.watchers.pop((watcher, correlation), None)
+            if cell.linked_by:
+                self.links.forget(cell, watcher, correlation)
 
     def _peer_up(self, process: str, incarnation: int) -> None:
         known = self.peers.get(process)
@@ -423,7 +443,8 @@ class PostOffice:
     def _probe_watched(self) -> None:
         """Send something to each process in which an actor is watched: that it is gone may show only then."""
         self._probe = None
-        watched = {target.process for cell in self.cells.values() for target in cell.watches} - {self.name}
+        cells = self.cells.values()
+        watched = {target.process for cell in cells for target in (*cell.watches, *cell.links)} - {self.name}
         for process in watched:
             self.outbox.put(Address(process, ""), "", 0, OpenAsks(()))
         if watched:

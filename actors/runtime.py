@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any, TypeVar, overload
 
 from actors.actor import Actor
 from actors.address import Address, check_process_name
@@ -20,6 +21,7 @@ from actors.crashes import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
 from actors.envelope import ActorInfo, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
+from actors.handlers import Request
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
@@ -27,6 +29,8 @@ from actors.schedule import Schedule
 from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
 from actors.transport import Transport
+
+Answer = TypeVar("Answer")
 
 
 class Runtime:
@@ -136,7 +140,13 @@ class Runtime:
         """Why the last `tell` to an actor was refused, as far as it is known, and not asked for before."""
         return self._office.refused_here.pop(to, None)
 
-    def ask(self, to: Address, message: object, timeout_seconds: float) -> Pending:
+    @overload
+    def ask(
+        self, to: Address, message: Request[Answer], timeout_seconds: float | None
+    ) -> Pending[Answer]: ...
+    @overload
+    def ask(self, to: Address, message: object, timeout_seconds: float | None) -> Pending[Any]: ...
+    def ask(self, to: Address, message: object, timeout_seconds: float | None) -> Pending[Any]:
         """Send a message that wants a reply; see `run_until`, and Context.ask.
 
         What a callback raises goes to `on_crash`.
@@ -153,6 +163,10 @@ class Runtime:
         """Send a message from nobody; from any thread."""
         self._posted.append((to, message, False))
         self.transport.wake()
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called instead of the transport's when a coroutine needs a turn; for a foreign loop."""
+        self._lifecycle.wake = wake
 
     def stop(self) -> None:
         """Soon: end every actor, children first, send what they told last, and close the transport.
@@ -184,7 +198,7 @@ class Runtime:
         if self._lifecycle.failure is not None:
             raise self._lifecycle.failure
 
-    def run_until(self, done: Callable[[], bool] | Pending, timeout_seconds: float) -> bool:
+    def run_until(self, done: Callable[[], bool] | Pending[Any], timeout_seconds: float) -> bool:
         """Turn until `done`; False when the time was up first, or the runtime has stopped."""
         is_done: Callable[[], bool] = partial(getattr, done, "done") if isinstance(done, Pending) else done
         deadline = self.clock.now() + timeout_seconds

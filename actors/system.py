@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from actors.actor import Actor
 from actors.address import Address, check_process_name
@@ -23,6 +23,7 @@ from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
 from actors.envelope import Inspect, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, Undeliverable
+from actors.handlers import Request
 from actors.hosting import check_arguments, name_class, name_tags
 from actors.mailbox import MailboxPolicy
 from actors.process import ForkServer
@@ -31,6 +32,7 @@ from actors.runtime import Runtime
 from actors.supervision import Restart, RestartPolicy
 from actors.zeromq import ZeroMqTransport
 
+Answer = TypeVar("Answer")
 START_SECONDS_MAX: Final = 10.0
 DESCRIPTORS_NEEDED: Final = 48
 """For this process's end of a system; libzmq ends the program where it gets none."""
@@ -214,6 +216,12 @@ class ProcessSystem:
         self.runtime.run_turn()
         self._raise_refusal(to, "; tell it later")
 
+    @overload
+    def ask(
+        self, to: Address, message: Request[Answer], timeout_seconds: float = START_SECONDS_MAX
+    ) -> Answer: ...
+    @overload
+    def ask(self, to: Address, message: object, timeout_seconds: float = START_SECONDS_MAX) -> Any: ...
     def ask(self, to: Address, message: object, timeout_seconds: float = START_SECONDS_MAX) -> Any:
         """Send a message, once its process is up, and return the reply; raises AskFailed."""
         self._check_usable()

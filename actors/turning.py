@@ -7,12 +7,17 @@ any loop that has `add_reader`, uvloop's too. Knows nothing of what the runtime'
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import Callable
+from typing import Final
 
 from actors.runtime import Runtime
 from actors.zeromq import ZeroMqTransport
 
 TURNS_MAX = 16
+CANCELLATION_SECONDS_MAX: Final = 2.0
+"""How long coroutines may clean up when their process stops; one that swallows its cancellation is left."""
 
 
 class Turning:
@@ -29,6 +34,7 @@ class Turning:
         self._timer: asyncio.TimerHandle | None = None
         self._due_at: float | None = None
         self._soon = False
+        runtime.wake_by(self.soon)
         self._descriptor = transport.fileno()
         self._loop.add_reader(self._descriptor, self._turn)
         self.soon()
@@ -95,3 +101,47 @@ class Turning:
         self._loop.remove_reader(self._descriptor)
         if self._timer is not None:
             self._timer.cancel()
+
+
+def run_in_asyncio(runtime: Runtime, transport: ZeroMqTransport) -> None:
+    """As Runtime.run, in an asyncio loop of its own (uvloop's, where that is installed); stops on SIGTERM.
+
+    Raises GaveUp.
+    """
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.add_signal_handler(signal.SIGTERM, runtime.stop)
+        loop.run_until_complete(_turn_until_stopped(runtime, transport))
+    finally:
+        loop.close()
+    if runtime.failure is not None:
+        raise runtime.failure
+
+
+async def _turn_until_stopped(runtime: Runtime, transport: ZeroMqTransport) -> None:
+    stopped = asyncio.Event()
+
+    def turned() -> None:
+        if runtime.stopped:
+            stopped.set()
+
+    Turning(runtime, transport, turned)
+    await stopped.wait()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        if not task.cancelling():  # Or what cleans up already would be cancelled in that.
+            task.cancel()
+    if left:
+        _, left = await asyncio.wait(left, timeout=CANCELLATION_SECONDS_MAX)
+    for task in left:
+        sys.stderr.write(f"{task.get_coro()!r} swallowed its cancellation, and is left behind\n")
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.timers import Timer, Timers
-from tests.actors.world import Note, World, notes
+from tests.actors.world import Bomb, Note, Probe, World, notes
 
 
 def nothing() -> None:
@@ -103,3 +103,44 @@ def test_an_actor_is_told_or_called_at_its_moment_and_after_what_waits() -> None
     a.tell(address, Note("waits"))
     world.advance(0.5)
     assert notes(seen) == ["beat", "waits", "beat", "called", "told"]
+
+
+def test_a_timer_takes_the_place_of_the_one_before_with_its_key() -> None:
+    world = World()
+    runtime = world.process("a")
+    probe, seen = world.probe(runtime)
+    world.do(runtime, probe, lambda actor: actor.context.after(1.0, Note("old"), key="tick"))
+    world.advance(0.5)
+    world.do(runtime, probe, lambda actor: actor.context.after(1.0, Note("new"), key="tick"))
+    world.do(runtime, probe, lambda actor: actor.context.every(1.0, lambda: seen.append("beat"), key="beat"))
+    world.advance(1.1)
+    assert seen == [Note("new"), "beat"]
+    world.do(runtime, probe, lambda actor: seen.append(actor.context.has_timer("tick")))
+    world.do(runtime, probe, lambda actor: seen.append(actor.context.has_timer("beat")))
+    assert seen[2:] == [False, True]
+
+
+def test_nothing_comes_of_a_cancelled_key_though_its_message_waits_already() -> None:
+    world = World()
+    runtime = world.process("a")
+    probe, seen = world.probe(runtime)
+
+    def cancel_as_it_fires(actor: Probe) -> None:
+        actor.context.after(1.0, lambda: actor.context.cancel_timer("tick"), key="first")
+        actor.context.after(1.0, Note("tick"), key="tick")
+
+    world.do(runtime, probe, cancel_as_it_fires)
+    world.advance(2.0)
+    assert seen == []
+
+
+def test_a_restart_cancels_the_timers_of_the_life_before() -> None:
+    world = World()
+    runtime = world.process("a")
+    probe, seen = world.probe(runtime)
+    world.do(runtime, probe, lambda actor: actor.context.after(1.0, Note("tick"), key="tick"))
+    runtime.tell(probe, Bomb())
+    world.advance(2.0)
+    assert notes(seen) == []
+    world.do(runtime, probe, lambda actor: seen.append(actor.context.has_timer("tick")))
+    assert seen[-1] is False

@@ -145,7 +145,7 @@ class World:
         self.network.advance(seconds)
 
 
-def outcome(pending: Pending) -> list[Any]:
+def outcome(pending: Pending[Any]) -> list[Any]:
     """A list that will hold the reply, or the failure, of an ask."""
     ends: list[Any] = []
 

@@ -291,7 +291,7 @@ class Cluster:
     def followers(self) -> list[int]:
         return [member.node for member in self.alive() if member.raft.role is not Role.LEADER]
 
-    def ask(self, node: int, message: object, timeout_seconds: float = 5.0) -> Pending:
+    def ask(self, node: int, message: object, timeout_seconds: float = 5.0) -> Pending[Any]:
         pending = self.client.ask(address_of(node), message, timeout_seconds)
         self.network.settle()
         return pending

@@ -65,14 +65,14 @@ def hold(cluster: Cluster, *, holding: bool = True) -> None:
     cluster.network.settle()
 
 
-def tell(cluster: Cluster, body: bytes, call: Call | None = None) -> Pending:
+def tell(cluster: Cluster, body: bytes, call: Call | None = None) -> Pending[Any]:
     (leader,) = cluster.leaders()
     return cluster.ask(leader, Command(encode_call(call or Call(0, 0, 0, Own(body)))))
 
 
 def ask(
     cluster: Cluster, node: int, body: bytes, consistency: Consistency = Consistency.LINEARIZABLE
-) -> Pending:
+) -> Pending[Any]:
     return cluster.ask(node, Query(application.own_query(body), consistency))
 
 
@@ -83,7 +83,7 @@ def result(answer: Any) -> bytes:
     return done.result
 
 
-def settled(cluster: Cluster, node: int, pending: Pending) -> Any:
+def settled(cluster: Cluster, node: int, pending: Pending[Any]) -> Any:
     """The answer in the end, asked for by the ticket if there is one."""
     answer = pending.result()
     return cluster.answer(node, AwaitAnswer(answer.ticket)) if isinstance(answer, TakesLong) else answer

@@ -25,7 +25,7 @@ from raft.wire import relay_of
 from tests.node.cluster import Cluster, command
 
 
-def pass_on(cluster: Cluster, node: int, request: object, seconds: float = 5.0) -> Pending:
+def pass_on(cluster: Cluster, node: int, request: object, seconds: float = 5.0) -> Pending[Any]:
     pending = cluster.client.ask(relay_of(node), request, seconds)
     cluster.network.settle()
     return pending
