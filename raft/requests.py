@@ -299,6 +299,51 @@ class Members(Struct, frozen=True, array_like=True):
     leaving: Ids = ()  # In the midst of a change, the voters of before: both halves decide.
 
 
+# -- backups ---------------------------------------------------------------------------------------
+
+
+class TakeBackup(Struct, frozen=True, array_like=True, gc=False):
+    """Ask any node for the state of the cluster; answered by `BackupTaken`, or by `TakesLong` before that.
+
+    All that was answered as committed before this was asked is in it.
+    """
+
+
+class BackupTaken(Struct, frozen=True, array_like=True):
+    """The node keeps the state at `index` while it is read (`ReadBackup`): an image of `size` bytes.
+
+    The image is what a node's snapshot file holds: it has the checksum with which the snapshot was taken.
+    """
+
+    ticket: int
+    index: Number
+    term: Number
+    size: Number
+    cluster: Name
+    identity: Name
+    voters: Ids
+    learners: Ids
+    endpoints: Endpoints
+    machine_version: Number
+
+
+class ReadBackup(Struct, frozen=True, array_like=True, gc=False):
+    """Ask the node that said `BackupTaken` for what stands at `offset`; answered by `BackupPiece`.
+
+    By `Unknown` if the node has that backup no more. After an offset at its end the node forgets it.
+    """
+
+    ticket: int
+    offset: Number
+
+
+class BackupPiece(Struct, frozen=True, array_like=True, gc=False):
+    """A part of an image."""
+
+    offset: Number
+    data: bytes
+
+
 MemberChange = AddLearner | Promote | Remove | Replace | UpdateMember
 """Asks for a change: answered by `Members` once it is applied, or else as commands are.
 
@@ -321,4 +366,6 @@ Answer = (
     | LeaseTime
     | WatchOpened
     | TakesLong
+    | BackupTaken
+    | BackupPiece
 )

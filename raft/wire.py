@@ -55,6 +55,8 @@ from raft.requests import (
     AddLearner,
     AwaitAnswer,
     AwaitEvents,
+    BackupPiece,
+    BackupTaken,
     CloseWatch,
     Command,
     Committed,
@@ -71,10 +73,12 @@ from raft.requests import (
     Promote,
     Query,
     QueryResult,
+    ReadBackup,
     Refused,
     Remove,
     Replace,
     StillThere,
+    TakeBackup,
     TakesLong,
     TimeLeft,
     TooNew,
@@ -261,6 +265,11 @@ TAGS: Final[dict[int, type]] = {
     78: SnapshotTaken,
     80: SetClock,
     82: SpaceIs,
+    # Clients, again.
+    96: TakeBackup,
+    97: BackupTaken,
+    98: ReadBackup,
+    99: BackupPiece,
 }
 
 REGISTRY: Final = Registry(TAGS)

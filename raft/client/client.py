@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, SupportsIndex, TypeVar, overloa
 import msgspec
 from msgspec import Struct
 
-from raft.client import application, conversation, holding, membership, store
+from raft.client import application, backup, conversation, holding, membership, store
 from raft.client import seats as seats_
 from raft.client.application import meaning, plain, question_bytes
 from raft.client.conversation import Attempts, Outcome, Step
@@ -33,7 +33,16 @@ from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
 from raft.machines.answers import Event, Events
 from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
-from raft.requests import Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
+from raft.requests import (
+    BackupTaken,
+    Committed,
+    KeepAlive,
+    LeaderIs,
+    MemberChange,
+    Members,
+    QueryResult,
+    TimeLeft,
+)
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -157,6 +166,10 @@ class Client(Keys):
     def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
         """Who leads, and where all members are."""
         return self._drive(conversation.who_leads(self._book, self._attempts(timeout_seconds)))
+
+    def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
+        """Read the state of the whole cluster, as of now, into a sink; the time is for each piece of it."""
+        return self._drive(backup.read(self._book, lambda: self._attempts(timeout_seconds), sink))
 
     # -- leases -----------------------------------------------------------------------------------
 

@@ -44,7 +44,9 @@ from raft.requests import (
     OpenWatch,
     Query,
     QueryResult,
+    ReadBackup,
     Refused,
+    TakeBackup,
     TakesLong,
     TimeLeft,
     Unknown,
@@ -74,6 +76,8 @@ Request: TypeAlias = (
     | AwaitEvents
     | OpenWatch
     | AwaitAnswer
+    | TakeBackup
+    | ReadBackup
 )
 
 

@@ -12,7 +12,9 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
@@ -23,6 +25,10 @@ from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.opening import permit_first_start
+
+if TYPE_CHECKING:
+    from raft.node.restore import NewCluster
+    from raft.storage.backup import Backup
 
 VERSION = 2  # Since then with a checksum.
 _SHAPE = "cluster.json"
@@ -62,6 +68,11 @@ class DataDirectory:
     def members(self) -> list[int]:
         """The ids of the nodes whose data this is."""
         return self._shape.members
+
+    @property
+    def machine(self) -> str | None:
+        """The machine of one's own that its nodes run."""
+        return self._shape.machine
 
     def reserve_id(self) -> int:
         """An id that no node has ever had; durable, so that no later node gets it either."""
@@ -115,6 +126,48 @@ def open_data(spec: ClusterSpec) -> DataDirectory:
     except OSError as error:
         where = spec.data_dir or tempfile.gettempdir()
         raise VerbFailed(f"data cannot be kept in {where}: {error.strerror}") from error
+
+
+def restored_data(path: Path, backup: Backup, new: NewCluster, machine: str | None, now: float) -> None:
+    """Make a durable directory whose nodes begin with a backup: `up` goes on from it.
+
+    Raises BadUsage or VerbFailed for a directory that is not new, and what `restore` does.
+    """
+    from raft.node.restore import restore  # Here, since a start of nodes does not wait for it.
+
+    path = path.absolute()
+    make_private(path)
+    check_private(path)
+    lock_fd = _lock(path)
+    try:
+        if _read_shape(path) is not None:
+            raise BadUsage(f"{path} holds a cluster's data: choose a new directory")
+        name = f"restored-{uuid.uuid4().hex[:12]}"
+        shape = Shape(cluster=name, nodes=len(new.members), machine=machine)
+        for node in new.members:
+            restore(backup, path / f"n{node}", new, cluster=name, node=node, now=now)
+        _write_shape(path, shape)  # The last step: without it nothing of this is a cluster's data.
+    finally:
+        os.close(lock_fd)
+
+
+@contextlib.contextmanager
+def held_data(path: Path) -> Iterator[DataDirectory]:
+    """A cluster's durable directory, while no launcher has it. Raises BadUsage or VerbFailed."""
+    path = path.absolute()
+    lock_fd = _lock(path)
+    try:
+        shape = _read_shape(path)
+        if shape is None:
+            raise BadUsage(f"{path} is empty")
+        yield DataDirectory(path, shape, lock_fd, durable=True, keep=True)
+    finally:
+        os.close(lock_fd)
+
+
+def is_data_of_a_cluster(path: Path) -> bool:
+    """Did a launcher make that directory?"""
+    return (path / _SHAPE).exists()
 
 
 def clear_abandoned() -> None:

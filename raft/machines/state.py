@@ -151,6 +151,23 @@ def agreement_in(parts: Iterable[bytes | memoryview]) -> Agreement:
     return Agreement()
 
 
+def rebased(parts: Iterable[bytes | memoryview], revision: int) -> Iterator[bytes | memoryview]:
+    """The same state at a later revision, at which all events up to it are forgotten.
+
+    Who goes on with watching from an earlier revision is told so.
+    """
+    for part in parts:
+        kind = bytes(part[:1])
+        if kind == _HEAD:
+            head = decode_state(part[1:])
+            assert head is not None, "the head of a state is never empty"
+            yield _HEAD + _ENCODER.encode(
+                msgspec.structs.replace(head, revision=revision, compacted=revision)
+            )
+        elif kind != _EVENTS:
+            yield part
+
+
 def own_parts_of(book: OwnBook, machine: Iterable[bytes]) -> Iterator[bytes]:
     """The parts of the user's own machine, and of what is kept beside it."""
     return chain(

@@ -8,6 +8,7 @@ raft.storage.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from actors.transport import LifeUsed
-from raft.control import Report, TakeSnapshot
+from raft.control import TakeSnapshot
 from raft.core.errors import BrokenStorage, StepRefused
 from raft.core.messages import (
     InstallSnapshot,
@@ -29,6 +30,7 @@ from raft.core.messages import (
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applying import Applier
+from raft.node.backups import BACKUP_REQUESTS, Backups
 from raft.node.departure import Departure
 from raft.node.disk import Disk
 from raft.node.failover import Succession
@@ -98,7 +100,7 @@ class Node(Actor):
         self._journal = LateJournal(parts.journal, context.after)
         self._reporter = Reporter(
             node=self._id, incarnation=parts.incarnation, now=parts.true_now or context.now,
-            tell=self._tell_supervisor if config.supervisor else None, journal=self._journal,
+            tell=partial(context.tell, self._supervisor) if config.supervisor else None, journal=self._journal
         )  # fmt: skip
         self._introductions = Introductions(
             self._id, origin_in(parts.store, Origin(state.identity, state.founders)),
@@ -141,7 +143,6 @@ class Node(Actor):
         parts, config, context = self._parts, self._parts.config, self.context
         patience_seconds = 2 * config.election_seconds_max
         self._proposals = Proposals(patience_seconds)
-        hard_state, _ = parts.store.initial_state()
         self._membership = Membership(
             config, self._raft, self._peers, self._introductions, self._journal, self._proposals, context,
             self._dismissed, leader_removed=lambda leader: self._leader_gone(leader, "transfer"),
@@ -165,7 +166,7 @@ class Node(Actor):
         )  # fmt: skip
         self._build_service()
         self._disk = Disk(
-            parts.store, parts.disk_worker(context.post), hard_state,
+            parts.store, parts.disk_worker(context.post), parts.store.initial_state()[0],
             self._restored, self._answer, self._relief, context.after,
         )  # fmt: skip
         self._holdings = Holdings(
@@ -202,6 +203,9 @@ class Node(Actor):
             self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk, self._space,
             self._versions, identity=lambda: self._introductions.origin.identity,
         )  # fmt: skip
+        self._backups = Backups(
+            config.cluster, parts.store, self._applier, self._reads, self._snapshots, self._desk
+        )
         self._relief = Relief(
             self._raft, self._peers, self._service, self._reporter, self._journal,
             limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
@@ -366,10 +370,9 @@ class Node(Actor):
 
     def on_process_down(self, event: ProcessDown) -> None:
         """A peer has died or cannot be reached: if it led, somebody else has to, and soon."""
-        peer = self._peers.node_of(event.process)
         if event.process == self._supervisor.process:
             self._reporter.supervisor_down()
-        if peer == NO_NODE:
+        if (peer := self._peers.node_of(event.process)) == NO_NODE:
             self._holdings.disconnected(event.process)
             return
         self._introductions.process_down(peer)
@@ -411,8 +414,7 @@ class Node(Actor):
 
     def on_introduction(self, told: Introduction) -> None:
         """Another node says who it is, and asks for the same."""
-        source = self.context.sender
-        if source is not None:
+        if (source := self.context.sender) is not None:
             self.context.reply_handle().send(self._introductions.take(told, source.process))
 
     def _state(self) -> State:
@@ -452,18 +454,16 @@ class Node(Actor):
 
     def _make_takers(self) -> dict[type, Callable[[Any], object | None]]:
         service, handle, now = self._service, self.context.reply_handle, self.context.now
-        holdings, requests = self._holdings, self._membership.requests
+        holdings, requests, backups = self._holdings, self._membership.requests, self._backups
         return {
             Query: lambda it: service.query(it, handle, now()),
             WhoLeads: lambda _: service.who_leads(),
             AwaitAnswer: lambda it: self._desk.wait(it, handle),
             **dict.fromkeys(HELD, lambda it: holdings.take(it, handle, now(), service.not_leader)),
             **dict.fromkeys(MEMBER_REQUESTS, lambda it: requests.take(it, handle)),
+            **dict.fromkeys(BACKUP_REQUESTS, lambda it: backups.take(it, handle)),
             **dict.fromkeys(STEERED, self._steering.answer),
         }
-
-    def _tell_supervisor(self, report: Report) -> None:
-        self.context.tell(self._supervisor, report)
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -480,8 +480,7 @@ class Node(Actor):
     handlers: ClassVar[Handlers] = {
         **dict.fromkeys(CORE_MESSAGES, of_peers(_step)),
         Append: of_peers(on_append),
-        PreVote: of_peers(on_vote_request),
-        RequestVote: of_peers(on_vote_request),
+        **dict.fromkeys((PreVote, RequestVote), of_peers(on_vote_request)),
         TimeoutNow: of_peers(on_timeout_now),
         SnapshotPiece: of_peers(lambda self, piece: self._snapshots.piece(piece)),
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
@@ -495,6 +494,7 @@ class Node(Actor):
         LifeUsed: lambda self, told: self._introductions.life_used(told),
         Command: on_command,
         **dict.fromkeys((Query, WhoLeads, AwaitAnswer, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
+        **dict.fromkeys(BACKUP_REQUESTS, on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

@@ -32,6 +32,7 @@ PERMIT = ".first-start"
 INCARNATION = "incarnation"
 REPAIR = ".repair"  # Says how far a repair has come.
 ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
+UNFINISHED = ".unfinished"  # Says how far a restore or a recovery has come; see raft.node.replacement.
 LEAVING, JOINED = "leaving", "joined"
 
 Rejoin = Callable[[NodeConfig], Members]
@@ -48,6 +49,8 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
     """The node's log, ready for use. Raises StoreError, BadConfig, or what `rejoin` does."""
     directory = Path(config.data_dir)
     permit = directory / PERMIT
+    if (directory / UNFINISHED).exists():
+        raise DirectoryUnusable(f"{directory} was not restored or recovered to the end: run that verb again")
     try:
         # A life has been counted here, which is after a log was made: without one it is lost, not new.
         has_run = (directory / INCARNATION).exists()
@@ -137,7 +140,7 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
     return store
 
 
-def set_aside(directory: Path) -> None:
+def set_aside(directory: Path, prefix: str = ".damaged") -> None:
     """Move log and snapshots into a directory of their own, where nothing reads them."""
     names = sorted(
         path.name for path in directory.iterdir() if path.suffix in (SEGMENT_SUFFIX, SNAPSHOT_SUFFIX)
@@ -145,7 +148,7 @@ def set_aside(directory: Path) -> None:
     if not names:
         return
     number = 1
-    while (aside := directory / f".damaged-{number}").exists():
+    while (aside := directory / f"{prefix}-{number}").exists():
         number += 1
     aside.mkdir(mode=0o700)
     for name in names:

@@ -105,6 +105,10 @@ class SnapshotDesk:
 
         self._snapshotter.take(told)
 
+    def take_now(self, told: Told) -> None:
+        """Take a snapshot of a state that is no older than now; `told` is called when it is durable."""
+        self._snapshotter.take(told)
+
     def last(self, told: Told) -> None:
         """The node is about to end: take a last snapshot; `told` is called when it is there, or cannot be.
 

@@ -87,8 +87,8 @@ class Desk:
     """All requests that the user's own machine has not answered yet, or whose answers wait."""
 
     def __init__(self, incarnation: int, now: Callable[[], float], after: After) -> None:
-        self._now = now
-        self._after = after
+        self.now = now
+        self.after = after
         self._last = incarnation << 32
         self._new: list[Slow] = []
         self._tickets: dict[int, Slow] = {}
@@ -97,7 +97,7 @@ class Desk:
 
     def take(self, reply: Answerable) -> Answerable:
         """A request that may take long has come in: what to answer it by."""
-        slow = Slow(reply, self._now(), self._may_keep)
+        slow = Slow(reply, self.now(), self._may_keep)
         self._new.append(slow)
         self._wake(SOON_SECONDS)
         return slow
@@ -107,7 +107,7 @@ class Desk:
         slow = self._tickets.get(request.ticket)
         if slow is None or slow.over:
             return NO_TICKET
-        slow.wait(reply_handle(), self._now())
+        slow.wait(reply_handle(), self.now())
         if slow.over:
             self._drop(request.ticket)
         return None
@@ -119,14 +119,19 @@ class Desk:
         self._new.clear()
         self._tickets.clear()
 
+    def new_ticket(self) -> int:
+        """A number that no other request of this node has, in any of its lives."""
+        self._last += 1
+        return self._last
+
     def _wake(self, seconds: float) -> None:
         if not self._set:
             self._set = True
-            self._after(seconds, self._look)
+            self.after(seconds, self._look)
 
     def _look(self) -> None:
         self._set = False
-        now = self._now()
+        now = self.now()
         self._new = [slow for slow in self._new if not slow.over and not self._give_ticket(slow, now)]
         for ticket, slow in list(self._tickets.items()):
             if slow.over or now - slow.since >= KEEP_SECONDS:
@@ -148,8 +153,7 @@ class Desk:
     def _give_ticket(self, slow: Slow, now: float) -> bool:
         if now - slow.since < SOON_SECONDS or len(self._tickets) >= TICKETS_MAX:
             return False
-        self._last += 1
-        slow.ticket = self._last
+        slow.ticket = self.new_ticket()
         self._tickets[slow.ticket] = slow
         slow.hold(now)
         return True

@@ -47,6 +47,22 @@ class NewerFormat(StoreError):
     """A newer version of this software wrote the directory."""
 
 
+class BackupExists(StoreError):
+    """A backup is never written over another file unasked."""
+
+
+class BackupUnusable(StoreError):
+    """The file is no backup, or cannot be read or written."""
+
+
+class BackupDamaged(StoreError):
+    """The file was a backup once; nothing of it is used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}. Nothing of it is used: take another backup")
+        self.path = path
+
+
 class SnapshotDamaged(StoreError):
     """The bytes of a snapshot do not have the checksum that it was given when it was taken."""
 

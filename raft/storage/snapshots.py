@@ -117,6 +117,14 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
         raw = memoryview(files.read(path))
     except FileNotFoundError:
         raise CorruptLog(path, 0, "the snapshot is missing") from None
+    snapshot = parse_snapshot(raw, path)
+    if (snapshot.index, snapshot.term) != (marker.index, marker.term):
+        raise CorruptLog(path, 0, f"it is not the snapshot of index {marker.index} in term {marker.term}")
+    return snapshot
+
+
+def parse_snapshot(raw: memoryview, path: Path) -> Snapshot:
+    """The snapshot whose file has these contents; its data are a part of them. Raises CorruptLog."""
     if len(raw) < _HEADER.size:
         raise CorruptLog(path, 0, "the file is too short for a snapshot")
     magic, written_as, description_bytes, data_bytes, zero, checksum = _HEADER.unpack_from(raw)
@@ -131,8 +139,6 @@ def read_snapshot(files: FileSystem, directory: Path, marker: Marker) -> Snapsho
     if description_bytes + data_bytes != len(body):
         raise CorruptLog(path, 0, "the length of the snapshot is wrong")
     description = _decoder.decode(body[:description_bytes])
-    if (description.index, description.term) != (marker.index, marker.term):
-        raise CorruptLog(path, 0, f"it is not the snapshot of index {marker.index} in term {marker.term}")
     data = body[description_bytes:]
     return Snapshot(description.index, description.term, description.conf_state, data, checksum)
 

@@ -65,11 +65,14 @@ VERBS = [
     "health",
     "doctor",
     "completion",
+    "init",
+    "recover",
 ]
 
 
 CHECK_VERBS = ["check", "check perf"]
 MEMBER_VERBS = ["member", "member list", "member add", "member promote", "member remove", "member replace"]
+BACKUP_VERBS = ["backup", "backup save", "backup show", "backup restore"]
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
 
@@ -92,11 +95,12 @@ def test_every_verb_is_there() -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
     assert sorted(named) == sorted(VERBS)
-    assert sorted(str(group.name) for group in app.registered_groups) == ["check", "lease", "member"]
+    groups = sorted(str(group.name) for group in app.registered_groups)
+    assert groups == ["backup", "check", "lease", "member"]
     assert membership in VERB_MODULES
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS])
+@pytest.mark.parametrize("verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS])
 def test_every_verb_has_help_with_an_example_that_fits_80_columns(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version"}
 INTERRUPTED = 128 + signal.SIGINT
-_GROUPS = {"member", "lease", "check"}
+_GROUPS = {"member", "lease", "check", "backup"}
 
 app = Verbs(
     name=PROGRAM,

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from raft.cluster.cli import (
+    backup,
     breaking,
     checking,
     checkup,
+    data_directory,
     holding,
     leading,
     leasing,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 VERB_MODULES = (  # Help shows the verbs in this order.
     running,
+    data_directory,
+    backup,
     shells,
     looking,
     records,

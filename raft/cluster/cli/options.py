@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -138,6 +139,30 @@ def event_kinds(words: list[str] | None) -> frozenset[str] | None:
     return frozenset(words) if words else None
 
 
+def endpoints(text: str) -> dict[int, str]:
+    """Where nodes listen, as in 1=tcp://h1:7001,2=tcp://h2:7001. Raises BadUsage."""
+    found: dict[int, str] = {}
+    for word in text.split(","):
+        node, equals, endpoint = word.strip().partition("=")
+        if not (equals and node.isascii() and node.isdecimal() and "://" in endpoint):
+            raise BadUsage(f"{word!r} is no node's endpoint: write 1=tcp://host:port,2=tcp://host:port")
+        if int(node) in found:
+            raise BadUsage(f"node {node} is given twice")
+        found[int(node)] = endpoint
+    return found
+
+
+def node_ids(text: str) -> set[int]:
+    """Ids of nodes, as in 1,n2; none in "". Raises BadUsage."""
+    found = set()
+    for word in filter(None, text.split(",")):
+        number = word.strip().removeprefix("n")
+        if not (number.isascii() and number.isdecimal()):
+            raise BadUsage(f"{word!r} is no node's id")
+        found.add(int(number))
+    return found
+
+
 def one_selector(words: list[str]) -> str:
     """Several selectors as the one that means all of them."""
     return ",".join(words)
@@ -148,6 +173,7 @@ def for_terminal(line: str) -> str:
     return printable(line) if sys.stdout.isatty() else line
 
 
+NewDataDir = Annotated[Path, typer.Option(metavar="DIR", help="New or empty; made if need be.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
 RepairFromPeers = Annotated[
     bool,

@@ -1,0 +1,81 @@
+"""Asking each node of a cluster one thing, whatever it takes itself for: a picture by their own words.
+
+Owns a connection for the time of the question. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from actors.errors import ActorsError, AskFailed
+from raft.client.guest import Guest
+from raft.wire import address_of
+
+LOOK_SECONDS = 0.02
+
+
+class CannotAsk(Exception):
+    """From here that node cannot be asked, whether it lives or not: no key for it, or no address."""
+
+
+Answers = dict[int, object]
+"""By node: its answer; an AskFailed if it did not give one; or CannotAsk."""
+
+
+def ask_each(
+    endpoints: Mapping[int, str],
+    request: object,
+    *,
+    cluster: str,
+    keys: str | Path | None = None,
+    timeout_seconds: float = 2.0,
+) -> Answers:
+    """Ask all at once, and wait until each has answered, or the time is up.
+
+    Raises TransportError for keys that cannot be used.
+    """
+    survey = _Survey(Guest({}, cluster=cluster, keys=keys), request, timeout_seconds)
+    try:
+        return survey.run(endpoints)
+    finally:
+        survey.guest.close()
+
+
+class _Survey:
+    """One question to all nodes; a node is asked as soon as it can be reached, and again if that fails."""
+
+    def __init__(self, guest: Guest, request: object, timeout_seconds: float) -> None:
+        self.guest = guest
+        self._request = request
+        self._until = time.monotonic() + timeout_seconds
+        self._answers: Answers = {}
+        self._failures: dict[int, AskFailed] = {}
+        self._asked: set[int] = set()
+
+    def run(self, endpoints: Mapping[int, str]) -> Answers:
+        """All answers, in the order of the endpoints."""
+        for node, endpoint in endpoints.items():
+            try:
+                self.guest.connect(node, endpoint)
+            except ActorsError as error:
+                self._answers[node] = CannotAsk(str(error))
+        while len(self._answers) < len(endpoints) and (left := self._until - time.monotonic()) > 0:
+            for node in endpoints.keys() - self._answers.keys() - self._asked:
+                if self.guest.is_up(node):
+                    self._ask(node, left)
+            self.guest.runtime.flush()
+            self.guest.runtime.run_turn(min(left, LOOK_SECONDS))
+        no_answer = AskFailed("it cannot be reached")
+        return {node: self._answers.get(node, self._failures.get(node, no_answer)) for node in endpoints}
+
+    def _ask(self, node: int, seconds: float) -> None:
+        self._asked.add(node)
+        pending = self.guest.runtime.ask(address_of(node), self._request, seconds)
+        pending.then(partial(self._answers.setdefault, node), partial(self._failed, node))
+
+    def _failed(self, node: int, failure: AskFailed) -> None:
+        self._failures[node] = failure
+        self._asked.discard(node)
