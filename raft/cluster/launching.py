@@ -13,7 +13,6 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from actors.clock import MonotonicClock
 from actors.codec import Registry
 from actors.descriptors import raise_descriptor_limit
 from actors.errors import GaveUp, TransportError
+from actors.process import ForkServer, ForkServerGone
 from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
@@ -40,10 +40,6 @@ from raft.cluster.verbs import VERB_TAGS, Down
 from raft.node.config import NodeConfig
 from raft.node.tuning import parse_tuning
 from raft.wire import SUPERVISOR, TAGS
-
-if TYPE_CHECKING:
-    from actors.process import ForkServer
-
 
 SAME_WISH_SECONDS = 1.0
 LOOK_SECONDS = 1.0
@@ -227,8 +223,8 @@ def launched(
         stack.callback(data.close)
         if not data.keep:
             fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
-        # It cleans as it ends, so that it has to be gone before somebody else may have the name.
-        stack.callback(fork_server.close)
+        # Its children use these directories, so that it has to be gone before they are removed.
+        stack.callback(_close, fork_server)
         record = _record(spec, run_directory, data, started_seconds)
         try:
             journal = Journal(EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds)
@@ -246,6 +242,16 @@ def launched(
                 f"the cluster cannot run: {error.strerror} ({error.filename or run_directory.path}); the run "
                 "directory is where XDG_RUNTIME_DIR says, the data where --data-dir does"
             ) from error
+
+
+def _close(fork_server: ForkServer) -> None:
+    """End the fork server in good order: then this process removes everything itself.
+
+    Otherwise the server would wait for this process to give its locks free, as a killed one soon does.
+    """
+    with contextlib.suppress(ForkServerGone):
+        fork_server.set_cleanup([])
+    fork_server.close()
 
 
 def _record(

@@ -16,10 +16,19 @@ from tests.cluster.test_supervisor import FakeForkServer
 
 
 class ForkServer(FakeForkServer):
-    """One that has nothing to clean up."""
+    """Notes what it would remove if this process were killed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cleanup: list[Path] = []
+        self.cleanup_at_close: list[Path] | None = None
 
     def set_cleanup(self, paths: Sequence[Path], if_empty: Sequence[Path] = ()) -> None:
-        """Nothing comes of it."""
+        self.cleanup = list(paths)
+
+    def close(self) -> None:
+        super().close()
+        self.cleanup_at_close = self.cleanup
 
 
 def test_a_process_starts_with_the_links_cut_that_are_cut_now(
@@ -36,3 +45,16 @@ def test_a_process_starts_with_the_links_cut_that_are_cut_now(
         faults.remove(fault.id)
         assert NodeConfig.decode(running._argument_of(node)).links == ()
         running._runtime.transport.close()
+
+
+def test_a_launcher_that_ends_in_good_order_leaves_nothing_to_a_fork_server_that_would_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    server: Any = ForkServer()
+    with launched(ClusterSpec(name="c", nodes=1), server, 0.0) as running:
+        directories = [running.cluster.run_directory.path, running._data.path]
+        assert server.cleanup == directories
+        running._runtime.transport.close()
+    assert server.cleanup_at_close == []
+    assert not any(directory.exists() for directory in directories)

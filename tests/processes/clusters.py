@@ -19,6 +19,7 @@ from raft.cluster.asking import Launcher
 from raft.cluster.events import ClusterReady, Event, EventReader
 from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
+from tests.processes.verbs import verb_host
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 30.0
@@ -88,10 +89,9 @@ class Cluster:
 
     def verb(self, *words: str, code: int = 0) -> str:
         """What a verb prints; it has to end with `code`."""
-        command = [sys.executable, "launcher.py", *words, "--cluster", self.name]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        done = verb_host().run([*words, "--cluster", self.name])
+        assert done.code == code, (words, done)
+        return done.out
 
     def stop(self) -> tuple[str, str, int]:
         """End it gracefully: standard output, standard error, exit code."""

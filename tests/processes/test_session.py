@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from raft.cluster.cli.entry import HOMES
 from tests.processes.shell import LAUNCHER, Shell, finish, until
 
 pytestmark = pytest.mark.processes
@@ -23,6 +24,7 @@ def test_five_nodes_are_started_watched_used_broken_mended_and_stopped() -> None
         break_and_mend_links(shell)
         move_leadership(shell)
         read_what_happened(shell)
+        verbs_import_what_they_need(shell)
         done = finish(up)
         assert done.code == 0, done.err
         lines = done.out.splitlines()
@@ -110,6 +112,20 @@ def read_what_happened(shell: Shell) -> None:
     report = json.loads(shell.ok("report -o json"))
     assert [leader["term"] for leader in report["leaders"]] == sorted(terms)
     assert "ENDED" in shell.ok("report")
+
+
+def verbs_import_what_they_need(shell: Shell) -> None:
+    """One of each module, in an interpreter that has loaded nothing for the others."""
+    lines = {
+        "looking": "status", "records": "report", "storing": "get kept",
+        "telling": "timeline -o jsonl", "leading": "step-down", "breaking": "faults",
+        "transacting": "txn --then 'get kept'",
+    }  # fmt: skip
+    assert {HOMES[line.split()[0]].rpartition(".")[2] for line in lines.values()} == set(lines)
+    assert {home.rpartition(".")[2] for home in HOMES.values()} == set(lines)
+    for line in (*lines.values(), "health"):
+        done = shell.run_in_new_interpreter(line)
+        assert (done.code, done.err) == (0, ""), line
 
 
 def test_the_prompt_takes_the_same_verbs_on_a_terminal() -> None:

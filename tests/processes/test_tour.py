@@ -8,19 +8,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 from typer.main import get_command
 
 from raft.cluster.cli.main import app
 from tests.cluster.test_command_line import every_command
-from tests.processes.shell import ROOT, Shell
-from tests.processes.tour_host import Answer, Request
+from tests.processes.shell import Shell
+from tests.processes.verb_host import Answer
+from tests.processes.verbs import verb_host
 
 pytestmark = pytest.mark.processes
 
@@ -120,26 +118,14 @@ ELSEWHERE = [
 
 
 class Tour:
-    """One process that forks a verb for each step."""
+    """A shell in which each step is typed."""
 
     def __init__(self, shell: Shell) -> None:
-        env = {name: value for name, value in shell.env.items() if name not in ("COLUMNS", "NO_COLOR")}
-        self._host = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes.tour_host"],
-            cwd=shell.home,
-            env={**env, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        shell.adopt(self._host)  # type: ignore[arg-type]
+        self._env = {name: value for name, value in shell.env.items() if name not in ("COLUMNS", "NO_COLOR")}
         self._shell = shell
 
     def ask(self, line: str, columns: int, until: str = "") -> Answer:
-        assert self._host.stdin is not None and self._host.stdout is not None
-        request = Request(shlex.split(line), columns, until)
-        self._host.stdin.write(msgspec.json.encode(request) + b"\n")
-        self._host.stdin.flush()
-        return msgspec.json.decode(self._host.stdout.readline(), type=Answer)
+        return verb_host().run(shlex.split(line), self._env, self._shell.home, columns, until)
 
     def take(self, step: Step, columns: int) -> None:
         """On a terminal that is so wide; if it is 0 wide, through pipes, and as JSON where there is any."""

@@ -1,6 +1,6 @@
 """Carries out verbs in forks of one process that has loaded all of them: as on a terminal, or as in a pipe.
 
-A verb from a shell spends most of its time on imports; so a tour of all verbs takes seconds, not minutes.
+A verb from a shell spends most of its time on imports; so hundreds of verbs take seconds, not minutes.
 Reads a request from each line of standard input, and answers each by one line.
 """
 
@@ -16,18 +16,23 @@ import struct
 import sys
 import termios
 import time
+import traceback
 
 import msgspec
 import typer.main
 from msgspec import Struct
 
-PATIENCE_SECONDS = 20.0
+import launcher
+
+PATIENCE_SECONDS = 30.0
 
 
 class Request(Struct):
     """One verb; on a terminal that is so wide, or, if `columns` is 0, with a pipe in place of each stream."""
 
     words: list[str]
+    environment: dict[str, str]
+    directory: str
     columns: int = 0
     until: str = ""  # Then it is interrupted, as it goes on until it is.
 
@@ -42,43 +47,62 @@ class Answer(Struct):
 
 def carry_out(request: Request) -> Answer:
     """Fork, and wait for the end."""
-    streams = [os.pipe(), os.pipe()]
+    streams = [] if request.columns else [os.pipe(), os.pipe()]
     if request.columns:
         pid, master = pty.fork()
     else:
         pid, master = os.fork(), -1
     if pid == 0:
-        become(request, [] if request.columns else [write for _, write in streams])
+        become(request, [write for _, write in streams])
     for _, write in streams:
         os.close(write)
     readers = [master] if request.columns else [read for read, _ in streams]
     texts = read_all(readers, pid, request)
-    for fd in [*(read for read, _ in streams), *([master] if request.columns else [])]:
+    for fd in readers:
         os.close(fd)
     return Answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), *texts)
 
 
 def become(request: Request, writers: list[int]) -> None:
-    """The child: be that verb, and end."""
-    if request.columns:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, request.columns, 0, 0))
-        os.environ["TERM"] = "xterm-256color"
-    else:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, fd in enumerate(writers, 1):
-            os.dup2(fd, number)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from raft.cluster.cli.entry import run
+    """The child: be that verb as its process would be, and end."""
+    os.environ.clear()
+    os.environ.update(request.environment)
+    try:
+        os.chdir(request.directory)
+        if request.columns:
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, request.columns, 0, 0))
+            os.environ["TERM"] = "xterm-256color"
+        else:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for number, fd in enumerate(writers, 1):
+                os.dup2(fd, number)
+        os.closerange(3, writers[-1] + 1 if writers else 3)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.argv = [launcher.__file__, *request.words]
+        launcher.main()
+    finally:  # The fork must never go on as the host.
+        code = exit_code(sys.exception())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
-    code = run(request.words, None, time.monotonic(), -1)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+
+def exit_code(error: BaseException | None) -> int:
+    """What the interpreter would say of this end, and exit with."""
+    if isinstance(error, SystemExit):
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            return 1
+        return error.code or 0
+    if error is not None:
+        traceback.print_exception(error)
+    return 0 if error is None else 1
 
 
 def read_all(readers: list[int], pid: int, request: Request) -> list[str]:
     """Both streams to their ends."""
-    texts = dict.fromkeys(readers, "")
+    texts = dict.fromkeys(readers, b"")
     open_ones = set(readers)
     deadline = time.monotonic() + PATIENCE_SECONDS
     interrupted = not request.until
@@ -92,16 +116,16 @@ def read_all(readers: list[int], pid: int, request: Request) -> list[str]:
                 more = os.read(fd, 65536)
             except OSError:  # So a terminal ends.
                 more = b""
-            texts[fd] += more.decode(errors="replace")
+            texts[fd] += more
             if not more:
                 open_ones.discard(fd)
-        if not interrupted and request.until in "".join(texts.values()):
+        if not interrupted and request.until.encode() in b"".join(texts.values()):
             interrupted = True
             if request.columns:
                 os.write(readers[0], b"\x03")
             else:
                 os.kill(pid, signal.SIGINT)
-    return list(texts.values())
+    return [text.decode(errors="replace") for text in texts.values()]
 
 
 def main() -> None:
