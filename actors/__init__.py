@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     from actors.context import Context
     from actors.crashes import CrashReport
     from actors.dead_letters import DeadLetter, DeadLetters
+    from actors.directory import Directory
     from actors.envelope import (
         ActorInfo,
         Exit,
+        GroupChanged,
         Inspect,
+        NameChanged,
         ProcessDown,
         ProcessInfo,
         ProcessUp,
         Terminated,
         Undelivered,
     )
+    from actors.flow import Outlet, Pipeline
     from actors.handlers import Request, answers, handles
     from actors.mailbox import MailboxPolicy, Overflow
+    from actors.pool import Pool
+    from actors.routing import Router, Routing
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
     from actors.system import ProcessSystem
@@ -49,15 +55,21 @@ _HOMES = {
     "CrashReport": "actors.crashes",
     "DeadLetter": "actors.dead_letters",
     "DeadLetters": "actors.dead_letters",
+    "Directory": "actors.directory",
     "Exit": "actors.envelope",
+    "GroupChanged": "actors.envelope",
     "Handlers": "actors.actor",
     "handles": "actors.handlers",
     "Inspect": "actors.envelope",
     "MailboxPolicy": "actors.mailbox",
     "ManualClock": "actors.clock",
     "MonotonicClock": "actors.clock",
+    "NameChanged": "actors.envelope",
+    "Outlet": "actors.flow",
     "Overflow": "actors.mailbox",
     "Pending": "actors.asks",
+    "Pipeline": "actors.flow",
+    "Pool": "actors.pool",
     "ProcessDown": "actors.envelope",
     "ProcessInfo": "actors.envelope",
     "ProcessSystem": "actors.system",
@@ -67,6 +79,8 @@ _HOMES = {
     "Request": "actors.handlers",
     "Restart": "actors.supervision",
     "RestartPolicy": "actors.supervision",
+    "Router": "actors.routing",
+    "Routing": "actors.routing",
     "Runtime": "actors.runtime",
     "Strategy": "actors.supervision",
     "Terminated": "actors.envelope",
@@ -85,14 +99,20 @@ __all__ = [
     "CrashReport",
     "DeadLetter",
     "DeadLetters",
+    "Directory",
     "Exit",
+    "GroupChanged",
     "Handlers",
     "Inspect",
     "MailboxPolicy",
     "ManualClock",
     "MonotonicClock",
+    "NameChanged",
+    "Outlet",
     "Overflow",
     "Pending",
+    "Pipeline",
+    "Pool",
     "ProcessDown",
     "ProcessInfo",
     "ProcessSystem",
@@ -102,6 +122,8 @@ __all__ = [
     "Request",
     "Restart",
     "RestartPolicy",
+    "Router",
+    "Routing",
     "Runtime",
     "Strategy",
     "Terminated",

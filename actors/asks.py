@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Generator
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from actors.address import Address
 from actors.clock import Clock
@@ -27,6 +27,13 @@ Runner = Callable[[Callable[[], None]], None]
 _deadline_of = attrgetter("deadline")
 
 
+class Book(Protocol):
+    """Where an ask is open."""
+
+    def forget(self, pending: Pending[Any]) -> None:
+        """Strike out an ask whose end interests nobody."""
+
+
 class Pending(Generic[R]):
     """A reply that has not come yet. Ends exactly once: with a reply, with an AskFailed, or cancelled.
 
@@ -37,6 +44,7 @@ class Pending(Generic[R]):
         "_book",
         "_cancelled",
         "_failure",
+        "_first",
         "_group",
         "_on_failure",
         "_on_reply",
@@ -51,7 +59,7 @@ class Pending(Generic[R]):
 
     def __init__(
         self,
-        book: Asks,
+        book: Book,
         correlation: int,
         target: Address,
         timeout_seconds: float | None,
@@ -65,6 +73,7 @@ class Pending(Generic[R]):
         self._cancelled = False
         self._reply: Any = None
         self._failure: AskFailed | None = None
+        self._first: Callable[[Any], object] | None = None
         self._on_reply: Callable[[Any], object] | None = None
         self._on_failure: Callable[[AskFailed], object] | None = None
         self.correlation = correlation
@@ -111,6 +120,10 @@ class Pending(Generic[R]):
             self.cancel()
             raise
 
+    def before(self, on_reply: Callable[[R], object]) -> None:
+        """Call something with the reply before anyone else is told of it, in the turn that callbacks have."""
+        self._first = on_reply
+
     def cancel(self) -> None:
         """Lose interest: neither callback is called, and the reply is dropped."""
         self._cancelled = True
@@ -137,6 +150,8 @@ class Pending(Generic[R]):
 
     def _call_back(self) -> None:
         if self._failure is None:
+            if self._first is not None:
+                self._first(self._reply)
             if self._on_reply is not None:
                 self._on_reply(self._reply)
         elif self._on_failure is not None:

@@ -15,16 +15,18 @@ from actors.asks import Pending, Reply
 from actors.cell import Cell, State
 from actors.clock import Clock
 from actors.dead_letters import Reason
-from actors.errors import RuntimeStopped, UnknownActor
+from actors.errors import ActorsError, RuntimeStopped, UnknownActor
 from actors.handlers import Handlers, Request
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
+from actors.retry import Asker
 from actors.supervision import Restart
 from actors.timers import Timer, Timers
 from actors.transport import Transport
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+    from actors.directory import DirectoryClient
     from actors.lifecycle import Lifecycle
 
 Answer = TypeVar("Answer")
@@ -49,6 +51,7 @@ class Context:
         post: Callable[[Address, object], None],
     ) -> None:
         self.address = cell.address
+        self._clock = clock
         self.now: Callable[[], float] = clock.now
         """Monotonic seconds."""
         self.reply_handle: Callable[[], Reply] = cell.take_debt
@@ -104,6 +107,31 @@ class Context:
         """
         cell = self._cell
         return self._office.ask(self.address, to, message, timeout_seconds, cell.run_errand, cell.asks)
+
+    def asker(self) -> Asker:
+        """On this life's behalf: for what makes asks of its own, such as a Router."""
+        cell = self._cell
+        return Asker(
+            self._office,
+            self.address,
+            self._clock,
+            self._timers,
+            run=cell.run_errand,
+            asks=cell.asks,
+            timer_group=cell.timers,
+        )
+
+    @property
+    def directory(self) -> DirectoryClient:
+        """The names and groups of this actor's system; raises ActorsError where there are none."""
+        from actors.directory import DirectoryClient
+
+        if self._office.directory is None:
+            raise ActorsError(
+                f"the runtime of {self.address.process} has no directory: give it the address of one, as"
+                " ProcessSystem does"
+            )
+        return DirectoryClient(self, self._office.directory)
 
     def reply(self, message: object) -> None:
         """Answer the message that is being handled: with the reply to an ask, or a tell to its sender.

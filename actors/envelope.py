@@ -13,6 +13,7 @@ import msgspec
 from actors.address import Address
 from actors.crashes import CrashReport
 from actors.dead_letters import DeadLetter
+from actors.handlers import Request
 
 # Both a number and its negation must be writable again, whatever a stranger sends.
 OPEN_ASKS_MAX: Final = 1000
@@ -170,6 +171,77 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     dropped_frames: dict[str, int]
 
 
+class NameChanged(msgspec.Struct, frozen=True):
+    """Who holds a name in the directory; told to its monitors, and the reply to what is asked of it."""
+
+    name: str
+    holder: Address | None
+
+
+class GroupChanged(msgspec.Struct, frozen=True):
+    """Who is in a group of the directory, in the order in which they joined; likewise."""
+
+    group: str
+    members: tuple[Address, ...]
+
+
+class Register(Request[NameChanged], frozen=True):
+    """Asks the directory to give a name to an actor of the asker's process."""
+
+    name: ActorName
+    holder: Address
+
+
+class Unregister(Request[NameChanged], frozen=True):
+    """Asks the directory to free a name that `holder` has."""
+
+    name: ActorName
+    holder: Address
+
+
+class WhereIs(Request[NameChanged], frozen=True):
+    """Asks the directory who holds a name."""
+
+    name: ActorName
+
+
+class MonitorName(Request[NameChanged], frozen=True):
+    """Asks the directory to tell `watcher` whenever the holder of a name changes."""
+
+    name: ActorName
+    watcher: Address
+
+
+class Join(Request[GroupChanged], frozen=True):
+    """Asks the directory to make an actor of the asker's process a member of a group."""
+
+    group: ActorName
+    member: Address
+
+
+class Leave(Request[GroupChanged], frozen=True):
+    """Asks the directory to end a membership."""
+
+    group: ActorName
+    member: Address
+
+
+class Members(Request[GroupChanged], frozen=True):
+    """Asks the directory who is in a group."""
+
+    group: ActorName
+
+
+class MonitorGroup(Request[GroupChanged], frozen=True):
+    """Asks the directory to tell `watcher` whenever the members of a group change."""
+
+    group: ActorName
+    watcher: Address
+
+
+DIRECTORY_TAG_MAX: Final = -101
+"""Tags up to this are those of messages that actors of this package send each other, as users' actors do."""
+
 # Beside the tags of the user's messages, which are positive; one byte each in msgpack.
 SYSTEM_TAGS: Final = {
     -1: Watch,
@@ -186,4 +258,14 @@ SYSTEM_TAGS: Final = {
     -12: ProcessInfo,
     -13: Exit,
     -14: Link,
+    -101: NameChanged,
+    -102: GroupChanged,
+    -103: Register,
+    -104: Unregister,
+    -105: WhereIs,
+    -106: MonitorName,
+    -107: Join,
+    -108: Leave,
+    -109: Members,
+    -110: MonitorGroup,
 }

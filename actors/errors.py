@@ -59,6 +59,10 @@ class AskRefused(AskFailed):
     """The target has answered that it will not do what it was asked; the message says why."""
 
 
+class NoWorkers(Undeliverable):
+    """A router, a pool or a group without members was asked."""
+
+
 class LinkedActorDown(ActorsError):
     """An actor crashes because one that it is linked to has failed, or cannot be reached."""
 

@@ -20,10 +20,11 @@ from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
-from actors.envelope import Terminated
-from actors.errors import ActorsError, GaveUp
+from actors.envelope import Join, Terminated
+from actors.errors import ActorsError, AskFailed, GaveUp
 from actors.handlers import is_coroutine_function
 from actors.mailbox import MailboxPolicy
+from actors.retry import Attempts
 from actors.runtime import Runtime
 from actors.sockets import Tuning
 from actors.supervision import RestartPolicy
@@ -31,6 +32,9 @@ from actors.zeromq import ZeroMqTransport
 
 MAIN: Final = "main"
 """The name of a process's own actor: that of the process `n1` is `n1/main`."""
+
+
+JOIN_SECONDS_MAX: Final = 10.0
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,8 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     mailbox: MailboxPolicy | None = None
     supervision: RestartPolicy | None = None
     frame_bytes_max: int | None = None
+    directory: Address | None = None
+    groups: tuple[str, ...] = ()
 
 
 def host(argument: bytes, life_fd: int) -> int:
@@ -77,6 +83,7 @@ def host(argument: bytes, life_fd: int) -> int:
         mailbox=told.mailbox,
         on_crash=report,
         exit_is_crash=True,
+        directory=told.directory,
     )
     for process, endpoint in told.connect.items():
         transport.connect(process, endpoint)
@@ -84,6 +91,8 @@ def host(argument: bytes, life_fd: int) -> int:
     actor = resolve_class(told.actor)
     main = runtime.spawn(partial(actor, **convert_arguments(actor, told.arguments)), MAIN)
     runtime.spawn(partial(_Mourner, main, runtime.stop), "mourner")
+    if told.groups and told.directory is not None:
+        runtime.spawn(partial(_Joining, main, told.directory, told.groups), "joining")
     try:
         if has_coroutines(actor):
             _run_in_asyncio(runtime, transport)
@@ -123,10 +132,28 @@ class _Mourner(Actor):
     handlers: ClassVar[Handlers] = {Terminated: on_terminated}
 
 
-def name_class(kind: type) -> str:
-    """How another process finds a class: `package.module:Class`.
+class _Joining(Actor):
+    """Makes the process's actor a member of the groups that its parent has put it in."""
 
-    A class of the program itself is found under the name of its file, which must not run anything
+    def __init__(self, member: Address, directory: Address, groups: tuple[str, ...]) -> None:
+        self._member = member
+        self._directory = directory
+        self._groups = groups
+
+    def on_start(self) -> None:
+        for group in self._groups:
+            join = Join(group, self._member)
+            asked = Attempts(self.context.asker(), join, JOIN_SECONDS_MAX, choose=lambda: self._directory)
+            asked.pending.then(lambda _members: None, self._failed)
+
+    def _failed(self, failure: AskFailed) -> None:
+        raise failure
+
+
+def name_class(kind: Any) -> str:
+    """How another process finds a class or a function: `package.module:Class`.
+
+    One of the program itself is found under the name of its file, which must not run anything
     when it is imported.
     """
     module = kind.__module__

@@ -21,6 +21,7 @@ from actors.clock import Clock
 from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.dead_letters import DeadLetters
 from actors.envelope import (
+    DIRECTORY_TAG_MAX,
     SYSTEM_TAGS,
     ActorInfo,
     Envelope,
@@ -50,7 +51,7 @@ FULL: Final = "full"
 _KEPT_TAGS: Final = frozenset(
     tag
     for tag, kind in SYSTEM_TAGS.items()
-    if kind not in (Inspect, ActorInfo, ProcessInfo, Taken, Undelivered)
+    if tag > DIRECTORY_TAG_MAX and kind not in (Inspect, ActorInfo, ProcessInfo, Taken, Undelivered)
 )
 _encode = msgspec.msgpack.Encoder().encode
 

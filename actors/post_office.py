@@ -17,6 +17,7 @@ from actors.crashes import CrashReport
 from actors.dead_letters import DeadLetters, Reason
 from actors.envelope import (
     ACTORS_TOLD_MAX,
+    DIRECTORY_TAG_MAX,
     OPEN_ASKS_MAX,
     Envelope,
     Exit,
@@ -67,6 +68,7 @@ class PostOffice:
         """Tells that were refused since the last `tell_refused`: by sender, target and reason, how many."""
         self.refused_here: dict[Address, str] = {}
         """Of those that came from no actor: the last reason, by target."""
+        self.directory: Address | None = None
         self.peers: dict[str, int] = {}
         self._parted: dict[str, int] = {}
         self._clock = clock
@@ -325,9 +327,18 @@ class PostOffice:
             self._refuse_unknown(sender.process, message.correlations)
         elif type(message) is CrashReport and message.address.process == sender.process:
             self.tell(sender, to, message)
+        elif envelope.tag <= DIRECTORY_TAG_MAX:
+            self._deliver_told(to, sender, message)
         else:
             # Whoever tells an actor of somebody's death must be its own runtime.
             self.undelivered(to, (message, sender, 0), Reason.UNDECODABLE)
+
+    def _deliver_told(self, to: Address, sender: Address, message: object) -> None:
+        cell = self.cells.get(to.actor)
+        if cell is None:
+            self.undelivered(to, (message, sender, 0), Reason.NO_SUCH_ACTOR)
+        else:
+            cell.put((message, sender, 0))
 
     def _deliver_ask(self, to: Address, letter: Letter) -> None:
         message, sender, correlation = letter[:3]

@@ -24,6 +24,7 @@ import msgspec
 from actors.actor import Actor, Handlers
 from actors.address import Address, check_process_name
 from actors.crashes import CrashReport
+from actors.directory import DIRECTORY
 from actors.endpoints import check_endpoint
 from actors.envelope import Inspect
 from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, UnknownActor
@@ -51,6 +52,7 @@ class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
     mailbox: MailboxPolicy | None = None
     supervision: RestartPolicy | None = None
     frame_bytes_max: int | None = None
+    groups: tuple[str, ...] = ()
 
 
 class _Branch:
@@ -245,6 +247,8 @@ class ProcessSupervisor(Actor):
             mailbox=plan.mailbox,
             supervision=plan.supervision,
             frame_bytes_max=plan.frame_bytes_max,
+            directory=Address(self.context.address.process, DIRECTORY),
+            groups=plan.groups,
         )
         argument = msgspec.msgpack.encode(hosting)
         kept.log_bytes = _size(self._log_path(plan.name))

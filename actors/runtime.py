@@ -25,6 +25,7 @@ from actors.handlers import Request
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
 from actors.post_office import PostOffice
+from actors.retry import Asker
 from actors.schedule import Schedule
 from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
@@ -52,10 +53,12 @@ class Runtime:
         mailbox: MailboxPolicy | None = None,
         on_crash: Callable[[CrashReport], None] = print_crash,
         exit_is_crash: bool = False,
+        directory: Address | None = None,
     ) -> None:
         """With `exit_is_crash` a SystemExit, too, that leaves a handler is a crash of its actor.
 
-        Without it the loop ends with it, so that a signal handler may raise one.
+        Without it the loop ends with it, so that a signal handler may raise one. `directory` is where
+        the system's names and groups are (see Context.directory).
         """
         if transport.name != check_process_name(name):
             raise ValueError(f"the runtime {name!r} has a transport named {transport.name!r}")
@@ -69,6 +72,7 @@ class Runtime:
         self._timers = Timers()
         self._schedule = Schedule()
         self._office = PostOffice(transport, registry, self.clock, self._timers)
+        self._office.directory = directory
         self._outbox = self._office.outbox
         self._lifecycle = Lifecycle(
             office=self._office,
@@ -154,6 +158,12 @@ class Runtime:
         self._check_running()
         run = self._lifecycle.call_back
         return self._office.ask(self._office.itself, to, message, timeout_seconds, run)
+
+    def asker(self) -> Asker:
+        """On behalf of no actor: for what makes asks of its own, such as a Router."""
+        return Asker(
+            self._office, self._office.itself, self.clock, self._timers, run=self._lifecycle.call_back
+        )
 
     def flush(self) -> None:
         """Let what was told and asked since the last turn leave now, not in the next one."""

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
@@ -21,13 +21,17 @@ from actors.actor import Actor
 from actors.address import Address, check_process_name
 from actors.codec import Registry
 from actors.crashes import CrashReport, print_crash
-from actors.envelope import Inspect, ProcessInfo
+from actors.directory import DIRECTORY, Directory
+from actors.envelope import Inspect, Members, ProcessInfo, WhereIs
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, Undeliverable
-from actors.handlers import Request
+from actors.flow import WINDOW, AsyncStage, Pipeline, Stage, kinds_of
+from actors.handlers import Request, is_coroutine_function
 from actors.hosting import check_arguments, name_class, name_tags
 from actors.mailbox import MailboxPolicy
+from actors.pool import Pool
 from actors.process import ForkServer
 from actors.process_supervisor import STOP_SECONDS_MAX, ProcessPlan, ProcessSupervisor
+from actors.routing import Routing
 from actors.runtime import Runtime
 from actors.supervision import Restart, RestartPolicy
 from actors.zeromq import ZeroMqTransport
@@ -97,7 +101,14 @@ class ProcessSystem:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
         self._closed = False
-        self.runtime = Runtime(name, transport=transport, registry=registry, on_crash=self._note_crash)
+        self.directory_address = Address(name, DIRECTORY)
+        self.runtime = Runtime(
+            name,
+            transport=transport,
+            registry=registry,
+            on_crash=self._note_crash,
+            directory=self.directory_address,
+        )
         self._supervisor = ProcessSupervisor(
             self._fork_server,
             self.directory,
@@ -107,6 +118,7 @@ class ProcessSystem:
             on_crash,
             unresponsive_seconds,
         )
+        self.runtime.spawn(Directory, DIRECTORY)
         self.runtime.spawn(lambda: self._supervisor, _SUPERVISOR, restart=Restart.TEMPORARY)
         self.runtime.run_turn()
 
@@ -122,6 +134,7 @@ class ProcessSystem:
         mailbox: MailboxPolicy | None = None,
         supervision: RestartPolicy | None = None,
         frame_bytes_max: int | None = None,
+        groups: tuple[str, ...] = (),
     ) -> Address:
         """Start a process for one actor; returns its address, which it keeps through all its lives.
 
@@ -129,7 +142,8 @@ class ProcessSystem:
         msgpack knows: its `__init__` is given the types that it declares, such as Address. The process is
         connected to this one, and to those that `connect` names. `supervisor` is one of `spawn_supervisor`;
         `restart` deviates from its policy. Within the process, `mailbox` is the policy of all actors, and
-        `supervision` says how often its actor may crash before the process ends.
+        `supervision` says how often its actor may crash before the process ends. In each life it is a member
+        of `groups` (see Context.directory).
         """
         self._check_usable()
         called_with = dict(arguments or {})
@@ -147,6 +161,7 @@ class ProcessSystem:
             mailbox=mailbox,
             supervision=supervision,
             frame_bytes_max=frame_bytes_max,
+            groups=groups,
         )
         return self._supervisor.add(plan)
 
@@ -166,6 +181,72 @@ class ProcessSystem:
         self._check_usable()
         self._supervisor.add_supervisor(name, policy or RestartPolicy(), under=under, restart=restart)
         return name
+
+    def spawn_pool(
+        self,
+        actor: type[Actor],
+        name: str,
+        size: int,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        connect: tuple[str, ...] = (),
+        policy: RestartPolicy | None = None,
+        routing: Routing = Routing.LEAST_LOADED,
+        mailbox: MailboxPolicy | None = None,
+    ) -> Pool:
+        """Start `size` processes of one actor, named `name-1` and so on, which a supervisor `name` restarts.
+
+        They are members of the group `name`, by which actors elsewhere find them.
+        """
+        kept, called_with = self.spawn_supervisor(name, policy), dict(arguments or {})
+
+        def spawn(process: str) -> Address:
+            return self.spawn_process(
+                actor,
+                process,
+                arguments=called_with,
+                connect=connect,
+                supervisor=kept,
+                mailbox=mailbox,
+                groups=(name,),
+            )
+
+        return Pool(self, name, spawn, size, routing)
+
+    def spawn_pipeline(
+        self, name: str, steps: Sequence[Callable[[Any], Any]], *, window: int = WINDOW
+    ) -> Pipeline:
+        """Start a process for each step, named `name-1` and so on, through which messages flow.
+
+        A step is a function (or an `async def`) that other processes can import, whose first parameter is
+        annotated with the messages that it takes. At most `window` messages are in the pipeline.
+        """
+        if not steps:
+            raise ValueError("a pipeline has at least one step")
+        for step in steps:
+            kinds_of(step)
+        stages: list[Address] = []
+        for number in range(len(steps), 0, -1):
+            arguments: dict[str, Any] = {"step": name_class(steps[number - 1])}
+            after = stages[0] if stages else None
+            if after is not None:
+                arguments["to"] = after
+            address = self.spawn_process(
+                AsyncStage if is_coroutine_function(steps[number - 1]) else Stage,
+                f"{name}-{number}",
+                arguments=arguments,
+                connect=() if after is None else (after.process,),
+            )
+            stages.insert(0, address)
+        return Pipeline(self, tuple(stages), window)
+
+    def where_is(self, name: str) -> Address | None:
+        """Who holds a name in this system's directory."""
+        return self.ask(self.directory_address, WhereIs(name)).holder
+
+    def members(self, group: str) -> tuple[Address, ...]:
+        """Who is in a group of this system's directory."""
+        return self.ask(self.directory_address, Members(group)).members
 
     def inspect_process(self, name: str, timeout_seconds: float = START_SECONDS_MAX) -> ProcessInfo:
         """A process seen from outside: its actors, and the messages that nobody handled."""
