@@ -17,7 +17,7 @@ import struct
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -47,7 +47,7 @@ class Connection(msgspec.Struct, eq=False):
     fd: int
     route: bytes | None = None
     process: str = ""  # Whose it says it is, once it has said so.
-    owner: str = ""  # Whose key it has shown.
+    key: str = ""  # Which it has shown.
     taken: int = 0  # Bytes that came out of it as frames,
     held: int = 0  # and how many more libzmq seems to hold.
     told: int = 0  # Bytes of answers in all,
@@ -137,7 +137,7 @@ class Connections:
         else:
             self._gone_known[connection.route] = connection
 
-    def meet(self, route: bytes, fd: int, owner: str) -> Connection:
+    def meet(self, route: bytes, fd: int, key: str) -> Connection:
         """The first frame has come from a connection."""
         connection = self._by_fd.get(fd)
         if connection is not None and fd in self._gone_silent:
@@ -146,7 +146,7 @@ class Connections:
         if connection is None or connection.route is not None:
             # What was left of one that is closed. Whose it was cannot be found out any more.
             return Connection(-1, route, cut=self.is_stranger is not None)
-        connection.route, connection.owner = route, owner
+        connection.route, connection.key = route, key
         self._by_route[route] = connection
         return connection
 
@@ -275,9 +275,9 @@ class Connections:
         with suppress(OSError):
             _shut_down(connection.fd)
 
-    def cut_owners(self, names: frozenset[str]) -> list[str]:
-        """Close the connections of the owners of some keys; the processes that have spoken by them."""
-        cut = [each for each in self._by_fd.values() if each.owner in names]
+    def cut_keys(self, keys: Collection[str]) -> list[str]:
+        """Close the connections that were made by some keys; the processes that have spoken by them."""
+        cut = [each for each in self._by_fd.values() if each.key in keys]
         for connection in cut:
             self.cut(connection, "its key was removed")
         return [each.process for each in cut if each.process]

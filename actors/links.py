@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -28,16 +28,23 @@ from actors.users import Users
 
 _DONTWAIT: Final = int(zmq.DONTWAIT)  # As a plain number, which is quicker.
 REFUSED_THERE: Final = "refused there (is our key on its list?)"
+UNPROVEN: Final = "it has not shown the key that it should have"
+OTHER_KEY_SECONDS: Final = 0.05
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class Link:
     """A DEALER to one process, and the monitor that tells whether it is connected."""
 
-    def __init__(self, process: str, endpoint: str, public_key: bytes | None) -> None:
+    def __init__(self, process: str, endpoint: str, given: bytes | None) -> None:
         self.process = process
         self.endpoint = endpoint
-        self.public_key = public_key
+        self.given = given
+        """The key that the peer must have, if it was given with the connection, and is in no list."""
+        self.public_key = given
+        """The key that it is, or was last, expected to have; None if it has none (any more)."""
+        self.proves = False
+        """Is there a connection by which the peer has not proven yet that it has that key?"""
         self.name = name_in(endpoint)
         """The host's, if it has to be looked up."""
         self.address = "" if self.name else by_address(endpoint)
@@ -47,7 +54,7 @@ class Link:
         self.trouble = ""
         """Why it is not connected, as far as that is known; to be tried again later."""
         self.connected = False
-        self.is_open_to_all = public_key is None and endpoint.startswith("tcp://")
+        self.is_open_to_all = False
         self.unproven = -1
         """The descriptor of a connection of which it is not known yet to whom it is; -1 if it is known."""
         self.dealer: Socket | None = None  # None while the system has no descriptor for it.
@@ -57,7 +64,8 @@ class Link:
 class Links:
     """All of a process's links: `by_process` has them, `retry_at` when those that failed are tried again.
 
-    `heard` is called with each frame that comes back by one, `greet` with each process that is connected now.
+    `heard` is called with each frame that comes back by one, `greet` with each process that is connected now,
+    `keys_wanted` when one of both ends does not know the other's key.
     """
 
     def __init__(
@@ -69,6 +77,7 @@ class Links:
         look_up: LookUp,
         heard: Callable[[bytes, Origin], object],
         greet: Callable[[str], object],
+        keys_wanted: Callable[[], object],
     ) -> None:
         self.by_process: dict[str, Link] = {}
         self.retry_at: dict[str, float] = {}
@@ -77,6 +86,7 @@ class Links:
         self._tuning = tuning
         self._heard = heard
         self._greet = greet
+        self._keys_wanted = keys_wanted
         self._users: Users | None = None
         self._keys = keys
         self._addresses_of = look_up
@@ -90,15 +100,17 @@ class Links:
         """
         link = self.by_process.get(process)
         if link is not None:
-            if (link.endpoint, link.public_key) == (endpoint, public_key):
+            if (link.endpoint, link.given) == (endpoint, public_key):
                 return
             name = name_in(endpoint)
-            if name and link.address and link.public_key == public_key:
+            if name and link.address and link.given == public_key:
                 link.endpoint, link.name, link.outdated = endpoint, name, True
                 self._look_up(link)
                 return
             self.disconnect(process)
         link = self.by_process[process] = Link(process, endpoint, public_key)
+        link.public_key = self._first_key_of(link)
+        link.is_open_to_all = link.public_key is None and endpoint.startswith("tcp://")
         if link.name:
             self._look_up(link)
         else:
@@ -120,20 +132,37 @@ class Links:
         if self._resolver is not None:
             self._resolver.close()
 
-    def follow(self, keys: Keys, before: Mapping[str, bytes]) -> None:
+    def follow(self, keys: Keys) -> None:
         """Connect by the keys that peers have now; not at all to those that have none."""
-        self._keys = keys
-        for link in self.by_process.values():
-            if link.public_key is not None and link.public_key not in before.values():
-                continue  # It was given with the connection, and is in no list.
-            public_key = keys.find(link.process)
-            if public_key != link.public_key:
-                link.public_key = public_key
-                self.retry_at.pop(link.process, None)
-                self._close(link)
-                self._hearing.connection_changed(link.process, connected=False)
-                if public_key is not None:
-                    self._open(link)
+        before, self._keys = self._keys, keys
+        is_other_pair = before is None or before.secret != keys.secret
+        for link in list(self.by_process.values()):
+            if link.public_key in self._keys_of(link) and (link.connected or not is_other_pair):
+                continue
+            link.public_key = self._first_key_of(link)
+            self.retry_at.pop(link.process, None)
+            self._close(link)
+            self._hearing.connection_changed(link.process, connected=False)
+            self._open(link)
+
+    def _keys_of(self, link: Link) -> tuple[bytes, ...]:
+        """By which a peer may prove who it is: the one that was given, or those in the list."""
+        if link.given is not None:
+            return (link.given,)
+        return () if self._keys is None else self._keys.keys_of(link.process)
+
+    def _first_key_of(self, link: Link) -> bytes | None:
+        return next(iter(self._keys_of(link)), None)
+
+    def _try_next_key(self, link: Link) -> None:
+        """The peer has not proven that it has the key: by which of its keys is it known now?"""
+        self._keys_wanted()
+        accepted = self._keys_of(link)
+        if len(accepted) > 1 and link.trouble != UNPROVEN:  # libzmq tries the same one every 10 ms.
+            at = accepted.index(link.public_key) if link.public_key in accepted else -1
+            link.public_key = accepted[(at + 1) % len(accepted)]
+            self.retry_at[link.process] = time.monotonic() + OTHER_KEY_SECONDS
+            link.trouble = UNPROVEN
 
     def is_there(self, process: str) -> None:
         """It has spoken to us: if it is not connected yet, why wait for libzmq's next try?"""
@@ -153,11 +182,12 @@ class Links:
             link = self.by_process[process]
             if link.connected and not link.outdated:
                 continue
+            has_keys_left = link.trouble == UNPROVEN and link.public_key != self._first_key_of(link)
             if link.trouble:
                 self._close(link)
                 self._open(link)
             if link.name:
-                self._look_up(link, another=True)
+                self._look_up(link, another=not has_keys_left)
 
     # -- names -----------------------------------------------------------------------------------------
 
@@ -305,6 +335,7 @@ class Links:
             while self.by_process.get(link.process) is link and link.monitor is not None:
                 event, value = sockets.MONITOR_EVENT.unpack(link.monitor.recv_multipart(_DONTWAIT)[0])
                 if event == zmq.EVENT_CONNECTED:
+                    link.proves = True
                     if link.is_open_to_all:
                         trusted = self._trusts(value, link.endpoint)
                         # One that has closed its end may refuse us, which is told next; or hear us still.
@@ -316,6 +347,7 @@ class Links:
                 if is_up and link.unproven >= 0 and not self._trusts(link.unproven, link.endpoint):
                     self._turn_away(link)
                     continue
+                proves, link.proves = link.proves, False
                 link.connected = is_up
                 self._hearing.connection_changed(link.process, link.connected)
                 if link.connected:
@@ -325,5 +357,9 @@ class Links:
                     self._hearing.dropped["refused by peer"] += 1
                     # libzmq takes it for final; but keys are added and wrong processes replaced.
                     self._give_up_for_now(link, REFUSED_THERE)
-                elif link.name:
-                    self._look_up(link)
+                    self._keys_wanted()
+                else:
+                    if link.name:
+                        self._look_up(link)
+                    if proves:
+                        self._try_next_key(link)

@@ -20,10 +20,11 @@ from typing import Final
 
 import msgspec
 import zmq
+from loguru import logger
 
 from actors import sockets
 from actors.connections import Connection, Connections
-from actors.curve import Doorkeeper, Keys, KeysError
+from actors.curve import ALLOWED_FILE, KEY_PROPERTY, Doorkeeper, Keys, KeysError
 from actors.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp, to_listen_at
 from actors.errors import TransportError
 from actors.frames import FrameKind, FrameWriter, introduction_in
@@ -38,6 +39,9 @@ from actors.users import Users
 # As plain numbers: the library's flags take longer to combine than a frame takes to send.
 _DONTWAIT: Final = int(zmq.DONTWAIT)
 _MORE_DONTWAIT: Final = int(zmq.SNDMORE | zmq.DONTWAIT)
+_STRANGERS_NAMED_MAX: Final = 1024
+_NAMED_AGAIN_SECONDS: Final = 60.0
+_KEYS_AGAIN_SECONDS: Final = 0.5
 
 
 class ZeroMqTransport:
@@ -57,6 +61,7 @@ class ZeroMqTransport:
         tuning: Tuning | None = None,
         waits_for_welcome: bool = False,
         look_up: LookUp = look_up,
+        read_keys: Callable[[], Keys] | None = None,
     ) -> None:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
@@ -64,6 +69,7 @@ class ZeroMqTransport:
         listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
         `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
         done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this one.
+        `read_keys` is asked for newer ones when a peer has another key than is known, or does not know ours.
         Raises TransportError.
         """
         if keys is not None and not may_speak_as(keys.name, name):
@@ -88,12 +94,14 @@ class ZeroMqTransport:
         self._closer = weakref.finalize(self, sockets.close_forgotten, *left)
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
-        self._links = Links(opened, self._hearing, self._tuning, keys, look_up, self._hear, self._greet)
+        calls = self._hear, self._greet, self._look_for_keys
+        self._links = Links(opened, self._hearing, self._tuning, keys, look_up, *calls)
         self._link_to, self._retry_at = self._links.by_process, self._links.retry_at
         self._inbox: Socket | None = None
         self._inbox_monitor: Socket | None = None
         self._doorkeeper: Doorkeeper | None = None
-        self._strangers = partial(self._hearing.dropped.update, ("stranger",))
+        self._strangers_named: dict[str, float] = {}
+        self._read_keys, self._read_keys_at = read_keys, 0.0
         self._connections = _connections(self._tuning, self._hearing)
         if endpoint is not None:
             try:
@@ -122,7 +130,7 @@ class ZeroMqTransport:
         """
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if self._keys is not None and public_key is None:
-            public_key = self._keys.public_key_of(process)
+            self._keys.public_key_of(process)  # Or it is a stranger.
         self._links.connect(process, endpoint, public_key)
 
     def listen_again(self) -> bool:
@@ -141,17 +149,37 @@ class ZeroMqTransport:
         return True
 
     def allow(self, keys: Keys) -> frozenset[str]:
-        """Hear those whose keys are allowed now, and cut off all others; the names whose keys have gone."""
-        assert self._keys is not None, "without keys everybody is heard"
-        before = self._keys.allowed
-        gone = frozenset(name for name, key in before.items() if keys.allowed.get(name) != key)
-        self._keys = msgspec.structs.replace(self._keys, allowed=keys.allowed)
+        """Hear those whose keys are allowed now, and cut off all others; the names whose keys have gone.
+
+        Who listens keeps its own pair: libzmq would close all connections to listen by another one.
+        """
+        before = self._keys
+        assert before is not None, "without keys everybody is heard"
+        if self._inbox is not None or keys.name != before.name:
+            own = {"name": before.name, "public": before.public, "secret": before.secret}
+            keys = msgspec.structs.replace(keys, **own)
+        gone = before.owners().keys() - keys.owners().keys()
+        self._keys = keys
         if self._doorkeeper is not None:
-            self._doorkeeper.allow(keys.allowed)
-        for process in self._connections.cut_owners(gone):
+            self._doorkeeper.allow(keys)
+        for process in self._connections.cut_keys({key.decode() for key in gone}):
             self._hearing.lost(process, "its key was removed")
-        self._links.follow(self._keys, before)
-        return gone
+        self._links.follow(keys)
+        kept = {name for key, name in before.owners().items() if key not in gone}
+        return frozenset(before.allowed.keys() - kept)
+
+    def _look_for_keys(self) -> None:
+        now = time.monotonic()
+        if self._read_keys is None or now < self._read_keys_at:
+            return
+        self._read_keys_at = now + _KEYS_AGAIN_SECONDS
+        try:
+            keys = self._read_keys()
+        except KeysError as error:
+            logger.bind(event="keys-refused").warning(f"the keys stay as they were: {error}")
+        else:
+            if keys != self._keys:
+                self.allow(keys)
 
     def disconnect(self, process: str) -> None:
         """Forget the connection; a peer that was up is reported down."""
@@ -339,11 +367,25 @@ class ZeroMqTransport:
     def _meet(self, route: bytes, part: zmq.Frame) -> Connection:
         if self._inbox_monitor is not None:
             self._take_inbox_monitor(self._inbox_monitor)  # Where it is said that it was accepted.
-        owner = "" if self._keys is None else str(part.get("User-Id"))
+        key = "" if self._keys is None else str(part.get(KEY_PROPERTY))
         fd = -1
         with suppress(zmq.ZMQError):  # An ancient version of the protocol does not say.
             fd = int(part.get("__fd"))
-        return self._connections.meet(route, fd, owner)
+        return self._connections.meet(route, fd, key)
+
+    def _turn_away(self, address: str, key: str) -> None:
+        """A key that is on no list; named once a while, as it may try again every second."""
+        self._hearing.dropped["stranger"] += 1
+        now = time.monotonic()
+        if now < self._strangers_named.get(key, 0.0):
+            return
+        if len(self._strangers_named) >= _STRANGERS_NAMED_MAX:
+            self._strangers_named.clear()
+        self._strangers_named[key] = now + _NAMED_AGAIN_SECONDS
+        logger.bind(event="stranger", address=address, key=key).warning(
+            f"turned away a stranger from {address or 'this machine'}: the public key {key or '(none)'} is "
+            f"not in {ALLOWED_FILE}"
+        )
 
     def _hear(self, raw: bytes, origin: Origin) -> str | None:
         if (greeter := self._hearing.hear(raw, origin)) is not None:
@@ -377,7 +419,7 @@ class ZeroMqTransport:
         # Or it drops what it cannot send, and calls that success.
         inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if self._keys is not None:
-            doorkeeper = self._doorkeeper = Doorkeeper(self._opened.context, self._keys, self._strangers)
+            doorkeeper = self._doorkeeper = Doorkeeper(self._opened.context, self._keys, self._turn_away)
             doorkeeper.guard(inbox)
             self._opened.listen_to(doorkeeper.socket, Order.MONITORS, doorkeeper.answer)
         monitor = self._inbox_monitor = inbox.get_monitor_socket(sockets.INBOX_EVENTS)

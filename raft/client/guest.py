@@ -11,6 +11,7 @@ import secrets
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from actors import curve
@@ -42,7 +43,14 @@ class Guest:
         self._present: dict[int, str] = {}
         self._tried_at: dict[int, float] = {}
         self._unusable: dict[int, set[str]] = {}
-        self.transport = ZeroMqTransport(name, 1, cluster=cluster, keys=loaded, waits_for_welcome=True)
+        self.transport = ZeroMqTransport(
+            name,
+            1,
+            cluster=cluster,
+            keys=loaded,
+            waits_for_welcome=True,
+            read_keys=None if keys is None else partial(curve.load, Path(keys)),
+        )
         self.runtime = Runtime(name, transport=self.transport, registry=REGISTRY)
         self.channels = listen(self.runtime)
         for node, endpoint in self.endpoints.items():

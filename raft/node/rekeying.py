@@ -1,7 +1,7 @@
 """Reading the list of allowed keys again while a node runs.
 
 Owns the actor that does it when the process is told to (SIGHUP), and what is logged of it. A list that cannot
-be read changes nothing: the one before stays in force.
+be read changes nothing: the one before stays in force. The node's own key pair is taken at its start only.
 """
 
 from __future__ import annotations
