@@ -4,7 +4,7 @@
     python launcher.py kill leader      # from another terminal
 
 Owns the first moments only: a cluster's fork server is on its way before anything slow is imported,
-so that nodes come up while this process still reads its command line. All verbs are in raft.cluster.cli.
+so that nodes come up while this process still reads its command line. All verbs are in raft.cli.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ import os
 import sys
 import time
 
-NODE_MODULES = ("raft.node.process", "raft.node.injection")
+NODE_MODULES = ("raft.node.process.main", "raft.node.process.fault_injection")
 
 
 def main() -> None:
     """Carry out the command line of this process, and exit with its code."""
     started_seconds = time.monotonic()
-    from raft.cluster.cli.surroundings import make_sane
+    from raft.cli.terminal.process_setup import make_sane
 
     make_sane()
     arguments = sys.argv[1:]
     if not starts_cluster(arguments):
-        from raft.cluster.cli.entry import run
+        from raft.cli.entry import run
 
         sys.exit(run(arguments, None, started_seconds, -1))
-    from actors.process import ForkServer
-    from raft.cluster.cli.detaching import split_off
+    from actors.processes.child import ForkServer
+    from raft.cli.terminal.detach import split_off
 
     ready_fd = split_off() if "--detach" in arguments else -1
-    from raft.cluster.cli.configuring import files
+    from raft.cli.config_file import files
 
     if files() or any(argument.startswith("--machine") for argument in arguments):
         sys.path.append("")  # The user's own module is where the user is.
     fork_server = ForkServer.start(NODE_MODULES)
-    from raft.cluster.cli.entry import run
+    from raft.cli.entry import run
 
     code = run(arguments, fork_server, started_seconds, ready_fd)
     fork_server.close()

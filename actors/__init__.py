@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actors.clock import Clock, ManualClock, MonotonicClock
     from actors.codec import Registry
     from actors.context import Context
-    from actors.crashes import CrashReport
+    from actors.crash_reports import CrashReport
     from actors.dead_letters import DeadLetter, DeadLetters
     from actors.directory import Directory
     from actors.envelope import (
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from actors.handlers import Request, answers, handles
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.pool import Pool
+    from actors.processes.system import ProcessSystem
     from actors.routing import Router, Routing
     from actors.runtime import Runtime
     from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
-    from actors.system import ProcessSystem
     from actors.timers import Timer
-    from actors.transport import Transport
+    from actors.transport.base import Transport
 
 _HOMES = {
     "Actor": "actors.actor",
@@ -52,7 +52,7 @@ _HOMES = {
     "Backoff": "actors.supervision",
     "Clock": "actors.clock",
     "Context": "actors.context",
-    "CrashReport": "actors.crashes",
+    "CrashReport": "actors.crash_reports",
     "DeadLetter": "actors.dead_letters",
     "DeadLetters": "actors.dead_letters",
     "Directory": "actors.directory",
@@ -72,7 +72,7 @@ _HOMES = {
     "Pool": "actors.pool",
     "ProcessDown": "actors.envelope",
     "ProcessInfo": "actors.envelope",
-    "ProcessSystem": "actors.system",
+    "ProcessSystem": "actors.processes.system",
     "ProcessUp": "actors.envelope",
     "Registry": "actors.codec",
     "Reply": "actors.asks",
@@ -85,7 +85,7 @@ _HOMES = {
     "Strategy": "actors.supervision",
     "Terminated": "actors.envelope",
     "Timer": "actors.timers",
-    "Transport": "actors.transport",
+    "Transport": "actors.transport.base",
     "Undelivered": "actors.envelope",
 }
 

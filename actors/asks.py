@@ -250,29 +250,29 @@ class Reply:
     When the actor that took it crashes or stops without having answered, the asker is told.
     """
 
-    __slots__ = ("_debts", "_send", "correlation", "to")
+    __slots__ = ("_pending_replies", "_send", "correlation", "to")
 
     def __init__(
         self,
         to: Address,
         correlation: int,
         send: Callable[[Address, int, object], None],
-        debts: dict[Reply, None] | None = None,
+        pending_replies: dict[Reply, None] | None = None,
     ) -> None:
         self._send: Callable[[Address, int, object], None] | None = send
-        self._debts = debts
+        self._pending_replies = pending_replies
         self.to = to
         self.correlation = correlation
-        if debts is not None:
-            debts[self] = None
+        if pending_replies is not None:
+            pending_replies[self] = None
 
     def send(self, message: object) -> None:
         """Answer. A second answer does nothing; one that comes too late is a dead letter over there."""
         send = self._send
         if send is not None:
             self._send = None
-            if self._debts is not None:
-                self._debts.pop(self, None)
+            if self._pending_replies is not None:
+                self._pending_replies.pop(self, None)
             send(self.to, self.correlation, message)
 
     def refuse(self, reason: str) -> None:
@@ -282,5 +282,5 @@ class Reply:
     def drop(self) -> None:
         """Never answer; the asker waits until its time is up."""
         self._send = None
-        if self._debts is not None:
-            self._debts.pop(self, None)
+        if self._pending_replies is not None:
+            self._pending_replies.pop(self, None)

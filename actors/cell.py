@@ -18,16 +18,16 @@ from actors.coroutines import Strand
 from actors.dead_letters import Reason
 from actors.envelope import ActorInfo, Exit, ProcessDown, ProcessUp, Terminated
 from actors.errors import LinkedActorDown
-from actors.mailbox import Letter, Mailbox
+from actors.mailbox import Mailbox, QueuedMessage
 from actors.supervision import Supervisor
 from actors.timers import Timer
-from actors.transport import LifeUsed
+from actors.transport.base import IncarnationUsed
 
 if TYPE_CHECKING:
     from actors.actor import Actor, Handlers
     from actors.context import Context
-    from actors.post_office import PostOffice
-    from actors.schedule import Schedule
+    from actors.delivery import Delivery
+    from actors.run_queue import Schedule
 
 
 class State(enum.Enum):
@@ -41,14 +41,14 @@ class State(enum.Enum):
     STOPPED = "stopped"
 
 
-class Errand(msgspec.Struct, frozen=True):
+class Callback(msgspec.Struct, frozen=True):
     """A letter to the actor's own cell: call this, in its turn."""
 
     call: Callable[[], None]
 
 
-_NEWS_OF_A_LIFE: Final = frozenset((Exit, Terminated, ProcessUp, ProcessDown, LifeUsed))
-NO_LETTER: Final[Letter] = (None, None, 0)
+_LIFECYCLE_MESSAGES: Final = frozenset((Exit, Terminated, ProcessUp, ProcessDown, IncarnationUsed))
+NO_MESSAGE: Final[QueuedMessage] = (None, None, 0)
 
 
 class Cell:
@@ -62,22 +62,22 @@ class Cell:
         "asks",
         "behaviour",
         "children",
-        "claim",
         "context",
-        "debts",
         "entered",
         "factory",
         "handled",
         "keyed_timers",
         "last_error",
-        "letter",
         "linked_by",
         "links",
         "mailbox",
         "parent",
+        "pending_ask",
+        "pending_replies",
         "queued",
         "readers",
         "restarts",
+        "scheduled",
         "stashed",
         "state",
         "strands",
@@ -96,7 +96,7 @@ class Cell:
         *,
         parent: Cell | None,
         mailbox: Mailbox,
-        office: PostOffice,
+        office: Delivery,
         schedule: Schedule,
     ) -> None:
         self.address = address
@@ -106,7 +106,7 @@ class Cell:
         self.context: Context
         self._office = office
         self._schedule = schedule
-        self.queued = False
+        self.scheduled = False
         self.touched = False
         self.state = State.STARTING
         self.children: dict[str, Cell] = {}
@@ -120,14 +120,14 @@ class Cell:
         self.entered = False
         self.table: Handlers = {}  # the actor's own
         self.behaviour: Handlers = {}
-        self.letter: Letter = NO_LETTER
-        self.claim = 0  # the correlation of the ask that is being handled, until it is answered
-        self.stashed: list[Letter] = []
+        self.queued: QueuedMessage = NO_MESSAGE
+        self.pending_ask = 0  # the correlation of the ask that is being handled, until it is answered
+        self.stashed: list[QueuedMessage] = []
         self.timers: set[Timer] = set()
         self.keyed_timers: dict[Hashable, Timer] = {}
         self.strands: dict[Strand, None] = {}
         self.asks: set[Pending[Any]] = set()
-        self.debts: dict[Reply, None] = {}
+        self.pending_replies: dict[Reply, None] = {}
         self.links: dict[Address, Pending[Any]] = {}
         self.linked_by: dict[Address, int] = {}
         self.watches: dict[Address, Pending[Any]] = {}
@@ -146,19 +146,19 @@ class Cell:
             return bool(mailbox.ordinary or mailbox.urgent)
         return self.state is State.STARTING
 
-    def put(self, letter: Letter) -> None:
+    def put(self, queued: QueuedMessage) -> None:
         """Let a letter wait; one that finds no place is a dead letter."""
-        lost = self.mailbox.put(letter)
+        lost = self.mailbox.put(queued)
         if lost is not None:
             self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
-        if not self.queued:
+        if not self.scheduled:
             self.enqueue()
 
-    def put_counted(self, letter: tuple[Any, Address | None, int, int]) -> None:
+    def put_counted(self, queued: tuple[Any, Address | None, int, int]) -> None:
         """As `put`, for a letter that knows its bytes."""
-        for lost in self.mailbox.put_counted(letter):
+        for lost in self.mailbox.put_counted(queued):
             self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
-        if not self.queued:
+        if not self.scheduled:
             self.enqueue()
 
     def put_own(self, message: object, sender: Address | None = None) -> None:
@@ -171,14 +171,14 @@ class Cell:
         self.mailbox.put_urgent((message, None, 0))
         self.enqueue()
 
-    def run_errand(self, call: Callable[[], None]) -> None:
+    def run_callback(self, call: Callable[[], None]) -> None:
         """Call `call` in the actor's turn."""
-        self.put_own(Errand(call))
+        self.put_own(Callback(call))
 
     def enqueue(self) -> None:
         """Ask for a run, unless that was done already."""
-        if not self.queued:
-            self.queued = True
+        if not self.scheduled:
+            self.scheduled = True
             self._schedule.ready.append(self)
 
     def touch(self) -> None:
@@ -186,7 +186,7 @@ class Cell:
         self.touched = True
         self._schedule.touched.append(self)
 
-    def handle(self, letters_max: int) -> None:
+    def handle(self, messages_max: int) -> None:
         """Handle so many letters, or all, or until the actor asks to be stopped or raises."""
         urgent, ordinary = self.mailbox.urgent, self.mailbox.ordinary
         # None that is counted comes while others are handled, as frames are opened at another time.
@@ -195,63 +195,63 @@ class Cell:
         running = State.RUNNING
         handled = 0
         try:
-            while handled < letters_max and self.state is running:
+            while handled < messages_max and self.state is running:
                 if urgent:
-                    letter = urgent.popleft()
+                    queued = urgent.popleft()
                 elif ordinary:
-                    letter = ordinary.popleft()
+                    queued = ordinary.popleft()
                 else:
                     break
                 handled += 1
                 if counted:
-                    self.mailbox.take_from_count(letter)
-                self.letter = letter
-                self.claim = letter[2]
-                message = letter[0]
+                    self.mailbox.take_from_count(queued)
+                self.queued = queued
+                self.pending_ask = queued[2]
+                message = queued[0]
                 handler = self.behaviour.get(type(message))
                 if handler is None:
-                    self._without_handler(letter)
+                    self._without_handler(queued)
                 else:
                     handler(actor, message)
-                    if self.claim:
-                        self.break_claim("not answered")
+                    if self.pending_ask:
+                        self.refuse_pending_ask("not answered")
         finally:
             self.handled += handled
 
-    def _without_handler(self, letter: Letter) -> None:
-        message = letter[0]
-        if type(message) is Errand:
+    def _without_handler(self, queued: QueuedMessage) -> None:
+        message = queued[0]
+        if type(message) is Callback:
             message.call()
         elif type(message) is Exit:
             if message.failed:
                 raise LinkedActorDown(f"{message.address}, which it is linked to: {message.reason}")
         else:
-            self.claim = 0
-            self._office.undelivered(self.address, letter, Reason.NO_HANDLER)
+            self.pending_ask = 0
+            self._office.undelivered(self.address, queued, Reason.NO_HANDLER)
 
     def handle_own(self, message: object) -> None:
         """Handle a message that the actor itself has caused, now, in its turn."""
-        self.letter = (message, None, 0)
+        self.queued = (message, None, 0)
         handler = self.behaviour.get(type(message))
         if handler is None:
-            self._without_handler(self.letter)
+            self._without_handler(self.queued)
         else:
             handler(self.actor, message)
 
-    def break_claim(self, reason: str) -> None:
+    def refuse_pending_ask(self, reason: str) -> None:
         """Tell the asker of the present letter that it won't be answered; does nothing when it was."""
-        if self.claim:
-            self.claim = 0
-            self._office.refuse(self.letter, reason, delivered=True)
+        if self.pending_ask:
+            self.pending_ask = 0
+            self._office.refuse(self.queued, reason, delivered=True)
 
     def stash(self) -> None:
         """Put the present letter aside, with its claim to an answer."""
         if self.mailbox.has_room_aside(len(self.stashed)):
-            self.stashed.append(self.letter)
-            self.mailbox.add_to_count(self.letter)
+            self.stashed.append(self.queued)
+            self.mailbox.add_to_count(self.queued)
         else:
-            self._office.undelivered(self.address, self.letter, Reason.STASH_FULL)
-        self.claim = 0
+            self._office.undelivered(self.address, self.queued, Reason.STASH_FULL)
+        self.pending_ask = 0
 
     def unstash_all(self) -> None:
         """Handle next what was put aside."""
@@ -259,44 +259,44 @@ class Cell:
         self.stashed.clear()
         self.enqueue()
 
-    def take_debt(self) -> Reply:
+    def defer_reply(self) -> Reply:
         """Turn the present letter's claim into a debt.
 
         A message that was told, though others ask it, has no claim: its answer will be a dead letter.
         """
-        letter = self.letter
-        sender, correlation = letter[1], letter[2]
+        queued = self.queued
+        sender, correlation = queued[1], queued[2]
         if not correlation:
             return Reply(sender or self._office.itself, 0, self._answer_to_a_tell)
-        assert sender is not None and self.claim, "the message being handled was answered already"
-        self.claim = 0
-        return Reply(sender, correlation, self._office.answer, self.debts)
+        assert sender is not None and self.pending_ask, "the message being handled was answered already"
+        self.pending_ask = 0
+        return Reply(sender, correlation, self._office.answer, self.pending_replies)
 
     def _answer_to_a_tell(self, to: Address, _correlation: int, answer: object) -> None:
-        self._office.dead_letters.add(Reason.NOBODY_TO_ANSWER, to, self.address, type(answer).__qualname__)
+        self._office.dead_letters.add(Reason.NO_REPLY_EXPECTED, to, self.address, type(answer).__qualname__)
 
     def open_asks(self) -> Iterator[tuple[Address, int]]:
         """The asks that this actor has not answered: in its mailbox, in its stash, and as debts."""
-        for letters in (self.mailbox.ordinary, self.stashed):
-            for letter in letters:
-                if letter[2] and letter[1] is not None:
-                    yield letter[1], letter[2]
-        for debt in self.debts:
-            yield debt.to, debt.correlation
+        for queued_messages in (self.mailbox.ordinary, self.stashed):
+            for queued in queued_messages:
+                if queued[2] and queued[1] is not None:
+                    yield queued[1], queued[2]
+        for pending_reply in self.pending_replies:
+            yield pending_reply.to, pending_reply.correlation
         for strand in self.strands:
-            if strand.claim and strand.letter[1] is not None:
-                yield strand.letter[1], strand.claim
+            if strand.pending_ask and strand.queued[1] is not None:
+                yield strand.queued[1], strand.pending_ask
         yield from self.linked_by.items()
 
     def end_life(self, reason: str, *, failed: bool) -> None:
         """Undo everything that belongs to the present life, and let those who wait for it know."""
-        self.break_claim(reason)
-        for debt in list(self.debts):
-            debt.drop()
-            self._office.answer_refused(debt.to, debt.correlation, reason, delivered=True)
+        self.refuse_pending_ask(reason)
+        for pending_reply in list(self.pending_replies):
+            pending_reply.drop()
+            self._office.answer_refused(pending_reply.to, pending_reply.correlation, reason, delivered=True)
         for strand in self.strands:
-            if strand.claim:
-                self._office.refuse(strand.letter, reason, delivered=True)
+            if strand.pending_ask:
+                self._office.refuse(strand.queued, reason, delivered=True)
             strand.cancel()
         self.strands.clear()
         for timer in list(self.timers):
@@ -306,7 +306,7 @@ class Cell:
             self._office.links.end(self, reason, failed=failed)
         for address in list(self.watches):
             self._office.unwatch(self, address)
-        self.mailbox.withdraw(lambda message: type(message) in _NEWS_OF_A_LIFE)
+        self.mailbox.withdraw(lambda message: type(message) in _LIFECYCLE_MESSAGES)
         self._office.unwatch_processes(self)
         for pending in list(self.asks):
             pending.cancel()
@@ -314,7 +314,7 @@ class Cell:
         self.actor = None
         self.entered = False
         self.table = self.behaviour = {}
-        self.letter = NO_LETTER
+        self.queued = NO_MESSAGE
 
     def info(self) -> ActorInfo:
         """What can be seen from outside."""
@@ -324,7 +324,7 @@ class Cell:
             behaviour=tuple(sorted(_name_of(kind) for kind in self.behaviour)),
             mailbox_depth=len(self.mailbox),
             stashed=len(self.stashed),
-            owed=len(self.debts),
+            owed=len(self.pending_replies),
             handled=self.handled,
             dropped=self.mailbox.dropped,
             restarts=self.restarts,

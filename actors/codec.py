@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from actors.crashes import describe
+from actors.crash_reports import describe
 from actors.envelope import NAME_MAX, SYSTEM_TAGS, ActorName, Correlation, Envelope
 from actors.errors import CodecError, UnregisteredMessage
-from actors.msgpack import Walk
+from actors.transport.msgpack import Walk
 
 # Besides its own errors the decoder lets out UnicodeDecodeError, a ValueError, and a RecursionError.
 _NOT_DECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)

@@ -15,14 +15,14 @@ from actors.asks import Pending, Reply
 from actors.cell import Cell, State
 from actors.clock import Clock
 from actors.dead_letters import Reason
+from actors.delivery import Delivery
 from actors.errors import ActorsError, RuntimeStopped, UnknownActor
 from actors.handlers import Handlers, Request
 from actors.mailbox import MailboxPolicy
-from actors.post_office import PostOffice
 from actors.retry import Asker
 from actors.supervision import Restart
 from actors.timers import Timer, Timers
-from actors.transport import Transport
+from actors.transport.base import Transport
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -43,7 +43,7 @@ class Context:
         self,
         *,
         cell: Cell,
-        office: PostOffice,
+        office: Delivery,
         lifecycle: Lifecycle,
         timers: Timers,
         transport: Transport,
@@ -54,7 +54,7 @@ class Context:
         self._clock = clock
         self.now: Callable[[], float] = clock.now
         """Monotonic seconds."""
-        self.reply_handle: Callable[[], Reply] = cell.take_debt
+        self.reply_handle: Callable[[], Reply] = cell.defer_reply
         """The right to answer the ask that is being handled, later; see that it is used, or dropped.
 
         For a message that was told it leads nowhere: the answer is counted as a dead letter.
@@ -72,7 +72,7 @@ class Context:
 
         Its `actor` is empty when it was another process's runtime, as for a program that merely asks.
         """
-        return self._cell.letter[1]
+        return self._cell.queued[1]
 
     @property
     def incarnation(self) -> int:
@@ -106,7 +106,7 @@ class Context:
         `async def` handler, await it.
         """
         cell = self._cell
-        return self._office.ask(self.address, to, message, timeout_seconds, cell.run_errand, cell.asks)
+        return self._office.ask(self.address, to, message, timeout_seconds, cell.run_callback, cell.asks)
 
     def asker(self) -> Asker:
         """On this life's behalf: for what makes asks of its own, such as a Router."""
@@ -116,7 +116,7 @@ class Context:
             self.address,
             self._clock,
             self._timers,
-            run=cell.run_errand,
+            run=cell.run_callback,
             asks=cell.asks,
             timer_group=cell.timers,
         )
@@ -140,13 +140,13 @@ class Context:
         nor keeps the `reply_handle` of fails at once, as nobody could answer it any more.
         """
         cell = self._cell
-        message_handled, sender, correlation = cell.letter[:3]
-        if cell.claim:
+        message_handled, sender, correlation = cell.queued[:3]
+        if cell.pending_ask:
             assert sender is not None, "an ask comes from somewhere"
-            cell.claim = 0
+            cell.pending_ask = 0
             self._office.answer(sender, correlation, message)
         elif sender is None or correlation:
-            reason = Reason.ANSWERED_BEFORE if correlation else Reason.NOBODY_TO_ANSWER
+            reason = Reason.ANSWERED_BEFORE if correlation else Reason.NO_REPLY_EXPECTED
             to = sender or self._office.itself
             self._office.dead_letters.add(reason, to, self.address, type(message_handled).__qualname__)
         else:
@@ -207,7 +207,7 @@ class Context:
                 cell.handle_own(what)
 
         timer = self._timers.at(
-            deadline, partial(cell.run_errand, fire), period_seconds=period_seconds, group=cell.timers
+            deadline, partial(cell.run_callback, fire), period_seconds=period_seconds, group=cell.timers
         )
         cell.keyed_timers[key] = timer
         return timer

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from actors.cell import Cell
-    from actors.mailbox import Letter
+    from actors.mailbox import QueuedMessage
 
 REENTRANT_MAX: Final = 1000
 """Coroutines of one re-entrant actor; when there are so many, messages wait until one ends."""
@@ -31,18 +31,18 @@ REENTRANT_MAX: Final = 1000
 class Strand:
     """One coroutine of an actor, with the letter that it is about."""
 
-    __slots__ = ("_begun", "_cell", "_coroutine", "_over", "claim", "doing", "letter", "task")
+    __slots__ = ("_begun", "_cell", "_coroutine", "_over", "doing", "pending_ask", "queued", "task")
 
     def __init__(
-        self, cell: Cell, coroutine: Coroutine[Any, Any, object], letter: Letter, claim: int
+        self, cell: Cell, coroutine: Coroutine[Any, Any, object], queued: QueuedMessage, pending_ask: int
     ) -> None:
         self._cell = cell
         self._coroutine = coroutine
         self._begun = False
         self._over = False
-        self.letter = letter
-        self.claim = claim
-        message = letter[0]
+        self.queued = queued
+        self.pending_ask = pending_ask
+        message = queued[0]
         self.doing = (
             type(message).__qualname__
             if message is not None
@@ -81,7 +81,7 @@ class Strand:
         self._begun = True
         while True:
             if not self._over:
-                cell.letter, cell.claim = self.letter, self.claim
+                cell.queued, cell.pending_ask = self.queued, self.pending_ask
                 if not cell.touched:
                     cell.touch()
             try:
@@ -90,7 +90,7 @@ class Strand:
                 return
             finally:
                 if not self._over:
-                    self.claim, cell.claim = cell.claim, 0
+                    self.pending_ask, cell.pending_ask = cell.pending_ask, 0
                     wake()
             try:
                 argument = yield waits_for

@@ -13,7 +13,7 @@ import msgspec
 
 from actors.address import Address
 
-RECENT_LETTERS_MAX: Final = 32
+RECENT_DEAD_LETTERS_MAX: Final = 32
 
 
 class Reason(enum.StrEnum):
@@ -28,7 +28,7 @@ class Reason(enum.StrEnum):
     UNENCODABLE = "answer that cannot be encoded"
     UNASKED_REPLY = "reply to nothing open"
     ANSWERED_BEFORE = "answered before"
-    NOBODY_TO_ANSWER = "nobody to answer"
+    NO_REPLY_EXPECTED = "nobody to answer"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class DeadLetters:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.recent: deque[DeadLetter] = deque(maxlen=RECENT_LETTERS_MAX)
+        self.recent: deque[DeadLetter] = deque(maxlen=RECENT_DEAD_LETTERS_MAX)
 
     def add(self, reason: str, to: Address, sender: Address | None, kind: str, count: int = 1) -> None:
         """Count `count` messages of that kind that went nowhere."""

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from actors.address import Address
-from actors.crashes import CrashReport
+from actors.crash_reports import CrashReport
 from actors.dead_letters import DeadLetter
 from actors.handlers import Request
 

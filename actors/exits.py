@@ -16,13 +16,13 @@ from actors.errors import AskFailed
 
 if TYPE_CHECKING:
     from actors.cell import Cell
-    from actors.post_office import PostOffice
+    from actors.delivery import Delivery
 
 
 class Links:
     """The links of one process's actors to others, here or elsewhere."""
 
-    def __init__(self, office: PostOffice) -> None:
+    def __init__(self, office: Delivery) -> None:
         self._office = office
 
     def link(self, cell: Cell, target: Address) -> None:

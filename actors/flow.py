@@ -23,7 +23,7 @@ from actors.pool import map_asks
 
 if TYPE_CHECKING:
     from actors.context import Context
-    from actors.system import ProcessSystem
+    from actors.processes.system import ProcessSystem
 
 WINDOW: Final = 16
 

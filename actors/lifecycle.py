@@ -13,18 +13,18 @@ from typing import Any
 
 from actors.actor import Actor
 from actors.address import Address, check_actor_name
-from actors.cell import NO_LETTER, Cell, Errand, State
+from actors.cell import NO_MESSAGE, Callback, Cell, State
 from actors.clock import Clock
 from actors.context import Context
 from actors.coroutines import REENTRANT_MAX, Strand, start
-from actors.crashes import CrashReport, print_crash
+from actors.crash_reports import CrashReport, print_crash
 from actors.dead_letters import Reason
+from actors.delivery import Delivery
 from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
 from actors.handlers import Handlers, is_coroutine_function
 from actors.mailbox import Mailbox, MailboxPolicy
-from actors.post_office import PostOffice
-from actors.schedule import Schedule
+from actors.run_queue import Schedule
 from actors.supervision import (
     Decision,
     ForgetChild,
@@ -35,7 +35,7 @@ from actors.supervision import (
     Supervisor,
 )
 from actors.timers import Timers
-from actors.transport import Transport
+from actors.transport.base import Transport
 
 
 class Lifecycle:
@@ -44,7 +44,7 @@ class Lifecycle:
     def __init__(
         self,
         *,
-        office: PostOffice,
+        office: Delivery,
         schedule: Schedule,
         timers: Timers,
         transport: Transport,
@@ -93,13 +93,13 @@ class Lifecycle:
         cell.enqueue()
         return cell.address
 
-    def run(self, cell: Cell, letters_max: int) -> int:
+    def run(self, cell: Cell, messages_max: int) -> int:
         """Let a cell handle some letters, or start it; returns how many it handled."""
         if cell.state is State.STARTING:
             self._start(cell)
         before = cell.handled
         if cell.wants_to_run:
-            self.visit(cell, None, partial(cell.handle, letters_max))
+            self.visit(cell, None, partial(cell.handle, messages_max))
         return cell.handled - before
 
     def visit(self, cell: Cell, doing: str | None, call: Callable[[], None]) -> None:
@@ -107,13 +107,13 @@ class Lifecycle:
         state = cell.state
         if state is not State.RUNNING:
             if state is State.AWAITING and doing is not None:
-                cell.run_errand(call)
+                cell.run_callback(call)
             return
         if not cell.touched:
             cell.touch()
         error = self._catch(call)
         if error is not None:
-            self._fail(cell, doing or _letter_name(cell), error)
+            self._fail(cell, doing or _message_name(cell), error)
         elif cell.state is State.LEAVING:
             self._leave(cell)
 
@@ -207,11 +207,13 @@ class Lifecycle:
         if cell.state not in (State.RUNNING, State.AWAITING):
             coroutine.close()
             return
-        letter, claim = (cell.letter, cell.claim) if alone or cell.actor.reentrant else (NO_LETTER, 0)
-        strand = Strand(cell, coroutine, letter, claim)
+        queued, pending_ask = (
+            (cell.queued, cell.pending_ask) if alone or cell.actor.reentrant else (NO_MESSAGE, 0)
+        )
+        strand = Strand(cell, coroutine, queued, pending_ask)
         start(strand, coroutine, partial(self._ended, cell), self.wake)
-        if claim:
-            cell.claim = 0
+        if pending_ask:
+            cell.pending_ask = 0
         cell.strands[strand] = None
         if alone or len(cell.strands) >= REENTRANT_MAX:
             cell.state = State.AWAITING
@@ -227,8 +229,8 @@ class Lifecycle:
             self._fail(cell, strand.doing, error)
             return
         del cell.strands[strand]
-        if strand.claim:
-            self._office.refuse(strand.letter, "not answered", delivered=True)
+        if strand.pending_ask:
+            self._office.refuse(strand.queued, "not answered", delivered=True)
         if cell.state is State.LEAVING:
             self._leave(cell)
         elif cell.state is State.AWAITING:
@@ -331,16 +333,16 @@ class Lifecycle:
         del self._office.cells[cell.name]
         del cell.parent.children[cell.name]
         cell.parent.supervisor.forget(cell.name)
-        for letter in cell.mailbox.clear():
-            if type(letter[0]) is not Errand:
-                self._office.undelivered(cell.address, letter, Reason.STOPPED)
+        for queued in cell.mailbox.clear():
+            if type(queued[0]) is not Callback:
+                self._office.undelivered(cell.address, queued, Reason.STOPPED)
         for watcher, correlation in cell.watchers:
             self._office.tell_end(watcher, correlation, Terminated(cell.address, reason))
 
 
-def _letter_name(cell: Cell) -> str:
-    message = cell.letter[0]
-    return "a callback" if type(message) is Errand else type(message).__qualname__
+def _message_name(cell: Cell) -> str:
+    message = cell.queued[0]
+    return "a callback" if type(message) is Callback else type(message).__qualname__
 
 
 def _in_words(decision: Decision) -> str:

@@ -18,7 +18,7 @@ import msgspec
 
 from actors.address import Address
 
-Letter = tuple[Any, Address | None, int] | tuple[Any, Address | None, int, int]
+QueuedMessage = tuple[Any, Address | None, int] | tuple[Any, Address | None, int, int]
 """A message, its sender, and the correlation of the ask that it is, or 0; its bytes when they are counted.
 
 A bare tuple for speed.
@@ -58,68 +58,68 @@ class Mailbox:
         self.bytes = 0
         """Of the letters that wait here or are put aside, as far as they are counted."""
         self._drop_oldest = policy.overflow is Overflow.DROP_OLDEST
-        self.urgent: deque[Letter] = deque()
-        self.ordinary: deque[Letter] = deque()
+        self.urgent: deque[QueuedMessage] = deque()
+        self.ordinary: deque[QueuedMessage] = deque()
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self.urgent) + len(self.ordinary)
 
-    def put(self, letter: Letter) -> Letter | None:
+    def put(self, queued: QueuedMessage) -> QueuedMessage | None:
         """Let a letter wait; returns the one that finds no place any more, if any."""
         ordinary = self.ordinary
         if len(ordinary) < self._messages_max:
-            ordinary.append(letter)
+            ordinary.append(queued)
             return None
         self.dropped += 1
         if not self._drop_oldest:
-            return letter
+            return queued
         oldest = ordinary.popleft()
         self.take_from_count(oldest)
-        ordinary.append(letter)
+        ordinary.append(queued)
         return oldest
 
-    def put_counted(self, letter: tuple[Any, Address | None, int, int]) -> list[Letter]:
+    def put_counted(self, queued: tuple[Any, Address | None, int, int]) -> list[QueuedMessage]:
         """As `put`, for a letter that knows its bytes; several old ones may have to make way for it."""
-        lost: list[Letter] = []
-        while self.bytes and self.bytes + letter[3] > self._bytes_max:
+        lost: list[QueuedMessage] = []
+        while self.bytes and self.bytes + queued[3] > self._bytes_max:
             if not self._drop_oldest or not self.ordinary:
                 self.dropped += 1
-                return [*lost, letter]
+                return [*lost, queued]
             self.dropped += 1
             lost.append(self.ordinary.popleft())
             self.take_from_count(lost[-1])
-        refused = self.put(letter)
-        if refused is not letter:
-            self.bytes += letter[3]
+        refused = self.put(queued)
+        if refused is not queued:
+            self.bytes += queued[3]
         return lost if refused is None else [*lost, refused]
 
-    def take_from_count(self, letter: Letter) -> None:
+    def take_from_count(self, queued: QueuedMessage) -> None:
         """A letter waits no more."""
-        if len(letter) == 4:
-            self.bytes -= letter[3]
+        if len(queued) == 4:
+            self.bytes -= queued[3]
 
-    def add_to_count(self, letter: Letter) -> None:
+    def add_to_count(self, queued: QueuedMessage) -> None:
         """A letter that was taken waits again."""
-        if len(letter) == 4:
-            self.bytes += letter[3]
+        if len(queued) == 4:
+            self.bytes += queued[3]
 
-    def put_own(self, letter: Letter) -> None:
+    def put_own(self, queued: QueuedMessage) -> None:
         """Let a letter wait that is of the actor's own making, however many there are."""
-        self.ordinary.append(letter)
+        self.ordinary.append(queued)
 
-    def put_urgent(self, letter: Letter) -> None:
+    def put_urgent(self, queued: QueuedMessage) -> None:
         """Let a letter of the runtime wait, before all others but those of its like."""
-        self.urgent.append(letter)
+        self.urgent.append(queued)
 
-    def put_back(self, letters: Iterable[Letter]) -> None:
+    def put_back(self, queued_messages: Iterable[QueuedMessage]) -> None:
         """Let letters that were taken before go next, in their order."""
-        self.ordinary.extendleft(reversed(list(letters)))
+        self.ordinary.extendleft(reversed(list(queued_messages)))
 
     def withdraw(self, unwanted: Callable[[Any], bool]) -> None:
         """Take back those letters of the runtime whose message is not wanted any more."""
         if self.urgent:
-            kept = [letter for letter in self.urgent if not unwanted(letter[0])]
+            kept = [queued for queued in self.urgent if not unwanted(queued[0])]
             self.urgent.clear()
             self.urgent.extend(kept)
 
@@ -127,10 +127,10 @@ class Mailbox:
         """May one more letter be stashed when so many are? As many as may wait."""
         return stashed < self._messages_max
 
-    def clear(self) -> list[Letter]:
+    def clear(self) -> list[QueuedMessage]:
         """Take everything that waits."""
-        letters = [*self.urgent, *self.ordinary]
+        queued_messages = [*self.urgent, *self.ordinary]
         self.urgent.clear()
         self.ordinary.clear()
         self.bytes = 0
-        return letters
+        return queued_messages

@@ -18,7 +18,7 @@ from actors.handlers import Request
 from actors.routing import Router, Routing
 
 if TYPE_CHECKING:
-    from actors.system import ProcessSystem
+    from actors.processes.system import ProcessSystem
 
 Answer = TypeVar("Answer")
 IN_HAND: Final = 2

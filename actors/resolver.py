@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from actors.endpoints import split_tcp
+from actors.transport.endpoints import split_tcp
 
 LookUp = Callable[[str], Sequence[str]]
 """The addresses of a host, in the order in which to try them. Raises OSError; may take any time."""

@@ -17,7 +17,7 @@ from actors.errors import AskFailed, AskTimeout, NoWorkers, TargetDown, Undelive
 from actors.timers import Timer, Timers
 
 if TYPE_CHECKING:
-    from actors.post_office import PostOffice
+    from actors.delivery import Delivery
 
 AGAIN_SECONDS: Final = 0.02
 UNDELIVERABLE_SECONDS_MAX: Final = 10.0
@@ -29,7 +29,7 @@ class Asker:
 
     def __init__(
         self,
-        office: PostOffice,
+        office: Delivery,
         sender: Address,
         clock: Clock,
         timers: Timers,

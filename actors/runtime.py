@@ -17,19 +17,19 @@ from actors.address import Address, check_process_name
 from actors.asks import Pending
 from actors.clock import Clock, MonotonicClock
 from actors.codec import Registry
-from actors.crashes import CrashReport, print_crash
+from actors.crash_reports import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
+from actors.delivery import Delivery
 from actors.envelope import ActorInfo, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.handlers import Request
 from actors.lifecycle import Lifecycle
 from actors.mailbox import MailboxPolicy
-from actors.post_office import PostOffice
 from actors.retry import Asker
-from actors.schedule import Schedule
+from actors.run_queue import Schedule
 from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
-from actors.transport import Transport
+from actors.transport.base import Transport
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +71,7 @@ class Runtime:
         self._posted: deque[tuple[Address, object, bool]] = deque()
         self._timers = Timers()
         self._schedule = Schedule()
-        self._office = PostOffice(transport, registry, self.clock, self._timers)
+        self._office = Delivery(transport, registry, self.clock, self._timers)
         self._office.directory = directory
         self._outbox = self._office.outbox
         self._lifecycle = Lifecycle(

@@ -15,7 +15,7 @@ import msgspec
 
 from actors import Actor, Address, Handlers, Registry, Runtime
 from actors.codec import FrameBuilder
-from actors.transport import Received, TransportEvent
+from actors.transport.base import Received, TransportEvent
 from benchmarks._rows import Row, tell
 
 LIMITS_MICROSECONDS = {"received": 2.0, "forwarded": 3.0, "local": 1.5, "alone": 15.0}

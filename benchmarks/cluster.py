@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks._rows import Row, tell
-from raft.cluster.events import ClusterReady, Event, EventReader, NodeExited, NodeStarted
+from raft.cluster.records.events import ClusterReady, Event, EventReader, NodeExited, NodeStarted
 from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
 

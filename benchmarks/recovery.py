@@ -20,12 +20,12 @@ import psutil
 from benchmarks._rows import Row, tell
 from benchmarks.cluster import LAUNCHER, NAME, Running, is_start_of, running, wait_until
 from raft.client.asyncio_client import AsyncClient
-from raft.client.guest import Guest
-from raft.client.store import get_request, value_of
-from raft.cluster.events import NodeStarted
+from raft.client.calls.store import get_request, value_of
+from raft.client.connection import Connection
+from raft.cluster.records.events import NodeStarted
 from raft.cluster.spec import ClusterRecord
-from raft.requests import Consistency, Query, QueryResult, WhoLeads
-from raft.wire import address_of
+from raft.protocol.client import Consistency, Query, QueryResult, WhoLeads
+from raft.protocol.registry import address_of
 
 ENTRIES = 100_000
 VALUE_BYTES = 256
@@ -79,8 +79,8 @@ class Prober:
     """Asks every node again as soon as it has answered."""
 
     def __init__(self, cluster: Running) -> None:
-        self._guest = Guest(endpoints(cluster), cluster=cluster.record.cluster, keys=None)
-        self.silence_seconds = dict.fromkeys(self._guest.endpoints, 0.0)
+        self._connection = Connection(endpoints(cluster), cluster=cluster.record.cluster, keys=None)
+        self.silence_seconds = dict.fromkeys(self._connection.endpoints, 0.0)
         self._asked: set[int] = set()
         self.own_seconds = 0.0  # The longest that this process was not running: the others are no better off.
 
@@ -93,24 +93,24 @@ class Prober:
             turned = time.monotonic()
             assert time.monotonic() < deadline, "what the measurement waits for did not happen"
             for node in self.silence_seconds:
-                if node not in self._asked and self._guest.is_up(node):
+                if node not in self._asked and self._connection.is_up(node):
                     self._ask(node)
-            self._guest.runtime.run_turn(ASK_AGAIN_SECONDS)
+            self._connection.runtime.run_turn(ASK_AGAIN_SECONDS)
         while self._asked:
-            self._guest.runtime.run_turn(ASK_AGAIN_SECONDS)
+            self._connection.runtime.run_turn(ASK_AGAIN_SECONDS)
 
     def holds(self, node: int, key: str, prefix: bytes) -> bool:
         """Does the node itself believe that the key's value begins like that?"""
         request = Query(get_request(key), Consistency.STALE)
         answers: list[object] = []
-        self._guest.runtime.ask(address_of(node), request, 1.0).then(answers.append, answers.append)
-        self._guest.runtime.run_until(lambda: bool(answers), 1.1)
+        self._connection.runtime.ask(address_of(node), request, 1.0).then(answers.append, answers.append)
+        self._connection.runtime.run_until(lambda: bool(answers), 1.1)
         answer = answers[0] if answers else None
         return isinstance(answer, QueryResult) and (value_of(answer.result) or b"").startswith(prefix)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._guest.close()
+        self._connection.close()
 
     def _ask(self, node: int) -> None:
         began = time.monotonic()
@@ -121,7 +121,7 @@ class Prober:
             silence_seconds = time.monotonic() - began
             self.silence_seconds[node] = max(self.silence_seconds[node], silence_seconds)
 
-        self._guest.runtime.ask(address_of(node), WhoLeads(), ASK_SECONDS_MAX).then(answered, answered)
+        self._connection.runtime.ask(address_of(node), WhoLeads(), ASK_SECONDS_MAX).then(answered, answered)
 
 
 def verb(*words: str) -> subprocess.Popen[bytes]:

@@ -17,18 +17,18 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, structs
 
-from raft.client import conversation
-from raft.client.conversation import Attempts
+from raft.client.calls import routing
+from raft.client.calls.routing import RetryBudget
+from raft.client.calls.store import put_request
 from raft.client.errors import ClientError
-from raft.client.store import put_request
-from raft.lab.simulated.agenda import Agenda
-from raft.lab.simulated.caller import Caller
-from raft.lab.simulated.host import Host
-from raft.lab.simulated.member import Member
-from raft.lab.simulated.network import SimulatedNetwork
-from raft.lab.simulated.setting import Setting
-from raft.lab.simulated.story import Story
-from raft.requests import Committed
+from raft.lab.simulation.clients.caller import Caller
+from raft.lab.simulation.event_queue import EventQueue
+from raft.lab.simulation.hosts.host import Host
+from raft.lab.simulation.hosts.member import Member
+from raft.lab.simulation.hosts.network import SimulatedNetwork
+from raft.lab.simulation.run_log import RunLog
+from raft.lab.simulation.setting import Setting
+from raft.protocol.client import Committed
 
 SIZES = (3, 5, 7, 9, 15, 25, 51, 101)
 VALUE = b"x" * 16
@@ -77,30 +77,34 @@ class Quiet:
             write_seconds=0.000_5,
             segment_bytes=16 * 1024 * 1024,
         )
-        self.agenda = Agenda()
+        self.event_queue = EventQueue()
         self.frames = 0
         self.bytes = 0
-        story = Story(self.agenda.now)
-        network = SimulatedNetwork(self.agenda, self.setting.dice("network"), story, latency_seconds=0.000_5)
+        run_log = RunLog(self.event_queue.now)
+        network = SimulatedNetwork(
+            self.event_queue, self.setting.dice("network"), run_log, latency_seconds=0.000_5
+        )
         network.tap = self._count
         self.members = {
             node: Member(
                 node,
                 setting=self.setting,
-                agenda=self.agenda,
+                event_queue=self.event_queue,
                 network=network,
-                story=story,
+                run_log=run_log,
                 observer=self,
             )
             for node in self.setting.ids
         }
         self._names = {member.name for member in self.members.values()}
-        host = Host("client", 1, agenda=self.agenda, network=network, dice=self.setting.dice("client"))
-        self._caller = Caller(host, setting=self.setting, agenda=self.agenda)
+        host = Host(
+            "client", 1, event_queue=self.event_queue, network=network, dice=self.setting.dice("client")
+        )
+        self._caller = Caller(host, setting=self.setting, event_queue=self.event_queue)
         for member in self.members.values():
-            self.agenda.after(0.001, member.start)
-        assert self.agenda.run_until(ELECTION_SECONDS_MAX, self._has_leader), "nobody is elected"
-        self.agenda.run_until(self.agenda.now() + REST_SECONDS)
+            self.event_queue.after(0.001, member.start)
+        assert self.event_queue.run_until(ELECTION_SECONDS_MAX, self._has_leader), "nobody is elected"
+        self.event_queue.run_until(self.event_queue.now() + REST_SECONDS)
 
     def started(self, member: Member) -> None:
         """See `Observer`."""
@@ -114,7 +118,7 @@ class Quiet:
     def rest(self, seconds: float) -> tuple[int, int, float]:
         """Let time pass: frames, bytes and seconds of CPU."""
         frames, size, spent = self.frames, self.bytes, time.process_time()
-        self.agenda.run_until(self.agenda.now() + seconds)
+        self.event_queue.run_until(self.event_queue.now() + seconds)
         return self.frames - frames, self.bytes - size, time.process_time() - spent
 
     def write(self, count: int, callers: int) -> tuple[int, int, float, float]:
@@ -126,10 +130,8 @@ class Quiet:
             number = next(numbers, None)
             if number is not None:
                 body = put_request(f"k{number % KEYS:06}", VALUE)
-                attempts = Attempts(self.agenda.now, CALL_SECONDS_MAX)
-                self._caller.converse(
-                    conversation.command(self._caller.book, body, attempts), answered, failed
-                )
+                budget = RetryBudget(self.event_queue.now, CALL_SECONDS_MAX)
+                self._caller.converse(routing.command(self._caller.view, body, budget), answered, failed)
 
         def answered(committed: Committed) -> None:
             nonlocal done
@@ -140,12 +142,12 @@ class Quiet:
         def failed(error: ClientError) -> None:
             raise RuntimeError("nothing can fail here") from error
 
-        frames, size, spent, began = self.frames, self.bytes, time.process_time(), self.agenda.now()
+        frames, size, spent, began = self.frames, self.bytes, time.process_time(), self.event_queue.now()
         for _ in range(callers):
             ask()
-        assert self.agenda.run_until(began + count, lambda: done == count), "not everything was written"
+        assert self.event_queue.run_until(began + count, lambda: done == count), "not everything was written"
         spent = time.process_time() - spent
-        return self.frames - frames, self.bytes - size, spent, self.agenda.now() - began
+        return self.frames - frames, self.bytes - size, spent, self.event_queue.now() - began
 
     def _count(self, source: str, target: str, payload: bytes) -> None:
         if source in self._names and target in self._names:

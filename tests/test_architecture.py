@@ -26,7 +26,13 @@ PURE = {
     "weakref", "zlib", "msgspec",
 }  # fmt: skip
 
-_CONVERSATIONS = {"raft.wire", "raft.requests", "raft.control", "raft.limits", "raft.durations"}
+_CONVERSATIONS = {
+    "raft.protocol.registry",
+    "raft.protocol.client",
+    "raft.protocol.admin",
+    "raft.protocol.limits",
+    "raft.durations",
+}
 _BELOW_CLUSTER = {
     "actors", "raft.node", "raft.client", "raft.machines", "raft.storage", "raft.cluster", *_CONVERSATIONS,
 }  # fmt: skip
@@ -38,16 +44,22 @@ ARROWS: dict[str, set[str]] = {
     "raft.core": {"raft.core"},
     "raft.storage": {"raft.storage", "raft.core.types", "raft.core.errors"},
     "raft.machines": {"raft.machines"},
-    "raft.limits": set(),
+    "raft.protocol.limits": set(),
     "raft.durations": set(),
-    "raft.requests": {"raft.limits"},
-    "raft.control": {"raft.limits"},
-    "raft.wire": {"actors", "raft.core", "raft.limits", "raft.requests", "raft.control"},
+    "raft.protocol.client": {"raft.protocol.limits"},
+    "raft.protocol.admin": {"raft.protocol.limits"},
+    "raft.protocol.registry": {
+        "actors",
+        "raft.core",
+        "raft.protocol.limits",
+        "raft.protocol.client",
+        "raft.protocol.admin",
+    },
     "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_CONVERSATIONS},
     "raft.client": {
         "actors",
-        "raft.wire",
-        "raft.requests",
+        "raft.protocol.registry",
+        "raft.protocol.client",
         "raft.durations",
         "raft.machines",
         "raft.client",
@@ -61,13 +73,24 @@ ARROWS: dict[str, set[str]] = {
         *_CONVERSATIONS,
     },
     "raft.cluster": _BELOW_CLUSTER,
-    "raft.cluster.cli": {*_BELOW_CLUSTER, "raft.lab"},
+    "raft.cli": {*_BELOW_CLUSTER, "raft.lab"},
     "raft.lab": {"actors", "raft"},
-    "launcher": {"raft.cluster", "raft.client", "raft.lab", "actors.process"},
+    "launcher": {"raft.cluster", "raft.client", "raft.lab", "actors.processes.child"},
 }
 
-PURE_LAYERS = {"raft.core", "raft.machines", "raft.limits", "raft.requests", "raft.control"}
-ZMQ_FILES = {"actors/zeromq.py", "actors/links.py", "actors/sockets.py", "actors/curve.py"}
+PURE_LAYERS = {
+    "raft.core",
+    "raft.machines",
+    "raft.protocol.limits",
+    "raft.protocol.client",
+    "raft.protocol.admin",
+}
+ZMQ_FILES = {
+    "actors/transport/zeromq.py",
+    "actors/transport/links.py",
+    "actors/transport/sockets.py",
+    "actors/transport/curve.py",
+}
 TERMINAL = {"typer", "rich", "click", "prompt_toolkit"}
 
 
@@ -183,18 +206,23 @@ def loaded_after(statement: str) -> set[str]:
 
 
 def test_a_node_loads_what_breaks_it_only_where_it_is_started_for_that() -> None:
-    breaking = {"raft.node.injection", "raft.node.faults", "raft.storage.faulty", "actors.faults"}
-    assert not modules_after("import raft.node.process, raft.node.__main__") & breaking
-    assert modules_after("import raft.node.injection") >= breaking
+    breaking = {
+        "raft.node.process.fault_injection",
+        "raft.node.process.faults",
+        "raft.storage.faulty",
+        "actors.transport.faults",
+    }
+    assert not modules_after("import raft.node.process.main, raft.node.__main__") & breaking
+    assert modules_after("import raft.node.process.fault_injection") >= breaking
 
 
 def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:
-    loaded = loaded_after("import raft.node.process")
+    loaded = loaded_after("import raft.node.process.main")
     assert not loaded & (TERMINAL | {"hypothesis", "pytest"})
 
 
 def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:
-    assert "prompt_toolkit" not in loaded_after("import raft.cluster.cli.main")
+    assert "prompt_toolkit" not in loaded_after("import raft.cli.main")
 
 
 def test_importing_the_core_never_loads_zeromq() -> None:

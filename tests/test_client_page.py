@@ -12,7 +12,7 @@ import pytest
 import raft.client
 from raft.client import ClientError
 from raft.embedding import Node
-from raft.machines import history, operations
+from raft.machines import commands, history
 from tests.test_documents import _PROGRAM, ROOT
 
 PAGE = (ROOT / "docs" / "client.md").read_text()
@@ -39,16 +39,16 @@ def test_the_programs_of_the_page_on_the_client_do_what_they_say() -> None:
 def test_the_page_s_limits_are_the_code_s() -> None:
     for says, number in {
         "4 KiB, 1 MiB, 2 MiB": (
-            operations.KEY_BYTES_MAX, operations.VALUE_BYTES_MAX, operations.COMMAND_BYTES_MAX,
+            commands.KEY_BYTES_MAX, commands.VALUE_BYTES_MAX, commands.COMMAND_BYTES_MAX,
         ),
-        "255 bytes": (operations.ELECTION_BYTES_MAX,),
-        "128 comparisons, 128 parts": (operations.TRANSACTION_PARTS_MAX,) * 2,
-        "10,000 items, about 4 MiB": (operations.LIMIT_MAX, operations.ANSWER_BYTES_MAX),
-        "keys of one lease | 100,000": (operations.LEASE_KEYS_MAX,),
-        "keys deleted by one command, keys of one lease | 100,000": (operations.RANGE_KEYS_MAX,),
+        "255 bytes": (commands.ELECTION_BYTES_MAX,),
+        "128 comparisons, 128 parts": (commands.TRANSACTION_PARTS_MAX,) * 2,
+        "10,000 items, about 4 MiB": (commands.LIMIT_MAX, commands.ANSWER_BYTES_MAX),
+        "keys of one lease | 100,000": (commands.LEASE_KEYS_MAX,),
+        "keys deleted by one command, keys of one lease | 100,000": (commands.RANGE_KEYS_MAX,),
         "16,384 events, 16 MiB": (history.EVENTS_MAX, history.EVENTS_BYTES_MAX),
-        "256, 8 MiB": (operations.SESSION_WINDOW, operations.SESSION_BYTES_MAX),
-        "100 ms to 30 days": (operations.TTL_MS_MIN, operations.TTL_MS_MAX),
+        "256, 8 MiB": (commands.SESSION_WINDOW, commands.SESSION_BYTES_MAX),
+        "100 ms to 30 days": (commands.TTL_MS_MIN, commands.TTL_MS_MAX),
     }.items():  # fmt: skip
         assert says in PAGE
         found = re.findall(r"(\d+(?:,\d{3})*) ?(\w*)", says.split("|")[-1])

@@ -20,11 +20,11 @@ import httpx
 import pytest
 
 from raft.embedding import Node
-from raft.machines.answers import Agreed
-from raft.machines.operations import Downgrade
+from raft.machines.commands import Downgrade
+from raft.machines.results import Agreed
 from raft.machines.testkit import check_machine, replay
 from raft.machines.typed import answer_to, body_of
-from raft.requests import TooNew
+from raft.protocol.client import TooNew
 from tests.examples.hosts import PATIENCE_SECONDS, environment, running_program
 from tests.examples.test_examples import free_port
 from tests.node import test_versions as versions

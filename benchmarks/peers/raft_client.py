@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.peers.task import Answer, Latencies, Leads, Task, Took, await_the_word, read_task, tell
 from raft.client import AsyncClient, ClientError
-from raft.machines.operations import WatchKeys
+from raft.machines.commands import WatchKeys
 
 POLL_SECONDS = 0.002
 REST_SECONDS = 0.150  # Until a candidate in the queue watches, too; with etcd that takes a round of 100 ms.

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from raft.client.calls.store import Replaced, Swapped
+from raft.client.calls.transactions import Key
 from raft.client.client import Client
 from raft.client.errors import (
     ClientClosed,
@@ -26,10 +28,9 @@ from raft.client.errors import (
     Unreachable,
     UnsupportedVersion,
 )
-from raft.client.store import Replaced, Swapped
-from raft.client.transactions import Key
-from raft.client.watching import AsyncWatching, Changed, Watching
-from raft.machines.answers import (
+from raft.client.watches.iterators import AsyncWatching, Changed, Watching
+from raft.machines.commands import Fence, WatchElection, WatchKeys
+from raft.machines.results import (
     Candidate,
     ElectionState,
     Item,
@@ -39,23 +40,22 @@ from raft.machines.answers import (
     Removed,
     TransactionDone,
 )
-from raft.machines.operations import Fence, WatchElection, WatchKeys
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.asyncio_election import AsyncElection, AsyncLead
-    from raft.client.asyncio_lease import AsyncLease
-    from raft.client.asyncio_session import AsyncSession, SessionState
-    from raft.client.election import Election, Lead
     from raft.client.fencing import DamagedToken, FencedFile, FencedRow, StaleToken
-    from raft.client.lease import Lease
     from raft.client.recipes.barriers import AsyncBarrier, AsyncDoubleBarrier, Barrier, DoubleBarrier
     from raft.client.recipes.counters import AsyncCounter, Counter
     from raft.client.recipes.parties import AsyncParty, Party
     from raft.client.recipes.queues import AsyncQueue, AsyncQueueItem, ItemLost, Queue, QueueItem
     from raft.client.recipes.rwlocks import AsyncReadWriteLock, ReadWriteLock
-    from raft.client.retrying import Backoff, retry, retry_async
-    from raft.client.session import Session
+    from raft.client.retries import Backoff, retry, retry_async
+    from raft.client.sessions.asyncio_election import AsyncElection, AsyncLead
+    from raft.client.sessions.asyncio_lease import AsyncLease
+    from raft.client.sessions.asyncio_session import AsyncSession, SessionState
+    from raft.client.sessions.election import Election, Lead
+    from raft.client.sessions.lease import Lease
+    from raft.client.sessions.session import Session
 
 __all__ = [
     "AsyncBarrier",

@@ -19,28 +19,37 @@ from typing import Literal, Protocol, Self, SupportsIndex, TypeVar, overload
 import msgspec
 
 from actors.address import Address
+from actors.asyncio_driver import AsyncioDriver
 from actors.errors import AskFailed
-from actors.turning import Turning
-from raft.client import application, conversation, holding, membership, store
-from raft.client import seats as seats_
-from raft.client.application import meaning, plain, question_bytes
-from raft.client.asyncio_election import AsyncElection
 from raft.client.asyncio_keys import AsyncKeys
-from raft.client.asyncio_lease import AsyncLease
-from raft.client.asyncio_session import AsyncSession
-from raft.client.channels import Channel
+from raft.client.calls import application, membership, routing, sessions, store
+from raft.client.calls.application import decode_or_raise, plain, question_bytes
+from raft.client.calls.routing import Ask, ClusterView, Hear, Outcome, RetryBudget, Step
+from raft.client.calls.store import Text
+from raft.client.calls.watches import KeysObserver, Observer
 from raft.client.client import TIMEOUT_SECONDS
-from raft.client.conversation import Ask, Attempts, Book, Hear, Outcome, Step
+from raft.client.connection import Connection, Endpoints, closed_when_dropped
 from raft.client.errors import ClientClosed, Rejected
-from raft.client.guest import Endpoints, Guest, closed_when_dropped
-from raft.client.observing import KeysObserver, Observer
-from raft.client.store import Text
-from raft.client.watching import AsyncWatching, Changed, KeyEvent, Seen, previous_of_async
+from raft.client.sessions import seats as seats_
+from raft.client.sessions.asyncio_election import AsyncElection
+from raft.client.sessions.asyncio_lease import AsyncLease
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.client.watches.channels import Channel
+from raft.client.watches.iterators import AsyncWatching, Changed, KeyEvent, Seen, previous_of_async
 from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Events
-from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.commands import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.results import Event, Events
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
-from raft.requests import Answer, Committed, KeepAlive, LeaderIs, MemberChange, Members, QueryResult, TimeLeft
+from raft.protocol.client import (
+    Answer,
+    Committed,
+    KeepAlive,
+    LeaderIs,
+    MemberChange,
+    Members,
+    QueryResult,
+    TimeLeft,
+)
 
 Result = TypeVar("Result")
 A = TypeVar("A")
@@ -54,7 +63,7 @@ Told = TypeVar("Told", covariant=True)
 class Begin(Protocol[Told]):
     """Begins a conversation."""
 
-    def __call__(self, book: Book, *, attempts: Attempts) -> Generator[Step, Outcome, Told]:
+    def __call__(self, view: ClusterView, *, budget: RetryBudget) -> Generator[Step, Outcome, Told]:
         """The conversation's steps."""
         ...
 
@@ -76,17 +85,17 @@ class AsyncClient(AsyncKeys):
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
         self._loop = asyncio.get_running_loop()
-        self._guest = Guest(endpoints, cluster=cluster, keys=keys)
-        self._runtime = self._guest.runtime
+        self._connection = Connection(endpoints, cluster=cluster, keys=keys)
+        self._runtime = self._connection.runtime
         self._clock = self._runtime.clock
-        self._book = self._guest.book()
-        self._book.configuration = conversation.NOT_TOLD
+        self._view = self._connection.view()
+        self._view.configuration = routing.NOT_TOLD
         self._peers = 0
         self._asked = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._somebody_came = asyncio.Event()
-        self._turning = Turning(self._runtime, self._guest.transport, self._look_up)
-        self._finalizer = closed_when_dropped(self, self._guest)
+        self._turning = AsyncioDriver(self._runtime, self._connection.transport, self._look_up)
+        self._finalizer = closed_when_dropped(self, self._connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,7 +108,7 @@ class AsyncClient(AsyncKeys):
     def close(self) -> None:
         """Give the connections back; calls that are open end with ClientClosed. Idempotent."""
         with suppress(ClientClosed):
-            self._guest.check_process()
+            self._connection.check_process()
             self._close()
 
     def _close(self) -> None:
@@ -108,7 +117,7 @@ class AsyncClient(AsyncKeys):
             if not future.done():
                 future.set_exception(ClientClosed("the client was closed"))
         self._turning.end()
-        self._guest.channels.wake()
+        self._connection.channels.wake()
 
     # -- one's own machine, and whatever else there is --------------------------------------------
 
@@ -151,7 +160,7 @@ class AsyncClient(AsyncKeys):
     async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""
         done = await self._command(plain(operation), timeout_seconds)
-        answer: A = meaning(done.result)  # type: ignore[assignment]  # The machine sees to that.
+        answer: A = decode_or_raise(done.result)  # type: ignore[assignment]  # The machine sees to that.
         return answer
 
     async def ask(
@@ -162,82 +171,82 @@ class AsyncClient(AsyncKeys):
         The answer is of the type that the question names: a Range is answered by Items.
         """
         found = await self._query(question_bytes(question), timeout_seconds, stale=stale)
-        answer: A = meaning(found.result)  # type: ignore[assignment]  # The machine sees to that.
+        answer: A = decode_or_raise(found.result)  # type: ignore[assignment]  # The machine sees to that.
         return answer
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        book, began_at = self._book, self.now()
-        node, tried = book.prompt_leader(began_at), None
+        view, began_at = self._view, self.now()
+        node, tried = view.prompt_leader(began_at), None
         if node:
             # Nearly always this is all, and the conversation would only cost time.
-            book.expects(node, began_at)
+            view.expects(node, began_at)
             answer = await self._ask(node, store.command(body), seconds)
-            book.heard(node, answer, began_at, self.now())
-            if type(answer) is Committed and answer.configuration <= book.configuration:
-                book.leader = node
+            view.heard(node, answer, began_at, self.now())
+            if type(answer) is Committed and answer.configuration <= view.configuration:
+                view.leader = node
                 return answer
             tried = node, answer
-        attempts = Attempts(self._clock.now, seconds, began_at)
-        return await self._drive(conversation.command(book, body, attempts, tried))
+        budget = RetryBudget(self._clock.now, seconds, began_at)
+        return await self._drive(routing.command(view, body, budget, tried))
 
     async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        book, began_at = self._book, self.now()
+        view, began_at = self._view, self.now()
         request = store.query(body, stale=stale)
-        node, tried = book.prompt_leader(began_at), None
+        node, tried = view.prompt_leader(began_at), None
         if node:
-            soon_seconds = min(seconds, book.expects(node, began_at))
+            soon_seconds = min(seconds, view.expects(node, began_at))
             answer = await self._ask(node, request, soon_seconds)
-            book.heard(node, answer, began_at, self.now())
-            if type(answer) is QueryResult and answer.configuration <= book.configuration:
+            view.heard(node, answer, began_at, self.now())
+            if type(answer) is QueryResult and answer.configuration <= view.configuration:
                 return answer
             tried = node, answer
-        attempts = Attempts(self._clock.now, seconds, began_at)
-        return await self._drive(conversation.query(book, request, attempts, tried))
+        budget = RetryBudget(self._clock.now, seconds, began_at)
+        return await self._drive(routing.query(view, request, budget, tried))
 
     async def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
         """Who leads, and where all members are."""
-        return await self._drive(conversation.who_leads(self._book, self._attempts(timeout_seconds)))
+        return await self._drive(routing.who_leads(self._view, self._budget(timeout_seconds)))
 
     # -- who belongs to the cluster -------------------------------------------------------------
 
     async def members(self, *, timeout_seconds: Duration | None = None) -> Members:
         """Who belongs to the cluster, as its leader knows it."""
-        return await self._drive(membership.members(self._book, self._attempts(timeout_seconds)))
+        return await self._drive(membership.members(self._view, self._budget(timeout_seconds)))
 
     async def add_member(
         self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
     ) -> Members:
         """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
-        attempts = self._attempts(timeout_seconds)
-        return await self._drive(membership.add(self._book, node, endpoint, attempts, learner=learner))
+        budget = self._budget(timeout_seconds)
+        return await self._drive(membership.add(self._view, node, endpoint, budget, learner=learner))
 
     async def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Give a learner a vote, once it has caught up."""
-        return await self._drive(membership.promote(self._book, node, self._attempts(timeout_seconds)))
+        return await self._drive(membership.promote(self._view, node, self._budget(timeout_seconds)))
 
     async def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Remove a member, which then stops by itself."""
-        return await self._drive(membership.remove(self._book, node, self._attempts(timeout_seconds)))
+        return await self._drive(membership.remove(self._view, node, self._budget(timeout_seconds)))
 
     async def replace_member(
         self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
         """Let a node that was started to join catch up, and take the place of a member, in one change."""
-        attempts = self._attempts(timeout_seconds)
-        return await self._drive(membership.replace(self._book, old, new, endpoint, attempts))
+        budget = self._budget(timeout_seconds)
+        return await self._drive(membership.replace(self._view, old, new, endpoint, budget))
 
     async def update_member(
         self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
         """Tell all where a member is reached from now on; it has to be started again to listen elsewhere."""
-        attempts = self._attempts(timeout_seconds)
-        return await self._drive(membership.update(self._book, node, endpoint, attempts))
+        budget = self._budget(timeout_seconds)
+        return await self._drive(membership.update(self._view, node, endpoint, budget))
 
     async def change_members(self, request: MemberChange) -> Members:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
-        return await self._drive(membership.change(self._book, request, self._attempts()))
+        return await self._drive(membership.change(self._view, request, self._budget()))
 
     # -- leases -----------------------------------------------------------------------------------
 
@@ -272,8 +281,8 @@ class AsyncClient(AsyncKeys):
         return bool((await self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds)).leases)
 
     async def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
-        attempts = self._attempts(timeout_seconds)
-        answer, _ = await self._drive(holding.lease_time(self._book, request, attempts))
+        budget = self._budget(timeout_seconds)
+        answer, _ = await self._drive(sessions.lease_time(self._view, request, budget))
         return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------
@@ -311,15 +320,15 @@ class AsyncClient(AsyncKeys):
 
     async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
         """Wait for events from `watch.revision` on, so long at most; see AsyncKeys."""
-        seconds = min(timeout_of(timeout_seconds), holding.HOLD_SECONDS)
-        return await self.converse(partial(holding.news, watch=watch, hold_seconds=seconds))
+        seconds = min(timeout_of(timeout_seconds), sessions.HOLD_SECONDS)
+        return await self.converse(partial(sessions.news, watch=watch, hold_seconds=seconds))
 
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
 
         Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
         """
-        channels = self._guest.channels
+        channels = self._connection.channels
         channel = channels.of(watch)
         while True:
             told = channel.take(watch)
@@ -328,7 +337,7 @@ class AsyncClient(AsyncKeys):
                     await self._hear(channel)
                     continue
                 with suppress(Rejected):
-                    told = await self.converse(partial(holding.followed, watch=watch), TIMEOUT_SECONDS)
+                    told = await self.converse(partial(sessions.followed, watch=watch), TIMEOUT_SECONDS)
                 channel = channels.of(watch)
                 if told is None:
                     continue
@@ -373,7 +382,7 @@ class AsyncClient(AsyncKeys):
         self, observer: KeysObserver, tell: Callable[[KeyEvent], Awaitable[Seen]]
     ) -> AsyncWatching[Seen]:
         more = partial(self.converse, observer.more, TIMEOUT_SECONDS)
-        return AsyncWatching(observer, more, tell, self._guest.wake_watchers)
+        return AsyncWatching(observer, more, tell, self._connection.wake_watchers)
 
     async def _with_previous(self, event: KeyEvent) -> Changed:
         return await previous_of_async(event, lambda key, revision: self.get(key, revision=revision))
@@ -390,14 +399,14 @@ class AsyncClient(AsyncKeys):
         return self._clock.now()
 
     async def converse(self, begin: Begin[Result], timeout_seconds: Duration | None = None) -> Result:
-        """Carry a conversation out; see raft.client.conversation."""
-        return await self._drive(begin(self._book, attempts=self._attempts(timeout_seconds)))
+        """Carry a conversation out; see raft.client.calls.routing."""
+        return await self._drive(begin(self._view, budget=self._budget(timeout_seconds)))
 
     # -- the driving of a conversation ----------------------------------------------------------
 
-    def _attempts(self, timeout_seconds: Duration | None = None) -> Attempts:
+    def _budget(self, timeout_seconds: Duration | None = None) -> RetryBudget:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        return Attempts(self._runtime.clock.now, seconds)
+        return RetryBudget(self._runtime.clock.now, seconds)
 
     async def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
         outcome: Outcome = None
@@ -408,7 +417,7 @@ class AsyncClient(AsyncKeys):
                 result: Result = end.value
                 return result
             if isinstance(step, Ask):
-                to = self._book.address_for(step)
+                to = self._view.address_for(step)
                 outcome = await self._ask(step.node, step.request, step.timeout_seconds, to)
             elif isinstance(step, Hear):
                 await self._hear(step.channel)
@@ -418,9 +427,9 @@ class AsyncClient(AsyncKeys):
                 outcome = None
 
     async def _ask(
-        self, node: int, request: conversation.Request, timeout_seconds: float, to: Address | None = None
+        self, node: int, request: routing.Request, timeout_seconds: float, to: Address | None = None
     ) -> Outcome:
-        self._guest.check_process()
+        self._connection.check_process()
         if self._runtime.stopped:
             raise ClientClosed("the client is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
@@ -429,7 +438,7 @@ class AsyncClient(AsyncKeys):
             if not future.done():
                 future.set_result(answer)
 
-        pending = self._runtime.ask(to or self._book.address(node, request), request, timeout_seconds)
+        pending = self._runtime.ask(to or self._view.address(node, request), request, timeout_seconds)
         pending.then(end, end)
         self._open.add(future)
         self._asked += 1

@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from actors.errors import AskFailed
-from raft.client.conversation import (
+from raft.client.calls.routing import (
     WORKING_SECONDS_MAX,
     Ask,
-    Attempts,
-    Book,
+    ClusterView,
     Outcome,
+    RetryBudget,
     Step,
     ask,
     rest,
@@ -22,8 +22,8 @@ from raft.client.conversation import (
     who_leads,
 )
 from raft.client.errors import Unreachable
-from raft.client.patience import PATIENCE_SECONDS_MAX
-from raft.requests import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
+from raft.client.failure_detector import PATIENCE_SECONDS_MAX
+from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
 
 GOODBYE_SECONDS = 1.0
 
@@ -41,36 +41,36 @@ class Sink(Protocol):
 
 
 def read(
-    book: Book, make_attempts: Callable[[], Attempts], sink: Sink
+    view: ClusterView, make_attempts: Callable[[], RetryBudget], sink: Sink
 ) -> Generator[Step, Outcome, BackupTaken]:
     """Read a backup of now from a follower, or else from the leader; from another one if that is lost.
 
     There is no limit for all of it: each piece has the time of one request. A node is waited for as long as
     it says that it works on the request.
     """
-    yield from who_leads(book, make_attempts())
-    attempts = make_attempts()
+    yield from who_leads(view, make_attempts())
+    budget = make_attempts()
     while True:
-        node = book.choose(attempts.begin() or book.leader, attempts.now())
-        answer = yield from ask(book, node, TakeBackup(), attempts)
+        node = view.choose(budget.begin() or view.leader, budget.now())
+        answer = yield from ask(view, node, TakeBackup(), budget)
         began = isinstance(answer, TakesLong)
         while isinstance(answer, TakesLong):
             answer = yield Ask(node, AwaitAnswer(answer.ticket), WORKING_SECONDS_MAX + PATIENCE_SECONDS_MAX)
         if began:
-            attempts = make_attempts()
+            budget = make_attempts()
         if isinstance(answer, BackupTaken):
             sink.begin(answer)
             failure = yield from _pieces(node, answer, make_attempts, sink)
             if not failure:
                 return answer
-            attempts = make_attempts()
-            attempts.note(Unreachable, failure, node)
-        elif not take_refusal(book, node, answer, attempts):
-            yield from rest(book, attempts)
+            budget = make_attempts()
+            budget.note(Unreachable, failure, node)
+        elif not take_refusal(view, node, answer, budget):
+            yield from rest(view, budget)
 
 
 def _pieces(
-    node: int, taken: BackupTaken, make_attempts: Callable[[], Attempts], sink: Sink
+    node: int, taken: BackupTaken, make_attempts: Callable[[], RetryBudget], sink: Sink
 ) -> Generator[Step, Outcome, str]:
     """All pieces, in order; why they did not come, or ""."""
     offset = 0

@@ -16,24 +16,25 @@ from typing import TYPE_CHECKING, Literal, Self, SupportsIndex, TypeVar, overloa
 import msgspec
 from msgspec import Struct
 
-from raft.client import application, backup, conversation, holding, membership, store
-from raft.client import seats as seats_
-from raft.client.application import meaning, plain, question_bytes
-from raft.client.conversation import Attempts, Outcome, Step
+from raft.client import backup
+from raft.client.calls import application, membership, routing, sessions, store
+from raft.client.calls.application import decode_or_raise, plain, question_bytes
+from raft.client.calls.routing import Outcome, RetryBudget, Step
+from raft.client.calls.store import Text
+from raft.client.calls.watches import KeysObserver, Observer
+from raft.client.connection import Connection, Endpoints, closed_when_dropped
 from raft.client.errors import Rejected
-from raft.client.guest import Endpoints, Guest, closed_when_dropped
 from raft.client.keys import Keys
-from raft.client.lease import Lease
-from raft.client.observing import KeysObserver, Observer
-from raft.client.seats import Seat
-from raft.client.sharing import SharedConnection
-from raft.client.store import Text
-from raft.client.watching import Changed, KeyEvent, Seen, Watching, previous_of
+from raft.client.sessions import seats as seats_
+from raft.client.sessions.lease import Lease
+from raft.client.sessions.seats import Seat
+from raft.client.shared_connection import SharedConnection
+from raft.client.watches.iterators import Changed, KeyEvent, Seen, Watching, previous_of
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.answers import Event, Events
-from raft.machines.operations import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.commands import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.results import Event, Events
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
-from raft.requests import (
+from raft.protocol.client import (
     BackupTaken,
     Committed,
     KeepAlive,
@@ -46,8 +47,8 @@ from raft.requests import (
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
-    from raft.client.election import Election
-    from raft.client.session import Session
+    from raft.client.sessions.election import Election
+    from raft.client.sessions.session import Session
 
 Result = TypeVar("Result")
 A = TypeVar("A")
@@ -82,13 +83,13 @@ class Client(Keys):
         timeout_seconds: Duration = TIMEOUT_SECONDS,
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
-        self._guest = Guest(endpoints, cluster=cluster, keys=keys)
+        self._connection = Connection(endpoints, cluster=cluster, keys=keys)
         self._address = Address(endpoints, cluster, keys)
-        self._runtime = self._guest.runtime
-        self._book = self._guest.book()
-        self._book.configuration = conversation.NOT_TOLD
-        self._connection = SharedConnection(self._guest, self._book.address_for)
-        self._finalizer = closed_when_dropped(self, self._guest)
+        self._runtime = self._connection.runtime
+        self._view = self._connection.view()
+        self._view.configuration = routing.NOT_TOLD
+        self._shared = SharedConnection(self._connection, self._view.address_for)
+        self._finalizer = closed_when_dropped(self, self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +102,7 @@ class Client(Keys):
     def close(self) -> None:
         """Give the connections back; calls of other threads end with ClientClosed. Idempotent."""
         self._finalizer.detach()
-        self._connection.close()
+        self._shared.close()
 
     # -- one's own machine, and whatever else there is --------------------------------------------
 
@@ -142,7 +143,7 @@ class Client(Keys):
     def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         """Have any operation committed, outside of a session: never tried again once it may be in a log."""
         done = self._command(plain(operation), timeout_seconds)
-        answer: A = meaning(done.result)  # type: ignore[assignment]  # The machine sees to that.
+        answer: A = decode_or_raise(done.result)  # type: ignore[assignment]  # The machine sees to that.
         return answer
 
     def ask(
@@ -153,23 +154,23 @@ class Client(Keys):
         The answer is of the type that the question names: a Range is answered by Items.
         """
         found = self._query(question_bytes(question), timeout_seconds, stale=stale)
-        answer: A = meaning(found.result)  # type: ignore[assignment]  # The machine sees to that.
+        answer: A = decode_or_raise(found.result)  # type: ignore[assignment]  # The machine sees to that.
         return answer
 
     def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
-        return self._drive(conversation.command(self._book, body, self._attempts(timeout_seconds)))
+        return self._drive(routing.command(self._view, body, self._budget(timeout_seconds)))
 
     def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
         query = store.query(body, stale=stale)
-        return self._drive(conversation.query(self._book, query, self._attempts(timeout_seconds)))
+        return self._drive(routing.query(self._view, query, self._budget(timeout_seconds)))
 
     def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
         """Who leads, and where all members are."""
-        return self._drive(conversation.who_leads(self._book, self._attempts(timeout_seconds)))
+        return self._drive(routing.who_leads(self._view, self._budget(timeout_seconds)))
 
     def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
         """Read the state of the whole cluster, as of now, into a sink; the time is for each piece of it."""
-        return self._drive(backup.read(self._book, lambda: self._attempts(timeout_seconds), sink))
+        return self._drive(backup.read(self._view, lambda: self._budget(timeout_seconds), sink))
 
     # -- leases -----------------------------------------------------------------------------------
 
@@ -204,8 +205,8 @@ class Client(Keys):
         return bool(self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds).leases)
 
     def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
-        attempts = self._attempts(timeout_seconds)
-        answer, _ = self._drive(holding.lease_time(self._book, request, attempts))
+        budget = self._budget(timeout_seconds)
+        answer, _ = self._drive(sessions.lease_time(self._view, request, budget))
         return answer.left_seconds
 
     # -- what is held ----------------------------------------------------------------------------
@@ -219,7 +220,7 @@ class Client(Keys):
         wait: bool = True,
         release_on_disconnect: bool = False,
     ) -> Election:
-        """An election, to be entered: the body runs while this program leads. See raft.client.election."""
+        """An election, to be entered: the body runs while this program leads. See raft.client.sessions.election."""
         return self._held(seats_.of_election(name, value, wait=wait), ttl, release_on_disconnect)
 
     def lock(self, name: str, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True) -> Election:
@@ -238,7 +239,7 @@ class Client(Keys):
 
     def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> Session:
         """A session, to be entered: commands carried out exactly once, and a lease to hang things on."""
-        from raft.client.session import Session
+        from raft.client.sessions.session import Session
 
         seconds = seconds_of(ttl)
         return Session(
@@ -248,8 +249,8 @@ class Client(Keys):
 
     def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
         """Wait for events from `watch.revision` on, so long at most; see Keys."""
-        seconds = min(timeout_of(timeout_seconds), holding.HOLD_SECONDS)
-        return self._drive(holding.news(self._book, watch, self._attempts(), seconds))
+        seconds = min(timeout_of(timeout_seconds), sessions.HOLD_SECONDS)
+        return self._drive(sessions.news(self._view, watch, self._budget(), seconds))
 
     def events(self, watch: Watch) -> Iterator[Event]:
         """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
@@ -258,7 +259,7 @@ class Client(Keys):
         """
         while True:
             try:
-                told = self._drive(holding.followed(self._book, watch, self._attempts(TIMEOUT_SECONDS)))
+                told = self._drive(sessions.followed(self._view, watch, self._budget(TIMEOUT_SECONDS)))
             except Rejected:
                 continue
             yield from told.events
@@ -296,9 +297,9 @@ class Client(Keys):
 
     def _watching(self, observer: KeysObserver, tell: Callable[[KeyEvent], Seen]) -> Watching[Seen]:
         def more() -> Sequence[Event]:
-            return self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS)))
+            return self._drive(observer.more(self._view, self._budget(TIMEOUT_SECONDS)))
 
-        return Watching(observer, more, tell, self._guest.wake_watchers)
+        return Watching(observer, more, tell, self._connection.wake_watchers)
 
     def _with_previous(self, event: KeyEvent) -> Changed:
         return previous_of(event, lambda key, revision: self.get(key, revision=revision))
@@ -307,10 +308,10 @@ class Client(Keys):
         """What an observer is told, for ever; waits for as long as no node can be asked."""
         while True:
             with suppress(Rejected):
-                yield from self._drive(observer.more(self._book, self._attempts(TIMEOUT_SECONDS)))
+                yield from self._drive(observer.more(self._view, self._budget(TIMEOUT_SECONDS)))
 
     def _held(self, seat: Seat, ttl: Duration, release_on_disconnect: bool = False) -> Election:
-        from raft.client.election import Election
+        from raft.client.sessions.election import Election
 
         return Election(
             self, self._connect_anew, seat, seconds_of(ttl), release_on_disconnect=release_on_disconnect
@@ -329,43 +330,43 @@ class Client(Keys):
 
     def members(self, *, timeout_seconds: Duration | None = None) -> Members:
         """Who belongs to the cluster, as its leader knows it."""
-        return self._drive(membership.members(self._book, self._attempts(timeout_seconds)))
+        return self._drive(membership.members(self._view, self._budget(timeout_seconds)))
 
     def add_member(
         self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
     ) -> Members:
         """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
-        attempts = self._attempts(timeout_seconds)
-        return self._drive(membership.add(self._book, node, endpoint, attempts, learner=learner))
+        budget = self._budget(timeout_seconds)
+        return self._drive(membership.add(self._view, node, endpoint, budget, learner=learner))
 
     def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Give a learner a vote, once it has caught up."""
-        return self._drive(membership.promote(self._book, node, self._attempts(timeout_seconds)))
+        return self._drive(membership.promote(self._view, node, self._budget(timeout_seconds)))
 
     def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
         """Remove a member, which then stops by itself."""
-        return self._drive(membership.remove(self._book, node, self._attempts(timeout_seconds)))
+        return self._drive(membership.remove(self._view, node, self._budget(timeout_seconds)))
 
     def replace_member(
         self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
         """Let a node that was started to join catch up, and take the place of a member, in one change."""
-        attempts = self._attempts(timeout_seconds)
-        return self._drive(membership.replace(self._book, old, new, endpoint, attempts))
+        budget = self._budget(timeout_seconds)
+        return self._drive(membership.replace(self._view, old, new, endpoint, budget))
 
     def update_member(self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None) -> Members:
         """Tell all where a member is reached from now on; it has to be started again to listen elsewhere."""
-        return self._drive(membership.update(self._book, node, endpoint, self._attempts(timeout_seconds)))
+        return self._drive(membership.update(self._view, node, endpoint, self._budget(timeout_seconds)))
 
     def change_members(self, request: MemberChange) -> Members:
         """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
-        return self._drive(membership.change(self._book, request, self._attempts()))
+        return self._drive(membership.change(self._view, request, self._budget()))
 
     # -------------------------------------------------------------------------------------------
 
-    def _attempts(self, timeout_seconds: Duration | None = None) -> Attempts:
+    def _budget(self, timeout_seconds: Duration | None = None) -> RetryBudget:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        return Attempts(self._runtime.clock.now, seconds)
+        return RetryBudget(self._runtime.clock.now, seconds)
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
-        return self._connection.carry_out(steps)
+        return self._shared.carry_out(steps)

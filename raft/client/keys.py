@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from operator import index
 from typing import Literal, SupportsIndex, TypeVar, overload
 
-from raft.client import store
-from raft.client.store import Questions, Replaced, Swapped, Text, maybe_bytes, range_of, to_bytes
-from raft.client.transactions import transaction_of
+from raft.client.calls import store
+from raft.client.calls.store import Questions, Replaced, Swapped, Text, maybe_bytes, range_of, to_bytes
+from raft.client.calls.transactions import transaction_of
 from raft.durations import Duration
-from raft.machines.answers import Events, Item, Items, TransactionDone
-from raft.machines.operations import (
+from raft.machines.commands import (
     Answered,
     Compare,
     CompareAndSwap,
@@ -30,6 +29,7 @@ from raft.machines.operations import (
     TransactionPart,
     Watch,
 )
+from raft.machines.results import Events, Item, Items, TransactionDone
 
 A = TypeVar("A")
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from actors.errors import ActorsError, AskFailed
-from raft.client.guest import Guest
-from raft.wire import address_of
+from raft.client.connection import Connection
+from raft.protocol.registry import address_of
 
 LOOK_SECONDS = 0.02
 
@@ -37,18 +37,18 @@ def ask_each(
 
     Raises TransportError for keys that cannot be used.
     """
-    survey = _Survey(Guest({}, cluster=cluster, keys=keys), request, timeout_seconds)
+    survey = _Survey(Connection({}, cluster=cluster, keys=keys), request, timeout_seconds)
     try:
         return survey.run(endpoints)
     finally:
-        survey.guest.close()
+        survey.connection.close()
 
 
 class _Survey:
     """One question to all nodes; a node is asked as soon as it can be reached, and again if that fails."""
 
-    def __init__(self, guest: Guest, request: object, timeout_seconds: float) -> None:
-        self.guest = guest
+    def __init__(self, connection: Connection, request: object, timeout_seconds: float) -> None:
+        self.connection = connection
         self._request = request
         self._until = time.monotonic() + timeout_seconds
         self._answers: Answers = {}
@@ -59,21 +59,21 @@ class _Survey:
         """All answers, in the order of the endpoints."""
         for node, endpoint in endpoints.items():
             try:
-                self.guest.connect(node, endpoint)
+                self.connection.connect(node, endpoint)
             except ActorsError as error:
                 self._answers[node] = CannotAsk(str(error))
         while len(self._answers) < len(endpoints) and (left := self._until - time.monotonic()) > 0:
             for node in endpoints.keys() - self._answers.keys() - self._asked:
-                if self.guest.is_up(node):
+                if self.connection.is_up(node):
                     self._ask(node, left)
-            self.guest.runtime.flush()
-            self.guest.runtime.run_turn(min(left, LOOK_SECONDS))
+            self.connection.runtime.flush()
+            self.connection.runtime.run_turn(min(left, LOOK_SECONDS))
         no_answer = AskFailed("it cannot be reached")
         return {node: self._answers.get(node, self._failures.get(node, no_answer)) for node in endpoints}
 
     def _ask(self, node: int, seconds: float) -> None:
         self._asked.add(node)
-        pending = self.guest.runtime.ask(address_of(node), self._request, seconds)
+        pending = self.connection.runtime.ask(address_of(node), self._request, seconds)
         pending.then(partial(self._answers.setdefault, node), partial(self._failed, node))
 
     def _failed(self, node: int, failure: AskFailed) -> None:

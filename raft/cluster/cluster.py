@@ -10,12 +10,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from raft.cluster.failures import VerbFailed
-from raft.cluster.faults import FaultRegistry
-from raft.cluster.history import LeaderHistory
-from raft.cluster.journal import Journal
-from raft.cluster.nodes import NodeProcess, NodeState
+from raft.cluster.faults.registry import FaultRegistry
+from raft.cluster.processes.node_process import NodeProcess, NodeState
+from raft.cluster.records.election_safety import ElectionSafety
+from raft.cluster.records.journal import Journal
+from raft.cluster.records.leader_history import LeaderHistory
 from raft.cluster.rundir import RunDirectory
-from raft.cluster.safety import ElectionSafety
 from raft.cluster.selectors import NothingMatches, Picture, select, select_one
 from raft.cluster.spec import ClusterRecord, NodeRecord
 

@@ -20,11 +20,11 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from actors.private import check_private, make_private, open_private
+from actors.processes.private_files import check_private, make_private, open_private
 from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
-from raft.node.opening import permit_first_start
+from raft.node.process.data_dir import permit_first_start
 
 if TYPE_CHECKING:
     from raft.node.restore import NewCluster

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.private import make_private
+from actors.processes.private_files import make_private
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 
 IPC_PATH_BYTES_MAX = 107

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from actors.private import write_private
+from actors.processes.private_files import write_private
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
-from raft.node.snapshot_policy import SnapshotPolicy
-from raft.requests import MEMBERS_MAX
+from raft.node.snapshots.policy import SnapshotPolicy
+from raft.protocol.client import MEMBERS_MAX
 
 NODES_MAX = MEMBERS_MAX
 VERSION = 1
@@ -63,8 +63,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
 def check_tuning(words: tuple[str, ...]) -> None:
     """Raise BadUsage for words that tune nothing, or limits that cannot work together."""
     # Here, as few commands tune and all load this module.
+    from raft.node.components import core_config
     from raft.node.config import BadConfig, NodeConfig
-    from raft.node.parts import core_config
     from raft.node.tuning import BadTuning, parse_tuning
 
     try:

@@ -13,12 +13,12 @@ import msgspec
 
 from actors.context import Context
 from raft.cluster.cluster import Cluster
-from raft.cluster.hearing import Quorum, age, best_group, seconds_without_quorum
-from raft.cluster.nodes import HAS_PROCESS, NodeProcess, NodeState
-from raft.cluster.usage import is_stopped
-from raft.cluster.verbs import ClusterStatus, NodeView
-from raft.control import GetStatus, NodeStatus
-from raft.wire import address_of
+from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess, NodeState
+from raft.cluster.processes.usage import is_stopped
+from raft.cluster.quorum import Quorum, age, best_group, seconds_without_quorum
+from raft.cluster.rpc.messages import ClusterStatus, NodeView
+from raft.protocol.admin import GetStatus, NodeStatus
+from raft.protocol.registry import address_of
 
 ANSWER_SECONDS_MAX = 0.1
 

@@ -10,10 +10,19 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from actors.actor import Actor, Handlers
-from raft.cluster.answering import ReplyAnswer, carried_out, refusable
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
-from raft.cluster.events import (
+from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
+from raft.cluster.faults.network import Network
+from raft.cluster.faults.registry import CRASH, KILL, PAUSE
+from raft.cluster.faults.storage import StorageFaults
+from raft.cluster.forced_snapshots import ForcedSnapshots
+from raft.cluster.membership import MemberVerbs, Roster
+from raft.cluster.processes.node_process import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
+from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.processes.processes import ForkServerLike, Processes
+from raft.cluster.processes.rolling_restart import RollingRestart
+from raft.cluster.records.events import (
     ClusterReady,
     LeaderElected,
     LeaderLost,
@@ -22,19 +31,8 @@ from raft.cluster.events import (
     SpaceAlarm,
     Violation,
 )
-from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
-from raft.cluster.faults import CRASH, KILL, PAUSE
-from raft.cluster.forcing import ForcedSnapshots
-from raft.cluster.history import Leader
-from raft.cluster.members import MemberVerbs, Roster
-from raft.cluster.network import Network
-from raft.cluster.nodes import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
-from raft.cluster.processes import ForkServerLike, Processes
-from raft.cluster.rolling import RollingRestart
-from raft.cluster.status import StatusRound
-from raft.cluster.steering import Answer, Steering
-from raft.cluster.storage_faults import StorageFaults
-from raft.cluster.verbs import (
+from raft.cluster.records.leader_history import Leader
+from raft.cluster.rpc.messages import (
     AddMember,
     BreakDisk,
     ClearFaults,
@@ -66,8 +64,19 @@ from raft.cluster.verbs import (
     Start,
     Stop,
 )
-from raft.control import Alive, BecameLeader, CannotDo, LostLeadership, NodeUp, SawLeader, SpaceIs, Transfer
-from raft.wire import address_of, process_of
+from raft.cluster.rpc.replies import ReplyAnswer, carried_out, refusable
+from raft.cluster.status import StatusRound
+from raft.protocol.admin import (
+    Alive,
+    BecameLeader,
+    CannotDo,
+    LostLeadership,
+    NodeUp,
+    SawLeader,
+    SpaceIs,
+    Transfer,
+)
+from raft.protocol.registry import address_of, process_of
 
 HAND_OVER_SECONDS_MAX = 5.0
 
@@ -125,7 +134,7 @@ class SupervisorActor(Actor):
             lambda: self._end(ExitCode.FAILURE, "the fork server has ended, and all nodes with it"),
         )
         self.network = Network(context, cluster)
-        self.steering = Steering(
+        self.steering = ProcessControl(
             context, cluster, self._processes, self._conditions, self.network.bring_up_to_date
         )
         self.storage = StorageFaults(context, cluster, self.network, self.steering)

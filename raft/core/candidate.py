@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import elections, every_role, follower, replication, state
+from raft.core import elections, every_role, follower, replication, transitions
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -38,19 +38,19 @@ def on_propose(_raft: Raft, _message: Propose) -> None:
 
 def on_append_entries(raft: Raft, message: AppendEntries) -> None:
     """Give in to the winner of the same term."""
-    state.become_follower(raft, message.term, message.sender)
+    transitions.become_follower(raft, message.term, message.sender)
     follower.accept_entries(raft, message)
 
 
 def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
     """Give in to the winner of the same term."""
-    state.become_follower(raft, message.term, message.sender)
+    transitions.become_follower(raft, message.term, message.sender)
     follower.accept_heartbeat(raft, message)
 
 
 def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
     """Give in to the winner of the same term."""
-    state.become_follower(raft, max(message.term, raft.term), message.sender)
+    transitions.become_follower(raft, max(message.term, raft.term), message.sender)
     follower.accept_snapshot(raft, message)
 
 
@@ -60,7 +60,7 @@ def on_pre_vote_reply(raft: Raft, message: PreVoteReply) -> None:
     if result is VoteResult.WON:
         elections.campaign(raft, elections.Campaign.ELECTION)
     elif result is VoteResult.LOST:
-        state.become_follower(raft, raft.term, NO_NODE)
+        transitions.become_follower(raft, raft.term, NO_NODE)
 
 
 def on_vote_reply(raft: Raft, message: VoteReply) -> None:
@@ -72,10 +72,10 @@ def on_vote_reply(raft: Raft, message: VoteReply) -> None:
     result = _count(raft, message)
     if result is VoteResult.WON:
         if raft.id in raft.tracker.votes or raft.config.unsafe_as_etcd:
-            state.become_leader(raft)
+            transitions.become_leader(raft)
             replication.broadcast_append(raft)
     elif result is VoteResult.LOST:
-        state.become_follower(raft, raft.term, NO_NODE)
+        transitions.become_follower(raft, raft.term, NO_NODE)
 
 
 def _count(raft: Raft, message: PreVoteReply | VoteReply) -> VoteResult:

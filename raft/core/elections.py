@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from raft.core import lease, state
+from raft.core import lease, transitions
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -74,10 +74,10 @@ def campaign(raft: Raft, kind: Campaign) -> None:
     """Become a candidate and ask every voter, oneself through the disk."""
     pre_election = kind is Campaign.PRE_ELECTION
     if pre_election:
-        state.become_pre_candidate(raft)
+        transitions.become_pre_candidate(raft)
         term = raft.term + 1
     else:
-        state.become_candidate(raft)
+        transitions.become_candidate(raft)
         term = raft.term
     log = raft.log
     for voter in sorted(raft.tracker.configuration.voter_ids()):
@@ -111,7 +111,7 @@ def _meet_higher_term(raft: Raft, message: Message) -> bool:
             return False
     if kind is PreVote or (isinstance(message, PreVoteReply) and not message.rejected):
         return True  # The term is hypothetical: nobody is in it yet.
-    state.become_follower(raft, message.term, message.sender if kind in _OF_A_LEADER else NO_NODE)
+    transitions.become_follower(raft, message.term, message.sender if kind in _OF_A_LEADER else NO_NODE)
     return True
 
 
@@ -133,7 +133,7 @@ def _meet_lower_term(raft: Raft, message: Message) -> None:
 def _in_lease(raft: Raft) -> bool:
     """Tell whether a leader was heard so lately that nobody else may win (thesis section 4.2.3)."""
     heard = raft.leader != NO_NODE and raft.election_elapsed < raft.config.election_ticks
-    # Hearing of a higher term makes a node forget its leader, but keeps no promise to it.
+    # PeerTracker of a higher term makes a node forget its leader, but keeps no promise to it.
     return raft.config.check_quorum and (heard or lease.pledged(raft))
 
 

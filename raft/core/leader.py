@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import every_role, lease, membership, reads, replication, state
+from raft.core import every_role, lease, membership, reads, replication, transitions
 from raft.core.errors import MAJORITY_ROLLED_BACK, BrokenPromise, ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -51,7 +51,7 @@ def check_quorum(raft: Raft) -> None:
     Not while it is to tell the others that it was removed: without it they may be unable to elect.
     """
     if not raft.handover_index and not raft.tracker.quorum_active():
-        state.become_follower(raft, raft.term, NO_NODE)
+        transitions.become_follower(raft, raft.term, NO_NODE)
     for node, peer in raft.tracker.progress.items():
         if node != raft.id:
             peer.recently_active = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft.core import replication, state, trace
+from raft.core import replication, trace, transitions
 from raft.core.changes import AnyConfChange, ConfChangeKind, decode_conf_change
 from raft.core.confchange import Changed, Changer
 from raft.core.confchange import restore as restored_configuration
@@ -124,7 +124,7 @@ def end_leadership(raft: Raft) -> None:
     if raft.config.step_down_on_removal:
         if raft.config.hand_over_on_removal:
             _hand_over(raft)
-        state.become_follower(raft, raft.term, NO_NODE)
+        transitions.become_follower(raft, raft.term, NO_NODE)
 
 
 def _hand_over(raft: Raft) -> None:

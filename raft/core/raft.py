@@ -20,8 +20,8 @@ from raft.core import (
     lease,
     membership,
     output,
-    state,
     trace,
+    transitions,
 )
 from raft.core.changes import AnyConfChange, ConfChange
 from raft.core.confchange import restore
@@ -157,7 +157,7 @@ class Raft:
         self.take_up_role()
         self.notify(trace.INIT_STATE)
         self._load(*storage.initial_state())
-        state.become_follower(self, self.term, NO_NODE)
+        transitions.become_follower(self, self.term, NO_NODE)
         self.told_soft_state = SoftState(self.leader, self.role)
         self.told_hard_state = HardState(self.term, self.vote, self.log.committed)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from actors.supervision import RestartPolicy
 from raft.embedding.asyncio_node import AsyncNode
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
-from raft.embedding.keeper import Leader
 from raft.embedding.node import Node
+from raft.embedding.node_supervisor import Leader
 from raft.embedding.settings import Settings
-from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 
 __all__ = [

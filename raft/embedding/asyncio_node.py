@@ -15,12 +15,12 @@ from typing import Self, Unpack
 
 from raft.client.asyncio_client import AsyncClient
 from raft.client.client import TIMEOUT_SECONDS
-from raft.control import NodeStatus
 from raft.durations import Duration, timeout_of
 from raft.embedding.errors import NodeError
-from raft.embedding.keeper import Leader
+from raft.embedding.node_supervisor import Leader
+from raft.embedding.running_node import Stay
 from raft.embedding.settings import Settings, plan_of
-from raft.embedding.stay import Stay
+from raft.protocol.admin import NodeStatus
 
 SNAPSHOT_SECONDS_MAX = 60.0
 

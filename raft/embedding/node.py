@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from raft.client.client import TIMEOUT_SECONDS, Client
-from raft.control import NodeStatus
 from raft.durations import Duration, seconds_of
 from raft.embedding.asyncio_node import SNAPSHOT_SECONDS_MAX, AsyncNode
 from raft.embedding.errors import NodeError, NodeFailed
-from raft.embedding.keeper import Leader
+from raft.embedding.node_supervisor import Leader
 from raft.embedding.settings import Settings, plan_of
+from raft.protocol.admin import NodeStatus
 
 Result = TypeVar("Result")
 

@@ -13,14 +13,14 @@ from typing import TypedDict
 from msgspec import Struct
 
 from actors.errors import ActorsError
-from actors.hosting import name_class
+from actors.processes.child_main import name_class
 from actors.supervision import RestartPolicy
 from raft.durations import Duration, range_of, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine
+from raft.node.components import core_config
 from raft.node.config import BadConfig, NodeConfig, check_not_imported
-from raft.node.parts import core_config
-from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raft.lab.simulated.determinism import check_machine
+    from raft.lab.simulation.determinism import check_machine
 
 __all__ = ["check_machine"]
 
 
 def __getattr__(name: str) -> object:
     if name == "check_machine":
-        from raft.lab.simulated.determinism import check_machine
+        from raft.lab.simulation.determinism import check_machine
 
         return check_machine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from raft.machines.commands import Downgrade
     from raft.machines.machine import InParts, MachineError, StateMachine, Versioned
-    from raft.machines.operations import Downgrade
     from raft.machines.testkit import NotDeterministic, check_machine, check_upgrade, replay
     from raft.machines.typed import TypedCommand, TypedMachine, TypedQuery, answer_to, body_of, since
 

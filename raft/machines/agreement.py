@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from raft.machines.operations import Agree, Downgrade
+from raft.machines.commands import Agree, Downgrade
 
 
 class Agreement(Struct, frozen=True, array_like=True, gc=False):

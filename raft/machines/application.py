@@ -7,7 +7,7 @@ A command is begun, and is done at once, or step by step, or by the user's own m
 
     begin ── bytes ───────────► the answer
       ├───── Unfinished ──────► go_on, until it gives the answer; nothing else is asked meanwhile
-      └───── None ────────────► the answer is what `own` makes of the `Carry` among `errands`
+      └───── None ────────────► the answer is what `own` makes of the `Carry` among `tasks`
 
 What the user's own machine does needs nothing of the rest, and the rest nothing of it: `own` is at the state
 of an index when it has done all errands up to there.
@@ -24,25 +24,8 @@ from zlib import crc32
 import msgspec
 
 from raft.machines.agreement import Agreement, too_old
-from raft.machines.answers import (
-    Agreed,
-    Answer,
-    Checked,
-    Compacted,
-    Ended,
-    Events,
-    Granted,
-    LeaseGone,
-    LeaseState,
-    Opened,
-    Refused,
-)
-from raft.machines.elections import Elections
-from raft.machines.encoding import decode_call, decode_question, encode_answer, reason_against
-from raft.machines.history import History
-from raft.machines.leases import Leases
-from raft.machines.machine import MachineError, StateMachine, WrongVersion
-from raft.machines.operations import (
+from raft.machines.codec import decode_call, decode_question, encode_answer, reason_against
+from raft.machines.commands import (
     COMMAND_BYTES_MAX,
     KEY_BYTES_MAX,
     Agree,
@@ -74,12 +57,29 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
-from raft.machines.own import Become, Carry, Compare, Drop, Errand, OwnMachine
+from raft.machines.elections import Elections
+from raft.machines.history import History
+from raft.machines.leases import Leases
+from raft.machines.machine import MachineError, StateMachine, WrongVersion
+from raft.machines.own_machine import Become, Carry, Compare, Drop, OwnMachine, Task
+from raft.machines.results import (
+    Agreed,
+    Answer,
+    Checked,
+    Compacted,
+    Ended,
+    Events,
+    Granted,
+    LeaseGone,
+    LeaseState,
+    Opened,
+    Refused,
+)
 from raft.machines.sessions import KEPT_APART, Sessions
 from raft.machines.state import (
     FORMAT,
     Frozen,
-    OwnBook,
+    OwnMachineSnapshot,
     State,
     decode_state,
     encode_state,
@@ -113,7 +113,7 @@ class Application:
 
     def __init__(self, own: StateMachine | None = None) -> None:
         self.own = OwnMachine(own)
-        self.errands: list[Errand] = []
+        self.tasks: list[Task] = []
         """What the user's own machine is to do yet, in this order; whoever begins commands takes them."""
         self.checked_until = 0
         """Checks up to this index have been made by an earlier life, and are not made again."""
@@ -164,8 +164,8 @@ class Application:
         answer = self.begin(index, command)
         while isinstance(answer, Unfinished):
             answer = self.go_on()
-        for errand in self.take_errands():
-            done = self.own.run(errand)
+        for task in self.take_tasks():
+            done = self.own.run(task)
             answer = done if done is not None else answer
         assert answer is not None, "a command is answered by the application or by the machine in it"
         return answer
@@ -197,7 +197,7 @@ class Application:
         state = decode_state(data)
         if state is not None:
             self._check_own(state)
-        self.own.restore(*(state.own, state.book) if state is not None else (b"", OwnBook()))
+        self.own.restore(*(state.own, state.book) if state is not None else (b"", OwnMachineSnapshot()))
         if state is None:
             self._begin()
         else:
@@ -235,14 +235,14 @@ class Application:
                 if settled is None:
                     self.sessions.keep(call, command, KEPT_APART)
                 acknowledged = self.sessions.acknowledged(call.session)
-                self.errands.append(
+                self.tasks.append(
                     Carry(index, operation.body, call.session, call.sequence, acknowledged, operation.since)
                 )
                 return None
         elif type(operation) is Own:
             if operation.since > self.agreement.newest:
                 self._note_version(operation)
-            self.errands.append(Carry(index, operation.body, since=operation.since))
+            self.tasks.append(Carry(index, operation.body, since=operation.since))
             return None
         # In so few bytes there is no key and no value beyond the limits.
         if len(command) > KEY_BYTES_MAX or type(operation) is not Put or operation.fence is not None:
@@ -274,10 +274,10 @@ class Application:
         """Is a command unfinished?"""
         return self._in_hand is not None
 
-    def take_errands(self) -> list[Errand]:
+    def take_tasks(self) -> list[Task]:
         """What the user's own machine is to do, in this order; it is the caller's to see to now."""
-        errands, self.errands = self.errands, []
-        return errands
+        tasks, self.tasks = self.tasks, []
+        return tasks
 
     def look_up(self, query: bytes) -> bytes | Own:
         """The answer to an encoded `Question`, or the question itself if it is for the user's own machine."""
@@ -317,7 +317,7 @@ class Application:
 
     def _become(self, state: State) -> None:
         self._begin()
-        self.errands.clear()
+        self.tasks.clear()
         self.trail.restore(state.trail, state.version, state.last_check)
         self.agreement = state.agreement
         self.history.restore(state.events, state.revision, state.compacted)
@@ -419,7 +419,7 @@ class Application:
         yield from self.store.drop(index, ended)
         self.sessions.drop(ended)
         if ended:
-            self.errands.append(Drop(ended))
+            self.tasks.append(Drop(ended))
         return Ended(ended)
 
     def _compact(self, index: int, request: Compact) -> Compacted | Refused:  # noqa: ARG002
@@ -434,7 +434,7 @@ class Application:
             of = LastCheck(request.index, request.trail, version=request.version)
             own = LastCheck(request.index, request.own_trail, version=request.own_version)
         self.trail.check(index, of, "")
-        self.errands.append(Compare(index, own))
+        self.tasks.append(Compare(index, own))
         return Checked()
 
     def _note_version(self, operation: Own) -> None:
@@ -451,7 +451,7 @@ class Application:
     def _become_agreed(self, agreement: Agreement) -> Agreed:
         self._check_version(agreement)
         if agreement.version != self.agreement.version:
-            self.errands.append(Become(agreement.version))
+            self.tasks.append(Become(agreement.version))
         self.agreement = agreement
         return Agreed(agreement.version, agreement.ceiling)
 

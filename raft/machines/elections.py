@@ -14,7 +14,20 @@ from itertools import islice
 
 from msgspec import Struct
 
-from raft.machines.answers import (
+from raft.machines.commands import (
+    ANSWER_BYTES_MAX,
+    LEASE_CANDIDATES_MAX,
+    LIMIT_MAX,
+    SEATS_MAX,
+    Campaign,
+    Fence,
+    Operation,
+    Proclaim,
+    Resign,
+)
+from raft.machines.history import History
+from raft.machines.leases import Leases
+from raft.machines.results import (
     Candidate,
     ElectionState,
     FenceRejected,
@@ -25,19 +38,6 @@ from raft.machines.answers import (
     Refused,
     Resigned,
     Standing,
-)
-from raft.machines.history import History
-from raft.machines.leases import Leases
-from raft.machines.operations import (
-    ANSWER_BYTES_MAX,
-    LEASE_CANDIDATES_MAX,
-    LIMIT_MAX,
-    SEATS_MAX,
-    Campaign,
-    Fence,
-    Operation,
-    Proclaim,
-    Resign,
 )
 from raft.machines.table import Table
 

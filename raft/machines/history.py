@@ -10,8 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from raft.machines.answers import Compacted, Event, Events, Item, Led, Left, Removed
-from raft.machines.operations import ANSWER_BYTES_MAX, LIMIT_MAX, Watch, WatchKeys
+from raft.machines.commands import ANSWER_BYTES_MAX, LIMIT_MAX, Watch, WatchKeys
+from raft.machines.results import Compacted, Event, Events, Item, Led, Left, Removed
 
 # The same on all replicas, or their states part: not an option.
 EVENTS_MAX = 16 * 1024

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
+from raft.machines.commands import LEASES_MAX_PER_EXPIRE
 from raft.machines.leases import Leases
-from raft.machines.operations import LEASES_MAX_PER_EXPIRE
 
 # A holder reckons with clocks whose rates differ by so much: its own may be the slow one.
 DRIFT_RATIO = 0.01

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from raft.machines.answers import LeaseList
+from raft.machines.results import LeaseList
 from raft.machines.table import Table
 
 

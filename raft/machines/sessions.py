@@ -12,7 +12,8 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from raft.machines.answers import (
+from raft.machines.commands import SESSION_BYTES_MAX, SESSION_WINDOW, Call
+from raft.machines.results import (
     Acknowledged,
     AnswersFull,
     Refusal,
@@ -21,7 +22,6 @@ from raft.machines.answers import (
     SessionExpired,
     WindowFull,
 )
-from raft.machines.operations import SESSION_BYTES_MAX, SESSION_WINDOW, Call
 from raft.machines.table import Table
 
 

@@ -13,17 +13,17 @@ import msgspec
 from msgspec import Struct
 
 from raft.machines.agreement import Agreement
-from raft.machines.answers import Candidate, Event, Item
 from raft.machines.history import weight_of
 from raft.machines.machine import MachineError
 from raft.machines.parts import in_parts
+from raft.machines.results import Candidate, Event, Item
 from raft.machines.sessions import SessionState
 from raft.machines.trail import SEVERAL, LastCheck
 
 FORMAT = 3
 
 
-class OwnBook(Struct, frozen=True, array_like=True):
+class OwnMachineSnapshot(Struct, frozen=True, array_like=True):
     """What is kept beside the user's own machine: see `OwnMachine`."""
 
     trail: int = 0
@@ -47,7 +47,7 @@ class State(Struct, frozen=True, array_like=True):
     elections: list[tuple[str, int, list[Candidate]]]
     sessions: list[SessionState]
     own: bytes | None  # What the user's own machine wrote; None without one.
-    book: OwnBook = OwnBook()
+    book: OwnMachineSnapshot = OwnMachineSnapshot()
     agreement: Agreement = Agreement()
     version: int = SEVERAL  # Of the code that has made the trail.
 
@@ -59,7 +59,7 @@ _ITEM_LISTS = msgspec.msgpack.Decoder(list[Item])
 _SESSION_LISTS = msgspec.msgpack.Decoder(list[SessionState])
 _LEASE_LISTS = msgspec.msgpack.Decoder(list[tuple[int, int]])
 _ELECTION_LISTS = msgspec.msgpack.Decoder(list[tuple[str, int, list[Candidate]]])
-_BOOKS = msgspec.msgpack.Decoder(OwnBook)
+_BOOKS = msgspec.msgpack.Decoder(OwnMachineSnapshot)
 # The first byte of a part says what the rest of it is.
 _HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN, _LEASES, _ELECTIONS, _BOOK, _BOOK_SESSIONS = (
     bytes((kind,)) for kind in range(9)
@@ -168,7 +168,7 @@ def rebased(parts: Iterable[bytes | memoryview], revision: int) -> Iterator[byte
             yield part
 
 
-def own_parts_of(book: OwnBook, machine: Iterable[bytes]) -> Iterator[bytes]:
+def own_parts_of(book: OwnMachineSnapshot, machine: Iterable[bytes]) -> Iterator[bytes]:
     """The parts of the user's own machine, and of what is kept beside it."""
     return chain(
         (_BOOK + _ENCODER.encode(msgspec.structs.replace(book, sessions=[])),),
@@ -177,9 +177,9 @@ def own_parts_of(book: OwnBook, machine: Iterable[bytes]) -> Iterator[bytes]:
     )
 
 
-def own_book_of(parts: Iterable[bytes | memoryview]) -> tuple[OwnBook, list[bytes | memoryview]]:
+def own_book_of(parts: Iterable[bytes | memoryview]) -> tuple[OwnMachineSnapshot, list[bytes | memoryview]]:
     """What is kept beside the user's own machine, and the machine's parts."""
-    book = OwnBook(sessions=[])
+    book = OwnMachineSnapshot(sessions=[])
     machine: list[bytes | memoryview] = []
     for part in parts:
         kind, body = bytes(part[:1]), part[1:]

@@ -12,25 +12,7 @@ from heapq import merge
 from itertools import accumulate, islice
 from typing import TypeAlias, TypeVar
 
-from raft.machines.answers import (
-    Counted,
-    Deleted,
-    FenceRejected,
-    Item,
-    Items,
-    LeaseGone,
-    PartDone,
-    Refused,
-    Removed,
-    Stored,
-    Swapped,
-    TransactionDone,
-    Value,
-)
-from raft.machines.elections import Elections
-from raft.machines.history import EVENT_BYTES, History
-from raft.machines.leases import Leases
-from raft.machines.operations import (
+from raft.machines.commands import (
     ANSWER_BYTES_MAX,
     LEASE_KEYS_MAX,
     LIMIT_MAX,
@@ -51,6 +33,24 @@ from raft.machines.operations import (
     Relation,
     Transaction,
     TransactionPart,
+)
+from raft.machines.elections import Elections
+from raft.machines.history import EVENT_BYTES, History
+from raft.machines.leases import Leases
+from raft.machines.results import (
+    Counted,
+    Deleted,
+    FenceRejected,
+    Item,
+    Items,
+    LeaseGone,
+    PartDone,
+    Refused,
+    Removed,
+    Stored,
+    Swapped,
+    TransactionDone,
+    Value,
 )
 from raft.machines.table import Table
 

@@ -1,7 +1,7 @@
 """Is a state machine deterministic, and does its snapshot hold all of its state? A check for any of them.
 
 Owns the check within one interpreter: the same log twice, and from a snapshot after every command on.
-Knows nothing of other processes, where strings hash otherwise: see `raft.lab.simulated.determinism`.
+Knows nothing of other processes, where strings hash otherwise: see `raft.lab.simulation.determinism`.
 """
 
 from __future__ import annotations

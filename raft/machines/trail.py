@@ -14,9 +14,9 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from raft.machines.answers import Checked
-from raft.machines.encoding import encode_answer
+from raft.machines.codec import encode_answer
 from raft.machines.machine import Diverged
+from raft.machines.results import Checked
 
 CHECKED = encode_answer(Checked())
 # For every `Refused`, whose tag is 0, whatever its text says.

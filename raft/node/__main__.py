@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from raft.durations import range_of, seconds_of
 from raft.node.config import NodeConfig
-from raft.node.process import main
-from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.process.main import main
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 EXAMPLE = """\
@@ -129,7 +129,7 @@ def parse(arguments: Sequence[str] | None) -> NodeConfig:
         repair_from_peers=given.repair_from_peers,
         cluster=given.cluster,
         heartbeat_seconds=given.heartbeat,
-        fsync_seconds_warn=given.fsync_warn,
+        fsync_handover_seconds=given.fsync_warn,
         election_seconds_min=low,
         election_seconds_max=high,
         pre_vote=not given.no_pre_vote,

@@ -16,18 +16,18 @@ from msgspec import Struct
 
 from raft.core.types import Index, Snapshot
 from raft.machines.state import agreement_in
-from raft.node.applying import Applier
-from raft.node.proposals import Answerable
-from raft.node.reads import Reads
-from raft.node.snapshots import unpack_state
-from raft.node.working import Desk
-from raft.requests import BackupPiece, BackupTaken, ReadBackup, Refused, TakeBackup, Unknown
+from raft.node.applier import Applier
+from raft.node.requests.proposals import Answerable
+from raft.node.requests.reads import Reads
+from raft.node.requests.slow_requests import SlowRequests
+from raft.node.snapshots.contents import unpack_state
+from raft.protocol.client import BackupPiece, BackupTaken, ReadBackup, Refused, TakeBackup, Unknown
 from raft.storage.snapshots import encode_head
 
 BackupRequest = TakeBackup | ReadBackup
 BACKUP_REQUESTS: Final = (TakeBackup, ReadBackup)
 
-PIECE_BYTES: Final = 256 * 1024  # As much as a snapshot's: a heartbeat may have to wait behind one.
+CHUNK_BYTES: Final = 256 * 1024  # As much as a snapshot's: a heartbeat may have to wait behind one.
 KEPT_MAX: Final = 2
 KEEP_SECONDS: Final = 10.0  # Without a request for a piece.
 
@@ -37,7 +37,7 @@ OVERTAKEN: Final = Refused("a snapshot of the leader's came in between: ask agai
 
 
 class Snapshots(Protocol):
-    """Who takes snapshots; see `SnapshotDesk`."""
+    """Who takes snapshots; see `SnapshotCoordinator`."""
 
     def take_now(self, told: Callable[[Index, str], None]) -> None:
         """Take one, and tell its index, or why there is none."""
@@ -68,7 +68,7 @@ class Backups:
         applier: Applier,
         reads: Reads,
         snapshots: Snapshots,
-        desk: Desk,
+        desk: SlowRequests,
     ) -> None:
         self._cluster = cluster
         self._log = log
@@ -132,12 +132,12 @@ class Backups:
             return NOT_HERE
         kept.read_at = self._desk.now()
         offset, head = request.offset, kept.head
-        piece = head[offset : offset + PIECE_BYTES]
-        begin = offset + len(piece) - len(head)
-        piece += memoryview(kept.snapshot.data)[begin : begin + PIECE_BYTES - len(piece)]
-        if not piece:  # All of it is read: the node need not keep it.
+        chunk = head[offset : offset + CHUNK_BYTES]
+        begin = offset + len(chunk) - len(head)
+        chunk += memoryview(kept.snapshot.data)[begin : begin + CHUNK_BYTES - len(chunk)]
+        if not chunk:  # All of it is read: the node need not keep it.
             del self._kept[request.ticket]
-        return BackupPiece(offset, piece)
+        return BackupPiece(offset, chunk)
 
     def _look(self) -> None:
         oldest = self._desk.now() - KEEP_SECONDS

@@ -11,11 +11,11 @@ import os
 import msgspec
 from msgspec import Struct
 
-from actors.endpoints import EndpointError, canonical, check_endpoint, check_target
-from raft.control import SetLink
-from raft.node.snapshot_policy import SnapshotPolicy
+from actors.transport.endpoints import EndpointError, canonical, check_endpoint, check_target
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
-from raft.requests import MEMBERS_MAX
+from raft.protocol.admin import SetLink
+from raft.protocol.client import MEMBERS_MAX
 
 NODE_ID_MAX = 1_000_000
 EXIT_FAILED = 1
@@ -72,7 +72,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     heartbeat_seconds: float = 0.050
     election_seconds_min: float = 0.250
     election_seconds_max: float = 0.500
-    fsync_seconds_warn: float = 0.0  # A slower leader makes room for a faster one; 0.0: see fsync_limit.
+    fsync_handover_seconds: float = 0.0  # A slower leader makes room for a faster one; 0.0: see fsync_limit.
     first_start: bool = False  # May begin with an empty directory: never set for a node that has run before.
     repair_from_peers: bool = False  # A damaged log is put aside, and the node joins its cluster anew.
     pre_vote: bool = True
@@ -104,7 +104,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def fsync_limit_seconds(self) -> float:
         """From which time on a write counts as slow: half of the shortest election timeout, or as given."""
-        return self.fsync_seconds_warn or self.election_seconds_min / 2
+        return self.fsync_handover_seconds or self.election_seconds_min / 2
 
     @property
     def election_ticks(self) -> int:

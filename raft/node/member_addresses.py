@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from actors.errors import TransportError
 from raft.core.types import NodeId
 from raft.node.peers import Peers
-from raft.node.reporting import Journal
-from raft.wire import process_of
+from raft.node.reporter import Journal
+from raft.protocol.registry import process_of
 
 if TYPE_CHECKING:
     from actors.context import Context

@@ -17,16 +17,16 @@ from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
 from raft.node.config import NODE_ID_MAX, NodeConfig
+from raft.node.handshakes import Handshakes
 from raft.node.identity import Origin, named_by
-from raft.node.introductions import Introductions
 from raft.node.member_addresses import MemberAddresses
-from raft.node.member_requests import MemberRequests
 from raft.node.peers import Peers, decode_endpoints
-from raft.node.proposals import Proposals
-from raft.node.reporting import Journal
-from raft.node.snapshots import State
-from raft.requests import LeaderIs, WhoLeads
-from raft.wire import Expelled, Leaving, address_of, process_of
+from raft.node.reporter import Journal
+from raft.node.requests.membership import MemberRequests
+from raft.node.requests.proposals import Proposals
+from raft.node.snapshots.contents import State
+from raft.protocol.client import LeaderIs, WhoLeads
+from raft.protocol.registry import Expelled, Leaving, address_of, process_of
 
 if TYPE_CHECKING:
     from actors.context import Context
@@ -67,7 +67,7 @@ class Membership:
         config: NodeConfig,
         raft: Raft,
         peers: Peers,
-        introductions: Introductions,
+        introductions: Handshakes,
         journal: Journal,
         proposals: Proposals,
         context: Context,

@@ -15,8 +15,7 @@ import msgspec
 
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
-from actors.transport import LifeUsed
-from raft.control import TakeSnapshot
+from actors.transport.base import IncarnationUsed
 from raft.core.errors import BrokenStorage, StepRefused
 from raft.core.messages import (
     InstallSnapshot,
@@ -29,43 +28,44 @@ from raft.core.messages import (
 )
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
-from raft.node.applying import Applier
+from raft.node.applier import Applier
 from raft.node.backups import BACKUP_REQUESTS, Backups
-from raft.node.departure import Departure
-from raft.node.disk import Disk
-from raft.node.failover import Succession
-from raft.node.holdings import HELD, Holdings
+from raft.node.components import HEARTBEAT_TICKS, NodeComponents, core_config
+from raft.node.handshakes import Founder, Handshakes
 from raft.node.identity import Origin, origin_in
-from raft.node.introductions import Founder, Introductions
-from raft.node.lane import Lane
+from raft.node.leadership.disk_health import DiskHealthMonitor
+from raft.node.leadership.failover import Failover
+from raft.node.leadership.shutdown import Shutdown
 from raft.node.local import Continue, Leave
-from raft.node.member_requests import MEMBER_REQUESTS
+from raft.node.log_writer import LogWriter
+from raft.node.machine_upkeep import HELD, MachineUpkeep
+from raft.node.machine_worker import OwnMachineWorker
 from raft.node.membership import Membership
-from raft.node.outgoing import Outgoing
-from raft.node.pace import Pace
-from raft.node.parts import HEARTBEAT_TICKS, NodeParts, core_config
 from raft.node.peers import Peers, of_peers
-from raft.node.proposals import Proposals
-from raft.node.reads import Reads
-from raft.node.relief import Relief
-from raft.node.reporting import LateJournal, Reporter, Standing
-from raft.node.service import Service
-from raft.node.snapshot_desk import SnapshotDesk
-from raft.node.snapshots import SendableSnapshots, State, unpack_state, verified
+from raft.node.reporter import LateJournal, Reporter, Standing
+from raft.node.requests.admin import ADMIN_REQUESTS, AdminRequests, Contacts, obeying
+from raft.node.requests.commands import ClientRequests
+from raft.node.requests.membership import MEMBER_REQUESTS
+from raft.node.requests.proposals import Proposals
+from raft.node.requests.reads import Reads
+from raft.node.requests.slow_requests import SlowRequests
+from raft.node.sender import MessageSender
+from raft.node.snapshots.contents import SendableSnapshots, State, unpack_state, verified
+from raft.node.snapshots.coordinator import SnapshotCoordinator
 from raft.node.space import Space
-from raft.node.steering import STEERED, Contacts, Steering, obeying
+from raft.node.ticker import Ticker
 from raft.node.versions import Versions
 from raft.node.worker import WorkDone
-from raft.node.working import Desk
-from raft.requests import AwaitAnswer, Command, Query, WhoLeads
-from raft.wire import (
+from raft.protocol.admin import TakeSnapshot
+from raft.protocol.client import AwaitAnswer, Command, Query, WhoLeads
+from raft.protocol.registry import (
     CORE_MESSAGES,
     Append,
     BadEntry,
     Expelled,
-    Introduction,
+    Handshake,
     Leaving,
-    SnapshotPiece,
+    SnapshotChunk,
     SnapshotProgress,
     supervisor_of,
     unpack_append,
@@ -79,7 +79,7 @@ TERM_LEAP_MAX = 2**32  # No peer is ahead by as many elections: such a term is a
 class Node(Actor):
     """A member of the cluster. One life: when it fails, the process ends and starts again from disk."""
 
-    def __init__(self, parts: NodeParts) -> None:
+    def __init__(self, parts: NodeComponents) -> None:
         self._parts = parts
         self._id: NodeId = parts.config.node
         self._supervisor = supervisor_of(self._id, has_keys=bool(parts.config.keys))
@@ -102,11 +102,11 @@ class Node(Actor):
             node=self._id, incarnation=parts.incarnation, now=parts.true_now or context.now,
             tell=partial(context.tell, self._supervisor) if config.supervisor else None, journal=self._journal
         )  # fmt: skip
-        self._introductions = Introductions(
+        self._introductions = Handshakes(
             self._id, origin_in(parts.store, Origin(state.identity, state.founders)),
             blank=parts.store.last_index() == 0, machine=parts.machine, peers=self._peers, context=context,
             journal=self._journal, came_up=self._peer_came_up, went_down=self._peer_went_down,
-            note_life=parts.note_life,
+            note_incarnation=parts.note_incarnation,
         )  # fmt: skip
         self._build(snapshot)
         self._applier.configuration = state.configuration
@@ -115,7 +115,7 @@ class Node(Actor):
         self._takers = self._make_takers()
         if parts.faults is not None:
             context.become({**self.handlers, **obeying(parts.faults, self._supervisor.process)})
-        self._pace = Pace(
+        self._ticker = Ticker(
             self._raft, tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS, now=context.now,
             sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2), after=context.after,
             woken=self._look_after_the_waiting, late=self._late, worked=parts.worked,
@@ -127,7 +127,7 @@ class Node(Actor):
             context.watch_process(self._supervisor.process)
             context.every(ALIVE_SECONDS, self._reporter.alive)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)
-        self._succession.peer_up()
+        self._failover.peer_up()
 
     @property
     def removed(self) -> bool:
@@ -151,39 +151,39 @@ class Node(Actor):
         self._applier = Applier(
             machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
             on_config=self._membership.apply, answer=self._answer, slow=self._slow_worker,
-            lane=Lane(parts.machine.own, own_worker and own_worker(context.post), context.now),
+            lane=OwnMachineWorker(parts.machine.own, own_worker and own_worker(context.post), context.now),
             again=self._take_another_turn,
         )  # fmt: skip
-        self._snapshots = SnapshotDesk(
+        self._snapshots = SnapshotCoordinator(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
             worker=self._slow_worker, state=self._state, step=self._install, tight=lambda: self._space.tight,
         )  # fmt: skip
-        self._outgoing = Outgoing(context, self._snapshots.transfers)
+        self._outgoing = MessageSender(context, self._snapshots.transfers)
         self._reads = Reads(
             node=self._id, incarnation=parts.incarnation, machine=self._applier,
             confirm=self._raft.read_index, patience_seconds=patience_seconds,
             retry_seconds=config.election_seconds_min,
         )  # fmt: skip
         self._build_service()
-        self._disk = Disk(
+        self._disk = LogWriter(
             parts.store, parts.disk_worker(context.post), parts.store.initial_state()[0],
-            self._restored, self._answer, self._relief, context.after,
+            self._restored, self._answer, self._disk_health, context.after,
         )  # fmt: skip
-        self._holdings = Holdings(
+        self._upkeep = MachineUpkeep(
             parts.machine, self._raft, self._applier, self._reads, context, self._versions
         )
         self._contacts = Contacts()
-        self._steering = Steering(
+        self._steering = AdminRequests(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
             faults=parts.faults, counters=parts.counters, now=context.now, machine=parts.machine,
             transferring=lambda: self._reporter.losing("transfer"), space=lambda: self._space.room,
         )  # fmt: skip
-        self._succession = Succession(
+        self._failover = Failover(
             self._raft, self._peers, random=parts.random, now=context.now, after=context.after,
             # Votes ahead of time are harmless behind pre-votes, but would break the promise of a lease.
             allowed=config.pre_vote and not config.lease_reads,
         )  # fmt: skip
-        self._departure = Departure(
+        self._shutdown = Shutdown(
             self._raft, self._proposals, self._reporter, self._journal, last_snapshot=self._snapshots.last,
             heir=self._steering.heir, after=context.after, leave=parts.leave,
         )  # fmt: skip
@@ -191,7 +191,7 @@ class Node(Actor):
     def _build_service(self) -> None:
         """What clients' requests go through."""
         parts, config, context = self._parts, self._parts.config, self.context
-        self._desk = Desk(parts.incarnation, context.now, context.after)
+        self._desk = SlowRequests(parts.incarnation, context.now, context.after)
         self._space = Space(
             quota_bytes=config.tuning.quota_bytes, machine=parts.machine, log=parts.store, raft=self._raft,
             journal=self._journal, want_snapshot=self._snapshots.want, tell=self._reporter.space,
@@ -199,14 +199,14 @@ class Node(Actor):
         self._versions = Versions(
             parts.machine, self._raft, self._peers, self._introductions, self._journal, self._snapshots.want
         )  # fmt: skip
-        self._service = Service(
+        self._service = ClientRequests(
             self._raft, self._proposals, self._reads, self._applier, self._peers, self._desk, self._space,
             self._versions, identity=lambda: self._introductions.origin.identity,
         )  # fmt: skip
         self._backups = Backups(
             config.cluster, parts.store, self._applier, self._reads, self._snapshots, self._desk
         )
-        self._relief = Relief(
+        self._disk_health = DiskHealthMonitor(
             self._raft, self._peers, self._service, self._reporter, self._journal,
             limit_seconds=config.fsync_limit_seconds, probe=lambda: self._disk.probe(),
             now=context.now, after=context.after,
@@ -217,7 +217,7 @@ class Node(Actor):
         self._proposals.stop()
         self._membership.requests.stop()
         self._reads.stop()
-        self._holdings.stop()
+        self._upkeep.stop()
         self._desk.stop()
         self._disk.close()
         self._applier.close()
@@ -229,19 +229,19 @@ class Node(Actor):
         now = self.context.now()
         self._applier.go_on()
         self._service.flush(now)
-        self._holdings.flush(now)
+        self._upkeep.flush(now)
         if not self._introductions.origin.identity:
             self._founder.look()
         self._carry_out()
-        if self._succession.postponed is not None and self._succession.take_over():
+        if self._failover.postponed is not None and self._failover.take_over():
             self._carry_out()
-        self._holdings.settle(now)
+        self._upkeep.settle(now)
         self._reads.answer()
         self._space.look(now)
-        if self._departure.begun:
-            self._departure.end_if_done()
+        if self._shutdown.begun:
+            self._shutdown.end_if_done()
         self._snapshots.turn_ended()
-        if self._holdings.behind:
+        if self._upkeep.behind:
             self._take_another_turn()
 
     # -- the order of effects ---------------------------------------------------------------------
@@ -298,29 +298,29 @@ class Node(Actor):
         if before.role is Role.LEADER and raft.role is not Role.LEADER:
             self._proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
-            self._succession.leader_known()
+            self._failover.leader_known()
             if raft.leader != before.leader:
                 self._reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
             self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
         granted = sum(self._ballot.values())
-        self._pace.plan()
+        self._ticker.plan()
         self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._peers.voters))
 
     # -- time -------------------------------------------------------------------------------------
 
     def _late(self, seconds: float, *, busy: bool) -> None:
         self._raft.lapse_lease()
-        self._holdings.pass_over(seconds, self.context.now())
+        self._upkeep.pass_over(seconds, self.context.now())
         event, what = ("busy", "worked in one turn") if busy else ("stalled", "was not running")
         self._journal.event(event, f"{what} for {seconds:.3f} s", seconds=seconds)
 
     def _look_after_the_waiting(self, now: float) -> None:
         raft = self._raft
-        departs = self._departure.begun or raft.handover_index
+        departs = self._shutdown.begun or raft.handover_index
         if raft.role is Role.LEADER and raft.transferee == NO_NODE and not departs:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
-            self._relief.look(now)
+            self._disk_health.look(now)
         self._proposals.expire(now)
         self._membership.requests.expire(now)
         self._reads.expire(now)
@@ -338,13 +338,13 @@ class Node(Actor):
 
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A rival asks for a vote, or whether it would get one."""
-        self._succession.rival_asks(message)
+        self._failover.rival_asks(message)
         self._step(message)
 
     def on_timeout_now(self, message: TimeoutNow) -> None:
         """The leader hands over to this node."""
         self._reporter.asked_to_lead()
-        self._succession.asked_to_lead(message)
+        self._failover.asked_to_lead(message)
 
     def on_expelled(self, message: Expelled) -> None:
         """A member has applied the removal of this node."""
@@ -362,7 +362,7 @@ class Node(Actor):
         """A peer can be heard, and is of this cluster."""
         self._raft.report_reachable(peer)
         self._snapshots.transfers.reconnected(peer)
-        self._succession.peer_up()
+        self._failover.peer_up()
 
     def _peer_went_down(self, peer: NodeId) -> None:
         if self._raft.role is Role.LEADER:
@@ -373,7 +373,7 @@ class Node(Actor):
         if event.process == self._supervisor.process:
             self._reporter.supervisor_down()
         if (peer := self._peers.node_of(event.process)) == NO_NODE:
-            self._holdings.disconnected(event.process)
+            self._upkeep.disconnected(event.process)
             return
         self._introductions.process_down(peer)
         self._peers.up.discard(peer)
@@ -383,7 +383,7 @@ class Node(Actor):
             self._leader_gone(peer, "leader-died")
 
     def _leader_gone(self, leader: NodeId, reason: str) -> None:
-        if self._succession.leader_gone(leader):
+        if self._failover.leader_gone(leader):
             self._reporter.leader_gone(leader, reason)
 
     def is_genuine(self, sender: NodeId) -> bool:
@@ -400,7 +400,7 @@ class Node(Actor):
                 self._membership.turn_away(source.process, sender)
                 return False
         now = self.context.now()
-        self._pace.pass_time(now)
+        self._ticker.pass_time(now)
         self._contacts.heard_at[sender] = now
         return True
 
@@ -412,7 +412,7 @@ class Node(Actor):
         self._journal.event("term-refused", text, sender=message.sender)
         return False
 
-    def on_introduction(self, told: Introduction) -> None:
+    def on_introduction(self, told: Handshake) -> None:
         """Another node says who it is, and asks for the same."""
         if (source := self.context.sender) is not None:
             self.context.reply_handle().send(self._introductions.take(told, source.process))
@@ -454,15 +454,15 @@ class Node(Actor):
 
     def _make_takers(self) -> dict[type, Callable[[Any], object | None]]:
         service, handle, now = self._service, self.context.reply_handle, self.context.now
-        holdings, requests, backups = self._holdings, self._membership.requests, self._backups
+        upkeep, requests, backups = self._upkeep, self._membership.requests, self._backups
         return {
             Query: lambda it: service.query(it, handle, now()),
             WhoLeads: lambda _: service.who_leads(),
             AwaitAnswer: lambda it: self._desk.wait(it, handle),
-            **dict.fromkeys(HELD, lambda it: holdings.take(it, handle, now(), service.not_leader)),
+            **dict.fromkeys(HELD, lambda it: upkeep.take(it, handle, now(), service.not_leader)),
             **dict.fromkeys(MEMBER_REQUESTS, lambda it: requests.take(it, handle)),
             **dict.fromkeys(BACKUP_REQUESTS, lambda it: backups.take(it, handle)),
-            **dict.fromkeys(STEERED, self._steering.answer),
+            **dict.fromkeys(ADMIN_REQUESTS, self._steering.answer),
         }
 
     # -- the end ----------------------------------------------------------------------------------
@@ -470,30 +470,30 @@ class Node(Actor):
     def on_leave(self, _: Leave) -> None:
         """End gracefully."""
         self._service.closed = self._membership.requests.closed = True
-        self._departure.begin()
+        self._shutdown.begin()
 
     def _dismissed(self, *, leave: bool) -> None:
         self._reporter.losing("removed")
         if leave:
-            self._departure.begin()
+            self._shutdown.begin()
 
     handlers: ClassVar[Handlers] = {
         **dict.fromkeys(CORE_MESSAGES, of_peers(_step)),
         Append: of_peers(on_append),
         **dict.fromkeys((PreVote, RequestVote), of_peers(on_vote_request)),
         TimeoutNow: of_peers(on_timeout_now),
-        SnapshotPiece: of_peers(lambda self, piece: self._snapshots.piece(piece)),
+        SnapshotChunk: of_peers(lambda self, chunk: self._snapshots.chunk(chunk)),
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
         Expelled: on_expelled,
         Leaving: of_peers(lambda self, message: self._raft.learn_committed(message.index, message.term)),
-        Introduction: on_introduction,
+        Handshake: on_introduction,
         WorkDone: lambda _self, work: work.deliver(),
         Continue: lambda _self, _message: None,  # What is left is carried out when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
-        LifeUsed: lambda self, told: self._introductions.life_used(told),
+        IncarnationUsed: lambda self, told: self._introductions.incarnation_used(told),
         Command: on_command,
-        **dict.fromkeys((Query, WhoLeads, AwaitAnswer, *HELD, *MEMBER_REQUESTS, *STEERED), on_request),
+        **dict.fromkeys((Query, WhoLeads, AwaitAnswer, *HELD, *MEMBER_REQUESTS, *ADMIN_REQUESTS), on_request),
         **dict.fromkeys(BACKUP_REQUESTS, on_request),
         TakeSnapshot: lambda self, _: self._snapshots.take(self.context.reply_handle()),
         Leave: on_leave,

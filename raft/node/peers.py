@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from raft.wire import process_of
+from raft.protocol.registry import process_of
 
 _ENDPOINTS = msgspec.msgpack.Decoder(dict[int, str])
 

@@ -32,11 +32,11 @@ from raft.machines.application import Application
 from raft.machines.machine import COMMAND_ERRORS
 from raft.node.identity import Origin, named_by
 from raft.node.membership import readable_change
-from raft.node.opening import INCARNATION
 from raft.node.peers import decode_endpoints
+from raft.node.process.data_dir import INCARNATION
 from raft.node.replacement import REPLACED, replace_log, resume, unfinished_step
 from raft.node.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
-from raft.node.snapshots import State, pack_state, unpack_state
+from raft.node.snapshots.contents import State, pack_state, unpack_state
 from raft.node.versions import check_version
 from raft.storage.errors import LogMissing
 from raft.storage.files import RealFiles

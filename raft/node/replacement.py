@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raft.core.types import HardState, Snapshot
-from raft.node.opening import (
+from raft.node.process.data_dir import (
     PERMIT,
     REPAIR,
     ROLLED_BACK,

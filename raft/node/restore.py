@@ -28,14 +28,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from actors.private import make_private
+from actors.processes.private_files import make_private
 from raft.core.types import ConfState, Index, NodeId, Snapshot
 from raft.machines.state import rebased
 from raft.node.config import NODE_ID_MAX, BadConfig
-from raft.node.opening import INCARNATION, PERMIT, UNFINISHED, checked_word
+from raft.node.process.data_dir import INCARNATION, PERMIT, UNFINISHED, checked_word
 from raft.node.replacement import replace_log
-from raft.node.snapshots import State, pack_state, unpack_state
-from raft.requests import MEMBERS_MAX
+from raft.node.snapshots.contents import State, pack_state, unpack_state
+from raft.protocol.client import MEMBERS_MAX
 from raft.storage.backup import Backup
 from raft.storage.errors import BackupDamaged, DirectoryInUse, ForeignDirectory
 from raft.storage.files import DirectoryLock, RealFiles

@@ -19,8 +19,8 @@ from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
-from raft.machines.encoding import encode_call
-from raft.machines.operations import (
+from raft.machines.codec import encode_call
+from raft.machines.commands import (
     Call,
     Campaign,
     Compact,
@@ -33,8 +33,8 @@ from raft.machines.operations import (
     Put,
     Transaction,
 )
-from raft.node.reporting import Journal
-from raft.requests import OutOfSpace
+from raft.node.reporter import Journal
+from raft.protocol.client import OutOfSpace
 
 QUOTA_BYTES_MAX = 2 * 1024 * 1024 * 1024  # Unless another one is set.
 MEMORY_SHARE = 4  # Of the memory that there is; a snapshot on its way is as large again as the state.

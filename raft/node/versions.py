@@ -14,15 +14,15 @@ from raft.core.raft import Raft
 from raft.core.types import NO_LIMIT, NodeId, Role, Storage
 from raft.machines.agreement import too_old
 from raft.machines.application import Application
-from raft.machines.encoding import decode_call, encode_nodes_own, is_nodes_own
+from raft.machines.codec import decode_call, encode_nodes_own, is_nodes_own
+from raft.machines.commands import Agree, Own
 from raft.machines.machine import WrongVersion
-from raft.machines.operations import Agree, Own
 from raft.machines.state import agreement_in
-from raft.node.introductions import Introductions
+from raft.node.handshakes import Handshakes
 from raft.node.peers import Peers
-from raft.node.reporting import Journal
-from raft.node.snapshots import unpack_state
-from raft.requests import Refused, TooNew
+from raft.node.reporter import Journal
+from raft.node.snapshots.contents import unpack_state
+from raft.protocol.client import Refused, TooNew
 
 LOOK_SECONDS = 0.5
 
@@ -35,7 +35,7 @@ class Versions:
         machine: Application,
         raft: Raft,
         peers: Peers,
-        introductions: Introductions,
+        introductions: Handshakes,
         journal: Journal,
         want_snapshot: Callable[[], None],
     ) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from actors.process import ForkServer
+from actors.processes.child import ForkServer
 
 
 def main() -> None:

@@ -65,8 +65,8 @@ def breed(argument: bytes, life_fd: int) -> None:
 
 def echo(argument: bytes, life_fd: int) -> None:
     """A peer that sends back what it hears; told as "name incarnation endpoint peer=endpoint…"."""
-    from actors.transport import Received
-    from actors.zeromq import ZeroMqTransport
+    from actors.transport.base import Received
+    from actors.transport.zeromq import ZeroMqTransport
 
     name, incarnation, endpoint, *peers = argument.decode().split()
     transport = ZeroMqTransport(name, int(incarnation), cluster="test", endpoint=endpoint)
@@ -84,7 +84,7 @@ def echo(argument: bytes, life_fd: int) -> None:
 
 def flood(argument: bytes, life_fd: int) -> int:
     """Listen and read late, while one after another sends small frames and heartbeats, and is gone."""
-    from actors.zeromq import Tuning, ZeroMqTransport
+    from actors.transport.zeromq import Tuning, ZeroMqTransport
 
     tuning = Tuning(frames_queued_max=8, heartbeat_milliseconds=1, heartbeat_timeout_milliseconds=200)
     endpoint = argument.decode()

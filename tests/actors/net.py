@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.transport import PeerDown, PeerUp, Received
-from actors.zeromq import ZeroMqTransport
+from actors.transport.base import PeerDown, PeerUp, Received
+from actors.transport.zeromq import ZeroMqTransport
 
 WAIT_SECONDS = 10.0
 

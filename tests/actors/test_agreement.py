@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from actors import Address, Reply, Runtime, Terminated
+from actors.delivery import PROBE_SECONDS
 from actors.envelope import OPEN_ASKS_MAX
 from actors.errors import TargetDown
-from actors.outbox import KEPT_LETTERS_MAX, RETRY_SECONDS
-from actors.post_office import PROBE_SECONDS
-from actors.transport import PeerDown, PeerUp
+from actors.transport.base import PeerDown, PeerUp
+from actors.transport.outbox import KEPT_MESSAGES_MAX, RETRY_SECONDS
 from tests.actors.world import Answer, Bomb, Note, Question, World, notes, outcome
 
 
@@ -224,7 +224,7 @@ def test_what_waits_for_a_full_peer_is_bounded_and_whatever_overflows_is_made_up
     full = Full(world, "b")
     world.do(b, mortal, lambda probe: probe.context.stop())
     ends = []
-    for _ in range(KEPT_LETTERS_MAX // 1000 + 1):
+    for _ in range(KEPT_MESSAGES_MAX // 1000 + 1):
         ends += [outcome(a.ask(Address("b", "nobody"), Question("?"), 30.0)) for _ in range(1000)]
         world.settle()
     assert len(b._office.outbox._kept["a"]) == 1

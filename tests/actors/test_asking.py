@@ -8,7 +8,7 @@ import pytest
 
 from actors import Actor, Address, Inspect, Reply, Restart
 from actors.errors import AskTimeout, TargetDown, Undeliverable
-from actors.faults import Fault
+from actors.transport.faults import Fault
 from tests.actors.world import Answer, Bomb, Do, Note, Probe, Question, World, echo, outcome
 
 
@@ -271,7 +271,7 @@ def test_a_reply_that_was_already_in_the_mailbox_when_its_asker_crashed_is_not_h
 
 def test_an_ask_ends_early_when_its_process_is_replaced_before_it_was_seen_to_go() -> None:
     from actors import ProcessDown, ProcessUp
-    from actors.transport import PeerUp
+    from actors.transport.base import PeerUp
 
     world = World()
     a, b = world.process("a", "b"), world.process("b")

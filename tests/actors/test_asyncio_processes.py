@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors import Address, Inspect, ProcessSystem
-from actors.process_supervisor import STOP_SECONDS_MAX
+from actors.processes.supervisor import STOP_SECONDS_MAX
 from tests.actors.awaiting import TAGS, Awaiting, Linger, Loop, Relay
 
 pytestmark = pytest.mark.processes

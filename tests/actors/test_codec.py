@@ -13,24 +13,26 @@ from hypothesis import strategies as st
 from actors import ActorInfo, Address, CrashReport, Terminated
 from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.envelope import SYSTEM_TAGS, Refused
-from actors.transport import Received
-from tests.actors.world import REGISTRY, Introduction, Note, Probe, World, notes
+from actors.transport.base import Received
+from tests.actors.world import REGISTRY, Handshake, Note, Probe, World, notes
 
 MESSAGES = st.one_of(
     st.builds(Note, st.text()),
-    st.builds(Introduction, st.builds(Address, st.text(), st.text())),
+    st.builds(Handshake, st.builds(Address, st.text(), st.text())),
     st.builds(Refused, st.text(), st.booleans()),
 )
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.integers(-(2**62), 2**62), MESSAGES)))
-def test_a_frame_gives_back_what_was_put_in(letters: list[tuple[str, str, int, object]]) -> None:
+def test_a_frame_gives_back_what_was_put_in(queued_messages: list[tuple[str, str, int, object]]) -> None:
     builder = FrameBuilder(REGISTRY)
-    for letter in letters:
-        builder.add(*letter)
+    for queued in queued_messages:
+        builder.add(*queued)
     envelopes, broken = read_envelopes(builder.take())
     assert broken == 0
-    assert [(e.to, e.sender, e.correlation, REGISTRY.decode(e.tag, e.payload)) for e in envelopes] == letters
+    assert [
+        (e.to, e.sender, e.correlation, REGISTRY.decode(e.tag, e.payload)) for e in envelopes
+    ] == queued_messages
     assert read_envelopes(builder.take()) == ([], 0)
 
 
@@ -106,7 +108,7 @@ def test_garbage_is_counted_and_never_a_crash() -> None:
     # Without its bomb: chance does make one of the bytes below.
     world.do(a, address, lambda probe: probe.context.become({Note: Probe.on_any}))
     builder = FrameBuilder(REGISTRY)
-    for message in (Note("hello"), Refused("no", True), Introduction(Address("x", "y"))):
+    for message in (Note("hello"), Refused("no", True), Handshake(Address("x", "y"))):
         builder.add("probe", "sender", source.choice([0, 1, -1]), message)
     frame = builder.take()
     for _ in range(20_000):

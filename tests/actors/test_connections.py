@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors import connections
-from actors.connections import LOOK_SECONDS, QUIET_LOOK_SECONDS, Connections
-from actors.frames import FrameKind, FrameWriter
-from actors.sockets import Tuning
-from actors.zeromq import ZeroMqTransport
+from actors.transport import connections
+from actors.transport.connections import LOOK_SECONDS, QUIET_LOOK_SECONDS, Connections
+from actors.transport.frames import FrameKind, FrameWriter
+from actors.transport.sockets import Tuning
+from actors.transport.zeromq import ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 
 TCP = "tcp://127.0.0.1:*"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.curve import ALLOWED_FILE, Keys, KeysError, generate, load
+from actors.transport.curve import ALLOWED_FILE, Keys, KeysError, generate, load
 
 
 def test_keys_are_made_private_and_read_back(tmp_path: Path) -> None:

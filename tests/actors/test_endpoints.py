@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.endpoints import (
+from actors.transport.endpoints import (
     EndpointError,
     canonical,
     check_endpoint,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Runtime
-from actors.faults import Fault, FaultyTransport
+from actors.transport.faults import Fault, FaultyTransport
 from tests.actors.world import Note, World, notes
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from actors import Address, MailboxPolicy, Overflow, Runtime, Undelivered
+from actors.delivery import UNCOUNTED_BYTES_MAX
 from actors.errors import Undeliverable
 from actors.mailbox import Mailbox
-from actors.outbox import ASK_TAKEN_SECONDS, UNTAKEN_BYTES_ASKED, UNTAKEN_BYTES_MAX
-from actors.post_office import UNCOUNTED_BYTES_MAX
-from actors.transport import Received
+from actors.transport.base import Received
+from actors.transport.outbox import ASK_TAKEN_SECONDS, UNTAKEN_BYTES_ASKED, UNTAKEN_BYTES_MAX
 from tests.actors.world import Answer, Note, Probe, Question, World, notes, outcome
 
 MIB = 1024 * 1024

@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import BadAddress, TransportError
-from actors.frames import Frame, FrameKind, FrameWriter, cluster_digest, read_frame, read_life, write_life
-from actors.hearing import HELD_BYTES_MAX, HELD_FRAMES_MAX, Hearing, Origin, may_speak_as
-from actors.transport import LifeUsed, PeerDown, PeerUp, Received
+from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received
+from actors.transport.frames import (
+    Frame,
+    FrameKind,
+    FrameWriter,
+    cluster_digest,
+    read_frame,
+    read_incarnation,
+    write_incarnation,
+)
+from actors.transport.peers import HELD_BYTES_MAX, HELD_FRAMES_MAX, Origin, PeerTracker, may_speak_as
 
 HERE = cluster_digest("here")
 
@@ -26,10 +34,10 @@ def hello(name: str = "n2", incarnation: int = 1) -> bytes:
     return FrameWriter("here", name, incarnation).write(1, FrameKind.HELLO, b"")
 
 
-def heard(hearing: Hearing, *frames: bytes, origin: Origin | None = None) -> list[object]:
+def heard(tracker: PeerTracker, *frames: bytes, origin: Origin | None = None) -> list[object]:
     for raw in frames:
-        hearing.hear(raw, origin or Origin())
-    return list(hearing.take_events())
+        tracker.hear(raw, origin or Origin())
+    return list(tracker.take_events())
 
 
 @given(
@@ -62,7 +70,7 @@ def test_any_flipped_bit_of_the_header_and_any_cut_is_found() -> None:
 
 def test_each_kind_of_bad_frame_has_its_reason() -> None:
     good = frame(1)
-    hearing = Hearing("here", 10)
+    tracker = PeerTracker("here", 10)
     cases = {
         "short": good[:10],
         "garbage": b"x" * 100,
@@ -71,9 +79,9 @@ def test_each_kind_of_bad_frame_has_its_reason() -> None:
         "foreign": frame(1, cluster="elsewhere"),
     }
     for reason, raw in cases.items():
-        assert heard(hearing, raw) == []
-        assert hearing.dropped == {reason: 1}
-        hearing.dropped.clear()
+        assert heard(tracker, raw) == []
+        assert tracker.dropped == {reason: 1}
+        tracker.dropped.clear()
 
 
 def test_names_and_incarnations_that_do_not_fit_a_header_are_refused() -> None:
@@ -86,48 +94,48 @@ def test_names_and_incarnations_that_do_not_fit_a_header_are_refused() -> None:
 
 
 def test_a_repeated_or_overtaken_frame_is_dropped() -> None:
-    hearing = Hearing("here", 10)
-    events = heard(hearing, frame(1, b"a"), frame(3, b"c"), frame(2, b"b"), frame(3, b"c"), frame(4, b"d"))
+    tracker = PeerTracker("here", 10)
+    events = heard(tracker, frame(1, b"a"), frame(3, b"c"), frame(2, b"b"), frame(3, b"c"), frame(4, b"d"))
     assert [event.payload for event in events if isinstance(event, Received)] == [b"a", b"c", b"d"]
-    assert hearing.dropped == {"repeated": 2}
+    assert tracker.dropped == {"repeated": 2}
 
 
 def test_a_greeting_that_overtakes_does_not_make_a_payload_stale() -> None:
-    hearing = Hearing("here", 10)
+    tracker = PeerTracker("here", 10)
     greeting = FrameWriter("here", "n2", 1).write(9, FrameKind.HELLO, b"")
-    assert heard(hearing, greeting, frame(8, b"late")) == [PeerUp("n2", 1), Received("n2", 1, b"late")]
+    assert heard(tracker, greeting, frame(8, b"late")) == [PeerUp("n2", 1), Received("n2", 1, b"late")]
 
 
 def test_an_older_life_is_not_heard_once_a_later_one_was() -> None:
-    hearing = Hearing("here", 10)
-    assert heard(hearing, frame(5, incarnation=1)) == [PeerUp("n2", 1), Received("n2", 1, b"")]
-    assert heard(hearing, frame(1, incarnation=2), frame(6, incarnation=1)) == [
+    tracker = PeerTracker("here", 10)
+    assert heard(tracker, frame(5, incarnation=1)) == [PeerUp("n2", 1), Received("n2", 1, b"")]
+    assert heard(tracker, frame(1, incarnation=2), frame(6, incarnation=1)) == [
         PeerDown("n2", "restarted"),
         PeerUp("n2", 2),
         Received("n2", 2, b""),
     ]
-    assert hearing.dropped == {"older life": 1}
+    assert tracker.dropped == {"older life": 1}
 
 
 def test_the_last_words_of_a_peer_that_went_down_do_not_bring_it_up() -> None:
-    hearing = Hearing("here", 10)
-    hearing.connection_changed("n2", True)
-    assert heard(hearing, hello()) == [PeerUp("n2", 1)]
-    hearing.connection_changed("n2", False)
-    assert heard(hearing, frame(2, b"last")) == [
+    tracker = PeerTracker("here", 10)
+    tracker.connection_changed("n2", True)
+    assert heard(tracker, hello()) == [PeerUp("n2", 1)]
+    tracker.connection_changed("n2", False)
+    assert heard(tracker, frame(2, b"last")) == [
         PeerDown("n2", "connection closed"),
         Received("n2", 1, b"last"),
     ]
-    hearing.connection_changed("n2", True)
-    assert heard(hearing, hello()) == [PeerUp("n2", 1)], "the same life, connected again"
+    tracker.connection_changed("n2", True)
+    assert heard(tracker, hello()) == [PeerUp("n2", 1)], "the same life, connected again"
 
 
 def test_a_life_is_up_only_once_we_would_be_told_of_its_death() -> None:
-    hearing = Hearing("here", 10)
-    hearing.connection_changed("n2", False)
-    assert heard(hearing, hello(), frame(2, b"a"), frame(3, b"b")) == []
-    hearing.connection_changed("n2", True)
-    assert heard(hearing, frame(4, b"c")) == [
+    tracker = PeerTracker("here", 10)
+    tracker.connection_changed("n2", False)
+    assert heard(tracker, hello(), frame(2, b"a"), frame(3, b"b")) == []
+    tracker.connection_changed("n2", True)
+    assert heard(tracker, frame(4, b"c")) == [
         PeerUp("n2", 1),
         Received("n2", 1, b"a"),
         Received("n2", 1, b"b"),
@@ -136,21 +144,21 @@ def test_a_life_is_up_only_once_we_would_be_told_of_its_death() -> None:
 
 
 def test_what_waits_for_our_connection_is_bounded_and_ends_with_its_life() -> None:
-    hearing = Hearing("here", 10)
-    hearing.connection_changed("n2", False)
-    heard(hearing, *(frame(sequence) for sequence in range(1, HELD_FRAMES_MAX + 3)))
-    assert hearing.dropped == {"early": 2}
-    heard(hearing, frame(1, b"new", incarnation=2))
-    hearing.connection_changed("n2", True)
-    assert heard(hearing, hello(incarnation=2)) == [PeerUp("n2", 2), Received("n2", 2, b"new")]
+    tracker = PeerTracker("here", 10)
+    tracker.connection_changed("n2", False)
+    heard(tracker, *(frame(sequence) for sequence in range(1, HELD_FRAMES_MAX + 3)))
+    assert tracker.dropped == {"early": 2}
+    heard(tracker, frame(1, b"new", incarnation=2))
+    tracker.connection_changed("n2", True)
+    assert heard(tracker, hello(incarnation=2)) == [PeerUp("n2", 2), Received("n2", 2, b"new")]
 
 
 def test_whoever_is_not_who_it_says_is_dropped() -> None:
-    hearing = Hearing("here", 10)
-    assert heard(hearing, frame(1), origin=Origin(process="n3")) == []
-    assert heard(hearing, frame(1), origin=Origin(owner="n3")) == []
-    assert heard(hearing, frame(1, name="n2.x"), origin=Origin(owner="n2")) != []
-    assert hearing.dropped == {"misnamed": 2}
+    tracker = PeerTracker("here", 10)
+    assert heard(tracker, frame(1), origin=Origin(process="n3")) == []
+    assert heard(tracker, frame(1), origin=Origin(owner="n3")) == []
+    assert heard(tracker, frame(1, name="n2.x"), origin=Origin(owner="n2")) != []
+    assert tracker.dropped == {"misnamed": 2}
     assert not may_speak_as("n2", "n22")
     assert not may_speak_as("n2.x", "n2")
 
@@ -164,21 +172,21 @@ def down(events: list[object]) -> list[str]:
 
 
 def test_only_those_whose_connections_have_gone_are_forgotten_however_many_come() -> None:
-    hearing = Hearing("here", 3)
-    hearing.connection_changed("n1", True)
-    heard(hearing, hello("n1"))
+    tracker = PeerTracker("here", 3)
+    tracker.connection_changed("n1", True)
+    heard(tracker, hello("n1"))
     for number in range(5):
-        heard(hearing, hello(f"guest{number}"), origin=of_route(number))
-    assert hearing.crowded
-    hearing.forget_gone(lambda route: route in (b"r0", b"r4"))
-    assert down(list(hearing.take_events())) == ["guest1", "guest2", "guest3"]
-    assert not hearing.crowded
-    assert hearing.route_to("guest0") == b"r0" and hearing.route_to("guest1") is None
-    assert heard(hearing, hello("n1"), hello("guest0")) == [], "they are remembered as up"
+        heard(tracker, hello(f"guest{number}"), origin=of_route(number))
+    assert tracker.crowded
+    tracker.forget_gone(lambda route: route in (b"r0", b"r4"))
+    assert down(list(tracker.take_events())) == ["guest1", "guest2", "guest3"]
+    assert not tracker.crowded
+    assert tracker.route_to("guest0") == b"r0" and tracker.route_to("guest1") is None
+    assert heard(tracker, hello("n1"), hello("guest0")) == [], "they are remembered as up"
 
 
 def test_the_more_stand_the_less_often_those_that_have_gone_are_looked_for() -> None:
-    hearing, looks = Hearing("here", 3), 0
+    tracker, looks = PeerTracker("here", 3), 0
 
     def stands(_route: bytes) -> bool:
         nonlocal looks
@@ -186,87 +194,87 @@ def test_the_more_stand_the_less_often_those_that_have_gone_are_looked_for() -> 
         return True
 
     for number in range(1_000):
-        heard(hearing, hello(f"guest{number}"), origin=of_route(number))
-        if hearing.crowded:
-            hearing.forget_gone(stands)
-    assert looks < 2_000 and down(list(hearing.take_events())) == []
+        heard(tracker, hello(f"guest{number}"), origin=of_route(number))
+        if tracker.crowded:
+            tracker.forget_gone(stands)
+    assert looks < 2_000 and down(list(tracker.take_events())) == []
 
 
 def test_a_connection_leads_to_one_process_so_many_names_over_one_take_no_room() -> None:
-    hearing = Hearing("here", 3)
+    tracker = PeerTracker("here", 3)
     events = [
         event
         for number in range(100)
-        for event in heard(hearing, hello(f"guest{number}"), origin=of_route(1))
+        for event in heard(tracker, hello(f"guest{number}"), origin=of_route(1))
     ]
     assert down(events) == [f"guest{number}" for number in range(99)]
-    assert not hearing.crowded and hearing.route_to("guest99") == b"r1"
+    assert not tracker.crowded and tracker.route_to("guest99") == b"r1"
 
 
 def test_a_process_that_connects_anew_is_not_forgotten_with_its_former_connection() -> None:
-    hearing = Hearing("here", 0)
-    assert heard(hearing, hello(), origin=of_route(1)) == [PeerUp("n2", 1)]
-    assert heard(hearing, hello(), origin=of_route(2)) == []
-    assert heard(hearing, hello("n3"), origin=of_route(1)) == [PeerUp("n3", 1)]
-    hearing.forget_gone(lambda route: route == b"r2")
-    assert down(list(hearing.take_events())) == ["n3"]
+    tracker = PeerTracker("here", 0)
+    assert heard(tracker, hello(), origin=of_route(1)) == [PeerUp("n2", 1)]
+    assert heard(tracker, hello(), origin=of_route(2)) == []
+    assert heard(tracker, hello("n3"), origin=of_route(1)) == [PeerUp("n3", 1)]
+    tracker.forget_gone(lambda route: route == b"r2")
+    assert down(list(tracker.take_events())) == ["n3"]
 
 
 def test_lives_of_one_process_leave_nothing_behind() -> None:
-    hearing = Hearing("here", 3)
+    tracker = PeerTracker("here", 3)
     for number in range(1, 50):
-        heard(hearing, hello(incarnation=number), origin=of_route(number))
-    assert len(hearing._routes) == len(hearing._lives) == 1
+        heard(tracker, hello(incarnation=number), origin=of_route(number))
+    assert len(tracker._routes) == len(tracker._incarnations) == 1
 
 
 def test_only_a_hello_is_answered() -> None:
-    hearing = Hearing("here", 3)
-    assert hearing.hear(hello(), Origin()) == "n2"
-    assert hearing.hear(frame(2), Origin()) is None
-    assert hearing.hear(FrameWriter("here", "n2", 1).write(3, FrameKind.WELCOME, b""), Origin()) is None
+    tracker = PeerTracker("here", 3)
+    assert tracker.hear(hello(), Origin()) == "n2"
+    assert tracker.hear(frame(2), Origin()) is None
+    assert tracker.hear(FrameWriter("here", "n2", 1).write(3, FrameKind.WELCOME, b""), Origin()) is None
 
 
 def test_mutated_frames_never_raise() -> None:
     seed = random.randrange(2**32)
     rng = random.Random(seed)
-    hearing = Hearing("here", 10)
+    tracker = PeerTracker("here", 10)
     for sequence in range(1, 20_000):
         raw = bytearray(frame(sequence, b"payload"))
         raw[rng.randrange(len(raw) - 7)] ^= rng.randrange(1, 256)
-        assert hearing.hear(bytes(raw), Origin()) is None, f"seed {seed}"
-    assert hearing.take_events() == [], f"seed {seed}"
+        assert tracker.hear(bytes(raw), Origin()) is None, f"seed {seed}"
+    assert tracker.take_events() == [], f"seed {seed}"
 
 
 def test_what_waits_for_connections_of_our_own_is_bounded_in_all() -> None:
-    hearing = Hearing("here", 4096)
+    tracker = PeerTracker("here", 4096)
     payload = bytes(HELD_BYTES_MAX // 4)
     for number in range(1, 7):
-        hearing.connection_changed(f"n{number}", connected=False)
-        heard(hearing, frame(1, payload, name=f"n{number}"))
-    assert hearing.dropped["early"] == 2
-    hearing.connection_changed("n1", connected=True)
-    events = heard(hearing, hello("n1"))
+        tracker.connection_changed(f"n{number}", connected=False)
+        heard(tracker, frame(1, payload, name=f"n{number}"))
+    assert tracker.dropped["early"] == 2
+    tracker.connection_changed("n1", connected=True)
+    events = heard(tracker, hello("n1"))
     assert sum(isinstance(event, Received) for event in events) == 1
-    heard(hearing, frame(2, payload, name="n6"))
-    assert hearing.dropped["early"] == 2
+    heard(tracker, frame(2, payload, name="n6"))
+    assert tracker.dropped["early"] == 2
 
 
-def greeted_again(earlier: int, again: int, sequence: int = 1) -> Hearing:
+def greeted_again(earlier: int, again: int, sequence: int = 1) -> PeerTracker:
     """Life `earlier` has said much here, and its connection has gone; then life `again` greets."""
-    hearing = Hearing("here", 10)
+    tracker = PeerTracker("here", 10)
     heard(
-        hearing, *[frame(number, incarnation=earlier) for number in range(1, 50)], origin=Origin(route=b"1")
+        tracker, *[frame(number, incarnation=earlier) for number in range(1, 50)], origin=Origin(route=b"1")
     )
     greeting = FrameWriter("here", "n2", again).write(sequence, FrameKind.HELLO, b"")
-    heard(hearing, greeting, origin=Origin(route=b"2"))
-    return hearing
+    heard(tracker, greeting, origin=Origin(route=b"2"))
+    return tracker
 
 
 @pytest.mark.parametrize("again", [1, 2, 3])
 def test_a_process_that_greets_with_a_number_that_was_used_before_is_told_on_its_own_connection(
     again: int,
 ) -> None:
-    assert greeted_again(3, again).used == [(b"2", write_life(3, 49))]
+    assert greeted_again(3, again).used == [(b"2", write_incarnation(3, 49))]
 
 
 def test_a_later_life_or_the_same_one_on_another_connection_is_told_nothing() -> None:
@@ -280,24 +288,24 @@ def test_a_later_life_or_the_same_one_on_another_connection_is_told_nothing() ->
 def test_a_life_finds_out_that_another_one_had_its_number_by_what_it_has_not_said_itself(
     heard_life: tuple[int, int], is_used: bool
 ) -> None:
-    hearing = Hearing("here", 10, incarnation=5)
-    hearing.sequence = 7
-    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_life(*heard_life))
-    expected = [LifeUsed("n2", heard_life[0])] if is_used else []
-    events = heard(hearing, told, origin=Origin(process="n2"))
-    assert [event for event in events if isinstance(event, LifeUsed)] == expected
+    tracker = PeerTracker("here", 10, incarnation=5)
+    tracker.sequence = 7
+    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_incarnation(*heard_life))
+    expected = [IncarnationUsed("n2", heard_life[0])] if is_used else []
+    events = heard(tracker, told, origin=Origin(process="n2"))
+    assert [event for event in events if isinstance(event, IncarnationUsed)] == expected
 
 
 def test_only_a_process_that_was_connected_to_says_that_a_number_was_used() -> None:
-    hearing = Hearing("here", 10, incarnation=5)
-    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_life(6, 0))
-    assert heard(hearing, told, origin=Origin(route=b"1")) == [PeerUp("n2", 1)]
+    tracker = PeerTracker("here", 10, incarnation=5)
+    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_incarnation(6, 0))
+    assert heard(tracker, told, origin=Origin(route=b"1")) == [PeerUp("n2", 1)]
 
 
 def test_a_damaged_word_on_a_life_says_nothing() -> None:
-    word = write_life(6, 9)
-    assert read_life(word) == (6, 9)
+    word = write_incarnation(6, 9)
+    assert read_incarnation(word) == (6, 9)
     for bit in range(len(word) * 8):
         mutated = bytearray(word)
         mutated[bit // 8] ^= 1 << bit % 8
-        assert read_life(bytes(mutated)) is None
+        assert read_incarnation(bytes(mutated)) is None

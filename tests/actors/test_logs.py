@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from actors.logs import log_to_file
+from actors.processes.logs import log_to_file
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pytest
 
 from actors import ProcessDown, ProcessUp
 from actors.errors import TransportError
-from actors.loopback import LoopbackNetwork
-from actors.transport import PeerDown, PeerUp, Received
+from actors.transport.base import PeerDown, PeerUp, Received
+from actors.transport.loopback import LoopbackNetwork
 from tests.actors.world import Do, Note, World, notes
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from actors import Actor, Address, CrashReport, Handlers, Registry, Runtime
 from actors.codec import BROKEN_ENVELOPES_MAX, FrameBuilder, read_envelopes
-from actors.crashes import print_crash
+from actors.crash_reports import print_crash
 from actors.errors import CodecError, MessageTooBig, TargetDown, Undeliverable
-from actors.loopback import FRAME_BYTES_MAX
-from actors.outbox import FRAME_BYTES_SOFT_MAX
-from actors.transport import Received
+from actors.transport.base import Received
+from actors.transport.loopback import FRAME_BYTES_MAX
+from actors.transport.outbox import FRAME_BYTES_SOFT_MAX
 from tests.actors.world import REGISTRY, Answer, Note, Probe, Question, World, notes, outcome
 
 SURROGATE = "\ud800"
@@ -352,7 +352,7 @@ def test_sys_exit_in_a_handler_is_a_crash_where_processes_are_hosted_and_ends_th
 def test_a_reader_whose_descriptor_was_closed_is_forgotten_without_an_error() -> None:
     import os
 
-    from actors.watch import Watch
+    from actors.transport.poller import Watch
 
     watch: Watch[object] = Watch(lambda source: False)
     read, write = os.pipe()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.process import ForkServer, ForkServerGone, SpawnFailed, describe_exit, process_alive
+from actors.processes.child import ForkServer, ForkServerGone, SpawnFailed, describe_exit, process_alive
 
 pytestmark = pytest.mark.processes
 
@@ -290,7 +290,7 @@ def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path) -> None:
 
 def test_a_process_that_the_launcher_has_forked_does_not_keep_the_server_alive() -> None:
     code = (
-        "import os, signal; from actors.process import ForkServer; server = ForkServer.start()\n"
+        "import os, signal; from actors.processes.child import ForkServer; server = ForkServer.start()\n"
         "print(server.pid, flush=True)\n"
         "child = os.fork()\n"
         "if child: print(child, flush=True)\n"
@@ -322,7 +322,7 @@ def test_a_terminal_s_ctrl_c_and_a_sigterm_for_everybody_do_not_reach_the_server
 
 def test_importing_process_loads_nothing_heavy() -> None:
     heavy = {"msgspec", "zmq", "typing", "pathlib", "asyncio"}
-    code = f"import sys, actors.process; print(*({heavy} & set(sys.modules)))"
+    code = f"import sys, actors.processes.child; print(*({heavy} & set(sys.modules)))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -24,7 +24,7 @@ from actors.errors import (
     TransportError,
     Undeliverable,
 )
-from actors.process import process_alive
+from actors.processes.child import process_alive
 from tests.actors.players import TAGS, Ask, Hopeless, Order, Player
 from tests.actors.world import REGISTRY, World
 
@@ -224,7 +224,7 @@ def test_systems_that_are_never_closed_end_when_they_are_collected() -> None:
 
 
 def test_a_runtime_that_is_never_closed_hangs_no_collection(tmp_path: Path) -> None:
-    from actors.zeromq import ZeroMqTransport
+    from actors.transport.zeromq import ZeroMqTransport
 
     tmp_path.chmod(0o700)
     before = descriptors()

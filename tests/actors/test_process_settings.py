@@ -38,7 +38,7 @@ def test_the_dead_letters_of_a_process_are_seen_from_outside(system: ProcessSyst
     system.ask(friend, Describe())  # Behind it in the mailbox, so that it was handled.
     info = system.inspect_process("counted")
     assert info.dead_letters == {"no handler": 1}
-    assert [(letter.to, letter.kind) for letter in info.recent_dead_letters] == [(friend, "Strange")]
+    assert [(queued.to, queued.kind) for queued in info.recent_dead_letters] == [(friend, "Strange")]
     assert {actor.address.actor for actor in info.actors} >= {"main"}
     assert system.inspect_process("parent").process == "parent"
 

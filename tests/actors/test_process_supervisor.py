@@ -12,8 +12,8 @@ import pytest
 
 from actors import Restart, RestartPolicy, Strategy
 from actors.errors import ActorsError, GaveUp, TransportError, UnknownActor
-from actors.process import SpawnFailed
-from actors.process_supervisor import ProcessPlan, ProcessSupervisor
+from actors.processes.child import SpawnFailed
+from actors.processes.supervisor import ProcessPlan, ProcessSupervisor
 from tests.actors.world import AT_ONCE, World
 
 

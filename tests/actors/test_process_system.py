@@ -14,7 +14,7 @@ import pytest
 
 from actors import Backoff, CrashReport, Inspect, ProcessSystem, RestartPolicy, Strategy
 from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, TransportError, UnknownActor
-from actors.process import process_alive
+from actors.processes.child import process_alive
 from tests.actors.players import TAGS, Ask, Hopeless, Order, Player, State
 
 pytestmark = pytest.mark.processes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import forkserver
+from actors.processes import fork_server
 
 
 def locked(path: Path) -> int:
@@ -23,8 +23,8 @@ def test_a_directory_is_removed_though_a_dying_process_lets_go_of_its_lock_a_mom
 ) -> None:
     path = tmp_path / "run"
     held = [locked(path)]
-    monkeypatch.setattr(forkserver.time, "sleep", lambda _seconds: os.close(held.pop()))
-    forkserver._remove(path)
+    monkeypatch.setattr(fork_server.time, "sleep", lambda _seconds: os.close(held.pop()))
+    fork_server._remove(path)
     assert not path.exists()
 
 
@@ -33,7 +33,7 @@ def test_a_directory_that_stays_locked_is_left_to_its_owner(
 ) -> None:
     path = tmp_path / "run"
     held = locked(path)
-    monkeypatch.setattr(forkserver.time, "sleep", lambda _seconds: None)
-    forkserver._remove(path)
+    monkeypatch.setattr(fork_server.time, "sleep", lambda _seconds: None)
+    fork_server._remove(path)
     assert path.exists()
     os.close(held)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from actors.curve import Keys, generate, load
-from actors.endpoints import EndpointError, split_tcp
 from actors.resolver import Resolver, at_address, look_up, name_in
-from actors.transport import PeerDown
-from actors.zeromq import Tuning, ZeroMqTransport
+from actors.transport.base import PeerDown
+from actors.transport.curve import Keys, generate, load
+from actors.transport.endpoints import EndpointError, split_tcp
+from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 
 QUICK = Tuning(refused_retry_seconds=0.05)

@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from actors.curve import Entry, Grant, Keys, KeysError, generate, load, read_list, remove, retire, rotate
-from actors.zeromq import Tuning, ZeroMqTransport
+from actors.transport.curve import (
+    Entry,
+    Grant,
+    Keys,
+    KeysError,
+    generate,
+    load,
+    read_list,
+    remove,
+    retire,
+    rotate,
+)
+from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import Net, a_net
 
 TCP = "tcp://127.0.0.1:0"

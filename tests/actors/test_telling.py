@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from actors import Actor, Address, MailboxPolicy, Overflow
 from actors.errors import BadAddress, NameTaken, RuntimeStopped, UnknownActor, UnregisteredMessage
-from actors.schedule import BATCH_LETTERS_MAX, TURN_LETTERS_MAX
-from tests.actors.world import Answer, Do, Introduction, Note, Probe, Question, World, echo, notes
+from actors.run_queue import BATCH_MESSAGES_MAX, TURN_MESSAGES_MAX
+from tests.actors.world import Answer, Do, Handshake, Note, Probe, Question, World, echo, notes
 
 
 def test_a_message_told_in_the_same_process_is_the_very_object() -> None:
@@ -44,7 +44,7 @@ def test_an_address_can_be_sent_and_used() -> None:
     a, b = world.process("a", "b"), world.process("b")
     there, seen = world.probe(b, "there")
     third, heard = world.probe(a, "third")
-    a.tell(there, Introduction(third))
+    a.tell(there, Handshake(third))
     world.settle()
     b.tell(seen[0].somebody, Note("pleased to meet you"))
     world.settle()
@@ -225,7 +225,7 @@ def test_two_actors_that_keep_each_other_busy_do_not_keep_a_timer_from_firing() 
 
     ping, _ = a.spawn(Player, "ping"), a.spawn(Player, "pong")
     a.tell(ping, Note("for ever"))
-    assert a.run_turn() >= TURN_LETTERS_MAX
+    assert a.run_turn() >= TURN_MESSAGES_MAX
     assert len(fired) == 2
 
 
@@ -242,11 +242,11 @@ def test_an_actor_with_much_to_do_lets_the_others_have_their_turn() -> None:
 
     for name in ("busy", "idle"):
         a.spawn(Worker, name)
-    for _ in range(BATCH_LETTERS_MAX + 1):
+    for _ in range(BATCH_MESSAGES_MAX + 1):
         a.tell(Address("a", "busy"), Note("busy"))
     a.tell(Address("a", "idle"), Note("idle"))
     world.settle()
-    assert order.index("idle") == BATCH_LETTERS_MAX
+    assert order.index("idle") == BATCH_MESSAGES_MAX
 
 
 def test_the_end_of_a_turn_is_told_once_to_those_who_did_something_and_before_anything_leaves() -> None:
@@ -332,7 +332,7 @@ def test_a_post_from_another_thread_wakes_the_loop() -> None:
     import threading
 
     from actors import Runtime
-    from actors.loopback import LoopbackNetwork
+    from actors.transport.loopback import LoopbackNetwork
     from tests.actors.world import REGISTRY
 
     runtime = Runtime("a", transport=LoopbackNetwork().transport("a"), registry=REGISTRY)

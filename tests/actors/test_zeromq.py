@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.curve import generate, load
-from actors.endpoints import EndpointError
-from actors.process import ChildProcess, ForkServer
-from actors.transport import LifeUsed, PeerDown, PeerUp, Received
-from actors.zeromq import Tuning, ZeroMqTransport
+from actors.processes.child import ChildProcess, ForkServer
+from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received
+from actors.transport.curve import generate, load
+from actors.transport.endpoints import EndpointError
+from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 
 CHILDREN = "tests.actors.children"
@@ -29,7 +29,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    started = ForkServer.start([CHILDREN, "actors.zeromq"])
+    started = ForkServer.start([CHILDREN, "actors.transport.zeromq"])
     yield started
     started.close()
 
@@ -72,7 +72,7 @@ def test_a_guest_that_left_is_down_for_the_sender_at_once(net: Net) -> None:
 
 
 def test_a_guest_whose_connection_stands_is_never_forgotten_and_those_that_left_are(net: Net) -> None:
-    node = net.node("n1", tuning=Tuning(lives_max=3))
+    node = net.node("n1", tuning=Tuning(incarnations_max=3))
 
     def visit(name: str) -> ZeroMqTransport:
         guest = net.guest(name)
@@ -256,7 +256,7 @@ def test_a_process_that_comes_back_with_a_number_it_had_before_is_told_so(net: N
     assert net.run(lambda: not net.is_up("n1", "n2"))
     again = net.node("n2")
     again.connect("n1", str(one.endpoint))
-    assert net.run(lambda: LifeUsed("n1", 1) in net.events["n2"])
+    assert net.run(lambda: IncarnationUsed("n1", 1) in net.events["n2"])
 
 
 def test_another_cluster_is_not_heard(net: Net) -> None:

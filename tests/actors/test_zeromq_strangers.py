@@ -11,10 +11,10 @@ import pytest
 import zmq
 from msgspec.structs import replace
 
-from actors.curve import Keys, KeysError, generate, load
-from actors.frames import FrameKind, FrameWriter
-from actors.transport import PeerUp
-from actors.zeromq import Tuning, ZeroMqTransport
+from actors.transport.base import PeerUp
+from actors.transport.curve import Keys, KeysError, generate, load
+from actors.transport.frames import FrameKind, FrameWriter
+from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import Net, a_net
 
 TCP = "tcp://127.0.0.1:0"

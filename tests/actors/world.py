@@ -23,8 +23,8 @@ from actors import (
     Terminated,
 )
 from actors.errors import AskFailed
-from actors.faults import FaultyTransport
-from actors.loopback import LoopbackNetwork
+from actors.transport.faults import FaultyTransport
+from actors.transport.loopback import LoopbackNetwork
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -49,11 +49,11 @@ class Do(msgspec.Struct, frozen=True):
     call: Callable[[Any], object]
 
 
-class Introduction(msgspec.Struct, frozen=True):
+class Handshake(msgspec.Struct, frozen=True):
     somebody: Address
 
 
-REGISTRY = Registry({1: Note, 2: Question, 3: Answer, 4: Bomb, 5: Introduction})
+REGISTRY = Registry({1: Note, 2: Question, 3: Answer, 4: Bomb, 5: Handshake})
 AT_ONCE = Backoff(first_seconds=0.0, jitter=0.0)
 
 
@@ -89,7 +89,7 @@ class Probe(Actor):
 
     handlers = {
         **dict.fromkeys(
-            (Note, Answer, Introduction, Terminated, ProcessUp, ProcessDown, CrashReport, str), on_any
+            (Note, Answer, Handshake, Terminated, ProcessUp, ProcessDown, CrashReport, str), on_any
         ),
         Question: on_question,
         Bomb: on_bomb,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raft.node.restore import NewCluster, Token, first_index, planned, restore
-from raft.requests import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
+from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
 from raft.storage.backup import Backup, BackupHead, BackupWriter
 from raft.storage.record import Identity
 from raft.storage.store import Store

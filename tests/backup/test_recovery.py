@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from raft.client.application import meaning
+from raft.client.calls.application import decode_or_raise
 from raft.machines.application import Application
-from raft.machines.operations import Campaign, Grant
+from raft.machines.commands import Campaign, Grant
 from raft.node import recovery, replacement
-from raft.node.opening import count_life
+from raft.node.process.data_dir import count_incarnation
 from raft.node.recovery import Recovered, Survivor
 from raft.node.restore import INDEX_STEP
-from raft.node.snapshot_policy import SnapshotPolicy
-from raft.requests import Committed
+from raft.node.snapshots.policy import SnapshotPolicy
+from raft.protocol.client import Committed
 from raft.storage.errors import DirectoryInUse, LogMissing
 from raft.storage.record import Identity
 from raft.storage.store import Store
@@ -62,7 +62,7 @@ def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     leader = cluster.leaders()[0]
     for number in range(25):
         cluster.put(leader, b"k%d" % number, b"v%d" % number)
-    lease = meaning(cluster.answer(leader, command_of(Grant(60_000))).result).lease
+    lease = decode_or_raise(cluster.answer(leader, command_of(Grant(60_000))).result).lease
     cluster.answer(leader, command_of(Campaign("boss", lease)))
     cluster.advance(1.0)
     # The next one gets to node 1, which dies before it hears that it is committed.
@@ -70,7 +70,7 @@ def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     cluster[follower].kill()
     cluster.put(leader, b"last", b"acknowledged")
     cluster.end()
-    count_life(tmp_path / "1" / "incarnation", sync=False)
+    count_incarnation(tmp_path / "1" / "incarnation", sync=False)
     return tmp_path / "1"
 
 

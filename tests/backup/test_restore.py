@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from raft.client.application import meaning, plain, question_bytes
-from raft.machines.answers import Compacted, Granted, Standing
-from raft.machines.encoding import decode_answer, encode_call
-from raft.machines.operations import Call, Campaign, Grant, OpenSession, Put, WatchKeys
+from raft.client.calls.application import decode_or_raise, plain, question_bytes
+from raft.machines.codec import decode_answer, encode_call
+from raft.machines.commands import Call, Campaign, Grant, OpenSession, Put, WatchKeys
+from raft.machines.results import Compacted, Granted, Standing
 from raft.node import replacement
 from raft.node.config import BadConfig, NodeConfig
-from raft.node.opening import open_store, permit_first_start
+from raft.node.process.data_dir import open_store, permit_first_start
 from raft.node.restore import INDEX_STEP, Token, first_index, planned, restore
-from raft.requests import (
+from raft.protocol.client import (
     Command,
     Committed,
     NotLeader,
@@ -124,22 +124,22 @@ def test_tokens_sessions_and_leases_of_a_restored_cluster_are_none_that_the_old_
     leader = cluster.leaders()[0]
     backup = save(cluster, leader, tmp_path / "b")
     lease = cluster.answer(leader, command_of(Grant(5_000)))
-    after = cluster.answer(leader, command_of(Campaign("boss", meaning(lease.result).lease)))
-    old_token = meaning(after.result).token
+    after = cluster.answer(leader, command_of(Campaign("boss", decode_or_raise(lease.result).lease)))
+    old_token = decode_or_raise(after.result).token
     session = cluster.answer(leader, command_of(OpenSession(60_000)))
-    old_session = meaning(session.result).session
+    old_session = decode_or_raise(session.result).session
     restored = RestoredCluster(tmp_path / "nodes", backup, plan(backup))
     leader = restored.elect()
     lease = restored.answer(leader, command_of(Grant(5_000)))
-    assert isinstance(meaning(lease.result), Granted)
-    standing = restored.answer(leader, command_of(Campaign("boss", meaning(lease.result).lease)))
-    told = meaning(standing.result)
+    assert isinstance(decode_or_raise(lease.result), Granted)
+    standing = restored.answer(leader, command_of(Campaign("boss", decode_or_raise(lease.result).lease)))
+    told = decode_or_raise(standing.result)
     assert isinstance(told, Standing)
     assert told.token > old_token + INDEX_STEP // 2
     restored.answer(leader, command_of(OpenSession(60_000)))
     stale = restored.answer(leader, in_session(old_session, Put(b"k", b"v")))
     with pytest.raises(Exception, match=str(old_session)) as expired:
-        meaning(stale.result)
+        decode_or_raise(stale.result)
     assert "session" in str(expired.value)
     restored.close()
 
@@ -154,7 +154,7 @@ def test_leases_and_their_keys_are_in_a_backup_and_end_if_their_holders_do_not_c
     cluster: Cluster, tmp_path: Path
 ) -> None:
     leader = cluster.leaders()[0]
-    lease = meaning(cluster.answer(leader, command_of(Grant(5_000))).result).lease
+    lease = decode_or_raise(cluster.answer(leader, command_of(Grant(5_000))).result).lease
     cluster.answer(leader, command_of(Put(b"host", b"up", lease)))
     cluster.answer(leader, command_of(Campaign("boss", lease)))
     backup = save(cluster, leader, tmp_path / "b")

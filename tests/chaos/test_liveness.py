@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from raft.cluster.events import Event, FaultCleared, FaultInjected, MembersChanged, NodeExited, NodeStarted
+from raft.cluster.records.events import (
+    Event,
+    FaultCleared,
+    FaultInjected,
+    MembersChanged,
+    NodeExited,
+    NodeStarted,
+)
 from raft.lab.chaos.liveness import recoveries, spells_of
 
 UP: list[Event] = [NodeStarted(t=0.1, node=node, pid=node, incarnation=1, took_ms=1) for node in (1, 2, 3)]

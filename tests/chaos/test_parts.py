@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from actors.clock import ManualClock, ScaledClock
+from raft.cli.chaos import report_directory
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired, Unreachable
-from raft.cluster.cli.wrecking import report_directory
 from raft.cluster.failures import BadUsage
 from raft.core.types import ConfState, Entry, HardState, Snapshot
 from raft.lab.chaos import tally
 from raft.lab.chaos.availability import availability, longest_gap
 from raft.lab.chaos.evidence import committed_values, state_hashes
-from raft.lab.chaos.recording import Recorder
+from raft.lab.chaos.recorder import Recorder
 from raft.lab.chaos.workloads.keys import Keys
-from raft.lab.judging.leadership import judge_states
-from raft.lab.judging.records import Record
-from raft.machines.encoding import encode_call
-from raft.machines.operations import Call, Operation, Own, Put
-from raft.node.snapshots import State, pack_state
+from raft.lab.checkers.leadership import judge_states
+from raft.lab.checkers.records import Record
+from raft.machines.codec import encode_call
+from raft.machines.commands import Call, Operation, Own, Put
+from raft.node.snapshots.contents import State, pack_state
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity

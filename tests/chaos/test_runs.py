@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from raft.lab.chaos.written import read_schedule
-from raft.lab.judging.records import read_history
+from raft.lab.chaos.schedule_file import read_schedule
+from raft.lab.checkers.records import read_history
 from tests.processes.shell import LAUNCHER, Done, Shell, has_process, until
 
 

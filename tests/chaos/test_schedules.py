@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft.cluster.failures import BadUsage
-from raft.lab.chaos.drawing import draw_one_at_a_time, draw_schedule, families
+from raft.lab.chaos.generator import draw_one_at_a_time, draw_schedule, families
 from raft.lab.chaos.schedule import BadSchedule, Fault, Kind, Schedule, check
-from raft.lab.chaos.written import format_schedule, parse_schedule, read_schedule
+from raft.lab.chaos.schedule_file import format_schedule, parse_schedule, read_schedule
 
 seeds = st.integers(0, 2**32)
 sizes = st.integers(1, 9)

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from actors.process import ChildProcess, ForkServer
+from actors.processes.child import ChildProcess, ForkServer
 from raft.node.config import NodeConfig
 
 
@@ -17,7 +17,7 @@ class Nodes:
         self.directory = directory
         self.options = options
         self.endpoints = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
-        self.server = ForkServer.start(["raft.node.process"])
+        self.server = ForkServer.start(["raft.node.process.main"])
         self.children: dict[int, ChildProcess] = {}
         for node in self.endpoints:
             self.start(node)
@@ -33,7 +33,9 @@ class Nodes:
             **self.options,
         )
         log_path = self.directory / f"n{node}.out"
-        self.children[node] = self.server.spawn("raft.node.process:main", config.encode(), log_path=log_path)
+        self.children[node] = self.server.spawn(
+            "raft.node.process.main:main", config.encode(), log_path=log_path
+        )
         self.children[node].wait_started(10)
 
     def kill(self, node: int) -> None:

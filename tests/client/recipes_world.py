@@ -6,12 +6,12 @@ import random
 from collections.abc import Generator
 from typing import Any
 
-from raft.client.application import meaning, plain, question_bytes
+from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.client.errors import ClientError
 from raft.client.recipes.steps import TimeUp
-from raft.machines.answers import Compacted
-from raft.machines.encoding import encode_call
-from raft.machines.operations import Call, Count, Get, Range, WatchKeys
+from raft.machines.codec import encode_call
+from raft.machines.commands import Call, Count, Get, Range, WatchKeys
+from raft.machines.results import Compacted
 from tests.machines.driving import Driver
 
 Script = Generator[Any, Any, None]
@@ -61,11 +61,11 @@ class Participant:
                 raise TimeUp
             return driver.application.events_since(step)
         if isinstance(step, Get | Range | Count):
-            return meaning(driver.application.query(question_bytes(step)))
+            return decode_or_raise(driver.application.query(question_bytes(step)))
         self._sequence += 1
         driver.index += 1
         body = encode_call(Call(self.lease, self._sequence, self._sequence - 1, step))
-        return meaning(driver.application.apply(driver.index, body))
+        return decode_or_raise(driver.application.apply(driver.index, body))
 
 
 class World:
@@ -96,8 +96,8 @@ class World:
         raise AssertionError("they never come to an end")
 
     def ask(self, question: Any) -> Any:
-        return meaning(self.driver.application.query(question_bytes(question)))
+        return decode_or_raise(self.driver.application.query(question_bytes(question)))
 
     def do(self, operation: Any) -> Any:
         self.driver.index += 1
-        return meaning(self.driver.application.apply(self.driver.index, plain(operation)))
+        return decode_or_raise(self.driver.application.apply(self.driver.index, plain(operation)))

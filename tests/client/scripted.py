@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from actors.clock import ManualClock
 from raft.client.asyncio_client import AsyncClient, Begin
-from raft.client.conversation import Ask, Attempts, Book, Outcome
+from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget
 
 Script = Callable[[Ask], Outcome]
 
@@ -20,7 +20,7 @@ class ScriptedClient:
         self.clock = ManualClock()
         self.script = script
         self._timeout_seconds = timeout_seconds
-        self._book = Book({1: "e1", 2: "e2"}, lambda _: True, lambda *_: None)
+        self._view = ClusterView({1: "e1", 2: "e2"}, lambda _: True, lambda *_: None)
 
     @property
     def itself(self) -> AsyncClient:
@@ -31,7 +31,7 @@ class ScriptedClient:
 
     async def converse(self, begin: Begin[Any], timeout_seconds: float | None = None) -> Any:
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        steps = begin(self._book, attempts=Attempts(self.clock.now, seconds))
+        steps = begin(self._view, budget=RetryBudget(self.clock.now, seconds))
         outcome: Outcome = None
         while True:
             try:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from raft.client import AsyncClient, Client, CommandRefused, EventsForgotten, SessionExpired, holding
-from raft.client.application import call_bytes, meaning
-from raft.machines.operations import (
+from raft.client import AsyncClient, Client, CommandRefused, EventsForgotten, SessionExpired
+from raft.client.calls import sessions
+from raft.client.calls.application import call_bytes, decode_or_raise
+from raft.machines.commands import (
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     Call,
@@ -104,7 +105,7 @@ def test_two_programs_that_write_as_one_session_are_told_so(nodes: Nodes) -> Non
             async with AsyncClient(nodes.endpoints) as thief:
                 with pytest.raises(CommandRefused, match="two programs write as one session"):
                     body = call_bytes(Call(session.lease, 1, 0, Put(b"stolen", b"2")))
-                    meaning((await thief.converse(partial(holding.settle, body=body))).result)
+                    decode_or_raise((await thief.converse(partial(sessions.settle, body=body))).result)
             assert await client.get("stolen") == b"1"
 
     asyncio.run(body())

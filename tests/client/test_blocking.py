@@ -9,13 +9,13 @@ import threading
 import pytest
 
 from raft.client import Client
-from raft.client.election import Lead as BlockingLead
 from raft.client.errors import (
     ClientClosed,
     LeadershipLost,
     Taken,
 )
-from raft.machines.operations import WatchKeys
+from raft.client.sessions.election import Lead as BlockingLead
+from raft.machines.commands import WatchKeys
 from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes

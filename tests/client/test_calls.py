@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from actors.errors import AskTimeout, TargetDown
-from raft.client.conversation import Ask, Attempts, Book, Wait
+from raft.client.calls.routing import Ask, ClusterView, RetryBudget, Wait
+from raft.client.calls.sessions import Calls, settle
 from raft.client.errors import ClientError, CommandRefused, NoLeader, OutcomeUnknown
-from raft.client.holding import Calls, settle
-from raft.machines.answers import (
+from raft.machines.codec import decode_call, encode_answer
+from raft.machines.commands import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
+from raft.machines.results import (
     Acknowledged,
     Answer,
     FenceRejected,
@@ -21,9 +23,7 @@ from raft.machines.answers import (
     Stored,
     WindowFull,
 )
-from raft.machines.encoding import decode_call, encode_answer
-from raft.machines.operations import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
-from raft.requests import Committed, Failed, Invalid, NotLeader, OutOfSpace, TooNew, Unknown
+from raft.protocol.client import Committed, Failed, Invalid, NotLeader, OutOfSpace, TooNew, Unknown
 
 
 def acknowledged_in(body: bytes) -> int:
@@ -69,8 +69,8 @@ class Talk:
 
     def __init__(self) -> None:
         self.time = 0.0
-        book = Book({1: "ipc:///n1", 2: "ipc:///n2"}, lambda _: True, lambda *_: None)
-        self.steps = settle(book, b"the same bytes", Attempts(lambda: self.time, 5.0))
+        view = ClusterView({1: "ipc:///n1", 2: "ipc:///n2"}, lambda _: True, lambda *_: None)
+        self.steps = settle(view, b"the same bytes", RetryBudget(lambda: self.time, 5.0))
         self.asked: list[Any] = []
 
     def answer(self, outcome: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from actors.errors import AskTimeout, TargetDown
-from raft.client import membership
-from raft.client.conversation import Ask, Outcome
+from raft.client.calls import membership
+from raft.client.calls.routing import Ask, Outcome
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
-from raft.requests import (
+from raft.protocol.client import (
     AddLearner,
     Failed,
     Invalid,
@@ -21,7 +21,7 @@ from raft.requests import (
     Replace,
     Unknown,
 )
-from tests.client.test_conversation import Talk
+from tests.client.test_routing import Talk
 
 SO = Members(1, 2, (1, 2, 3), (4,), {1: "e1", 2: "e2", 3: "e3", 4: "e4"}, {}, 10)
 
@@ -29,12 +29,12 @@ SO = Members(1, 2, (1, 2, 3), (4,), {1: "e1", 2: "e2", 3: "e3", 4: "e4"}, {}, 10
 def test_members_are_asked_of_the_leader_and_their_addresses_are_remembered() -> None:
     talk = Talk(1, 2)
     found = talk.run(
-        membership.members(talk.book, talk.attempts()),
+        membership.members(talk.view, talk.budget()),
         lambda ask: SO if ask.node == 1 else NotLeader(1, "e1", 2),
     )
     assert found == SO
     assert talk.learnt == {3: "e3", 4: "e4"}
-    assert talk.book.leader == 1
+    assert talk.view.leader == 1
 
 
 def test_a_node_is_added_as_a_learner_and_then_promoted() -> None:
@@ -45,9 +45,9 @@ def test_a_node_is_added_as_a_learner_and_then_promoted() -> None:
         requests.append(ask.request)
         return SO
 
-    talk.run(membership.add(talk.book, 4, "e4", talk.attempts(), learner=False), script)
-    talk.run(membership.add(talk.book, 5, "e5", talk.attempts(), learner=True), script)
-    talk.run(membership.replace(talk.book, 3, 6, "e6", talk.attempts()), script)
+    talk.run(membership.add(talk.view, 4, "e4", talk.budget(), learner=False), script)
+    talk.run(membership.add(talk.view, 5, "e5", talk.budget(), learner=True), script)
+    talk.run(membership.replace(talk.view, 3, 6, "e6", talk.budget()), script)
     assert requests == [
         AddLearner(4, "e4"), Promote(4), AddLearner(5, "e5"), AddLearner(6, "e6"), Replace(3, 6),
     ]  # fmt: skip
@@ -55,23 +55,23 @@ def test_a_node_is_added_as_a_learner_and_then_promoted() -> None:
 
 def test_what_has_to_catch_up_is_asked_for_again_at_the_same_leader() -> None:
     talk = Talk(1, 2, 3)
-    talk.book.leader = 2
+    talk.view.leader = 2
     answers = iter([Refused("catch up"), Refused("catch up"), SO])
-    talk.run(membership.promote(talk.book, 4, talk.attempts()), lambda _ask: next(answers))
+    talk.run(membership.promote(talk.view, 4, talk.budget()), lambda _ask: next(answers))
     assert talk.asked == [2, 2, 2]
 
 
 def test_what_never_catches_up_is_refused_with_the_leaders_reason() -> None:
     talk = Talk(1)
     with pytest.raises(Rejected, match="catch up"):
-        talk.run(membership.promote(talk.book, 4, talk.attempts()), lambda _ask: Refused("catch up"))
+        talk.run(membership.promote(talk.view, 4, talk.budget()), lambda _ask: Refused("catch up"))
 
 
 @pytest.mark.parametrize("lost", [Unknown("lost"), TargetDown("died"), AskTimeout("late")])
 def test_a_change_whose_end_nobody_has_seen_is_asked_for_again(lost: Outcome) -> None:
     talk = Talk(1, 2)
     answers = iter([lost, SO])
-    assert talk.run(membership.remove(talk.book, 3, talk.attempts()), lambda _ask: next(answers)) == SO
+    assert talk.run(membership.remove(talk.view, 3, talk.budget()), lambda _ask: next(answers)) == SO
 
 
 def test_a_change_that_may_have_been_made_is_never_called_refused() -> None:
@@ -79,7 +79,7 @@ def test_a_change_that_may_have_been_made_is_never_called_refused() -> None:
     answers = iter([Unknown("lost")])
     with pytest.raises(OutcomeUnknown, match="lost"):
         talk.run(
-            membership.remove(talk.book, 3, talk.attempts()),
+            membership.remove(talk.view, 3, talk.budget()),
             lambda _ask: next(answers, Refused("later")),
         )
 
@@ -89,31 +89,31 @@ def test_no_later_refusal_says_that_a_change_in_doubt_was_not_made(later: Outcom
     talk = Talk(1, 2)
     answers = iter([Unknown("lost")])
     with pytest.raises(OutcomeUnknown, match="lost"):
-        talk.run(membership.remove(talk.book, 3, talk.attempts()), lambda _ask: next(answers, later))
+        talk.run(membership.remove(talk.view, 3, talk.budget()), lambda _ask: next(answers, later))
 
 
 def test_a_change_of_one_expected_configuration_is_not_asked_for_twice() -> None:
     talk = Talk(1, 2)
     request = Remove(3, expected=((1, 2, 3), ()))
     with pytest.raises(OutcomeUnknown):
-        talk.run(membership.change(talk.book, request, talk.attempts()), lambda _ask: Unknown("lost"))
+        talk.run(membership.change(talk.view, request, talk.budget()), lambda _ask: Unknown("lost"))
     assert len(talk.asked) == 1
 
 
 def test_what_makes_no_sense_is_refused_at_once() -> None:
     talk = Talk(1)
     with pytest.raises(CommandRefused, match="no member"):
-        talk.run(membership.remove(talk.book, 9, talk.attempts()), lambda _ask: Invalid("no member"))
+        talk.run(membership.remove(talk.view, 9, talk.budget()), lambda _ask: Invalid("no member"))
     assert len(talk.asked) == 1
 
 
 def test_a_leader_that_has_removed_itself_is_not_asked_first_again() -> None:
     talk = Talk(1, 2)
     gone = Members(0, 2, (2, 3), (), {2: "e2", 3: "e3"}, {}, 10)
-    talk.book.leader = 1
-    talk.run(membership.remove(talk.book, 1, talk.attempts()), lambda _ask: gone)
-    assert talk.book.leader == 0
+    talk.view.leader = 1
+    talk.run(membership.remove(talk.view, 1, talk.budget()), lambda _ask: gone)
+    assert talk.view.leader == 0
     talk.run(
-        membership.members(talk.book, talk.attempts()),
+        membership.members(talk.view, talk.budget()),
         lambda ask: SO if ListMembers() == ask.request else None,
     )

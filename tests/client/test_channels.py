@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from raft.client import channels as module
-from raft.client.channels import Channel, Channels
-from raft.machines.answers import Compacted, Events, Removed
-from raft.machines.encoding import encode_answer
-from raft.machines.operations import WatchElection, WatchKeys
-from raft.requests import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTold
+from raft.client.watches import channels as module
+from raft.client.watches.channels import Channel, Channels
+from raft.machines.codec import encode_answer
+from raft.machines.commands import WatchElection, WatchKeys
+from raft.machines.results import Compacted, Events, Removed
+from raft.protocol.client import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTold
 
 
 def watch(revision: int, skip: int = 0) -> WatchKeys:

@@ -20,8 +20,8 @@ from raft.client import (
     Rejected,
     Unreachable,
 )
-from raft.client.store import Swapped
-from raft.machines.operations import VALUE_BYTES_MAX
+from raft.client.calls.store import Swapped
+from raft.machines.commands import VALUE_BYTES_MAX
 from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes

@@ -14,12 +14,12 @@ import pytest
 import raft.client.asyncio_keys
 import raft.client.keys
 from raft.client import AsyncClient, Client, Key
-from raft.client.application import meaning, plain, question_bytes
+from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.client.errors import CommandRefused, EventsForgotten, FenceRejected, Unreachable
 from raft.client.keys import Keys
 from raft.durations import Duration
-from raft.machines.answers import Events
-from raft.machines.operations import Answered, Compact, Fence, Watch
+from raft.machines.commands import Answered, Compact, Fence, Watch
+from raft.machines.results import Events
 from tests.machines.driving import Driver
 
 A = TypeVar("A")
@@ -33,12 +33,12 @@ class Direct(Keys):
 
     def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
         self.driver.index += 1
-        return cast(A, meaning(self.driver.application.apply(self.driver.index, plain(operation))))
+        return cast(A, decode_or_raise(self.driver.application.apply(self.driver.index, plain(operation))))
 
     def ask(
         self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> A:
-        return cast(A, meaning(self.driver.application.query(question_bytes(question))))
+        return cast(A, decode_or_raise(self.driver.application.query(question_bytes(question))))
 
     def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
         return cast(Events, self.ask(watch))
@@ -194,7 +194,7 @@ def test_of_what_is_forgotten_only_what_is_still_certain_is_told(keys: Direct) -
 def test_reading_at_a_revision_goes_on_after_many_events_of_other_keys(
     keys: Direct, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raft.client.store.LIMIT_MAX", 3)
+    monkeypatch.setattr("raft.client.calls.store.LIMIT_MAX", 3)
     keys.put("a", "1")
     revision = [keys.put(f"x{number}", "") for number in range(20)][10]
     keys.put("a", "2")

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from raft.client import AsyncClient, Client, LeadershipLost, Led, Left, SessionState, Taken
-from raft.client.retrying import Backoff
-from raft.machines.operations import Revoke
+from raft.client.retries import Backoff
+from raft.machines.commands import Revoke
 from tests.client.nodes import Nodes
-from tests.client.test_holding import run
+from tests.client.test_calls_sessions import run
 
 QUICK = Backoff("1ms", "1ms")
 

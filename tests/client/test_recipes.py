@@ -9,7 +9,7 @@ import pytest
 from raft.client.errors import LeadershipLost, SessionExpired, Taken
 from raft.client.recipes import barriers, counters, parties, queues, rwlocks
 from raft.client.recipes.steps import in_time
-from raft.machines.operations import Delete, Put
+from raft.machines.commands import Delete, Put
 from tests.client.recipes_world import Participant, Script, World
 
 every_seed = pytest.mark.parametrize("seed", range(20))
@@ -52,33 +52,33 @@ def test_a_party_is_who_has_joined_and_neither_left_nor_ended() -> None:
     def look() -> Script:
         seen.append((yield from parties.members(b"party/")))
 
-    guest = world.join()
+    connection = world.join()
     for change in (lambda: None, lambda: world.end(members[0]), lambda: world.do(Delete(b"party/1"))):
         change()
-        guest.begin(look())
+        connection.begin(look())
         world.run()
     assert seen == [[b"0", b"1", b"2"], [b"1", b"2"], [b"2"]]
 
 
 def test_waiting_for_a_party_ends_when_enough_have_come_or_the_time_is_up() -> None:
     world = World(0)
-    guest = world.join()
+    connection = world.join()
     came: list[bool] = []
 
     def wait() -> Script:
         came.append((yield from in_time(parties.wait_for(b"party/", 2))))
 
     for enough in (True, False):
-        guest.begin(wait())
+        connection.begin(wait())
         world.run()
-        assert guest.script is not None
+        assert connection.script is not None
         if enough:
             world.do(Put(b"party/a", b""))
             world.run()
-            assert guest.script is not None, "one is not enough"
+            assert connection.script is not None, "one is not enough"
             world.do(Put(b"party/b", b""))
         else:
-            guest.impatient = True
+            connection.impatient = True
         world.run()
         world.do(Delete(b"party/a"))
     assert came == [True, False]

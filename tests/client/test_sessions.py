@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from raft.client.asyncio_election import AsyncElection
-from raft.client.asyncio_session import MARGIN_RATIO, AsyncSession, SessionState
-from raft.client.conversation import Ask, Outcome
+from raft.client.calls.routing import Ask, Outcome
 from raft.client.errors import OutcomeUnknown, SessionExpired
-from raft.client.seats import Seat
-from raft.machines import answers
-from raft.machines.encoding import decode_call, encode_answer
+from raft.client.sessions.asyncio_election import AsyncElection
+from raft.client.sessions.asyncio_session import MARGIN_RATIO, AsyncSession, SessionState
+from raft.client.sessions.seats import Seat
+from raft.machines import results
+from raft.machines.codec import decode_call, encode_answer
+from raft.machines.commands import Call, Campaign, OpenSession, Put, Transaction
 from raft.machines.lease_clock import DRIFT_RATIO
-from raft.machines.operations import Call, Campaign, OpenSession, Put, Transaction
-from raft.requests import Command, Committed, KeepAlive, LeaseTime, Unknown
+from raft.protocol.client import Command, Committed, KeepAlive, LeaseTime, Unknown
 from tests.client.scripted import ScriptedClient
 
 TTL_SECONDS = 9.0
@@ -31,7 +31,7 @@ def call_in(ask: Ask) -> Call:
     return call
 
 
-def committed(answer: answers.Answer) -> Committed:
+def committed(answer: results.Answer) -> Committed:
     return Committed(7, encode_answer(answer))
 
 
@@ -50,13 +50,13 @@ class Cluster:
         call = call_in(ask)
         if isinstance(call.operation, OpenSession):
             self.opened += 1
-            return committed(answers.Opened(self.opened, call.operation.ttl_ms))
+            return committed(results.Opened(self.opened, call.operation.ttl_ms))
         return self.others(call)
 
 
 def expired_after_a_doubt() -> Callable[[Call], Outcome]:
-    replies: list[Outcome] = [Unknown("leadership was lost"), committed(answers.SessionExpired(1))]
-    return lambda _call: replies.pop(0) if replies else committed(answers.Ended(()))
+    replies: list[Outcome] = [Unknown("leadership was lost"), committed(results.SessionExpired(1))]
+    return lambda _call: replies.pop(0) if replies else committed(results.Ended(()))
 
 
 def test_a_command_in_doubt_stays_in_doubt_when_its_session_has_ended_meanwhile() -> None:
@@ -73,7 +73,7 @@ def test_a_command_in_doubt_stays_in_doubt_when_its_session_has_ended_meanwhile(
 
 def test_a_command_that_was_certainly_not_taken_before_is_told_that_its_session_has_expired() -> None:
     async def body() -> None:
-        cluster = Cluster(lambda _call: committed(answers.SessionExpired(1)))
+        cluster = Cluster(lambda _call: committed(results.SessionExpired(1)))
         session = AsyncSession(ScriptedClient(cluster).itself, TTL_SECONDS)
         await session.open()
         with pytest.raises(SessionExpired):
@@ -89,8 +89,8 @@ def test_a_candidate_whose_campaign_stays_in_doubt_as_its_session_ended_stands_a
 
         def others(call: Call) -> Outcome:
             if isinstance(call.operation, Campaign):
-                return replies(call) if call.session == 1 else committed(answers.Standing(20, True, 0))
-            return committed(answers.Ended(()))
+                return replies(call) if call.session == 1 else committed(results.Standing(20, True, 0))
+            return committed(results.Ended(()))
 
         client = ScriptedClient(Cluster(others))
         async with AsyncElection(client.itself, Seat("election/e", 1, b"", True), TTL_SECONDS) as lead:
@@ -101,7 +101,7 @@ def test_a_candidate_whose_campaign_stays_in_doubt_as_its_session_ended_stands_a
 
 def test_a_session_s_lease_is_counted_from_when_its_opening_was_sent() -> None:
     async def body() -> None:
-        cluster = Cluster(lambda _call: committed(answers.Ended(())))
+        cluster = Cluster(lambda _call: committed(results.Ended(())))
 
         def script(ask: Ask) -> Outcome:
             client.clock.advance(2.0)
@@ -118,7 +118,7 @@ def test_a_session_s_lease_is_counted_from_when_its_opening_was_sent() -> None:
 
 def test_a_keep_alive_prolongs_a_lease_from_when_it_was_sent() -> None:
     async def body() -> None:
-        cluster = Cluster(lambda _call: committed(answers.Ended(())))
+        cluster = Cluster(lambda _call: committed(results.Ended(())))
 
         def script(ask: Ask) -> Outcome:
             client.clock.advance(1.0 if cluster.opened else 4.0)
@@ -139,7 +139,7 @@ def test_a_keep_alive_prolongs_a_lease_from_when_it_was_sent() -> None:
 
 def test_work_has_to_end_a_tenth_of_the_lease_before_another_may_have_it() -> None:
     async def body() -> None:
-        client = ScriptedClient(Cluster(lambda _call: committed(answers.Ended(()))))
+        client = ScriptedClient(Cluster(lambda _call: committed(results.Ended(()))))
         session = AsyncSession(client.itself, TTL_SECONDS)
         await session.open()
         client.clock.advance(TTL_SECONDS * (1 - MARGIN_RATIO - DRIFT_RATIO))
@@ -159,13 +159,13 @@ def test_while_a_session_s_answers_have_too_many_bytes_a_command_waits_and_says_
             nonlocal acknowledged
             acknowledged = max(acknowledged, call.acknowledged)
             if isinstance(call.operation, Transaction):
-                return committed(answers.TransactionDone(True, (), 1))
+                return committed(results.TransactionDone(True, (), 1))
             if not isinstance(call.operation, Put):
-                return committed(answers.Ended(()))
+                return committed(results.Ended(()))
             puts.append(call.sequence)
             if call.operation.key == b"first" or acknowledged:
-                return committed(answers.Stored(7))
-            return committed(answers.AnswersFull(0, 9_000_000))
+                return committed(results.Stored(7))
+            return committed(results.AnswersFull(0, 9_000_000))
 
         session = AsyncSession(ScriptedClient(Cluster(others)).itself, TTL_SECONDS)
         await session.open()
@@ -185,8 +185,8 @@ def test_answers_that_stay_too_large_turn_a_command_down_or_leave_it_in_doubt_if
 
         def others(call: Call) -> Outcome:
             if isinstance(call.operation, Put):
-                return replies.pop() if replies else committed(answers.AnswersFull(0, 9_000_000))
-            return committed(answers.Ended(()))
+                return replies.pop() if replies else committed(results.AnswersFull(0, 9_000_000))
+            return committed(results.Ended(()))
 
         session = AsyncSession(ScriptedClient(Cluster(others)).itself, TTL_SECONDS)
         await session.open()
@@ -214,7 +214,7 @@ class Hanging(ScriptedClient):
 
 def test_a_listener_hears_that_a_session_is_connected_suspended_and_lost() -> None:
     async def body() -> None:
-        client = Hanging(Cluster(lambda _call: committed(answers.Ended(()))))
+        client = Hanging(Cluster(lambda _call: committed(results.Ended(()))))
         session = AsyncSession(client.itself, "1200ms", release_on_disconnect=True)
         heard: list[SessionState] = []
         lost = asyncio.Event()
@@ -242,7 +242,7 @@ def test_a_listener_hears_that_a_session_is_connected_suspended_and_lost() -> No
 
 def test_a_session_that_is_left_tells_its_listeners_nothing_more() -> None:
     async def body() -> None:
-        client = ScriptedClient(Cluster(lambda _call: committed(answers.Ended(()))))
+        client = ScriptedClient(Cluster(lambda _call: committed(results.Ended(()))))
         session = AsyncSession(client.itself, TTL_SECONDS)
         heard: list[SessionState] = []
         async with session:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from actors.clock import ManualClock
-from raft.client.conversation import Outcome, Step, Wait
-from raft.client.sharing import SharedConnection
+from raft.client.calls.routing import Outcome, Step, Wait
+from raft.client.shared_connection import SharedConnection
 
 FOR_EVER_SECONDS = 3600.0
 
@@ -36,8 +36,8 @@ class ScriptedRuntime:
 
 def connection() -> tuple[SharedConnection, ScriptedRuntime]:
     runtime = ScriptedRuntime()
-    guest: Any = SimpleNamespace(runtime=runtime, check_process=lambda: None)
-    return SharedConnection(guest, lambda _ask: None), runtime  # type: ignore[arg-type, return-value]
+    process_connection: Any = SimpleNamespace(runtime=runtime, check_process=lambda: None)
+    return SharedConnection(process_connection, lambda _ask: None), runtime  # type: ignore[arg-type, return-value]
 
 
 def wait_once() -> Generator[Step, Outcome, str]:

@@ -18,7 +18,7 @@ import pytest
 import uvloop
 
 from raft.client import AsyncClient, AsyncCounter, Client, ClientClosed, ClientError, Counter, Item
-from raft.client.entries import Entries
+from raft.client.sessions.reentry import Entries
 from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from raft.cluster.cli import membership
-from raft.cluster.cli.app import Session, app, carry_out, completed
-from raft.cluster.cli.entry import HOMES
-from raft.cluster.cli.main import VERB_MODULES
+from raft.cli import membership
+from raft.cli.app import Session, app, carry_out, completed
+from raft.cli.entry import HOMES
+from raft.cli.main import VERB_MODULES
 from raft.cluster.failures import ExitCode
 from tests.processes.terminal import Terminal
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raft.cluster.cli.completing import candidates, completions
-from raft.cluster.cli.entry import run
+from raft.cli.entry import run
+from raft.cli.terminal.completion import candidates, completions
 from raft.cluster.failures import ExitCode
 from tests.processes.terminal import Terminal
 

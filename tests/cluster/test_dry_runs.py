@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raft.cluster import verbs
 from raft.cluster.failures import ExitCode
+from raft.cluster.rpc import messages
 from tests.cluster.test_supervisor import Lab
 
 
@@ -26,27 +26,27 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        (verbs.Kill("leader", dry_run=True), "would kill n1 (pid "),
-        (verbs.Kill("1", restart_after_seconds=2.0, dry_run=True), ", and start it again after 2s"),
-        (verbs.Kill("1", at="save.written", dry_run=True), "would kill n1 at save.written"),
-        (verbs.Stop("2", dry_run=True), "would stop n2 (pid "),
-        (verbs.Restart("2", dry_run=True), "would restart n2 (pid "),
-        (verbs.Restart("2", rolling=True, dry_run=True), "would restart n2, one after the other"),
-        (verbs.Pause("3", for_seconds=5.0, dry_run=True), " for 5s"),
-        (verbs.Partition(["1", "2"], dry_run=True), "would partition n1 | n2"),
-        (verbs.Isolate("leader", dry_run=True), "would isolate n1"),
-        (verbs.Link("1", "2", drop=0.1, dry_run=True), "would link n1 -> n2, drop 10%"),
-        (verbs.BreakDisk("1", full=True, dry_run=True), "would break the disk of n1, full"),
-        (verbs.SetClockRate("1", 2.0, dry_run=True), "would change n1, clock at 2 times its rate"),
-        (verbs.RemoveMember("2", dry_run=True), "would remove n2 from the cluster, and stop it"),
-        (verbs.ReplaceMember("2", dry_run=True), "give it the place of n2, and stop n2"),
-        (verbs.Down(dry_run=True), "would stop 3 nodes, and delete their data"),
+        (messages.Kill("leader", dry_run=True), "would kill n1 (pid "),
+        (messages.Kill("1", restart_after_seconds=2.0, dry_run=True), ", and start it again after 2s"),
+        (messages.Kill("1", at="save.written", dry_run=True), "would kill n1 at save.written"),
+        (messages.Stop("2", dry_run=True), "would stop n2 (pid "),
+        (messages.Restart("2", dry_run=True), "would restart n2 (pid "),
+        (messages.Restart("2", rolling=True, dry_run=True), "would restart n2, one after the other"),
+        (messages.Pause("3", for_seconds=5.0, dry_run=True), " for 5s"),
+        (messages.Partition(["1", "2"], dry_run=True), "would partition n1 | n2"),
+        (messages.Isolate("leader", dry_run=True), "would isolate n1"),
+        (messages.Link("1", "2", drop=0.1, dry_run=True), "would link n1 -> n2, drop 10%"),
+        (messages.BreakDisk("1", full=True, dry_run=True), "would break the disk of n1, full"),
+        (messages.SetClockRate("1", 2.0, dry_run=True), "would change n1, clock at 2 times its rate"),
+        (messages.RemoveMember("2", dry_run=True), "would remove n2 from the cluster, and stop it"),
+        (messages.ReplaceMember("2", dry_run=True), "give it the place of n2, and stop n2"),
+        (messages.Down(dry_run=True), "would stop 3 nodes, and delete their data"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(verb: object, said: str, lab: Lab) -> None:
     answer = lab.ask(verb)
-    assert isinstance(answer, verbs.Done), answer
+    assert isinstance(answer, messages.Done), answer
     assert said in answer.lines[0]
     assert lab.states() == ["running"] * 3
     assert not lab.cluster.faults.active
@@ -59,14 +59,14 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(verb: object, said: 
 @pytest.mark.parametrize(
     ("verb", "exit_code"),
     [
-        (verbs.Kill("9", dry_run=True), ExitCode.USAGE),
-        (verbs.Partition(["1,2", "2,3"], dry_run=True), ExitCode.USAGE),
-        (verbs.Link("1", "1", drop=0.1, dry_run=True), ExitCode.USAGE),
-        (verbs.Kill("1", at="nowhere", dry_run=True), ExitCode.USAGE),
+        (messages.Kill("9", dry_run=True), ExitCode.USAGE),
+        (messages.Partition(["1,2", "2,3"], dry_run=True), ExitCode.USAGE),
+        (messages.Link("1", "1", drop=0.1, dry_run=True), ExitCode.USAGE),
+        (messages.Kill("1", at="nowhere", dry_run=True), ExitCode.USAGE),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_dry_run_refuses_what_the_verb_would_refuse(verb: object, exit_code: ExitCode, lab: Lab) -> None:
     refused = lab.ask(verb)
-    assert isinstance(refused, verbs.Failed)
+    assert isinstance(refused, messages.Failed)
     assert refused.exit_code == exit_code

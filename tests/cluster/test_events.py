@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from raft.cluster.events import (
+from raft.cli.views import Paint, event_line
+from raft.cluster.records.election_safety import ElectionSafety
+from raft.cluster.records.events import (
     ClusterStarted,
     Event,
     EventLog,
@@ -24,10 +26,8 @@ from raft.cluster.events import (
     encode_event,
     read_events,
 )
-from raft.cluster.journal import Journal
-from raft.cluster.moments import Stamp, TimeStyle, wall_seconds
-from raft.cluster.safety import ElectionSafety
-from raft.cluster.views import Paint, event_line
+from raft.cluster.records.journal import Journal
+from raft.cluster.records.timestamps import Stamp, TimeStyle, wall_seconds
 
 ELECTED = LeaderElected(
     t=12.0311,
@@ -183,7 +183,7 @@ def test_events_that_could_not_be_written_are_counted_and_told_of_when_there_is_
         return written
 
     with monkeypatch.context() as full:
-        full.setattr("raft.cluster.events.os.write", write)
+        full.setattr("raft.cluster.records.events.os.write", write)
         log.append(exited(2))  # Torn.
         log.append(exited(3))
     log.append(exited(4))

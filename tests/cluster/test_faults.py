@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raft.cluster.faults import FaultRegistry, isolation_ways, link_ways, partition_ways
-from raft.control import SetLink
+from raft.cluster.faults.registry import FaultRegistry, isolation_ways, link_ways, partition_ways
+from raft.protocol.admin import SetLink
 
 CUT = SetLink(0, [], cut=True)
 

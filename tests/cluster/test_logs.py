@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from raft.cli.views import Paint, log_line
 from raft.cluster.failures import BadUsage
-from raft.cluster.logs import LINE_BYTES_MAX, ClusterLogs, LogFilter, NodeLog, log_filter
-from raft.cluster.moments import Stamp, wall_seconds
-from raft.cluster.views import Paint, log_line
+from raft.cluster.records.logs import LINE_BYTES_MAX, ClusterLogs, LogFilter, NodeLog, log_filter
+from raft.cluster.records.timestamps import Stamp, wall_seconds
 
 
 def line(second: float, message: str, *, level: str = "INFO", event: str = "") -> str:

@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 
-from raft.cluster.cli.printer import LINES_MAX, Printer, write_line
+from raft.cli.terminal.printer import LINES_MAX, Printer, write_line
 
 
 class Reader:

@@ -13,11 +13,11 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from raft.cluster.cli import main
-from raft.cluster.cli.app import Session, carry_out
-from raft.cluster.cli.completing import candidates
-from raft.cluster.cli.editing import Editor
-from raft.cluster.cli.prompt import attend, overview, unwrapped
+from raft.cli import main
+from raft.cli.app import Session, carry_out
+from raft.cli.terminal.completion import candidates
+from raft.cli.terminal.line_editor import Editor
+from raft.cli.terminal.prompt import attend, overview, unwrapped
 from raft.cluster.failures import ExitCode
 
 CTRL_C, CTRL_D = "\x03", "\x04"

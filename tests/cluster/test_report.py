@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 
-from raft.cluster.events import Event, FaultCleared, FaultInjected, LeaderElected, LeaderLost, Violation
-from raft.cluster.report import LeaderReport, encode_report, leader_report
+from raft.cluster.records.events import (
+    Event,
+    FaultCleared,
+    FaultInjected,
+    LeaderElected,
+    LeaderLost,
+    Violation,
+)
+from raft.cluster.records.report import LeaderReport, encode_report, leader_report
 
 
 def elected(t: float, node: int, term: int, reason: str = "timeout") -> LeaderElected:

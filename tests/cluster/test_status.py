@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from raft.cluster.hearing import Quorum, age, best_group, seconds_without_quorum
-from raft.cluster.verbs import ClusterStatus, NodeView
-from raft.cluster.views import Paint, status_table
+from raft.cli.views import Paint, status_table
+from raft.cluster.quorum import Quorum, age, best_group, seconds_without_quorum
+from raft.cluster.rpc.messages import ClusterStatus, NodeView
 
 FIVE = (1, 2, 3, 4, 5)
 LONG = 30.0

@@ -15,19 +15,19 @@ from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.clock import ManualClock
 from actors.codec import Registry
-from actors.crashes import CrashReport
-from actors.loopback import LoopbackNetwork
+from actors.crash_reports import CrashReport
 from actors.runtime import Runtime
-from raft.cluster import verbs
+from actors.transport.loopback import LoopbackNetwork
 from raft.cluster.cluster import Cluster
-from raft.cluster.events import Event, EventLog
 from raft.cluster.failures import ExitCode
-from raft.cluster.journal import Journal
+from raft.cluster.records.events import Event, EventLog
+from raft.cluster.records.journal import Journal
+from raft.cluster.rpc import messages
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
-from raft.control import Alive, BecameLeader, ClearFault, Done, NodeUp, Report, SawLeader, SetLink
-from raft.wire import SUPERVISOR, TAGS
+from raft.protocol.admin import Alive, BecameLeader, ClearFault, Done, NodeUp, Report, SawLeader, SetLink
+from raft.protocol.registry import SUPERVISOR, TAGS
 
 NODES = 3
 
@@ -137,7 +137,7 @@ class Lab:
             nodes=nodes,
         )
         self.cluster = Cluster(record, run_directory, self.journal, random.Random(1))
-        self.registry = Registry({**TAGS, **verbs.VERB_TAGS})
+        self.registry = Registry({**TAGS, **messages.VERB_TAGS})
         self.runtime = self._join("launcher", self.registry)
         self.asker = self._join("asker", self.registry)
         self.asker.transport.connect("launcher", "")
@@ -245,7 +245,7 @@ def test_the_cluster_is_ready_when_all_nodes_follow_one_leader_and_that_is_told_
     lab.lead(2, 1)
     lab.lead(3, 2)
     assert len(lab.told("cluster-ready")) == 1
-    assert lab.ask(verbs.GetLeader()) == verbs.LeaderAnswer(3, 2)
+    assert lab.ask(messages.GetLeader()) == messages.LeaderAnswer(3, 2)
 
 
 def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(tmp_path: Path) -> None:
@@ -258,13 +258,13 @@ def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(tmp_path:
     assert lab.states() == ["running"] * 3
     assert len(lab.told("node-started")) == 3
     assert len(lab.told("cluster-ready")) == 1
-    assert lab.ask(verbs.GetLeader()) == verbs.LeaderAnswer(3, 2)
+    assert lab.ask(messages.GetLeader()) == messages.LeaderAnswer(3, 2)
     lab.alive(1, 2, 1)
     lab.alive(1, 2, 1)
     assert len(lab.told("violation")) == 1
-    lab.ask(verbs.Kill("2"))
+    lab.ask(messages.Kill("2"))
     lab.turn(0.1)
-    lab.ask(verbs.Start("2"))
+    lab.ask(messages.Start("2"))
     lab.child(2).born()
     lab.turn(0.1)
     lab.alive(2, 2, 3)
@@ -278,7 +278,7 @@ def test_two_leaders_in_a_term_are_a_violation_and_the_exit_code_says_so(lab: La
     assert not lab.told("violation")
     lab.tell(BecameLeader(3, 2, 0, 2, NODES, 0.01, "timeout", lab.clock.now()))
     assert len(lab.told("violation")) == 1
-    lab.ask(verbs.Down())
+    lab.ask(messages.Down())
     assert lab.runtime.stopped
     assert lab.ending.exit_code is ExitCode.VIOLATION
 
@@ -295,23 +295,23 @@ def test_a_crash_is_restarted_with_growing_pauses_and_given_up_loudly(lab: Lab) 
     assert len(lab.told("node-gave-up")) == 1
     lab.live(60.0)
     assert lab.states()[0] == "gave-up"
-    assert lab.ask(verbs.Start("1")) is None  # It answers when the node is up.
+    assert lab.ask(messages.Start("1")) is None  # It answers when the node is up.
     lab.bring_up(1)
     assert lab.states()[0] == "running"
 
 
 def test_an_injected_kill_stays_down_and_costs_no_restart(lab: Lab) -> None:
     for _ in range(10):
-        assert isinstance(lab.ask(verbs.Kill("1")), verbs.Done)
+        assert isinstance(lab.ask(messages.Kill("1")), messages.Done)
         lab.live(1.0)
         assert lab.states()[0] == "down"
-        lab.ask(verbs.Start("1"))
+        lab.ask(messages.Start("1"))
         lab.bring_up(1)
     assert not lab.told("node-gave-up")
 
 
 def test_a_kill_with_a_time_to_come_back_comes_back_then(lab: Lab) -> None:
-    lab.ask(verbs.Kill("1", 2.0))
+    lab.ask(messages.Kill("1", 2.0))
     lab.live(1.5)
     assert lab.states()[0] == "down"
     lab.live(1.0)
@@ -320,8 +320,8 @@ def test_a_kill_with_a_time_to_come_back_comes_back_then(lab: Lab) -> None:
 
 
 def test_a_node_that_dies_as_ordered_though_the_order_was_taken_back_has_not_crashed(lab: Lab) -> None:
-    lab.ask(verbs.Kill("1", at="save.begun"))
-    lab.ask(verbs.ClearFaults())
+    lab.ask(messages.Kill("1", at="save.begun"))
+    lab.ask(messages.ClearFaults())
     lab.child(1).end(-signal.SIGKILL)
     lab.turn()
     assert [event.cause for event in lab.told("node-exited")] == ["injected"]
@@ -356,9 +356,9 @@ def test_the_death_of_the_leader_is_the_end_of_its_leadership_even_if_it_came_la
     lab.lead(1, 1)
     lab.child(1).end(-signal.SIGKILL)
     lab.turn()
-    assert isinstance(lab.ask(verbs.GetLeader()), verbs.Failed)
+    assert isinstance(lab.ask(messages.GetLeader()), messages.Failed)
     lab.tell(BecameLeader(1, 2, 0, 2, NODES, 0.01, "timeout", lab.clock.now() - 0.001))
-    assert lab.ask(verbs.GetLeader()).exit_code == ExitCode.NO_LEADER
+    assert lab.ask(messages.GetLeader()).exit_code == ExitCode.NO_LEADER
     assert [event.reason for event in lab.told("leader-lost")] == ["died", "died"]  # type: ignore[union-attr]
 
 
@@ -380,7 +380,7 @@ def test_a_launcher_that_stood_still_does_not_take_its_nodes_for_hung(lab: Lab) 
 
 
 def test_a_paused_node_is_not_hung_and_wakes_when_its_time_is_up(lab: Lab) -> None:
-    assert isinstance(lab.ask(verbs.Pause("1", 20.0)), verbs.Done)
+    assert isinstance(lab.ask(messages.Pause("1", 20.0)), messages.Done)
     lab.live(19.0, 1)
     assert lab.child(1).signals == [signal.SIGSTOP]
     lab.live(2.0, 1)
@@ -390,30 +390,30 @@ def test_a_paused_node_is_not_hung_and_wakes_when_its_time_is_up(lab: Lab) -> No
 
 def test_what_makes_no_sense_is_refused_and_changes_nothing(lab: Lab) -> None:
     for verb, exit_code in (
-        (verbs.Kill("9"), ExitCode.USAGE),
-        (verbs.Kill("leader"), ExitCode.NO_LEADER),
-        (verbs.Start("1"), ExitCode.FAILURE),
-        (verbs.Resume("all"), ExitCode.FAILURE),
-        (verbs.Partition(["1,2", "2,3"]), ExitCode.USAGE),
-        (verbs.Partition(["all"]), ExitCode.USAGE),
-        (verbs.ClearFaults([7]), ExitCode.NOT_FOUND),
-        (verbs.HandOver(), ExitCode.NO_LEADER),
+        (messages.Kill("9"), ExitCode.USAGE),
+        (messages.Kill("leader"), ExitCode.NO_LEADER),
+        (messages.Start("1"), ExitCode.FAILURE),
+        (messages.Resume("all"), ExitCode.FAILURE),
+        (messages.Partition(["1,2", "2,3"]), ExitCode.USAGE),
+        (messages.Partition(["all"]), ExitCode.USAGE),
+        (messages.ClearFaults([7]), ExitCode.NOT_FOUND),
+        (messages.HandOver(), ExitCode.NO_LEADER),
     ):
         refused = lab.ask(verb)
-        assert isinstance(refused, verbs.Failed), verb
+        assert isinstance(refused, messages.Failed), verb
         assert refused.exit_code == exit_code, verb
     assert lab.states() == ["running"] * 3
     assert not lab.told("fault")
 
 
 def test_mending_what_is_whole_says_so(lab: Lab) -> None:
-    assert lab.ask(verbs.Heal()) == verbs.Done(["no link is broken on purpose"])
-    assert lab.ask(verbs.ClearFaults()) == verbs.Done(["nothing is broken on purpose"])
+    assert lab.ask(messages.Heal()) == messages.Done(["no link is broken on purpose"])
+    assert lab.ask(messages.ClearFaults()) == messages.Done(["nothing is broken on purpose"])
 
 
 def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
     lab.lead(2, 1)
-    assert isinstance(lab.ask(verbs.Down()), verbs.Done)
+    assert isinstance(lab.ask(messages.Down()), messages.Done)
     exits = [event.node for event in lab.told("node-exited")]  # type: ignore[union-attr]
     assert exits == [1, 3, 2]
     assert lab.runtime.stopped
@@ -430,32 +430,34 @@ def answer_in_time(lab: Lab, verb: object, seconds: float) -> Any:
 def test_an_id_that_is_gone_is_refused_with_those_that_there_are(lab: Lab) -> None:
     lab.cluster.admit(4)
     lab.cluster.dismiss(lab.cluster.nodes[2])
-    refused = lab.ask(verbs.Partition(["1,2"]))
-    assert refused == verbs.Failed("there is no node 2: the cluster has n1 n3 n4", ExitCode.USAGE)
+    refused = lab.ask(messages.Partition(["1,2"]))
+    assert refused == messages.Failed("there is no node 2: the cluster has n1 n3 n4", ExitCode.USAGE)
 
 
 def test_a_partition_names_the_nodes_that_are_on_no_side(lab: Lab) -> None:
-    said = answer_in_time(lab, verbs.Partition(["1", "2"]), 2.0)
+    said = answer_in_time(lab, messages.Partition(["1", "2"]), 2.0)
     assert "n1 | n2" in said.reason
     assert "n3 in no group, still linked with every group (a bridge)" in said.reason
     assert [fault.text for fault in lab.cluster.faults.active] == ["n1 | n2"]
 
 
 def test_a_partition_that_leaves_no_node_out_says_nothing_of_bridges(lab: Lab) -> None:
-    assert "bridge" not in answer_in_time(lab, verbs.Partition(["1", "2,3"]), 2.0).reason
+    assert "bridge" not in answer_in_time(lab, messages.Partition(["1", "2,3"]), 2.0).reason
 
 
 def test_an_isolated_node_alone_is_concerned_by_that_fault(lab: Lab) -> None:
-    answer_in_time(lab, verbs.Isolate("1"), 2.0)
+    answer_in_time(lab, messages.Isolate("1"), 2.0)
     assert [len(lab.cluster.faults.of_node(node)) for node in (1, 2, 3)] == [1, 0, 0]
 
 
 def test_a_disk_whose_fsync_fails_is_said_to_end_the_node_and_come_back(lab: Lab) -> None:
-    assert "it is started again" in answer_in_time(lab, verbs.BreakDisk("1", fail_fsync=True), 2.0).reason
-    assert "it is started again" not in answer_in_time(lab, verbs.BreakDisk("1", full=True), 2.0).reason
+    assert "it is started again" in answer_in_time(lab, messages.BreakDisk("1", fail_fsync=True), 2.0).reason
+    assert "it is started again" not in answer_in_time(lab, messages.BreakDisk("1", full=True), 2.0).reason
 
 
-@pytest.mark.parametrize("verb", [verbs.Start("all"), verbs.Start("random"), verbs.Resume("followers")])
+@pytest.mark.parametrize(
+    "verb", [messages.Start("all"), messages.Start("random"), messages.Resume("followers")]
+)
 def test_where_no_node_is_in_the_state_for_a_verb_their_states_are_said(verb: object, lab: Lab) -> None:
     lab.lead(1, 2)
     said = lab.ask(verb)
@@ -466,7 +468,12 @@ def test_where_no_node_is_in_the_state_for_a_verb_their_states_are_said(verb: ob
 
 @pytest.mark.parametrize(
     "verb",
-    [verbs.RemoveMember("3"), verbs.PromoteMember("3"), verbs.ReplaceMember("3"), verbs.AddMember()],
+    [
+        messages.RemoveMember("3"),
+        messages.PromoteMember("3"),
+        messages.ReplaceMember("3"),
+        messages.AddMember(),
+    ],
     ids=lambda verb: type(verb).__name__,
 )
 def test_a_change_of_members_without_a_leader_says_so_soon_and_starts_no_process(

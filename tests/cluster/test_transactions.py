@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from raft.cluster.cli.app import Session, carry_out
-from raft.cluster.cli.transacting import compare, part
+from raft.cli.app import Session, carry_out
+from raft.cli.transactions import compare, part
 from raft.cluster.failures import BadUsage, ExitCode
-from raft.machines.operations import (
+from raft.machines.commands import (
     CompareNumber,
     CompareValue,
     Delete,

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from raft.embedding import AsyncNode, Leader, Node, NodeFailed, NodeRemoved
+from raft.embedding.running_node import Stay
 from raft.embedding.settings import plan_of
-from raft.embedding.stay import Stay
 from tests.embedding.hosts import ONCE, PATIENCE_SECONDS, ROOT, alone, run, three
 
 pytestmark = pytest.mark.processes

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from actors.curve import generate
-from actors.process import process_alive
+from actors.processes.child import process_alive
+from actors.transport.curve import generate
 from raft.client import AsyncClient
 from raft.embedding import AsyncNode, Leader, Node
 from tests.embedding.hosts import PATIENCE_SECONDS, alone, run, three, until_restarted

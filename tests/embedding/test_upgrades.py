@@ -11,7 +11,7 @@ import pytest
 
 from raft.client import AsyncClient, UnsupportedVersion
 from raft.embedding import AsyncNode, Node, NodeRefused
-from raft.machines.operations import Downgrade
+from raft.machines.commands import Downgrade
 from tests.embedding.hosts import alone, refusal, run
 from tests.machines.banks import Balance, Bank, Close, Deposit, OldBank, OldDeposit
 

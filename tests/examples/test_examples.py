@@ -24,7 +24,7 @@ from examples.scheduler import JOBS as JOBS_SCHEDULED
 from examples.scheduler import written
 from examples.work_queue import JOBS
 from raft.client import Client
-from raft.lab.simulated.determinism import check_machine
+from raft.lab.simulation.determinism import check_machine
 from raft.machines.typed import body_of
 from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
 from tests.processes.clusters import wait_until

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from raft.lab.shrinking import shrink
-from raft.lab.simulated.faults import Fault, Kind
-from raft.lab.simulated.guards import SABOTAGES
-from raft.lab.simulated.patching import replaced
-from raft.lab.simulated.sabotage import hunt
-from raft.lab.simulated.simulation import simulate_seed
+from raft.lab.simulation.faults.plan import Fault, Kind
+from raft.lab.simulation.guards import SABOTAGES
+from raft.lab.simulation.patching import replaced
+from raft.lab.simulation.sabotage import hunt
+from raft.lab.simulation.simulation import simulate_seed
 
 QUICK = (
     "no-sync", "no-directory-sync", "vote-before-sync", "acknowledge-before-sync", "count-itself-early",

@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
-from raft.lab.simulated.faults import LEADER, Fault, Kind, draw_plan
-from raft.lab.simulated.setting import Setting, draw_setting
-from raft.lab.simulated.simulation import World, simulate, simulate_seed
+from raft.lab.simulation.faults.plan import LEADER, Fault, Kind, draw_plan
+from raft.lab.simulation.setting import Setting, draw_setting
+from raft.lab.simulation.simulation import World, simulate, simulate_seed
 
 SECONDS = 20.0
 SHORT_SECONDS = 8.0
@@ -57,7 +57,7 @@ def test_reads_by_lease_are_linearizable_when_a_leader_is_cut_off():
 
 def digest_in_another_process(seed, hash_seed):
     code = (
-        "from raft.lab.simulated.simulation import simulate_seed; "
+        "from raft.lab.simulation.simulation import simulate_seed; "
         f"result = simulate_seed({seed}, seconds={SECONDS}); print(result.digest, result.failure)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}

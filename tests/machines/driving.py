@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from raft.machines.answers import Opened
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call, encode_nodes_own, encode_question
+from raft.machines.codec import decode_answer, encode_call, encode_nodes_own, encode_question
+from raft.machines.commands import Call, Expire, Grant, OpenSession, Operation, Question
 from raft.machines.machine import StateMachine
-from raft.machines.operations import Call, Expire, Grant, OpenSession, Operation, Question
+from raft.machines.results import Opened
 
 
 class Driver:

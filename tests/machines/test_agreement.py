@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from raft.machines.agreement import Agreement
-from raft.machines.answers import Agreed, Answer, Done, Opened, TooNew
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call
+from raft.machines.codec import decode_answer, encode_call
+from raft.machines.commands import NODE, Agree, Call, Downgrade, OpenSession, Operation, Own
 from raft.machines.machine import WrongVersion
-from raft.machines.operations import NODE, Agree, Call, Downgrade, OpenSession, Operation, Own
+from raft.machines.results import Agreed, Answer, Done, Opened, TooNew
 from raft.machines.typed import body_of
 from tests.machines.banks import Bank, Close, Deposit, OldBank
 

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
+from raft.lab.simulation.determinism import check_machine as check_under_hash_seeds
 from raft.machines import parts
-from raft.machines.answers import Done, Ended, Refused
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_nodes_own, encode_question
-from raft.machines.machine import MachineError, StateMachine
-from raft.machines.operations import (
+from raft.machines.codec import decode_answer, encode_nodes_own, encode_question
+from raft.machines.commands import (
     COMMAND_BYTES_MAX,
     NODE,
     Call,
@@ -43,6 +41,8 @@ from raft.machines.operations import (
     WatchElection,
     WatchKeys,
 )
+from raft.machines.machine import MachineError, StateMachine
+from raft.machines.results import Done, Ended, Refused
 from raft.machines.state import FORMAT, State
 from raft.machines.testkit import check_machine
 from raft.machines.trail import LastCheck

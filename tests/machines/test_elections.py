@@ -7,22 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft.machines.answers import (
-    Candidate,
-    ElectionState,
-    FenceRejected,
-    LeaseGone,
-    Led,
-    Left,
-    Proclaimed,
-    Refused,
-    Resigned,
-    Standing,
-    Stored,
-)
-from raft.machines.elections import ANNOUNCED_BYTES_MAX
-from raft.machines.encoding import encode_answer
-from raft.machines.operations import (
+from raft.machines.codec import encode_answer
+from raft.machines.commands import (
     ANSWER_BYTES_MAX,
     VALUE_BYTES_MAX,
     Campaign,
@@ -35,6 +21,20 @@ from raft.machines.operations import (
     Revoke,
     Transaction,
     WatchElection,
+)
+from raft.machines.elections import ANNOUNCED_BYTES_MAX
+from raft.machines.results import (
+    Candidate,
+    ElectionState,
+    FenceRejected,
+    LeaseGone,
+    Led,
+    Left,
+    Proclaimed,
+    Refused,
+    Resigned,
+    Standing,
+    Stored,
 )
 from tests.machines.driving import Driver
 

@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft.machines.answers import Ended, Granted, LeaseGone, LeaseState
-from raft.machines.encoding import encode_call
-from raft.machines.lease_clock import HeldLease, LeaseClock
-from raft.machines.leases import Leases
-from raft.machines.machine import MachineError
-from raft.machines.operations import (
+from raft.machines.codec import encode_call
+from raft.machines.commands import (
     LEASES_MAX_PER_EXPIRE,
     TTL_MS_MAX,
     TTL_MS_MIN,
@@ -25,6 +21,10 @@ from raft.machines.operations import (
     Put,
     Revoke,
 )
+from raft.machines.lease_clock import HeldLease, LeaseClock
+from raft.machines.leases import Leases
+from raft.machines.machine import MachineError
+from raft.machines.results import Ended, Granted, LeaseGone, LeaseState
 from tests.machines.driving import Driver
 
 YEAR_MS = 365 * 24 * 3600 * 1000

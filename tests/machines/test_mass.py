@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from raft.machines import history as history_module
 from raft.machines import lease_clock
-from raft.machines.answers import Ended, Events, Item, Refused, Removed
 from raft.machines.application import Application, Unfinished
-from raft.machines.encoding import encode_call
-from raft.machines.history import History
-from raft.machines.lease_clock import QUIET_SECONDS, LeaseClock
-from raft.machines.leases import Leases
-from raft.machines.operations import (
+from raft.machines.codec import encode_call
+from raft.machines.commands import (
     ANSWER_BYTES_MAX,
     Call,
     Campaign,
@@ -26,6 +22,10 @@ from raft.machines.operations import (
     Revoke,
     WatchKeys,
 )
+from raft.machines.history import History
+from raft.machines.lease_clock import QUIET_SECONDS, LeaseClock
+from raft.machines.leases import Leases
+from raft.machines.results import Ended, Events, Item, Refused, Removed
 from raft.machines.store import STEP_KEYS
 from raft.machines.table import Table
 from tests.machines.driving import Driver
@@ -124,7 +124,7 @@ def test_a_lease_with_many_keys_ends_in_steps_in_one_revision_and_alike_everywhe
         steps, answer = steps + 1, one.go_on()
     assert steps >= 4
     assert two.apply(index + 1, revoke) == answer
-    one.take_errands()
+    one.take_tasks()
     assert one.snapshot() == two.snapshot()
     gone = [event for event in one.history.events if isinstance(event, Removed)]
     assert [event.key for event in gone] == sorted(event.key for event in gone)

@@ -10,22 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft.machines.answers import (
-    Acknowledged,
-    AnswersFull,
-    Done,
-    Ended,
-    FenceRejected,
-    Refused,
-    SequenceReused,
-    SessionExpired,
-    Stored,
-    TransactionDone,
-    WindowFull,
-)
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call
-from raft.machines.operations import (
+from raft.machines.codec import decode_answer, encode_call
+from raft.machines.commands import (
     SESSION_WINDOW,
     VALUE_BYTES_MAX,
     Call,
@@ -37,6 +24,19 @@ from raft.machines.operations import (
     Put,
     Revoke,
     Transaction,
+)
+from raft.machines.results import (
+    Acknowledged,
+    AnswersFull,
+    Done,
+    Ended,
+    FenceRejected,
+    Refused,
+    SequenceReused,
+    SessionExpired,
+    Stored,
+    TransactionDone,
+    WindowFull,
 )
 from tests.machines.driving import Driver
 

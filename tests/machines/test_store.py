@@ -9,23 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft.machines.answers import (
-    Deleted,
-    FenceRejected,
-    Item,
-    Items,
-    LeaseGone,
-    Refused,
-    Removed,
-    Stored,
-    Swapped,
-    TransactionDone,
-    Value,
-)
-from raft.machines.encoding import encode_call, encode_question
-from raft.machines.keys import prefix_end
-from raft.machines.machine import MachineError
-from raft.machines.operations import (
+from raft.machines.codec import encode_call, encode_question
+from raft.machines.commands import (
     ANSWER_BYTES_MAX,
     COMMAND_BYTES_MAX,
     ELECTION_BYTES_MAX,
@@ -49,6 +34,21 @@ from raft.machines.operations import (
     Relation,
     Transaction,
     WatchKeys,
+)
+from raft.machines.keys import prefix_end
+from raft.machines.machine import MachineError
+from raft.machines.results import (
+    Deleted,
+    FenceRejected,
+    Item,
+    Items,
+    LeaseGone,
+    Refused,
+    Removed,
+    Stored,
+    Swapped,
+    TransactionDone,
+    Value,
 )
 from tests.machines.driving import Driver
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from raft.lab.simulated.determinism import check_machine as check_under_hash_seeds
+from raft.lab.simulation.determinism import check_machine as check_under_hash_seeds
 from raft.machines.machine import MachineError
 from raft.machines.testkit import NotDeterministic, check_machine, check_upgrade
 from raft.machines.typed import body_of

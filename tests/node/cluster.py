@@ -9,26 +9,26 @@ from typing import Any
 from actors.actor import Actor
 from actors.asks import Pending
 from actors.clock import ManualClock
-from actors.faults import Fault, FaultyTransport
-from actors.loopback import LoopbackNetwork
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
-from raft.client import store
-from raft.control import Report
+from actors.transport.faults import Fault, FaultyTransport
+from actors.transport.loopback import LoopbackNetwork
+from raft.client.calls import store
 from raft.core.raft import Raft
 from raft.core.types import Role, Snapshot
 from raft.machines.application import Application
+from raft.node.components import NodeComponents, bootstrap
 from raft.node.config import NodeConfig
 from raft.node.local import Leave
 from raft.node.node import Node
-from raft.node.parts import NodeParts, bootstrap
-from raft.node.relay import Relay
+from raft.node.requests.relay import Relay
 from raft.node.worker import InlineWorker, WorkDone
-from raft.requests import Command, Consistency, Query
+from raft.protocol.admin import Report
+from raft.protocol.client import Command, Consistency, Query
+from raft.protocol.registry import REGISTRY, RELAY_ACTOR, address_of, process_of
 from raft.storage.errors import SnapshotDamaged
 from raft.storage.memory import MemoryStorage
 from raft.storage.snapshots import is_sound
-from raft.wire import REGISTRY, RELAY_ACTOR, address_of, process_of
 
 
 class MemoryLog(MemoryStorage):
@@ -162,7 +162,7 @@ class Member:
         self.machine = cluster.make_machine()
         self.events = Events()
         self.actor = Node(
-            NodeParts(
+            NodeComponents(
                 config=self.config,
                 incarnation=self.lives,
                 store=self.log,

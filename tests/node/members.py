@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raft.requests import (
+from raft.protocol.client import (
     AddLearner,
     Members,
     NotLeader,

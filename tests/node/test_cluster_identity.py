@@ -6,8 +6,8 @@ import pytest
 
 from raft.core.types import Role
 from raft.node.identity import Origin
-from raft.requests import AddLearner, Invalid, LeaderIs, Members, Promote, Refused, Remove, WhoLeads
-from raft.wire import Introduction, address_of
+from raft.protocol.client import AddLearner, Invalid, LeaderIs, Members, Promote, Refused, Remove, WhoLeads
+from raft.protocol.registry import Handshake, address_of
 from tests.node.cluster import Cluster, Member, value_in
 from tests.node.members import asked, endpoint, grow, voters_of
 
@@ -220,7 +220,7 @@ def test_a_node_tells_which_cluster_it_is_of_and_is_asked_only_for_that() -> Non
     told = cluster.answer(1, WhoLeads())
     assert isinstance(told, LeaderIs)
     assert told.identity == identity_of(cluster[1])
-    assert cluster.answer(1, Introduction(7, "", (), True)) == Introduction(1, told.identity, (1,), False)
+    assert cluster.answer(1, Handshake(7, "", (), True)) == Handshake(1, told.identity, (1,), False)
     for identity, heard in ((told.identity, True), ("0123456789abcdef", False)):
         pending = cluster.client.ask(address_of(1, identity), WhoLeads(), 1.0)
         cluster.network.settle()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raft.control import LostLeadership
-from raft.node.relief import SLOW_WRITES_MIN
-from raft.requests import Committed, Refused
+from raft.node.leadership.disk_health import SLOW_WRITES_MIN
+from raft.protocol.admin import LostLeadership
+from raft.protocol.client import Committed, Refused
 from raft.storage.errors import StoreFailed, StoreFull
 from tests.node.cluster import Cluster, Member, Supervisor, command, query, value_in
 

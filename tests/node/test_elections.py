@@ -5,13 +5,22 @@ from __future__ import annotations
 import pytest
 
 from actors.envelope import ProcessDown, ProcessUp
-from raft.control import Alive, BecameLeader, CannotDo, Done, LostLeadership, NodeUp, SawLeader, Transfer
 from raft.core.messages import RequestVote
 from raft.core.types import Role
-from raft.node.failover import RANK_SECONDS
+from raft.node.components import HEARTBEAT_TICKS
+from raft.node.leadership.failover import RANK_SECONDS
 from raft.node.local import Continue
-from raft.node.parts import HEARTBEAT_TICKS
-from raft.wire import process_of
+from raft.protocol.admin import (
+    Alive,
+    BecameLeader,
+    CannotDo,
+    Done,
+    LostLeadership,
+    NodeUp,
+    SawLeader,
+    Transfer,
+)
+from raft.protocol.registry import process_of
 from tests.node.cluster import Cluster, Supervisor
 
 

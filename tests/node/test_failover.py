@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from random import Random
 
-from raft.node import failover
-from raft.node.failover import QuickElection, rank
+from raft.node.leadership import failover
+from raft.node.leadership.failover import FastElection, rank
 from tests.node.waits import Waits
 
 
-def quick(node: int) -> tuple[QuickElection, Waits, list[int]]:
+def quick(node: int) -> tuple[FastElection, Waits, list[int]]:
     waits, campaigns = Waits(), []
-    election = QuickElection(
+    election = FastElection(
         node=node, random=Random(1), after=waits.after, campaign=lambda: campaigns.append(1)
     )
     return election, waits, campaigns

@@ -8,7 +8,7 @@ import pytest
 
 from raft.node.member_addresses import MemberAddresses
 from raft.node.peers import Peers
-from raft.requests import Invalid, LeaderIs, Members, UpdateMember, WhoLeads
+from raft.protocol.client import Invalid, LeaderIs, Members, UpdateMember, WhoLeads
 from tests.node.cluster import Cluster, Events
 from tests.node.members import asked, endpoint
 from tests.node.waits import Waits

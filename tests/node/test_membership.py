@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from raft.control import Done, Transfer
 from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.application import Application
-from raft.node.applying import Applier
-from raft.node.lane import Lane
+from raft.node.applier import Applier
 from raft.node.local import Continue
-from raft.node.member_requests import CatchUp
-from raft.node.proposals import Proposals
-from raft.node.snapshots import unpack_state
+from raft.node.machine_worker import OwnMachineWorker
+from raft.node.requests.membership import CatchUp
+from raft.node.requests.proposals import Proposals
+from raft.node.snapshots.contents import unpack_state
 from raft.node.worker import InlineWorker
-from raft.requests import (
+from raft.protocol.admin import Done, Transfer
+from raft.protocol.client import (
     AddLearner,
     Committed,
     Members,
@@ -25,7 +25,7 @@ from raft.requests import (
     Replace,
     WhoLeads,
 )
-from raft.wire import address_of
+from raft.protocol.registry import address_of
 from tests.node.cluster import Cluster, command, value_in
 from tests.node.members import asked, endpoint, grow, voters_of
 
@@ -332,7 +332,7 @@ def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
     worker = InlineWorker(done.append)
     applier = Applier(
         machine=Application(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
-        slow=worker, lane=Lane(Application().own, worker, lambda: 0.0), again=lambda: None,
+        slow=worker, lane=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
     )  # fmt: skip
 
     def begin() -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raft.requests import (
+from raft.protocol.client import (
     AddLearner,
     Invalid,
     ListMembers,

@@ -13,7 +13,7 @@ import pytest
 from raft.client import Client, OutcomeUnknown
 from raft.machines.application import Application
 from raft.node.config import EXIT_OUT_OF_MEMORY
-from raft.requests import Invalid
+from raft.protocol.client import Invalid
 from tests.node.cluster import Cluster, value_in
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from actors.asks import Pending
-from raft.client import application
-from raft.machines.answers import Done
+from raft.client.calls import application
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_call
-from raft.machines.operations import Call, Grant, OpenSession, Own
-from raft.node import lane, working
-from raft.requests import (
+from raft.machines.codec import decode_answer, encode_call
+from raft.machines.commands import Call, Grant, OpenSession, Own
+from raft.machines.results import Done
+from raft.node import machine_worker
+from raft.node.requests import slow_requests
+from raft.protocol.client import (
     AwaitAnswer,
     Command,
     Committed,
@@ -133,10 +134,10 @@ def test_a_clients_ticket_brings_the_answer_when_it_is_there_and_until_then_that
     leader = cluster.elect()
     hold(cluster)
     pending = tell(cluster, b"slow")
-    cluster.until(lambda: pending.done, 2 * working.SOON_SECONDS + 0.01)
+    cluster.until(lambda: pending.done, 2 * slow_requests.SOON_SECONDS + 0.01)
     ticket = pending.result().ticket
     waits = cluster.ask(leader, AwaitAnswer(ticket))
-    cluster.until(lambda: waits.done, working.HOLD_SECONDS + 2 * working.SOON_SECONDS)
+    cluster.until(lambda: waits.done, slow_requests.HOLD_SECONDS + 2 * slow_requests.SOON_SECONDS)
     assert waits.result() == TakesLong(ticket)
     waits = cluster.ask(leader, AwaitAnswer(ticket))
     cluster.advance(0.01)
@@ -153,7 +154,7 @@ def test_an_answer_that_nobody_asks_for_is_thrown_away_after_a_while() -> None:
     pending = tell(cluster, b"slow")
     cluster.advance(1.0)
     hold(cluster, holding=False)
-    cluster.advance(working.KEEP_SECONDS + 1.0)
+    cluster.advance(slow_requests.KEEP_SECONDS + 1.0)
     assert isinstance(cluster.answer(leader, AwaitAnswer(pending.result().ticket)), Unknown)
 
 
@@ -170,14 +171,14 @@ def test_answers_that_are_not_asked_for_are_kept_up_to_so_many_bytes(monkeypatch
         cluster.advance(0.1)
         return [pending.result().ticket for pending in pendings]
 
-    monkeypatch.setattr(working, "KEPT_BYTES_MAX", 1_000)
+    monkeypatch.setattr(slow_requests, "KEPT_BYTES_MAX", 1_000)
     one, two = wait_for(bytes(600), bytes(600))
-    assert cluster.answer(leader, AwaitAnswer(two)) == working.NO_ROOM
+    assert cluster.answer(leader, AwaitAnswer(two)) == slow_requests.NO_ROOM
     (three,) = wait_for(bytes(100))
     for ticket in (one, three):
         result(cluster.answer(leader, AwaitAnswer(ticket)))
     four, five = wait_for(bytes(600), bytes(200))
-    cluster.advance(working.KEEP_SECONDS + 1.0)
+    cluster.advance(slow_requests.KEEP_SECONDS + 1.0)
     assert cluster[leader].actor._service._desk._kept_bytes == 0
     assert isinstance(cluster.answer(leader, AwaitAnswer(four)), Unknown)
     assert isinstance(cluster.answer(leader, AwaitAnswer(five)), Unknown)
@@ -214,7 +215,7 @@ def test_a_snapshot_holds_the_state_of_one_index_however_far_the_users_machine_i
     snapshot = cluster[leader].log.snapshot()
     assert snapshot.index == index
     restored = Application(Counting())
-    from raft.node.snapshots import unpack_state
+    from raft.node.snapshots.contents import unpack_state
 
     restored.restore_parts(unpack_state(snapshot.data).machine)
     assert restored.own.snapshot() == b"1"
@@ -236,11 +237,11 @@ def test_a_node_that_restarts_restores_the_users_machine_in_its_lane_and_goes_on
 
 
 def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> None:
-    from raft.machines.own import Carry, OwnMachine
+    from raft.machines.own_machine import Carry, OwnMachine
     from raft.node.worker import InlineWorker
 
     told: list[int] = []
-    here = lane.Lane(OwnMachine(Counting()), None, lambda: 0.0)
+    here = machine_worker.OwnMachineWorker(OwnMachine(Counting()), None, lambda: 0.0)
 
     class Slow(Counting):
         def apply(self, index: int, command: bytes) -> bytes:
@@ -249,7 +250,9 @@ def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> 
                 assert told == [1]
             return b""
 
-    here = lane.Lane(OwnMachine(Slow()), InlineWorker(lambda work: work.deliver()), lambda: 0.0)
+    here = machine_worker.OwnMachineWorker(
+        OwnMachine(Slow()), InlineWorker(lambda work: work.deliver()), lambda: 0.0
+    )
     here.run([Carry(1, b""), Carry(2, b"")], lambda index, _answer: told.append(index))
     assert told == [1, 2]
 
@@ -257,7 +260,7 @@ def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> 
 def test_a_leader_takes_no_more_own_commands_than_its_machine_can_hold_and_all_others(
     monkeypatch: Any,
 ) -> None:
-    monkeypatch.setattr("raft.node.service.COMMANDS_MAX", 2)
+    monkeypatch.setattr("raft.node.requests.commands.COMMANDS_MAX", 2)
     cluster = cluster_of()
     leader = cluster.elect()
     hold(cluster)
@@ -272,7 +275,7 @@ def test_a_leader_takes_no_more_own_commands_than_its_machine_can_hold_and_all_o
 def test_a_node_whose_machine_is_far_behind_applies_nothing_more_until_it_has_caught_up(
     monkeypatch: Any,
 ) -> None:
-    monkeypatch.setattr(lane, "BACKLOG_MAX", 2)
+    monkeypatch.setattr(machine_worker, "BACKLOG_MAX", 2)
     cluster = cluster_of(3)
     leader = cluster.elect()
     follower = cluster[cluster.followers()[0]]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from actors.curve import ALLOWED_FILE, generate
+from actors.transport.curve import ALLOWED_FILE, generate
 from raft.client import Client, ClientError
-from raft.client.guest import Guest
-from raft.control import GetStatus, NodeStatus, SetLink
+from raft.client.connection import Connection
 from raft.node.config import EXIT_LOG_MISSING, EXIT_REFUSED, NodeConfig
-from raft.node.opening import count_life
-from raft.wire import address_of
+from raft.node.process.data_dir import count_incarnation
+from raft.protocol.admin import GetStatus, NodeStatus, SetLink
+from raft.protocol.registry import address_of
 
 pytestmark = pytest.mark.processes
 
@@ -134,10 +134,10 @@ def test_a_node_refuses_to_run_without_its_assertions(directory: Path, start: St
 
 def test_lives_are_counted_and_a_damaged_count_is_not_guessed(directory: Path) -> None:
     path = directory / "incarnation"
-    assert [count_life(path, sync=True) for _ in range(3)] == [1, 2, 3]
+    assert [count_incarnation(path, sync=True) for _ in range(3)] == [1, 2, 3]
     path.write_text("what?")
     with pytest.raises(Exception, match="higher than any before"):
-        count_life(path, sync=True)
+        count_incarnation(path, sync=True)
 
 
 def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path, start: Start) -> None:
@@ -163,9 +163,9 @@ def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(d
         fault_injection=True,
         links=(cut,),
     )
-    code = f"from raft.node.process import main; main({config.encode()!r})"
+    code = f"from raft.node.process.main import main; main({config.encode()!r})"
     node = subprocess.Popen([sys.executable, "-c", code])
-    guest = Guest({1: here}, cluster="default", keys=None)
+    guest = Connection({1: here}, cluster="default", keys=None)
     answers: list[object] = []
     assert guest.runtime.run_until(lambda: guest.is_up(1), 20.0)
     guest.runtime.ask(address_of(1), GetStatus(), 5.0).then(answers.append, answers.append)

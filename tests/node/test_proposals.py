@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from raft.core.types import Entry
-from raft.node.applying import Rejection
-from raft.node.proposals import (
+from raft.node.applier import Rejection
+from raft.node.requests.proposals import (
     LEADERSHIP_LOST,
     NODE_STOPPED,
     NOT_APPLIED,
@@ -12,7 +12,7 @@ from raft.node.proposals import (
     SNAPSHOT_PASSED,
     Proposals,
 )
-from raft.requests import Committed, Failed
+from raft.protocol.client import Committed, Failed
 
 
 class Waiter:

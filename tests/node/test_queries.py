@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raft.requests import (
+from raft.protocol.client import (
     Consistency,
     NotLeader,
     QueryResult,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raft.core.types import ReadState
-from raft.node.applying import Rejection
-from raft.node.reads import NODE_STOPS, NOT_APPLIED, Reads
-from raft.requests import QueryResult, Refused
+from raft.node.applier import Rejection
+from raft.node.requests.reads import NODE_STOPS, NOT_APPLIED, Reads
+from raft.protocol.client import QueryResult, Refused
 from tests.node.test_proposals import Waiter
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from actors.asks import Pending
-from raft.machines.encoding import encode_call
-from raft.machines.operations import Call, Grant
-from raft.node import relay
-from raft.requests import (
+from raft.machines.codec import encode_call
+from raft.machines.commands import Call, Grant
+from raft.node.requests import relay
+from raft.protocol.client import (
     Command,
     Committed,
     KeepAlive,
@@ -21,7 +21,7 @@ from raft.requests import (
     Refused,
     Unknown,
 )
-from raft.wire import relay_of
+from raft.protocol.registry import relay_of
 from tests.node.cluster import Cluster, command
 
 
@@ -53,7 +53,7 @@ def test_a_lease_is_kept_alive_by_way_of_a_member_and_not_bound_to_its_connectio
     follower = cluster.followers()[0]
     kept = answer(cluster, follower, KeepAlive(granted.index, release_on_disconnect=True))
     assert kept == LeaseTime(granted.index, 60.0, 60.0)
-    assert not cluster[leader].actor._holdings._leasing._bound
+    assert not cluster[leader].actor._upkeep._leasing._bound
 
 
 def test_what_a_member_cannot_pass_on_is_refused_and_what_is_not_answered_is_unknown() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from actors.faults import Fault
-from raft.requests import (
+from actors.transport.faults import Fault
+from raft.protocol.client import (
     AddLearner,
     Committed,
     Members,
@@ -16,7 +16,7 @@ from raft.requests import (
     Replace,
     WhoLeads,
 )
-from raft.wire import Expelled, address_of, process_of
+from raft.protocol.registry import Expelled, address_of, process_of
 from tests.node.cluster import Cluster, command
 from tests.node.members import asked, endpoint, grow, voters_of
 

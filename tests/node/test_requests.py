@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from actors.errors import TargetDown
-from raft.client import application
-from raft.control import GetStatus, NodeStatus
+from raft.client.calls import application
 from raft.core.messages import RequestVote
 from raft.core.types import Role
-from raft.machines.answers import Done
-from raft.machines.answers import Refused as TurnedDown
 from raft.machines.application import Application
-from raft.machines.encoding import decode_answer, encode_nodes_own
+from raft.machines.codec import decode_answer, encode_nodes_own
+from raft.machines.commands import Expire
 from raft.machines.machine import MachineError
-from raft.machines.operations import Expire
-from raft.node import service
-from raft.requests import (
+from raft.machines.results import Done
+from raft.machines.results import Refused as TurnedDown
+from raft.node.requests import commands
+from raft.protocol.admin import GetStatus, NodeStatus
+from raft.protocol.client import (
     Command,
     Committed,
     LeaderIs,
@@ -24,7 +24,7 @@ from raft.requests import (
     Unknown,
     WhoLeads,
 )
-from raft.wire import address_of
+from raft.protocol.registry import address_of
 from tests.node.cluster import Cluster, command, value_in
 
 
@@ -40,7 +40,7 @@ def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> No
 def test_what_only_nodes_may_say_is_taken_from_no_client() -> None:
     cluster = Cluster(3)
     answer = cluster.answer(cluster.elect(), Command(encode_nodes_own(Expire((1,)))))
-    assert answer == service.NODES_ONLY
+    assert answer == commands.NODES_ONLY
 
 
 def test_commands_of_one_turn_travel_as_one_append() -> None:
@@ -195,7 +195,7 @@ def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
     leader = cluster.elect()
     nothing = b"no command of any machine"
     last = cluster[leader].raft.log.last
-    assert cluster.answer(leader, Command(nothing)) == service.UNREADABLE
+    assert cluster.answer(leader, Command(nothing)) == commands.UNREADABLE
     assert cluster[leader].raft.log.last == last
     # A leader of another version may have let it in.
     cluster[leader].raft.propose_batch([nothing])
@@ -274,16 +274,16 @@ def test_a_command_that_is_too_large_or_one_too_many_never_enters_the_log() -> N
     cluster = Cluster(3)
     leader = cluster.elect()
     last = cluster[leader].raft.log.last
-    assert cluster.answer(leader, Command(bytes(service.COMMAND_BYTES_MAX + 1))) == service.TOO_LARGE
+    assert cluster.answer(leader, Command(bytes(commands.COMMAND_BYTES_MAX + 1))) == commands.TOO_LARGE
     for member in cluster.alive():
         member.disk.holding = True
     address = cluster[leader].actor.context.address
-    asks = [cluster.client.ask(address, command(b"k", b"v"), 5.0) for _ in range(service.PENDING_MAX + 1)]
+    asks = [cluster.client.ask(address, command(b"k", b"v"), 5.0) for _ in range(commands.PENDING_MAX + 1)]
     cluster.network.settle()
     refused = [ask for ask in asks if ask.done]
     assert refused
     assert all(isinstance(ask._failure or ask.result(), Refused | Exception) for ask in refused)
-    assert cluster[leader].raft.log.last <= last + service.PENDING_MAX
+    assert cluster[leader].raft.log.last <= last + commands.PENDING_MAX
 
 
 def test_a_stopping_leader_refuses_new_commands_and_answers_old_ones() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from actors.address import Address
-from actors.crashes import CrashReport
+from actors.crash_reports import CrashReport
 from actors.errors import GaveUp
-from actors.transport import LifeUsed
-from raft.node.opening import ROLLED_BACK
-from raft.node.process import Crashes
+from actors.transport.base import IncarnationUsed
+from raft.node.process.data_dir import ROLLED_BACK
+from raft.node.process.main import Crashes
 from tests.node.cluster import Cluster
 
 
@@ -40,8 +40,8 @@ def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on
     leader = cluster.elect()
     node, peer = cluster.followers()
     counted: list[int] = []
-    cluster[node].actor._introductions._note_life = counted.append
-    cluster[node].transport.inner.accept(LifeUsed(f"n{peer}", 9))
+    cluster[node].actor._introductions._note_incarnation = counted.append
+    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 9))
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has heard life 9 of this node")
     assert counted == [9]
@@ -53,19 +53,21 @@ def test_a_node_that_has_promised_nothing_is_told_only_to_start_again() -> None:
     leader = cluster.elect()
     blank = cluster.join(4, leader)
     counted: list[int] = []
-    blank.actor._introductions._note_life = counted.append
-    blank.transport.inner.accept(LifeUsed(f"n{leader}", 9))
+    blank.actor._introductions._note_incarnation = counted.append
+    blank.transport.inner.accept(IncarnationUsed(f"n{leader}", 9))
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
-    assert cluster.crashes[0].error.startswith(f"LifeAlreadyUsed: n{leader} has heard life 9 of this node")
+    assert cluster.crashes[0].error.startswith(
+        f"IncarnationAlreadyUsed: n{leader} has heard life 9 of this node"
+    )
     assert counted == [9]
 
 
-@pytest.mark.parametrize(("kind", "marked"), [("LifeAlreadyUsed", False), ("RolledBack", True)])
+@pytest.mark.parametrize(("kind", "marked"), [("IncarnationAlreadyUsed", False), ("RolledBack", True)])
 def test_only_a_log_that_lacks_what_was_promised_is_refused_from_then_on(
     kind: str, marked: bool, tmp_path: Path
 ) -> None:
     crashes = Crashes()
-    crashes.report(CrashReport(Address("n1", "raft"), "LifeUsed", f"{kind}: used before", "", ""))
+    crashes.report(CrashReport(Address("n1", "raft"), "IncarnationUsed", f"{kind}: used before", "", ""))
     verdict = crashes.verdict(GaveUp("raft"), tmp_path)
     assert type(verdict).__name__ == kind
     assert (tmp_path / ROLLED_BACK).exists() == marked
@@ -75,6 +77,6 @@ def test_a_life_that_no_node_comes_to_is_an_error_of_others_and_ends_nothing() -
     cluster = Cluster(3)
     cluster.elect()
     node, peer = cluster.followers()
-    cluster[node].transport.inner.accept(LifeUsed(f"n{peer}", 2**63))
+    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 2**63))
     cluster.advance(1.0)
     assert not cluster.crashes

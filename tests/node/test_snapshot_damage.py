@@ -9,30 +9,30 @@ from zlib import crc32
 
 import pytest
 
-from actors.faults import Fault
-from raft.control import Done, TakeSnapshot
-from raft.control import Transfer as TransferLeadership
+from actors.transport.faults import Fault
 from raft.core.errors import SnapshotTemporarilyUnavailable
 from raft.core.messages import InstallSnapshot
 from raft.core.types import Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.machines.application import Application
-from raft.node import transfers
-from raft.node.applying import Applier
-from raft.node.disk import DiskFailed
-from raft.node.lane import Lane
-from raft.node.snapshot_policy import SnapshotPolicy
-from raft.node.snapshots import SendableSnapshots, verified
-from raft.node.transfers import Transfer
+from raft.node.applier import Applier
+from raft.node.log_writer import DiskFailed
+from raft.node.machine_worker import OwnMachineWorker
+from raft.node.snapshots import sender
+from raft.node.snapshots.contents import SendableSnapshots, verified
+from raft.node.snapshots.policy import SnapshotPolicy
+from raft.node.snapshots.sender import Transfer
 from raft.node.worker import InlineWorker
+from raft.protocol.admin import Done, TakeSnapshot
+from raft.protocol.admin import Transfer as TransferLeadership
+from raft.protocol.registry import SnapshotChunk, SnapshotProgress, process_of
 from raft.storage.drafts import DRAFT_SUFFIX
 from raft.storage.errors import SnapshotDamaged
 from raft.storage.memory import MemoryStorage
 from raft.storage.snapshots import is_sound, sealed
 from raft.storage.store import Store
-from raft.wire import SnapshotPiece, SnapshotProgress, process_of
 from tests.node.cluster import Cluster, value_in
-from tests.node.test_receiving import Rig, pieces
+from tests.node.test_receiver import Rig, chunks
 from tests.storage.support import HERE, VOTERS, entries, open_store, snapshots
 
 EVERY_TEN = SnapshotPolicy(entries_max=10, bytes_max=0, entries_kept=2)
@@ -91,7 +91,7 @@ def received_by_the_leader() -> tuple[DiskCluster, int, int]:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfers, "PIECE_BYTES", 256)
+    monkeypatch.setattr(sender, "CHUNK_BYTES", 256)
 
 
 # -- sent -------------------------------------------------------------------------------------------
@@ -136,10 +136,10 @@ def transfer_of(data: bytearray) -> Transfer:
     return Transfer(InstallSnapshot(1, 2, 3, sealed(Snapshot(10, 2, VOTERS, data))), 0.0)
 
 
-def pieces_of(transfer: Transfer) -> list[SnapshotPiece | None]:
-    found = [transfer.piece()]
+def chunks_of(transfer: Transfer) -> list[SnapshotChunk | None]:
+    found = [transfer.chunk()]
     while found[-1] is not None and transfer.sent < transfer.size:
-        found.append(transfer.piece())
+        found.append(transfer.chunk())
     return found
 
 
@@ -149,19 +149,19 @@ def test_of_a_changed_snapshot_the_last_piece_is_never_sent(at: int) -> None:
     data = bytearray(1000)
     transfer = transfer_of(data)
     data[at] ^= 1
-    assert pieces_of(transfer)[-1] is None
-    assert transfer.piece() is None, "whatever is sent again"
+    assert chunks_of(transfer)[-1] is None
+    assert transfer.chunk() is None, "whatever is sent again"
 
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_piece_that_is_sent_again_is_counted_once() -> None:
     transfer = transfer_of(bytearray(1000))
-    transfer.piece()
+    transfer.chunk()
     transfer.sent = 0
-    pieces = pieces_of(transfer)
-    assert [piece.offset for piece in pieces if piece is not None] == [0, 256, 512, 768]
+    chunks = chunks_of(transfer)
+    assert [chunk.offset for chunk in chunks if chunk is not None] == [0, 256, 512, 768]
     transfer.sent = 0
-    assert None not in pieces_of(transfer)
+    assert None not in chunks_of(transfer)
 
 
 def test_a_transfer_that_the_receiver_refused_ends_and_the_core_begins_another(small_pieces: None) -> None:
@@ -197,17 +197,17 @@ def test_a_snapshot_that_is_known_to_be_damaged_is_not_given_to_the_core_again()
 
 def test_a_snapshot_that_is_not_the_one_that_was_taken_is_refused_when_it_has_arrived() -> None:
     rig = Rig()
-    first, second, third = pieces()
+    first, second, third = chunks()
     second.data = bytes([second.data[0] ^ 1]) + second.data[1:]
     second.checksum = crc32(second.data)  # As a sender does that reads a changed file.
-    for piece in (first, second, third):
-        rig.take(piece)
+    for chunk in (first, second, third):
+        rig.take(chunk)
     assert not rig.whole
     assert rig.said[-1] == SnapshotProgress(2, 1, 3, 10, 0, damaged=True)
     assert rig.drafts[0].discarded
     assert "has changed" in rig.failures[0]
-    for piece in pieces():
-        rig.take(piece)
+    for chunk in chunks():
+        rig.take(chunk)
     assert len(rig.whole) == 1, "it can begin again"
 
 
@@ -268,7 +268,7 @@ def test_a_machine_never_becomes_what_a_changed_snapshot_says() -> None:
     worker = InlineWorker(lambda work: work.deliver())
     applier = Applier(
         machine=machine, applied=1, waiters=machine, on_config=taken.append, answer=taken.append,
-        slow=worker, lane=Lane(Application().own, worker, lambda: 0.0), again=lambda: None,
+        slow=worker, lane=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
     )  # fmt: skip
     data = bytearray(b"state")
     snapshot = sealed(Snapshot(20, 2, VOTERS, data))

@@ -10,14 +10,14 @@ import pytest
 from raft.core.messages import InstallSnapshot
 from raft.core.progress import ProgressState
 from raft.core.types import ConfState, Role, Snapshot
-from raft.node.applying import Applier
-from raft.node.snapshot_policy import SnapshotPolicy
-from raft.node.snapshots import State
-from raft.node.snapshotting import Snapshotter
-from raft.node.transfers import Transfers
+from raft.node.applier import Applier
+from raft.node.snapshots.contents import State
+from raft.node.snapshots.policy import SnapshotPolicy
+from raft.node.snapshots.sender import Transfers
+from raft.node.snapshots.taker import Snapshotter
 from raft.node.worker import InlineWorker
+from raft.protocol.registry import SnapshotChunk, SnapshotProgress, address_of
 from raft.storage.snapshots import sealed
-from raft.wire import SnapshotPiece, SnapshotProgress, address_of
 from tests.node.cluster import Cluster, Events
 
 VOTERS = ConfState(voters=(1, 2, 3))
@@ -118,10 +118,10 @@ def test_a_piece_or_a_word_from_a_stranger_is_not_heard() -> None:
     node = cluster[cluster.followers()[0]]
     term = node.raft.term
     heard: list[object] = []
-    node.actor._snapshots.piece = heard.append  # type: ignore[method-assign]
+    node.actor._snapshots.chunk = heard.append  # type: ignore[method-assign]
     node.actor._snapshots.transfers.progress = heard.append  # type: ignore[method-assign]
     for message in (
-        SnapshotPiece(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b"", 0),
+        SnapshotChunk(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b"", 0),
         SnapshotProgress(leader, node.node, term, 99, 7),
     ):
         cluster.client.tell(address_of(node.node), message)
@@ -151,7 +151,7 @@ class Sending:
         self.sent: list[int] = []
         context: Any = SimpleNamespace(
             now=lambda: self.clock,
-            tell=lambda to, piece: self.sent.append(piece.offset),
+            tell=lambda to, chunk: self.sent.append(chunk.offset),
             after=lambda _, call: self.later.append(call),
         )
         self.events = Events()
@@ -228,7 +228,7 @@ def test_a_transfer_without_news_is_given_up_in_the_end() -> None:
 def test_a_peer_that_can_be_heard_again_is_sent_the_next_piece_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("raft.node.transfers.PIECE_BYTES", 10)
+    monkeypatch.setattr("raft.node.snapshots.sender.CHUNK_BYTES", 10)
     sending = Sending()
     sending.hear(30)
     assert sending.sent == [0, 30, 40]

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from actors.faults import Fault
-from raft.client import store
-from raft.control import SnapshotTaken, TakeSnapshot
+from actors.transport.faults import Fault
+from raft.client.calls import store
 from raft.core.errors import BrokenStorage
 from raft.core.types import ConfState, Index, Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.machines import parts
 from raft.machines.application import Application
-from raft.node import transfers
-from raft.node.snapshot_policy import SnapshotPolicy
-from raft.node.snapshots import State, pack_state, unpack_state
+from raft.node.snapshots import sender
+from raft.node.snapshots.contents import State, pack_state, unpack_state
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.worker import InlineWorker
-from raft.requests import AddLearner
+from raft.protocol.admin import SnapshotTaken, TakeSnapshot
+from raft.protocol.client import AddLearner
+from raft.protocol.registry import process_of
 from raft.storage.device import CRASH_POINTS, no_crash
 from raft.storage.record import Identity
 from raft.storage.snapshots import sealed
 from raft.storage.store import Store
-from raft.wire import process_of
 from tests.node.cluster import Cluster, Member, value_in
 from tests.storage.support import entries
 
@@ -131,13 +131,13 @@ def test_commands_that_are_applied_while_a_snapshot_is_written_are_not_in_it() -
 
 
 def test_the_data_of_a_snapshot_is_read_back_part_by_part() -> None:
-    pieces = [b"", b"x", b"y" * 300_000]
-    state = unpack_state(pack_state(State({1: "here"}, {2: 7}), pieces))
+    chunks = [b"", b"x", b"y" * 300_000]
+    state = unpack_state(pack_state(State({1: "here"}, {2: 7}), chunks))
     assert (state.members, state.removed) == ({1: "here"}, {2: 7})
-    assert [bytes(part) for part in state.machine] == pieces
+    assert [bytes(part) for part in state.machine] == chunks
     assert unpack_state(b"") == State()
     with pytest.raises(BrokenStorage):
-        unpack_state(pack_state(State(), pieces)[:-1])
+        unpack_state(pack_state(State(), chunks)[:-1])
 
 
 # -- sending ----------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_the_data_of_a_snapshot_is_read_back_part_by_part() -> None:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfers, "PIECE_BYTES", 256)
+    monkeypatch.setattr(sender, "CHUNK_BYTES", 256)
 
 
 def left_behind(**options: Any) -> tuple[Cluster, int, int]:

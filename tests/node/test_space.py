@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from raft.client import application
-from raft.control import GetStatus, SpaceIs
-from raft.machines.elections import ANNOUNCED_BYTES_MAX
-from raft.machines.encoding import decode_answer, encode_call
-from raft.machines.operations import (
+from raft.client.calls import application
+from raft.machines.codec import decode_answer, encode_call
+from raft.machines.commands import (
     RANGE_KEYS_MAX,
     Call,
     Campaign,
@@ -22,11 +20,13 @@ from raft.machines.operations import (
     Put,
     Transaction,
 )
+from raft.machines.elections import ANNOUNCED_BYTES_MAX
 from raft.node import space
-from raft.node.applying import TOO_MANY_KEYS, TOO_MUCH_ANNOUNCED
-from raft.node.snapshot_policy import SnapshotPolicy
+from raft.node.applier import TOO_MANY_KEYS, TOO_MUCH_ANNOUNCED
+from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
-from raft.requests import Command, Committed, Invalid, OutOfSpace
+from raft.protocol.admin import GetStatus, SpaceIs
+from raft.protocol.client import Command, Committed, Invalid, OutOfSpace
 from tests.node.cluster import Cluster, Supervisor
 
 QUOTA_BYTES = 4 * 1024 * 1024
@@ -125,7 +125,7 @@ def test_a_new_leader_raises_the_alarm_itself() -> None:
 
 def test_a_users_machine_is_counted_by_its_commands_and_its_snapshots() -> None:
     from raft.machines.application import Application
-    from raft.machines.own import OwnMachine
+    from raft.machines.own_machine import OwnMachine
     from tests.node.test_own_machine import Counting
 
     cluster = cluster_of(1, machine=lambda: Application(Counting()))
@@ -181,7 +181,7 @@ def test_seats_that_would_announce_too_much_are_refused_before_the_log_with_the_
 
 def test_a_long_command_is_carried_out_over_many_turns_and_everything_sees_it_whole(monkeypatch: Any) -> None:
     monkeypatch.setattr("raft.machines.store.STEP_KEYS", 2)
-    monkeypatch.setattr("raft.node.applying.WORK_PER_TURN_MAX", 4)
+    monkeypatch.setattr("raft.node.applier.WORK_PER_TURN_MAX", 4)
     cluster = Cluster(3)
     leader = cluster.elect()
     lease = do(cluster, Grant(60_000)).index

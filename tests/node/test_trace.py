@@ -14,7 +14,7 @@ from raft.core.config import Config
 from raft.core.errors import PeerNotFound
 from raft.core.raft import Raft
 from raft.core.types import ConfState, EntryKind, HardState, Snapshot
-from raft.node.trace import TraceFile
+from raft.node.process.trace import TraceFile
 from raft.storage.memory import MemoryStorage
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from actors.endpoints import ENDPOINT_CHARACTERS_MAX
 from actors.errors import TransportError
-from actors.loopback import LoopbackTransport
+from actors.transport.endpoints import ENDPOINT_CHARACTERS_MAX
+from actors.transport.loopback import LoopbackTransport
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.types import Entry, EntryKind, HardState
 from raft.node.membership import RETRY_SECONDS
 from raft.node.peers import encode_endpoints
-from raft.requests import MEMBERS_MAX, AddLearner, Invalid, Members, Promote
+from raft.protocol.client import MEMBERS_MAX, AddLearner, Invalid, Members, Promote
 from tests.node.cluster import Cluster
 from tests.node.members import asked, endpoint
 
@@ -89,7 +89,7 @@ def test_a_member_that_a_follower_has_no_key_of_is_met_as_soon_as_it_has(refuse:
 
 
 def test_a_cluster_has_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raft.node.member_requests.MEMBERS_MAX", 3)
+    monkeypatch.setattr("raft.node.requests.membership.MEMBERS_MAX", 3)
     cluster = Cluster(3)
     answer = cluster.answer(cluster.elect(), AddLearner(4, endpoint(4)))
     assert answer == Invalid("a cluster has at most 3 members, learners too: remove one first")

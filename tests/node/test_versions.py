@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from raft.client import application
-from raft.client.application import meaning
+from raft.client.calls import application
+from raft.client.calls.application import decode_or_raise
 from raft.client.errors import UnsupportedVersion
 from raft.core.types import NO_LIMIT
-from raft.machines.answers import Agreed, Refused
 from raft.machines.application import Application
-from raft.machines.encoding import decode_call, encode_call
+from raft.machines.codec import decode_call, encode_call
+from raft.machines.commands import Agree, Call, Check, Downgrade
 from raft.machines.machine import WrongVersion
-from raft.machines.operations import Agree, Call, Check, Downgrade
+from raft.machines.results import Agreed, Refused
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
-from raft.node import departure
-from raft.node.checking import CHECK_SECONDS
+from raft.node.leadership import shutdown
+from raft.node.replica_check import CHECK_SECONDS
 from raft.node.versions import LOOK_SECONDS, check_version
-from raft.requests import AddLearner, Command, Committed, Invalid, Members, TooNew
+from raft.protocol.client import AddLearner, Command, Committed, Invalid, Members, TooNew
 from tests.machines.banks import Bank, Close, Deposit, OldBank, OldDeposit
 from tests.node.cluster import Cluster
 from tests.node.members import endpoint
@@ -187,7 +187,7 @@ def test_a_command_that_the_log_has_behind_a_downgrade_is_not_carried_out_and_sa
     answer = pending.result()
     if isinstance(answer, Committed):
         with pytest.raises(UnsupportedVersion, match="it was not carried out"):
-            meaning(answer.result)
+            decode_or_raise(answer.result)
     else:
         assert isinstance(answer, TooNew)
 
@@ -431,7 +431,7 @@ def test_a_leader_hands_over_before_it_takes_its_last_snapshot_and_does_not_wait
     assert cluster.until(lambda: len(cluster.leaders()) == 1 and cluster.leaders() != [leader]) < 0.3
     assert not member.runtime.stopped
     waited = cluster.until(lambda: member.runtime.stopped)
-    assert waited == pytest.approx(departure.SNAPSHOT_SECONDS_MAX, abs=0.5)
+    assert waited == pytest.approx(shutdown.SNAPSHOT_SECONDS_MAX, abs=0.5)
 
 
 def test_a_node_without_a_machine_of_the_users_own_ends_at_once() -> None:

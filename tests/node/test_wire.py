@@ -6,11 +6,11 @@ import typing
 
 import pytest
 
-from raft import control, requests
 from raft.core import messages
 from raft.core.messages import AppendEntries
 from raft.core.types import Entry, EntryKind
-from raft.wire import (
+from raft.protocol import admin, client
+from raft.protocol.registry import (
     CORE_MESSAGES,
     REGISTRY,
     TAGS,
@@ -30,7 +30,7 @@ def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_
         messages.Propose,
     }
     assert set(CORE_MESSAGES) | {Append} <= set(TAGS.values())
-    for module in (requests, control):
+    for module in (client, admin):
         structs = {
             thing
             for thing in vars(module).values()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from raft.client.client import Client
-from raft.cluster.asking import Launcher
-from raft.cluster.events import ClusterReady, Event, EventReader
+from raft.cluster.records.events import ClusterReady, Event, EventReader
+from raft.cluster.rpc.launcher_client import Launcher
 from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
 from tests.processes.verbs import verb_host

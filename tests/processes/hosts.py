@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from actors.curve import generate
+from actors.transport.curve import generate
 from raft.client import Client
 from raft.cluster.namespaces import NamespaceHosts
 

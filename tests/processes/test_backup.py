@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from raft.cli.app import Session, carry_out
 from raft.client import Client, ClientError
-from raft.cluster.cli import main  # noqa: F401  All verbs are there then.
-from raft.cluster.cli.app import Session, carry_out
 from raft.node.config import EXIT_REFUSED
 from raft.storage.backup import read_backup
 from tests.backup.saved import save

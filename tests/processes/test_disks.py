@@ -14,9 +14,16 @@ import pytest
 
 from raft.client.client import Client
 from raft.client.errors import ClientError
-from raft.cluster.events import FaultCleared, LeaderElected, LeaderLost, NodeExited, NodeGaveUp, NodeStarted
 from raft.cluster.failures import VerbFailed
-from raft.cluster.verbs import (
+from raft.cluster.records.events import (
+    FaultCleared,
+    LeaderElected,
+    LeaderLost,
+    NodeExited,
+    NodeGaveUp,
+    NodeStarted,
+)
+from raft.cluster.rpc.messages import (
     AddMember,
     BreakDisk,
     ClusterStatus,

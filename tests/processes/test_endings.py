@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from actors.sockets import Tuning
-from raft.cluster.verbs import GetLeader, LeaderAnswer
+from actors.transport.sockets import Tuning
+from raft.cluster.rpc.messages import GetLeader, LeaderAnswer
 from tests.processes.clusters import running
 from tests.processes.shell import Shell, finish, has_process, until
 

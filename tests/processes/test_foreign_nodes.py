@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import curve
-from actors.process import ChildProcess, ForkServer
+from actors.processes.child import ChildProcess, ForkServer
+from actors.transport import curve
 from raft.client import Client, ClientError, CommandRefused, Unreachable
 from raft.node.config import NodeConfig
 from tests.processes.clusters import wait_until
@@ -52,7 +52,7 @@ class Nodes:
             log_path=str(self.directory / f"n{node}.log"),
         )
         self.running[node] = self.server.spawn(
-            "raft.node.process:main", config.encode(), log_path=self.directory / f"n{node}.out"
+            "raft.node.process.main:main", config.encode(), log_path=self.directory / f"n{node}.out"
         )
         self.running[node].wait_started(STARTED_SECONDS)
 
@@ -75,7 +75,7 @@ def identity_seen_by(client: Client) -> str:
 
 @pytest.fixture(params=[False, True], ids=["without keys", "with keys"])
 def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
-    server = ForkServer.start(["raft.node.process"])
+    server = ForkServer.start(["raft.node.process.main"])
     with tempfile.TemporaryDirectory(prefix="rf") as name:
         try:
             yield Nodes(Path(name), server, keys=request.param)

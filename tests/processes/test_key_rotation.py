@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.curve import generate, load, read_list, retire, rotate
+from actors.transport.curve import generate, load, read_list, retire, rotate
 from raft.client import Client
 from tests.processes.clusters import ROOT, wait_until
 

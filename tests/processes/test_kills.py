@@ -8,8 +8,8 @@ import time
 
 from raft.client.client import Client
 from raft.client.errors import ClientError, OutcomeUnknown
-from raft.cluster.events import LeaderElected, NodeExited, NodeStarted, Violation
-from raft.cluster.verbs import Done, GetLeader, Kill, LeaderAnswer
+from raft.cluster.records.events import LeaderElected, NodeExited, NodeStarted, Violation
+from raft.cluster.rpc.messages import Done, GetLeader, Kill, LeaderAnswer
 from tests.processes.clusters import Cluster, running
 
 KILLS = 40

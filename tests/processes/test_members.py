@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.process import ForkServer
+from actors.processes.child import ForkServer
 from raft.client import Client, ClientError, OutcomeUnknown, Rejected
 from raft.node.config import EXIT_REMOVED, NodeConfig
 from tests.processes.shell import Shell, finish, until
@@ -196,7 +196,7 @@ def test_a_node_that_a_client_removes_stops_by_itself_and_is_not_started_again(s
 
 def test_a_node_of_its_own_joins_through_the_client_library_without_knowing_anybody(shell: Shell) -> None:
     directory = shell.runtime
-    server = ForkServer.start(["raft.node.process"])
+    server = ForkServer.start(["raft.node.process.main"])
     at = {node: f"ipc://{directory}/s{node}" for node in (1, 2)}
     try:
         for node in at:
@@ -206,7 +206,7 @@ def test_a_node_of_its_own_joins_through_the_client_library_without_knowing_anyb
                 log_path=str(directory / f"n{node}.log"),
             )  # fmt: skip
             out = directory / f"n{node}.out"
-            server.spawn("raft.node.process:main", config.encode(), log_path=out).wait_started(10)
+            server.spawn("raft.node.process.main:main", config.encode(), log_path=out).wait_started(10)
         with Client({1: at[1]}, timeout_seconds=20.0) as client:
             client.put("a", "1")
             assert client.add_member(2, at[2]).voters == (1, 2)

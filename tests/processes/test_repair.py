@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import curve
+from actors.transport import curve
 from raft.client.client import Client
 from raft.client.errors import ClientError
 from tests.processes.clusters import ROOT, wait_until

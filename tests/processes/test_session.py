@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raft.cluster.cli.entry import HOMES
+from raft.cli.entry import HOMES
 from tests.processes.shell import LAUNCHER, Shell, finish, until
 
 pytestmark = pytest.mark.processes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from raft.cluster.events import NodeExited
+from raft.cluster.records.events import NodeExited
 from tests.processes.clusters import running, wait_until
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
-from raft.cluster.cli.main import app
+from raft.cli.main import app
 from tests.cluster.test_command_line import every_command
 from tests.processes.shell import Shell
 from tests.processes.verb_host import Answer

@@ -130,13 +130,13 @@ def read_all(readers: list[int], pid: int, request: Request) -> list[str]:
 
 def main() -> None:
     """Answer until there are no more requests."""
+    import raft.cli.main
     import raft.client
-    import raft.cluster.asking
-    import raft.cluster.cli.main
+    import raft.cluster.rpc.launcher_client
     import raft.storage.dump
 
     # Building all commands from their functions takes longer than most of them do.
-    command = typer.main.get_command(raft.cluster.cli.main.app)
+    command = typer.main.get_command(raft.cli.main.app)
     typer.main.get_command = lambda _app: command
     gc.freeze()
     for line in sys.stdin.buffer:

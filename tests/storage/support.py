@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raft.core.types import ConfState, Entry, HardState, Index, Snapshot, Term
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.device import no_crash
 from raft.storage.files import FileSystem
 from raft.storage.record import Identity

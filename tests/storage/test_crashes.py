@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from raft.core.types import Entry, HardState, Index, Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.device import CRASH_POINTS
 from raft.storage.store import Store
 from tests.storage.support import Crash, entry, log_of, open_store, snapshot

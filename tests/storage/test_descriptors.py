@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raft.core.types import HardState, Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.errors import StoreFailed, StoreFull
 from raft.storage.files import DESCRIPTORS_RESERVED, RealFiles
 from raft.storage.snapshots import sealed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raft.core.types import HardState, Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.drafts import DRAFT_SUFFIX, SYNC_BYTES, Draft
 from raft.storage.errors import CorruptLog, StoreFull
 from raft.storage.files import RealFiles

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raft.core.types import HardState
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.batch import used_bytes
 from raft.storage.dump import DumpedRecord, dump
 from tests.storage.support import HERE, entries, entry, filled, open_store, segments, snapshot

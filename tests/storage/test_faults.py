@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raft.core.types import HardState
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.errors import StoreFailed, StoreFull
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles

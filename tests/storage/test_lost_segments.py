@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raft.core.types import HardState
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.batch import read_batch, used_bytes
 from raft.storage.dump import dump
 from raft.storage.errors import CorruptLog, StoreFull

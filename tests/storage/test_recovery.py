@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from raft.core.types import HardState
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.batch import Batch, encode_batch, used_bytes
 from raft.storage.errors import CorruptLog, NewerFormat
 from raft.storage.record import Kind

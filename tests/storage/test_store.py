@@ -12,7 +12,7 @@ import pytest
 
 from raft.core.errors import Compacted
 from raft.core.types import ConfState, HardState, Snapshot
-from raft.lab.simulated.disk import SimulatedFiles
+from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.storage.errors import DirectoryInUse, DirectoryUnusable, ForeignDirectory
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity

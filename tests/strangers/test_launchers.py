@@ -6,15 +6,15 @@ from pathlib import Path
 
 from actors.errors import CodecError
 from actors.runtime import Runtime
-from raft.cluster import verbs
-from raft.control import BecameLeader, LostLeadership
-from raft.wire import SUPERVISOR, TAGS
+from raft.cluster.rpc import messages
+from raft.protocol.admin import BecameLeader, LostLeadership
+from raft.protocol.registry import SUPERVISOR, TAGS
 from tests.cluster.test_supervisor import Lab
-from tests.embedding.test_keeper import Desk
+from tests.embedding.test_node_supervisor import Desk
 from tests.strangers.values import Absurd, kinds
 
 # These end nodes, or all of them, in earnest.
-DEEDS = (verbs.Down, verbs.RemoveMember, verbs.ReplaceMember)
+DEEDS = (messages.Down, messages.RemoveMember, messages.ReplaceMember)
 SECOND = 1.0
 
 
@@ -35,7 +35,7 @@ def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -
     stranger = lab._join("stranger", lab.registry)
     stranger.transport.connect("launcher", "")
     absurd = Absurd(1)
-    for kind in kinds({**TAGS, **verbs.VERB_TAGS}):
+    for kind in kinds({**TAGS, **messages.VERB_TAGS}):
         if kind not in DEEDS:
             harass(stranger, absurd, kind)
             lab.turn()
@@ -43,7 +43,7 @@ def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -
     lab.turn(SECOND)
     assert not lab.runtime.stopped and not lab.crashes
     assert not lab.told("violation")
-    assert isinstance(lab.ask(verbs.ListFaults()), verbs.FaultList)
+    assert isinstance(lab.ask(messages.ListFaults()), messages.FaultList)
     lab.journal.close()
     lab.fork_server.close()
 

@@ -11,8 +11,8 @@ from actors.dead_letters import Reason
 from actors.errors import CodecError
 from actors.runtime import Runtime
 from raft.core.messages import Heartbeat, PreVote, RequestVote, TimeoutNow, VoteReply
-from raft.requests import Remove, Replace
-from raft.wire import TAGS, address_of, process_of
+from raft.protocol.client import Remove, Replace
+from raft.protocol.registry import TAGS, address_of, process_of
 from tests.node.cluster import Cluster, command, value_in
 from tests.strangers.values import Absurd, kinds
 
@@ -65,7 +65,7 @@ def test_a_request_that_is_told_is_answered_to_no_one_and_counted() -> None:
     dead = cluster[leader].runtime.dead_letters
     cluster.client.tell(address_of(leader), command(b"key", b"value"))
     cluster.network.settle()
-    assert dead.counts[Reason.NOBODY_TO_ANSWER] == 1
+    assert dead.counts[Reason.NO_REPLY_EXPECTED] == 1
     assert value_in(cluster.get(leader, b"key")) == b"value"
 
 

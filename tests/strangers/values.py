@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from actors.envelope import SYSTEM_TAGS
-from raft.machines.operations import Call, Question
+from raft.machines.commands import Call, Question
 
 INTEGERS = (
     0, 4, 9, -1, -2, 255, 2**31, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1, 2**64 - 2, 2**64 - 1,

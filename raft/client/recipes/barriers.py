@@ -7,7 +7,8 @@ and NAME/ready, which is there from the moment in which enough had come until al
 from __future__ import annotations
 
 from raft.client.asyncio_keys import AsyncKeys
-from raft.client.asyncio_session import AsyncSession
+from raft.client.calls.store import range_of
+from raft.client.calls.transactions import Key
 from raft.client.keys import Keys
 from raft.client.recipes.steps import (
     INTERRUPTS,
@@ -19,12 +20,11 @@ from raft.client.recipes.steps import (
     in_time,
     unique,
 )
-from raft.client.session import Session
-from raft.client.store import range_of
-from raft.client.transactions import Key
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.client.sessions.session import Session
 from raft.durations import Duration
-from raft.machines.answers import Counted, TransactionDone, Value
-from raft.machines.operations import Count, Delete, Get, Put, Transaction
+from raft.machines.commands import Count, Delete, Get, Put, Transaction
+from raft.machines.results import Counted, TransactionDone, Value
 
 
 def wait_gone(key: bytes) -> Steps[None]:

@@ -6,11 +6,11 @@ Owns the key of that name, which holds the number as text.
 from __future__ import annotations
 
 from raft.client.asyncio_keys import AsyncKeys
+from raft.client.calls.transactions import Key
 from raft.client.keys import Keys
 from raft.client.recipes.steps import Steps, carry_out, carry_out_async
-from raft.client.transactions import Key
-from raft.machines.answers import TransactionDone, Value
-from raft.machines.operations import Get, Transaction
+from raft.machines.commands import Get, Transaction
+from raft.machines.results import TransactionDone, Value
 
 
 def read(key: bytes) -> Steps[int]:

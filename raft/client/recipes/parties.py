@@ -5,13 +5,13 @@ Owns the keys NAME/*, one for each participant, which goes with its session.
 
 from __future__ import annotations
 
-from raft.client.asyncio_session import AsyncSession
+from raft.client.calls.store import Text, page, range_of, to_bytes
 from raft.client.recipes.steps import Steps, carry_out, carry_out_async, change, in_time, unique
-from raft.client.session import Session
-from raft.client.store import Text, page, range_of, to_bytes
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.client.sessions.session import Session
 from raft.durations import Duration
-from raft.machines.answers import Counted, Items
-from raft.machines.operations import Count, Delete, Put
+from raft.machines.commands import Count, Delete, Put
+from raft.machines.results import Counted, Items
 
 
 def members(prefix: bytes) -> Steps[list[bytes]]:

@@ -11,15 +11,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from raft.client.asyncio_session import AsyncSession
+from raft.client.calls.store import Text, page, to_bytes
+from raft.client.calls.transactions import Key
 from raft.client.errors import ClientError
 from raft.client.recipes.steps import Steps, TimeUp, carry_out, carry_out_async, change, unique
-from raft.client.session import Session
-from raft.client.store import Text, page, to_bytes
-from raft.client.transactions import Key
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.client.sessions.session import Session
 from raft.durations import Duration
-from raft.machines.answers import Item, Items, TransactionDone, Value
-from raft.machines.operations import Get, Put, Transaction, TransactionPart
+from raft.machines.commands import Get, Put, Transaction, TransactionPart
+from raft.machines.results import Item, Items, TransactionDone, Value
 
 PRIORITY_MAX = 999
 PAGE_ITEMS = 100  # Looked through at a time for one that is free.

@@ -17,14 +17,14 @@ from contextlib import (
 
 from msgspec import Struct
 
-from raft.client.asyncio_session import AsyncSession
+from raft.client.calls.store import page
 from raft.client.errors import ClientError, LeadershipLost, Taken
 from raft.client.recipes.steps import INTERRUPTS, Steps, TimeUp, carry_out, carry_out_async, change, unique
-from raft.client.session import Session
-from raft.client.store import page
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.client.sessions.session import Session
 from raft.durations import Duration
-from raft.machines.answers import Item, Items, Stored
-from raft.machines.operations import Delete, Put
+from raft.machines.commands import Delete, Put
+from raft.machines.results import Item, Items, Stored
 
 
 class Place(Struct, frozen=True):

@@ -13,11 +13,11 @@ from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
 
 from raft.client.asyncio_keys import AsyncKeys
+from raft.client.calls.store import range_of
 from raft.client.errors import ClientError, EventsForgotten, Rejected
 from raft.client.keys import Keys
-from raft.client.store import range_of
 from raft.durations import Duration, seconds_of
-from raft.machines.operations import Answered, Count, Get, Range, WatchKeys
+from raft.machines.commands import Answered, Count, Get, Range, WatchKeys
 
 Result = TypeVar("Result")
 

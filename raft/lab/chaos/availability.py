@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from raft.lab.judging.records import Record
+from raft.lab.checkers.records import Record
 
 WRITES = frozenset({"put", "cas", "append", "add", "fenced-put", "acquire"})
 AFTER_SECONDS = 1.0  # A fault may be felt for a while after its end.

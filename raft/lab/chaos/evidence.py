@@ -15,10 +15,10 @@ import msgspec
 
 from raft.core.types import Entry, EntryKind
 from raft.lab.chaos import tally
-from raft.lab.judging.leadership import StateHash
-from raft.machines.encoding import decode_call
-from raft.machines.operations import CompareAndSwap, Own, Put
-from raft.node.snapshots import unpack_state
+from raft.lab.checkers.leadership import StateHash
+from raft.machines.codec import decode_call
+from raft.machines.commands import CompareAndSwap, Own, Put
+from raft.node.snapshots.contents import unpack_state
 from raft.storage.batch import Damage
 from raft.storage.errors import CorruptLog
 from raft.storage.files import RealFiles

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from raft.cluster.events import (
+from raft.cluster.records.events import (
     ClusterReady,
     Event,
     FaultCleared,
@@ -23,7 +23,7 @@ from raft.cluster.events import (
     NodeExited,
     NodeStarted,
 )
-from raft.lab.pictures.lanes import is_set_up
+from raft.lab.reports.lanes import is_set_up
 
 LINKS = frozenset({"partition", "isolate", "link"})
 ARROWS = re.compile(r"\||<->|->")

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from raft.cluster import verbs
 from raft.cluster.failures import VerbFailed
-from raft.control import AT_ONCE
+from raft.cluster.rpc import messages
+from raft.lab.chaos.launcher_client import AsyncLauncherClient
 from raft.lab.chaos.schedule import Fault, Kind, Schedule
-from raft.lab.chaos.steering import Steersman
+from raft.protocol.admin import AT_ONCE
 
 MEMBER_SECONDS_MAX = 60.0
 ROLLING_SECONDS_MAX = 120.0
@@ -29,7 +29,7 @@ Now = Callable[[], float]
 Tell = Callable[[str], None]
 
 
-class Wound(Struct):
+class InjectedFault(Struct):
     """What was really done, and when, by the run's clock; `end` is None while it lasts.
 
     `refused` is why it was not done, or not wholly.
@@ -48,10 +48,10 @@ class NotSettled(VerbFailed):
 class Nemesis:
     """Breaks one cluster. `now` is the run's clock; `tell` hears of each fault in words."""
 
-    def __init__(self, steersman: Steersman, now: Now, tell: Tell) -> None:
-        self.wounds: list[Wound] = []
+    def __init__(self, launcher: AsyncLauncherClient, now: Now, tell: Tell) -> None:
+        self.injected_faults: list[InjectedFault] = []
         self._zero = now()
-        self._steersman = steersman
+        self._launcher = launcher
         self._now = now
         self._tell = tell
 
@@ -60,7 +60,7 @@ class Nemesis:
         self._zero = self._now()
         if any(fault.kind is Kind.POWER_CUT for fault in schedule.faults):
             # From now on, so that there is something to lose; crash points are power cuts then, too.
-            await self._injected(verbs.BreakDisk("all", lose_unsynced=True))
+            await self._injected(messages.BreakDisk("all", lose_unsynced=True))
         async with asyncio.TaskGroup() as group:
             for fault in schedule.faults:
                 group.create_task(self._inflict(fault))
@@ -74,7 +74,7 @@ class Nemesis:
         reason = "it was not asked"
         while self._now() < deadline:
             try:
-                await self._steersman.ask(verbs.ClearFaults(), verbs.Done)
+                await self._launcher.ask(messages.ClearFaults(), messages.Done)
                 reason = await self._tend(size)
             except VerbFailed as failure:
                 reason = str(failure)
@@ -88,16 +88,18 @@ class Nemesis:
         status = await self._status()
         down = [node.id for node in status.nodes if node.state in ("down", "gave-up")]
         if down:
-            await self._steersman.ask(verbs.Start(_joined(down)), verbs.Done)
+            await self._launcher.ask(messages.Start(_joined(down)), messages.Done)
             return "nodes were down"
         if status.leader is None:
             return "there is no leader"
         learners = [node.id for node in status.nodes if not node.votes]
         if learners:
-            await self._steersman.ask(verbs.PromoteMember(str(learners[0])), verbs.Done, MEMBER_SECONDS_MAX)
+            await self._launcher.ask(
+                messages.PromoteMember(str(learners[0])), messages.Done, MEMBER_SECONDS_MAX
+            )
             return "a learner was left"
         if len(status.nodes) < size:
-            await self._steersman.ask(verbs.AddMember(), verbs.Done, MEMBER_SECONDS_MAX)
+            await self._launcher.ask(messages.AddMember(), messages.Done, MEMBER_SECONDS_MAX)
             return "members were missing"
         states = {node.state for node in status.nodes} - {"running"}
         if states:
@@ -105,26 +107,26 @@ class Nemesis:
         applied = {node.applied for node in status.nodes} | {node.commit for node in status.nodes}
         return "" if len(applied) == 1 and None not in applied else f"nodes have applied up to {applied}"
 
-    async def _status(self) -> verbs.ClusterStatus:
-        return await self._steersman.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)
+    async def _status(self) -> messages.ClusterStatus:
+        return await self._launcher.ask(messages.GetClusterStatus(), messages.ClusterStatus)
 
     # -- one fault ----------------------------------------------------------------------------------
 
     async def _inflict(self, fault: Fault) -> None:
         await asyncio.sleep(max(0.0, self._zero + fault.at_seconds - self._now()))
-        wound = Wound(fault, self._now())
-        self.wounds.append(wound)
+        injected = InjectedFault(fault, self._now())
+        self.injected_faults.append(injected)
         self._tell(fault.describe())
         try:
             await _DEEDS[fault.kind](self, fault)
         except VerbFailed as refusal:
             # No leader stands, or the node is down already: then there is nothing to break here.
-            wound.refused = str(refusal)
+            injected.refused = str(refusal)
             self._tell(f"{fault.describe()}: {refusal}")
-        wound.end = self._now()
+        injected.end = self._now()
 
     async def _do(self, verb: object, timeout_seconds: float = 30.0) -> list[str]:
-        return (await self._steersman.ask(verb, verbs.Done, timeout_seconds)).lines
+        return (await self._launcher.ask(verb, messages.Done, timeout_seconds)).lines
 
     async def _members(self) -> list[int]:
         return [node.id for node in (await self._status()).nodes]
@@ -137,14 +139,14 @@ class Nemesis:
         parts = [part.strip() for part in text.split(",")]
         return ",".join(_id_at(part, members) for part in parts)
 
-    async def _broken(self, fault: Fault, wounds: Sequence[object]) -> None:
+    async def _broken(self, fault: Fault, injected_faults: Sequence[object]) -> None:
         """Let orders take effect, for as long as the fault lasts; flapping, if it is to."""
         if not fault.every_seconds:
-            await self._for(fault.seconds, wounds)
+            await self._for(fault.seconds, injected_faults)
             return
         until_seconds = self._now() + fault.seconds
         while (left_seconds := until_seconds - self._now()) > 0:
-            await self._for(min(fault.every_seconds, left_seconds), wounds)
+            await self._for(min(fault.every_seconds, left_seconds), injected_faults)
             await asyncio.sleep(min(fault.every_seconds, max(0.0, until_seconds - self._now())))
 
     async def _for(self, seconds: float, orders: Sequence[object]) -> None:
@@ -170,46 +172,46 @@ class Nemesis:
 
     async def _mend(self, number: int) -> None:
         try:
-            await self._do(verbs.ClearFaults([number]))
+            await self._do(messages.ClearFaults([number]))
         except VerbFailed:
             return  # It has ended already: a disk that failed is whole for the next process.
 
     # -- processes ------------------------------------------------------------------------------------
 
     async def _kill(self, fault: Fault) -> None:
-        await self._do(verbs.Kill(await self._nodes(fault.nodes), fault.seconds))
+        await self._do(messages.Kill(await self._nodes(fault.nodes), fault.seconds))
         await asyncio.sleep(fault.seconds)
 
     async def _crash(self, fault: Fault) -> None:
         """Whoever has not passed the point by the end lives on."""
-        order = verbs.Kill(await self._nodes(fault.nodes), min(0.3, fault.seconds), fault.point)
+        order = messages.Kill(await self._nodes(fault.nodes), min(0.3, fault.seconds), fault.point)
         await self._broken(fault, [order])
 
     async def _cut_power(self, fault: Fault) -> None:
         """Disks lose what is not synced, since `run` has told them so."""
         nodes = await self._nodes(fault.nodes)
-        await self._do(verbs.Kill(nodes, fault.seconds, AT_ONCE))
+        await self._do(messages.Kill(nodes, fault.seconds, AT_ONCE))
         await asyncio.sleep(fault.seconds)
 
     async def _clock(self, fault: Fault) -> None:
-        await self._broken(fault, [verbs.SetClockRate(await self._nodes(fault.nodes), fault.rate)])
+        await self._broken(fault, [messages.SetClockRate(await self._nodes(fault.nodes), fault.rate)])
 
     async def _restart(self, fault: Fault) -> None:
         nodes = await self._nodes(fault.nodes)
-        await self._do(verbs.Restart(nodes, rolling=fault.nodes == "all"), ROLLING_SECONDS_MAX)
+        await self._do(messages.Restart(nodes, rolling=fault.nodes == "all"), ROLLING_SECONDS_MAX)
 
     async def _pause(self, fault: Fault) -> None:
-        await self._do(verbs.Pause(await self._nodes(fault.nodes), fault.seconds))
+        await self._do(messages.Pause(await self._nodes(fault.nodes), fault.seconds))
         await asyncio.sleep(fault.seconds)
 
     # -- network --------------------------------------------------------------------------------------
 
     async def _partition(self, fault: Fault) -> None:
         groups = [await self._nodes(group) for group in fault.groups]
-        await self._broken(fault, [verbs.Partition(groups, fault.one_way)])
+        await self._broken(fault, [messages.Partition(groups, fault.one_way)])
 
     async def _isolate(self, fault: Fault) -> None:
-        await self._broken(fault, [verbs.Isolate(await self._nodes(fault.nodes))])
+        await self._broken(fault, [messages.Isolate(await self._nodes(fault.nodes))])
 
     async def _ring(self, fault: Fault) -> None:
         """Each node keeps its neighbours, so many to each side that with itself they are a majority."""
@@ -217,14 +219,14 @@ class Nemesis:
         size = len(nodes)
         near = -(-(size // 2) // 2)
         cuts = [
-            verbs.Partition([one, other])
+            messages.Partition([one, other])
             for (i, one), (j, other) in itertools.combinations(enumerate(nodes), 2)
             if near < j - i < size - near
         ]
         await self._broken(fault, cuts)
 
     async def _link(self, fault: Fault) -> None:
-        order = verbs.Link(
+        order = messages.Link(
             await self._nodes(fault.nodes),
             await self._nodes(fault.to),
             fault.both,
@@ -240,25 +242,25 @@ class Nemesis:
 
     async def _disk(self, fault: Fault) -> None:
         nodes = await self._nodes(fault.nodes)
-        order = verbs.BreakDisk(nodes, fault.fsync_delay_seconds, fault.full, fault.fail_fsync)
+        order = messages.BreakDisk(nodes, fault.fsync_delay_seconds, fault.full, fault.fail_fsync)
         await self._broken(fault, [order])
 
     async def _snapshot(self, fault: Fault) -> None:
-        await self._do(verbs.ForceSnapshot(await self._nodes(fault.nodes)), SNAPSHOT_SECONDS_MAX)
+        await self._do(messages.ForceSnapshot(await self._nodes(fault.nodes)), SNAPSHOT_SECONDS_MAX)
 
     # -- leadership and members ---------------------------------------------------------------------
 
     async def _transfer(self, fault: Fault) -> None:
-        await self._do(verbs.HandOver(await self._nodes(fault.nodes)))
+        await self._do(messages.HandOver(await self._nodes(fault.nodes)))
 
     async def _grow(self, _fault: Fault) -> None:
-        await self._do(verbs.AddMember(), MEMBER_SECONDS_MAX)
+        await self._do(messages.AddMember(), MEMBER_SECONDS_MAX)
 
     async def _shrink(self, fault: Fault) -> None:
-        await self._do(verbs.RemoveMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
+        await self._do(messages.RemoveMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
 
     async def _replace(self, fault: Fault) -> None:
-        await self._do(verbs.ReplaceMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
+        await self._do(messages.ReplaceMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
 
 
 _DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from raft.cluster.failures import BadUsage
 from raft.lab.chaos.schedule import Schedule
-from raft.lab.judging.records import WORKLOADS
+from raft.lab.checkers.records import WORKLOADS
 
 CLIENTS = 10
 RATE = 250.0

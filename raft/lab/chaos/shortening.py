@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from raft.lab.chaos.order import Order
-from raft.lab.chaos.running import carry_out
+from raft.lab.chaos.run import carry_out
 from raft.lab.chaos.schedule import Fault, Schedule
-from raft.lab.judging.verdict import Ruling
+from raft.lab.checkers.verdict import Ruling
 from raft.lab.shrinking import shrink
 
 RUNS_MAX = 20

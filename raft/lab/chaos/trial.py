@@ -15,16 +15,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from msgspec import Struct
 
 from raft.client.asyncio_client import AsyncClient
-from raft.cluster import verbs
 from raft.cluster.failures import VerbFailed
+from raft.cluster.rpc import messages
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.spec import ClusterRecord
-from raft.lab.chaos.nemesis import Nemesis, NotSettled, Wound
+from raft.lab.chaos.launcher_client import AsyncLauncherClient
+from raft.lab.chaos.nemesis import InjectedFault, Nemesis, NotSettled
 from raft.lab.chaos.order import Order
-from raft.lab.chaos.recording import Recorder
-from raft.lab.chaos.steering import Steersman
+from raft.lab.chaos.recorder import Recorder
 from raft.lab.chaos.workers import Worker, Workload, work
-from raft.lab.judging.records import Record
+from raft.lab.checkers.records import Record
 
 CONNECTIONS_MAX = 3
 READY_SECONDS_MAX = 20.0
@@ -40,7 +40,7 @@ class Told(Struct, kw_only=True):
     """What a run has brought, by the run's clock: that of the cluster's events."""
 
     records: list[Record]
-    wounds: list[Wound]
+    injected_faults: list[InjectedFault]
     begin: float
     end: float
     unsettled: str  # Why the cluster did not get well; "" if it did.
@@ -59,10 +59,12 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         return time.monotonic() - zero_seconds
 
     recorder = Recorder(now)
-    async with _steersman(directory) as steersman:
-        await steersman.ask(verbs.GetLeader(READY_SECONDS_MAX), verbs.LeaderAnswer, READY_SECONDS_MAX + 1)
-        size = len((await steersman.ask(verbs.GetClusterStatus(), verbs.ClusterStatus)).nodes)
-        nemesis = Nemesis(steersman, now, lambda text: tell(f"{now() - begin:6.1f}s  {text}"))
+    async with _launcher(directory) as launcher:
+        await launcher.ask(
+            messages.GetLeader(READY_SECONDS_MAX), messages.LeaderAnswer, READY_SECONDS_MAX + 1
+        )
+        size = len((await launcher.ask(messages.GetClusterStatus(), messages.ClusterStatus)).nodes)
+        nemesis = Nemesis(launcher, now, lambda text: tell(f"{now() - begin:6.1f}s  {text}"))
         async with _workers(order, record, recorder, workload.patience_seconds) as workers:
             begin, cpu_seconds = now(), time.process_time()
             beside = asyncio.ensure_future(workload.beside(workers[0]))
@@ -77,10 +79,10 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
             await workload.close()
             await _ended(beside)
         if order.name and not unsettled:  # Of a cluster of somebody else's the disks are not looked at.
-            unsettled = await _write_states_down(steersman, members)
+            unsettled = await _write_states_down(launcher, members)
     return Told(
         records=recorder.records,
-        wounds=nemesis.wounds,
+        injected_faults=nemesis.injected_faults,
         begin=begin,
         end=end,
         unsettled=unsettled,
@@ -165,24 +167,24 @@ async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> tuple[list[int], s
         return [], str(failure)
 
 
-async def _write_states_down(steersman: Steersman, members: list[int]) -> str:
+async def _write_states_down(launcher: AsyncLauncherClient, members: list[int]) -> str:
     """Have a snapshot of every machine, to be compared; what is in the way, if it can't be had."""
-    verb = verbs.ForceSnapshot(",".join(map(str, members)))
+    verb = messages.ForceSnapshot(",".join(map(str, members)))
     try:
-        await steersman.ask(verb, verbs.Done, SNAPSHOT_SECONDS_MAX)
+        await launcher.ask(verb, messages.Done, SNAPSHOT_SECONDS_MAX)
     except VerbFailed as failure:
         return f"no last snapshot could be had: {failure}"
     return ""
 
 
 @contextlib.asynccontextmanager
-async def _steersman(directory: RunDirectory) -> AsyncIterator[Steersman]:
-    steersman = Steersman(directory)
+async def _launcher(directory: RunDirectory) -> AsyncIterator[AsyncLauncherClient]:
+    launcher = AsyncLauncherClient(directory)
     try:
-        await steersman.connect()
-        yield steersman
+        await launcher.connect()
+        yield launcher
     finally:
-        steersman.close()
+        launcher.close()
 
 
 @contextlib.asynccontextmanager

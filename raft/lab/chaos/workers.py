@@ -12,8 +12,8 @@ from random import Random
 from typing import Protocol
 
 from raft.client.asyncio_client import AsyncClient
-from raft.lab.chaos.recording import Recorder
-from raft.lab.judging.records import Record
+from raft.lab.chaos.recorder import Recorder
+from raft.lab.checkers.records import Record
 
 LATE_SECONDS_MAX = 0.1  # A worker that has fallen behind makes up for so much.
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from raft.client import store
-from raft.client.application import meaning, question_bytes
-from raft.client.conversation import Ask, Attempts, Book, Outcome
+from raft.client.calls import store
+from raft.client.calls.application import decode_or_raise, question_bytes
+from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget
+from raft.client.calls.store import maybe_bytes
 from raft.client.errors import Unreachable
-from raft.client.store import maybe_bytes
 from raft.lab.chaos.workers import Worker
 from raft.lab.chaos.workloads.keys import Keys
-from raft.machines.answers import Answer, Item, Swapped, Value
-from raft.machines.operations import CompareAndSwap, Get
-from raft.requests import QueryResult
+from raft.machines.commands import CompareAndSwap, Get
+from raft.machines.results import Answer, Item, Swapped, Value
+from raft.protocol.client import QueryResult
 
 CLIENTS_PER_KEY = 5
 OPERATIONS_PER_KEY = 400
@@ -85,15 +85,15 @@ class Registers:
         if not node:
             return value_in(await worker.client.ask(question, stale=self._stale))
 
-        def at_node(book: Book, *, attempts: Attempts) -> Generator[Ask, Outcome, QueryResult]:
-            del book
+        def at_node(view: ClusterView, *, budget: RetryBudget) -> Generator[Ask, Outcome, QueryResult]:
+            del view
             request = store.query(question_bytes(question), stale=self._stale)
-            answer = yield Ask(node, request, min(NODE_SECONDS_MAX, attempts.left_seconds))
+            answer = yield Ask(node, request, min(NODE_SECONDS_MAX, budget.left_seconds))
             if not isinstance(answer, QueryResult):
                 raise Unreachable(f"node {node} has no answer")
             return answer
 
-        return value_in(meaning((await worker.client.converse(at_node)).result))
+        return value_in(decode_or_raise((await worker.client.converse(at_node)).result))
 
     async def _swap(self, worker: Worker, key: str) -> None:
         expected, value = self._last_seen.get(key), worker.fresh_value()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from raft.client.asyncio_session import AsyncSession
 from raft.client.errors import ClientError
+from raft.client.sessions.asyncio_session import AsyncSession
 from raft.lab.chaos.workers import Worker
 
 TTL = "10s"

@@ -1,0 +1,464 @@
+"""How a message finds its mailbox, here or in another process, and what comes back.
+
+Owns tell, ask, answer and death watch, for both directions. Knows nothing of when actors run or
+how they are started.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from actors.address import Address
+from actors.asks import Asks, Pending, Runner
+from actors.cell import Cell, State
+from actors.clock import Clock
+from actors.codec import Registry, read_envelopes
+from actors.crash_reports import CrashReport
+from actors.dead_letters import DeadLetters, Reason
+from actors.envelope import (
+    ACTORS_TOLD_MAX,
+    DIRECTORY_TAG_MAX,
+    OPEN_ASKS_MAX,
+    Envelope,
+    Exit,
+    Inspect,
+    Link,
+    OpenAsks,
+    ProcessDown,
+    ProcessInfo,
+    ProcessUp,
+    Refused,
+    Resync,
+    Taken,
+    Terminated,
+    Undelivered,
+    Unwatch,
+    Watch,
+)
+from actors.errors import AskFailed, CodecError
+from actors.exits import Links
+from actors.mailbox import QueuedMessage
+from actors.timers import Timer, Timers
+from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received, Transport, TransportEvent
+from actors.transport.outbox import Outbox
+
+PROBE_SECONDS: Final = 1.0
+UNCOUNTED_BYTES_MAX: Final = 256
+"""Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
+_REFUSED_NOTED_MAX: Final = 1024
+_SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
+_PARTED_KEPT_MAX: Final = 4096
+
+
+class Delivery:
+    """The addresses of one process, and its connections to all others."""
+
+    def __init__(self, transport: Transport, registry: Registry, clock: Clock, timers: Timers) -> None:
+        self.name = transport.name
+        self.itself = Address(self.name, "")
+        self.cells: dict[str, Cell] = {}
+        self.aliases: dict[str, Cell] = {}  # Other names that actors answer to.
+        self.dead_letters = DeadLetters()
+        self.links = Links(self)
+        self.asks = Asks(transport.incarnation, clock, timers)
+        self.outbox = Outbox(transport, registry, self.asks, self.dead_letters, clock, timers)
+        self.outbox.on_resync = self._say_again
+        self.outbox.on_refused_tells = self._note_refused
+        self.refused: dict[tuple[Address, Address, str], int] = {}
+        """Tells that were refused since the last `tell_refused`: by sender, target and reason, how many."""
+        self.refused_here: dict[Address, str] = {}
+        """Of those that came from no actor: the last reason, by target."""
+        self.directory: Address | None = None
+        self.peers: dict[str, int] = {}
+        self._parted: dict[str, int] = {}
+        self._clock = clock
+        self._timers = timers
+        self._probe: Timer | None = None
+        self._registry = registry
+        self._transport = transport
+        self._senders: dict[str, dict[str, Address]] = {}
+        self._process_watchers: dict[str, dict[Cell, None]] = {}
+
+    def tell(self, sender: Address | None, to: Address, message: object) -> None:
+        """Send a message; one to another process leaves when the turn ends."""
+        if to.process != self.name:
+            self.outbox.put(to, "" if sender is None else sender.actor, 0, message)
+            return
+        cell = self.cells.get(to.actor)
+        if cell is None:
+            self.undelivered(to, (message, sender, 0), Reason.NO_SUCH_ACTOR)
+        elif cell.address is sender:
+            cell.put_own(message, sender)
+        else:
+            cell.put((message, sender, 0))
+
+    def ask(
+        self,
+        sender: Address,
+        to: Address,
+        message: object,
+        timeout_seconds: float | None,
+        run: Runner | None = None,
+        group: set[Pending[Any]] | None = None,
+    ) -> Pending[Any]:
+        """Send a message that wants a reply; without a timeout it waits for as long as the target lives."""
+        pending = self.asks.open(to, timeout_seconds, run, group)
+        if to.process == self.name:
+            self._deliver_ask(to, (message, sender, pending.correlation))
+            return pending
+        try:
+            self.outbox.put(to, sender.actor, pending.correlation, message)
+        except CodecError:
+            pending.cancel()
+            raise
+        return pending
+
+    def answer(self, to: Address, correlation: int, message: object) -> None:
+        """Send the reply to an ask; when it can't be encoded the asker is told so instead."""
+        if to.process == self.name:
+            self._settle_here(to, correlation, message)
+            return
+        try:
+            self.outbox.put(to, "", -correlation, message)
+        except CodecError as error:
+            self.dead_letters.add(Reason.UNENCODABLE, to, None, type(message).__qualname__)
+            self.answer_refused(to, correlation, f"its answer cannot be sent: {error}", delivered=True)
+
+    def answer_refused(self, to: Address, correlation: int, reason: str, *, delivered: bool) -> None:
+        """Tell an asker that no reply will come."""
+        self._answer_for_runtime(to, correlation, Refused(reason, delivered))
+
+    def tell_end(self, watcher: Address, correlation: int, end: Terminated | Exit) -> None:
+        """Tell a watcher, by the correlation of its watch, that an actor of this process is gone."""
+        self._answer_for_runtime(watcher, correlation, end)
+
+    def _answer_for_runtime(
+        self, to: Address, correlation: int, message: Refused | Terminated | Exit
+    ) -> None:
+        if to.process == self.name:
+            self._settle_here(to, correlation, message)
+        else:
+            self.outbox.put_system(to, "", -correlation, message)
+
+    def _settle_here(self, to: Address, correlation: int, message: object) -> None:
+        if not self.asks.settle(self.name, correlation, message):
+            self.dead_letters.add(Reason.UNASKED_REPLY, to, None, type(message).__qualname__)
+
+    def refuse(self, queued: QueuedMessage, reason: str, *, delivered: bool) -> None:
+        """Tell the sender of a letter that no reply will come, if it was an ask."""
+        sender, correlation = queued[1:3]
+        if correlation and sender is not None:
+            self.answer_refused(sender, correlation, reason, delivered=delivered)
+
+    def undelivered(self, to: Address, queued: QueuedMessage, reason: Reason, detail: str = "") -> None:
+        """Count a dead letter, and let its sender know if it was an ask."""
+        message, sender = queued[:2]
+        if reason is Reason.MAILBOX_FULL and sender is not None and not queued[2]:
+            self._note(sender, to, reason, 1)
+        self.dead_letters.add(reason, to, sender, type(message).__qualname__)
+        self.refuse(queued, f"{reason}: {detail}" if detail else reason, delivered=False)
+
+    def tell_refused(self) -> None:
+        """Let those know whose tells were refused: an actor here, if it handles that, or another process."""
+        refused, self.refused = self.refused, {}
+        for (sender, to, reason), count in refused.items():
+            told = Undelivered(to, reason, count)
+            if sender.process == self.name:
+                self._tell_undelivered(sender, told)
+            else:
+                self.outbox.put(sender, "", 0, told)
+
+    def _tell_undelivered(self, sender: Address, told: Undelivered) -> None:
+        if not sender.actor:
+            if len(self.refused_here) >= _REFUSED_NOTED_MAX:
+                self.refused_here.clear()
+            self.refused_here[told.to] = told.reason
+            return
+        cell = self.cells.get(sender.actor)
+        if cell is not None and Undelivered in cell.behaviour:
+            cell.put((told, None, 0))
+
+    def _note_refused(self, sender: str, to: Address, reason: str, count: int) -> None:
+        self._note(Address(self.name, sender), to, reason, count)
+
+    def _note(self, sender: Address, to: Address, reason: str, count: int) -> None:
+        key = (sender, to, reason)
+        if key in self.refused or len(self.refused) < _REFUSED_NOTED_MAX:
+            self.refused[key] = self.refused.get(key, 0) + count
+
+    def watch(self, cell: Cell, target: Address) -> None:
+        """Tell `cell` once when `target` is gone: an ask whose answer is the end."""
+        if target in cell.watches:
+            return
+        pending = self.asks.open(target, None)
+
+        def tell_the_end(reason: str) -> None:
+            cell.watches.pop(target, None)
+            cell.put_urgent(Terminated(target, reason))
+
+        def on_reply(reply: Any) -> None:
+            tell_the_end(reply.reason if type(reply) is Terminated else "unknown")
+
+        def on_failure(failure: AskFailed) -> None:
+            tell_the_end(str(failure))
+
+        cell.watches[target] = pending
+        pending.then(on_reply, on_failure)
+        self.ask_for_runtime(cell, target, Watch(), pending.correlation)
+
+    def ask_for_runtime(self, cell: Cell, target: Address, message: Watch | Link, correlation: int) -> None:
+        """Ask another actor's runtime for its end, by an ask that is open; a silent process is probed."""
+        if target.process == self.name:
+            self._deliver_ask(target, (message, cell.address, correlation))
+        else:
+            self.outbox.put_system(target, cell.name, correlation, message)
+            self._probe_later()
+
+    def unwatch(self, cell: Cell, target: Address) -> None:
+        """Take back `watch`; an end that waits in the mailbox is not told any more either."""
+        cell.mailbox.withdraw(lambda message: type(message) is Terminated and message.address == target)
+        pending = cell.watches.pop(target, None)
+        if pending is None:
+            return
+        pending.cancel()
+        self.tell_runtime(cell, target, Unwatch(pending.correlation))
+
+    def tell_runtime(self, cell: Cell, target: Address, message: Unwatch) -> None:
+        """Take back what `ask_for_runtime` has asked."""
+        if target.process == self.name:
+            self._forget_watcher(target.actor, cell.address, message.watch)
+        else:
+            self.outbox.put_system(target, cell.name, 0, message)
+
+    def watch_process(self, cell: Cell, process: str) -> None:
+        """Tell `cell` when `process` comes and goes; at once, if it is there."""
+        self._process_watchers.setdefault(process, {})[cell] = None
+        incarnation = self.peers.get(process)
+        if incarnation is not None:
+            cell.put_urgent(ProcessUp(process, incarnation))
+
+    def unwatch_process(self, cell: Cell, process: str) -> None:
+        """Take back `watch_process`; what waits in the mailbox is not told any more either."""
+        news = (ProcessUp, ProcessDown)
+        cell.mailbox.withdraw(lambda message: type(message) in news and message.process == process)
+        watchers = self._process_watchers.get(process, {})
+        watchers.pop(cell, None)
+        if not watchers:
+            self._process_watchers.pop(process, None)
+
+    def unwatch_processes(self, cell: Cell) -> None:
+        """Take back all that `cell` asked of `watch_process`."""
+        for process in list(self._process_watchers):
+            self.unwatch_process(cell, process)
+
+    def receive(self, event: TransportEvent) -> None:
+        """Act on what the transport has reported."""
+        if type(event) is Received:
+            self._open_frame(event.process, event.payload)
+        elif type(event) is PeerUp:
+            self._peer_up(event.process, event.incarnation)
+        elif type(event) is PeerDown:
+            self._peer_down(event.process, event.reason)
+        elif type(event) is IncarnationUsed:
+            for cell in self._process_watchers.get(event.process, ()):
+                cell.put_urgent(event)
+
+    def _open_frame(self, process: str, payload: bytes) -> None:
+        envelopes, broken = read_envelopes(payload)
+        if broken:
+            self.dead_letters.add(
+                Reason.UNDECODABLE, self.itself, Address(process, ""), "part of a frame", broken
+            )
+        senders = self._senders.setdefault(process, {})
+        if len(senders) > _SENDERS_KEPT_MAX:
+            senders.clear()
+        cells, aliases, decode = self.cells, self.aliases, self._registry.decode
+        counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
+        for envelope in envelopes:
+            sender = senders.get(envelope.sender)
+            if sender is None:
+                sender = senders[envelope.sender] = Address(process, envelope.sender)
+            try:
+                message = decode(envelope.tag, envelope.payload)
+            except CodecError as error:
+                self._undecodable(envelope, sender, error)
+                continue
+            correlation = envelope.correlation
+            if correlation < 0 or envelope.tag < 0:
+                self._deliver_special(envelope, sender, message)
+                continue
+            cell = aliases.get(envelope.to)  # As clients of a cluster do; it may have stopped.
+            if cell is None or cell.state is State.STOPPED:
+                cell = cells.get(envelope.to)
+            if cell is None:
+                to = Address(self.name, envelope.to)
+                self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
+            elif counted:
+                cell.put_counted((message, sender, correlation, len(envelope.payload)))
+            else:
+                cell.put((message, sender, correlation))
+
+    def _undecodable(self, envelope: Envelope, sender: Address, error: CodecError) -> None:
+        to = Address(self.name, envelope.to)
+        if envelope.correlation >= 0:
+            queued = (envelope.payload, sender, envelope.correlation)
+            self.undelivered(to, queued, Reason.UNDECODABLE, str(error))
+            return
+        self.dead_letters.add(Reason.UNDECODABLE, to, sender, "reply")
+        unread = Refused(f"its answer cannot be read here: {error}", delivered=True)
+        self.asks.settle(sender.process, -envelope.correlation, unread)
+
+    def _deliver_special(self, envelope: Envelope, sender: Address, message: object) -> None:
+        to = Address(self.name, envelope.to)
+        if envelope.correlation > 0:
+            self._deliver_ask(to, (message, sender, envelope.correlation))
+        elif envelope.correlation < 0:
+            if not self.asks.settle(sender.process, -envelope.correlation, message):
+                self.dead_letters.add(Reason.UNASKED_REPLY, to, sender, type(message).__qualname__)
+        elif type(message) is Unwatch:
+            self._forget_watcher(envelope.to, sender, message.watch)
+        elif type(message) is Resync:
+            self._forget_watchers(sender.process)
+            self._say_again(sender.process)
+        elif type(message) is Undelivered and message.to.process == sender.process:
+            self.dead_letters.add(f"{message.reason} there", message.to, to, "tell", message.count)
+            self._tell_undelivered(to, message)
+        elif type(message) is OpenAsks:
+            self._refuse_unknown(sender.process, message.correlations)
+        elif type(message) is CrashReport and message.address.process == sender.process:
+            self.tell(sender, to, message)
+        elif envelope.tag <= DIRECTORY_TAG_MAX:
+            self._deliver_told(to, sender, message)
+        else:
+            # Whoever tells an actor of somebody's death must be its own runtime.
+            self.undelivered(to, (message, sender, 0), Reason.UNDECODABLE)
+
+    def _deliver_told(self, to: Address, sender: Address, message: object) -> None:
+        cell = self.cells.get(to.actor)
+        if cell is None:
+            self.undelivered(to, (message, sender, 0), Reason.NO_SUCH_ACTOR)
+        else:
+            cell.put((message, sender, 0))
+
+    def _deliver_ask(self, to: Address, queued: QueuedMessage) -> None:
+        message, sender, correlation = queued[:3]
+        assert sender is not None, "an ask comes from somewhere"
+        cell = self.cells.get(to.actor)
+        if type(message) is Taken:
+            self.answer(sender, correlation, message)
+        elif type(message) is Inspect and not to.actor:
+            self.answer(sender, correlation, self.info())
+        elif cell is None:
+            if type(message) is Watch:
+                self.answer(sender, correlation, Terminated(to, Reason.NO_SUCH_ACTOR))
+            elif type(message) is Link:
+                self.answer(sender, correlation, Exit(to, Reason.NO_SUCH_ACTOR, failed=True))
+            else:
+                self.undelivered(to, queued, Reason.NO_SUCH_ACTOR)
+        elif type(message) is Inspect:
+            self.answer(sender, correlation, cell.info())
+        elif type(message) is Watch:
+            cell.watchers[sender, correlation] = None
+        elif type(message) is Link:
+            self.links.accept(cell, sender, correlation)
+        else:
+            cell.put(queued)
+
+    def info(self) -> ProcessInfo:
+        """This process as seen from outside."""
+        cells = sorted(self.cells.values(), key=lambda cell: -len(cell.mailbox))
+        return ProcessInfo(
+            process=self.name,
+            incarnation=self._transport.incarnation,
+            actors_count=len(cells),
+            actors=tuple(cell.info() for cell in cells[:ACTORS_TOLD_MAX]),
+            open_asks=len(self.asks),
+            dead_letters=dict(self.dead_letters.counts),
+            recent_dead_letters=tuple(self.dead_letters.recent),
+            dropped_frames=dict(self._transport.counters),
+        )
+
+    def _forget_watcher(self, actor: str, watcher: Address, correlation: int) -> None:
+        cell = self.cells.get(actor)
+        if cell is not None:
+            cell.watchers.pop((watcher, correlation), None)
+            if cell.linked_by:
+                self.links.forget(cell, watcher, correlation)
+
+    def _peer_up(self, process: str, incarnation: int) -> None:
+        known = self.peers.get(process)
+        if known is not None and known != incarnation:
+            self._peer_down(process, "replaced by a new life")
+        self.peers[process] = incarnation
+        self.outbox.peer_up(process)
+        if self._parted.pop(process, None) == incarnation:
+            # We gave it up, and it may never have noticed.
+            self.outbox.put_system(Address(process, ""), "", 0, Resync())
+            self._say_again(process)
+        for cell in self._process_watchers.get(process, ()):
+            cell.put_urgent(ProcessUp(process, incarnation))
+
+    def _peer_down(self, process: str, reason: str) -> None:
+        incarnation = self.peers.pop(process, None)
+        if incarnation is not None:
+            self._parted[process] = incarnation
+            if len(self._parted) > _PARTED_KEPT_MAX:
+                del self._parted[next(iter(self._parted))]
+        self._senders.pop(process, None)
+        self.outbox.peer_down(process)
+        self.asks.fail_process(process, reason)
+        self._forget_watchers(process)
+        for cell in self.cells.values():
+            for pending_reply in [
+                pending_reply for pending_reply in cell.pending_replies if pending_reply.to.process == process
+            ]:
+                pending_reply.drop()
+        for cell in self._process_watchers.get(process, ()):
+            cell.put_urgent(ProcessDown(process, reason))
+
+    def _forget_watchers(self, process: str) -> None:
+        for cell in self.cells.values():
+            for watcher in [key for key in cell.watchers if key[0].process == process]:
+                del cell.watchers[watcher]
+
+    def _say_again(self, process: str) -> None:
+        """Tell a process what we wait for there."""
+        watching = set()
+        for cell in self.cells.values():
+            for target, pending in cell.watches.items():
+                if target.process == process:
+                    watching.add(pending.correlation)
+                    self.outbox.put_system(target, cell.name, pending.correlation, Watch())
+        asked = [correlation for correlation in self.asks.open_at(process) if correlation not in watching]
+        for start in range(0, len(asked), OPEN_ASKS_MAX):
+            some = OpenAsks(tuple(asked[start : start + OPEN_ASKS_MAX]))
+            self.outbox.put_system(Address(process, ""), "", 0, some)
+
+    def _refuse_unknown(self, process: str, correlations: tuple[int, ...]) -> None:
+        """Let a process know which of its asks will never be answered here."""
+        if not correlations:
+            return
+        known = {
+            correlation
+            for cell in self.cells.values()
+            for sender, correlation in cell.open_asks()
+            if sender.process == process
+        }
+        for correlation in correlations:
+            if correlation > 0 and correlation not in known:
+                reason = "it was lost when the connection between the two processes was"
+                self.answer_refused(Address(process, ""), correlation, reason, delivered=True)
+
+    def _probe_later(self) -> None:
+        if self._probe is None:
+            self._probe = self._timers.at(self._clock.now() + PROBE_SECONDS, self._probe_watched)
+
+    def _probe_watched(self) -> None:
+        """Send something to each process in which an actor is watched: that it is gone may show only then."""
+        self._probe = None
+        cells = self.cells.values()
+        watched = {target.process for cell in cells for target in (*cell.watches, *cell.links)} - {self.name}
+        for process in watched:
+            self.outbox.put(Address(process, ""), "", 0, OpenAsks(()))
+        if watched:
+            self._probe_later()

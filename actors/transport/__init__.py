@@ -1,0 +1,1 @@
+"""How frames travel between processes: ZeroMQ, CURVE keys, peers, and a network in memory for tests."""

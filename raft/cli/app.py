@@ -1,0 +1,249 @@
+"""The application that all verbs belong to, and the one place where a verb's end becomes an exit code.
+
+Owns how a command line is completed (`--nodes 5` means `up --nodes 5`), carried out, and what is said
+when it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from raft.cli.options import Format
+from raft.cli.verb import PROGRAM, Verbs
+from raft.cli.views import Paint, wants_colour
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.rundir import RunDirectory, called_as, find
+from raft.cluster.spec import ClusterRecord
+
+if TYPE_CHECKING:
+    from raft.cluster.rpc.launcher_client import Launcher
+
+# What typer raises for a wrong command line: a class of click's, of which it may have its own copy.
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)
+LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
+_OF_THE_APP = {"--help", "-h", "--version"}
+INTERRUPTED = 128 + signal.SIGINT
+_GROUPS = {"member", "lease", "check", "backup"}
+
+app = Verbs(
+    name=PROGRAM,
+    help="A Raft cluster of real processes on this machine: start it, watch it, break it.",
+    epilog="Example: launcher.py --nodes 5, then, elsewhere: launcher.py kill leader",
+    pretty_exceptions_enable=False,
+    add_completion=False,  # The verb `completion` serves `python launcher.py`, too.
+    # With it, help and usage errors would be bold and dim even where no colours are wanted.
+    rich_markup_mode=None if "NO_COLOR" in os.environ else "rich",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out(f"raft-actors {version('raft-actors')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it, and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+class Session(Struct, frozen=True):
+    """Where a verb was typed: at a shell, or at the prompt of the launcher of `cluster`."""
+
+    cluster: str | None = None
+    fork_server: Any = None  # Started before everything else, for `up` alone.
+    started_seconds: float = 0.0
+    ready_fd: int = -1  # Of a detached `up`: who waits at the other end goes when told.
+    quiet: bool = False
+
+    @property
+    def at_prompt(self) -> bool:
+        """At a prompt what would follow for ever is refused: events are shown there anyway."""
+        return self.cluster is not None
+
+    def run_directory(self, asked_for: str | None) -> RunDirectory:
+        """The cluster that is meant."""
+        return find(asked_for or self.cluster)
+
+    def launcher(self, asked_for: str | None) -> Launcher:
+        """A conversation with the launcher of the cluster that is meant."""
+        from raft.cluster.rpc.launcher_client import (
+            Launcher,  # Here, since verbs that read files need no sockets.
+        )
+
+        return Launcher(self.run_directory(asked_for))
+
+    def record(self, asked_for: str | None) -> ClusterRecord:
+        """What the cluster that is meant has written about itself."""
+        return ClusterRecord.read(self.run_directory(asked_for).record)
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session that a verb was typed in."""
+    session = context.obj
+    assert isinstance(session, Session), "verbs are run through `carry_out`"
+    return session
+
+
+def completed(arguments: Sequence[str]) -> list[str]:
+    """The command line with the verb `up` put where it was left out, and `--cluster` behind the verb."""
+    before, rest = cluster_before_verb(arguments)
+    if before and (not rest or rest[0].startswith("-")):
+        raise BadUsage("--cluster NAME is followed by a verb; a new cluster's name is --name NAME")
+    first = rest[0] if rest else ""
+    if first.startswith("-") and first not in _OF_THE_APP:
+        return ["up", *rest]
+    # Behind the last word of the verb's own name, so before its arguments, of which some take the rest.
+    words = 2 if first in _GROUPS else 1
+    return [*rest[:words], *before, *rest[words:]]
+
+
+def cluster_before_verb(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line's `--cluster NAME` before the verb, if there is one, and what follows."""
+    words = list(arguments)
+    if words and words[0] == "--cluster":
+        return words[:2], words[2:]
+    if words and words[0].startswith("--cluster="):
+        return words[:1], words[1:]
+    return [], words
+
+
+def carry_out(arguments: Sequence[str], session: Session) -> int:
+    """Run one verb; its exit code, all that there is to say having been said."""
+    try:
+        with _interruptible():
+            # At the prompt a wrong line is answered by one, and not by a picture of what may be typed.
+            code = app(
+                args=completed(arguments),
+                obj=session,
+                prog_name=_program(),
+                standalone_mode=not session.at_prompt,
+            )
+            return code if isinstance(code, int) else ExitCode.OK
+    except _UsageError as error:
+        say(f"error: {_short(error)}", "red")
+        return ExitCode.USAGE
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED and not session.at_prompt:
+            _throw_away_in_silence()
+        return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
+    except VerbFailed as failure:
+        say(f"error: {failure}", "red")
+        return failure.exit_code
+    except KeyboardInterrupt:
+        if not session.at_prompt:
+            _throw_away_in_silence()
+        return INTERRUPTED
+    except BrokenPipeError:
+        discard_output()
+        return 128 + signal.SIGPIPE
+
+
+def _throw_away_in_silence() -> None:
+    """Ctrl-C may leave an event loop half made, which complains when it is collected: nobody has asked."""
+    sys.unraisablehook = lambda _complaint: None
+    warnings.simplefilter("ignore")
+
+
+def _program() -> str:
+    """The name that this was called by."""
+    return called_as().split()[-1]
+
+
+def _short(error: Any) -> str:
+    """What is wrong with a command line, in one line, and where to read more."""
+    context = error.ctx
+    verb = context.info_name if context is not None and context.parent is not None else ""
+    words = " ".join(error.format_message().splitlines()[:1]) if context is not None else str(error)
+    return f"{words} (see `help{f' {verb}' if verb else ''}`)"
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt meanwhile; before and afterwards it ends the process without a word."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def out(text: str) -> None:
+    """Data, for programs as for people. Raises BrokenPipeError when the reader is gone, else VerbFailed."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise VerbFailed(f"standard output cannot be written: {error.strerror}") from error
+
+
+def out_json(**data: object) -> None:
+    """Data as one JSON object, with the version of its form."""
+    out(msgspec.json.encode({"v": 1, **data}).decode())
+
+
+def confirm(
+    context: typer.Context, lines: Sequence[str], output: Format = Format.TABLE, /, **data: object
+) -> None:
+    """What was done: lines for people, which --quiet leaves out; or as JSON, with `data` beside them."""
+    if output is Format.JSON:
+        out_json(**(data or {"lines": lines}))
+    elif not session_of(context).quiet:
+        for line in lines:
+            out(line)
+
+
+def note(context: typer.Context, text: str, *styles: str) -> None:
+    """Words about the data that --quiet leaves out."""
+    if not session_of(context).quiet:
+        say(text, *styles)
+
+
+def say(text: str, *styles: str) -> None:
+    """Words about the data; they are dropped where standard error takes none."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(styled(text, *styles) + "\n")
+        sys.stderr.flush()
+
+
+def styled(text: str, *styles: str) -> str:
+    """A text as `say` writes it: in colour where standard error takes any."""
+    return Paint(wants_colour(sys.stderr))(text, *styles)
+
+
+def discard_output() -> None:
+    """For an output that is closed: at its end the interpreter flushes it, and must not fail once more."""
+    null_fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_fd, sys.stdout.fileno())
+    os.close(null_fd)
+
+
+def paint() -> Paint:
+    """Colours for what goes to stdout, where it takes any."""
+    return Paint(wants_colour(sys.stdout))

@@ -1,0 +1,81 @@
+"""A verb's own connection to the nodes, without the launcher, and the exit codes of a client's answers.
+
+Owns which of a client's errors ends a verb with which code. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raft.cli import options
+from raft.cli.app import session_of
+from raft.cli.terminal import completion
+from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.selectors import Picture, select
+
+if TYPE_CHECKING:
+    from raft.client.client import Client
+    from raft.client.errors import ClientError
+
+Timeout = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        envvar="RAFT_TIMEOUT",
+        help="Try for so long.",
+        show_default="5s",
+    ),
+]
+Via = Annotated[
+    str,
+    typer.Option(
+        metavar="SELECTOR",
+        parser=options.selector,
+        autocompletion=completion.selectors,
+        help="Know of these nodes only, by id.",
+    ),
+]
+TIMEOUT_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def connected(
+    context: typer.Context, cluster: str | None, via: str, timeout_seconds: float
+) -> Iterator[Client]:
+    """A client of the cluster that is meant; what it raises ends the verb."""
+    record = session_of(context).record(cluster)
+    from raft.client import client, errors  # Here, since few verbs need them.
+
+    everyone = tuple(node.id for node in record.nodes)
+    known = select(via, Picture(everyone, everyone), random.Random())
+    endpoints = {node.id: node.endpoint for node in record.nodes if node.id in known}
+    try:
+        with client.Client(endpoints, cluster=record.cluster, timeout_seconds=timeout_seconds) as connection:
+            yield connection
+    except errors.ClientError as error:
+        raise verb_failed(error) from error
+
+
+def verb_failed(error: ClientError) -> VerbFailed:
+    """The end of a verb whose client has met that error."""
+    from raft.client import errors
+
+    codes: list[tuple[type[ClientError], ExitCode]] = [
+        (errors.LeadershipLost, ExitCode.LEADERSHIP_LOST),
+        (errors.Taken, ExitCode.REJECTED),
+        (errors.FenceRejected, ExitCode.REJECTED),
+        (errors.LeaseEnded, ExitCode.NOT_FOUND),
+        (errors.NoLeader, ExitCode.NO_LEADER),
+        (errors.Unreachable, ExitCode.UNREACHABLE),
+        (errors.OutOfSpace, ExitCode.OUT_OF_SPACE),
+        (errors.Rejected, ExitCode.TIMED_OUT),
+        (errors.OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN),
+        (errors.ClientError, ExitCode.FAILURE),
+    ]
+    return VerbFailed(str(error), next(code for kind, code in codes if isinstance(error, kind)))

@@ -1,0 +1,51 @@
+"""The quick way in: a verb that is known loads its own module, and waits for no other.
+
+Owns which module a verb lives in. Whatever does not begin with such a verb (options, help, a typing error)
+goes the long way, where all verbs are known.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from raft.cli.config_file import files
+
+if TYPE_CHECKING:
+    from actors.processes.child import ForkServer
+
+_VERBS = {
+    "looking": ("status", "leader", "wal"),
+    "records": ("report", "events", "logs"),
+    "storing": ("put", "get", "del", "cas"),
+    "transacting": ("txn",),
+    "telling": ("judge", "timeline"),
+    "leading": ("transfer", "step-down"),
+    "breaking": (
+        "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
+        "faults", "snapshot", "clock",
+    ),
+}  # fmt: skip
+HOMES = {verb: f"raft.cli.{module}" for module, verbs in _VERBS.items() for verb in verbs}
+
+
+def run(
+    arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
+) -> int:
+    """Carry out one command line; returns the exit code."""
+    verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
+    if arguments[:1] == ["__complete"]:
+        from raft.cli.terminal.shells import print_completions
+
+        return print_completions(list(arguments[1:]))
+    # What stands in a file for any verb is looked at, so all verbs have to be there.
+    home = HOMES.get(verb[0]) if verb and not files() else None
+    if home is None:
+        from raft.cli import main
+
+        return main.run(arguments, fork_server, started_seconds, ready_fd)
+    importlib.import_module(home)
+    from raft.cli.app import Session, carry_out
+
+    return carry_out(arguments, Session(started_seconds=started_seconds))

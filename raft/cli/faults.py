@@ -1,0 +1,345 @@
+"""The verbs that break nodes and links, and mend them.
+
+Owns their command lines. What they do is the supervisor's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from raft.cli import options
+from raft.cli.app import BREAK, RUN, app, confirm, out, paint, session_of
+from raft.cli.terminal import completion
+from raft.cli.views import fault_table
+from raft.cluster.failures import BadUsage
+from raft.cluster.rpc import messages
+from raft.protocol.admin import AT_ONCE
+from raft.storage.device import CRASH_POINTS
+
+ROLLING_SECONDS_MAX = 600.0
+SNAPSHOT_SECONDS_MAX = 65.0
+
+
+def _carry_out(
+    context: typer.Context,
+    cluster: str | None,
+    output: options.Format,
+    verb: object,
+    timeout_seconds: float = 30.0,
+) -> None:
+    with session_of(context).launcher(cluster) as launcher:
+        lines = launcher.ask(verb, messages.Done, timeout_seconds).lines
+    confirm(context, lines, output)
+
+
+def _list_crash_points(at: str) -> str:
+    if at == "help":
+        for name in (AT_ONCE, *CRASH_POINTS):
+            out(name)
+        raise typer.Exit
+    return at
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py kill leader --restart-after 2s")
+def kill(
+    context: typer.Context,
+    selectors: options.Selectors,
+    restart_after: Annotated[
+        float | None,
+        typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after so long."),
+    ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.crash_points,
+            callback=_list_crash_points,
+            is_eager=True,
+            help="When its storage next passes this point, as in save.written or now; --at help lists them.",
+        ),
+    ] = "",
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
+    _carry_out(
+        context, cluster, output, messages.Kill(options.one_selector(selectors), restart_after, at, dry_run)
+    )
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
+def stop(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Stop nodes gracefully; a leader hands over first."""
+    _carry_out(context, cluster, output, messages.Stop(options.one_selector(selectors), dry_run))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
+def start(
+    context: typer.Context,
+    selectors: options.Selectors,
+    repair: options.RepairFromPeers = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Start nodes that are down."""
+    _carry_out(context, cluster, output, messages.Start(options.one_selector(selectors), repair))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
+def restart(
+    context: typer.Context,
+    selectors: options.Selectors,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="One after the other, each when its predecessor is back.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Stop nodes gracefully, and start them."""
+    _carry_out(
+        context,
+        cluster,
+        output,
+        messages.Restart(options.one_selector(selectors), rolling, dry_run),
+        ROLLING_SECONDS_MAX,
+    )
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py snapshot all")
+def snapshot(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Let nodes take a snapshot now, due or not."""
+    _carry_out(
+        context,
+        cluster,
+        output,
+        messages.ForceSnapshot(options.one_selector(selectors)),
+        SNAPSHOT_SECONDS_MAX,
+    )
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")
+def pause(
+    context: typer.Context,
+    selectors: options.Selectors,
+    for_: Annotated[
+        float | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="Resume by itself after so long.",
+        ),
+    ] = None,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """SIGSTOP nodes: alive, and silent."""
+    _carry_out(context, cluster, output, messages.Pause(options.one_selector(selectors), for_, dry_run))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py resume all")
+def resume(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """SIGCONT nodes that are paused."""
+    _carry_out(context, cluster, output, messages.Resume(options.one_selector(selectors)))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py partition 1,2 3,4,5")
+def partition(
+    context: typer.Context,
+    groups: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="GROUP...",
+            parser=options.selector,
+            autocompletion=completion.selectors,
+            help="Selectors; one alone is cut from all others.",
+        ),
+    ],
+    one_way: Annotated[
+        bool, typer.Option("--one-way", help="Only what the first group sends to the others is lost.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Cut all links between groups of nodes, until `heal`."""
+    _carry_out(context, cluster, output, messages.Partition(groups, one_way, dry_run))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py isolate leader")
+def isolate(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Cut nodes from all others, until `heal`."""
+    _carry_out(context, cluster, output, messages.Isolate(options.one_selector(selectors), dry_run))
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py heal")
+def heal(
+    context: typer.Context, output: options.Output = options.Format.TABLE, cluster: options.Cluster = None
+) -> None:
+    """End all network faults."""
+    _carry_out(context, cluster, output, messages.Heal())
+
+
+Share = typer.Option(
+    metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.", show_default=False
+)
+Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.", show_default=False)
+
+
+@app.command(
+    rich_help_panel=BREAK, epilog="Example: launcher.py link leader followers --delay 20ms --drop 10%"
+)
+def link(
+    context: typer.Context,
+    sources: Annotated[
+        str,
+        typer.Argument(
+            metavar="FROM", parser=options.selector, autocompletion=completion.selectors, help="A selector."
+        ),
+    ],
+    targets: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", parser=options.selector, autocompletion=completion.selectors, help="A selector."
+        ),
+    ],
+    delay: Annotated[float, Delay] = 0.0,
+    jitter: Annotated[float, Delay] = 0.0,
+    drop: Annotated[float, Share] = 0.0,
+    duplicate: Annotated[float, Share] = 0.0,
+    reorder: Annotated[float, Share] = 0.0,
+    both: Annotated[bool, typer.Option("--both", help="The way back, too.")] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Make links slow or lossy in one direction, until `heal`."""
+    verb = messages.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder, dry_run)
+    if not any((delay, jitter, drop, duplicate, reorder)):
+        raise BadUsage("say what is wrong with the link: --delay, --jitter, --drop, --duplicate or --reorder")
+    _carry_out(context, cluster, output, verb)
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py disk leader --full")
+def disk(
+    context: typer.Context,
+    selectors: options.Selectors,
+    fsync_delay: Annotated[
+        float,
+        typer.Option(
+            metavar="DURATION",
+            parser=options.positive_duration,
+            help="Each fsync takes longer.",
+            show_default=False,
+        ),
+    ] = 0.0,
+    full: Annotated[bool, typer.Option("--full", help="No more room, from the next write on.")] = False,
+    fail_fsync: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fsync",
+            help="The next fsync fails, which ends the node; it is started again, its disk whole.",
+        ),
+    ] = False,
+    lose_unsynced: Annotated[
+        bool,
+        typer.Option("--lose-unsynced", help="`kill --at now` takes what is not synced."),
+    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Mend these nodes' disks.")] = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Make disks slow, full or failing, until --clear."""
+    broken = bool(fsync_delay or full or fail_fsync or lose_unsynced)
+    if clear and dry_run:
+        raise BadUsage("--dry-run is for what breaks a disk, and --clear mends it")
+    if broken == clear:
+        raise BadUsage(
+            "say what is wrong: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear"
+        )
+    if clear:
+        _carry_out(context, cluster, output, messages.MendDisk(options.one_selector(selectors)))
+    else:
+        _carry_out(
+            context,
+            cluster,
+            output,
+            messages.BreakDisk(
+                options.one_selector(selectors), fsync_delay, full, fail_fsync, lose_unsynced, dry_run
+            ),
+        )
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py clock 2 --rate 1.5")
+def clock(
+    context: typer.Context,
+    selectors: options.Selectors,
+    rate: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0.1, max=10.0, help="How many seconds pass on them in one of ours."
+        ),
+    ],
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Let the clocks of nodes run fast or slow, until `faults clear`."""
+    if rate == 1.0:
+        raise BadUsage("a clock at rate 1 is a right one: end a clock fault with `faults clear`")
+    _carry_out(
+        context, cluster, output, messages.SetClockRate(options.one_selector(selectors), rate, dry_run)
+    )
+
+
+@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")
+def faults(
+    context: typer.Context,
+    action: Annotated[str, typer.Argument(metavar="clear", help="`clear` ends them.")] = "",
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="ID...", help="Only these; all if none is given.")
+    ] = None,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """What is broken on purpose now; `faults clear` mends it all."""
+    if action == "clear":
+        _carry_out(context, cluster, output, messages.ClearFaults(ids or []))
+        return
+    if action:
+        raise BadUsage(f"{action!r} cannot be done to faults: write `faults` or `faults clear [ID]`")
+    with session_of(context).launcher(cluster) as launcher:
+        listed = launcher.ask(messages.ListFaults(), messages.FaultList)
+    if output is options.Format.JSON:
+        out(msgspec.json.encode(listed).decode())
+    else:
+        out(fault_table(listed, paint()))

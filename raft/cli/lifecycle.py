@@ -1,0 +1,347 @@
+"""The verbs that begin and end a cluster, and make keys for one on several machines.
+
+Owns the command line of `up` and what is printed while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from actors.processes.private_files import write_private
+from raft.cli import options
+from raft.cli.app import RUN, Session, app, confirm, paint, session_of, styled
+from raft.cli.terminal.detach import detach_from_terminal
+from raft.cli.terminal.printer import Printer, write_line
+from raft.cli.terminal.prompt import Prompt, can_prompt
+from raft.cli.views import event_line, report_table
+from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.quantities import DurationRange
+from raft.cluster.records.events import ClusterReady, Event, EventReader, encode_event
+from raft.cluster.records.report import encode_report, leader_report
+from raft.cluster.records.timestamps import stamp_of_run
+from raft.cluster.rpc import messages
+from raft.cluster.spec import ClusterRecord, ClusterSpec
+from raft.node.snapshots.policy import SnapshotPolicy
+
+if TYPE_CHECKING:
+    import psutil
+
+    from raft.cluster.launch import Ended, RunningCluster
+
+POLICY = SnapshotPolicy()
+DOWN_SECONDS_MAX = 15.0
+STDOUT, STDERR = 1, 2
+ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
+
+Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep data here, and go on from it; else it is thrown away.", show_default=False
+    ),
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave throw-away data for a look at it.")]
+Heartbeat = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="How often a leader sends one.",
+        show_default="50ms",
+    ),
+]
+ElectionTimeout = Annotated[
+    DurationRange,
+    typer.Option(
+        metavar="MIN-MAX",
+        parser=options.duration_range,
+        help="How long a node waits for its leader; drawn anew each time.",
+        show_default="250ms-500ms",
+    ),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="For every random choice.", show_default=False)]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="Stop by itself after so long.",
+        show_default=False,
+    ),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", help="Write the final report there, as JSON.", show_default=False
+    ),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Return when a leader stands; end it with `down`.")]
+Logs = Annotated[bool, typer.Option("--logs", help="The nodes' logs on stdout, too.")]
+Machine = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:CLASS", help="A state machine of your own.", show_default=False),
+]
+Trace = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Every event in the cores, for a model checker.", show_default=False),
+]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores; repeatable.", show_default=False),
+]
+SnapshotEntries = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="A node takes a snapshot after so many entries; 0: not by these."),
+]
+SnapshotBytes = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Or after so many bytes of commands; 0: not by these.")
+]
+KeepEntries = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Left in the log of those that a snapshot covers.")
+]
+NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
+NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
+LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
+EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
+
+
+class _UpOptions(Struct, frozen=True):
+    """What of a command line concerns the launcher only."""
+
+    report: Path | None
+    detach: bool
+    logs: bool
+    output: options.LineFormat
+    quiet: bool
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
+def up(
+    context: typer.Context,
+    nodes: Nodes = 5,
+    name: Name = "default",
+    data_dir: DataDir = None,
+    keep: Keep = False,
+    heartbeat: Heartbeat = 0.050,
+    election_timeout: ElectionTimeout = ELECTION_TIMEOUT,
+    seed: Seed = None,
+    duration: Duration = None,
+    report: ReportFile = None,
+    detach: Detach = False,
+    logs: Logs = False,
+    machine: Machine = None,
+    trace: Trace = None,
+    tune: Tune = None,
+    snapshot_entries: SnapshotEntries = POLICY.entries_max,
+    snapshot_bytes: SnapshotBytes = POLICY.bytes_max,
+    keep_entries: KeepEntries = POLICY.entries_kept,
+    no_pre_vote: NoPreVote = False,
+    no_check_quorum: NoCheckQuorum = False,
+    lease_reads: LeaseReads = False,
+    ephemeral_log: EphemeralLog = False,
+    repair: options.RepairFromPeers = False,
+    output: options.Lines = options.LineFormat.LINE,
+) -> None:
+    """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
+    spec = ClusterSpec(
+        name=name,
+        nodes=nodes,
+        data_dir=None if data_dir is None else str(data_dir),
+        keep=keep,
+        heartbeat_seconds=heartbeat,
+        election_seconds_min=election_timeout.seconds_min,
+        election_seconds_max=election_timeout.seconds_max,
+        seed=seed,
+        machine=machine,
+        trace=None if trace is None else str(trace.absolute()),
+        tune=tuple(tune or ()),
+        snapshots=SnapshotPolicy(
+            entries_max=snapshot_entries, bytes_max=snapshot_bytes, entries_kept=keep_entries
+        ),
+        pre_vote=not no_pre_vote,
+        check_quorum=not no_check_quorum,
+        lease_reads=lease_reads,
+        ephemeral_log=ephemeral_log,
+        repair_from_peers=repair,
+    )
+    from raft.cluster.launch import launched  # Here, since no other verb needs what it is made of.
+
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("a cluster is running here; start another one from another terminal")
+    spec.check()
+    _check_machine(machine)
+    with launched(spec, session.fork_server, session.started_seconds, duration) as running:
+        ended = _attend(running, session, _UpOptions(report, detach, logs, output, session.quiet))
+    raise typer.Exit(ended.exit_code)
+
+
+def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
+    """Print what happens until the cluster ends, then the report; the cluster never waits for a reader."""
+    spec, record = running.cluster.spec, running.record
+    colours = paint()
+    prompt = None
+    output_is_for_people = wanted.output is options.LineFormat.LINE
+    if can_prompt() and not wanted.detach and output_is_for_people:
+        prompt = Prompt(record.name, running.end, data_is_kept=spec.keep or spec.data_dir is not None)
+    printer = Printer(partial(write_line, STDOUT) if prompt is None else prompt.print)
+    words = Printer(partial(write_line, STDERR))
+    if spec.ephemeral_log:
+        words.print(
+            styled(
+                "WARNING: --ephemeral-log: nothing is synced to disk; a power cut loses acknowledged writes",
+                "bold",
+                "red",
+            )
+        )
+    if prompt is not None:
+        words.print(
+            f"starting {spec.nodes} nodes, data in {record.data_dir}; `help` lists the verbs, Ctrl-C stops"
+        )
+
+    def listener(event: Event) -> None:
+        if not output_is_for_people:
+            printer.print(encode_event(event).decode())
+        elif not wanted.quiet:
+            printer.print(event_line(event, colours))
+        if isinstance(event, ClusterReady):
+            if wanted.detach:
+                printer.close()  # From here on `events` shows what happens.
+                detach_from_terminal(session.ready_fd, running.cluster.run_directory.launcher_log)
+            if prompt is not None:
+                prompt.start()
+
+    if wanted.logs:
+        from raft.cli.terminal.log_tail import Tail
+
+        Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
+    try:
+        ended = running.run(listener)
+    finally:
+        if prompt is not None:
+            prompt.close()
+    kept = record.data_dir if spec.keep and spec.data_dir is None and not wanted.quiet else ""
+    report = (
+        encode_report(ended.report).decode()
+        if not output_is_for_people
+        else report_table(ended.report, colours)
+    )
+    _conclude(ended, report, kept, printer, words)
+    if wanted.report is not None:
+        _write_report(ended, wanted.report)
+    return ended
+
+
+def _conclude(ended: Ended, report: str, kept: str, printer: Printer, words: Printer) -> None:
+    printer.print(report)
+    if not printer.close():
+        words.print(f"lines left out, as they could not be printed: {printer.left_out}")
+    if ended.reason:
+        words.print(styled(f"error: {ended.reason}", "bold", "red"))
+    if ended.exit_code is ExitCode.VIOLATION:
+        words.print(
+            styled("SAFETY VIOLATION: two leaders in one term; the events and logs tell more", "bold", "red")
+        )
+    if kept:
+        words.print(f"data and logs are kept in {kept}")
+    words.close()
+
+
+def _write_report(ended: Ended, path: Path) -> None:
+    try:
+        write_private(path, encode_report(ended.report) + b"\n")
+    except OSError as error:
+        raise VerbFailed(f"the report cannot be written to {path}: {error.strerror}") from error
+
+
+def _check_machine(machine: str | None) -> None:
+    """A name that means nothing is better said here, once, than by every node."""
+    if machine is None:
+        return
+    module, _, name = machine.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise BadUsage(f"--machine {machine}: {error}") from error
+    if not isinstance(found, type):
+        raise BadUsage(f"--machine {machine}: there is no class {name!r} in {module}")
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py down")
+def down(
+    context: typer.Context,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Stop a cluster: nodes gracefully, then its launcher; prints the final report."""
+    session = session_of(context)
+    import psutil  # Here, since it alone needs it.
+
+    with session.launcher(cluster) as launcher:
+        record = launcher.record
+        # Known by more than its number: a cluster of the same name may follow at once.
+        process = psutil.Process(record.pid)
+        told = _events_to_the_end(record)
+        lines = launcher.ask(messages.Down(dry_run), messages.Done).lines
+    if dry_run or session.at_prompt:  # There, the launcher prints the report itself.
+        confirm(context, lines, output)
+        return
+    if output is options.Format.TABLE:
+        confirm(context, lines)
+    if not _has_ended(process):
+        raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
+    report = leader_report(told(), time.monotonic() - record.started_seconds)
+    confirm(context, [report_table(report, paint())], output, lines=lines, report=report)
+
+
+def _events_to_the_end(record: ClusterRecord) -> Callable[[], list[Event]]:
+    """What gives all events of this run, when it has ended and maybe removed them: they are open by now."""
+    try:
+        reader = EventReader(Path(record.events))
+    except OSError:
+        return list
+    return lambda: list(reader.new())
+
+
+def _has_ended(launcher: psutil.Process) -> bool:
+    """Wait until the launcher, which removes everything before, has ended."""
+    import psutil
+
+    until = time.monotonic() + DOWN_SECONDS_MAX
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while launcher.is_running() and launcher.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+    return True
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: launcher.py keys ./keys --nodes 3")
+def keys(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if need be, mode 0700.")],
+    nodes: Nodes = 3,
+    clients: Annotated[
+        list[str], typer.Option("--client", metavar="NAME", help="A client's key; repeatable.")
+    ] = [],  # noqa: B006
+    output: options.Output = options.Format.TABLE,
+) -> None:
+    """CURVE keys for nodes and clients on several machines: private files, and the list of those allowed."""
+    from actors.transport.curve import KeysError, generate
+
+    try:
+        made = generate(directory, [f"n{node}" for node in range(1, nodes + 1)] + (clients or ["client"]))
+    except (KeysError, OSError) as error:
+        raise VerbFailed(str(error)) from error
+    confirm(context, [str(path) for path in made], output, files=[str(path) for path in made])

@@ -1,0 +1,147 @@
+"""The verbs that run a program under a lease: elect, lock.
+
+Owns their command lines, their exit codes, and which signals a program is sent. How it is ended in time is
+the client library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raft.cli import options
+from raft.cli.app import LEAD, app, note
+from raft.cli.watches import ENDING, Name, converse, not_ignored
+from raft.cluster.failures import ExitCode, VerbFailed
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+    from raft.client.child_program import Program
+    from raft.client.sessions.asyncio_election import AsyncElection
+
+Command = Annotated[list[str], typer.Argument(metavar="-- CMD…", help="A program and its arguments.")]
+Ttl = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="How long a lease lasts.",
+        show_default="5s",
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.duration,
+        help="How long CMD may take to end after an ending signal, while the lease is kept.",
+        show_default="10s",
+    ),
+]
+TTL_SECONDS = 5.0
+GRACE_SECONDS = 10.0
+
+
+@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py elect billing --ttl 5s -- ./run-billing")
+def elect(
+    context: typer.Context,
+    name: Name,
+    command: Command,
+    ttl: Ttl = TTL_SECONDS,
+    grace: Grace = GRACE_SECONDS,
+    cluster: options.Cluster = None,
+) -> None:
+    """Wait until this process leads NAME, run CMD meanwhile, and end it if leadership is lost; exit 6 then.
+
+    CMD finds its fencing token in FENCING_TOKEN; its own exit code is passed on. INT, TERM, HUP, QUIT, USR1,
+    USR2, TSTP and CONT are passed on to it. The lease is kept until CMD and all processes that it has started
+    have ended: those that are left when CMD ends get SIGTERM, and SIGKILL before the lease can run out. Exit
+    127 if CMD is not found, 126 if it cannot be executed.
+    """
+    _run_while(context, cluster, command, grace, lambda client: client.election(name, ttl=ttl))
+
+
+@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py lock backup -- ./back-up")
+def lock(
+    context: typer.Context,
+    name: Name,
+    command: Command,
+    ttl: Ttl = TTL_SECONDS,
+    grace: Grace = GRACE_SECONDS,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit 5 if it is taken.")] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Run CMD while no other process holds the lock NAME; otherwise as elect."""
+    _run_while(context, cluster, command, grace, lambda client: client.lock(name, ttl=ttl, wait=not no_wait))
+
+
+def _run_while(
+    context: typer.Context,
+    cluster: str | None,
+    command: list[str],
+    grace_seconds: float,
+    stand: Callable[[AsyncClient], AsyncElection],
+) -> None:
+    _check_command(command[0])
+    from raft.client.child_program import in_foreground
+
+    foreground = sys.stdin.isatty() and in_foreground()
+
+    async def hold(client: AsyncClient) -> int:
+        async with stand(client) as lead:
+            note(context, f"{lead.fence.election} is held with token {lead.token}")
+
+            def started(program: Program) -> None:
+                _pass_signals_on(program, grace_seconds)
+
+            return await lead.run_program(command, foreground=foreground, started=started)
+
+    try:
+        code = converse(context, cluster, hold)
+    except OSError as error:
+        raise _cannot_run(command[0], error) from error
+    raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+def _check_command(name: str) -> None:
+    """Raise VerbFailed, with a shell's exit code, for what cannot be run; before a lock is asked for."""
+    if shutil.which(name) is not None:
+        return
+    there = Path(name).exists() if os.sep in name else shutil.which(name, os.F_OK) is not None
+    raise _cannot_run(name, OSError(errno.EACCES if there else errno.ENOENT, ""))
+
+
+def _cannot_run(name: str, error: OSError) -> VerbFailed:
+    if error.errno == errno.ENOENT:
+        return VerbFailed(f"{name} is not found", ExitCode.COMMAND_NOT_FOUND)
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return VerbFailed(f"{name} cannot be executed: {why}", ExitCode.COMMAND_NOT_EXECUTABLE)
+
+
+def _pass_signals_on(program: Program, grace_seconds: float) -> None:
+    """From now on a signal to this process is one to the program, which then has its grace period to end."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        program.signal(number)
+        loop.call_later(grace_seconds, program.end, 0.0)
+
+    def stop() -> None:
+        program.stops_its_holder = True
+        program.signal(signal.SIGTSTP)
+
+    for number in not_ignored(ENDING):
+        loop.add_signal_handler(number, end, number)
+    for number in not_ignored((signal.SIGUSR1, signal.SIGUSR2)):
+        loop.add_signal_handler(number, program.signal, number)
+    for number, pass_on in ((signal.SIGTSTP, stop), (signal.SIGCONT, program.go_on)):
+        loop.add_signal_handler(number, pass_on)

@@ -1,0 +1,68 @@
+"""A launcher process from its command line to its exit code.
+
+Owns bringing all verbs together. Loaded only after the nodes are on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from raft.cli import (
+    backup,
+    chaos,
+    data_directory,
+    faults,
+    health,
+    leadership,
+    leases,
+    lifecycle,
+    locks,
+    membership,
+    observe,
+    performance,
+    records,
+    reports,
+    simulation,
+    store,
+    transactions,
+    watches,
+)
+from raft.cli.app import Session, app, carry_out
+from raft.cli.terminal import shells
+
+if TYPE_CHECKING:
+    from actors.processes.child import ForkServer
+
+VERB_MODULES = (  # Help shows the verbs in this order.
+    lifecycle,
+    data_directory,
+    backup,
+    shells,
+    observe,
+    records,
+    health,
+    performance,
+    faults,
+    simulation,
+    chaos,
+    reports,
+    leadership,
+    membership,
+    store,
+    transactions,
+    leases,
+    locks,
+    watches,
+)
+
+_ORDER = [module.__name__ for module in VERB_MODULES]
+app.registered_commands.sort(key=lambda verb: _ORDER.index(verb.callback.__module__) if verb.callback else 0)
+
+
+def run(
+    arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
+) -> int:
+    """Carry out one command line; returns the exit code."""
+    session = Session(fork_server=fork_server, started_seconds=started_seconds, ready_fd=ready_fd)
+    return carry_out(arguments, session)

@@ -1,0 +1,93 @@
+"""The verbs on membership: member list, add, promote, remove, replace.
+
+Owns their command lines. What they do is the supervisor's, and the leader's whom it asks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from raft.cli import options
+from raft.cli.app import LEAD, app, confirm, out, paint, session_of
+from raft.cli.verb import Verbs
+from raft.cli.views import member_table
+from raft.cluster.rpc import messages
+
+# A node that has much to catch up with takes its time.
+CHANGE_SECONDS_MAX = 180.0
+
+member = Verbs(
+    help="Who belongs to the cluster; nodes join and leave it while it runs.",
+    epilog="Example: launcher.py member add",
+)
+app.add_typer(member, name="member", rich_help_panel=LEAD)
+
+
+def _carry_out(context: typer.Context, cluster: str | None, output: options.Format, verb: object) -> None:
+    with session_of(context).launcher(cluster) as launcher:
+        lines = launcher.ask(verb, messages.Done, CHANGE_SECONDS_MAX).lines
+    confirm(context, lines, output)
+
+
+@member.command("list", epilog="Example: launcher.py member list -o json")
+def list_(
+    context: typer.Context,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """All members as the leader knows them: who votes, who learns, how far each one is."""
+    with session_of(context).launcher(cluster) as launcher:
+        listed = launcher.ask(messages.GetMembers(), messages.MemberList)
+    if output is options.Format.JSON:
+        out(msgspec.json.encode(listed).decode())
+    else:
+        out(member_table(listed, paint()))
+
+
+@member.command(epilog="Example: launcher.py member add --learner")
+def add(
+    context: typer.Context,
+    learner: Annotated[bool, typer.Option("--learner", help="It gets the log, and no vote.")] = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Start one more node; it learns first, and votes when it has caught up."""
+    _carry_out(context, cluster, output, messages.AddMember(learner))
+
+
+@member.command(epilog="Example: launcher.py member promote 4")
+def promote(
+    context: typer.Context,
+    selectors: options.Selectors,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Give a learner a vote, when it has caught up."""
+    _carry_out(context, cluster, output, messages.PromoteMember(options.one_selector(selectors)))
+
+
+@member.command(epilog="Example: launcher.py member remove 2")
+def remove(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Take a node out of the cluster, and stop it."""
+    _carry_out(context, cluster, output, messages.RemoveMember(options.one_selector(selectors), dry_run))
+
+
+@member.command(epilog="Example: launcher.py member replace leader")
+def replace(
+    context: typer.Context,
+    selectors: options.Selectors,
+    dry_run: options.DryRun = False,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
+    _carry_out(context, cluster, output, messages.ReplaceMember(options.one_selector(selectors), dry_run))

@@ -1,0 +1,184 @@
+"""Arguments and options that several verbs share, each checked as it is read.
+
+Owns their names, help and notation; a wrong one is a usage error that says how to write it.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from raft.cli.terminal import completion
+from raft.cli.views import printable
+from raft.cluster.failures import BadUsage
+from raft.cluster.quantities import (
+    parse_duration,
+    parse_duration_range,
+    parse_positive_duration,
+    parse_probability,
+)
+from raft.cluster.records.events import KINDS
+from raft.cluster.records.timestamps import TimeStyle
+from raft.cluster.selectors import check_selector
+
+T = TypeVar("T")
+
+
+class Format(enum.StrEnum):
+    """How structured output is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class LineFormat(enum.StrEnum):
+    """How a stream of events or records is written."""
+
+    LINE = "line"
+    JSONL = "jsonl"
+
+
+def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
+    """A parser whose refusal is a usage error; what is a value already (a default) is left alone."""
+
+    def parser(text: str | T) -> T:
+        if not isinstance(text, str):
+            return text
+        try:
+            return parse(text)
+        except BadUsage as refusal:
+            raise typer.BadParameter(str(refusal)) from None
+
+    parser.__name__ = "text"  # What help shows as its type.
+    return parser
+
+
+Choice = TypeVar("Choice", bound=enum.StrEnum)
+_FOR_PEOPLE, _FOR_PROGRAMS = ("table", "line", "pretty"), ("json", "jsonl")
+
+
+def one_of(choices: type[Choice]) -> Callable[[str | Choice], Choice]:
+    """A parser for the name of an output format.
+
+    One default serves all verbs: what is json to one is jsonl to another, and table, line or pretty likewise.
+    """
+
+    def parse(text: str) -> Choice:
+        for alike in (_FOR_PEOPLE, _FOR_PROGRAMS):
+            if text in alike and text not in list(choices):
+                text = next((name for name in alike if name in list(choices)), text)
+        if text not in list(choices):
+            raise BadUsage(f"{text!r} is no format here: choose among {', '.join(choices)}")
+        return choices(text)
+
+    return checked(parse)
+
+
+def output_option(choices: type[Choice], help_: str) -> Any:
+    """`--output`, with completion."""
+
+    def complete(begun: str) -> list[str]:
+        return [name for name in choices if name.startswith(begun)]
+
+    return typer.Option(
+        "--output",
+        "-o",
+        metavar="|".join(choices),
+        parser=one_of(choices),
+        autocompletion=complete,
+        envvar="RAFT_OUTPUT",
+        help=help_,
+    )
+
+
+duration = checked(parse_duration)
+positive_duration = checked(parse_positive_duration)
+duration_range = checked(parse_duration_range)
+share = checked(parse_probability)
+selector = checked(check_selector)
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        autocompletion=completion.clusters,
+        envvar="RAFT_CLUSTER",
+        help="Which cluster, if several run; also before the verb.",
+        show_default=False,
+    ),
+]
+Selectors = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SELECTOR...",
+        parser=selector,
+        autocompletion=completion.selectors,
+        help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
+    ),
+]
+Output = Annotated[Format, output_option(Format, "Words to read, or JSON.")]
+Lines = Annotated[LineFormat, output_option(LineFormat, "Lines to read, or JSON, one object a line.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
+Time = Annotated[
+    TimeStyle,
+    typer.Option("--time", envvar="RAFT_TIME", help="Moments since the start, by the wall, or how long ago."),
+]
+
+
+def event_kinds(words: list[str] | None) -> frozenset[str] | None:
+    """The kinds of events that were named; raises BadUsage for one that is none."""
+    unknown = sorted(set(words or ()) - KINDS)
+    if unknown:
+        raise BadUsage(f"{unknown[0]!r} is no kind of event: choose among {', '.join(sorted(KINDS))}")
+    return frozenset(words) if words else None
+
+
+def endpoints(text: str) -> dict[int, str]:
+    """Where nodes listen, as in 1=tcp://h1:7001,2=tcp://h2:7001. Raises BadUsage."""
+    found: dict[int, str] = {}
+    for word in text.split(","):
+        node, equals, endpoint = word.strip().partition("=")
+        if not (equals and node.isascii() and node.isdecimal() and "://" in endpoint):
+            raise BadUsage(f"{word!r} is no node's endpoint: write 1=tcp://host:port,2=tcp://host:port")
+        if int(node) in found:
+            raise BadUsage(f"node {node} is given twice")
+        found[int(node)] = endpoint
+    return found
+
+
+def node_ids(text: str) -> set[int]:
+    """Ids of nodes, as in 1,n2; none in "". Raises BadUsage."""
+    found = set()
+    for word in filter(None, text.split(",")):
+        number = word.strip().removeprefix("n")
+        if not (number.isascii() and number.isdecimal()):
+            raise BadUsage(f"{word!r} is no node's id")
+        found.add(int(number))
+    return found
+
+
+def one_selector(words: list[str]) -> str:
+    """Several selectors as the one that means all of them."""
+    return ",".join(words)
+
+
+def for_terminal(line: str) -> str:
+    """A line that is shown as it is to programs, and harmless to a terminal."""
+    return printable(line) if sys.stdout.isatty() else line
+
+
+NewDataDir = Annotated[Path, typer.Option(metavar="DIR", help="New or empty; made if need be.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+RepairFromPeers = Annotated[
+    bool,
+    typer.Option(
+        "--repair-from-peers",
+        help="Put a damaged log aside: the node leaves the cluster, and joins it anew as a learner.",
+    ),
+]

@@ -1,0 +1,261 @@
+"""The verbs that show what was written down: report, events, logs.
+
+Owns their command lines, and following files for as long as the cluster runs. They read files only, so that
+they need no answer from a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import random
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from msgspec import Struct
+
+from raft.cli import options
+from raft.cli.app import LOOK, app, out, paint, session_of
+from raft.cli.terminal import completion
+from raft.cli.views import event_line, log_line, report_table
+from raft.cluster.failures import BadUsage, NoLeader, Unreachable
+from raft.cluster.records.events import Event, EventReader, encode_event, kind_of, nodes_of, read_events
+from raft.cluster.records.logs import ClusterLogs, LogFilter, LogLine, log_filter
+from raft.cluster.records.report import encode_report, leader_report
+from raft.cluster.records.timestamps import Stamp, TimeStyle, stamp_for, wall_seconds
+from raft.cluster.rundir import RunDirectory
+from raft.cluster.selectors import Picture, select
+from raft.cluster.spec import ClusterRecord
+
+FOLLOW_SECONDS = 0.05
+
+Shown = TypeVar("Shown")
+
+Since = Annotated[
+    float | None,
+    typer.Option(metavar="DURATION", parser=options.duration, help="Not older than so long, as in 10s."),
+]
+Last = Annotated[
+    int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="Only the last lines, so many.")
+]
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines are written."""
+
+    PRETTY = "pretty"
+    RAW = "raw"
+    JSON = "json"
+
+
+class EventFilter(Struct, frozen=True):
+    """Which events are wanted; None means no condition."""
+
+    since: float | None = None  # On the wall clock.
+    nodes: frozenset[int] | None = None
+    kinds: frozenset[str] | None = None
+
+    def wants(self, event: Event) -> bool:
+        """Does this event meet every condition?"""
+        if self.since is not None and event.wall and wall_seconds(event.wall) < self.since:
+            return False
+        if self.nodes is not None and not self.nodes & nodes_of(event):
+            return False
+        return self.kinds is None or kind_of(event) in self.kinds
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py report -o json")
+def report(
+    context: typer.Context,
+    output: options.Output = options.Format.TABLE,
+    time_style: options.Time = TimeStyle.ELAPSED,
+    cluster: options.Cluster = None,
+) -> None:
+    """All leaders so far: when, for how long, by how many votes, and why they ended."""
+    record = session_of(context).record(cluster)
+    so_far = read(record)
+    found = leader_report(so_far, time.monotonic() - record.started_seconds)
+    if output is options.Format.JSON:
+        out(encode_report(found).decode())
+    else:
+        out(report_table(found, paint(), stamp_for(time_style, so_far)))
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py events -f -o jsonl")
+def events(
+    context: typer.Context,
+    follow: options.Follow = False,
+    since: Since = None,
+    last: Last = None,
+    node: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SELECTOR",
+            parser=options.selector,
+            autocompletion=completion.selectors,
+            help="Only those about these nodes.",
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            autocompletion=completion.event_kinds,
+            help="Only these, as in leader-elected; repeatable.",
+        ),
+    ] = None,
+    output: options.Lines = options.LineFormat.LINE,
+    time_style: options.Time = TimeStyle.ELAPSED,
+    cluster: options.Cluster = None,
+) -> None:
+    """What has happened: leaders, processes, faults; of a durable cluster also in its earlier runs."""
+    session = session_of(context)
+    _refuse_follow(follow and session.at_prompt)
+    run_directory = session.run_directory(cluster)
+    record = ClusterRecord.read(run_directory.record)
+    stamp = _stamp(record, time_style)
+    chosen = None if node is None else frozenset(chosen_by_files(node, record))
+    wanted = EventFilter(None if since is None else stamp.now - since, chosen, options.event_kinds(kind))
+    try:
+        reader = EventReader(Path(record.events), all_runs=True)
+    except OSError as error:
+        raise Unreachable(f"{record.events} cannot be read: {error.strerror}") from error
+    _show_events(_ends_of(filter(wanted.wants, reader.new()), last), output, stamp)
+    while follow and _goes_on(run_directory):
+        _show_events(filter(wanted.wants, reader.new()), output, stamp)
+    if follow:  # What was written in the cluster's last moment.
+        _show_events(filter(wanted.wants, reader.new()), output, stamp)
+
+
+@app.command(
+    rich_help_panel=LOOK, epilog="Example: launcher.py logs -f leader --level warning --grep 'term 4'"
+)
+def logs(
+    context: typer.Context,
+    selectors: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SELECTOR...",
+            parser=options.selector,
+            autocompletion=completion.selectors,
+            help="Whose; all, if not given. -f follows a role.",
+        ),
+    ] = None,
+    follow: options.Follow = False,
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="This level and above, as in warning.")
+    ] = None,
+    grep: Annotated[str | None, typer.Option(metavar="RE", help="Lines whose words match.")] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="RE", help="No lines whose words match.")] = None,
+    since: Since = None,
+    last: Last = None,
+    output: Annotated[
+        LogFormat,
+        options.output_option(LogFormat, "Lines to read, as written, or all that is known of each."),
+    ] = LogFormat.PRETTY,
+    time_style: options.Time = TimeStyle.ELAPSED,
+    cluster: options.Cluster = None,
+) -> None:
+    """The nodes' logs, merged by time."""
+    session = session_of(context)
+    _refuse_follow(follow and session.at_prompt)
+    wanted = log_filter(level, grep, since, exclude)
+    run_directory = session.run_directory(cluster)
+    record = ClusterRecord.read(run_directory.record)
+    selector = ",".join(selectors or ["all"])
+    followed = FollowedLogs(selector, record, wanted)
+    stamp = _stamp(record, time_style)
+    _show_logs(followed.history(last), output, stamp)
+    while follow and _goes_on(run_directory):
+        _show_logs(followed.arrived(), output, stamp)
+    if follow:
+        _show_logs(followed.arrived(), output, stamp)
+
+
+class FollowedLogs:
+    """The lines of the nodes that a selector means, at each moment anew: `leader` is a role, not a node."""
+
+    def __init__(self, selector: str, record: ClusterRecord, wanted: LogFilter) -> None:
+        self._selector = selector
+        self._record = record
+        self._wanted = wanted
+        self._logs = ClusterLogs(Path(record.log_dir))
+        self._nodes = chosen_by_files(selector, record)
+        self._roles = {"leader"} & set(selector.split(","))
+
+    def history(self, last: int | None) -> Iterable[LogLine]:
+        """All lines so far; only the `last` ones if that is given."""
+        return _ends_of(filter(self._is_of_interest, self._logs.history()), last)
+
+    def arrived(self) -> list[LogLine]:
+        """The lines written since the last call, by time."""
+        lines = self._logs.arrived()
+        if "random" not in self._selector:
+            with contextlib.suppress(NoLeader):  # Between two leaders the last one is still of interest.
+                self._nodes = chosen_by_files(self._selector, self._record)
+        return [line for line in lines if self._is_of_interest(line)]
+
+    def _is_of_interest(self, line: LogLine) -> bool:
+        # A new leader's first lines are written before the launcher has heard of it.
+        return (line.node in self._nodes or line.role in self._roles) and self._wanted.wants(line)
+
+
+def chosen_by_files(selector: str, record: ClusterRecord) -> list[int]:
+    """Nodes by what files tell, those that have left included: their lines are still there."""
+    members = {node.id for node in record.nodes}
+    everyone = tuple(sorted(members | ClusterLogs.nodes_in(Path(record.log_dir))))
+    leaderships = leader_report(read(record), 0.0).leaders
+    leads = leaderships[-1].node if leaderships and leaderships[-1].ended is None else 0
+    return select(selector, Picture(everyone, everyone, leads), random.Random())
+
+
+def read(record: ClusterRecord) -> list[Event]:
+    """The events of the present run; raises Unreachable."""
+    try:
+        return read_events(Path(record.events))
+    except OSError as error:
+        raise Unreachable(f"{record.events} cannot be read: {error.strerror}") from error
+
+
+def _stamp(record: ClusterRecord, style: TimeStyle) -> Stamp:
+    return stamp_for(style, read(record))
+
+
+def _ends_of(found: Iterable[Shown], last: int | None) -> Iterable[Shown]:
+    return found if last is None else deque(found, maxlen=last)
+
+
+def _show_events(new: Iterable[Event], output: options.LineFormat, stamp: Stamp) -> None:
+    colours = paint()
+    for event in new:
+        out(
+            encode_event(event).decode()
+            if output is options.LineFormat.JSONL
+            else event_line(event, colours, stamp)
+        )
+
+
+def _show_logs(lines: Iterable[LogLine], output: LogFormat, stamp: Stamp) -> None:
+    colours = paint()
+    for line in lines:
+        if output is LogFormat.PRETTY:
+            out(log_line(line, colours, stamp))
+        elif output is LogFormat.JSON:
+            out(line.as_json())
+        else:
+            out(options.for_terminal(line.raw))
+
+
+def _goes_on(run_directory: RunDirectory) -> bool:
+    """Wait a moment; False once the cluster has ended."""
+    time.sleep(FOLLOW_SECONDS)
+    return run_directory.record.exists()
+
+
+def _refuse_follow(refused: bool) -> None:
+    if refused:
+        raise BadUsage("the prompt shows events as they happen; -f is for another terminal")

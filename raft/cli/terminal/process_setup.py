@@ -1,0 +1,61 @@
+"""What a process finds when it starts, made such as the rest of the program may take for granted.
+
+Owns the standard descriptors, inherited signal settings, the limit of open files and the encoding of what is
+printed. Imports nothing slow, since it runs before everything else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import sys
+
+from actors.processes.descriptors import raise_descriptor_limit
+
+DESCRIPTORS_MIN = 32  # Of a verb; a cluster needs more, and says so itself.
+
+
+def make_sane() -> None:
+    """Call it first of all, in the main thread.
+
+    Ctrl-C ends the process quietly until a verb takes care of it. A SIGCHLD that the parent ignores would
+    hide how children end. A closed standard descriptor would be given to the next file that is opened.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for fd, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        _open_if_closed(fd, flags)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = _printable(sys.stdout, 1)
+    sys.stderr = _printable(sys.stderr, 2)
+    # Raised only if need be: a program that `lock` runs inherits it, and may rely on a low one.
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < DESCRIPTORS_MIN:  # Less than 0 is no limit.
+        limit = raise_descriptor_limit()
+    if 0 <= limit < DESCRIPTORS_MIN:
+        sys.exit(
+            f"error: a process may have {limit} files open here, and {DESCRIPTORS_MIN} are needed: "
+            "raise the limit (ulimit -n)"
+        )
+
+
+def _open_if_closed(fd: int, flags: int) -> None:
+    try:
+        os.fstat(fd)
+    except OSError:
+        opened = os.open(os.devnull, flags)
+        if opened != fd:
+            os.dup2(opened, fd)
+            os.close(opened)
+        os.set_inheritable(fd, True)
+
+
+def _printable(stream: object, fd: int) -> io.TextIOWrapper:
+    """A stream that prints any text, whatever its encoding lacks: names of files may be any bytes."""
+    if not isinstance(stream, io.TextIOWrapper):
+        stream = open(fd, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    stream.reconfigure(errors="backslashreplace")
+    return stream

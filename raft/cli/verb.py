@@ -1,0 +1,122 @@
+"""What all verbs have in common: --quiet, defaults from files, and examples for the program as it is called.
+
+Owns the class of their commands. Knows no verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from raft.cli.config_file import defaults, files
+from raft.cluster.failures import BadUsage
+
+PROGRAM = "launcher.py"  # As it is written in help and epilogs.
+
+
+class Verb(TyperCommand):
+    """A command with `--quiet`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # Paragraphs are filled to the terminal's width, and not broken where the source is.
+        self.help = "\n\n".join(" ".join(part.split()) for part in (self.help or "").split("\n\n"))
+        for parameter in self.params:
+            self._show_default_as_typed(parameter)
+        self.params.append(
+            TyperOption(
+                param_decls=["--quiet", "-q"],
+                is_flag=True,
+                expose_value=False,
+                callback=_be_quiet,
+                envvar="RAFT_QUIET",
+                help="Data and errors only.",
+            )
+        )
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the defaults that the user's files have for this verb's options."""
+        if files():
+            ctx.default_map = self._defaults(ctx)
+        return super().parse_args(ctx, args)
+
+    def _defaults(self, ctx: Any) -> dict[str, object]:
+        root = ctx.find_root()
+        verb = ctx.command_path.removeprefix(root.info_name).strip()
+        found = defaults(root.command, verb)
+        if ctx.obj is not None and ctx.obj.cluster is not None:
+            found.pop("cluster", None)  # What is typed at a prompt means the cluster that runs there.
+        parameters = {parameter.name: parameter for parameter in self.params}
+        return {
+            name: _checked(ctx, parameters[name], default.place, default.value)
+            for name, default in found.items()
+        }
+
+    def _show_default_as_typed(self, parameter: Any) -> None:
+        """A default that is written out is shown as it would be typed, not in parentheses."""
+        written = getattr(parameter, "show_default", None)
+        if isinstance(written, str):
+            escape = "\\" if self.rich_markup_mode == "rich" else ""
+            parameter.help = f"{parameter.help or ''} {escape}[default: {written}]".lstrip()
+            parameter.show_default = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """With the name of the program as it was called."""
+        self.epilog = _as_called(self.epilog, ctx)
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """Verbs that have one help."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """With the name of the program as it was called."""
+        self.epilog = _as_called(self.epilog, ctx)
+        super().format_help(ctx, formatter)
+
+
+def _as_called(example: str | None, ctx: Any) -> str:
+    return (example or "").replace(PROGRAM, ctx.find_root().info_name)
+
+
+class Verbs(typer.Typer):
+    """A set of such commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("cls", Group)
+        settings.setdefault("no_args_is_help", True)
+        settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(**settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        """See `typer.Typer`."""
+        return super().command(name, cls=Verb, **settings)
+
+
+def _checked(ctx: Any, parameter: Any, place: str, value: object) -> object:
+    """A value as the command line would have it; raises BadUsage for one that the option does not take."""
+    name = max(parameter.opts, key=len).removeprefix("--")
+    if parameter.is_flag:
+        if not isinstance(value, bool):
+            raise BadUsage(f"{place}: {name} is true or false")
+        return value
+    several = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and not parameter.multiple:
+        raise BadUsage(f"{place}: {name} takes one value, not a list")
+    if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in several):
+        raise BadUsage(f"{place}: {name} takes text or a number")
+    written = [str(one) for one in several]
+    try:
+        parameter.type_cast_value(ctx, written if parameter.multiple else written[0])
+    except typer.BadParameter as refusal:
+        raise BadUsage(f"{place}: {name}: {refusal.message}") from None
+    return written if parameter.multiple else written[0]
+
+
+def _be_quiet(context: Any, _parameter: Any, wanted: bool) -> None:
+    if wanted:
+        context.obj = msgspec.structs.replace(context.obj, quiet=True)

@@ -1,0 +1,350 @@
+"""How the cluster looks as text: event lines, tables, log lines.
+
+Owns layout and colour, and nothing else: values in, strings out. Colour is left out where the
+reader is no terminal or asks for none (NO_COLOR, TERM=dumb).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from msgspec import UNSET
+
+from raft.cluster.records.events import (
+    ClusterReady,
+    ClusterStarted,
+    Event,
+    EventsLost,
+    FaultCleared,
+    FaultInjected,
+    LeaderElected,
+    LeaderLost,
+    MembersChanged,
+    NodeExited,
+    NodeGaveUp,
+    NodeStarted,
+    RunDirectoryRemoved,
+    SpaceAgain,
+    SpaceAlarm,
+    Violation,
+)
+from raft.cluster.records.logs import LogLine
+from raft.cluster.records.report import LeaderReport, Leadership
+from raft.cluster.records.timestamps import Stamp
+from raft.cluster.rpc.messages import ClusterStatus, FaultList, MemberList, NodeView
+from raft.cluster.selectors import names
+
+if TYPE_CHECKING:
+    from raft.storage.dump import DumpedRecord
+
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
+_NODE_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
+_LEVEL_COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+_BLANK = "-"
+_MESSAGE_CHARACTERS_MAX = 16 * 1024
+ELAPSED = Stamp()
+_STATUS_TITLES = (
+    "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
+    "SPACE", "FAULTS",
+)  # fmt: skip
+_STATUS_SPARE = (
+    "RSS",
+    "CPU",
+    "SPACE",
+    "APPLIED",
+    "RESTARTS",
+    "PID",
+    "COMMIT",
+)  # The first is left out first.
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """May lines on this stream be coloured and the cursor moved?"""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class Paint:
+    """Colours, or none."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __call__(self, text: str, *styles: str) -> str:
+        """`text` in those styles."""
+        if not self._enabled or not styles:
+            return text
+        codes = ";".join(str(_STYLES[style]) for style in styles)
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+    def node(self, node: int, text: str = "") -> str:
+        """A node's name, or a text, in the node's own colour."""
+        return self(text or f"n{node}", _NODE_COLOURS[(node - 1) % len(_NODE_COLOURS)])
+
+
+def printable(text: str) -> str:
+    """A text that cannot move a terminal's cursor, change its colours or look like several lines."""
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def event_line(event: Event, paint: Paint, stamp: Stamp = ELAPSED) -> str:
+    """One event as a line."""
+    return f"{stamp.of_event(event)}  {_event_words(event, paint)}"
+
+
+def _event_words(event: Event, paint: Paint) -> str:
+    match event:
+        case LeaderElected():
+            votes = f"term {event.term}  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms"
+            return f"{paint(f'LEADER n{event.node}', 'bold', 'green')}  {votes}  ({_why_elected(event)})"
+        case LeaderLost():
+            return f"{paint(f'LOST n{event.node}', 'yellow')}  term {event.term}  ({event.reason})"
+        case NodeStarted():
+            return f"STARTED n{event.node}  pid {event.pid}  in {event.took_ms:.1f} ms"
+        case NodeExited():
+            return _exit_words(event, paint)
+        case NodeGaveUp():
+            why = (
+                printable(event.reason or "")
+                or f"after {event.restarts} restarts within {event.window_s:g} s"
+            )
+            return (
+                paint(f"GAVE UP n{event.node}  {why}", "bold", "red")
+                + f"  (try again with `start {event.node}`)"
+            )
+        case FaultInjected():
+            return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
+        case FaultCleared():
+            return f"{paint(f'CLEARED {event.kind}#{event.id}', 'green')}  {event.text}"
+        case MembersChanged():
+            voters = f"{_count(len(event.voters), 'voter')}: {names(event.voters)}"
+            return f"{paint('MEMBERS', 'cyan')}  {event.text}  ({voters})"
+        case ClusterStarted():
+            return f"CLUSTER  {_count(event.nodes, 'node')}, pid {event.pid}, {event.wall}"
+        case EventsLost():
+            return paint(f"LOST {_count(event.lost, 'event')} before this one: no room on the disk", "red")
+        case RunDirectoryRemoved():
+            return paint(f"RUN DIRECTORY {printable(event.path)} {event.text}", "red")
+        case ClusterReady():
+            return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
+        case SpaceAlarm():
+            return paint(f"OUT OF SPACE  {_space(event)}: only deleting goes on", "bold", "red")
+        case SpaceAgain():
+            return f"SPACE AGAIN  {_space(event)}"
+        case Violation():
+            return paint(f"VIOLATION  {event.text}", "bold", "red")
+
+
+def _space(event: SpaceAlarm | SpaceAgain) -> str:
+    return f"n{event.node} holds {event.used_bytes / 1e6:.0f} of {event.quota_bytes / 1e6:.0f} MB"
+
+
+def _why_elected(event: LeaderElected) -> str:
+    if event.reason == "transfer":
+        return f"transfer from n{event.previous}" if event.previous else "transfer"
+    if event.reason == "startup" or not event.previous:
+        return event.reason
+    if event.previous == event.node:
+        return "leads again"
+    return f"leader n{event.previous} " + ("died" if event.reason == "leader-died" else "timed out")
+
+
+def _exit_words(event: NodeExited, paint: Paint) -> str:
+    how = f"code {event.code}" if event.signal is UNSET else str(event.signal)
+    words = f"EXITED n{event.node}  pid {event.pid}  {how}  ({event.cause})"
+    if event.cause != "crash":
+        return words
+    last = "" if event.traceback is UNSET else str(event.traceback).strip().splitlines()[-1]
+    return paint(words, "red") + (f"  {printable(last)}" if last else "")
+
+
+def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None) -> str:
+    """The status: a header, what is cut off, a line for each node; too narrow, columns are left out."""
+    lead = "no leader" if status.leader is None else f"leader n{status.leader}"
+    header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {_quorum_words(status, paint)}"
+    if status.out_of_space:
+        header += "  " + paint("OUT OF SPACE", "bold", "red")
+    apart = [node.id for node in status.nodes if node.state == "running" and not node.in_quorum]
+    if apart:
+        header += "\n" + paint(f"cut off, though running: {names(apart)}", "bold", "red")
+    leader = next((node for node in status.nodes if node.id == status.leader), None)
+    last = leader.last if leader is not None else None
+    styles = [_status_style(node) for node in status.nodes]
+    shown = list(_STATUS_TITLES)
+    rows = [dict(zip(_STATUS_TITLES, _status_row(node, last), strict=True)) for node in status.nodes]
+    while True:
+        cells = [[row[title] for title in shown] for row in rows]
+        left = {shown.index(title) for title in ("NODE", "ROLE", "FAULTS")}
+        text = table(shown, cells, paint, left=left, styles=styles)
+        spare = [title for title in _STATUS_SPARE if title in shown]
+        if columns is None or not spare or _width(shown, cells) <= columns:
+            return f"{header}\n{text}"
+        shown.remove(spare[0])
+
+
+def _width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)) - 2
+
+
+def _quorum_words(status: ClusterStatus, paint: Paint) -> str:
+    quorum = status.quorum
+    reachable, needed = (status.alive, status.voters // 2 + 1) if quorum is None else (
+        quorum.reachable, quorum.needed)  # fmt: skip
+    if reachable < needed:
+        words = f"NO QUORUM {reachable}/{status.voters}, {needed} needed"
+        since = "" if quorum is None or quorum.since_s is None else f", for {quorum.since_s:.1f}s"
+        return paint(words + since, "bold", "red")
+    words = f"quorum {reachable}/{status.voters}, can lose {status.can_lose}"
+    return words if reachable == status.voters else paint(words, "yellow")
+
+
+def _status_row(node: NodeView, last: int | None) -> list[str]:
+    lag = None if last is None or node.last is None else max(last - node.last, 0)
+    return [
+        f"n{node.id}",
+        _or_blank(node.pid),
+        node.role if node.state == "running" and node.role else node.state,
+        _or_blank(node.term),
+        f"n{node.leader}" if node.leader else _BLANK,
+        _or_blank(node.commit),
+        _or_blank(node.applied),
+        _or_blank(lag),
+        _BLANK if node.contact_ms is None else f"{node.contact_ms:.0f}ms",
+        str(node.restarts),
+        _BLANK if node.cpu_percent is None else f"{node.cpu_percent:.1f}%",
+        _BLANK if node.rss_bytes is None else f"{node.rss_bytes / 1e6:.0f}MB",
+        f"{node.used_bytes / node.quota_bytes:.0%}" if node.used_bytes and node.quota_bytes else _BLANK,
+        " ".join(node.faults) or _BLANK,
+    ]
+
+
+def _status_style(node: NodeView) -> tuple[str, ...]:
+    if node.state in ("down", "gave-up") or (node.state == "running" and not node.in_quorum):
+        return ("red",)
+    if node.state in ("paused", "starting"):
+        return ("yellow",)
+    return ("bold", "green") if node.role == "leader" else ()
+
+
+def report_table(report: LeaderReport, paint: Paint, stamp: Stamp = ELAPSED) -> str:
+    """The leader report: a line for each leader, then the sums."""
+    titles = ["TERM", "NODE", "ELECTED", "LASTED", "TOOK", "VOTES", "REASON", "ENDED"]
+    rows = [_report_row(leadership, stamp) for leadership in report.leaders]
+    lines = [table(titles, rows, paint, left={1, 6, 7})] if rows else ["no leader so far"]
+    if report.leaderless_terms:
+        terms = ", ".join(str(term) for term in report.leaderless_terms)
+        lines.append(f"terms without a leader: {terms}")
+    lines += [paint(f"VIOLATION  {violation.text}", "bold", "red") for violation in report.violations]
+    lines.append(
+        f"{_count(len(report.leaders), 'leader')} in {_count(report.elections, 'election')}, "
+        f"{report.leaderless_s:.3f} s without a leader, "
+        f"{_count(len(report.violations), 'safety violation')}"
+    )
+    return "\n".join(lines)
+
+
+def _report_row(leadership: Leadership, stamp: Stamp) -> list[str]:
+    return [
+        str(leadership.term),
+        f"n{leadership.node}",
+        stamp.of_elapsed(leadership.elected_t),
+        f"{leadership.lasted_s:.3f}s",
+        f"{leadership.took_ms:.1f}ms",
+        str(leadership.votes),
+        leadership.reason,
+        leadership.ended or "leads",
+    ]
+
+
+def fault_table(faults: FaultList, paint: Paint) -> str:
+    """What is broken on purpose."""
+    rows = [[str(fault.id), fault.kind, names(fault.nodes), fault.text] for fault in faults.faults]
+    return table(["ID", "KIND", "NODES", "WHAT"], rows, paint, left={1, 2, 3}) if rows else "no faults"
+
+
+def member_table(listed: MemberList, paint: Paint) -> str:
+    """Who belongs to the cluster."""
+    rows = [
+        [
+            f"n{member.id}",
+            "leader" if member.id == listed.leader else member.role,
+            member.state or _BLANK,
+            str(member.match),
+            str(member.lag),
+            member.endpoint,
+        ]
+        for member in listed.members
+    ]
+    styles = [("bold", "green") if member.id == listed.leader else () for member in listed.members]
+    titles = ("NODE", "MEMBER", "STATE", "MATCH", "LAG", "ENDPOINT")
+    return table(titles, rows, paint, left={0, 1, 2, 5}, styles=styles)
+
+
+def log_line(line: LogLine, paint: Paint, stamp: Stamp = ELAPSED) -> str:
+    """One line of a node's log, as people read it; a traceback follows on lines of its own."""
+    clock = f"{stamp.of_wall(line.moment) if line.time else '':>12}"
+    where = f"{line.role} t{line.term}" if line.role and line.term is not None else ""
+    level = line.level if line.level in _LEVEL_COLOURS else ""
+    words = printable(" ".join(part for part in (level, line.event, _cut(line.message)) if part))
+    colour = _LEVEL_COLOURS.get(line.level)
+    first = f"{clock} {paint.node(line.node)} {where:<15} {paint(words, colour) if colour else words}"
+    more = [
+        f"{'':>12} {paint.node(line.node)}   {printable(row)}"
+        for row in _cut(line.traceback).split("\n")
+        if row
+    ]
+    return "\n".join([first, *more])
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MESSAGE_CHARACTERS_MAX:
+        return text
+    return f"{text[:_MESSAGE_CHARACTERS_MAX]} … (cut: {len(text):,} characters, all with -o raw)"
+
+
+def table(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    paint: Paint,
+    *,
+    left: frozenset[int] | set[int] = frozenset(),
+    styles: Sequence[tuple[str, ...]] = (),
+) -> str:
+    """Columns under titles; those in `left` are aligned to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
+
+    def laid_out(row: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    lines = [paint(laid_out(titles), "dim")]
+    for position, row in enumerate(rows):
+        lines.append(paint(laid_out(row), *(styles[position] if styles else ())))
+    return "\n".join(lines)
+
+
+def _or_blank(value: int | None) -> str:
+    return _BLANK if value is None else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def record_line(record: DumpedRecord, paint: Paint) -> str:
+    """One record of a log, or one damaged stretch."""
+    place = f"{record.segment}:{record.offset:<8}"
+    index = "" if record.index is None else str(record.index)
+    term = "" if record.term is None else str(record.term)
+    words = f"{place}  {record.kind:<10}  {index:>8}  {term:>5}  {record.text}"
+    return paint(words, "red") if record.kind in ("damaged", "torn", "missing") else words

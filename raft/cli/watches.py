@@ -1,0 +1,138 @@
+"""The verbs that follow what changes: observe, watch; and the event loop of verbs that go on.
+
+Owns their command lines and exit codes. They talk to the nodes themselves, in an event loop that ends with
+the verb.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from raft.cli import options
+from raft.cli.app import LEAD, STORE, app, note, out, out_json, session_of
+from raft.cli.connection import verb_failed
+from raft.cli.formats import event_fields
+from raft.cluster.failures import BadUsage
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+    from raft.machines.results import Event
+
+Result = TypeVar("Result")
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 bytes.")]
+
+
+@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py observe billing")
+def observe(
+    context: typer.Context,
+    name: Name,
+    output: options.Lines = options.LineFormat.LINE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Who leads NAME, a line for each change: the revision, led or left, the token, what is announced."""
+
+    _title(context, "REVISION EVENT TOKEN VALUE", output)
+
+    async def follow(client: AsyncClient) -> None:
+        async for event in client.election(name).observe():
+            _show(event, output)
+
+    converse(context, cluster, follow)
+
+
+@app.command(rich_help_panel=STORE, epilog="Example: launcher.py watch jobs/ --prefix")
+def watch(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or what keys begin with.")],
+    prefix: Annotated[bool, typer.Option("--prefix", help="All keys that begin so.")] = False,
+    revision: Annotated[int, typer.Option(metavar="N", min=0, help="From there on; 0 is from now on.")] = 0,
+    output: options.Lines = options.LineFormat.LINE,
+    cluster: options.Cluster = None,
+) -> None:
+    """What happens to a key, one line for each event: the revision, put or deleted, the key and the value.
+
+    Should events be forgotten before they were told, the difference is told instead.
+    """
+
+    _title(context, "REVISION EVENT KEY VALUE", output)
+
+    async def follow(client: AsyncClient) -> None:
+        async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
+            _show(event, output)
+
+    converse(context, cluster, follow)
+
+
+def _title(context: typer.Context, titles: str, output: options.LineFormat) -> None:
+    if output is options.LineFormat.LINE:
+        note(context, titles, "dim")
+
+
+def _show(event: Event, output: options.LineFormat) -> None:
+    if output is options.LineFormat.JSONL:
+        out_json(**event_fields(event))
+    else:
+        out(options.for_terminal(_line(event)))
+
+
+def _line(event: Event) -> str:
+    from raft.machines.results import Item, Led, Removed
+
+    if isinstance(event, Item):
+        return f"{event.revision} put {os.fsdecode(event.key)} {os.fsdecode(event.value)}"
+    if isinstance(event, Removed):
+        return f"{event.revision} deleted {os.fsdecode(event.key)}"
+    if isinstance(event, Led):
+        return f"{event.revision} led {event.token} {os.fsdecode(event.value)}".rstrip()
+    return f"{event.revision} left {event.token}"
+
+
+def not_ignored(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Those signals that the parent has not chosen to have ignored, as nohup does."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def converse(
+    context: typer.Context, cluster: str | None, follow: Callable[[AsyncClient], Awaitable[Result]]
+) -> Result:
+    """Run a conversation with the nodes in an event loop; its result, or the end of the verb."""
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
+    record = session.record(cluster)
+    import asyncio  # Here, since few verbs need what follows, and all load this module.
+
+    from raft.client import AsyncClient, errors
+
+    endpoints = {node.id: node.endpoint for node in record.nodes}
+
+    ended_by: list[int] = []
+
+    async def whole() -> Result:
+        # Whichever signal ends it, what is held is given back first.
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            task.cancel()
+
+        for number in not_ignored(ENDING):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        async with AsyncClient(endpoints, cluster=record.cluster) as client:
+            return await follow(client)
+
+    try:
+        return asyncio.run(whole())
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + ended_by[0]) from None
+    except errors.ClientError as error:
+        raise verb_failed(error) from error

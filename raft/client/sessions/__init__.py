@@ -1,0 +1,1 @@
+"""Sessions, leases, locks and elections, for blocking programs and for event loops."""

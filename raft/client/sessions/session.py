@@ -1,0 +1,111 @@
+"""A session of a blocking program: the same as in an event loop, which runs in a thread of its own meanwhile.
+
+Owns nothing but the way there and back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from raft.client.background_loop import Background
+from raft.client.keys import Keys
+from raft.client.sessions.asyncio_session import AsyncSession, SessionState
+from raft.durations import Duration
+from raft.machines.commands import Answered, Transaction, Watch
+from raft.machines.results import Events, TransactionDone
+from raft.machines.typed import TypedCommand
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_client import AsyncClient
+
+Result = TypeVar("Result")
+A = TypeVar("A")
+
+
+class Session(Keys):
+    """A session to be entered: commands carried out exactly once, and a lease to hang things on."""
+
+    def __init__(
+        self, connect: Callable[[], AsyncClient], begin: Callable[[AsyncClient], AsyncSession]
+    ) -> None:
+        self._connect = connect
+        self._begin = begin
+        self._background = Background(self._hold)
+        self._session: AsyncSession
+        self._entering = threading.Lock()
+
+    def __enter__(self) -> Self:
+        if not self._entering.acquire(blocking=False):
+            raise RuntimeError("this session is entered already; make another one by client.session()")
+        try:
+            self._background = Background(self._hold)
+            self._session = self._background.enter()
+        except BaseException:
+            self._entering.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._background.leave()
+        finally:
+            self._entering.release()
+
+    @property
+    def lease(self) -> int:
+        """The session's number, and that of its lease; keys that are put with it go when the session ends."""
+        return self._session.lease
+
+    @property
+    def remaining_seconds(self) -> float:
+        """For how long work may go on without another keep-alive; 0 once the lease is lost."""
+        return self._session.remaining_seconds
+
+    @property
+    def state(self) -> SessionState:
+        """How it stands with the cluster."""
+        return self._session.state
+
+    def add_listener(self, listener: Callable[[SessionState], None]) -> None:
+        """Have it called with each new state, by the thread that keeps the session: it must not block."""
+        self._session.add_listener(listener)
+
+    def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
+        """See `AsyncSession.call`."""
+        return self._background.do(self._session.call(operation, timeout_seconds=timeout_seconds))
+
+    def ask(
+        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
+    ) -> A:
+        """See `AsyncSession.ask`."""
+        asking = self._session.ask(question, stale=stale, timeout_seconds=timeout_seconds)
+        return self._background.do(asking)
+
+    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """See `AsyncSession.news`."""
+        return self._background.do(self._session.news(watch, timeout_seconds=timeout_seconds))
+
+    def transact(self, transaction: Transaction) -> TransactionDone:
+        """See `AsyncSession.transact`."""
+        return self.call(transaction)
+
+    def own(self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None) -> bytes:
+        """See `AsyncSession.own`."""
+        return self._background.do(
+            self._session.own(body, since_version=since_version, timeout_seconds=timeout_seconds)
+        )
+
+    def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
+        """See `AsyncSession.execute`."""
+        return self._background.do(self._session.execute(command, timeout_seconds=timeout_seconds))
+
+    @asynccontextmanager
+    async def _hold(self) -> AsyncIterator[AsyncSession]:
+        async with self._connect() as client, self._begin(client) as session:
+            yield session

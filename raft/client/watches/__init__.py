@@ -1,0 +1,1 @@
+"""Watches at the client: subscriptions shared by its iterators."""

@@ -1,0 +1,129 @@
+"""Iterators over what happens to keys, which may be cancelled from elsewhere.
+
+Owns what was told and not yet taken, and what a key held before a change. Knows nothing of how it is told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from raft.client.calls.watches import KeysObserver
+from raft.client.errors import EventsForgotten, Rejected
+from raft.machines.results import Event, Item, Removed
+
+KeyEvent: TypeAlias = Item | Removed
+
+
+class Changed(Struct, frozen=True):
+    """A change, and what the key held before it: None if nothing, or if that is forgotten."""
+
+    event: KeyEvent
+    previous: bytes | None
+
+
+Seen = TypeVar("Seen")
+
+
+class Watching(Iterator[Seen], Generic[Seen]):
+    """What happens, each change once and in order; `next` waits for as long as there is nothing."""
+
+    def __init__(
+        self,
+        observer: KeysObserver,
+        more: Callable[[], Sequence[Event]],
+        tell: Callable[[KeyEvent], Seen],
+        wake: Callable[[], None],
+    ) -> None:
+        self._observer = observer
+        self._more = more
+        self._tell = tell
+        self._wake = wake
+        self._events: deque[Event] = deque()
+
+    def __iter__(self) -> Watching[Seen]:
+        return self
+
+    def __next__(self) -> Seen:
+        while not self._observer.cancelled:
+            if self._events:
+                return self._tell(_of_key(self._events.popleft()))
+            with suppress(Rejected):
+                self._events.extend(self._more())
+        raise StopIteration
+
+    def cancel(self) -> None:
+        """End the iteration, whoever waits in it; from any thread. Idempotent."""
+        self._observer.cancelled = True
+        self._wake()
+
+
+class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
+    """What happens, each change once and in order."""
+
+    def __init__(
+        self,
+        observer: KeysObserver,
+        more: Callable[[], Awaitable[Sequence[Event]]],
+        tell: Callable[[KeyEvent], Awaitable[Seen]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._observer = observer
+        self._more = more
+        self._tell = tell
+        self._wake = wake
+        self._events: deque[Event] = deque()
+
+    def __aiter__(self) -> AsyncWatching[Seen]:
+        return self
+
+    async def __anext__(self) -> Seen:
+        while not self._observer.cancelled:
+            if self._events:
+                return await self._tell(_of_key(self._events.popleft()))
+            with suppress(Rejected):
+                self._events.extend(await self._more())
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        """End the iteration, whichever task waits in it. Idempotent."""
+        self._observer.cancelled = True
+        self._wake()
+
+    async def aclose(self) -> None:
+        """As `cancel`; for `contextlib.aclosing`."""
+        self.cancel()
+
+
+def previous_of(event: KeyEvent, get: Callable[[bytes, int], bytes | None]) -> Changed:
+    """The change with what the key held before; `get` reads a key at a revision."""
+    if not _had_previous(event):
+        return Changed(event, None)
+    try:
+        return Changed(event, get(event.key, event.revision - 1))
+    except EventsForgotten:
+        return Changed(event, None)
+
+
+async def previous_of_async(event: KeyEvent, get: Callable[[bytes, int], Awaitable[bytes | None]]) -> Changed:
+    """As `previous_of`."""
+    if not _had_previous(event):
+        return Changed(event, None)
+    try:
+        return Changed(event, await get(event.key, event.revision - 1))
+    except EventsForgotten:
+        return Changed(event, None)
+
+
+def _had_previous(event: KeyEvent) -> bool:
+    """Was the key bound before, and is there a revision before to ask for?"""
+    return event.revision > 1 and (isinstance(event, Removed) or event.version > 1)
+
+
+def _of_key(event: Event) -> KeyEvent:
+    assert isinstance(event, Item | Removed), event
+    return event

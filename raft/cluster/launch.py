@@ -1,0 +1,277 @@
+"""One cluster's life in the foreground: claimed, started, supervised, ended, cleaned up.
+
+Owns the order in which directories, fork server, runtime and supervisor come and go. What the
+supervisor does meanwhile is its own; what is printed is decided by who listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from msgspec import Struct
+
+from actors.clock import MonotonicClock
+from actors.codec import Registry
+from actors.errors import GaveUp, TransportError
+from actors.processes.child import ForkServer, ForkServerGone
+from actors.processes.descriptors import raise_descriptor_limit
+from actors.repeated import Repeated
+from actors.runtime import Runtime
+from actors.supervision import RestartPolicy
+from actors.transport.zeromq import ZeroMqTransport
+from raft.cluster import rundir
+from raft.cluster.cluster import Cluster
+from raft.cluster.datadir import DataDirectory, clear_abandoned, open_data
+from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.processes.node_process import NodeProcess
+from raft.cluster.records.events import ClusterStarted, Event, EventLog, RunDirectoryRemoved
+from raft.cluster.records.journal import Journal
+from raft.cluster.records.report import LeaderReport, leader_report
+from raft.cluster.rpc.messages import VERB_TAGS, Down
+from raft.cluster.rundir import RunDirectory, RunLock
+from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
+from raft.cluster.supervisor import Ending, SupervisorActor
+from raft.node.config import NodeConfig
+from raft.node.tuning import parse_tuning
+from raft.protocol.registry import SUPERVISOR, TAGS
+
+SAME_WISH_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+DESCRIPTORS_MIN, DESCRIPTORS_PER_NODE = 48, 6  # Of a process; measured: 40 with three nodes, 60 with seven.
+
+
+class Ended(Struct, frozen=True):
+    """How a cluster's life in this process went; `reason` is empty when it ended as it was asked to."""
+
+    exit_code: ExitCode
+    reason: str
+    report: LeaderReport
+
+
+class RunningCluster:
+    """A cluster that has been claimed and is about to run in this process."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        data: DataDirectory,
+        fork_server: ForkServer,
+        clock: MonotonicClock,
+        duration_seconds: float | None,
+        lock: RunLock,
+    ) -> None:
+        self.cluster = cluster
+        self._lock = lock
+        self.record = cluster.record
+        self._data = data
+        self._clock = clock
+        self._ending = Ending()
+        self._run_directory_lost = False
+        self._asked_to_end_seconds: float | None = None
+        self._transport = transport = ZeroMqTransport(
+            SUPERVISOR.process,
+            1,
+            cluster=cluster.record.cluster,
+            endpoint=cluster.run_directory.launcher_endpoint,
+        )
+        # A supervisor that has lost its mind must not restart nodes: then the launcher ends, and all with it.
+        self._runtime = Runtime(
+            SUPERVISOR.process,
+            transport=transport,
+            registry=Registry({**TAGS, **VERB_TAGS}),
+            clock=clock,
+            supervision=RestartPolicy(max_restarts=0),
+        )
+        self._runtime.spawn(
+            lambda: SupervisorActor(
+                cluster,
+                fork_server,
+                self._argument_of,
+                self._runtime.stop,
+                self._ending,
+                data,
+                duration_seconds,
+            ),
+            SUPERVISOR.actor,
+        )
+        self._runtime.spawn(lambda: Repeated(LOOK_SECONDS, self._look_after_run_directory), "run-directory")
+
+    def run(self, listener: Callable[[Event], None]) -> Ended:
+        """Until it is asked to end, by a verb or a signal; `listener` is told of every event."""
+        self.cluster.journal.listener = listener
+        try:
+            self._runtime.run()
+        except GaveUp as failure:
+            self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
+        elapsed = self.cluster.journal.elapsed_seconds(self._clock.now())
+        report = leader_report(self.cluster.journal.events, elapsed)
+        return Ended(self._ending.exit_code, self._ending.reason, report)
+
+    def end(self) -> None:
+        """Ask for the end; from any thread."""
+        self._runtime.post(SUPERVISOR, Down())
+
+    def _look_after_run_directory(self) -> None:
+        """Make it again where something has swept it away, as cleaners of temporary files do."""
+        if not self._run_directory_lost and not self._lock.is_in_place:
+            path, text = str(self.cluster.run_directory.path), "was removed, and made again"
+            try:
+                self._lock.restore()
+            except VerbFailed as failure:
+                self._run_directory_lost = True
+                text = f"was removed: {failure}"
+            self.cluster.journal.record(RunDirectoryRemoved(path=path, text=text), self._clock.now())
+        if not self._run_directory_lost and self._transport.listen_again():
+            self.cluster.save_record()
+
+    @contextlib.contextmanager
+    def obeying_signals(self) -> Iterator[None]:
+        """Ctrl-C, SIGTERM or a closed terminal end the cluster gracefully; a later one ends it at once.
+
+        Several within a second are one wish: a closed terminal or a service manager may send two.
+        What the parent has chosen to ignore (nohup) stays ignored.
+        """
+
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            now = self._clock.now()
+            if self._asked_to_end_seconds is None:
+                self._asked_to_end_seconds = now
+                self.end()
+            elif now - self._asked_to_end_seconds > SAME_WISH_SECONDS:
+                raise SystemExit(128 + number)
+
+        numbers = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        before = {number: signal.signal(number, interrupt) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _argument_of(self, node: NodeProcess) -> bytes:
+        spec, run_directory = self.cluster.spec, self.cluster.run_directory
+        config = NodeConfig(
+            node=node.id,
+            listen=run_directory.node_endpoint(node.id),
+            data_dir=str(self._data.of_node(node.id)),
+            peers={
+                other: run_directory.node_endpoint(other) for other in self.cluster.nodes if other != node.id
+            },
+            join=self._data.joins(node.id),
+            repair_from_peers=node.repair or spec.repair_from_peers,
+            cluster=self.record.cluster,
+            heartbeat_seconds=spec.heartbeat_seconds,
+            election_seconds_min=spec.election_seconds_min,
+            election_seconds_max=spec.election_seconds_max,
+            pre_vote=spec.pre_vote,
+            check_quorum=spec.check_quorum,
+            lease_reads=spec.lease_reads,
+            trace=spec.trace or "",
+            tuning=parse_tuning(spec.tune),
+            machine=spec.machine or "",
+            sync=not spec.ephemeral_log,
+            snapshots=spec.snapshots,
+            # Each life draws anew, or a node that lost a race once would lose it in the same way again.
+            seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
+            supervisor=run_directory.launcher_endpoint,
+            fault_injection=True,
+            links=self.cluster.faults.links_of(node.id),
+            log_path=str(self._data.logs / f"{node.name}.log"),
+        )
+        return config.encode()
+
+
+def _check_descriptors(nodes: int) -> None:
+    """Better said here, once, than by nodes that fail one after the other."""
+    limit, needed = raise_descriptor_limit(), DESCRIPTORS_MIN + DESCRIPTORS_PER_NODE * nodes
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise VerbFailed(
+            f"a process may have {limit} files open here, and with {nodes} nodes each needs {needed}: "
+            "raise the limit (ulimit -n)"
+        )
+
+
+@contextlib.contextmanager
+def launched(
+    spec: ClusterSpec,
+    fork_server: ForkServer,
+    started_seconds: float,
+    duration_seconds: float | None = None,
+) -> Iterator[RunningCluster]:
+    """A cluster of this shape, which has been checked, ready to `run`; all is gone when the block is left.
+
+    Raises VerbFailed, before anything was started, for what cannot be.
+    """
+    _check_descriptors(spec.nodes)
+    clock = MonotonicClock()
+    run_directory, lock = rundir.claim(spec.name, spec.nodes)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.remove)
+        fork_server.set_cleanup([run_directory.path], [run_directory.path.parent])
+        clear_abandoned()
+        data = open_data(spec)
+        stack.callback(data.close)
+        if not data.keep:
+            fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
+        # Its children use these directories, so that it has to be gone before they are removed.
+        stack.callback(_close, fork_server)
+        record = _record(spec, run_directory, data, started_seconds)
+        try:
+            journal = Journal(EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds)
+            stack.callback(journal.close)
+            record.write(run_directory.record)
+            cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
+            journal.record(ClusterStarted(nodes=len(data.members), pid=record.pid), clock.now())
+            running = RunningCluster(cluster, data, fork_server, clock, duration_seconds, lock)
+            stack.enter_context(running.obeying_signals())
+            yield running
+        except TransportError as error:
+            raise VerbFailed(f"the cluster cannot run: {error}") from error
+        except OSError as error:
+            raise VerbFailed(
+                f"the cluster cannot run: {error.strerror} ({error.filename or run_directory.path}); the run "
+                "directory is where XDG_RUNTIME_DIR says, the data where --data-dir does"
+            ) from error
+
+
+def _close(fork_server: ForkServer) -> None:
+    """End the fork server in good order: then this process removes everything itself.
+
+    Otherwise the server would wait for this process to give its locks free, as a killed one soon does.
+    """
+    with contextlib.suppress(ForkServerGone):
+        fork_server.set_cleanup([])
+    fork_server.close()
+
+
+def _record(
+    spec: ClusterSpec, run_directory: RunDirectory, data: DataDirectory, started_seconds: float
+) -> ClusterRecord:
+    return ClusterRecord(
+        name=spec.name,
+        cluster=data.cluster,
+        pid=os.getpid(),
+        started_seconds=started_seconds,
+        data_dir=str(data.path),
+        log_dir=str(data.logs),
+        events=str(data.logs / "events.jsonl"),
+        spec=spec,
+        nodes=[
+            NodeRecord(
+                id=node,
+                endpoint=run_directory.node_endpoint(node),
+                log=str(data.logs / f"n{node}.log"),
+            )
+            for node in data.members
+        ],
+    )

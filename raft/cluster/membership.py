@@ -1,0 +1,283 @@
+"""Adding, promoting, removing and replacing nodes by request.
+
+Owns the order of the steps: a process before it is a member, a member no longer before its process
+ends, and the data directory's record after what the cluster's own log says. Knows nothing of how a
+change is agreed on; the leader is asked for it until it is made, which changes nothing if it is already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.context import Context
+from actors.errors import AskFailed
+from raft.cluster.cluster import Cluster
+from raft.cluster.failures import ExitCode
+from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess
+from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.records.events import MembersChanged
+from raft.cluster.rpc.messages import (
+    AddMember,
+    GetMembers,
+    MemberEntry,
+    MemberList,
+    PromoteMember,
+    RemoveMember,
+    ReplaceMember,
+)
+from raft.cluster.selectors import names
+from raft.protocol.client import (
+    AddLearner,
+    Invalid,
+    ListMembers,
+    MemberChange,
+    Members,
+    Promote,
+    Refused,
+    Remove,
+    Replace,
+    Unknown,
+)
+from raft.protocol.registry import address_of
+
+ASK_SECONDS_MAX = 2.0
+AGAIN_SECONDS = 0.05
+CHANGE_SECONDS_MAX = 15.0
+CATCH_UP_SECONDS_MAX = 120.0
+LEADERLESS_SECONDS_MAX = 5.0  # A node may take its time to catch up, an election may not.
+
+NO_LEADER = "the cluster has no leader"
+
+Then = Callable[[Members], None]
+Failed = Callable[[str], None]
+
+
+class Roster(Protocol):
+    """The lasting record of which nodes there are."""
+
+    def reserve_id(self) -> int:
+        """An id that no node has ever had."""
+
+    def change_members(self, members: list[int]) -> None:
+        """Make these the nodes that a later start brings back."""
+
+
+class _Request(Struct, frozen=True):
+    change: MemberChange | ListMembers
+    until_seconds: float
+    leaderless_until_seconds: float
+    then: Then
+    failed: Failed
+
+
+class MemberVerbs:
+    """Carries out verbs on the membership."""
+
+    def __init__(self, context: Context, cluster: Cluster, steering: ProcessControl, roster: Roster) -> None:
+        self._context = context
+        self._cluster = cluster
+        self._steering = steering
+        self._roster = roster
+
+    def list(self, _verb: GetMembers, answer: Callable[[MemberList], None], failed: Failed) -> None:
+        """Ask the leader."""
+        self._ask(ListMembers(), ASK_SECONDS_MAX, lambda members: answer(self._listed(members)), failed)
+
+    def add(self, verb: AddMember, answer: Answer) -> None:
+        """Answered when the new node votes, or when it is a learner if it is to be one."""
+
+        def joined(node: NodeProcess, members: Members) -> None:
+            self._note(f"{node.name} joined as a learner", members)
+            if verb.learner:
+                answer.done([f"{node.name} joined as a learner (pid {node.pid})"])
+            else:
+                self._promote(node, answer, f"{node.name} joined (pid {node.pid})")
+
+        self._start_learner(joined, self._failing(answer))
+
+    def promote(self, verb: PromoteMember, answer: Answer) -> None:
+        """Answered when the node votes."""
+        node = self._cluster.choose_one(verb.selector)
+        self._promote(node, answer, f"{node.name} promoted")
+
+    def remove(self, verb: RemoveMember, answer: Answer) -> None:
+        """Answered when the node has stopped."""
+        node = self._cluster.choose_one(verb.selector)
+        if verb.dry_run:
+            answer.done([f"would remove {node.name} from the cluster, and stop it"])
+            return
+
+        def removed(members: Members) -> None:
+            self._note(f"{node.name} removed", members)
+            line = f"{node.name} removed and stopped: {_voters(members)}"
+            self._end(node, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
+
+        self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, self._failing(answer))
+
+    def replace(self, verb: ReplaceMember, answer: Answer) -> None:
+        """Answered when the new node votes in the old one's place, and the old one has stopped."""
+        old = self._cluster.choose_one(verb.selector)
+        if verb.dry_run:
+            answer.done([f"would start one more node, give it the place of {old.name}, and stop {old.name}"])
+            return
+
+        def joined(new: NodeProcess, members: Members) -> None:
+            self._note(f"{new.name} joined as a learner", members)
+            change = Replace(old.id, new.id)
+            self._ask(change, CATCH_UP_SECONDS_MAX, lambda after: replaced(new, after), self._failing(answer))
+
+        def replaced(new: NodeProcess, members: Members) -> None:
+            self._note(f"{new.name} replaced {old.name}", members)
+            line = f"{new.name} (pid {new.pid}) replaced {old.name}, which has stopped: {_voters(members)}"
+            self._end(old, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
+
+        self._start_learner(joined, self._failing(answer))
+
+    def left(self, node: NodeProcess) -> None:
+        """A node has stopped by itself, since it is no member any more."""
+        self._forget(node)
+
+    def _failing(self, answer: Answer) -> Failed:
+        """Say why it failed; with the exit code that says so, if there is no leader to ask."""
+
+        def failed(reason: str) -> None:
+            led = self._cluster.history.leader is not None
+            answer.failed(reason, ExitCode.FAILURE if led else ExitCode.NO_LEADER)
+
+        return failed
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _start_learner(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
+        """Only under a leader: without one, no process is started in vain."""
+        self._ask(ListMembers(), CHANGE_SECONDS_MAX, lambda _: self._start_new(then, failed), failed)
+
+    def _start_new(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
+        node = self._cluster.admit(self._roster.reserve_id())
+
+        def give_up(reason: str) -> None:
+            self._end(node, lambda: failed(reason), lambda _: failed(reason))
+
+        def joined(members: Members) -> None:
+            self._roster.change_members(list(self._cluster.nodes))
+            then(node, members)
+
+        def started() -> None:
+            endpoint = self._cluster.run_directory.node_endpoint(node.id)
+            self._ask(AddLearner(node.id, endpoint), CHANGE_SECONDS_MAX, joined, give_up)
+
+        self._steering.begin([node], started, give_up)
+
+    def _promote(self, node: NodeProcess, answer: Answer, line: str) -> None:
+        def promoted(members: Members) -> None:
+            self._note(f"{node.name} votes", members)
+            answer.done([f"{line}: {_voters(members)}"])
+
+        def failed(reason: str) -> None:
+            self._failing(answer)(f"{node.name} was not promoted: {reason}")
+
+        self._ask(Promote(node.id), CATCH_UP_SECONDS_MAX, promoted, failed)
+
+    def _end(self, node: NodeProcess, then: Callable[[], None], failed: Failed) -> None:
+        def ended() -> None:
+            self._forget(node)
+            then()
+
+        running = [node] if node.state in HAS_PROCESS else []
+        self._steering.terminate(running, ended, failed)
+
+    def _done_under_a_leader(self, answer: Answer, line: str) -> None:
+        """Answer once somebody leads: if the leader itself has gone, the next verb may name the new one."""
+
+        def done(_: object) -> None:
+            answer.done([line])
+
+        self._ask(ListMembers(), CHANGE_SECONDS_MAX, done, done)
+
+    def _forget(self, node: NodeProcess) -> None:
+        """It may have stopped by itself while it was being stopped."""
+        if self._cluster.nodes.get(node.id) is node:
+            self._cluster.dismiss(node)
+            self._roster.change_members(list(self._cluster.nodes))
+
+    def _note(self, text: str, members: Members) -> None:
+        changed = MembersChanged(text=text, voters=list(members.voters), learners=list(members.learners))
+        self._cluster.journal.record(changed, self._context.now())
+
+    # -- asking the leader ----------------------------------------------------------------------------
+
+    def _ask(
+        self, change: MemberChange | ListMembers, seconds_max: float, then: Then, failed: Failed
+    ) -> None:
+        now = self._context.now()
+        leaderless_until = now + min(seconds_max, LEADERLESS_SECONDS_MAX)
+        request = _Request(change, now + seconds_max, leaderless_until, then, failed)
+        self._try(request, NO_LEADER)
+
+    def _try(self, request: _Request, reason: str) -> None:
+        """Ask once, and again after a while; `reason` is why the last time did not do."""
+        now = self._context.now()
+        left_seconds = request.until_seconds - now
+        if left_seconds <= 0:
+            request.failed(reason)
+            return
+        leader = self._cluster.history.leader
+        if leader is None:
+            if now >= request.leaderless_until_seconds:
+                request.failed(NO_LEADER if reason == NO_LEADER else f"{NO_LEADER}; before, {reason}")
+            else:
+                self._again(request, reason)
+            return
+        request = replace(request, leaderless_until_seconds=now + LEADERLESS_SECONDS_MAX)
+        seconds = min(left_seconds, ASK_SECONDS_MAX)
+        pending = self._context.ask(address_of(leader.node), request.change, seconds)
+        pending.then(
+            lambda answer: self._answered(request, answer, reason),
+            lambda failure: self._again(request, _reason(failure)),
+        )
+
+    def _answered(self, request: _Request, answer: object, before: str) -> None:
+        if isinstance(answer, Members):
+            request.then(answer)
+        elif isinstance(answer, Invalid):
+            request.failed(answer.reason)
+        else:
+            self._again(request, answer.reason if isinstance(answer, Refused | Unknown) else before)
+
+    def _again(self, request: _Request, reason: str) -> None:
+        self._context.after(AGAIN_SECONDS, lambda: self._try(request, reason))
+
+    # -- the list ---------------------------------------------------------------------------------------
+
+    def _listed(self, members: Members) -> MemberList:
+        roles = dict.fromkeys(members.leaving, "leaving")
+        roles |= dict.fromkeys(members.learners, "learner") | dict.fromkeys(members.voters, "voter")
+        entries = [
+            MemberEntry(
+                id=node,
+                role=roles[node],
+                state=self._state_of(node),
+                endpoint=members.endpoints.get(node, ""),
+                match=members.match.get(node, 0),
+                lag=max(members.commit - members.match.get(node, 0), 0),
+            )
+            for node in sorted(roles)
+        ]
+        return MemberList(members.leader, members.term, entries)
+
+    def _state_of(self, node: int) -> str | None:
+        process = self._cluster.nodes.get(node)
+        return None if process is None else process.state.value
+
+
+def _voters(members: Members) -> str:
+    count = len(members.voters)
+    return f"{count} voter{'' if count == 1 else 's'} ({names(members.voters)})"
+
+
+def _reason(failure: AskFailed) -> str:
+    return f"the leader could not be asked: {failure}"

@@ -1,0 +1,141 @@
+"""Restarting nodes one after the other, without ever taking the quorum away.
+
+Owns when the next node may go: the others have to be a quorum without it, up and following the leader,
+and the one before has to be back and as far as the leader was when it came. Knows nothing of how a
+process is ended or started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from actors.context import Context
+from raft.cluster.cluster import Cluster
+from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess, NodeState
+from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.rpc.messages import ClusterStatus, NodeView
+from raft.cluster.status import StatusRound
+
+LOOK_AGAIN_SECONDS = 0.03
+HEALTH_SECONDS_MAX = 15.0
+CATCH_UP_SECONDS_MAX = 120.0
+
+
+class RollingRestart:
+    """One such restart of `nodes`, from its beginning to its answer."""
+
+    def __init__(
+        self,
+        context: Context,
+        cluster: Cluster,
+        steering: ProcessControl,
+        nodes: Sequence[NodeProcess],
+        answer: Answer,
+    ) -> None:
+        self._context = context
+        self._cluster = cluster
+        self._steering = steering
+        self._left = list(nodes)
+        self._lines: list[str] = []
+        self._answer = answer
+
+    def next(self) -> None:
+        """Go on with the next node; the leader comes last, so that leadership moves only once."""
+        self._left = [node for node in self._left if self._is_member(node)]
+        if not self._left:
+            self._answer.done(self._lines)
+            return
+        leader = self._cluster.history.leader
+        followers = [node for node in self._left if leader is None or node.id != leader.node]
+        node = (followers or self._left)[0]
+        self._left.remove(node)
+        self._look_until(
+            lambda status: why_not_without(node.id, status), HEALTH_SECONDS_MAX, lambda: self._restart(node)
+        )
+
+    def _is_member(self, node: NodeProcess) -> bool:
+        """It may have been removed since it was chosen."""
+        return self._cluster.nodes.get(node.id) is node
+
+    def _restart(self, node: NodeProcess) -> None:
+        if not self._is_member(node):
+            self.next()
+            return
+        running = [node] if node.state in HAS_PROCESS else []
+        failed = self._fail
+        self._steering.terminate(running, lambda: self._steering.begin([node], back, failed), failed)
+
+        def back() -> None:
+            self._lines.append(f"{node.name} restarted (pid {node.pid})")
+            goal = Goal(node.id)
+            self._look_until(goal.why_not_reached, CATCH_UP_SECONDS_MAX, self.next)
+
+    def _look_until(
+        self, why_not: Callable[[ClusterStatus], str], seconds_max: float, then: Callable[[], None]
+    ) -> None:
+        until_seconds = self._context.now() + seconds_max
+
+        def seen(status: ClusterStatus) -> None:
+            reason = why_not(status)
+            if not reason:
+                then()
+            elif status.voters <= 2 or self._context.now() >= until_seconds:
+                self._fail(reason)
+            else:
+                self._context.after(LOOK_AGAIN_SECONDS, look)
+
+        def look() -> None:
+            StatusRound(self._context, self._cluster, seen).begin()
+
+        look()
+
+    def _fail(self, reason: str) -> None:
+        done = "; ".join(self._lines) or "no node was restarted"
+        self._answer.failed(f"{reason} ({done})")
+
+
+class Goal:
+    """What a node has to have applied to be back: as much as was committed when it was first seen."""
+
+    def __init__(self, node: int) -> None:
+        self._node = node
+        self._index: int | None = None
+
+    def why_not_reached(self, status: ClusterStatus) -> str:
+        """What is missing, in words; "" if nothing is."""
+        leader = _leader_of(status)
+        if leader is None or leader.commit is None:
+            return "the cluster has no leader"
+        if self._index is None:
+            self._index = leader.commit
+        view = next((view for view in status.nodes if view.id == self._node), None)
+        if view is None:
+            return ""  # It has left the cluster: there is nothing to wait for.
+        if not _follows(view, status):
+            return f"n{self._node} does not follow the leader yet"
+        if (view.applied or 0) < self._index:
+            return f"n{self._node} has applied {view.applied} of {self._index} entries"
+        return ""
+
+
+def why_not_without(node: int, status: ClusterStatus) -> str:
+    """Why this node cannot be spared now; "" if it can."""
+    needed = status.voters // 2 + 1
+    view = next((view for view in status.nodes if view.id == node), None)
+    if view is None or not view.votes:
+        return ""  # No quorum counts it.
+    others = [view.id for view in status.nodes if view.votes and view.id != node and _follows(view, status)]
+    if len(others) >= needed:
+        return ""
+    return (
+        f"without n{node} only {len(others)} of {status.voters} voters would be up, and {needed} are needed"
+    )
+
+
+def _follows(view: NodeView, status: ClusterStatus) -> bool:
+    running = view.state == NodeState.RUNNING.value
+    return running and view.role is not None and status.leader is not None and view.leader == status.leader
+
+
+def _leader_of(status: ClusterStatus) -> NodeView | None:
+    return next((view for view in status.nodes if view.id == status.leader), None)

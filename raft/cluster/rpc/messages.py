@@ -1,0 +1,305 @@
+"""What a launcher process may be asked by another one, and its answers: a struct for each verb.
+
+Owns the conversation between the command line and the supervisor. How a verb is typed, shown or
+carried out is not known here. Selectors travel as typed, and are resolved where the cluster is known.
+With `dry_run` a verb is checked as ever, and then only told of.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from raft.cluster.quorum import Quorum
+from raft.protocol.limits import Name, Probability, Rate, Seconds, Selector, SignedNumber
+
+SUPERVISOR_PROCESS = "launcher"
+SUPERVISOR_ACTOR = "supervisor"
+
+
+class GetClusterStatus(Struct, frozen=True):
+    """Answered by `ClusterStatus`."""
+
+
+class GetLeader(Struct, frozen=True):
+    """Answered by `LeaderAnswer`, or by `Failed` if none stands within `wait_seconds`."""
+
+    wait_seconds: Seconds = 0.0
+
+
+class Kill(Struct, frozen=True):
+    """SIGKILL, now or at the crash point `at`; the nodes stay down, or are started again after a while.
+
+    At AT_ONCE (see raft.protocol.admin), where disks lose what is not synced, it is a power cut.
+    """
+
+    selector: Selector
+    restart_after_seconds: Seconds | None = None
+    at: Name = ""
+    dry_run: bool = False
+
+
+class Stop(Struct, frozen=True):
+    """SIGTERM; a leader hands over first."""
+
+    selector: Selector
+    dry_run: bool = False
+
+
+class Start(Struct, frozen=True):
+    """Start nodes that are down; `repair_from_peers` lets those with a damaged log join anew."""
+
+    selector: Selector
+    repair_from_peers: bool = False
+
+
+class Restart(Struct, frozen=True):
+    """Stop, then start; `rolling`: one after the other, each only when its predecessor is back."""
+
+    selector: Selector
+    rolling: bool = False
+    dry_run: bool = False
+
+
+class Pause(Struct, frozen=True):
+    """SIGSTOP, for good or for a while."""
+
+    selector: Selector
+    for_seconds: Seconds | None = None
+    dry_run: bool = False
+
+
+class Resume(Struct, frozen=True):
+    """SIGCONT."""
+
+    selector: Selector
+
+
+class ForceSnapshot(Struct, frozen=True):
+    """Let nodes take snapshots now; answered when all are durable."""
+
+    selector: Selector
+
+
+class Partition(Struct, frozen=True):
+    """Cut the links between groups; one group alone is cut from the rest."""
+
+    groups: Annotated[list[Selector], Meta(max_length=10_000)]
+    one_way: bool = False
+    dry_run: bool = False
+
+
+class Isolate(Struct, frozen=True):
+    """Cut each of the nodes from all others."""
+
+    selector: Selector
+    dry_run: bool = False
+
+
+class Link(Struct, frozen=True):
+    """Make the ways from some nodes to others bad."""
+
+    sources: Selector
+    targets: Selector
+    both: bool = False
+    delay_seconds: Seconds = 0.0
+    jitter_seconds: Seconds = 0.0
+    drop: Probability = 0.0
+    duplicate: Probability = 0.0
+    reorder: Probability = 0.0
+    dry_run: bool = False
+
+
+class BreakDisk(Struct, frozen=True):
+    """Make the disks of nodes slow, full or failing."""
+
+    selector: Selector
+    fsync_delay_seconds: Seconds = 0.0
+    full: bool = False
+    fail_fsync: bool = False
+    lose_unsynced: bool = False
+    dry_run: bool = False
+
+
+class SetClockRate(Struct, frozen=True):
+    """Let the clocks of nodes run at another rate, until the fault is cleared."""
+
+    selector: Selector
+    rate: Rate
+    dry_run: bool = False
+
+
+class MendDisk(Struct, frozen=True):
+    """End all faults of these nodes' disks."""
+
+    selector: Selector
+
+
+class Heal(Struct, frozen=True):
+    """End all network faults."""
+
+
+class ListFaults(Struct, frozen=True):
+    """Answered by `FaultList`."""
+
+
+class ClearFaults(Struct, frozen=True):
+    """End the faults of these ids, or all: the paused are resumed, the killed started."""
+
+    ids: Annotated[list[SignedNumber], Meta(max_length=100_000)] = []
+
+
+class HandOver(Struct, frozen=True):
+    """Move leadership to the node that `to` means, or away from the present leader ("")."""
+
+    to: Selector = ""
+
+
+class GetMembers(Struct, frozen=True):
+    """Answered by `MemberList`."""
+
+
+class AddMember(Struct, frozen=True):
+    """Start one more node, and make it a voter when it has caught up, unless it is to stay a learner."""
+
+    learner: bool = False
+
+
+class PromoteMember(Struct, frozen=True):
+    """Give a learner a vote, when it has caught up."""
+
+    selector: Selector
+
+
+class RemoveMember(Struct, frozen=True):
+    """Take a node out of the cluster, and stop it."""
+
+    selector: Selector
+    dry_run: bool = False
+
+
+class ReplaceMember(Struct, frozen=True):
+    """Start one more node, give it a node's place when it has caught up, and stop that one."""
+
+    selector: Selector
+    dry_run: bool = False
+
+
+class Down(Struct, frozen=True):
+    """Stop all nodes gracefully and end; answered first."""
+
+    dry_run: bool = False
+
+
+class Done(Struct, frozen=True):
+    """It was carried out; `lines` say what that was."""
+
+    lines: list[str] = []
+
+
+class Failed(Struct, frozen=True):
+    """It was not, or not wholly; `exit_code` is the verb's."""
+
+    reason: str
+    exit_code: int
+
+
+class LeaderAnswer(Struct, frozen=True):
+    """Who leads."""
+
+    leader: int
+    term: int
+
+
+class FaultEntry(Struct, frozen=True):
+    """One fault in force."""
+
+    id: int
+    kind: str
+    nodes: list[int]
+    text: str
+
+
+class FaultList(Struct, frozen=True):
+    """All faults in force."""
+
+    faults: list[FaultEntry]
+    v: int = 1
+
+
+class MemberEntry(Struct, frozen=True):
+    """One member of the cluster."""
+
+    id: int
+    role: str  # voter | learner | leaving (a voter until the change in progress is done)
+    state: str | None  # Of its process; None if it is not one of the launcher's.
+    endpoint: str
+    match: int  # How far its log is known to agree with the leader's.
+    lag: int  # What is committed beyond that.
+
+
+class MemberList(Struct, frozen=True):
+    """All members, as the leader knows them."""
+
+    leader: int
+    term: int
+    members: list[MemberEntry]
+    v: int = 1
+
+
+class NodeView(Struct, frozen=True, kw_only=True):
+    """One node in the status; what only the node itself knows is None while it does not answer."""
+
+    id: int
+    pid: int | None
+    state: str
+    votes: bool = True  # A learner does not; of a node that is down, as the leader has it.
+    role: str | None = None
+    term: int | None = None
+    leader: int | None = None
+    commit: int | None = None
+    applied: int | None = None
+    last: int | None = None
+    contact_ms: float | None = None
+    restarts: int = 0
+    uptime_s: float | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    used_bytes: int | None = None
+    quota_bytes: int | None = None
+    faults: list[str] = []
+    hears: list[int] | None = None  # Which peers, of late; followers hear each other only in elections.
+    in_quorum: bool = True  # It hears, and is heard by, those that make the largest group.
+
+
+class ClusterStatus(Struct, frozen=True, kw_only=True):
+    """The whole cluster at one moment; `leader` is None while there is none."""
+
+    v: int = 1
+    cluster: str
+    leader: int | None
+    term: int
+    voters: int
+    alive: int
+    can_lose: int
+    nodes: list[NodeView]
+    out_of_space: bool = False
+    quorum: Quorum | None = None
+
+
+VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList
+
+# Numbers of their own, above those of the conversations with nodes, which travel the same way.
+VERB_TAGS: dict[int, type] = dict(
+    enumerate(
+        (
+            GetClusterStatus, GetLeader, Kill, Stop, Start, Restart, Pause, Resume, Partition, Isolate, Link,
+            Heal, ListFaults, ClearFaults, HandOver, Down, Done, Failed, LeaderAnswer, FaultList,
+            ClusterStatus, GetMembers, AddMember, PromoteMember, RemoveMember, ReplaceMember, MemberList,
+            BreakDisk, MendDisk,
+            ForceSnapshot, SetClockRate,
+        ),
+        start=1000,
+    )
+)  # fmt: skip

@@ -1,0 +1,233 @@
+"""A run from its order to its verdict, and the directory that tells of it.
+
+Owns what is in that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json, report.html and the
+nodes' logs.
+Knows nothing of how any of it comes about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+
+import msgspec
+from msgspec import Struct
+
+from actors.processes.private_files import make_private, write_private
+from raft.cluster.failures import BadUsage, ExitCode
+from raft.cluster.processes.node_process import Cause
+from raft.cluster.records.events import Event, NodeExited, NodeGaveUp, read_events
+from raft.cluster.rundir import find
+from raft.cluster.spec import ClusterRecord
+from raft.lab.chaos import trial
+from raft.lab.chaos.availability import WRITES, Availability, availability
+from raft.lab.chaos.cluster import found, hosted
+from raft.lab.chaos.evidence import committed_values, state_hashes
+from raft.lab.chaos.liveness import Recoveries, recoveries
+from raft.lab.chaos.nemesis import InjectedFault
+from raft.lab.chaos.order import Order, Sabotage
+from raft.lab.chaos.schedule_file import format_schedule
+from raft.lab.chaos.trial import Told
+from raft.lab.chaos.workloads.registry import OWN_MACHINE, TALLY, workload_of
+from raft.lab.checkers import judge as judging
+from raft.lab.checkers.leadership import judge_events, judge_states
+from raft.lab.checkers.records import Header, Record, RecordedHistory, write_history
+from raft.lab.checkers.revisions import EVENTS
+from raft.lab.checkers.verdict import Anomaly, Ruling, Verdict
+from raft.lab.reports.report import write_report
+from raft.node.config import EXIT_DISK_FAILED
+
+Tell = Callable[[str], None]
+
+# After so many entries, and how many are kept. Logs that are never cut settle every unknown outcome.
+SNAPSHOT_LIMITS = ((0, 10_000_000), (300, 50), (100, 5))
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What verdict.json says of a run."""
+
+    v: int = 1
+    ruling: Ruling
+    reason: str  # In a sentence.
+    seed: int
+    nodes: int
+    workload: str
+    seconds: float
+    command: str
+    operations: dict[str, int]  # By outcome.
+    operations_per_second: float
+    latency_ms: dict[str, float]  # Of those that were done, as percentiles.
+    availability: Availability
+    recoveries: Recoveries
+    recovery_seconds_max: float  # A longer one fails the run.
+    faults: dict[str, int]  # By kind; those that were refused are not among them.
+    refused: int  # Faults that could not be done, since what they were for was down or gone.
+    cpu_share: float
+    machines_compared: int  # So many of them stood at the same entry, and were equal unless it is said below.
+    judgement: Verdict
+    injected_faults: list[InjectedFault]
+    host_load: list[float]  # Of a minute, before and after the run.
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the verb ends with."""
+        by_ruling = {Ruling.LEGAL: ExitCode.OK, Ruling.ILLEGAL: ExitCode.VIOLATION}
+        return by_ruling.get(self.ruling, ExitCode.FAILURE)
+
+
+def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
+    """Run, judge, and leave everything in `directory`, which is there and empty."""
+    load_before = round(os.getloadavg()[0], 2)
+    write_private(directory / "schedule.toml", format_schedule(order.schedule).encode())
+    if order.name:
+        data = directory / "data"
+        with hosted(order.name, order.nodes, data, _options(order)) as launcher:
+            told = asyncio.run(_on_our_own(order, launcher, directory, tell))
+        logs = data / "logs"
+    else:
+        running = find(order.cluster)
+        if order.workload in OWN_MACHINE and ClusterRecord.read(running.record).spec.machine != TALLY:
+            raise BadUsage(f"--workload {order.workload} needs a cluster with --machine {TALLY}")
+        told = asyncio.run(trial.run(order, workload_of(order), running, tell))
+        logs = Path(ClusterRecord.read(running.record).log_dir)
+    _keep(logs, directory)
+    summary = _judge(order, told, directory, load_before)
+    write_private(
+        directory / "verdict.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    )
+    write_report(directory)
+    if order.name and summary.ruling is Ruling.LEGAL:
+        shutil.rmtree(directory / "data")
+    return summary
+
+
+async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory: Path, tell: Tell) -> Told:
+    running = await found(order.name, launcher, directory / "launcher.err")
+    return await trial.run(order, workload_of(order), running, tell)
+
+
+def _options(order: Order) -> list[str]:
+    seed = order.schedule.seed
+    options = ["--seed", str(seed)]
+    # Some clusters take snapshots all the time, and send them to whoever falls behind; some never do.
+    limits = Random(f"cluster/{seed}").choice(SNAPSHOT_LIMITS)
+    options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
+    if order.workload in OWN_MACHINE:
+        options += ["--machine", TALLY]
+    if order.sabotage is Sabotage.NO_FSYNC:
+        options.append("--ephemeral-log")
+    return options
+
+
+def _keep(logs: Path, directory: Path) -> None:
+    """Copy the events and the nodes' logs."""
+    kept = directory / "logs"
+    make_private(kept)
+    for path in logs.iterdir():
+        shutil.copy2(path, directory if path.name == "events.jsonl" else kept)
+    with contextlib.suppress(FileNotFoundError):
+        if not (directory / "launcher.err").stat().st_size:
+            (directory / "launcher.err").unlink()
+
+
+def _judge(order: Order, told: Told, directory: Path, load_before: float) -> Summary:
+    schedule = order.schedule
+    header = Header(
+        workload=order.workload,
+        seed=schedule.seed,
+        nodes=told.size,
+        command=order.command,
+        versions={"raft-actors": version("raft-actors"), "python": platform.python_version()},
+    )
+    write_history(directory / "history.jsonl", header, told.records)
+    whole = order.name and not told.unsettled
+    committed = committed_values(directory / "data", told.members) if whole else None
+    history = RecordedHistory(header=header, records=told.records)
+    events = read_events(directory / "events.jsonl")
+    states = state_hashes(directory / "data", told.members) if whole else []
+    judgement = judging.judge(history, committed=committed)
+    judgement = judgement.with_more(judge_events(events)).with_more(judge_states(states))
+    recovered = recoveries(events, _acknowledged(told.records), told.begin, told.end)
+    judgement = judgement.with_more(_too_long(recovered, order.recovery_seconds_max))
+    ruling, reason = judgement.ruling, judgement.sentence()
+    crashes = [crash for event in events if (crash := _crash(event))]
+    if ruling is Ruling.LEGAL and (told.unsettled or crashes):
+        ruling, reason = Ruling.UNDECIDED, told.unsettled or crashes[0]
+    outcomes = Counter(record.outcome for record in told.records if record.op not in EVENTS)
+    done_injected_faults = [injected for injected in told.injected_faults if not injected.refused]
+    return Summary(
+        ruling=ruling,
+        reason=reason,
+        seed=schedule.seed,
+        nodes=told.size,
+        workload=order.workload,
+        seconds=round(told.end - told.begin, 3),
+        command=order.command,
+        operations=dict(sorted(outcomes.items())),
+        operations_per_second=round(outcomes["done"] / (told.end - told.begin), 1),
+        latency_ms=_latencies(told),
+        availability=availability(
+            told.records,
+            [(injected.begin, injected.end or told.end) for injected in done_injected_faults],
+            told.begin,
+            told.end,
+        ),
+        recoveries=recovered,
+        recovery_seconds_max=order.recovery_seconds_max,
+        faults=dict(sorted(Counter(injected.fault.kind.value for injected in done_injected_faults).items())),
+        refused=len(told.injected_faults) - len(done_injected_faults),
+        cpu_share=round(told.cpu_share, 3),
+        machines_compared=max(Counter(state.applied for state in states).values(), default=0),
+        judgement=judgement,
+        injected_faults=told.injected_faults,
+        host_load=[load_before, round(os.getloadavg()[0], 2)],
+        interrupted=told.interrupted,
+    )
+
+
+def _crash(event: Event) -> str:
+    """What the event tells of a node that died by itself, not because it was broken; "" if nothing."""
+    if isinstance(event, NodeExited) and event.cause == Cause.CRASH.value and event.code != EXIT_DISK_FAILED:
+        return f"n{event.node} died by itself: {event.traceback or event.signal or event.code}"
+    if isinstance(event, NodeGaveUp):
+        return f"n{event.node} was given up: {event.reason or 'it failed too often'}"
+    return ""
+
+
+def _acknowledged(records: Sequence[Record]) -> list[float]:
+    """When writes were acknowledged; of locks anything, since their clients wait for each other as well."""
+    asked = WRITES | {"release", "read"} if any(r.op == "acquire" for r in records) else WRITES
+    return [r.returned for r in records if r.done and r.op in asked and r.returned is not None]
+
+
+def _too_long(recovered: Recoveries, seconds_max: float) -> tuple[Anomaly, ...]:
+    """A cluster that could acknowledge writes has to."""
+    if recovered.max_seconds <= seconds_max:
+        return ()
+    text = (
+        f"from {recovered.max_at:.3f} s on a majority ran and was connected, and no write was acknowledged "
+        f"for {recovered.max_seconds:.3f} s; {seconds_max:g} s are allowed"
+    )
+    return (Anomaly(name="unavailable", key="", text=text),)
+
+
+def _latencies(told: Told) -> dict[str, float]:
+    took = sorted(
+        record.returned - record.call
+        for record in told.records
+        if record.outcome == "done" and record.op not in EVENTS and record.returned is not None
+    )
+    if not took:
+        return {}
+    shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    return {name: round(1000 * took[int(share * (len(took) - 1))], 3) for name, share in shares.items()}

@@ -1,0 +1,144 @@
+"""Lists and sets that only grow, and counters: what is lost, or done twice, shows in every later read.
+
+Owns these three workloads. All writes go through sessions, so each is carried out once, however often it
+is sent. Lists and counters are a machine of one's own, sets are keys of the store.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from raft.client.sessions.asyncio_session import AsyncSession
+from raft.lab.chaos import tally
+from raft.lab.chaos.workers import Worker
+from raft.lab.chaos.workloads.keys import Keys
+from raft.lab.chaos.workloads.sessions import Sessions
+from raft.machines.commands import LIMIT_MAX, Range
+from raft.machines.keys import prefix_end
+from raft.machines.results import Items
+
+READ_SHARE = 0.2
+STEPS_PER_KEY = 400
+
+
+class Growing(ABC):
+    """What the three have in common; `stale` reads are wrong on purpose."""
+
+    verb: str
+    prefix: str
+    patience_seconds = 4.0  # Sessions try again, and so have better uses for time than to give up.
+
+    def __init__(self, *, stale: bool = False) -> None:
+        self._stale = stale
+        self._keys = Keys(self.prefix, STEPS_PER_KEY)
+        self._sessions = Sessions()
+
+    @abstractmethod
+    def fresh(self, worker: Worker) -> str | int:
+        """What to write."""
+
+    @abstractmethod
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
+        """Write it; where in the log it stands."""
+
+    @abstractmethod
+    async def read(self, worker: Worker, key: str) -> tuple[list[str] | int, int]:
+        """Read all, and up to where in the log that is seen."""
+
+    async def step(self, worker: Worker) -> None:
+        """One operation."""
+        key = self._keys.next(worker.number % 2)
+        if worker.dice.random() < READ_SHARE:
+            await self._read(worker, key)
+            return
+        session = await self._sessions.of(worker)
+        if session is None:
+            return
+        value = self.fresh(worker)
+        record = worker.recorder.called(worker.name, self.verb, key, value=value)
+        index = await worker.recorder.settle(record, self.write(session, key, value))
+        if index is not None:
+            worker.recorder.done(record, index=index)
+        worker.took(record)
+
+    async def beside(self, worker: Worker) -> None:
+        """Nothing."""
+        del worker
+
+    async def read_back(self, worker: Worker) -> None:
+        """Every key there was."""
+        for key in self._keys.used():
+            await self._read(worker, key)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        await self._sessions.close()
+
+    async def _read(self, worker: Worker, key: str) -> None:
+        record = worker.recorder.called(worker.name, "read", key)
+        found = await worker.recorder.settle(record, self.read(worker, key))
+        if found is not None:
+            worker.recorder.done(record, *found)
+        worker.took(record)
+
+
+class Appends(Growing):
+    """Lists."""
+
+    verb, prefix = "append", "l"
+
+    def fresh(self, worker: Worker) -> str:
+        """See `Growing`."""
+        return worker.fresh_value()
+
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
+        """See `Growing`."""
+        return tally.index_in(await session.own(tally.encode(tally.Append(key, value))))
+
+    async def read(self, worker: Worker, key: str) -> tuple[list[str], int]:
+        """See `Growing`."""
+        found = await worker.client.query(tally.encode(tally.ReadList(key)), stale=self._stale)
+        return msgspec.msgpack.decode(found.result, type=list[str]), found.index
+
+
+class Counters(Growing):
+    """Counters."""
+
+    verb, prefix = "add", "n"
+
+    def fresh(self, worker: Worker) -> int:
+        """Numbers whose sums tell much about which of them are in."""
+        return worker.dice.randint(1, 1_000_000)
+
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
+        """See `Growing`."""
+        return tally.index_in(await session.own(tally.encode(tally.Add(key, value))))
+
+    async def read(self, worker: Worker, key: str) -> tuple[int, int]:
+        """See `Growing`."""
+        found = await worker.client.query(tally.encode(tally.ReadCounter(key)), stale=self._stale)
+        return msgspec.msgpack.decode(found.result, type=int), found.index
+
+
+class Sets(Growing):
+    """Sets: an element is a key."""
+
+    verb, prefix = "add", "s"
+
+    def fresh(self, worker: Worker) -> str:
+        """See `Growing`."""
+        return worker.fresh_value()
+
+    async def write(self, session: AsyncSession, key: str, value: Any) -> int:
+        """See `Growing`."""
+        return await session.put(f"{key}/{value}", b"")
+
+    async def read(self, worker: Worker, key: str) -> tuple[list[str], int]:
+        """See `Growing`."""
+        start = f"{key}/".encode()
+        found = await worker.client.ask(Range(start, prefix_end(start), LIMIT_MAX), stale=self._stale)
+        assert isinstance(found, Items) and not found.more, "a set outgrew one answer"
+        return [item.key.removeprefix(start).decode() for item in found.items], found.revision

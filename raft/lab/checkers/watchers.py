@@ -1,0 +1,97 @@
+"""Who watched what: the events that each watcher was told, over all its lives, and what it had to be told.
+
+Owns the reading of a history for that. Knows no rules.
+
+A client named `name.N` is life N of the watcher `name`: a new life goes on behind the last event of the one
+before. A `watch` record says which keys a life covered (those that begin with `key`), from which revision to
+which, and up to where events had been forgotten before it began. Without such a record, a watcher with lives
+watches all keys until the end of the run, and any other only the keys that it has heard of, from its first
+event to its last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from msgspec import Struct
+
+from raft.lab.checkers.records import Record
+
+
+class Watcher(Struct, kw_only=True):
+    """One watcher; `prefix` is None if it watches the keys that it has heard of."""
+
+    name: str
+    events: list[Record]  # As they were told.
+    prefix: str | None
+    first: int
+    last: int
+    forgotten: list[tuple[int, int]]  # Revisions, both included, that it was told not to be told of.
+
+    def had_to_hear(self, key: str, revision: int) -> bool:
+        """Had it to be told of a change of this key at this revision?"""
+        if not self.first <= revision <= self.last:
+            return False
+        if any(low <= revision <= high for low, high in self.forgotten):
+            return False
+        return self.watches(key)
+
+    def watches(self, key: str) -> bool:
+        """Is this one of its keys?"""
+        if self.prefix is None:
+            return any(event.key == key for event in self.events)
+        return key.startswith(self.prefix)
+
+
+def revision_of(event: Record) -> int:
+    """At which revision it happened."""
+    return cast(int, event.result["revision"])
+
+
+def watchers_of(records: Iterable[Record]) -> list[Watcher]:
+    """All watchers of a history."""
+    lives: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        if record.op in ("event", "watch") and record.done:
+            stem, _ = _name_of(record.client)
+            lives.setdefault(stem, {}).setdefault(record.client, []).append(record)
+    every_event = [
+        record for parts in lives.values() for part in parts.values() for record in part
+        if record.op == "event"
+    ]  # fmt: skip
+    end = max(map(revision_of, every_event), default=0)
+    return [_watcher(name, parts, end) for name, parts in lives.items()]
+
+
+def _name_of(client: str) -> tuple[str, int]:
+    """The watcher's name, and which of its lives it is; -1 if its name tells of none."""
+    stem, dot, life = client.rpartition(".")
+    return (stem, int(life)) if dot and stem and life.isdigit() else (client, -1)
+
+
+def _watcher(name: str, parts: dict[str, list[Record]], end: int) -> Watcher:
+    clients = sorted(parts, key=lambda client: _name_of(client)[1])
+    told = [record for client in clients for record in parts[client] if record.op == "event"]
+    spans = [record for client in clients for record in parts[client] if record.op == "watch"]
+    has_lives = _name_of(clients[0])[1] >= 0
+    first = min(map(revision_of, told), default=0)
+    last = end if has_lives else max(map(revision_of, told), default=0)
+    prefix: str | None = "" if has_lives else None
+    if spans:
+        prefix = spans[0].key
+        first = min(cast(int, span.result["first"]) for span in spans)
+        last = max(cast(int, span.result["last"]) for span in spans)
+    return Watcher(name=name, events=told, prefix=prefix, first=first, last=last, forgotten=_forgotten(spans))
+
+
+def _forgotten(spans: Sequence[Record]) -> list[tuple[int, int]]:
+    """The ranges between two lives of which the later one was told that they are forgotten."""
+    ranges = []
+    behind = 0
+    for span in spans:
+        up_to = span.result.get("forgotten")
+        if up_to:
+            ranges.append((behind + 1, cast(int, up_to)))
+        behind = max(behind, cast(int, span.result["last"]))
+    return ranges

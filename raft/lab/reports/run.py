@@ -1,0 +1,62 @@
+"""A run as pictures need it: its events, and what else its directory holds.
+
+Owns the reading. A run of chaos has a history and a verdict, a cluster that was steered by hand only events.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from raft.cluster.records.events import Event, read_events
+from raft.lab.checkers.records import RecordedHistory, read_history
+from raft.lab.checkers.verdict import Verdict
+from raft.lab.reports.lanes import Picture, picture_of
+
+
+class Summary(Struct, kw_only=True):
+    """What verdict.json says, as far as a report shows it; all of it may be missing."""
+
+    ruling: str = ""
+    reason: str = ""
+    seed: int | None = None
+    nodes: int = 0
+    workload: str = ""
+    command: str = ""
+    operations: dict[str, int] = {}
+    latency_ms: dict[str, float] = {}
+    availability: dict[str, Any] = {}
+    recoveries: dict[str, float] = {}
+    faults: dict[str, int] = {}
+    host_load: list[float] = []
+    judgement: Verdict | None = None
+
+
+class Run(Struct, kw_only=True):
+    """What is known of a run; `now` is on the events' own clock if the run goes on, else 0."""
+
+    events: list[Event]
+    now: float = 0.0
+    history: RecordedHistory | None = None
+    summary: Summary = msgspec.field(default_factory=Summary)
+
+    def picture(self) -> Picture:
+        """Its events as spans, up to the last that is known of it."""
+        records = self.history.records if self.history is not None else []
+        last = max((record.returned or record.call for record in records), default=0.0)
+        return picture_of(self.events, max(last, self.now))
+
+
+def read_run(path: Path) -> Run:
+    """The run that left this directory, or this file of events; raises OSError or msgspec.DecodeError."""
+    if not path.is_dir():
+        return Run(events=read_events(path))
+    run = Run(events=read_events(path / "events.jsonl"))
+    if (path / "history.jsonl").exists():
+        run.history = read_history(path / "history.jsonl")
+    if (path / "verdict.json").exists():
+        run.summary = msgspec.json.decode((path / "verdict.json").read_bytes(), type=Summary)
+    return run

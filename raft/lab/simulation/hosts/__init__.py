@@ -1,0 +1,1 @@
+"""Simulated hosts: processes, disks, workers and the network between them."""

@@ -1,0 +1,94 @@
+"""The thread behind a simulated node's disk or machine: jobs that take simulated time.
+
+Owns when a job is done, and that a job in hand when the process dies was done wholly, in part or not at
+all. Knows nothing of what the jobs are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from raft.lab.simulation.event_queue import EventQueue
+from raft.node.worker import Done, Job, WorkDone, carry_out
+
+
+class SimulatedWorker:
+    """A `Worker`. `takes` draws how long the next job takes; `paused`: does the process stand still?"""
+
+    def __init__(
+        self,
+        post: Callable[[WorkDone], None],
+        *,
+        event_queue: EventQueue,
+        takes: Callable[[], float],
+        paused: Callable[[], bool],
+        run: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._post = post
+        self._event_queue = event_queue
+        self._takes = takes
+        self._paused = paused
+        self._run = run
+        self._jobs: deque[tuple[Job, Done]] = deque()
+        self._lives = 0  # Counts up whenever what was planned no longer holds.
+        self._overdue = False
+
+    @property
+    def job_in_hand(self) -> Job | None:
+        """The job that is being done, if any."""
+        return self._jobs[0][0] if self._jobs else None
+
+    def submit(self, job: Job, done: Done) -> None:
+        """See `Worker.submit`."""
+        self._jobs.append((job, done))
+        if len(self._jobs) == 1:
+            self._begin()
+
+    def rest(self) -> None:
+        """See `Worker.rest`; no other thread is there."""
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+        if self._jobs:
+            job, done = self._jobs.popleft()
+            self._jobs.clear()
+            self._run(lambda: _forget(carry_out(job, done)))
+        self._lives += 1
+
+    def abandon(self) -> None:
+        """The process is dead: nothing of this ends any more."""
+        self._jobs.clear()
+        self._lives += 1
+        self._overdue = False
+
+    def resume(self) -> None:
+        """The process goes on: what should have ended meanwhile ends now."""
+        if self._overdue:
+            self._overdue = False
+            self._finish(self._lives)
+
+    def _begin(self) -> None:
+        self._event_queue.after(self._takes(), partial(self._finish, self._lives))
+
+    def _finish(self, life: int) -> None:
+        if life != self._lives:
+            return
+        if self._paused():
+            self._overdue = True
+            return
+        self._run(self._do_next)
+
+    def _do_next(self) -> None:
+        job, done = self._jobs[0]
+        finished = carry_out(job, done)
+        self._jobs.popleft()
+        self._post(finished)
+        if self._jobs:
+            self._begin()
+
+
+def _forget(work: WorkDone) -> None:
+    """Its end interests nobody."""
+    del work

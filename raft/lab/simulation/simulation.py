@@ -1,0 +1,389 @@
+"""One seed from its beginning to its verdict.
+
+Owns the building of a world, the course of a run (faults, then healing, then proof that it lives) and
+the checks at its end. Knows nothing of many seeds.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from raft.core.errors import RaftError
+from raft.core.raft import Raft
+from raft.core.types import Role, Term
+from raft.lab.checkers.history import History, Kind, Operation, Outcome
+from raft.lab.checkers.linearizability import Verdict, judge
+from raft.lab.simulation.clients.caller import Caller
+from raft.lab.simulation.clients.membership_operator import MembershipOperator
+from raft.lab.simulation.clients.session_clients import SessionClient
+from raft.lab.simulation.clients.store_clients import Client, Keys
+from raft.lab.simulation.clients.watcher import Watcher
+from raft.lab.simulation.durability_checker import DurabilityChecker
+from raft.lab.simulation.event_queue import EventQueue
+from raft.lab.simulation.faults.foreign_nodes import ForeignNodes
+from raft.lab.simulation.faults.nemesis import Nemesis
+from raft.lab.simulation.faults.plan import Fault, draw_plan
+from raft.lab.simulation.faults.removals import LeaderRemovals
+from raft.lab.simulation.faults.rollbacks import DiskRollbacks
+from raft.lab.simulation.hosts.host import Host
+from raft.lab.simulation.hosts.member import Condition, Member, Observer
+from raft.lab.simulation.hosts.network import SimulatedNetwork
+from raft.lab.simulation.referee import Referee
+from raft.lab.simulation.run_log import RunLog
+from raft.lab.simulation.session_checker import Model, SessionChecker
+from raft.lab.simulation.setting import Setting, draw_setting, endpoint_of
+from raft.machines.codec import decode_call
+from raft.machines.commands import CompareAndSwap, Put
+
+RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
+COMPARED_EVERY_SECONDS = 5.0
+FOREIGNERS_SHARE = 0.5  # So many runs end with a node of another cluster that is to be added.
+REMOVALS_SHARE = 0.5  # So many runs end with leaders that are removed, and die at their answer.
+ROLLBACKS_SHARE = 0.5  # So many runs end with disks that go back to an earlier state.
+BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
+
+
+class Failure(Struct, frozen=True):
+    """A broken promise: which, when, and where in the code it was noticed."""
+
+    reason: str
+    at_seconds: float
+    trace: str = ""
+
+
+class Result(Struct, frozen=True):
+    """What came of a run. `digest` stands for all that happened in it."""
+
+    seed: int
+    digest: str
+    seconds: float
+    counts: dict[str, int]
+    failure: Failure | None = None
+
+
+class World:
+    """A cluster, its clients, and everything that it stands on."""
+
+    def __init__(self, setting: Setting, listener: Callable[[str], None] | None = None) -> None:
+        self.setting = setting
+        self.event_queue = EventQueue()
+        self.run_log = RunLog(self.event_queue.now, listener)
+        self.history = History()
+        self.network = SimulatedNetwork(
+            self.event_queue, setting.dice("network"), self.run_log, latency_seconds=setting.latency_seconds
+        )
+        self.session_checker = SessionChecker()
+        self.referee = Referee(self.run_log, self.session_checker.committed)
+        self.promises = DurabilityChecker()
+        self.network.tap = self.promises.heard
+        self.members = {node: self._member(node) for node in setting.ids}
+        keys = Keys()
+        self.clients = [
+            Client(
+                self._caller(f"c{number}"),
+                setting=setting,
+                event_queue=self.event_queue,
+                run_log=self.run_log,
+                history=self.history,
+                keys=keys,
+            )
+            for number in range(1, setting.clients + 1)
+        ]
+        self.holders = [
+            SessionClient(
+                self._caller(f"h{number}"),
+                setting=setting,
+                event_queue=self.event_queue,
+                run_log=self.run_log,
+                session_checker=self.session_checker,
+            )
+            for number in range(1, setting.holders + 1)
+        ]
+        self.watcher = Watcher(
+            self._caller("w1"), setting=setting, event_queue=self.event_queue, run_log=self.run_log
+        )
+        self.dismissed: set[Member] = set()
+        self.programs: tuple[Client | SessionClient | Watcher, ...] = (
+            *self.clients,
+            *self.holders,
+            self.watcher,
+        )
+        self.operator = self._make_operator()
+        self.nemesis = Nemesis(
+            members=self.members,
+            network=self.network,
+            event_queue=self.event_queue,
+            run_log=self.run_log,
+            launcher=self._launcher(),
+            operator=self.operator,
+            dice=setting.dice("nemesis"),
+        )
+        self.removals = LeaderRemovals(
+            self._caller("removals"),
+            members=self.members,
+            network=self.network,
+            event_queue=self.event_queue,
+            run_log=self.run_log,
+        )
+
+    def started(self, member: Member) -> None:
+        """See `Observer`."""
+        if member not in self.dismissed:
+            self.promises.started(member)
+            self.referee.started(member)
+
+    def forgotten(self, member: Member) -> None:
+        """See `Observer`."""
+        self.promises.forgotten(member)
+
+    def looked(self, member: Member) -> None:
+        """See `Observer`."""
+        if member not in self.dismissed:
+            self.referee.looked(member)
+
+    def dismiss(self, member: Member) -> None:
+        """Judge this member no more: its disk has been changed beyond what a cluster can bear."""
+        self.dismissed.add(member)
+        self.promises.dismissed(member)
+
+    def run(self, plan: Sequence[Fault]) -> None:
+        """Let it all happen; an AssertionError is a broken promise."""
+        setting, event_queue = self.setting, self.event_queue
+        self.run_log.tell("WORLD", setting.describe())
+        for member in self.members.values():
+            event_queue.after(setting.latency_seconds, member.start)
+        for program in self.programs:
+            program.start()
+        for fault in plan:
+            self.nemesis.plan(fault)
+        self._let_pass(plan[-1].at_seconds if plan else 0.0, setting.seconds * 0.75)
+        self._heal()
+        self._prove_alive()
+        self._let_pass(0.0, setting.seconds)
+        if setting.dice("foreigners").random() < FOREIGNERS_SHARE:
+            self._have_foreigner_added()
+        if setting.dice("removals").random() < REMOVALS_SHARE:
+            self.removals.remove_leaders()
+        self._settle()
+        if setting.dice("rollbacks are tried").random() < ROLLBACKS_SHARE and self._roll_disks_back():
+            self._settle()
+
+    def _let_pass(self, at_least: float, until: float) -> None:
+        end = max(at_least, until)
+        while self.event_queue.now() < end:
+            self.event_queue.run_until(min(end, self.event_queue.now() + COMPARED_EVERY_SECONDS))
+            self.referee.check_all()
+
+    def _heal(self) -> None:
+        if self.setting.dice("end").random() < BLACKOUT_SHARE:
+            self.run_log.tell("WORLD", "all power goes")
+            for member in self.members.values():
+                member.die(power=True)
+        self.run_log.tell("WORLD", "everything is mended")
+        self.nemesis.rest()
+
+    def _have_foreigner_added(self) -> None:
+        foreigners = ForeignNodes(
+            self._caller("foreigners"),
+            make=partial(self._member, joins=True),
+            event_queue=self.event_queue,
+            run_log=self.run_log,
+            dice=self.setting.dice("history"),
+        )
+        foreigners.try_to_join()
+
+    def _roll_disks_back(self) -> bool:
+        """Is there one history afterwards?"""
+        rollbacks = DiskRollbacks(
+            members=self.members,
+            operator=self.operator,
+            writer=self.clients[0],
+            dismiss=self.dismiss,
+            setting=self.setting,
+            event_queue=self.event_queue,
+            run_log=self.run_log,
+        )
+        return rollbacks.roll_back()
+
+    def _prove_alive(self) -> None:
+        """Each client is served again, and a write that was begun after the healing is done."""
+        limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
+        started, acted = len(self.history.operations), len(self.session_checker.all)
+
+        def alive() -> bool:
+            since = self.history.operations[started:]
+            done = [operation for operation in since if operation.outcome is Outcome.DONE]
+            session_checker = [
+                session_call
+                for session_call in self.session_checker.all[acted:]
+                if session_call.outcome is Outcome.DONE
+            ]
+            served = {operation.client for operation in done} | {
+                session_call.client for session_call in session_checker
+            }
+            everybody = len(self.clients) + len(self.holders)
+            return len(served) == everybody and any(op.kind is not Kind.GET for op in done)
+
+        healed_at = self.event_queue.now()
+        assert self.event_queue.run_until(limit, alive), (
+            f"no progress for {RECOVERY_SECONDS_MAX:g} s after everything was mended: {self._standing()}"
+        )
+        self.run_log.tell(
+            "WORLD", f"all clients are served again after {self.event_queue.now() - healed_at:.2f} s"
+        )
+
+    def _settle(self) -> None:
+        """The clients fall silent, read everything once more, and all nodes come to the same end."""
+        for program in self.programs:
+            program.stop()
+        limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
+        assert self.event_queue.run_until(limit, lambda: all(program.idle for program in self.programs)), (
+            "clients wait for ever"
+        )
+        reader = self.clients[0]
+        for key in self.history.by_key():
+            read = reader.read(key)
+            limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
+            assert self.event_queue.run_until(limit, lambda: reader.idle), f"nobody reads {key}"
+            assert read.outcome is Outcome.DONE, f"the last read of {key} ended {read.outcome.value}"
+        assert self.event_queue.run_until(self.event_queue.now() + RECOVERY_SECONDS_MAX, self._agree), (
+            f"the nodes do not come to one end: {self._standing()}"
+        )
+        self.referee.check_all()
+        check_history(self.history, self.referee)
+        self._check_machines(Model(self.referee.committed, self.referee.last_committed))
+
+    def _check_machines(self, model: Model) -> None:
+        """What holders and watchers were told, and the state of every node, are what the log says."""
+        self.session_checker.check(model)
+        model.check_watched(self.watcher.events, self.watcher.next)
+        state = model.machine.snapshot()
+        for member in self.members.values():
+            if member.applied == self.referee.last_committed:
+                assert member.machine.bare_snapshot() == state, f"{member.name} ends in another state"
+
+    def _agree(self) -> bool:
+        """All who can take part have applied all that is committed, and follow one leader."""
+        up = [member.raft for member in self.members.values() if member.raft is not None]
+        leader = max((raft for raft in up if raft.role is Role.LEADER), key=_term, default=None)
+        if leader is None or leader.tracker.configuration.joint:
+            return False
+        ends = set()
+        for node in sorted(leader.tracker.progress):
+            member = self.members[node]
+            if member.condition is not Condition.REFUSED:
+                if member.raft is None:
+                    return False
+                ends.add((member.raft.leader, member.raft.term, member.applied, member.raft.log.last))
+        return len(ends) == 1 and leader.log.applied == self.referee.last_committed
+
+    def _standing(self) -> str:
+        return "; ".join(member.describe() for member in self.members.values())
+
+    def _member(self, node: int, observer: Observer | None = None, *, joins: bool = False) -> Member:
+        return Member(
+            node,
+            setting=self.setting,
+            event_queue=self.event_queue,
+            network=self.network,
+            run_log=self.run_log,
+            observer=observer or self,
+            joins=joins,
+        )
+
+    def _make_operator(self) -> MembershipOperator:
+        return MembershipOperator(
+            self._caller("steward"),
+            setting=self.setting,
+            members=self.members,
+            recruit=self._recruit,
+            event_queue=self.event_queue,
+            run_log=self.run_log,
+        )
+
+    def _recruit(self, node: int) -> Member:
+        member = self.members[node] = self._member(node, joins=True)
+        return member
+
+    def _host(self, name: str) -> Host:
+        return Host(
+            name,
+            1,
+            event_queue=self.event_queue,
+            network=self.network,
+            dice=self.setting.dice(f"runtime {name}"),
+        )
+
+    def _caller(self, name: str) -> Caller:
+        return Caller(self._host(name), setting=self.setting, event_queue=self.event_queue)
+
+    def _launcher(self) -> Host:
+        host = self._host("steersman")
+        for node in self.setting.ids:
+            host.transport.connect(f"n{node}", endpoint_of(node))
+        return host
+
+
+def _term(raft: Raft) -> Term:
+    return raft.term
+
+
+def check_history(history: History, referee: Referee) -> None:
+    """What clients were told is what was committed, and what they saw is linearizable."""
+    logged = {content[1] for _, content in referee.committed.values() if content[1]}
+    values = {written[1] for data in logged if (written := _written(data)) is not None}
+    for operation in history.operations:
+        if operation.kind is Kind.GET:
+            continue
+        if operation.outcome is Outcome.DONE:
+            _, (_, data) = referee.committed.get(operation.index, (0, (0, b"")))
+            assert data and _writes(data, operation), f"acknowledged and lost: {operation.describe()}"
+        elif operation.outcome is Outcome.REFUSED:
+            assert operation.value not in values, f"refused and yet committed: {operation.describe()}"
+    for key, operations in history.by_key().items():
+        judgement = judge(operations)
+        stuck = judgement.stuck.describe() if judgement.stuck is not None else ""
+        assert judgement.verdict is Verdict.LINEARIZABLE, (
+            f"the history of {key} is {judgement.verdict.value}, stuck at: {stuck}"
+        )
+
+
+def _writes(data: bytes, operation: Operation) -> bool:
+    return _written(data) == (operation.key.encode(), operation.value)
+
+
+def _written(data: bytes) -> tuple[bytes, bytes | None] | None:
+    """The key and the value that a command writes; None for one that is no client's write."""
+    call = decode_call(data)
+    match call.operation if call is not None else None:
+        case Put(key, value) | CompareAndSwap(key, _, value):
+            return key, value
+    return None
+
+
+def simulate(
+    setting: Setting, plan: Sequence[Fault], listener: Callable[[str], None] | None = None
+) -> Result:
+    """Run a world through a plan."""
+    world = World(setting, listener)
+    failure: Failure | None = None
+    try:
+        world.run(plan)
+    except (AssertionError, RaftError) as broken:
+        failure = Failure(str(broken), world.event_queue.now(), traceback.format_exc())
+        world.run_log.tell("BROKEN", failure.reason)
+    return Result(
+        setting.seed, world.run_log.digest, world.event_queue.now(), dict(world.run_log.counts), failure
+    )
+
+
+def simulate_seed(
+    seed: int, *, nodes: int = 5, seconds: float = 60.0, listener: Callable[[str], None] | None = None
+) -> Result:
+    """Run the world of a seed with the faults of that seed."""
+    setting = draw_setting(seed, nodes=nodes, seconds=seconds)
+    return simulate(setting, draw_plan(setting), listener)

@@ -1,0 +1,305 @@
+"""Committed entries into the machine, in order, and each result to whoever waits for it.
+
+Owns the application and the index up to which it stands. A turn of the loop applies so much and no more; what
+is left goes on in the next. What the user's own machine does is handed to its lane, in the same order, and
+nothing waits for it. Knows nothing of the log or the network; a configuration change is handed to
+`on_config`, which lives with the core.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.messages import Message, StorageApply
+from raft.core.types import Entry, EntryKind, Index, Term, entries_size
+from raft.machines import elections, store
+from raft.machines.application import UNFINISHED, Application, Unfinished
+from raft.machines.commands import Call, Operation, Own
+from raft.machines.machine import COMMAND_ERRORS, reason_of
+from raft.machines.state import parts_of
+from raft.node.machine_worker import OwnMachineWorker
+from raft.node.snapshots.contents import Parts
+from raft.node.worker import Worker, gently
+from raft.protocol.client import Invalid
+
+TOO_MANY_KEYS = Invalid(store.TOO_MANY_KEYS.reason)
+TOO_MUCH_ANNOUNCED = Invalid(elections.TOO_MUCH_ANNOUNCED.reason)
+KNOWN_MAX = 20_000
+WORK_PER_TURN_MAX = 1_500  # Of entries and of the events that they make: a few milliseconds.
+
+
+class Rejection(Struct, frozen=True, gc=False):
+    """The machine turned a command or a query down, as it would on every replica."""
+
+    reason: str
+
+
+class Elsewhere(Struct, frozen=True, gc=False):
+    """The user's own machine will answer."""
+
+
+ELSEWHERE = Elsewhere()
+Outcome = bytes | Rejection | Elsewhere | None
+"""What became of an entry: the machine's answer, its rejection, or nothing for an entry of Raft's own."""
+
+
+class _Restore(Struct, frozen=True):
+    index: Index
+    parts: Parts
+    configuration: Index
+
+
+class _Freeze(Struct, frozen=True):
+    begin: Callable[[], bool]
+    then: Callable[[Iterator[bytes]], None]
+
+
+class _Apply(Struct):
+    """A StorageApply of which the first `done` entries are applied."""
+
+    message: StorageApply
+    done: int = 0
+
+
+class Waiters(Protocol):
+    """Those who wait for entries."""
+
+    def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index) -> None:
+        """All these entries are applied, in this order, and the configuration is that of an index."""
+        ...
+
+    def answered(self, index: Index, answer: bytes, configuration: Index) -> None:
+        """The user's own machine has answered the command at `index`, which was applied."""
+        ...
+
+    def restored(self, index: Index) -> None:
+        """The machine jumped to `index` by a snapshot: what the entries up to it did is not known."""
+        ...
+
+
+class Applier:
+    """Applies `StorageApply`s one after another, a few milliseconds' worth in a turn.
+
+    Restoring is done on the `slow` worker. `again` asks for another turn, to begin with `go_on`.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: Application,
+        applied: Index,
+        waiters: Waiters,
+        on_config: Callable[[Entry], None],
+        answer: Callable[[Sequence[Message]], None],
+        slow: Worker,
+        lane: OwnMachineWorker,
+        again: Callable[[], None],
+    ) -> None:
+        self.applied = applied
+        self.bytes_applied = 0  # By this life.
+        self.configuration: Index = 0  # The last index at which it was changed, if that is known.
+        self.lane = lane
+        self._machine = machine
+        self._waiters = waiters
+        self._on_config = on_config
+        self._answer = answer
+        self._slow = slow
+        self._again = again
+        self._queue: deque[_Apply | _Restore | _Freeze] = deque()
+        self._work = 0  # Done in this turn.
+        self._known: dict[Index, Call] = {}  # Commands of `_known_term`: a term has one leader, and one log.
+        self._known_term: Term = 0
+        self.free = True
+        """The machine may be queried: it stands between two commands, and in no thread's hands."""
+
+    @property
+    def has_own_machine(self) -> bool:
+        """Is there a machine of the user's own?"""
+        return self._machine.own.machine is not None
+
+    def note(self, term: Term, first: Index, decoded: Sequence[Call]) -> None:
+        """A leader has decoded commands as it took them in: that need not be done again to apply them."""
+        if term != self._known_term or len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+            self._known_term = term
+        self._known.update(enumerate(decoded, first))
+
+    def apply(self, message: StorageApply) -> None:
+        """Apply the committed entries, then give out the responses."""
+        self._queue.append(_Apply(message))
+        self._next()
+
+    def restore(self, index: Index, parts: Parts, configuration: Index = 0) -> None:
+        """Replace the machine's state by that of `index`, in order with what is being applied."""
+        self._queue.append(_Restore(index, parts, configuration or index))
+        self._next()
+
+    def freeze(self, begin: Callable[[], bool], then: Callable[[Iterator[bytes]], None]) -> None:
+        """Hand out the machine's state, in order with what is being applied; not in the midst of that.
+
+        When `begin` is called, machine and configuration both stand at `applied`, and that is the state which
+        `then` is given, once the user's own machine has come to it; unless `begin` returns False.
+        """
+        self._queue.append(_Freeze(begin, then))
+        self._next()
+
+    def go_on(self) -> None:
+        """A turn has begun: there is time again for what was left of the last one."""
+        self._work = 0
+        if self.lane.commands or self.lane.queries:
+            self.lane.look()
+        if self._queue:
+            self._next()
+
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
+        """Ask the machine; only while `free`. The user's own machine may answer later, as of now or later."""
+        assert self.free, "the machine is in another thread's hands"
+        try:
+            answer = self._machine.look_up(body)
+        except COMMAND_ERRORS as error:
+            then(Rejection(reason_of(error)))
+            return
+        except MemoryError:  # A command would end the node; a query has changed nothing.
+            then(Rejection("this node has no memory left for the answer: ask for less of it"))
+            return
+        if isinstance(answer, Own):
+            self.lane.query(answer.body, then)
+        else:
+            then(answer)
+
+    def too_big(self, operation: Operation) -> Invalid | None:
+        """Why a command would be too much work by the state of now. The machine judges again."""
+        if self.free and self._machine.store.too_big(operation):
+            return TOO_MANY_KEYS
+        if self.free and self._machine.elections.too_big(operation):
+            return TOO_MUCH_ANNOUNCED
+        return None
+
+    def close(self) -> None:
+        """Let what is in hand end, and begin nothing else."""
+        self._queue.clear()
+        self.lane.close()
+
+    def _next(self) -> None:
+        while self._queue and self._may_go_on():
+            work = self._queue[0]
+            if isinstance(work, _Apply):
+                if not self._apply(work):
+                    self._again()
+                    return
+                self._queue.popleft()
+                self._answer(work.message.responses)
+            elif isinstance(work, _Restore):
+                self._queue.popleft()
+                self._restore(work)
+            else:
+                self._queue.popleft()
+                self._freeze(work)
+
+    def _may_go_on(self) -> bool:
+        # An unfinished command is the only thing in whose midst there is something to go on with.
+        return (self.free or self._machine.unfinished) and not self.lane.full
+
+    def _apply(self, work: _Apply) -> bool:
+        """Apply as much as this turn may; whether that is all of it."""
+        entries, begun = work.message.entries, work.done
+        assert begun or not entries or entries[0].index == self.applied + 1, (
+            f"entry {entries[0].index} does not follow {self.applied}"
+        )
+        history = self._machine.history
+        before = history.added
+        # A command counts for one, and so does each event that it makes: most make one.
+        room = WORK_PER_TURN_MAX - self._work
+        if room <= 0:
+            return begun == len(entries)
+        limit = before + room
+        outcomes: list[Outcome] = []
+        if self.free or self._end_unfinished(limit, outcomes):
+            self._begin_all(entries[begun + len(outcomes) : begun + (room + 1) // 2], limit, outcomes)
+        work.done = begun + len(outcomes)
+        self._work += len(outcomes) + history.added - before
+        self._finish(entries[begun : work.done], outcomes)
+        return work.done == len(entries)
+
+    def _begin_all(self, entries: Sequence[Entry], limit: int, outcomes: list[Outcome]) -> None:
+        """Apply entries one after another, until the history has that many events."""
+        machine, history = self._machine, self._machine.history
+        known = self._known if entries and entries[0].term == entries[-1].term == self._known_term else {}
+        for entry in entries:
+            # An empty entry is the one with which a leader opens its term.
+            if not entry.data or entry.kind is not EntryKind.NORMAL:
+                outcomes.append(None)
+                continue
+            try:
+                decoded = known.pop(entry.index, None) if known else None
+                outcome = machine.begin(entry.index, entry.data, decoded)
+            except COMMAND_ERRORS as error:
+                outcomes.append(Rejection(reason_of(error)))
+                continue
+            if outcome is UNFINISHED:
+                self.free = False
+                if not self._end_unfinished(limit, outcomes):
+                    return
+            else:
+                outcomes.append(ELSEWHERE if outcome is None else outcome)
+            if history.added >= limit:
+                return
+
+    def _end_unfinished(self, limit: int, outcomes: list[Outcome]) -> bool:
+        """Go on with the command in hand until it has ended, or the history has that many events."""
+        machine = self._machine
+        outcome: Outcome | Unfinished = UNFINISHED
+        try:
+            while outcome is UNFINISHED:
+                outcome = machine.go_on()
+                if outcome is UNFINISHED and machine.history.added >= limit:
+                    return False
+        except COMMAND_ERRORS as error:
+            outcome = Rejection(reason_of(error))
+        self.free = True
+        outcomes.append(outcome)
+        return True
+
+    def _finish(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
+        if not entries:
+            return
+        for entry in entries:
+            if entry.kind is not EntryKind.NORMAL:
+                self._on_config(entry)
+                self.configuration = entry.index
+        self.bytes_applied += entries_size(entries)
+        self.applied = entries[-1].index
+        self._waiters.applied(entries, outcomes, self.configuration)
+        if self._machine.tasks:
+            self.lane.run(self._machine.take_tasks(), self._answered)
+
+    def _answered(self, index: Index, answer: bytes) -> None:
+        self._waiters.answered(index, answer, self.configuration)
+
+    def _restore(self, work: _Restore) -> None:
+        if work.index <= self.applied:
+            return
+        self.free = False
+
+        def restored(own_parts: list[bytes | memoryview] | None, error: Exception | None) -> None:
+            if error is not None:
+                raise error
+            assert own_parts is not None, "restoring ends with the parts that are left, or with an error"
+            self.free = True
+            self.applied, self.configuration = work.index, work.configuration
+            self.lane.restore(own_parts)
+            self._waiters.restored(work.index)
+            self._next()
+
+        self._slow.submit(partial(self._machine.restore_apart, gently(self._slow, work.parts)), restored)
+
+    def _freeze(self, work: _Freeze) -> None:
+        if not work.begin():
+            return
+        frozen = self._machine.freeze()
+        self.lane.freeze(lambda own_parts: work.then(parts_of(frozen, own_parts)))

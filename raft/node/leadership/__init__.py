@@ -1,0 +1,1 @@
+"""When a node campaigns early, hands leadership over, or shuts down."""

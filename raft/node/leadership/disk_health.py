@@ -1,0 +1,152 @@
+"""When a leader gives its place up for the sake of its disk: no room left, or far slower than another's.
+
+Owns the verdict on the disk, whom leadership goes to, and that it does not bounce. Knows nothing of how a
+write is made, or of how leadership moves.
+
+A slow leader goes only if another voter is proved to be faster: three writes in a row took the limit or
+longer, and that voter had acknowledged the last one by half the limit. So whoever takes over is at least
+twice as fast, where all disks are slow nobody goes, and leadership comes back only if the tables turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, Index, NodeId, Role
+from raft.node.peers import Peers
+from raft.node.reporter import Journal, Reporter
+from raft.node.requests.commands import ClientRequests
+from raft.protocol.client import Refused
+
+DISK_FULL, SLOW_FSYNC = "disk-full", "slow-fsync"
+SLOW_WRITES_MIN = 3
+# A write that lasts so many limits is judged before it ends.
+HUNG_LIMITS = 4
+# A leader that has written nothing for so long looks whether it still could.
+IDLE_SECONDS = 1.0
+
+
+class DiskHealthMonitor:
+    """Watches the writes of a node's disk, and relieves it of leading."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        peers: Peers,
+        service: ClientRequests,
+        reporter: Reporter,
+        journal: Journal,
+        *,
+        limit_seconds: float,
+        probe: Callable[[], None],
+        now: Callable[[], float],
+        after: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._raft = raft
+        self._peers = peers
+        self._service = service
+        self._reporter = reporter
+        self._journal = journal
+        self._limit_seconds = limit_seconds
+        self._probe = probe
+        self._now = now
+        self._after = after
+        self._full = False
+        self._tried: set[NodeId] = set()
+        self._writes = 0
+        self._slow_writes = 0
+        self._began_at: float | None = None
+        self._looked_at = now()
+        self._last: Index = 0
+        self._faster: set[NodeId] = set()
+
+    # -- what the disk tells ------------------------------------------------------------------------
+
+    def began(self, last: Index) -> None:
+        """See `DiskWatch`."""
+        self._writes += 1
+        self._began_at = self._looked_at = self._now()
+        self._last = last
+        self._faster = set()
+        if self._slow_writes and self._raft.role is Role.LEADER:
+            write = self._writes
+            self._after(self._limit_seconds / 2, lambda: self._see_who_is_faster(write))
+
+    def ended(self) -> None:
+        """See `DiskWatch`."""
+        assert self._began_at is not None, "no write ends that has not begun"
+        seconds, self._began_at = self._now() - self._began_at, None
+        if seconds < self._limit_seconds:
+            self._slow_writes = 0
+            return
+        self._slow_writes += 1
+        if self._slow_writes == SLOW_WRITES_MIN:
+            self._journal.event("fsync-slow", f"the last write took {seconds:.3f} s", seconds=seconds)
+        if self._slow_writes >= SLOW_WRITES_MIN:
+            self._hand_over(self._faster, SLOW_FSYNC)
+
+    def full(self, reason: str) -> None:
+        """See `DiskWatch`."""
+        self._began_at = None
+        if self._full:
+            return
+        self._full = True
+        self._tried = set()
+        self._journal.event(DISK_FULL, reason)
+        self._raft.able_to_lead = False
+        self._service.refusal = Refused(f"{DISK_FULL}: node {self._raft.id} has no room for its log")
+        self.look(self._now())
+
+    def has_room(self) -> None:
+        """See `DiskWatch`."""
+        self._full = False
+        self._journal.event("disk-has-room", "the log can be written again")
+        self._raft.able_to_lead = True
+        self._service.refusal = None
+
+    # -- what follows -------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Relieve a leader that should not go on; to be called every now and then."""
+        if self._full:
+            self._leave_to_the_next()
+        elif self._began_at is not None and now - self._began_at >= HUNG_LIMITS * self._limit_seconds:
+            self._hand_over(self._acknowledged(), SLOW_FSYNC)
+        elif self._raft.role is Role.LEADER and now - self._looked_at >= IDLE_SECONDS:
+            self._looked_at = now
+            self._probe()
+
+    def _leave_to_the_next(self) -> None:
+        """One after the other: those whose disks are full as well don't take over."""
+        voters = self._voters_up()
+        if not voters - self._tried:
+            self._tried = set()
+        self._hand_over(voters - self._tried, DISK_FULL)
+        self._tried.add(self._raft.transferee)
+
+    def _hand_over(self, to: set[NodeId], reason: str) -> None:
+        raft = self._raft
+        if raft.role is not Role.LEADER or raft.transferee != NO_NODE:
+            return
+        progress = raft.tracker.progress
+        heir = max(to & self._voters_up(), key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
+        if heir == NO_NODE:
+            return
+        self._reporter.losing(reason)
+        self._journal.event("relieved", f"hands over to node {heir}: {reason}", heir=heir, reason=reason)
+        raft.transfer_leader(heir)
+
+    def _voters_up(self) -> set[NodeId]:
+        return (self._peers.up & self._raft.tracker.configuration.voters) - {self._raft.id}
+
+    def _see_who_is_faster(self, write: int) -> None:
+        if write == self._writes and self._began_at is not None:
+            self._faster = self._acknowledged()
+
+    def _acknowledged(self) -> set[NodeId]:
+        """Those who have on their disks what our own is still busy with."""
+        if not self._last or self._raft.role is not Role.LEADER:
+            return set()
+        progress = self._raft.tracker.progress
+        return {peer for peer in self._voters_up() if progress[peer].match >= self._last}

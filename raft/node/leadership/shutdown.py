@@ -1,0 +1,72 @@
+"""How a node leaves: leadership handed over first, what can be answered answered, then a last snapshot.
+
+Owns the order, and for how long each step may take. Knows nothing of who wants the node to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, NodeId, Role
+from raft.node.reporter import Journal, Reporter
+from raft.node.requests.proposals import Proposals
+from raft.node.snapshots.taker import Told
+
+STOP_SECONDS_MAX = 0.3
+SNAPSHOT_SECONDS_MAX = 2.0
+
+
+class Shutdown:
+    """Ends this node's life by calling `leave`, at once or a little later."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        proposals: Proposals,
+        reporter: Reporter,
+        journal: Journal,
+        *,
+        heir: Callable[[], NodeId],
+        after: Callable[[float, Callable[[], None]], object],
+        last_snapshot: Callable[[Told], None],
+        leave: Callable[[], None],
+    ) -> None:
+        self.begun = False
+        self._last_step = False
+        self._last_snapshot = last_snapshot
+        self._raft = raft
+        self._proposals = proposals
+        self._reporter = reporter
+        self._journal = journal
+        self._heir = heir
+        self._after = after
+        self._leave = leave
+
+    def begin(self) -> None:
+        """End gracefully: a leader hands over first, for as long as that may take."""
+        if self.begun:
+            return
+        self.begun = True
+        self._journal.event("node-stopping", f"node {self._raft.id} is about to stop")
+        heir = self._heir() if self._raft.role is Role.LEADER else NO_NODE
+        if heir == NO_NODE:
+            self._finish()
+            return
+        self._reporter.losing("stopping")
+        self._raft.transfer_leader(heir)
+        self._after(STOP_SECONDS_MAX, self._finish)
+
+    def end_if_done(self) -> None:
+        """At the end of a turn, once it has begun: leave, if somebody else leads and nobody waits for us."""
+        handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
+        if handed_over and not len(self._proposals):
+            self._finish()
+
+    def _finish(self) -> None:
+        """Another version of the user's own machine then begins with its state, not with its commands."""
+        if self._last_step:
+            return
+        self._last_step = True
+        self._after(SNAPSHOT_SECONDS_MAX, self._leave)
+        self._last_snapshot(lambda _index, _failure: self._leave())

@@ -1,0 +1,247 @@
+"""The node's writes to its log: one at a time, each taking along all that gathered meanwhile.
+
+Owns group commit, the rule that nothing is answered before what it depends on is durable, and what
+becomes of a write that failed. Knows nothing of files, nor of what the answers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raft.core.messages import DurableReply, Message, StorageAppend, StorageAppendReply
+from raft.core.types import Entry, HardState, Index, NodeId, Snapshot
+from raft.node.worker import Worker
+from raft.storage.errors import StoreFull
+
+RETRY_SECONDS = 0.1
+# While nothing can be written, so many may wait; then they are made one.
+WAITING_MAX = 256
+
+After = Callable[[float, Callable[[], None]], object]
+
+
+class Log(Protocol):
+    """The two halves of a durable save."""
+
+    def write(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
+        """Make all three durable; may block, and is called on the worker's thread.
+
+        Raises StoreFull when there is no room, and then nothing of it counts.
+        """
+        ...
+
+    def accept(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+    ) -> None:
+        """Show readers what was written; on the loop's thread."""
+        ...
+
+    def check_room(self) -> None:
+        """Raise StoreFull if a small write would now; nothing changes. On the worker's thread."""
+        ...
+
+
+class DiskFailed(Exception):
+    """The log could not be written, so what is durable is no longer known: the node must stop."""
+
+
+class DiskWatch(Protocol):
+    """Told how the writes go, on the loop's thread."""
+
+    def began(self, last: Index) -> None:
+        """A write has begun; `last` is the index of its last entry, 0 without one."""
+        ...
+
+    def ended(self) -> None:
+        """The write that began last has ended, and is durable; its responses are not given out yet."""
+        ...
+
+    def full(self, reason: str) -> None:
+        """There is no room. What is to be written is tried again, and nothing else is written before."""
+        ...
+
+    def has_room(self) -> None:
+        """There is room again."""
+        ...
+
+
+class LogWriter:
+    """Writes `StorageAppend`s in order, and gives out their responses once they are true.
+
+    While one write is under way the next ones queue up, and one write takes them all: under load the
+    cost of an fsync is shared by everything that arrived during the last one. A write for which there
+    is no room waits until there is; any other failure is final.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        worker: Worker,
+        hard_state: HardState,
+        restored: Callable[[Snapshot], None],
+        answer: Callable[[Sequence[Message]], None],
+        watch: DiskWatch,
+        after: After,
+    ) -> None:
+        self._log = log
+        self._worker = worker
+        self._durable = hard_state
+        self._restored = restored
+        self._answer = answer
+        self._watch = watch
+        self._after = after
+        self._queue: list[StorageAppend] = []
+        self._late_commit: HardState | None = None
+        self._writing = False
+        self._lacks_room = False  # Then a write counts as under way until it has been done.
+        self._closed = False
+
+    def append(self, message: StorageAppend) -> None:
+        """Write what the message holds, then give out its responses."""
+        self._queue.append(message)
+        if not self._writing:
+            self._write_next()
+        elif self._lacks_room and len(self._queue) > WAITING_MAX:
+            self._fold()
+
+    def probe(self) -> None:
+        """Find out whether there is room, unless a write is about to find out."""
+        if self._writing or self._closed:
+            return
+        self._writing = True
+        self._worker.submit(self._log.check_room, self._probed)
+
+    def close(self) -> None:
+        """Let the write in hand end, and begin no other."""
+        self._closed = True
+        self._queue.clear()
+        self._worker.close()
+
+    def _write_next(self) -> None:
+        group = self._take_group()
+        hard_state, entries, snapshot = merge(group)
+        if not entries and snapshot is None and not self._is_promise(hard_state):
+            # Nothing that a crash must not lose, and nothing under way: the responses are true already.
+            self._late_commit = hard_state or self._late_commit
+            self._log.accept(hard_state, (), None)
+            self._give_out(group)
+            if self._lacks_room:  # Found without a write: somebody has to go on looking.
+                self._worker.submit(self._log.check_room, self._probed)
+            elif self._queue:
+                self._write_next()
+            return
+        hard_state = hard_state or self._late_commit
+        self._late_commit = None
+        self._writing = True
+        self._watch.began(entries[-1].index if entries else 0)
+
+        def write() -> None:
+            self._log.write(hard_state, entries, snapshot)
+
+        def written(_result: None, error: Exception | None) -> None:
+            if isinstance(error, StoreFull):
+                self._late_commit = hard_state
+                self._queue[:0] = group
+                self._is_full(error)
+                return
+            self._succeeded(error)
+            self._watch.ended()
+            self._durable = hard_state or self._durable
+            self._log.accept(hard_state, entries, snapshot)
+            if snapshot is not None:
+                self._restored(snapshot)
+            self._give_out(group)
+            if self._queue and not self._writing:
+                self._write_next()
+
+        self._worker.submit(write, written)
+
+    def _probed(self, _result: None, error: Exception | None) -> None:
+        if isinstance(error, StoreFull):
+            self._is_full(error)
+            return
+        self._succeeded(error)
+        if self._queue:
+            self._write_next()
+
+    def _is_full(self, error: StoreFull) -> None:
+        self._lacks_room = True
+        self._watch.full(str(error))
+        self._after(RETRY_SECONDS, self._try_again)
+
+    def _succeeded(self, error: Exception | None) -> None:
+        if error is not None:
+            raise DiskFailed(f"the log could not be written: {error}") from error
+        if self._lacks_room:
+            self._watch.has_room()
+        self._writing = self._lacks_room = False
+
+    def _fold(self) -> None:
+        if all(waiting.snapshot is None for waiting in self._queue):
+            self._queue = [fold(self._queue)]
+
+    def _try_again(self) -> None:
+        if self._closed:
+            return
+        if self._queue:
+            self._write_next()
+        else:
+            self._worker.submit(self._log.check_room, self._probed)
+
+    def _is_promise(self, hard_state: HardState | None) -> bool:
+        """Is it more than a commit index, which can always be learnt again?"""
+        durable = self._durable
+        return hard_state is not None and (hard_state.term, hard_state.vote) != (durable.term, durable.vote)
+
+    def _take_group(self) -> list[StorageAppend]:
+        """All that waits, up to the next snapshot: entries before and after one don't join."""
+        end = 1
+        if self._queue[0].snapshot is None:
+            while end < len(self._queue) and self._queue[end].snapshot is None:
+                end += 1
+        group, self._queue = self._queue[:end], self._queue[end:]
+        return group
+
+    def _give_out(self, group: Sequence[StorageAppend]) -> None:
+        for message in group:
+            self._answer(message.responses)
+
+
+def merge(
+    group: Sequence[StorageAppend],
+) -> tuple[HardState | None, Sequence[Entry], Snapshot | None]:
+    """One write that leaves the log as the group's writes would, one after another."""
+    if len(group) == 1:
+        return group[0].hard_state, group[0].entries, group[0].snapshot
+    hard_state: HardState | None = None
+    entries: list[Entry] = []
+    for message in group:
+        hard_state = message.hard_state or hard_state
+        if message.entries:
+            # A write replaces from its first index on, also what was to be written just before.
+            overlap = entries[-1].index + 1 - message.entries[0].index if entries else 0
+            if overlap > 0:
+                del entries[-overlap:]
+            entries.extend(message.entries)
+    return hard_state, entries, None
+
+
+def fold(waiting: Sequence[StorageAppend]) -> StorageAppend:
+    """One message for many that wait, without snapshots: the same write, and the last word to everybody.
+
+    Whatever is answered later says what the earlier answers did; a peer takes the difference for loss.
+    """
+    hard_state, entries, _ = merge(waiting)
+    last_words: dict[tuple[type, NodeId], DurableReply | StorageAppendReply] = {}
+    for message in waiting:
+        for response in message.responses:
+            key = (type(response), response.to)
+            last_words.pop(key, None)
+            last_words[key] = response
+    newest = waiting[-1]
+    return StorageAppend(
+        newest.sender, newest.to, newest.term, [*entries], hard_state, None, [*last_words.values()]
+    )

@@ -1,0 +1,111 @@
+"""What a node does for its machine besides applying: leases count, events are told.
+
+Owns the requests of that kind, and which of them only the leader takes; and the leader's own proposals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.raft import Raft
+from raft.core.types import Role
+from raft.machines.application import Application
+from raft.node.applier import Applier
+from raft.node.replica_check import ReplicaCheck
+from raft.node.requests.leases import LeaseKeeper, Surroundings
+from raft.node.requests.proposals import Answerable
+from raft.node.requests.pushed_watches import PushedWatches
+from raft.node.requests.reads import Reads
+from raft.node.requests.watches import WatchRequests
+from raft.node.versions import Versions
+from raft.protocol.client import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, TimeLeft, WatchHeard
+
+Watched = OpenWatch | WatchHeard | CloseWatch
+Held = KeepAlive | TimeLeft | AwaitEvents | Watched
+HELD = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchHeard, CloseWatch)
+
+
+class MachineUpkeep:
+    """Leases and events."""
+
+    def __init__(
+        self,
+        machine: Application,
+        raft: Raft,
+        applier: Applier,
+        reads: Reads,
+        context: Surroundings,
+        versions: Versions,
+    ) -> None:
+        self._machine = machine
+        self._versions = versions
+        self._raft = raft
+        self._leasing = LeaseKeeper(machine, raft, applier, reads, context)
+        self._news = WatchRequests(machine, raft, applier)
+        self._pushing = PushedWatches(machine, raft, applier, context)
+        self._context = context
+        self._checking = ReplicaCheck(machine, raft, applier)
+
+    def take(
+        self,
+        request: Held,
+        reply_handle: Callable[[], Answerable],
+        now: float,
+        not_leader: Callable[[], object],
+    ) -> object | None:
+        """Take a request in, to be answered through its handle; or return the refusal."""
+        if isinstance(request, AwaitEvents):
+            return self._news.take(request, reply_handle, now)
+        if isinstance(request, Watched):
+            return self._watch(request, now)
+        if self._raft.role is not Role.LEADER:
+            return not_leader()
+        self._leasing.take(request, reply_handle, now)
+        return None
+
+    def _watch(self, request: Watched, now: float) -> object | None:
+        sender = self._context.sender
+        if sender is None:
+            return None
+        if isinstance(request, OpenWatch):
+            return self._pushing.open(request, sender.process, now)
+        if isinstance(request, WatchHeard):
+            self._pushing.heard(sender.process, request, now)
+        else:
+            self._pushing.close(sender.process, request)
+        return None
+
+    def flush(self, now: float) -> None:
+        """The turn is over: propose the end of leases that are due, a check, and what members agree on."""
+        versions = self._versions
+        if now >= versions.look_at or versions.agreement is not self._machine.agreement:
+            versions.look(now)
+        self._leasing.expire(now)
+        self._checking.propose(now)
+
+    def settle(self, now: float) -> None:
+        """What the turn has brought is applied: count its leases, tell its events."""
+        self._leasing.look(now)
+        if self._news.waiting:
+            self._news.tell(now)
+        if self._pushing.watches:
+            self._pushing.tell(now)
+
+    @property
+    def behind(self) -> bool:
+        """Is there more to do than one turn may take?"""
+        return self._leasing.behind or self._pushing.behind
+
+    def pass_over(self, seconds: float, now: float) -> None:
+        """So long nothing was read of what came in."""
+        self._leasing.pass_over(seconds, now)
+
+    def disconnected(self, process: str) -> None:
+        """A client's connection is closed."""
+        self._leasing.disconnected(process)
+        self._pushing.disconnected(process)
+
+    def stop(self) -> None:
+        """Send everybody who waits elsewhere."""
+        self._news.stop()
+        self._pushing.stop()

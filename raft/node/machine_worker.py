@@ -1,0 +1,143 @@
+"""The lane on which the user's own machine does its work, beside everything else that a node does.
+
+Owns the order of that work (errands of committed commands, queries, snapshots, restoring: one after another,
+as they were handed in), and its batches on a worker's thread. However long a step takes, the node's loop
+waits for none. Knows nothing of what becomes of the results.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from raft.machines.own_machine import Carry, OwnMachine, Task
+from raft.node.worker import Worker
+
+BATCH_MAX = 256
+BATCH_SECONDS = 0.005  # What is done by then is told, and the rest goes on.
+# A leader takes no more commands than these, and no node more queries.
+COMMANDS_MAX = 4_096
+QUERIES_MAX = 4_096
+BACKLOG_MAX = 4 * COMMANDS_MAX  # Behind by more, in number or bytes, a node applies nothing until it is less.
+BACKLOG_BYTES_MAX = 64 * 1024 * 1024
+
+Job = tuple[Callable[[], Any], Callable[[Any], None]]
+"""What to do on the worker, and what to do on the loop with what came of it."""
+
+
+class OwnMachineWorker:
+    """One thing at a time, on the worker if there is one, else at once."""
+
+    def __init__(self, own: OwnMachine, worker: Worker | None, now: Callable[[], float]) -> None:
+        self._own = own
+        self._worker = worker
+        self._now = now
+        self._jobs: deque[Job] = deque()
+        self._busy = False
+        self._batch: list[Job] = []
+        self._results: list[Any] = []  # Of the batch in hand; the worker adds to it.
+        self._told = 0
+        self.commands = 0
+        """So many commands wait, or are being carried out;"""
+        self.command_bytes = 0
+        """of so many bytes;"""
+        self.queries = 0
+        """and so many queries."""
+
+    @property
+    def idle(self) -> bool:
+        """Has the machine come to the state that the application stands at?"""
+        return not self._busy and not self._jobs
+
+    @property
+    def full(self) -> bool:
+        """Are commands committed faster than the machine carries them out, and for long?"""
+        return self.commands >= BACKLOG_MAX or self.command_bytes >= BACKLOG_BYTES_MAX
+
+    def run(self, tasks: Iterable[Task], answered: Callable[[int, bytes], None]) -> None:
+        """Run errands; `answered` is called with the index of each command and the encoded answer."""
+        for task in tasks:
+            if isinstance(task, Carry):
+                self.commands += 1
+                self.command_bytes += len(task.body)
+                self._jobs.append((partial(self._own.run, task), partial(self._carried, task, answered)))
+            else:
+                self._jobs.append((partial(self._own.run, task), _forget))
+        self._next()
+
+    def query(self, body: bytes, then: Callable[[bytes], None]) -> None:
+        """Ask the machine, as of all errands so far."""
+        self.queries += 1
+
+        def answered(answer: bytes) -> None:
+            self.queries -= 1
+            then(answer)
+
+        self._jobs.append((partial(self._own.query, body), answered))
+        self._next()
+
+    def freeze(self, then: Callable[[Iterator[bytes]], None]) -> None:
+        """Hand out the machine's parts, as of all errands so far."""
+        self._jobs.append((self._own.parts, then))
+        self._next()
+
+    def restore(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Let the machine become what the parts say."""
+        self._jobs.append((partial(self._own.restore_parts, parts), _forget))
+        self._next()
+
+    def look(self) -> None:
+        """Tell what is done of the batch in hand; to be called often, for the next step may take long."""
+        while self._told < len(self._results):
+            (_, then), result = self._batch[self._told], self._results[self._told]
+            self._told += 1
+            then(result)
+
+    def close(self) -> None:
+        """Let the step in hand end, and begin no other."""
+        self._jobs.clear()
+        if self._worker is not None:
+            self._worker.close()
+
+    def _next(self) -> None:
+        if self._busy:
+            return
+        if self._worker is None:
+            self._busy = True
+            while self._jobs:
+                do, then = self._jobs.popleft()
+                then(do())
+            self._busy = False
+        elif self._jobs:
+            self._busy = True
+            self._batch = [self._jobs.popleft() for _ in range(min(BATCH_MAX, len(self._jobs)))]
+            self._results, self._told = [], 0
+            self._worker.submit(partial(self._run_batch, self._batch, self._results), self._finish_batch)
+
+    def _run_batch(self, batch: Sequence[Job], results: list[Any]) -> None:
+        """On the worker: as much of the batch as can be done soon, and one step at least."""
+        ends_at = self._now() + BATCH_SECONDS
+        for do, _ in batch:
+            results.append(do())
+            if self._now() >= ends_at:
+                return
+
+    def _finish_batch(self, _result: None, error: Exception | None) -> None:
+        if error is not None:
+            raise error
+        self.look()
+        self._jobs.extendleft(reversed(self._batch[self._told :]))
+        self._batch, self._results, self._told = [], [], 0
+        self._busy = False
+        self._next()
+
+    def _carried(self, task: Carry, answered: Callable[[int, bytes], None], answer: bytes) -> None:
+        self.commands -= 1
+        self.command_bytes -= len(task.body)
+        answered(task.index, answer)
+
+
+def _forget(_result: object) -> None:
+    """Nothing is to be done with that."""

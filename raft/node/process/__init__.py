@@ -1,0 +1,1 @@
+"""A node as an operating-system process: start, data directory, repair, fault injection, exit codes."""

@@ -1,0 +1,211 @@
+"""A node's data directory at the start of its life: may it begin here, go on, or only join anew?
+
+Owns the rule that an id begins with an empty directory once and never again, the number of this life, and
+the putting aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined.
+
+Whoever makes a cluster or reserves an id puts a permit into the node's directory, and the node destroys it
+once its log is durable. So a directory that was wiped has neither log nor permit, and the node does not
+start: it would vote a second time in terms in which it has voted (restate#2415, dragonboat#256).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from zlib import crc32
+
+from actors.processes.private_files import make_private, open_private
+from raft.core.types import HardState
+from raft.node.components import bootstrap
+from raft.node.config import BadConfig, NodeConfig
+from raft.protocol.client import Members
+from raft.storage.device import CrashPoint
+from raft.storage.errors import CorruptLog, DirectoryUnusable, LogRolledBack
+from raft.storage.files import FileSystem
+from raft.storage.record import Identity
+from raft.storage.segment import SEGMENT_SUFFIX
+from raft.storage.snapshots import SNAPSHOT_SUFFIX
+from raft.storage.store import Store
+
+PERMIT = ".first-start"
+INCARNATION = "incarnation"
+REPAIR = ".repair"  # Says how far a repair has come.
+ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
+UNFINISHED = ".unfinished"  # Says how far a restore or a recovery has come; see raft.node.replacement.
+LEAVING, JOINED = "leaving", "joined"
+
+Rejoin = Callable[[NodeConfig], Members]
+"""Leaves the cluster and joins it as a learner; the configuration then."""
+
+
+def permit_first_start(directory: Path) -> None:
+    """Let a node that has never run begin in this directory; durable. Raises OSError."""
+    make_private(directory)
+    write_durably(directory / PERMIT, "", sync=True)
+
+
+def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, rejoin: Rejoin) -> Store:
+    """The node's log, ready for use. Raises StoreError, BadConfig, or what `rejoin` does."""
+    directory = Path(config.data_dir)
+    permit = directory / PERMIT
+    if (directory / UNFINISHED).exists():
+        raise DirectoryUnusable(f"{directory} was not restored or recovered to the end: run that verb again")
+    try:
+        # A life has been counted here, which is after a log was made: without one it is lost, not new.
+        has_run = (directory / INCARNATION).exists()
+        may_begin = (config.first_start or permit.exists()) and not has_run
+        try:
+            if repair_of(directory) == LEAVING:
+                return _begin_anew(config, files, crash_point, rejoin)
+            check_not_rolled_back(directory)
+            store = _open(config, files, crash_point, create=may_begin)
+        except (CorruptLog, LogRolledBack):
+            if not config.repair_from_peers:
+                raise
+            return _begin_anew(config, files, crash_point, rejoin)
+        bootstrap(store, config)
+        if permit.exists():
+            permit.unlink()
+            sync_directory(directory)
+    except OSError as error:
+        raise DirectoryUnusable(f"{directory} can't be used: {error.strerror}. Check its owner.") from error
+    return store
+
+
+def mark_rolled_back(directory: Path, reason: str) -> None:
+    """Let no later life of the node believe this log: it lacks what the node had acknowledged. Durable."""
+    write_durably(directory / ROLLED_BACK, reason, sync=True)
+
+
+def check_not_rolled_back(directory: Path) -> None:
+    """Raise LogRolledBack if an earlier life has found that out."""
+    try:
+        reason = (directory / ROLLED_BACK).read_text()
+    except FileNotFoundError:
+        return
+    raise LogRolledBack(reason)
+
+
+def repair_of(directory: Path) -> str:
+    """How far a repair of this directory has come; "" when there is none. Raises CorruptLog."""
+    path = directory / REPAIR
+    try:
+        step = read_word(path)
+    except FileNotFoundError:
+        return ""
+    if step not in (LEAVING, JOINED):
+        raise CorruptLog(path, 0, "it does not say how far the repair of this node has come")
+    return step
+
+
+def end_repair(directory: Path) -> None:
+    """The node votes again."""
+    (directory / REPAIR).unlink(missing_ok=True)
+    sync_directory(directory)
+
+
+def _open(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, *, create: bool) -> Store:
+    return Store.open(
+        Path(config.data_dir),
+        identity=Identity(config.cluster, config.node),
+        sync=config.sync,
+        files=files,
+        create=create,
+        beside=(INCARNATION,),
+        crash_point=crash_point,
+    )
+
+
+def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, rejoin: Rejoin) -> Store:
+    """Forget the damaged log, which is kept aside, and go on as a learner without a history.
+
+    This is sound since all that the node ever promised belongs to a membership that has ended: its removal
+    was committed without it, by a majority of the others, each of whom was at most in the leader's term
+    when it took that entry. Whoever wins a later term needs one of them, and has the entry. In the leader's
+    term and before it the node votes for nobody else, which is the first thing that its new log says.
+    """
+    directory = Path(config.data_dir)
+    lock = files.lock_directory(directory)
+    try:
+        write_durably(directory / REPAIR, checked_word(LEAVING), sync=config.sync)
+        set_aside(directory)
+        (directory / ROLLED_BACK).unlink(missing_ok=True)
+    finally:
+        lock.close()
+    members = rejoin(config)
+    store = _open(config, files, crash_point, create=True)
+    store.save(HardState(term=members.term, vote=members.leader), (), None)
+    write_durably(directory / REPAIR, checked_word(JOINED), sync=config.sync)
+    return store
+
+
+def set_aside(directory: Path, prefix: str = ".damaged") -> None:
+    """Move log and snapshots into a directory of their own, where nothing reads them."""
+    names = sorted(
+        path.name for path in directory.iterdir() if path.suffix in (SEGMENT_SUFFIX, SNAPSHOT_SUFFIX)
+    )
+    if not names:
+        return
+    number = 1
+    while (aside := directory / f"{prefix}-{number}").exists():
+        number += 1
+    aside.mkdir(mode=0o700)
+    for name in names:
+        (directory / name).rename(aside / name)
+    sync_directory(aside)
+    sync_directory(directory)
+
+
+def count_incarnation(path: Path, *, sync: bool) -> int:
+    """The number of this life, one more than the last one's; durable before anybody hears it."""
+    try:
+        last = int(read_word(path))
+    except FileNotFoundError:
+        last = 0
+    except ValueError:
+        raise BadConfig(
+            f"{path} holds no number, or a damaged one: write one into it that is higher than any before"
+        ) from None
+    write_durably(path, checked_word(str(last + 1)), sync=sync)
+    return last + 1
+
+
+def note_incarnation(path: Path, life: int, *, sync: bool) -> None:
+    """Count lives on from this one, if fewer were counted here."""
+    if int(read_word(path) or 0) < life:
+        write_durably(path, checked_word(str(life)), sync=sync)
+
+
+def checked_word(word: str) -> str:
+    """A word with its checksum, as a small file holds it."""
+    return f"{word} crc32:{crc32(word.encode()):08x}\n"
+
+
+def read_word(path: Path) -> str:
+    """The word in a small file, "" if it is damaged. One without a checksum is of an older version."""
+    words = path.read_text(errors="replace").split()
+    is_sound = len(words) == 1 or (len(words) == 2 and checked_word(words[0]).split() == words)
+    return words[0] if is_sound else ""
+
+
+def write_durably(path: Path, text: str, *, sync: bool) -> None:
+    """Replace a small file as a whole; with `sync`, durably."""
+    draft = path.with_name(path.name + ".new")
+    with open(draft, "w", opener=open_private) as file:
+        file.write(text)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if sync:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,414 @@
+"""A node as a process of its own: from its configuration to its exit code.
+
+Owns what belongs to the process and not to the actor: the order of opening (the data directory's lock
+before the socket), the log file, signals, the life pipe, and the number of this life. Knows nothing of
+what the node decides.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+from actors.address import Address
+from actors.clock import Clock, MonotonicClock
+from actors.crash_reports import CrashReport
+from actors.errors import GaveUp, TransportError
+from actors.processes.descriptors import raise_descriptor_limit
+from actors.processes.logs import PrintedLines, log_to_file
+from actors.repeated import Repeated
+from actors.runtime import Runtime
+from actors.supervision import RestartPolicy
+from actors.transport import curve
+from actors.transport.base import Transport
+from actors.transport.zeromq import ZeroMqTransport
+from raft.core.errors import BrokenPromise, RolledBack
+from raft.machines.application import Application
+from raft.machines.machine import Diverged, MachineError, StateMachine, WrongVersion, version_of
+from raft.machines.typed import check_is_plain
+from raft.node.components import NodeComponents, core_config
+from raft.node.config import (
+    EXIT_BROKEN_PROMISE,
+    EXIT_CORRUPT,
+    EXIT_DISK_FAILED,
+    EXIT_DIVERGED,
+    EXIT_FAILED,
+    EXIT_LOG_MISSING,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_REFUSED,
+    EXIT_REMOVED,
+    EXIT_ROLLED_BACK,
+    EXIT_WRONG_VERSION,
+    IMPORTING,
+    BadConfig,
+    NodeConfig,
+    StartedWhileImported,
+)
+from raft.node.handshakes import IncarnationAlreadyUsed
+from raft.node.local import Leave
+from raft.node.log_writer import DiskFailed
+from raft.node.node import Node
+from raft.node.process.allowed_keys import KEYS_ACTOR, KeyReader, ReadKeys
+from raft.node.process.data_dir import (
+    INCARNATION,
+    JOINED,
+    count_incarnation,
+    end_repair,
+    mark_rolled_back,
+    note_incarnation,
+    open_store,
+    repair_of,
+)
+from raft.node.process.repair import CannotRejoin, Promotion, rejoin
+from raft.node.process.trace import TraceFile
+from raft.node.requests.relay import Relay
+from raft.node.versions import check_version
+from raft.node.worker import ThreadWorker
+from raft.protocol.registry import NODE_ACTOR, REGISTRY, RELAY_ACTOR, address_of, process_of
+from raft.storage.device import CrashPoint
+from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
+from raft.storage.files import FileSystem, RealFiles
+from raft.storage.store import Store
+
+if TYPE_CHECKING:
+    from raft.node.process.fault_injection import Injection
+
+# The loop and the disk's thread take turns at the interpreter; the default, 5 ms, is many fsyncs long.
+SWITCH_SECONDS = 0.0005
+LISTEN_AGAIN_SECONDS = 2.0
+
+
+def main(argument: bytes, life_fd: int = -1) -> int:
+    """Run a node until it is told to stop; `argument` is an encoded NodeConfig.
+
+    Returns the exit code: 0 after a graceful stop, else one of those that the configuration's module names.
+    """
+    raise_descriptor_limit()
+    try:
+        config = NodeConfig.decode(argument).check()
+        core_config(config, applied=0)  # What cannot work is refused before anything is made.
+        removed = run(config, life_fd)
+    except (BadConfig, StoreError, TransportError, CannotRejoin) as error:
+        last_words(f"the node cannot start: {error}\n")
+        return refusal_code(error)
+    except DiskFailed as error:
+        last_words(f"the node has stopped: {error}\n")
+        return EXIT_DISK_FAILED
+    except Diverged as error:
+        last_words(f"the node has stopped: {error}\n")
+        return EXIT_DIVERGED
+    except WrongVersion as error:
+        last_words(f"the node cannot run: {error}\n")
+        return EXIT_WRONG_VERSION
+    except MachineError as error:
+        last_words(f"the node cannot take the cluster's state over: {error}\n")
+        return EXIT_REFUSED
+    except RolledBack as error:
+        last_words(f"the node has stopped: {error}\n")
+        # The next process repairs it, if it may.
+        return EXIT_DISK_FAILED if config.repair_from_peers else EXIT_ROLLED_BACK
+    except BrokenPromise as error:
+        last_words(f"the node has stopped: {error}\n")
+        return EXIT_BROKEN_PROMISE
+    except MemoryError:
+        last_words(OUT_OF_MEMORY)
+        return EXIT_OUT_OF_MEMORY
+    except (GaveUp, IncarnationAlreadyUsed) as error:
+        last_words(f"the node has failed: {error}\n")
+        return EXIT_FAILED
+    return EXIT_REMOVED if removed else 0
+
+
+def last_words(text: str) -> None:
+    """Say why the process ends, where its parent or a person finds it."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(text)
+        sys.__stderr__.flush()
+
+
+def refusal_code(error: Exception) -> int:
+    """The exit code of a node that could not start."""
+    match error:
+        case CorruptLog():
+            return EXIT_CORRUPT
+        case LogMissing():
+            return EXIT_LOG_MISSING
+        case LogRolledBack():
+            return EXIT_ROLLED_BACK
+        case StoreFailed():
+            return EXIT_DISK_FAILED
+        case CannotRejoin():
+            return EXIT_FAILED
+    return EXIT_REFUSED
+
+
+def run(config: NodeConfig, life_fd: int) -> bool:
+    """Open everything, run the loop to its end, close everything; whether the node was removed.
+
+    Raises what forbids a start, and DiskFailed, Diverged, WrongVersion or GaveUp when the node has failed.
+    """
+    if not __debug__:
+        raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
+    machine = load_machine(config.machine)
+    crashes, injection = Crashes(), load_injection(config)
+    files: FileSystem = injection.files if injection is not None else RealFiles()
+    # Its lock comes first: of two processes on the same data only one ever listens.
+    store = open_checked(config, files, injection.trap if injection is not None else pass_by, machine)
+    try:
+        incarnation = config.incarnation or count_incarnation(
+            Path(config.data_dir) / INCARNATION, sync=config.sync
+        )
+        clock: Clock = injection.clock if injection is not None else MonotonicClock()
+        random = Random(config.seed or None)
+        zeromq = open_transport(config, incarnation)
+        transport = injection.around(zeromq, random, config.links) if injection else zeromq
+        runtime = Runtime(
+            process_of(config.node),
+            transport=transport,
+            registry=REGISTRY,
+            clock=clock,
+            random=random,
+            # A node that has failed starts again from disk, as a new process, or not at all.
+            supervision=RestartPolicy(max_restarts=0),
+            on_crash=crashes.report,
+        )
+        node = Node(
+            NodeComponents(
+                config=config,
+                incarnation=incarnation,
+                store=store,
+                machine=machine,
+                random=random,
+                journal=LoggedEvents(),
+                disk_worker=partial(ThreadWorker, "disk"),
+                apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
+                snapshot_worker=partial(ThreadWorker, "snapshot"),
+                observer=open_trace(config.trace),
+                faults=injection,
+                counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
+                note_incarnation=partial(
+                    note_incarnation, Path(config.data_dir) / INCARNATION, sync=config.sync
+                ),
+                leave=runtime.stop,
+                pid=os.getpid(),
+                true_now=time.monotonic,
+            )
+        )
+        open_log(config, incarnation, node)
+        runtime.spawn(lambda: node, NODE_ACTOR)
+        spawn_companions(runtime, config, zeromq)
+        obey_signals(runtime, config.node)
+        end_with_launcher(runtime, transport, life_fd)
+        keep_what_is_there()
+        runtime.run()
+        return node.removed
+    except GaveUp as error:
+        raise crashes.verdict(error, Path(config.data_dir)) from error
+    finally:
+        store.close()
+
+
+def open_checked(config: NodeConfig, files: FileSystem, trap: CrashPoint, machine: Application) -> Store:
+    """See `open_store`; raises WrongVersion, too, if what is there needs a newer machine."""
+    store = open_store(config, files, trap, rejoin)
+    try:
+        check_version(store, machine)
+    except WrongVersion:
+        store.close()
+        raise
+    return store
+
+
+def load_injection(config: NodeConfig) -> Injection | None:
+    """The parts that can be broken on purpose, if the node was started for it; else they are not loaded."""
+    if not config.fault_injection:
+        return None
+    module = importlib.import_module("raft.node.process.fault_injection")
+    injection: Injection = module.Injection()
+    return injection
+
+
+def pass_by(_crash_point: str) -> None:
+    """Nothing waits at the crash points of a node that cannot be broken."""
+
+
+def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
+    """Pass requests on, keep the socket's file in place, and ask for a vote if this node has joined anew."""
+    runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
+    runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
+    runtime.spawn(lambda: KeyReader(config.keys, transport, LoggedEvents().event), KEYS_ACTOR)
+    data_dir = Path(config.data_dir)
+    if repair_of(data_dir) == JOINED:
+        runtime.spawn(lambda: Promotion(config.node, partial(end_repair, data_dir)), "promotion")
+
+
+def keep_what_is_there() -> None:
+    """Settle the interpreter for a long run: what is there now stays, and need not be collected."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+
+
+def open_transport(config: NodeConfig, incarnation: int) -> ZeroMqTransport:
+    """Listen where the configuration says."""
+    return ZeroMqTransport(
+        process_of(config.node),
+        incarnation,
+        cluster=config.cluster,
+        endpoint=config.listen,
+        keys=curve.load(Path(config.keys)) if config.keys else None,
+    )
+
+
+def open_trace(path: str) -> TraceFile | None:
+    """The file that is told of every event in the core, if one is wanted; raises BadConfig."""
+    try:
+        return TraceFile(Path(path), time.monotonic_ns) if path else None
+    except OSError as error:
+        raise BadConfig(f"the trace cannot be written to {path}: {error.strerror}") from None
+
+
+def load_machine(text: str) -> Application:
+    """A node's machine, around a new one of the class at "package.module:Class" if that is named.
+
+    Raises BadConfig.
+    """
+    if not text:
+        return Application()
+    module_name, _, name = text.partition(":")
+    os.environ[IMPORTING] = text  # A program that starts nodes when it is imported is refused by this.
+    try:
+        own = getattr(importlib.import_module(module_name), name)()
+        if not isinstance(own, StateMachine):
+            raise BadConfig(f"{text} is no machine: it lacks one of apply, query, snapshot, restore")
+        for method in (own.apply, own.query, own.snapshot, own.restore):
+            check_is_plain(method)
+        version_of(own)
+    except StartedWhileImported as error:
+        raise BadConfig(str(error)) from None
+    except SystemExit as ended:
+        raise BadConfig(
+            f"importing {module_name} for its machine {name} ended the program (sys.exit, {ended.code!r}): "
+            "what a program does belongs behind if __name__ == '__main__'"
+        ) from None
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BadConfig(f"the machine {text} cannot be had: {error}") from error
+    finally:
+        del os.environ[IMPORTING]
+    return Application(own)
+
+
+def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
+    """Write events to the node's log file, or to standard error where there is none."""
+    if not config.log_path:
+        logger.remove()
+        logger.add(sys.stderr, level=config.log_level, format="{time} {level} {extra[event]}: {message}")
+        return
+
+    def standing() -> Mapping[str, Any]:
+        return {"term": node.standing.term, "role": node.standing.role.value}
+
+    log_to_file(
+        Path(config.log_path),
+        node=process_of(config.node),
+        incarnation=incarnation,
+        level=config.log_level,
+        extra=standing,
+    )
+    # What a machine prints is read where everything else about its node is.
+    sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")
+
+
+class LoggedEvents:
+    """A journal that writes to the process's log."""
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        """See `Journal`."""
+        logger.bind(event=event, **values).info(message)
+
+
+# To skip a committed command that did not fit would give this node another state than the others have.
+OUT_OF_MEMORY = (
+    "the node has stopped: there is no memory left for what is committed. Nothing of it is lost, and the "
+    "other members go on. Give the node more memory, or lower the quota of all (--tune quota_bytes=...) and "
+    "delete; then start it again\n"
+)
+# What may end a node and is no mistake of its own program; and as which event that is logged.
+NO_MISTAKES: dict[type[Exception], str] = {
+    DiskFailed: "disk-failed",
+    Diverged: "machine-diverged",
+    MachineError: "machine-unfit",
+    WrongVersion: "machine-wrong-version",
+    RolledBack: "disk-rolled-back",
+    BrokenPromise: "promise-broken",
+    MemoryError: "out-of-memory",
+    IncarnationAlreadyUsed: "life-used",
+}
+
+
+class Crashes:
+    """What the process has died of."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def report(self, report: CrashReport) -> None:
+        """Leave the traceback in the log, and on standard error for whoever buries the process."""
+        self._last = report.error
+        kind = self._kind
+        event = NO_MISTAKES[kind] if kind else "crashed"
+        logger.bind(event=event, traceback=report.traceback).error(report.error)
+        if kind is None:
+            last_words(report.traceback)
+
+    def verdict(self, error: GaveUp, data_dir: Path) -> Exception:
+        """A failed disk, or a machine that others brought, is no mistake of the node's.
+
+        That the disk has gone back is noted in the data directory, for later lives.
+        """
+        kind = self._kind
+        verdict = error if kind is None else kind(self._last.partition(": ")[2])
+        if isinstance(verdict, RolledBack):
+            mark_rolled_back(data_dir, str(verdict))
+        return verdict
+
+    @property
+    def _kind(self) -> type[Exception] | None:
+        name = self._last.partition(": ")[0]
+        return next((kind for kind in NO_MISTAKES if kind.__name__ == name), None)
+
+
+def obey_signals(runtime: Runtime, node: int) -> None:
+    """Leave gracefully on SIGTERM and SIGINT; read the allowed keys again on SIGHUP."""
+
+    def leave(_number: int, _frame: object) -> None:
+        runtime.post(address_of(node), Leave())
+
+    def read_keys(_number: int, _frame: object) -> None:
+        runtime.post(Address(runtime.name, KEYS_ACTOR), ReadKeys())
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGHUP, read_keys)
+
+
+def end_with_launcher(runtime: Runtime, transport: Transport, life_fd: int) -> None:
+    """Stop at once when the launcher, if there is one, is gone: nothing is left to hand over to."""
+
+    def end() -> None:
+        transport.remove_reader(life_fd)
+        runtime.stop()
+
+    if life_fd >= 0:
+        transport.add_reader(life_fd, end)

@@ -1,0 +1,184 @@
+"""The node's story, told to its supervisor and written to its log: starts, leaders, roles.
+
+Owns what is remembered about the present election, from which a report says how long it took and why
+it was held. Knows nothing of how reports are shown.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from raft.core.types import NO_NODE, NodeId, Role, Term
+from raft.protocol.admin import Alive, BecameLeader, LostLeadership, NodeUp, Report, SawLeader, SpaceIs
+
+if TYPE_CHECKING:
+    from raft.node.space import Room
+
+HELD_MAX = 256
+
+
+class Journal(Protocol):
+    """A log of events: a name to find it by, a sentence to read, and values."""
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        """Write one event."""
+        ...
+
+
+class LateJournal:
+    """Writes events in the next turn of the loop: when an election is on, messages go first."""
+
+    def __init__(self, journal: Journal, after: Callable[[float, Callable[[], None]], object]) -> None:
+        self._journal = journal
+        self._after = after
+        self._held: list[tuple[str, str, dict[str, object]]] = []
+
+    def event(self, event: str, message: str, **values: object) -> None:
+        """See `Journal`."""
+        if not self._held:
+            self._after(0.0, self.write)
+        self._held.append((event, message, values))
+
+    def write(self) -> None:
+        """Write what is held back now."""
+        held, self._held = self._held, []
+        for event, message, values in held:
+            self._journal.event(event, message, **values)
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """What a node is, in which term, and whom it follows."""
+
+    role: Role = Role.FOLLOWER
+    term: Term = 0
+    leader: NodeId = NO_NODE
+
+
+class Reporter:
+    """Tells what happens. Reports wait until the supervisor can be heard; the oldest ones are dropped."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        incarnation: int,
+        now: Callable[[], float],
+        tell: Callable[[Report], None] | None,
+        journal: Journal,
+    ) -> None:
+        self.standing = Standing()
+        self._node = node
+        self._incarnation = incarnation
+        self._now = now
+        self._tell = tell
+        self._journal = journal
+        self._held: deque[Report] = deque(maxlen=HELD_MAX)
+        self._connected = False
+        self._previous: NodeId = NO_NODE
+        self._leaderless_since = now()
+        self._up: NodeUp | None = None
+        self._reason = "startup"
+        self._losing = ""
+
+    # -- what the node notices ------------------------------------------------------------------
+
+    def started(self, pid: int, recovered_entries: int) -> None:
+        """The log is recovered, and the node takes part."""
+        self._up = NodeUp(self._node, self._incarnation, pid, self._now(), recovered_entries)
+        self._report(self._up)
+        self._journal.event(
+            "node-started", f"node {self._node} is up", pid=pid, recovered_entries=recovered_entries
+        )
+
+    def alive(self) -> None:
+        """The loop turns; worth nothing to a supervisor who learns of it later."""
+        up, standing = self._up, self.standing
+        if self._tell is not None and self._connected and up is not None:
+            term, leader = standing.term, standing.leader
+            self._tell(Alive(up.node, up.incarnation, up.pid, term, leader, up.at_seconds, self._now()))
+
+    def leader_gone(self, leader: NodeId, reason: str) -> None:
+        """The leader has died or was removed, so that an election is held ahead of the timeout."""
+        self._reason = reason
+        self._journal.event("leader-gone", f"leader {leader} is gone: {reason}", leader=leader)
+
+    def asked_to_lead(self) -> None:
+        """The leader hands over to this node."""
+        self._reason = "transfer"
+        self._leaderless_since = self._now()
+
+    def losing(self, reason: str) -> None:
+        """Leadership, if it is lost now, is lost for this reason; "" takes it back."""
+        self._losing = reason
+
+    def changed(self, standing: Standing, votes: int, voters: int) -> None:
+        """The node's standing is another one than before."""
+        before, self.standing = self.standing, standing
+        led = before.role is Role.LEADER
+        leads = standing.role is Role.LEADER
+        if led and (not leads or standing.term != before.term):
+            self._lost(before.term, standing.term)
+        if leads and (not led or standing.term != before.term):
+            self._won(standing.term, votes, voters)
+        if (standing.leader, standing.term) != (before.leader, before.term):
+            self._saw(before, standing)
+
+    def space(self, room: Room) -> None:
+        """How much this leader holds of what it may; told when it begins to lead, and at each alarm."""
+        self._report(SpaceIs(self._node, room.used_bytes, room.quota_bytes, room.alarm, self._now()))
+
+    # -- the supervisor's connection ------------------------------------------------------------
+
+    def supervisor_up(self) -> None:
+        """Tell everything that was held back."""
+        self._connected = True
+        while self._held and self._tell is not None:
+            self._tell(self._held.popleft())
+
+    def supervisor_down(self) -> None:
+        """Hold reports back from now on."""
+        self._connected = False
+
+    # -------------------------------------------------------------------------------------------
+
+    def _won(self, term: Term, votes: int, voters: int) -> None:
+        took_seconds = self._now() - self._leaderless_since
+        self._report(
+            BecameLeader(
+                self._node, term, self._previous, votes, voters, took_seconds, self._reason, self._now()
+            )
+        )
+        self._journal.event(
+            "leader-elected",
+            f"leads term {term}, with {votes} of {voters} votes, after {took_seconds * 1000:.1f} ms",
+            votes=votes, voters=voters, reason=self._reason,
+        )  # fmt: skip
+
+    def _lost(self, led_term: Term, term: Term) -> None:
+        reason = self._losing or ("higher-term" if term > led_term else "no-quorum")
+        self._losing = ""
+        self._report(LostLeadership(self._node, led_term, reason, self._now()))
+        self._journal.event("leader-lost", f"no longer leads term {led_term}: {reason}", reason=reason)
+
+    def _saw(self, before: Standing, standing: Standing) -> None:
+        if standing.leader == before.leader == NO_NODE:
+            return
+        self._report(SawLeader(self._node, standing.term, standing.leader, self._now()))
+        if standing.leader != NO_NODE:
+            self._journal.event("leader-seen", f"node {standing.leader} leads", leader=standing.leader)
+            self._previous = standing.leader
+            self._reason = "timeout"
+        elif before.leader != NO_NODE and self._reason != "transfer":
+            self._leaderless_since = self._now()
+
+    def _report(self, report: Report) -> None:
+        if self._tell is None:
+            return
+        if self._connected:
+            self._tell(report)
+        else:
+            self._held.append(report)

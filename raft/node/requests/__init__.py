@@ -1,0 +1,1 @@
+"""What is asked of a node, and how each kind of request is answered."""

@@ -1,0 +1,159 @@
+"""What clients ask of a node: commands, queries, and who leads.
+
+Owns the admission of requests, and the gathering of a turn's commands into one batch. Knows nothing of
+how a command is replicated, or of what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raft.core.errors import ProposalDropped
+from raft.core.raft import Raft
+from raft.core.types import NO_NODE, Role
+from raft.machines.codec import decode_call, question_tag
+from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
+from raft.node.applier import Applier
+from raft.node.machine_worker import COMMANDS_MAX, QUERIES_MAX
+from raft.node.peers import Peers
+from raft.node.requests.proposals import Answerable, Proposals
+from raft.node.requests.reads import Reads
+from raft.node.requests.slow_requests import SlowRequests
+from raft.node.space import Space
+from raft.node.versions import Versions
+from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
+
+COMMAND_BYTES_MAX = 2 * 1024 * 1024
+PENDING_MAX = 16_384
+# Operations that a leader has more to ask about.
+_JUDGED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own))
+OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
+
+TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
+NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other for checks")
+UNREADABLE = Invalid("these bytes are no command that this node knows: is the client of another version?")
+TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
+OWN_BUSY = Refused(f"your own machine has {COMMANDS_MAX} commands, or {QUERIES_MAX} queries, in hand already")
+STOPPING = Refused("the node is stopping")
+
+
+class ClientRequests:
+    """Takes requests during a turn, and hands them on at its end."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        proposals: Proposals,
+        reads: Reads,
+        applier: Applier,
+        peers: Peers,
+        desk: SlowRequests,
+        space: Space,
+        versions: Versions,
+        *,
+        identity: Callable[[], str],
+    ) -> None:
+        self.closed = False
+        self.refusal: Refused | None = None  # Why this leader takes no commands for the time being.
+        self._raft = raft
+        self._proposals = proposals
+        self._reads = reads
+        self._applier = applier
+        self._peers = peers
+        self._desk = desk
+        self._identity = identity
+        self._space = space
+        self._versions = versions
+        self._commands: list[bytes] = []
+        self._calls: list[Call] = []  # The same, decoded.
+        self._room = 0  # For so many commands there is room in this turn.
+        self._replies: list[Answerable] = []
+
+    def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
+        """Take a command in, to be answered through its handle; or return the refusal."""
+        if self._raft.role is not Role.LEADER:
+            return self.not_leader()
+        if self.closed:
+            return STOPPING
+        if self.refusal is not None:
+            return self.refusal
+        if len(command.body) > COMMAND_BYTES_MAX:
+            return TOO_LARGE
+        call = decode_call(command.body)
+        if call is None:
+            return UNREADABLE
+        if call.session < 0:
+            return NODES_ONLY
+        if not self._commands:
+            self._room = PENDING_MAX - len(self._proposals)
+        if len(self._commands) >= self._room:
+            return TOO_MANY
+        operation = call.operation
+        refusal: object = self._space.refuse(operation, len(command.body))
+        if refusal is not None:
+            return refusal
+        reply = reply_handle
+        kind = type(operation)
+        if kind in _JUDGED:
+            if kind is not Own:
+                refusal = self._applier.too_big(operation)
+                if refusal is not None:
+                    return refusal
+            elif self._applier.lane.commands >= COMMANDS_MAX:
+                return OWN_BUSY
+            elif isinstance(operation, Own) and operation.since > self._versions.agreed:
+                return self._versions.refuse(operation)
+            else:
+                reply = lambda: self._desk.take(reply_handle())  # noqa: E731
+        self._commands.append(command.body)
+        self._calls.append(call)
+        self._replies.append(reply())
+        return None
+
+    def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
+        """Take a query in, to be answered through its handle; or return the answer."""
+        stale = query.consistency is Consistency.STALE
+        if not stale and self._raft.leader == NO_NODE:
+            return self.not_leader()
+        own = question_tag(query.body) == OWN_TAG
+        if own and self._applier.lane.queries >= QUERIES_MAX:
+            return OWN_BUSY
+        reply = self._desk.take(reply_handle()) if own else reply_handle()
+        if stale:
+            self._reads.add_stale(query.body, reply, now)
+        else:
+            self._reads.add(query.body, reply, now)
+        return None
+
+    def who_leads(self) -> LeaderIs:
+        """Whom this node follows."""
+        raft = self._raft
+        return LeaderIs(raft.leader, raft.term, dict(self._peers.endpoints), self._identity())
+
+    def flush(self, now: float) -> None:
+        """The turn is over: log its commands as one batch, and begin a round for its queries."""
+        if self._commands:
+            commands, calls, replies = self._commands, self._calls, self._replies
+            self._commands, self._calls, self._replies = [], [], []
+            self._propose(commands, calls, replies)
+        self._reads.flush(now)
+
+    def _propose(self, commands: list[bytes], calls: list[Call], replies: list[Answerable]) -> None:
+        # Leadership may have been lost since the commands arrived, within the turn.
+        refusal: object = self.not_leader()
+        if self._raft.role is Role.LEADER:
+            try:
+                first, term = self._raft.propose_batch(commands)
+            except ProposalDropped as dropped:
+                refusal = Refused(dropped.reason)
+            else:
+                self._proposals.logged(term, first, replies)
+                self._applier.note(term, first, calls)
+                return
+        for reply in replies:
+            reply.send(refusal)
+
+    def not_leader(self) -> NotLeader:
+        """The refusal that names the leader."""
+        leader = self._raft.leader
+        return NotLeader(leader, self._peers.endpoints.get(leader, ""), self._raft.term)

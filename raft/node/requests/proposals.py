@@ -1,0 +1,148 @@
+"""Commands on their way through the log, and an honest answer for each of them.
+
+Owns the promise that every logged command ends as committed, as refused (it surely never will be) or
+as unknown. Knows nothing of how entries are replicated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.types import Entry, Index, Term
+from raft.node.applier import ELSEWHERE, Outcome, Rejection
+from raft.protocol.client import Committed, Failed, Refused, Unknown
+
+OVERWRITTEN = Refused("another leader's entry took its place")
+LEADERSHIP_LOST = Unknown("leadership was lost before the command was seen committed")
+SNAPSHOT_PASSED = Unknown("a snapshot went past the command, which may be part of it")
+NOT_APPLIED = Unknown(
+    "this leader has applied nothing for a minute, so what became of the command is not known"
+)
+NODE_STOPPED = Unknown("the node stopped before the command was seen committed")
+
+
+STUCK_SECONDS = 60.0
+
+
+class Answerable(Protocol):
+    """The right to answer one request."""
+
+    def send(self, message: object) -> None:
+        """Answer it."""
+        ...
+
+
+class Tenure(Struct):
+    """What this node logged as leader of one term, and who waits for which index of it."""
+
+    term: Term
+    waiting: dict[Index, Answerable]
+    give_up_at: float | None = None  # None while the term lasts.
+
+
+class Proposals:
+    """Everybody who waits for a command to be applied.
+
+    A lost leadership decides nothing about what was logged: the next leader may have it. So those who
+    wait go on waiting until the index is applied, by whichever term, or for `patience_seconds`.
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._tenures: list[Tenure] = []
+        self._leading = False
+        self._oldest: tuple[Index, float] = (0, 0.0)  # The first index that is waited for, and since when.
+
+    def __len__(self) -> int:
+        return sum(len(tenure.waiting) for tenure in self._tenures)
+
+    def logged(self, term: Term, first: Index, replies: Sequence[Answerable]) -> None:
+        """These commands have entered this leader's log, one after another from `first`."""
+        if not self._leading or self._tenures[-1].term != term:
+            self._tenures.append(Tenure(term, {}))
+            self._leading = True
+        waiting = self._tenures[-1].waiting
+        for index, reply in enumerate(replies, first):
+            waiting[index] = reply
+
+    def leadership_lost(self, now: float) -> None:
+        """From now on the fate of what was logged is in others' hands."""
+        self._leading = False
+        for tenure in self._tenures:
+            if tenure.give_up_at is None:
+                tenure.give_up_at = now + self._patience_seconds
+
+    def applied(
+        self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index = 0
+    ) -> None:
+        """Answer those who wait for these entries, or for others in their place."""
+        for tenure in self._tenures:
+            waiting, term = tenure.waiting, tenure.term
+            if not waiting:
+                continue
+            take = waiting.pop
+            for entry, outcome in zip(entries, outcomes, strict=True):
+                reply = take(entry.index, None)
+                if reply is None:
+                    continue
+                if entry.term != term:
+                    # One index commits one entry, so the other one never will.
+                    reply.send(OVERWRITTEN)
+                elif type(outcome) is bytes:
+                    reply.send(Committed(entry.index, outcome, configuration))
+                elif outcome is ELSEWHERE:
+                    waiting[entry.index] = reply
+                elif isinstance(outcome, Rejection):
+                    reply.send(Failed(entry.index, outcome.reason))
+                else:
+                    reply.send(Committed(entry.index, b"", configuration))
+
+    def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:
+        """Answer whoever waits for a command that was applied, and answered by the user's own machine now."""
+        for tenure in self._tenures:
+            reply = tenure.waiting.pop(index, None)
+            if reply is not None:
+                reply.send(Committed(index, answer, configuration))
+
+    def restored(self, index: Index) -> None:
+        """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""
+        for tenure in self._tenures:
+            for passed in [waited for waited in tenure.waiting if waited <= index]:
+                tenure.waiting.pop(passed).send(SNAPSHOT_PASSED)
+
+    def expire(self, now: float) -> None:
+        """Tell those who have waited long enough since leadership was lost that nobody knows."""
+        self._end_what_is_stuck(now)
+        kept = []
+        for tenure in self._tenures:
+            if tenure.give_up_at is None or (tenure.waiting and now < tenure.give_up_at):
+                kept.append(tenure)
+            else:
+                answer_all(tenure, LEADERSHIP_LOST)
+        self._tenures = kept
+
+    def _end_what_is_stuck(self, now: float) -> None:
+        """A leader may be unable to commit or to apply, and lead on: nothing waits for that for ever."""
+        tenure = self._tenures[-1] if self._leading else None
+        oldest = next(iter(tenure.waiting), 0) if tenure is not None else 0
+        if oldest == 0 or oldest != self._oldest[0]:
+            self._oldest = oldest, now
+        elif tenure is not None and now - self._oldest[1] >= STUCK_SECONDS:
+            answer_all(tenure, NOT_APPLIED)
+
+    def stop(self) -> None:
+        """Tell everybody that the node stops."""
+        for tenure in self._tenures:
+            answer_all(tenure, NODE_STOPPED)
+        self._tenures = []
+        self._leading = False
+
+
+def answer_all(tenure: Tenure, answer: Unknown) -> None:
+    """Answer all who still wait for something logged in that tenure."""
+    for reply in tenure.waiting.values():
+        reply.send(answer)
+    tenure.waiting.clear()

@@ -1,0 +1,189 @@
+"""Linearizable queries: one confirmation by a quorum for all that wait, then the machine's answer.
+
+Owns the way of a query from its arrival to its answer (ReadIndex, thesis section 6.4). Knows nothing
+of how the core confirms a leader.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.types import Index, ReadState
+from raft.node.applier import Rejection
+from raft.node.requests.proposals import Answerable
+from raft.protocol.client import Invalid, QueryResult, Refused
+
+ROUNDS_MAX = 2  # One on its way, one that gathers; more would only split the same queries up.
+
+NOT_CONFIRMED = Refused("no quorum confirmed the leader in time")
+NOT_APPLIED = Refused("this node has not applied in time what the read has to see: ask another node")
+NODE_STOPS = Refused("the node stops")
+# A confirmed read is waited for so much longer: slow commands are no reason to send a client elsewhere.
+APPLY_PATIENCE_RATIO = 10
+
+
+class Machine(Protocol):
+    """The part of the applier that reads need."""
+
+    applied: Index
+    configuration: Index
+
+    @property
+    def free(self) -> bool:
+        """The machine may be queried now."""
+        ...
+
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
+        """Call with the machine's answer, at once or when it is there."""
+        ...
+
+
+class Waiting(Struct):
+    """One query and whom to answer: what to ask the machine, or else what makes the answer."""
+
+    question: bytes | Callable[[], object]
+    reply: Answerable
+    give_up_at: float
+
+
+class Round(Struct):
+    """Queries that share one confirmation, asked for at `asked_at`."""
+
+    queries: list[Waiting]
+    asked_at: float
+
+
+class Reads:
+    """All linearizable queries that are not answered yet.
+
+    `confirm` asks the core for a confirmation; its context is never used twice, not even by the next
+    life of this node, so an answer that took long cannot confirm a later question.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: int,
+        incarnation: int,
+        machine: Machine,
+        confirm: Callable[[bytes], object],
+        patience_seconds: float,
+        retry_seconds: float,
+    ) -> None:
+        self._identity = struct.pack(">IQ", node, incarnation)
+        self._machine = machine
+        self._confirm = confirm
+        self._patience_seconds = patience_seconds
+        self._retry_seconds = retry_seconds
+        self._serial = 0
+        self._arrived: list[Waiting] = []
+        self._rounds: dict[bytes, Round] = {}
+        self._stale: list[Waiting] = []
+        self._confirmed: deque[tuple[Index, list[Waiting]]] = deque()
+
+    def __len__(self) -> int:
+        rounds = sum(len(asked.queries) for asked in self._rounds.values())
+        return len(self._arrived) + rounds + sum(len(queries) for _, queries in self._confirmed)
+
+    def add(self, question: bytes | Callable[[], object], reply: Answerable, now: float) -> None:
+        """A query has arrived; it joins the next round."""
+        self._arrived.append(Waiting(question, reply, now + self._patience_seconds))
+
+    def add_stale(self, body: bytes, reply: Answerable, now: float) -> None:
+        """A query that needs no confirmation, but has to wait until the machine is free."""
+        self._stale.append(Waiting(body, reply, now + self._patience_seconds))
+
+    def flush(self, now: float) -> None:
+        """Begin a round for what has arrived, unless enough are under way."""
+        if self._arrived and len(self._rounds) < ROUNDS_MAX:
+            queries, self._arrived = self._arrived, []
+            self._begin(queries, now)
+
+    def confirmed(self, states: list[ReadState]) -> None:
+        """The core has confirmed these rounds at their indices; those of an earlier asking are ignored."""
+        for state in states:
+            asked = self._rounds.pop(state.context, None)
+            if asked is not None:
+                self._confirmed.append((state.index, asked.queries))
+
+    def answer(self) -> None:
+        """Answer all confirmed queries whose index has been applied."""
+        machine = self._machine
+        if self._stale and machine.free:
+            stale, self._stale = self._stale, []
+            for waiting in stale:
+                answer_query(machine, waiting, stale=True)
+        while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
+            _, queries = self._confirmed.popleft()
+            for waiting in queries:
+                answer_query(machine, waiting)
+
+    def ask_again(self, now: float) -> None:
+        """Whom we asked is gone or was not heard: begin all rounds anew, with fresh contexts."""
+        queries = [waiting for asked in self._rounds.values() for waiting in asked.queries]
+        self._rounds.clear()
+        if queries:
+            self._begin(queries, now)
+
+    def expire(self, now: float) -> None:
+        """Refuse queries that have waited too long, and ask again for rounds that seem to be lost."""
+        self._arrived = refuse_late(self._arrived, now)
+        oldest = now - (APPLY_PATIENCE_RATIO - 1) * self._patience_seconds
+        self._stale = refuse_late(self._stale, oldest, NOT_APPLIED)
+        for _ in range(len(self._confirmed)):
+            index, queries = self._confirmed.popleft()
+            if kept := refuse_late(queries, oldest, NOT_APPLIED):
+                self._confirmed.append((index, kept))
+        for asked in self._rounds.values():
+            asked.queries = refuse_late(asked.queries, now)
+        if any(now - asked.asked_at >= self._retry_seconds for asked in self._rounds.values()):
+            self.ask_again(now)
+
+    def stop(self) -> None:
+        """Refuse everything that waits."""
+        for asked in self._rounds.values():
+            self._arrived.extend(asked.queries)
+        for _, queries in self._confirmed:
+            self._arrived.extend(queries)
+        for waiting in [*self._arrived, *self._stale]:
+            waiting.reply.send(NODE_STOPS)
+        self._arrived.clear()
+        self._stale.clear()
+        self._rounds.clear()
+        self._confirmed.clear()
+
+    def _begin(self, queries: list[Waiting], now: float) -> None:
+        self._serial += 1
+        context = self._identity + self._serial.to_bytes(8, "big")
+        self._rounds[context] = Round(queries, now)
+        self._confirm(context)
+
+
+def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> None:
+    """Send what the machine says now; the user's own machine may say it later."""
+    question, reply = waiting.question, waiting.reply
+    if not isinstance(question, bytes):
+        reply.send(question())
+        return
+    applied = machine.applied
+
+    def answered(result: bytes | Rejection) -> None:
+        if isinstance(result, Rejection):
+            reply.send(Invalid(result.reason))
+        else:
+            reply.send(QueryResult(applied, result, stale, machine.configuration))
+
+    machine.query(question, answered)
+
+
+def refuse_late(queries: list[Waiting], now: float, refusal: Refused = NOT_CONFIRMED) -> list[Waiting]:
+    """Refuse those whose time is up, and return the others."""
+    late = [waiting for waiting in queries if waiting.give_up_at <= now]
+    for waiting in late:
+        waiting.reply.send(refusal)
+    return [waiting for waiting in queries if waiting.give_up_at > now] if late else queries

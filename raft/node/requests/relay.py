@@ -1,0 +1,93 @@
+"""Requests that only the leader takes, passed on to it by a member, for clients that do not reach the leader.
+
+Owns the way there and back. An answer keeps its meaning: what surely was not passed on is refused, what may
+have been taken and was not answered is unknown, and a request is passed on once. Knows nothing of the core:
+it asks the node beside it who leads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from actors.actor import Actor, Handlers
+from actors.asks import Reply
+from actors.errors import AskFailed, Undeliverable
+from raft.core.types import NO_NODE, NodeId
+from raft.protocol.client import (
+    AddLearner,
+    AwaitAnswer,
+    Command,
+    KeepAlive,
+    LeaderIs,
+    ListMembers,
+    NotLeader,
+    Promote,
+    Refused,
+    Remove,
+    Replace,
+    TakesLong,
+    TimeLeft,
+    Unknown,
+    UpdateMember,
+    WhoLeads,
+)
+from raft.protocol.registry import address_of
+
+LOCAL_SECONDS_MAX = 1.0
+ANSWER_SECONDS_MAX = 60.0
+PASSED_ON_MAX = 1_024
+CHANGES = (Command, AddLearner, Promote, Remove, Replace, UpdateMember)
+
+TOO_MANY = Refused(f"this node passes {PASSED_ON_MAX} requests on to the leader already")
+NOT_ASKED = Refused("the node beside this relay does not say who leads")
+
+
+class Relay(Actor):
+    """Beside the actor of node `node`."""
+
+    def __init__(self, node: NodeId) -> None:
+        self._node = node
+        self._open = 0
+
+    def on_request(self, request: Any) -> None:
+        """Find out who leads, and pass the request on."""
+        if self._open >= PASSED_ON_MAX:
+            self.context.reply(TOO_MANY)
+            return
+        self._open += 1
+        reply = self.context.reply_handle()
+        told = self.context.ask(address_of(self._node), WhoLeads(), LOCAL_SECONDS_MAX)
+        told.then(
+            lambda leader: self._pass_on(request, leader, reply), lambda _: self._answer(reply, NOT_ASKED)
+        )
+
+    def _pass_on(self, request: Any, told: LeaderIs, reply: Reply) -> None:
+        if told.leader == NO_NODE:
+            self._answer(reply, NotLeader(NO_NODE, "", told.term))
+            return
+        if isinstance(request, KeepAlive):
+            # The connection that the leader sees is this node's, and says nothing of the client.
+            request = msgspec.structs.replace(request, release_on_disconnect=False)
+        to = address_of(told.leader, "" if told.leader == self._node else told.identity)
+        changes = isinstance(request, CHANGES)
+
+        def ended(answer: object) -> None:
+            if isinstance(answer, TakesLong):
+                self.context.ask(to, AwaitAnswer(answer.ticket), ANSWER_SECONDS_MAX).then(ended, failed)
+            else:
+                self._answer(reply, answer)
+
+        def failed(failure: AskFailed) -> None:
+            reason = f"passed on by node {self._node} to node {told.leader}: {failure}"
+            surely_not = isinstance(failure, Undeliverable) or not changes
+            self._answer(reply, Refused(reason) if surely_not else Unknown(reason))
+
+        self.context.ask(to, request, ANSWER_SECONDS_MAX).then(ended, failed)
+
+    def _answer(self, reply: Reply, answer: object) -> None:
+        self._open -= 1
+        reply.send(answer)
+
+    handlers: ClassVar[Handlers] = dict.fromkeys((*CHANGES, KeepAlive, TimeLeft, ListMembers), on_request)

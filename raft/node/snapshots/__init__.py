@@ -1,0 +1,1 @@
+"""Taking, sending, receiving and installing snapshots."""

@@ -1,0 +1,184 @@
+"""Snapshots on their way to other nodes: piece by piece, so that nothing else has to wait for them.
+
+Owns the sender's half, one transfer for each peer, and its end: the core is always told how it went. A
+transfer outlives a broken connection, and goes on where the peer says that it stopped. What is read to be
+sent is compared with the snapshot's checksum: a damaged one is never sent as a whole. Knows nothing of what
+a snapshot holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from raft.core.messages import InstallSnapshot
+from raft.core.progress import ProgressState
+from raft.core.raft import Raft
+from raft.core.types import Index, NodeId, Role, Snapshot
+from raft.node.reporter import Journal
+from raft.protocol.registry import SnapshotChunk, SnapshotProgress, address_of
+from raft.storage.snapshots import head_checksum
+
+if TYPE_CHECKING:
+    from actors.context import Context
+
+# Heartbeats queue up behind what is under way: at most both these on a slow link.
+CHUNK_BYTES = 256 * 1024
+CHUNKS_UNDER_WAY = 2
+
+
+class Transfer:
+    """One snapshot for one peer, which is kept as it is until the end, whatever is newer by then."""
+
+    def __init__(self, message: InstallSnapshot, now: float) -> None:
+        assert message.snapshot.checksum is not None, "a snapshot has the checksum with which it was taken"
+        self.message = message
+        self._checksum_sent = message.snapshot.checksum
+        self._checksum_read = head_checksum(message.snapshot, len(message.snapshot.data))
+        self._read = 0  # So much of the data is in `_checksum_read`.
+        self.received = 0  # As the peer says.
+        self.sent = 0
+        self.checked = 0
+        self.moved_at = now
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are to send."""
+        return len(self.message.snapshot.data)
+
+    def chunk(self) -> SnapshotChunk | None:
+        """The next one; None in place of the last one if what was read is not what was taken."""
+        message, snapshot, offset = self.message, self.message.snapshot, self.sent
+        data = bytes(memoryview(snapshot.data)[offset : offset + CHUNK_BYTES])
+        if offset == self._read:  # Not yet read for an earlier piece.
+            self._checksum_read = crc32(data, self._checksum_read)
+            self._read += len(data)
+        if self._read == self.size and self._checksum_read != snapshot.checksum:
+            return None
+        self.sent += len(data)
+        return SnapshotChunk(
+            message.sender, message.to, message.term, snapshot.index, snapshot.term, snapshot.conf_state,
+            offset, self.size, crc32(data), data, self._checksum_sent,
+        )  # fmt: skip
+
+
+class Transfers:
+    """All that this leader sends. Without news for `resend_seconds` it sends again, and at last gives up.
+
+    `damaged` is told of a snapshot that has changed since it was taken, and was not sent for that.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        context: Context,
+        journal: Journal,
+        *,
+        resend_seconds: float,
+        give_up_seconds: float,
+        damaged: Callable[[Snapshot], None],
+    ) -> None:
+        self._raft = raft
+        self._damaged = damaged
+        self._context = context
+        self._resend_seconds = resend_seconds
+        self._give_up_seconds = give_up_seconds
+        self._journal = journal
+        self._transfers: dict[NodeId, Transfer] = {}
+
+    @property
+    def oldest(self) -> Index | None:
+        """The index of the oldest snapshot under way: the log after it will be needed."""
+        return min((each.message.snapshot.index for each in self._transfers.values()), default=None)
+
+    def begin(self, message: InstallSnapshot) -> None:
+        """Send a snapshot; one to the same peer that is still under way is given up for it."""
+        transfer = self._transfers[message.to] = Transfer(message, self._context.now())
+        if self._tell(transfer):
+            self._check_later(message.to, transfer)
+
+    def progress(self, report: SnapshotProgress) -> None:
+        """The peer says how much it has."""
+        transfer = self._transfers.get(report.sender)
+        if transfer is None or not self._is_wanted(transfer):
+            return
+        if (report.term, report.index) != (transfer.message.term, transfer.message.snapshot.index):
+            return  # Of an earlier transfer.
+        if report.damaged:  # The core will begin another transfer, from the first byte on.
+            self._end(report.sender, ok=False)
+        elif report.received >= transfer.size:
+            self._end(report.sender, ok=True)
+        elif report.received > transfer.received:
+            transfer.received = report.received
+            transfer.sent = max(transfer.sent, report.received)
+            transfer.moved_at = self._context.now()
+            self._fill(transfer)
+        elif report.received == 0 < transfer.received:
+            transfer.received = transfer.sent = 0  # The peer has begun another life.
+            self._fill(transfer)
+
+    def reconnected(self, peer: NodeId) -> None:
+        """A peer can be heard again: what was under way is lost."""
+        transfer = self._transfers.get(peer)
+        if transfer is not None:
+            self._send_again(transfer)
+
+    def _fill(self, transfer: Transfer) -> None:
+        limit = min(transfer.received + CHUNKS_UNDER_WAY * CHUNK_BYTES, transfer.size)
+        while transfer.sent < limit and self._tell(transfer):
+            pass
+
+    def _tell(self, transfer: Transfer) -> bool:
+        """Send the next piece; False if there is no use in that, as the snapshot is damaged."""
+        peer, chunk = transfer.message.to, transfer.chunk()
+        if chunk is None:
+            self._end(peer, ok=False)
+            self._damaged(transfer.message.snapshot)
+            return False
+        self._context.tell(address_of(peer), chunk)
+        return True
+
+    def _send_again(self, transfer: Transfer) -> None:
+        transfer.sent = transfer.received
+        self._tell(transfer)  # One will do to learn where the peer stands.
+
+    def _check_later(self, peer: NodeId, transfer: Transfer) -> None:
+        self._context.after(self._resend_seconds, partial(self._check, peer, transfer))
+
+    def _check(self, peer: NodeId, transfer: Transfer) -> None:
+        if self._transfers.get(peer) is not transfer:
+            return
+        waited_seconds = self._context.now() - transfer.moved_at
+        if not self._is_wanted(transfer) or waited_seconds > self._give_up_seconds:
+            self._end(peer, ok=False)
+            return
+        if transfer.received == transfer.checked:
+            self._send_again(transfer)
+        transfer.checked = transfer.received
+        self._check_later(peer, transfer)
+
+    def _is_wanted(self, transfer: Transfer) -> bool:
+        raft, message = self._raft, transfer.message
+        progress = raft.tracker.progress.get(message.to)
+        return (
+            raft.role is Role.LEADER
+            and raft.term == message.term
+            and progress is not None
+            and progress.state is ProgressState.SNAPSHOT
+            and progress.pending_snapshot == message.snapshot.index
+        )
+
+    def _end(self, peer: NodeId, *, ok: bool) -> None:
+        transfer = self._transfers.pop(peer)
+        if self._is_wanted(transfer):
+            self._raft.report_snapshot(peer, ok)
+        index, size = transfer.message.snapshot.index, transfer.size
+        if ok:
+            self._journal.event(
+                "snapshot-sent", f"sent the snapshot at {index} to n{peer}", to=peer, bytes=size
+            )
+        else:
+            text = f"gave up on the snapshot at {index} for n{peer}, {transfer.received} of {size} bytes sent"
+            self._journal.event("snapshot-abandoned", text, to=peer, index=index)

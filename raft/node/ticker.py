@@ -1,0 +1,113 @@
+"""Seconds into ticks, honestly and lazily.
+
+Owns how many ticks pass and when the node has to wake for one. A process that was stopped does not make
+up for lost time; one that has nothing to do is not woken for a tick that decides nothing. Knows nothing
+of what a tick does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from actors.timers import Timer
+from raft.core.types import Role
+
+# So late that the process, or the machine, must have stood still, or worked for long in one turn.
+LATE_TICKS = 3
+BUSY_RATIO = 0.5  # Of the time, if it had the processor, it was at work and not standing still.
+SLACK_TICKS = 0.1  # A timer that fires a little early still counts.
+
+
+class Core(Protocol):
+    """What there is to know of a core's clock; all in ticks."""
+
+    role: Role
+    election_elapsed: int
+    heartbeat_elapsed: int
+    randomized_election_ticks: int
+
+    def tick(self) -> None:
+        """Let one tick pass."""
+        ...
+
+
+class Ticker:
+    """Lets the ticks pass that have passed whenever the node is awake, and wakes it for one that matters.
+
+    A leader's next tick that matters is its next heartbeat; anybody else's is its election timeout, which
+    the leader keeps putting off. After a stall (SIGSTOP, a machine that was too busy), or a long turn of its
+    own, one tick passes, not a burst: what the others said meanwhile has to be heard before silence may be
+    counted against them. `late` is told for how long it was, and with `busy` that it was at work.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        tick_seconds: float,
+        heartbeat_ticks: int,
+        sleep_ticks_max: int,
+        now: Callable[[], float],
+        after: Callable[[float, Callable[[], None]], Timer],
+        woken: Callable[[float], None],
+        late: Callable[..., None],
+        worked: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._core = core
+        self._tick_seconds = tick_seconds
+        self._heartbeat_ticks = heartbeat_ticks
+        self._sleep_ticks_max = sleep_ticks_max
+        self._now = now
+        self._after = after
+        self._woken = woken
+        self._late = late
+        self._worked = worked
+        self._worked_before = worked()
+        self._counted_to = now()
+        self._next_tick_at = 0.0
+        self._late_at = 0.0
+        self._timer: Timer | None = None
+        self.plan()
+
+    def pass_time(self, now: float) -> None:
+        """Let the ticks pass that are due, and see who waits; call it before each message, it is cheap."""
+        if now < self._next_tick_at:
+            return
+        if now >= self._late_at:
+            overdue_seconds = now - self._late_at + LATE_TICKS * self._tick_seconds
+            busy = self._worked() - self._worked_before >= BUSY_RATIO * overdue_seconds
+            self._late(now - self._counted_to, busy=busy)
+            ticks = 1
+            self._counted_to = now
+        else:
+            ticks = int((now - self._counted_to) / self._tick_seconds + SLACK_TICKS)
+            self._counted_to += ticks * self._tick_seconds
+        self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
+        for _ in range(ticks):
+            self._core.tick()
+        self._woken(now)
+        self._worked_before = self._worked()
+        # Awake as it is, the node need not be woken so soon as was planned.
+        self.plan()
+
+    def plan(self) -> None:
+        """Choose anew when to wake; to be called when the role has changed."""
+        core = self._core
+        if core.role is Role.LEADER:
+            ticks = self._heartbeat_ticks - core.heartbeat_elapsed
+        else:
+            ticks = core.randomized_election_ticks - core.election_elapsed
+        ticks = max(1, min(ticks, self._sleep_ticks_max))
+        wake_at = self._counted_to + ticks * self._tick_seconds
+        self._late_at = wake_at + LATE_TICKS * self._tick_seconds
+        self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._after(max(0.0, wake_at - self._now()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.pass_time(self._now())
+        if self._timer is None:
+            self.plan()  # It was a little early for a tick.

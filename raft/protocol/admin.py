@@ -1,0 +1,193 @@
+"""What a node tells its supervisor, and what a supervisor may ask of a node.
+
+Owns the reports from which the launcher's leader history is made, and the requests that
+steer or break one running node. Times are seconds on the machine's monotonic clock, which all
+processes of one machine share. Knows nothing of how a report is shown or a process is started.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from raft.protocol.limits import Name, Number, Pid, Seconds, SignedNumber
+
+# -- reports: node to supervisor, told and never asked for --------------------------------------
+
+
+class NodeUp(Struct, frozen=True):
+    """The node has recovered its log and takes part; `recovered_entries` came from its own disk."""
+
+    node: Number
+    incarnation: Number
+    pid: Pid
+    at_seconds: Seconds
+    recovered_entries: Number = 0
+
+
+class Alive(Struct, frozen=True):
+    """The node's loop turns: a process that stops saying so without dying is hung.
+
+    It repeats what still holds of the other reports, which are lost if a connection breaks under them: that
+    the node has been up since `up_at_seconds`, and that it follows `leader` in `term` (0: nobody).
+    """
+
+    node: Number
+    incarnation: Number
+    pid: Pid
+    term: Number
+    leader: Number
+    up_at_seconds: Seconds
+    at_seconds: Seconds
+
+
+class BecameLeader(Struct, frozen=True):
+    """`node` won the election of `term`, `took_seconds` after it noticed that there was no leader."""
+
+    node: Number
+    term: Number
+    previous: Number
+    votes: Number
+    voters: Number
+    took_seconds: Seconds
+    reason: Name  # startup | leader-died | timeout | transfer
+    at_seconds: Seconds
+
+
+class LostLeadership(Struct, frozen=True):
+    """`node` led `term` and no longer does."""
+
+    node: Number
+    term: Number
+    reason: Name  # higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
+    at_seconds: Seconds
+
+
+class SawLeader(Struct, frozen=True):
+    """`node` follows `leader` in `term` (0: it has lost sight of one)."""
+
+    node: Number
+    term: Number
+    leader: Number
+    at_seconds: Seconds
+
+
+class SpaceIs(Struct, frozen=True):
+    """The leader `node` holds so much of what it may; with `alarm`, nothing is taken in that grows."""
+
+    node: int
+    used_bytes: int
+    quota_bytes: int
+    alarm: bool
+    at_seconds: float
+
+
+Report = NodeUp | Alive | BecameLeader | LostLeadership | SawLeader | SpaceIs
+
+# -- requests: supervisor to node ----------------------------------------------------------------
+
+
+class GetStatus(Struct, frozen=True):
+    """Answered by `NodeStatus`."""
+
+
+class NodeStatus(Struct, frozen=True):
+    """One node's view of itself and of the cluster."""
+
+    node: int
+    incarnation: int
+    role: str
+    term: int
+    vote: int
+    leader: int
+    commit: int
+    applied: int
+    last: int
+    contact_seconds: float | None  # Since the leader was heard; of a leader: since a quorum was.
+    voters: list[int]
+    learners: list[int]
+    match: dict[int, int]  # A leader's view of its followers; empty elsewhere.
+    faults: list[str]
+    counters: dict[str, int]  # Dropped frames and dead letters by reason.
+    used_bytes: int = 0  # State, event history and log, more or less as they are in memory;
+    quota_bytes: int = 0  # of so many, before which a leader turns down what grows:
+    out_of_space: bool = False  # as it does now, until there is room again.
+    heard_seconds: dict[int, float] = {}  # Since each peer that was ever heard was heard last.
+    version: int = 1  # Of the code of this node's machine,
+    cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
+
+
+class SetLink(Struct, frozen=True):
+    """Break the way from this node to `to` until cleared; `fault` names it."""
+
+    fault: SignedNumber
+    to: Annotated[list[SignedNumber], Meta(max_length=10_000)]
+    cut: bool = False
+    delay_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    drop: float = 0.0  # Probabilities, 0.0 to 1.0.
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+
+class SetDisk(Struct, frozen=True):
+    """Break this node's disk until cleared; `fault` names it."""
+
+    fault: SignedNumber
+    fsync_delay_seconds: float = 0.0
+    full: bool = False
+    fail_fsync: bool = False
+    lose_unsynced: bool = False  # A crash point takes what is not synced with it, as a power cut does.
+
+
+class SetClock(Struct, frozen=True):
+    """Let this node's clock run at `rate` until cleared; `fault` names it."""
+
+    fault: SignedNumber
+    rate: float
+
+
+AT_ONCE = "now"  # The crash point that is always passed.
+
+
+class ArmCrash(Struct, frozen=True):
+    """Kill this node when its storage next passes the crash point of that name; `fault` names the order.
+
+    The point AT_ONCE is passed at once.
+    """
+
+    fault: SignedNumber
+    point: Name
+
+
+class ClearFault(Struct, frozen=True):
+    """End one injected fault, or all of them (`fault` 0)."""
+
+    fault: SignedNumber = 0
+
+
+class Transfer(Struct, frozen=True):
+    """Hand leadership to `to`, or to the follower that is furthest ahead (0)."""
+
+    to: SignedNumber = 0
+
+
+class TakeSnapshot(Struct, frozen=True):
+    """Take a snapshot now, due or not; answered by `SnapshotTaken` or `CannotDo` when it is durable."""
+
+
+class SnapshotTaken(Struct, frozen=True):
+    """The newest snapshot stands at `index`, and everything that was applied before the request is in it."""
+
+    index: int
+
+
+class Done(Struct, frozen=True):
+    """The request was carried out."""
+
+
+class CannotDo(Struct, frozen=True):
+    """The request was refused and changed nothing."""
+
+    reason: str

@@ -1,0 +1,34 @@
+"""Empty appends: those that wait a moment, and those that need not leave at all."""
+
+from __future__ import annotations
+
+from raft.core.messages import AppendEntries
+from raft.core.types import Entry
+from raft.node.append_coalescer import AppendCoalescer
+from tests.node.waits import Waits
+
+
+def empty(commit: int, to: int = 2) -> AppendEntries:
+    return AppendEntries(1, to, 1, 1, 5, commit, [])
+
+
+def test_an_empty_append_waits_a_moment_and_leaves_if_nothing_follows() -> None:
+    waits, sent = Waits(), []
+    coalescer = AppendCoalescer(waits.after, sent.append)
+    coalescer.pass_on(empty(1))
+    coalescer.pass_on(empty(2))
+    coalescer.pass_on(empty(2, to=3))
+    assert sent == []
+    waits.fire()
+    assert sent == [empty(2), empty(2, to=3)]
+    assert waits.pending == []
+
+
+def test_an_append_with_entries_takes_the_place_of_the_empty_one_before_it() -> None:
+    waits, sent = Waits(), []
+    coalescer = AppendCoalescer(waits.after, sent.append)
+    full = AppendEntries(1, 2, 1, 1, 5, 4, [Entry(1, 6)])
+    coalescer.pass_on(empty(3))
+    coalescer.pass_on(full)
+    waits.fire()
+    assert sent == [full]

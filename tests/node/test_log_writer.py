@@ -1,0 +1,322 @@
+"""Group commit: what is written together, and what nobody hears before it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft.core.messages import AppendReply, Message, StorageAppend
+from raft.core.types import Entry, HardState, Snapshot
+from raft.node.log_writer import WAITING_MAX, DiskFailed, LogWriter, merge
+from raft.node.worker import InlineWorker
+from raft.storage.errors import StoreFailed, StoreFull
+from raft.storage.memory import MemoryStorage
+from tests.node.cluster import MemoryLog
+
+
+def append(
+    *indexes: int, term: int = 1, hard_state: HardState | None = None, snapshot: Snapshot | None = None
+) -> StorageAppend:
+    entries = [Entry(term, index, data=b"%d" % term) for index in indexes]
+    last = indexes[-1] if indexes else 0
+    return StorageAppend(1, 2, term, entries, hard_state, snapshot, [AppendReply(1, 2, term, last)])
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def began(self, last: int) -> None:
+        self.told.append(f"began {last}")
+
+    def ended(self) -> None:
+        self.told.append("ended")
+
+    def full(self, reason: str) -> None:
+        self.told.append(reason)
+
+    def has_room(self) -> None:
+        self.told.append("has room")
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.said: list[int] = []
+        self.restored: list[Snapshot] = []
+        self.worker = InlineWorker(lambda work: work.deliver())
+        self.worker.holding = True
+        self.watch = Watch()
+        self.later: list[Any] = []
+        self.disk = LogWriter(
+            self.log, self.worker, HardState(), self.restored.append, self.answer,
+            self.watch, lambda _seconds, call: self.later.append(call),
+        )  # fmt: skip
+
+    def answer(self, responses: Sequence[Message]) -> None:
+        self.said += [message.index for message in responses if isinstance(message, AppendReply)]
+
+
+def test_nothing_is_said_before_the_write_has_ended() -> None:
+    rig = Rig()
+    rig.disk.append(append(1))
+    assert rig.said == []
+    assert rig.log.last_index() == 0, "nor shown to readers"
+    rig.worker.do_next()
+    assert rig.said == [1]
+    assert rig.log.last_index() == 1
+
+
+def test_what_comes_during_a_write_is_written_together_by_the_next() -> None:
+    rig = Rig()
+    for index in range(1, 11):
+        rig.disk.append(append(index))
+    rig.worker.do_next()
+    assert rig.said == [1]
+    rig.worker.do_next()
+    assert rig.said == list(range(1, 11))
+    assert [len(entries) for _, entries, _ in rig.log.writes] == [1, 9]
+
+
+def test_an_answer_that_depends_on_nothing_new_waits_only_for_what_was_before_it() -> None:
+    rig = Rig()
+    rig.disk.append(append())
+    assert rig.said == [0]
+    rig.disk.append(append(1))
+    rig.disk.append(append())
+    assert rig.said == [0]
+    rig.worker.do_next()
+    assert rig.said == [0, 1, 0]
+    assert rig.worker.waiting == 0
+
+
+def test_a_commit_index_alone_waits_for_the_next_write_and_goes_along() -> None:
+    rig = Rig()
+    rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.disk.append(append(hard_state=HardState(1, 1, 1)))
+    assert rig.said == [1, 0]
+    assert rig.worker.waiting == 0
+    assert rig.log.initial_state()[0].commit == 1
+    rig.disk.append(append(2))
+    rig.worker.do_next()
+    assert rig.log.writes[-1][0] == HardState(1, 1, 1)
+
+
+@pytest.mark.parametrize("promise", [HardState(2, 1, 0), HardState(1, 2, 0)])
+def test_a_new_term_or_vote_is_written_before_anything_is_said(promise: HardState) -> None:
+    rig = Rig()
+    rig.disk.append(append(hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.said.clear()
+    rig.disk.append(append(hard_state=promise))
+    assert rig.said == []
+    rig.worker.do_next()
+    assert rig.said == [0]
+    assert rig.log.writes[-1][0] == promise
+
+
+def test_a_snapshot_is_written_by_itself_and_restored_before_anything_is_said() -> None:
+    rig = Rig()
+    snapshot = Snapshot(index=10, term=1)
+    rig.disk.append(append(1))
+    rig.disk.append(append(2))
+    rig.disk.append(append(snapshot=snapshot))
+    rig.disk.append(append(11))
+    for _ in range(2):
+        rig.worker.do_next()
+    assert rig.restored == []
+    rig.worker.do_next()
+    assert rig.restored == [snapshot]
+    rig.worker.do_next()
+    assert [(len(entries), snap) for _, entries, snap in rig.log.writes] == [
+        (1, None),
+        (1, None),
+        (0, snapshot),
+        (1, None),
+    ]
+
+
+def test_a_write_that_fails_is_fatal_and_nothing_is_said() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFailed("a sync failed: Input/output error")
+    rig.disk.append(append(1))
+    with pytest.raises(DiskFailed, match="Input/output error"):
+        rig.worker.do_next()
+    assert rig.said == []
+    assert not rig.later, "nor is it tried again"
+
+
+def test_a_write_without_room_is_tried_again_with_all_that_has_come_since() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.disk.append(append(2, 3))
+    assert rig.worker.waiting == 0, "not before its time"
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.said == []
+    assert rig.watch.told == ["began 1", "no room", "began 3", "no room"]
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.said == [1, 3]
+    assert [(state, len(entries)) for state, entries, _ in rig.log.writes] == [(HardState(1, 1, 0), 3)]
+    assert rig.watch.told[-1] == "ended"
+
+
+def test_a_closed_disk_does_not_try_again() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    rig.disk.close()
+    rig.later.pop()()
+    assert rig.worker.waiting == 0
+
+
+def test_a_full_disk_is_found_without_a_write_and_so_is_its_room() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.probe()
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room"]
+    rig.later.pop()()
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room", "no room", "has room"]
+    assert rig.log.writes == []
+    assert not rig.later, "nor is it looked at again"
+
+
+def test_room_is_looked_for_even_if_all_that_waits_needs_no_write() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.probe()
+    rig.worker.do_next()
+    rig.disk.append(append())
+    rig.later.pop()()
+    assert rig.said == [0]
+    rig.log.fail = None
+    rig.worker.do_next()
+    assert rig.watch.told == ["no room", "has room"]
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    assert rig.said == [0, 1]
+
+
+def test_what_needs_no_write_does_not_keep_up_the_snapshot_behind_it() -> None:
+    rig = Rig()
+    rig.disk.probe()
+    rig.disk.append(append())
+    rig.disk.append(append(snapshot=Snapshot(index=7, term=1)))
+    rig.worker.do_next()
+    rig.worker.do_next()
+    assert [snapshot.index for snapshot in rig.restored] == [7]
+
+
+def test_a_write_that_comes_while_the_room_is_looked_at_waits_for_that() -> None:
+    rig = Rig()
+    rig.disk.probe()
+    rig.disk.append(append(1))
+    assert rig.worker.waiting == 1
+    rig.worker.do_next()
+    rig.worker.do_next()
+    assert rig.said == [1]
+
+
+def test_nobody_looks_for_room_while_a_write_is_under_way() -> None:
+    rig = Rig()
+    rig.disk.append(append(1))
+    rig.disk.probe()
+    assert rig.worker.waiting == 1
+
+
+def test_what_waits_for_room_is_bounded_and_each_is_told_the_last_word() -> None:
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1))
+    rig.worker.do_next()
+    for index in range(2, 10 * WAITING_MAX):
+        rig.disk.append(append(index))
+    assert len(rig.disk._queue) <= WAITING_MAX
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.log.last_index() == 10 * WAITING_MAX - 1
+    assert rig.said[-1] == 10 * WAITING_MAX - 1
+    assert len(rig.said) <= WAITING_MAX
+
+
+writes = st.lists(st.tuples(st.integers(1, 8), st.integers(0, 4)), min_size=1, max_size=8)
+
+
+@given(writes)
+def test_a_merged_write_leaves_the_log_that_single_ones_would(shape: list[tuple[int, int]]) -> None:
+    single = MemoryStorage()
+    group: list[StorageAppend] = []
+    for term, (first, count) in enumerate(shape, 1):
+        first = min(first, single.last_index() + 1)
+        message: Any = append(*range(first, first + count), term=term, hard_state=HardState(term, 1, 0))
+        single.append(message.entries)
+        group.append(message)
+    merged = MemoryStorage()
+    hard_state, entries, snapshot = merge(group)
+    merged.append(entries)
+    assert snapshot is None
+    assert hard_state == HardState(len(shape), 1, 0)
+    last = single.last_index()
+    assert merged.last_index() == last
+    if last:
+        assert merged.entries(1, last + 1, 2**63) == single.entries(1, last + 1, 2**63)
+
+
+def test_a_commit_index_that_went_along_with_a_write_without_room_goes_along_again() -> None:
+    rig = Rig()
+    rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
+    rig.worker.do_next()
+    rig.disk.append(append(hard_state=HardState(1, 1, 1)))
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(2))
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    rig.worker.do_next()
+    assert rig.log.writes[-1][0] == HardState(1, 1, 1)
+
+
+def test_a_write_without_room_stays_before_those_that_came_after_it() -> None:
+    """In the other order the older leader's entry would replace the newer one's."""
+    rig = Rig()
+    rig.log.fail = StoreFull("no room")
+    rig.disk.append(append(1, term=1))
+    rig.disk.append(append(1, term=2))
+    rig.worker.do_next()
+    rig.log.fail = None
+    rig.later.pop()()
+    while rig.worker.waiting:
+        rig.worker.do_next()
+    assert rig.log.entries(1, 2, 1 << 20) == [Entry(2, 1, data=b"2")]
+    assert rig.said == [1, 1]
+
+
+def test_readers_see_a_write_before_anything_is_said_about_it() -> None:
+    rig = Rig()
+    seen: list[int] = []
+    rig.disk._answer = lambda _responses: seen.append(rig.log.last_index())
+    rig.disk.append(append(1, 2))
+    rig.worker.do_next()
+    rig.disk.append(append())
+    assert seen == [2, 2]
+    commit = HardState(0, 0, 2)
+    committed: list[int] = []
+    rig.disk._answer = lambda _responses: committed.append(rig.log.initial_state()[0].commit)
+    rig.disk.append(append(hard_state=commit))
+    assert committed == [2], "not even about a commit index, which needs no write"

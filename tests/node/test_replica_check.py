@@ -1,0 +1,97 @@
+"""Replicas that answer otherwise than their leader are found out, and stop."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from raft.client.calls import application
+from raft.machines.application import Application
+from raft.machines.codec import decode_call
+from raft.machines.commands import Check
+from raft.node.replica_check import CHECK_SECONDS
+from raft.protocol.client import Command
+from tests.node.cluster import Cluster
+
+PATIENCE_SECONDS = 3 * CHECK_SECONDS
+
+
+class Fickle:
+    """A machine of which each instance answers by a number of its own."""
+
+    numbers = count()
+
+    def __init__(self) -> None:
+        self._number = next(self.numbers)
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        return b"%d" % (self._number if command == b"fickle" else index)
+
+    def query(self, query: bytes) -> bytes:
+        return query
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, data: bytes) -> None:
+        """There is nothing to become."""
+
+
+def fickle_cluster(*, apply_on_worker: bool = False) -> Cluster:
+    return Cluster(3, machine=lambda: Application(Fickle()), apply_on_worker=apply_on_worker)
+
+
+def own(cluster: Cluster, body: bytes) -> None:
+    cluster.answer(cluster.elect(), Command(application.own_command(body)))
+
+
+def checks_in(cluster: Cluster) -> int:
+    log = cluster[cluster.elect()].raft.log
+    calls = [
+        decode_call(entry.data) for entry in log.slice(log.first_index(), log.last + 1, 2**30) if entry.data
+    ]
+    return sum(call is not None and isinstance(call.operation, Check) for call in calls)
+
+
+@pytest.mark.parametrize("apply_on_worker", [False, True])
+def test_replicas_that_answer_otherwise_than_the_leader_stop_and_say_why(*, apply_on_worker: bool) -> None:
+    cluster = fickle_cluster(apply_on_worker=apply_on_worker)
+    own(cluster, b"fickle")
+    leader = cluster.elect()
+    cluster.network.run_until(lambda: len(cluster.crashes) == 2, PATIENCE_SECONDS)
+    assert {crash.error.partition(":")[0] for crash in cluster.crashes} == {"Diverged"}
+    assert [member.node for member in cluster.alive()] == [leader]
+
+
+def test_replicas_that_answer_alike_are_checked_and_go_on() -> None:
+    cluster = fickle_cluster()
+    own(cluster, b"steady")
+    cluster.advance(PATIENCE_SECONDS)
+    assert checks_in(cluster) == 2
+    own(cluster, b"steady")
+    cluster.advance(PATIENCE_SECONDS)
+    assert checks_in(cluster) == 4
+
+
+def test_nothing_is_checked_where_nothing_happens() -> None:
+    cluster = fickle_cluster()
+    own(cluster, b"steady")
+    cluster.advance(PATIENCE_SECONDS)
+    last = cluster[cluster.elect()].raft.log.last
+    cluster.advance(10 * PATIENCE_SECONDS)
+    assert cluster[cluster.elect()].raft.log.last == last
+
+
+def test_a_replica_that_parted_before_its_snapshot_is_still_found_out() -> None:
+    cluster = fickle_cluster()
+    own(cluster, b"fickle")
+    follower = cluster[cluster.followers()[0]]
+    machine = Application(Fickle())
+    machine.restore(follower.machine.snapshot())
+    for restored, before in (
+        (machine.trail, follower.machine.trail),
+        (machine.own.trail, follower.machine.own.trail),
+    ):
+        assert (restored.checksum, restored.version) == (before.checksum, before.version)
+        assert restored.last == before.last
