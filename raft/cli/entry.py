@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from actors.processes.child import ForkServer
 
 _VERBS = {
-    "looking": ("status", "leader", "wal"),
+    "observe": ("status", "leader", "wal"),
     "records": ("report", "events", "logs"),
-    "storing": ("put", "get", "del", "cas"),
-    "transacting": ("txn",),
-    "telling": ("judge", "timeline"),
-    "leading": ("transfer", "step-down"),
-    "breaking": (
+    "store": ("put", "get", "del", "cas"),
+    "transactions": ("txn",),
+    "reports": ("judge", "timeline"),
+    "leadership": ("transfer", "step-down"),
+    "faults": (
         "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
         "faults", "snapshot", "clock",
     ),

@@ -128,19 +128,19 @@ __all__ = [
 # What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
 _LATER = {
     "asyncio_client": ("AsyncClient",),
-    "asyncio_election": ("AsyncElection", "AsyncLead"),
-    "asyncio_lease": ("AsyncLease",),
-    "asyncio_session": ("AsyncSession", "SessionState"),
-    "election": ("Election", "Lead"),
+    "sessions.asyncio_election": ("AsyncElection", "AsyncLead"),
+    "sessions.asyncio_lease": ("AsyncLease",),
+    "sessions.asyncio_session": ("AsyncSession", "SessionState"),
+    "sessions.election": ("Election", "Lead"),
     "fencing": ("DamagedToken", "FencedFile", "FencedRow", "StaleToken"),
-    "lease": ("Lease",),
+    "sessions.lease": ("Lease",),
     "recipes.barriers": ("AsyncBarrier", "AsyncDoubleBarrier", "Barrier", "DoubleBarrier"),
     "recipes.counters": ("AsyncCounter", "Counter"),
     "recipes.parties": ("AsyncParty", "Party"),
     "recipes.queues": ("AsyncQueue", "AsyncQueueItem", "ItemLost", "Queue", "QueueItem"),
     "recipes.rwlocks": ("AsyncReadWriteLock", "ReadWriteLock"),
-    "retrying": ("Backoff", "retry", "retry_async"),
-    "session": ("Session",),
+    "retry": ("Backoff", "retry", "retry_async"),
+    "sessions.session": ("Session",),
 }
 
 

@@ -220,7 +220,7 @@ class Client(Keys):
         wait: bool = True,
         release_on_disconnect: bool = False,
     ) -> Election:
-        """An election, to be entered: the body runs while this program leads. See raft.client.sessions.election."""
+        """An election, to be entered: the body runs while this program leads; see sessions.election."""
         return self._held(seats_.of_election(name, value, wait=wait), ttl, release_on_disconnect)
 
     def lock(self, name: str, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True) -> Election:

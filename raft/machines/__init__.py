@@ -35,7 +35,7 @@ __all__ = [
 # Loaded when they are asked for: a node or a client needs only some of them.
 _MODULES = {
     "machine": ("InParts", "MachineError", "StateMachine", "Versioned"),
-    "operations": ("Downgrade",),
+    "commands": ("Downgrade",),
     "testkit": ("NotDeterministic", "check_machine", "check_upgrade", "replay"),
     "typed": ("TypedCommand", "TypedMachine", "TypedQuery", "answer_to", "body_of", "since"),
 }

@@ -96,8 +96,8 @@ class Handshakes:
         """A peer has heard a life of this node with the number of this one, or a later one: end this one.
 
         A data directory that counts lives anew is an older copy; what the node promised since is lost.
-        Raises RolledBack, or IncarnationAlreadyUsed if the node has never promised anything. The next life's number
-        is one that is heard.
+        Raises RolledBack, or IncarnationAlreadyUsed if the node has never promised anything. The number of
+        its next incarnation is one that is heard.
         """
         if told.incarnation > INCARNATIONS_MAX:
             heard = f"{told.process} has heard life {told.incarnation}, which no node comes to"

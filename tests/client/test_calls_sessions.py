@@ -30,7 +30,8 @@ from tests.processes.clusters import wait_until
 
 pytestmark = pytest.mark.processes
 
-# Larger on demand: `RAFT_INCREMENTS=10000 RAFT_EVENTS=100000 python -m pytest tests/client/test_calls_sessions.py`.
+# Larger on demand:
+# `RAFT_INCREMENTS=10000 RAFT_EVENTS=100000 python -m pytest tests/client/test_calls_sessions.py`.
 INCREMENTS = int(os.environ.get("RAFT_INCREMENTS", "120"))
 EVENTS = int(os.environ.get("RAFT_EVENTS", "1000"))
 KILLS = 3 if EVENTS <= 1000 else 10

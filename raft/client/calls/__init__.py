@@ -1,1 +1,1 @@
-"""What each call of a client encodes, asks and decodes: generators that sync and async clients drive alike."""
+"""What each call encodes, asks and decodes, as generators that sync and async clients drive alike."""

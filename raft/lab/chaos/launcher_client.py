@@ -1,6 +1,6 @@
 """A conversation with a cluster's launcher in an event loop: many verbs may be under way at once.
 
-Owns the guest that asks, like `raft.cluster.rpc.launcher_client`, whose loop can ask for one thing at a time only.
+Owns the connection, like `raft.cluster.rpc.launcher_client`, which can ask for one thing at a time only.
 Knows nothing of what is asked, or why.
 """
 

@@ -85,8 +85,9 @@ class SessionChecker:
         """Hold all deeds against the whole log, and against each other."""
         for session_call in self.all:
             if session_call.answer is not None:
+                told = f"{session_call.client} was told {session_call.answer} of {session_call.operation}"
                 assert encode_answer(session_call.answer) == model.answers.get(session_call.index), (
-                    f"{session_call.client} was told {session_call.answer} of {session_call.operation}, not so at {session_call.index}"
+                    f"{told}, not so at {session_call.index}"
                 )
         check_counts(self.all, model.tally.counts)
         check_seats(self.all)

@@ -81,18 +81,7 @@ class World:
         self.promises = DurabilityChecker()
         self.network.tap = self.promises.heard
         self.members = {node: self._member(node) for node in setting.ids}
-        keys = Keys()
-        self.clients = [
-            Client(
-                self._caller(f"c{number}"),
-                setting=setting,
-                event_queue=self.event_queue,
-                run_log=self.run_log,
-                history=self.history,
-                keys=keys,
-            )
-            for number in range(1, setting.clients + 1)
-        ]
+        self.clients = self._make_clients()
         self.holders = [
             SessionClient(
                 self._caller(f"h{number}"),
@@ -129,6 +118,20 @@ class World:
             event_queue=self.event_queue,
             run_log=self.run_log,
         )
+
+    def _make_clients(self) -> list[Client]:
+        keys = Keys()
+        return [
+            Client(
+                self._caller(f"c{number}"),
+                setting=self.setting,
+                event_queue=self.event_queue,
+                run_log=self.run_log,
+                history=self.history,
+                keys=keys,
+            )
+            for number in range(1, self.setting.clients + 1)
+        ]
 
     def started(self, member: Member) -> None:
         """See `Observer`."""

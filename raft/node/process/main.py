@@ -166,9 +166,8 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     # Its lock comes first: of two processes on the same data only one ever listens.
     store = open_checked(config, files, injection.trap if injection is not None else pass_by, machine)
     try:
-        incarnation = config.incarnation or count_incarnation(
-            Path(config.data_dir) / INCARNATION, sync=config.sync
-        )
+        note = Path(config.data_dir) / INCARNATION
+        incarnation = config.incarnation or count_incarnation(note, sync=config.sync)
         clock: Clock = injection.clock if injection is not None else MonotonicClock()
         random = Random(config.seed or None)
         zeromq = open_transport(config, incarnation)
@@ -197,9 +196,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 observer=open_trace(config.trace),
                 faults=injection,
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
-                note_incarnation=partial(
-                    note_incarnation, Path(config.data_dir) / INCARNATION, sync=config.sync
-                ),
+                note_incarnation=partial(note_incarnation, note, sync=config.sync),
                 leave=runtime.stop,
                 pid=os.getpid(),
                 true_now=time.monotonic,
