@@ -187,8 +187,8 @@ def _run(context: typer.Context, order: Order, directory: Path) -> Summary:
 
 
 def _shrink(order: Order, directory: Path) -> None:
+    from raft.lab.chaos.run import shortened
     from raft.lab.chaos.schedule_file import format_schedule
-    from raft.lab.chaos.shortening import shortened
 
     if not order.name:
         raise BadUsage("--shrink needs clusters of its own: leave --cluster out")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,12 +23,13 @@ from raft.cli.app import RUN, Session, app, confirm, paint, session_of, styled
 from raft.cli.terminal.detach import detach_from_terminal
 from raft.cli.terminal.printer import Printer, write_line
 from raft.cli.terminal.prompt import Prompt, can_prompt
-from raft.cli.views import event_line, report_table
+from raft.cli.views import Paint, event_line, log_line, report_table
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.quantities import DurationRange
 from raft.cluster.records.events import ClusterReady, Event, EventReader, encode_event
+from raft.cluster.records.logs import ClusterLogs
 from raft.cluster.records.report import encode_report, leader_report
-from raft.cluster.records.timestamps import stamp_of_run
+from raft.cluster.records.timestamps import Stamp, stamp_of_run
 from raft.cluster.rpc import messages
 from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.snapshots.policy import SnapshotPolicy
@@ -222,8 +224,6 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
                 prompt.start()
 
     if wanted.logs:
-        from raft.cli.terminal.log_tail import Tail
-
         Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
     try:
         ended = running.run(listener)
@@ -345,3 +345,29 @@ def keys(
     except (KeysError, OSError) as error:
         raise VerbFailed(str(error)) from error
     confirm(context, [str(path) for path in made], output, files=[str(path) for path in made])
+
+
+_PAUSE_SECONDS = 0.1
+
+
+class Tail:
+    """Writes every new log line, merged by time as far as one look at the files goes."""
+
+    def __init__(
+        self, record: ClusterRecord, write: Callable[[str], None], paint: Paint, stamp: Stamp
+    ) -> None:
+        self._logs = ClusterLogs(Path(record.log_dir))
+        self._write = write
+        self._paint = paint
+        self._stamp = stamp
+
+    def start(self) -> None:
+        """Go on until the process ends; what earlier runs have left is skipped."""
+        self._logs.skip()
+        threading.Thread(target=self._run, name="tail", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_PAUSE_SECONDS):
+            for line in self._logs.arrived():
+                self._write(log_line(line, self._paint, self._stamp))

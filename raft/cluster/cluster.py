@@ -12,7 +12,6 @@ from pathlib import Path
 from raft.cluster.failures import VerbFailed
 from raft.cluster.faults.registry import FaultRegistry
 from raft.cluster.processes.node_process import NodeProcess, NodeState
-from raft.cluster.records.election_safety import ElectionSafety
 from raft.cluster.records.journal import Journal
 from raft.cluster.records.leader_history import LeaderHistory
 from raft.cluster.rundir import RunDirectory
@@ -107,3 +106,18 @@ class Cluster:
             tuple(node.id for node in self.in_state(states)),
             leader.node if leader is not None else 0,
         )
+
+
+class ElectionSafety:
+    """Remembers who led which term."""
+
+    def __init__(self) -> None:
+        self._leaders: dict[int, list[int]] = {}
+
+    def rival(self, term: int, node: int) -> int | None:
+        """Note that `node` led `term`; the node that did before, if that is news."""
+        leaders = self._leaders.setdefault(term, [])
+        if node in leaders:
+            return None
+        leaders.append(node)
+        return leaders[0] if len(leaders) > 1 else None

@@ -18,7 +18,7 @@ from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
 from raft.cluster.failures import ExitCode
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess
-from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.processes.process_control import ProcessControl
 from raft.cluster.records.events import MembersChanged
 from raft.cluster.rpc.messages import (
     AddMember,
@@ -29,6 +29,7 @@ from raft.cluster.rpc.messages import (
     RemoveMember,
     ReplaceMember,
 )
+from raft.cluster.rpc.replies import Answer
 from raft.cluster.selectors import names
 from raft.protocol.client import (
     AddLearner,

@@ -16,12 +16,11 @@ from raft.cluster.failures import ExitCode, NoLeader, VerbFailed
 from raft.cluster.faults.network import Network
 from raft.cluster.faults.registry import CRASH, KILL, PAUSE
 from raft.cluster.faults.storage import StorageFaults
-from raft.cluster.forced_snapshots import ForcedSnapshots
 from raft.cluster.membership import MemberVerbs, Roster
 from raft.cluster.processes.node_process import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
-from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.processes.process_control import ProcessControl
 from raft.cluster.processes.processes import ForkServerLike, Processes
-from raft.cluster.processes.rolling_restart import RollingRestart
+from raft.cluster.processes.rolling_restart import ForcedSnapshots, RollingRestart
 from raft.cluster.records.events import (
     ClusterReady,
     LeaderElected,
@@ -64,7 +63,7 @@ from raft.cluster.rpc.messages import (
     Start,
     Stop,
 )
-from raft.cluster.rpc.replies import ReplyAnswer, carried_out, refusable
+from raft.cluster.rpc.replies import Answer, ReplyAnswer, carried_out, refusable
 from raft.cluster.status import StatusRound
 from raft.protocol.admin import (
     Alive,

@@ -6,8 +6,9 @@ came about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,6 @@ from msgspec import Struct
 from raft.machines.agreement import Agreement
 from raft.machines.history import weight_of
 from raft.machines.machine import MachineError
-from raft.machines.parts import in_parts
 from raft.machines.results import Candidate, Event, Item
 from raft.machines.sessions import SessionState
 from raft.machines.trail import SEVERAL, LastCheck
@@ -198,3 +198,25 @@ def _election_bytes(election: tuple[str, int, list[Candidate]]) -> int:
 
 def _session_bytes(session: SessionState) -> int:
     return 64 + sum(32 + len(kept.answer) for _, kept in session.kept)
+
+
+T = TypeVar("T")
+
+# The interpreter is another thread's again after one part: it must not wait long.
+PART_BYTES = 128 * 1024
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def in_parts(values: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[bytes]:
+    """The values in their order, as msgpack arrays of about `PART_BYTES` each; none at all is no part."""
+    batch: list[T] = []
+    size = 0
+    for value in values:
+        batch.append(value)
+        size += bytes_of(value)
+        if size >= PART_BYTES:
+            yield _ENCODER.encode(batch)
+            batch, size = [], 0
+    if batch:
+        yield _ENCODER.encode(batch)

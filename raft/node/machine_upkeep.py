@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import Role
 from raft.machines.application import Application
+from raft.machines.codec import encode_nodes_own
 from raft.node.applier import Applier
-from raft.node.replica_check import ReplicaCheck
 from raft.node.requests.leases import LeaseKeeper, Surroundings
 from raft.node.requests.proposals import Answerable
 from raft.node.requests.pushed_watches import PushedWatches
@@ -109,3 +110,30 @@ class MachineUpkeep:
         """Send everybody who waits elsewhere."""
         self._news.stop()
         self._pushing.stop()
+
+
+CHECK_SECONDS = 2.0
+
+
+class ReplicaCheck:
+    """The checks that a leader proposes."""
+
+    def __init__(self, application: Application, raft: Raft, applier: Applier) -> None:
+        self._application = application
+        self._raft = raft
+        self._applier = applier
+        self._due = 0.0
+
+    def propose(self, now: float) -> None:
+        """Propose a check if it is time, and there is something new to check. To be called often."""
+        if self._raft.role is not Role.LEADER:
+            self._due = now + CHECK_SECONDS
+        if now < self._due or not self._applier.free:
+            return
+        self._due = now + CHECK_SECONDS
+        check = self._application.next_check()
+        if check is not None:
+            try:
+                self._raft.propose_batch([encode_nodes_own(check)])
+            except ProposalDropped:
+                return

@@ -5,13 +5,13 @@ Owns the way from the core to the runtime. Knows nothing of why a message is sen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
 from raft.core.messages import AppendEntries, InstallSnapshot, Message
-from raft.core.types import Entry
-from raft.node.append_coalescer import AppendCoalescer
+from raft.core.types import Entry, NodeId
 from raft.node.snapshots.sender import Transfers
 from raft.protocol.registry import address_of, pack_append, pack_entries
 
@@ -44,3 +44,37 @@ class MessageSender:
         if not (len(entries) == len(before) > 0 and entries[0] is before[0] and entries[-1] is before[-1]):
             self._entries, self._packed = entries, pack_entries(entries)
         self._context.tell(address_of(message.to), pack_append(message, self._packed))
+
+
+COALESCE_SECONDS = 0.005
+
+
+class AppendCoalescer:
+    """The empty appends that wait, one for each peer; any later append to that peer takes its place."""
+
+    def __init__(
+        self,
+        after: Callable[[float, Callable[[], None]], object],
+        send: Callable[[AppendEntries], None],
+    ) -> None:
+        self._after = after
+        self._send = send
+        self._held: dict[NodeId, AppendEntries] = {}
+        self._waiting = False
+
+    def pass_on(self, message: AppendEntries) -> None:
+        """Send an append now if it has entries, else when nothing has followed it for a while."""
+        if message.entries:
+            self._held.pop(message.to, None)
+            self._send(message)
+            return
+        self._held[message.to] = message
+        if not self._waiting:
+            self._waiting = True
+            self._after(COALESCE_SECONDS, self._end)
+
+    def _end(self) -> None:
+        self._waiting = False
+        held, self._held = self._held, {}
+        for message in held.values():
+            self._send(message)

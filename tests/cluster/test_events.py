@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from raft.cli.views import Paint, event_line
-from raft.cluster.records.election_safety import ElectionSafety
+from raft.cluster.cluster import ElectionSafety
 from raft.cluster.records.events import (
     ClusterStarted,
     Event,

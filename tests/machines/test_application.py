@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raft.lab.simulation.determinism import check_machine as check_under_hash_seeds
-from raft.machines import parts
+from raft.machines import state as machine_state
 from raft.machines.application import Application
 from raft.machines.codec import decode_answer, encode_nodes_own, encode_question
 from raft.machines.commands import (
@@ -235,7 +235,7 @@ def test_its_parts_are_the_state_of_the_moment_they_were_asked_for(
     log: list[bytes], own: bool, part_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "PART_BYTES", part_bytes)
+        patch.setattr(machine_state, "PART_BYTES", part_bytes)
         machine = counting() if own else Application()
         restored = counting() if own else Application()
         for index, command in enumerate([*OPEN, *everything(), *log], 1):

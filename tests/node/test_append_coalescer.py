@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raft.core.messages import AppendEntries
 from raft.core.types import Entry
-from raft.node.append_coalescer import AppendCoalescer
+from raft.node.sender import AppendCoalescer
 from tests.node.waits import Waits
 
 

@@ -14,7 +14,7 @@ from raft.client.calls import store
 from raft.core.errors import BrokenStorage
 from raft.core.types import ConfState, Index, Snapshot
 from raft.lab.simulation.hosts.disk import SimulatedFiles
-from raft.machines import parts
+from raft.machines import state
 from raft.machines.application import Application
 from raft.node.snapshots import sender
 from raft.node.snapshots.contents import State, pack_state, unpack_state
@@ -104,7 +104,7 @@ def test_a_large_state_is_taken_and_restored_with_a_rest_after_each_part(
     cluster = Cluster(3, snapshots=NEVER)
     leader = cluster.elect()
     for key in (b"a", b"b", b"c"):
-        cluster.put(leader, key, bytes(parts.PART_BYTES))
+        cluster.put(leader, key, bytes(state.PART_BYTES))
     monkeypatch.setattr(InlineWorker, "rest", lambda _: rested.append("taken"))
     cluster.answer(leader, TakeSnapshot())
     # Some head and an end, and each value twice, as an event and as an item; and then the writing.

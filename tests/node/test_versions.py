@@ -17,7 +17,7 @@ from raft.machines.machine import WrongVersion
 from raft.machines.results import Agreed, Refused
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.node.leadership import shutdown
-from raft.node.replica_check import CHECK_SECONDS
+from raft.node.machine_upkeep import CHECK_SECONDS
 from raft.node.versions import LOOK_SECONDS, check_version
 from raft.protocol.client import AddLearner, Command, Committed, Invalid, Members, TooNew
 from tests.machines.banks import Bank, Close, Deposit, OldBank, OldDeposit

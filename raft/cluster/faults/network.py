@@ -23,9 +23,9 @@ from raft.cluster.faults.registry import (
     partition_ways,
 )
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess, NodeState
-from raft.cluster.processes.process_control import Answer
 from raft.cluster.quantities import format_duration, format_share
 from raft.cluster.rpc.messages import Isolate, Link, Partition
+from raft.cluster.rpc.replies import Answer
 from raft.cluster.selectors import names
 from raft.protocol.admin import ClearFault, SetLink
 from raft.protocol.registry import address_of

@@ -12,9 +12,10 @@ from raft.cluster.failures import BadUsage
 from raft.cluster.faults.network import Network
 from raft.cluster.faults.registry import CRASH, DISK, cleared
 from raft.cluster.processes.node_process import HAS_NONE, HAS_PROCESS, NodeProcess, NodeState
-from raft.cluster.processes.process_control import Answer, ProcessControl
+from raft.cluster.processes.process_control import ProcessControl
 from raft.cluster.quantities import format_duration
 from raft.cluster.rpc.messages import BreakDisk, Kill, MendDisk, SetClockRate
+from raft.cluster.rpc.replies import Answer
 from raft.cluster.selectors import names
 from raft.protocol.admin import AT_ONCE, ClearFault, SetDisk
 from raft.protocol.registry import address_of

@@ -7,32 +7,19 @@ Knows nothing of how it was asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from actors.context import Context
 from raft.cluster.cluster import Cluster
 from raft.cluster.conditions import Conditions
-from raft.cluster.failures import ExitCode
 from raft.cluster.faults.registry import CRASH, KILL, PAUSE, Fault, cleared, injected
 from raft.cluster.processes.node_process import HAS_NONE, HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes.processes import Processes
 from raft.cluster.quantities import format_duration
 from raft.cluster.rpc.messages import Kill, Pause, Restart, Resume, Start, Stop
+from raft.cluster.rpc.replies import Answer, Lines
 
 EXIT_SECONDS_MAX = 5.0
 START_SECONDS_MAX = 15.0
-
-Lines = list[str]
-
-
-class Answer(Protocol):
-    """How a verb's end is told; one of the two, once."""
-
-    def done(self, lines: Lines) -> None:
-        """It was carried out."""
-
-    def failed(self, reason: str, exit_code: ExitCode = ExitCode.FAILURE) -> None:
-        """It was begun, and did not end well."""
 
 
 class ProcessControl:

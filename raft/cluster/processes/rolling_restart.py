@@ -8,13 +8,18 @@ process is ended or started.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from actors.context import Context
+from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess, NodeState
-from raft.cluster.processes.process_control import Answer, ProcessControl
-from raft.cluster.rpc.messages import ClusterStatus, NodeView
+from raft.cluster.processes.process_control import ProcessControl
+from raft.cluster.rpc.messages import ClusterStatus, ForceSnapshot, NodeView
+from raft.cluster.rpc.replies import Answer
 from raft.cluster.status import StatusRound
+from raft.protocol.admin import SnapshotTaken, TakeSnapshot
+from raft.protocol.registry import address_of
 
 LOOK_AGAIN_SECONDS = 0.03
 HEALTH_SECONDS_MAX = 15.0
@@ -139,3 +144,40 @@ def _follows(view: NodeView, status: ClusterStatus) -> bool:
 
 def _leader_of(status: ClusterStatus) -> NodeView | None:
     return next((view for view in status.nodes if view.id == status.leader), None)
+
+
+SNAPSHOT_SECONDS_MAX = 60.0
+
+
+class ForcedSnapshots:
+    """One request, from its beginning to its answer."""
+
+    def __init__(self, context: Context, cluster: Cluster, verb: ForceSnapshot, answer: Answer) -> None:
+        self._answer = answer
+        self._lines: dict[int, str] = {}
+        self._failures: list[str] = []
+        chosen = cluster.choose(verb.selector, {NodeState.RUNNING})
+        self._left = len(chosen)
+        for node in chosen:
+            pending = context.ask(address_of(node.id), TakeSnapshot(), SNAPSHOT_SECONDS_MAX)
+            pending.then(partial(self._answered, node.id), partial(self._silent, node.id))
+
+    def _answered(self, node: int, message: object) -> None:
+        if isinstance(message, SnapshotTaken):
+            self._lines[node] = f"n{node} has a snapshot at {message.index}"
+        else:
+            self._failures.append(f"n{node}: {getattr(message, 'reason', message)}")
+        self._one_less()
+
+    def _silent(self, node: int, failure: AskFailed) -> None:
+        self._failures.append(f"n{node}: {failure}")
+        self._one_less()
+
+    def _one_less(self) -> None:
+        self._left -= 1
+        if self._left:
+            return
+        if self._failures:
+            self._answer.failed("no snapshot: " + "; ".join(self._failures))
+        else:
+            self._answer.done([line for _, line in sorted(self._lines.items())])

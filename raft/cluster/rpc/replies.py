@@ -7,12 +7,23 @@ verbs do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from actors.asks import Reply
 from raft.cluster.failures import ExitCode, VerbFailed
-from raft.cluster.processes.process_control import Answer
 from raft.cluster.rpc.messages import Done, Failed
+
+Lines = list[str]
+
+
+class Answer(Protocol):
+    """How a verb's end is told; one of the two, once."""
+
+    def done(self, lines: Lines) -> None:
+        """It was carried out."""
+
+    def failed(self, reason: str, exit_code: ExitCode = ExitCode.FAILURE) -> None:
+        """It was begun, and did not end well."""
 
 
 class ReplyAnswer:

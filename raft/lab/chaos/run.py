@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import platform
 import shutil
 import subprocess
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -29,25 +31,35 @@ from raft.cluster.records.events import Event, NodeExited, NodeGaveUp, read_even
 from raft.cluster.rundir import find
 from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos import trial
-from raft.lab.chaos.availability import WRITES, Availability, availability
 from raft.lab.chaos.cluster import found, hosted
 from raft.lab.chaos.evidence import committed_values, state_hashes
 from raft.lab.chaos.liveness import Recoveries, recoveries
 from raft.lab.chaos.nemesis import InjectedFault
 from raft.lab.chaos.order import Order, Sabotage
+from raft.lab.chaos.schedule import Fault, Schedule
 from raft.lab.chaos.schedule_file import format_schedule
 from raft.lab.chaos.trial import Told
-from raft.lab.chaos.workloads.registry import OWN_MACHINE, TALLY, workload_of
+from raft.lab.chaos.workers import Workload
+from raft.lab.chaos.workloads.collections import Appends, Counters, Sets
+from raft.lab.chaos.workloads.locks import Holdings
+from raft.lab.chaos.workloads.register import Registers
+from raft.lab.chaos.workloads.watches import Watches
 from raft.lab.checkers import judge as judging
 from raft.lab.checkers.leadership import judge_events, judge_states
 from raft.lab.checkers.records import Header, Record, RecordedHistory, write_history
 from raft.lab.checkers.revisions import EVENTS
 from raft.lab.checkers.verdict import Anomaly, Ruling, Verdict
 from raft.lab.reports.report import write_report
+from raft.lab.shrinking import shrink
 from raft.node.config import EXIT_DISK_FAILED
 
 Tell = Callable[[str], None]
 
+WRITES = frozenset({"put", "cas", "append", "add", "fenced-put", "acquire"})
+AFTER_SECONDS = 1.0  # A fault may be felt for a while after its end.
+TALLY = "raft.lab.chaos.tally:Tally"
+OWN_MACHINE = frozenset({"append", "counter"})
+SHORTENING_RUNS_MAX = 20
 # After so many entries, and how many are kept. Logs that are never cut settle every unknown outcome.
 SNAPSHOT_LIMITS = ((0, 10_000_000), (300, 50), (100, 5))
 
@@ -231,3 +243,91 @@ def _latencies(told: Told) -> dict[str, float]:
         return {}
     shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
     return {name: round(1000 * took[int(share * (len(took) - 1))], 3) for name, share in shares.items()}
+
+
+class Availability(Struct, frozen=True, kw_only=True):
+    """Gaps between writes that went well: the longest one, and the longest around each fault."""
+
+    longest_gap_seconds: float
+    gap_seconds_p50: float
+    gap_seconds_max: float
+    faults: int
+
+
+def availability(
+    records: Sequence[Record], faults: Sequence[tuple[float, float]], begin: float, end: float
+) -> Availability:
+    """Measure from `begin` to `end`, between which clients wrote; each fault is a pair of its times."""
+    moments = sorted(
+        record.returned
+        for record in records
+        if record.outcome == "done" and record.op in WRITES and record.returned is not None
+    )
+    gaps = sorted(
+        longest_gap(moments, max(fault_begin, begin), min(fault_end + AFTER_SECONDS, end))
+        for fault_begin, fault_end in faults
+    )
+    return Availability(
+        longest_gap_seconds=longest_gap(moments, begin, end),
+        gap_seconds_p50=gaps[len(gaps) // 2] if gaps else 0.0,
+        gap_seconds_max=gaps[-1] if gaps else 0.0,
+        faults=len(gaps),
+    )
+
+
+def longest_gap(moments: Sequence[float], begin: float, end: float) -> float:
+    """The longest stretch without one of the moments that meets the time from `begin` to `end`, whole."""
+    first = max(bisect_left(moments, begin) - 1, 0)
+    last = min(bisect_right(moments, end) + 1, len(moments))
+    near = moments[first:last]
+    if not near:
+        return end - begin
+    gaps = [later - earlier for earlier, later in itertools.pairwise(near)]
+    return max([*gaps, near[0] - begin, end - near[-1]])
+
+
+def workload_of(order: Order) -> Workload:
+    """A new one, inside a running event loop."""
+    stale = order.sabotage is Sabotage.STALE_READS
+    match order.workload:
+        case "append":
+            return Appends(stale=stale)
+        case "set":
+            return Sets(stale=stale)
+        case "counter":
+            return Counters(stale=stale)
+        case "lock" | "election" as kind:
+            fenced = order.sabotage is not Sabotage.NO_FENCING
+            return Holdings(kind, fenced=fenced, clock_rate_max=_fastest_clock(order))
+        case "watch":
+            return Watches()
+        case _:
+            return Registers(stale=stale)
+
+
+def _fastest_clock(order: Order) -> float:
+    """How much faster than the clients' clock a node's may run."""
+    return max([1.0, *(fault.rate for fault in order.schedule.faults)])
+
+
+def shortened(order: Order, directory: Path, tell: Tell) -> Schedule | None:
+    """The order's schedule with as few faults as still fail; None if it does not fail again."""
+    place = directory / "again"
+
+    def fails(faults: Sequence[Fault]) -> bool:
+        place.mkdir()
+        again = msgspec.structs.replace(order, schedule=order.schedule.with_faults(faults))
+        try:
+            failed = carry_out(again, place, _ignore).ruling is Ruling.ILLEGAL
+        finally:
+            shutil.rmtree(place)
+        tell(f"with {len(faults)} of {len(order.schedule.faults)} faults: {'fails' if failed else 'passes'}")
+        return failed
+
+    if not fails(order.schedule.faults):
+        return None
+    return order.schedule.with_faults(shrink(order.schedule.faults, fails, runs_max=SHORTENING_RUNS_MAX))
+
+
+def _ignore(_text: str) -> None:
+    """Each of these runs is told of in one line."""

@@ -21,7 +21,6 @@ from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulation.hosts.member import Member
-from raft.lab.simulation.patching import replaced
 from raft.machines.codec import encode_answer
 from raft.machines.commands import Put
 from raft.machines.elections import Elections
@@ -480,3 +479,14 @@ SABOTAGES = (
     Sabotage("read-anywhere", "any node answers reads from what it has", _reads_what_is_here),
     Sabotage("dishonest-refusal", "what may be committed is called refused", _refuses_what_is_logged),
 )
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let `owner` have another attribute of that name meanwhile."""
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -7,15 +7,16 @@ is sent. Lists and counters are a machine of one's own, sets are keys of the sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from raft.client.errors import ClientError
 from raft.client.sessions.asyncio_session import AsyncSession
 from raft.lab.chaos import tally
 from raft.lab.chaos.workers import Worker
 from raft.lab.chaos.workloads.keys import Keys
-from raft.lab.chaos.workloads.sessions import Sessions
 from raft.machines.commands import LIMIT_MAX, Range
 from raft.machines.keys import prefix_end
 from raft.machines.results import Items
@@ -142,3 +143,40 @@ class Sets(Growing):
         found = await worker.client.ask(Range(start, prefix_end(start), LIMIT_MAX), stale=self._stale)
         assert isinstance(found, Items) and not found.more, "a set outgrew one answer"
         return [item.key.removeprefix(start).decode() for item in found.items], found.revision
+
+
+TTL = "10s"
+
+
+class Sessions:
+    """The sessions of all workers."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, AsyncSession] = {}
+
+    async def of(self, worker: Worker) -> AsyncSession | None:
+        """The worker's session; None if none could be opened."""
+        session = self._open.get(worker.number)
+        if session is not None and session.remaining_seconds:
+            return session
+        await self.end(worker)
+        session = worker.client.session(TTL)
+        try:
+            await session.open()
+        except ClientError:
+            return None
+        self._open[worker.number] = session
+        return session
+
+    async def end(self, worker: Worker) -> None:
+        """Close the worker's session, if there is one."""
+        session = self._open.pop(worker.number, None)
+        if session is not None:
+            await session.close()
+
+    async def close(self) -> None:
+        """Close all."""
+        sessions, self._open = [*self._open.values()], {}
+        for session in sessions:
+            with suppress(ClientError):
+                await session.close()
