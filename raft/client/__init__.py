@@ -139,7 +139,7 @@ _LATER = {
     "recipes.parties": ("AsyncParty", "Party"),
     "recipes.queues": ("AsyncQueue", "AsyncQueueItem", "ItemLost", "Queue", "QueueItem"),
     "recipes.rwlocks": ("AsyncReadWriteLock", "ReadWriteLock"),
-    "retry": ("Backoff", "retry", "retry_async"),
+    "retries": ("Backoff", "retry", "retry_async"),
     "sessions.session": ("Session",),
 }
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("program_guard.py")
 UNTIL_PERIOD_SECONDS = 0.25
 FOR_EVER = float("inf")
 

@@ -202,7 +202,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> None:
-    """`guard.py FD UNTIL GRACE_SECONDS FOREGROUND PROGRAM ARGUMENT...`."""
+    """`program_guard.py FD UNTIL GRACE_SECONDS FOREGROUND PROGRAM ARGUMENT...`."""
     fd, until, grace_seconds, foreground, *program = sys.argv[1:]
     holder = socket.socket(fileno=int(fd))
     holder.set_inheritable(False)
