@@ -101,7 +101,7 @@ def test_what_cannot_be_done_is_noted_and_stops_nothing() -> None:
         Fault(at_seconds=0.0, kind=Kind.TRANSFER),
         Fault(at_seconds=0.001, kind=Kind.SNAPSHOT, nodes="all"),
     )
-    assert [wound.refused for wound in nemesis.wounds] == ["there is no leader", ""]
+    assert [fault.refused for fault in nemesis.injected_faults] == ["there is no leader", ""]
     assert launcher.of(messages.ForceSnapshot)
 
 

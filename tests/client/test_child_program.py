@@ -21,7 +21,7 @@ GRACE_SECONDS = 1.0
 # Killed as soon as the program's process is there, before anything else can be done about it.
 KILLED_AT_ONCE = """
 import asyncio, os, signal, sys
-from raft.client import programs
+from raft.client import child_program
 
 spawn, spawned = asyncio.create_subprocess_exec, []
 
@@ -31,7 +31,7 @@ async def spawn_and_die(*arguments, **options):
     return spawned[-1]
 
 asyncio.create_subprocess_exec = spawn_and_die
-asyncio.run(programs.run_program(["sh", "-c", sys.argv[1]], {**os.environ}, 1.0))
+asyncio.run(child_program.run_program(["sh", "-c", sys.argv[1]], {**os.environ}, 1.0))
 """
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from actors.address import Address
-from actors.clock import Clock, MonotonicClock
+from actors.clock import MonotonicClock
 from actors.crash_reports import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.processes.descriptors import raise_descriptor_limit
@@ -168,7 +168,6 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     try:
         note = Path(config.data_dir) / INCARNATION
         incarnation = config.incarnation or count_incarnation(note, sync=config.sync)
-        clock: Clock = injection.clock if injection is not None else MonotonicClock()
         random = Random(config.seed or None)
         zeromq = open_transport(config, incarnation)
         transport = injection.around(zeromq, random, config.links) if injection else zeromq
@@ -176,7 +175,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             process_of(config.node),
             transport=transport,
             registry=REGISTRY,
-            clock=clock,
+            clock=injection.clock if injection is not None else MonotonicClock(),
             random=random,
             # A node that has failed starts again from disk, as a new process, or not at all.
             supervision=RestartPolicy(max_restarts=0),
