@@ -1,7 +1,7 @@
 """The verbs on backups: backup save, show, restore.
 
 Owns their command lines, and the directory that a launcher begins a restored cluster in. Knows nothing of
-the layout of a backup: see raft.storage.backup; nor of what a restore changes: see raft.node.restore.
+the layout of a backup: see raft.storage.backup; nor of what a restore changes: see raft.node.process.restore.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.quantities import format_duration
 
 if TYPE_CHECKING:
-    from raft.node.restore import NewCluster
+    from raft.node.process.restore import NewCluster
     from raft.protocol.client import BackupTaken
     from raft.storage.backup import Backup, BackupWriter
 
@@ -177,7 +177,7 @@ def restore(
 
 def _restore_all(found: Backup, data_dir: Path, wanted: int | None, machine: str | None) -> NewCluster:
     from raft.cluster.datadir import restored_data
-    from raft.node.restore import Token, first_index, planned
+    from raft.node.process.restore import Token, first_index, planned
 
     nodes = len(found.head.voters) if wanted is None else wanted
     if not 1 <= nodes <= 64:
@@ -192,7 +192,7 @@ def _restore_all(found: Backup, data_dir: Path, wanted: int | None, machine: str
 def _restore_one(
     found: Backup, data_dir: Path, node_id: int, members: str, cluster_id: str, token_text: str
 ) -> tuple[list[str], dict[str, object]]:
-    from raft.node.restore import Token, first_index, planned, restore
+    from raft.node.process.restore import Token, first_index, planned, restore
 
     head, now = found.head, wall_seconds_now()
     named = options.endpoints(members) if members else {n: head.endpoints[n] for n in head.voters}

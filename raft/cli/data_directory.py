@@ -1,7 +1,7 @@
 """The verbs on the data directory of one node that does not run: init, recover.
 
 Owns their command lines, and the questions that come before a recovery. Knows nothing of what a recovery
-does: see raft.node.recovery.
+does: see raft.node.process.recovery.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from raft.cluster.failures import BadUsage, VerbFailed
 
 if TYPE_CHECKING:
     from raft.cluster.datadir import DataDirectory
-    from raft.node.recovery import Survivor
+    from raft.node.process.recovery import Survivor
 
 DataDir = Annotated[
     Path, typer.Option(metavar="DIR", help="Of a node that is left, or of a whole cluster of up.")
@@ -65,7 +65,7 @@ def init(
     made for it, and refuses one that is empty because its disk was lost.
     """
     from raft.node.process.data_dir import PERMIT, permit_first_start
-    from raft.node.restore import lock_directory
+    from raft.node.process.restore import lock_directory
     from raft.storage.errors import StoreError
 
     try:
@@ -141,7 +141,7 @@ def _survivor(
     """The node that is left; the cluster's directory, if that is what was named; and whose logs are in it."""
     from raft.cluster.datadir import held_data, is_data_of_a_cluster
     from raft.node.process.main import load_machine
-    from raft.node.recovery import Survivor
+    from raft.node.process.recovery import Survivor
 
     if not is_data_of_a_cluster(data_dir):
         if node_id is not None:
@@ -158,7 +158,7 @@ def _survivor(
 
 def _log_ends(data: DataDirectory) -> dict[int, tuple[int, int]]:
     """How up to date each of a cluster's nodes is whose log can be read."""
-    from raft.node.recovery import log_end
+    from raft.node.process.recovery import log_end
     from raft.storage.errors import StoreError
 
     ends: dict[int, tuple[int, int]] = {}

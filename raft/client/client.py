@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, SupportsIndex, TypeVar, overloa
 import msgspec
 from msgspec import Struct
 
-from raft.client import backup
-from raft.client.calls import application, membership, routing, sessions, store
+from raft.client.calls import application, backup, membership, routing, sessions, store
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.client.calls.routing import Outcome, RetryBudget, Step
 from raft.client.calls.store import Text

@@ -27,7 +27,7 @@ from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.process.data_dir import permit_first_start
 
 if TYPE_CHECKING:
-    from raft.node.restore import NewCluster
+    from raft.node.process.restore import NewCluster
     from raft.storage.backup import Backup
 
 VERSION = 2  # Since then with a checksum.
@@ -133,7 +133,7 @@ def restored_data(path: Path, backup: Backup, new: NewCluster, machine: str | No
 
     Raises BadUsage or VerbFailed for a directory that is not new, and what `restore` does.
     """
-    from raft.node.restore import restore  # Here, since a start of nodes does not wait for it.
+    from raft.node.process.restore import restore  # Here, since a start of nodes does not wait for it.
 
     path = path.absolute()
     make_private(path)

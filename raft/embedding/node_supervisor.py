@@ -21,31 +21,12 @@ from actors.processes.child import describe_exit
 from actors.supervision import RestartChildren, Supervisor
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.settings import Plan
-from raft.node.config import (
-    EXIT_BROKEN_PROMISE,
-    EXIT_CORRUPT,
-    EXIT_DIVERGED,
-    EXIT_LOG_MISSING,
-    EXIT_REFUSED,
-    EXIT_REMOVED,
-    EXIT_ROLLED_BACK,
-    EXIT_WRONG_VERSION,
-)
+from raft.node.config import EXIT_REFUSED, EXIT_REMOVED
+from raft.node.process.exit_codes import DATA_NEED_A_DECISION
 from raft.protocol.admin import Alive, BecameLeader, LostLeadership, NodeUp, SawLeader, SpaceIs
 from raft.protocol.registry import process_of
 
 NODE_ENTRY = "raft.node.process.main:main"
-# No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset(
-    {
-        EXIT_CORRUPT,
-        EXIT_LOG_MISSING,
-        EXIT_DIVERGED,
-        EXIT_ROLLED_BACK,
-        EXIT_BROKEN_PROMISE,
-        EXIT_WRONG_VERSION,
-    }
-)
 # A node says twice a second that its loop turns.
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
@@ -238,7 +219,7 @@ class Keeper(Actor):
         words = str(child.error) if code is None else self._last_words() or describe_exit(code)
         if code == EXIT_REMOVED:
             self._end(NodeRemoved(f"{self._name} is no member of its cluster any more"))
-        elif code is None or code in HOPELESS or (code == EXIT_REFUSED and not self._was_up):
+        elif code is None or code in DATA_NEED_A_DECISION or (code == EXIT_REFUSED and not self._was_up):
             self._end(NodeRefused(words))
         else:
             self._start_again(words if code > 0 else describe_exit(code))

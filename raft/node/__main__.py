@@ -12,15 +12,18 @@ from collections.abc import Sequence
 
 from raft.durations import range_of, seconds_of
 from raft.node.config import NodeConfig
+from raft.node.process.exit_codes import as_text
 from raft.node.process.main import main
 from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 EXAMPLE = """\
 example, one of three nodes on one machine, in a directory of mode 700:
-  python -m raft.node --id 1 --listen ipc:///run/raft/n1 \\
+  raft-actors init --data-dir /var/lib/raft/n1
+  python -m raft.node --existing --id 1 --listen ipc:///run/raft/n1 \\
       --peer 2=ipc:///run/raft/n2 --peer 3=ipc:///run/raft/n3 --data-dir /var/lib/raft/n1
-  and at every later start, so that a lost disk is noticed: --existing
+  and the same command line at every later start
+
 """
 
 
@@ -57,7 +60,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m raft.node",
         description="Run one Raft node in the foreground.",
-        epilog=EXAMPLE,
+        epilog=EXAMPLE + as_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -75,7 +78,7 @@ def command_line() -> argparse.ArgumentParser:
     add(
         "--existing",
         action="store_true",
-        help="this node has run before: refuse an empty directory, for what it promised is lost",
+        help="refuse an empty directory that `raft-actors init` has not made: what it promised is lost",
     )
     add("--repair-from-peers", action="store_true", help="put a damaged log aside, and join the cluster anew")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")

@@ -29,7 +29,6 @@ from raft.core.messages import (
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.applier import Applier
-from raft.node.backups import BACKUP_REQUESTS, Backups
 from raft.node.components import HEARTBEAT_TICKS, NodeComponents, core_config
 from raft.node.handshakes import Founder, Handshakes
 from raft.node.identity import Origin, origin_in
@@ -44,6 +43,7 @@ from raft.node.membership import Membership
 from raft.node.peers import Peers, of_peers
 from raft.node.reporter import LateJournal, Reporter, Standing
 from raft.node.requests.admin import ADMIN_REQUESTS, AdminRequests, Contacts, obeying
+from raft.node.requests.backups import BACKUP_REQUESTS, Backups
 from raft.node.requests.commands import ClientRequests
 from raft.node.requests.membership import MEMBER_REQUESTS
 from raft.node.requests.proposals import Proposals

@@ -1,7 +1,7 @@
 """Backup files: the state of a whole cluster at one index, in a file that can be checked by itself.
 
 Owns the layout, the writing piece by piece, and the verdict on a file. Knows nothing of how a node is asked
-for its state, or of what becomes of a file: see raft.node.restore.
+for its state, or of what becomes of a file: see raft.node.process.restore.
 
     24 bytes     magic, format, length of the description, length of the image
     description  a map, so that any version can read what another one says of a file

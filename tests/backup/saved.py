@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raft.node.restore import NewCluster, Token, first_index, planned, restore
+from raft.node.process.restore import NewCluster, Token, first_index, planned, restore
 from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
 from raft.storage.backup import Backup, BackupHead, BackupWriter
 from raft.storage.record import Identity

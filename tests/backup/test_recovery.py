@@ -12,10 +12,10 @@ import pytest
 from raft.client.calls.application import decode_or_raise
 from raft.machines.application import Application
 from raft.machines.commands import Campaign, Grant
-from raft.node import recovery, replacement
+from raft.node.process import recovery, replacement
 from raft.node.process.data_dir import count_incarnation
-from raft.node.recovery import Recovered, Survivor
-from raft.node.restore import INDEX_STEP
+from raft.node.process.recovery import Recovered, Survivor
+from raft.node.process.restore import INDEX_STEP
 from raft.node.snapshots.policy import SnapshotPolicy
 from raft.protocol.client import Committed
 from raft.storage.errors import DirectoryInUse, LogMissing

@@ -10,10 +10,10 @@ from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.machines.codec import decode_answer, encode_call
 from raft.machines.commands import Call, Campaign, Grant, OpenSession, Put, WatchKeys
 from raft.machines.results import Compacted, Granted, Standing
-from raft.node import replacement
 from raft.node.config import BadConfig, NodeConfig
+from raft.node.process import replacement
 from raft.node.process.data_dir import open_store, permit_first_start
-from raft.node.restore import INDEX_STEP, Token, first_index, planned, restore
+from raft.node.process.restore import INDEX_STEP, Token, first_index, planned, restore
 from raft.protocol.client import (
     Command,
     Committed,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from raft.cli.app import Session, carry_out
+from raft.cli.main import VERB_MODULES
 from raft.client import Client, ClientError
 from raft.node.config import EXIT_REFUSED
 from raft.storage.backup import read_backup
@@ -36,6 +37,8 @@ Launcher = Callable[..., Said]
 @pytest.fixture
 def launcher(capsys: pytest.CaptureFixture[str]) -> Launcher:
     """Carries a verb out, in this process; it has to end with `code`."""
+
+    assert VERB_MODULES, "all verbs are there"
 
     def carry(*words: str, code: int = 0) -> Said:
         ended = carry_out(words, Session())

@@ -23,32 +23,14 @@ from raft.cluster.faults.registry import CRASH
 from raft.cluster.processes.node_process import HAS_PROCESS, Cause, NodeProcess, NodeState
 from raft.cluster.processes.usage import is_stopped
 from raft.cluster.records.events import NodeExited, NodeGaveUp
-from raft.node.config import (
-    EXIT_BROKEN_PROMISE,
-    EXIT_CORRUPT,
-    EXIT_DIVERGED,
-    EXIT_LOG_MISSING,
-    EXIT_REMOVED,
-    EXIT_ROLLED_BACK,
-    EXIT_WRONG_VERSION,
-)
+from raft.node.config import EXIT_REMOVED
+from raft.node.process.exit_codes import DATA_NEED_A_DECISION
 
 POLICY = RestartPolicy(max_restarts=5, window_seconds=30.0)
 SILENT_SECONDS = 1.5
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process.main:main"
-# No other process would fare better: a person has to decide what becomes of the data.
-HOPELESS = frozenset(
-    {
-        EXIT_CORRUPT,
-        EXIT_LOG_MISSING,
-        EXIT_DIVERGED,
-        EXIT_ROLLED_BACK,
-        EXIT_BROKEN_PROMISE,
-        EXIT_WRONG_VERSION,
-    }
-)
 _LAST_WORDS_BYTES_MAX = 4096
 _OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -171,7 +153,7 @@ class Processes:
         words = self._record_exit(node, child, Cause.INJECTED if ordered else cause, now)
         self._on_exit(node, now)
         child.close()
-        if child.returncode in HOPELESS:
+        if child.returncode in DATA_NEED_A_DECISION:
             self._give_up(node, now, words)
         elif cause is Cause.CRASH:
             self._restart(node, now)

@@ -32,7 +32,7 @@ PERMIT = ".first-start"
 INCARNATION = "incarnation"
 REPAIR = ".repair"  # Says how far a repair has come.
 ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
-UNFINISHED = ".unfinished"  # Says how far a restore or a recovery has come; see raft.node.replacement.
+UNFINISHED = ".unfinished"  # Says how far a restore or a recovery has come; see `replacement`.
 LEAVING, JOINED = "leaving", "joined"
 
 Rejoin = Callable[[NodeConfig], Members]

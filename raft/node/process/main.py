@@ -7,6 +7,7 @@ what the node decides.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -59,6 +60,7 @@ from raft.node.handshakes import IncarnationAlreadyUsed
 from raft.node.local import Leave
 from raft.node.log_writer import DiskFailed
 from raft.node.node import Node
+from raft.node.process import recovery, restore
 from raft.node.process.allowed_keys import KEYS_ACTOR, KeyReader, ReadKeys
 from raft.node.process.data_dir import (
     INCARNATION,
@@ -70,6 +72,7 @@ from raft.node.process.data_dir import (
     open_store,
     repair_of,
 )
+from raft.node.process.readiness import Readiness, is_wanted, notify
 from raft.node.process.repair import CannotRejoin, Promotion, rejoin
 from raft.node.process.trace import TraceFile
 from raft.node.requests.relay import Relay
@@ -240,10 +243,13 @@ def pass_by(_crash_point: str) -> None:
 
 
 def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
-    """Pass requests on, keep the socket's file in place, and ask for a vote if this node has joined anew."""
+    """Pass requests on, keep the socket's file in place, say when this node is ready; ask for a vote anew."""
+    tell_of_new_beginning(Path(config.data_dir))
     runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
     runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
     runtime.spawn(lambda: KeyReader(config.keys, transport, LoggedEvents().event), KEYS_ACTOR)
+    if is_wanted():
+        runtime.spawn(lambda: Readiness(config.node), "readiness")
     data_dir = Path(config.data_dir)
     if repair_of(data_dir) == JOINED:
         runtime.spawn(lambda: Promotion(config.node, partial(end_repair, data_dir)), "promotion")
@@ -326,6 +332,16 @@ def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
     sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")
 
 
+def tell_of_new_beginning(directory: Path) -> None:
+    """Say in the log that this cluster was restored or recovered: what it lacks may be looked for there."""
+    for name in (restore.RECORD, recovery.RECORD):
+        with contextlib.suppress(FileNotFoundError):
+            record = (directory / name).read_text()
+            LoggedEvents().event(
+                "begun-anew", f"{name} says how this cluster began: {' '.join(record.split())}"
+            )
+
+
 class LoggedEvents:
     """A journal that writes to the process's log."""
 
@@ -389,6 +405,7 @@ def obey_signals(runtime: Runtime, node: int) -> None:
     """Leave gracefully on SIGTERM and SIGINT; read the allowed keys again on SIGHUP."""
 
     def leave(_number: int, _frame: object) -> None:
+        notify("STOPPING=1")
         runtime.post(address_of(node), Leave())
 
     def read_keys(_number: int, _frame: object) -> None:

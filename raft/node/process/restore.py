@@ -4,7 +4,7 @@ Owns the rules of a new beginning, and the restore of a backup into a directory.
 is written, or of who asks for a restore.
 
 A restored cluster is another cluster than the one that was saved. Four things follow, and hold for a recovery
-(raft.node.recovery) as well:
+(raft.node.process.recovery) as well:
 
 - It has a new identity, so no node and no client of the old one is heard in it, and none hears it.
 - Its members are those that are named now; of former members nothing is known.
@@ -33,7 +33,7 @@ from raft.core.types import ConfState, Index, NodeId, Snapshot
 from raft.machines.state import rebased
 from raft.node.config import NODE_ID_MAX, BadConfig
 from raft.node.process.data_dir import INCARNATION, PERMIT, UNFINISHED, checked_word
-from raft.node.replacement import replace_log
+from raft.node.process.replacement import replace_log
 from raft.node.snapshots.contents import State, pack_state, unpack_state
 from raft.protocol.client import MEMBERS_MAX
 from raft.storage.backup import Backup

@@ -5,8 +5,8 @@ lost: who calls has to ask the others first.
 
 All of the log is kept, also what is not known to be committed: some of it was acknowledged, and this node had
 not been told yet. What the lost majority acknowledged and never sent here is gone. The new cluster begins as
-a restored one does (see raft.node.restore): with an identity of its own, and far behind the old log, so that
-a lost node that comes back after all can never be heard in it.
+a restored one does (see raft.node.process.restore): with an identity of its own, and far behind the old
+log, so that a lost node that comes back after all can never be heard in it.
 
 This is etcd's --force-new-cluster without its traps: there the cluster keeps its identity, so that a member
 that comes back disturbs it, and the flag must not be forgotten at the next start.
@@ -34,8 +34,8 @@ from raft.node.identity import Origin, named_by
 from raft.node.membership import readable_change
 from raft.node.peers import decode_endpoints
 from raft.node.process.data_dir import INCARNATION
-from raft.node.replacement import REPLACED, replace_log, resume, unfinished_step
-from raft.node.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
+from raft.node.process.replacement import REPLACED, replace_log, resume, unfinished_step
+from raft.node.process.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
 from raft.node.snapshots.contents import State, pack_state, unpack_state
 from raft.node.versions import check_version
 from raft.storage.errors import LogMissing
