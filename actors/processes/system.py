@@ -40,6 +40,7 @@ Answer = TypeVar("Answer")
 START_SECONDS_MAX: Final = 10.0
 DESCRIPTORS_NEEDED: Final = 48
 """For this process's end of a system; libzmq ends the program where it gets none."""
+PRELOADED = ["actors.processes.child_main"]
 _SUPERVISOR: Final = "processes"
 
 
@@ -93,9 +94,7 @@ class ProcessSystem:
         try:
             transport = ZeroMqTransport(name, 1, cluster=self.directory.name, endpoint=endpoint)
             try:
-                self._fork_server = ForkServer.start(
-                    ["actors.processes.child_main"], cleanup=[self.directory]
-                )
+                self._fork_server = ForkServer.start(PRELOADED, cleanup=[self.directory])
             except BaseException:
                 transport.close()
                 raise
