@@ -47,14 +47,15 @@ _SUPERVISOR: Final = "processes"
 class ProcessSystem:
     """This process, and others of which each runs one actor; all are gone when it is closed.
 
-        with ProcessSystem({1: Ping, 2: Pong}) as system:
+        with ProcessSystem([Ping, Pong]) as system:
             alice = system.spawn_process(Player, "alice")
             print(system.ask(alice, Ping()))
 
-    `tags` are the messages that may travel between processes. A process that dies is started again
-    as `supervision` says; when that gives up, what waits here raises GaveUp. What processes print goes
-    to `log_directory`, or is dropped; their crash reports go to `on_crash`. With `unresponsive_seconds` a
-    process that does not answer its supervisor for so long is killed, and started again as one that died.
+    `tags` are the messages that may travel between processes, or those by the numbers that they travel
+    under. A process that dies is started again as `supervision` says; when that gives up, what waits here
+    raises GaveUp. What processes print goes to `log_directory`, or is dropped; their crash reports go to
+    `on_crash`. With `unresponsive_seconds` a process that does not answer its supervisor for so long is
+    killed, and started again as one that died.
 
     For the thread that made it; in other threads use `runtime.post`. It does its work, restarts included,
     while this thread waits in one of its methods (`run_until` waits for anything): what dies meanwhile is
@@ -64,7 +65,7 @@ class ProcessSystem:
 
     def __init__(
         self,
-        tags: Mapping[int, type],
+        tags: Mapping[int, type] | Sequence[type],
         *,
         name: str = "parent",
         supervision: RestartPolicy | None = None,
@@ -78,21 +79,17 @@ class ProcessSystem:
         self._on_crash = on_crash
         self._failure: GaveUp | None = None
         # Everything that can be refused, before anything is started that would have to be ended.
+        if not isinstance(tags, Mapping):
+            tags = dict(enumerate(tags, start=1))
         registry, tag_names, policy = Registry(tags), name_tags(tags), supervision or RestartPolicy()
         check_process_name(name)
-        if not isinstance(policy, RestartPolicy):
-            raise TypeError(f"supervision is a RestartPolicy, not {type(policy).__qualname__}")
-        if not callable(on_crash):
-            raise TypeError("on_crash is called with each crash report, and cannot be called")
-        if unresponsive_seconds is not None and not unresponsive_seconds > 0:
-            raise ValueError(f"unresponsive_seconds is more than 0, not {unresponsive_seconds}")
-        if log_directory is not None and not os.access(log_directory, os.W_OK | os.X_OK):
-            raise TransportError(f"nothing can be written to the log directory {log_directory}")
+        _check_settings(policy, on_crash, unresponsive_seconds, log_directory)
         _check_descriptors()
         self.directory = Path(tempfile.mkdtemp(prefix="actors-"))
-        endpoint = f"ipc://{self.directory / name}"
         try:
-            transport = ZeroMqTransport(name, 1, cluster=self.directory.name, endpoint=endpoint)
+            transport = ZeroMqTransport(
+                name, 1, cluster=self.directory.name, endpoint=f"ipc://{self.directory / name}"
+            )
             try:
                 self._fork_server = ForkServer.start(PRELOADED, cleanup=[self.directory])
             except BaseException:
@@ -102,13 +99,12 @@ class ProcessSystem:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
         self._closed = False
-        self.directory_address = Address(name, DIRECTORY)
         self.runtime = Runtime(
             name,
             transport=transport,
             registry=registry,
             on_crash=self._note_crash,
-            directory=self.directory_address,
+            directory=Address(name, DIRECTORY),
         )
         self._supervisor = ProcessSupervisor(
             self._fork_server,
@@ -240,6 +236,11 @@ class ProcessSystem:
             )
             stages.insert(0, address)
         return Pipeline(self, tuple(stages), window)
+
+    @property
+    def directory_address(self) -> Address:
+        """Where this system's names and groups are known: what `Context.directory` asks."""
+        return Address(self.runtime.name, DIRECTORY)
 
     def where_is(self, name: str) -> Address | None:
         """Who holds a name in this system's directory."""
@@ -392,6 +393,19 @@ class ProcessSystem:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_settings(
+    policy: object, on_crash: object, unresponsive_seconds: float | None, log_directory: Path | None
+) -> None:
+    if not isinstance(policy, RestartPolicy):
+        raise TypeError(f"supervision is a RestartPolicy, not {type(policy).__qualname__}")
+    if not callable(on_crash):
+        raise TypeError("on_crash is called with each crash report, and cannot be called")
+    if unresponsive_seconds is not None and not unresponsive_seconds > 0:
+        raise ValueError(f"unresponsive_seconds is more than 0, not {unresponsive_seconds}")
+    if log_directory is not None and not os.access(log_directory, os.W_OK | os.X_OK):
+        raise TransportError(f"nothing can be written to the log directory {log_directory}")
 
 
 def _check_signature(actor: type[Actor], arguments: Mapping[str, Any]) -> None:
