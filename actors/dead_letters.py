@@ -29,6 +29,7 @@ class Reason(enum.StrEnum):
     UNASKED_REPLY = "reply to nothing open"
     ANSWERED_BEFORE = "answered before"
     NO_REPLY_EXPECTED = "nobody to answer"
+    FORBIDDEN = "not allowed to its sender"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ how they are started.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from actors.address import Address
@@ -48,6 +49,8 @@ UNCOUNTED_BYTES_MAX: Final = 256
 _REFUSED_NOTED_MAX: Final = 1024
 _SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
 _PARTED_KEPT_MAX: Final = 4096
+Judge = Callable[[object], object | None]
+"""What is answered instead to a message that its sender may not send; None for one that it may."""
 
 
 class Delivery:
@@ -70,6 +73,8 @@ class Delivery:
         """Of those that came from no actor: the last reason, by target."""
         self.directory: Address | None = None
         self.peers: dict[str, int] = {}
+        self.judges: Mapping[str, Judge | None] | None = None
+        """By process, who says what it may not ask for; see Runtime."""
         self._parted: dict[str, int] = {}
         self._clock = clock
         self._timers = timers
@@ -274,6 +279,7 @@ class Delivery:
             senders.clear()
         cells, aliases, decode = self.cells, self.aliases, self._registry.decode
         counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
+        judge = None if self.judges is None else self.judges[process]
         for envelope in envelopes:
             sender = senders.get(envelope.sender)
             if sender is None:
@@ -287,6 +293,9 @@ class Delivery:
             if correlation < 0 or envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
                 continue
+            if judge is not None and (refusal := judge(message)) is not None:
+                self._forbid(Address(self.name, envelope.to), (message, sender, correlation), refusal)
+                continue
             cell = aliases.get(envelope.to)  # As clients of a cluster do; it may have stopped.
             if cell is None or cell.state is State.STOPPED:
                 cell = cells.get(envelope.to)
@@ -297,6 +306,13 @@ class Delivery:
                 cell.put_counted((message, sender, correlation, len(envelope.payload)))
             else:
                 cell.put((message, sender, correlation))
+
+    def _forbid(self, to: Address, queued: QueuedMessage, refusal: object) -> None:
+        """Answer in the actor's place what its asker may not ask for."""
+        message, sender, correlation = queued[:3]
+        self.dead_letters.add(Reason.FORBIDDEN, to, sender, type(message).__qualname__)
+        if correlation and sender is not None:
+            self.answer(sender, correlation, refusal)
 
     def _undecodable(self, envelope: Envelope, sender: Address, error: CodecError) -> None:
         to = Address(self.name, envelope.to)

@@ -19,7 +19,7 @@ from actors.clock import Clock, MonotonicClock
 from actors.codec import Registry
 from actors.crash_reports import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
-from actors.delivery import Delivery
+from actors.delivery import Delivery, Judge
 from actors.envelope import ActorInfo, ProcessInfo
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.handlers import Request
@@ -54,11 +54,13 @@ class Runtime:
         on_crash: Callable[[CrashReport], None] = print_crash,
         exit_is_crash: bool = False,
         directory: Address | None = None,
+        judges: Mapping[str, Judge | None] | None = None,
     ) -> None:
         """With `exit_is_crash` a SystemExit, too, that leaves a handler is a crash of its actor.
 
         Without it the loop ends with it, so that a signal handler may raise one. `directory` is where
-        the system's names and groups are (see Context.directory).
+        the system's names and groups are (see Context.directory). `judges` says, by process, who judges
+        what comes from there before it reaches an actor; None for nobody.
         """
         if transport.name != check_process_name(name):
             raise ValueError(f"the runtime {name!r} has a transport named {transport.name!r}")
@@ -73,6 +75,7 @@ class Runtime:
         self._schedule = Schedule()
         self._office = Delivery(transport, registry, self.clock, self._timers)
         self._office.directory = directory
+        self._office.judges = judges
         self._outbox = self._office.outbox
         self._lifecycle = Lifecycle(
             office=self._office,

@@ -18,12 +18,12 @@ from typing import Final
 import zmq
 from loguru import logger
 
-from actors.resolver import LookUp, Resolver, at_address, by_address, name_in
 from actors.transport import sockets
 from actors.transport.curve import Keys, identify
 from actors.transport.endpoints import EndpointError, split_tcp
 from actors.transport.peer_users import Users
 from actors.transport.peers import Origin, PeerTracker
+from actors.transport.resolver import LookUp, Resolver, at_address, by_address, name_in
 from actors.transport.sockets import OpenSockets, Order, Socket, Tuning
 
 _DONTWAIT: Final = int(zmq.DONTWAIT)  # As a plain number, which is quicker.

@@ -23,7 +23,6 @@ import zmq
 from loguru import logger
 
 from actors.errors import TransportError
-from actors.resolver import LookUp, look_up, name_in
 from actors.transport import sockets
 from actors.transport.base import TransportEvent
 from actors.transport.connections import Connection, Connections
@@ -33,6 +32,7 @@ from actors.transport.frames import FrameKind, FrameWriter, introduction_in
 from actors.transport.links import Link, Links
 from actors.transport.peer_users import Users
 from actors.transport.peers import Origin, PeerTracker, may_speak_as
+from actors.transport.resolver import LookUp, look_up, name_in
 from actors.transport.sockets import Order, Socket
 from actors.transport.sockets import Tuning as Tuning
 

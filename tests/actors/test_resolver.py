@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from actors.resolver import Resolver, at_address, look_up, name_in
 from actors.transport.base import PeerDown
 from actors.transport.curve import Keys, generate, load
 from actors.transport.endpoints import EndpointError, split_tcp
+from actors.transport.resolver import Resolver, at_address, look_up, name_in
 from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from actors.actor import Actor, Handlers
 from actors.transport import curve
 from actors.transport.curve import Keys, KeysError
+from raft.node.process.roles import Permissions, check_roles
 
 KEYS_ACTOR: Final = "keys"
 
@@ -34,8 +35,11 @@ class Door(Protocol):
 class KeyReader(Actor):
     """Hosted beside a node; `tell` logs an event and a text. Without a key file there is nothing to read."""
 
-    def __init__(self, path: str, door: Door, tell: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, path: str, door: Door, permissions: Permissions, tell: Callable[[str, str], None]
+    ) -> None:
         self._path = path
+        self._permissions = permissions
         self._door = door
         self._tell = tell
 
@@ -45,11 +49,12 @@ class KeyReader(Actor):
             self._tell("keys-none", "this process has no keys to read again")
             return
         try:
-            keys = curve.load(Path(self._path))
+            keys = check_roles(curve.load(Path(self._path)))
         except KeysError as error:
             self._tell("keys-refused", f"the keys stay as they were: {error}")
             return
         gone = self._door.allow(keys)
+        self._permissions.follow(keys)
         removed = f"; not heard any more: {', '.join(sorted(gone))}" if gone else ""
         self._tell("keys-read", f"{len(keys.allowed)} keys are allowed{removed}")
 

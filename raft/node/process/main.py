@@ -74,6 +74,7 @@ from raft.node.process.data_dir import (
 )
 from raft.node.process.readiness import Readiness, is_wanted, notify
 from raft.node.process.repair import CannotRejoin, Promotion, rejoin
+from raft.node.process.roles import Permissions, check_roles
 from raft.node.process.trace import TraceFile
 from raft.node.requests.relay import Relay
 from raft.node.versions import check_version
@@ -172,7 +173,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
         note = Path(config.data_dir) / INCARNATION
         incarnation = config.incarnation or count_incarnation(note, sync=config.sync)
         random = Random(config.seed or None)
-        zeromq = open_transport(config, incarnation)
+        zeromq, permissions = open_transport(config, incarnation)
         transport = injection.around(zeromq, random, config.links) if injection else zeromq
         runtime = Runtime(
             process_of(config.node),
@@ -183,6 +184,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             # A node that has failed starts again from disk, as a new process, or not at all.
             supervision=RestartPolicy(max_restarts=0),
             on_crash=crashes.report,
+            judges=permissions if config.keys else None,
         )
         node = Node(
             NodeComponents(
@@ -197,7 +199,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
                 observer=open_trace(config.trace),
                 faults=injection,
-                counters=lambda: {**transport.counters, **runtime.dead_letters.counts},
+                counters=lambda: {**transport.counters, **runtime.dead_letters.counts, **permissions.refused},
                 note_incarnation=partial(note_incarnation, note, sync=config.sync),
                 leave=runtime.stop,
                 pid=os.getpid(),
@@ -205,8 +207,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             )
         )
         open_log(config, incarnation, node)
-        runtime.spawn(lambda: node, NODE_ACTOR)
-        spawn_companions(runtime, config, zeromq)
+        spawn_all(runtime, node, config, zeromq, permissions)
         obey_signals(runtime, config.node)
         end_with_launcher(runtime, transport, life_fd)
         keep_what_is_there()
@@ -242,12 +243,18 @@ def pass_by(_crash_point: str) -> None:
     """Nothing waits at the crash points of a node that cannot be broken."""
 
 
-def spawn_companions(runtime: Runtime, config: NodeConfig, transport: ZeroMqTransport) -> None:
-    """Pass requests on, keep the socket's file in place, say when this node is ready; ask for a vote anew."""
+def spawn_all(
+    runtime: Runtime, node: Node, config: NodeConfig, transport: ZeroMqTransport, permissions: Permissions
+) -> None:
+    """The node; and who passes requests on, keeps the socket's file in place and reads keys again.
+
+    And who says when this node is ready, and asks for a vote if it has joined its cluster anew.
+    """
+    runtime.spawn(lambda: node, NODE_ACTOR)
     tell_of_new_beginning(Path(config.data_dir))
     runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
     runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
-    runtime.spawn(lambda: KeyReader(config.keys, transport, LoggedEvents().event), KEYS_ACTOR)
+    runtime.spawn(lambda: KeyReader(config.keys, transport, permissions, LoggedEvents().event), KEYS_ACTOR)
     if is_wanted():
         runtime.spawn(lambda: Readiness(config.node), "readiness")
     data_dir = Path(config.data_dir)
@@ -262,15 +269,17 @@ def keep_what_is_there() -> None:
     gc.freeze()
 
 
-def open_transport(config: NodeConfig, incarnation: int) -> ZeroMqTransport:
-    """Listen where the configuration says."""
-    return ZeroMqTransport(
+def open_transport(config: NodeConfig, incarnation: int) -> tuple[ZeroMqTransport, Permissions]:
+    """Listen where the configuration says; and who may ask for what there."""
+    keys = check_roles(curve.load(Path(config.keys))) if config.keys else None
+    transport = ZeroMqTransport(
         process_of(config.node),
         incarnation,
         cluster=config.cluster,
         endpoint=config.listen,
-        keys=curve.load(Path(config.keys)) if config.keys else None,
+        keys=keys,
     )
+    return transport, Permissions(keys, LoggedEvents().event)
 
 
 def open_trace(path: str) -> TraceFile | None:

@@ -1,0 +1,169 @@
+"""What the owner of a key may ask for: the roles in the list of allowed keys.
+
+Owns which requests each role may make, the check of the list, and the refusal. Only keys of lesser roles cost
+anything: members and operators are not looked at. Knows nothing of how a key is proven.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from actors.transport.curve import Grant, Keys, KeysError
+from raft.machines.codec import decode_call, decode_question
+from raft.machines.commands import Downgrade
+from raft.machines.scope import outside
+from raft.protocol.admin import GetStatus
+from raft.protocol.client import (
+    AwaitAnswer,
+    AwaitEvents,
+    CloseWatch,
+    Command,
+    Invalid,
+    KeepAlive,
+    ListMembers,
+    OpenWatch,
+    Query,
+    TimeLeft,
+    WatchHeard,
+    WhoLeads,
+)
+from raft.protocol.registry import node_of
+
+Judge = Callable[[object], Invalid | None]
+"""The answer to a request that its asker may not make; None for one that it may."""
+
+NAMED_AGAIN_SECONDS: Final = 60.0
+PROCESSES_MAX: Final = 4096
+
+
+class Role(enum.StrEnum):
+    """What a key is for; each may do what those below it may."""
+
+    MEMBER = "member"  # Of the cluster: it votes, replicates and passes requests on.
+    OPERATOR = "operator"  # Members, leadership, snapshots, backups.
+    CLIENT = "client"
+    READER = "reader"
+
+
+READS: Final = frozenset(
+    (
+        Query,
+        WhoLeads,
+        AwaitAnswer,
+        AwaitEvents,
+        OpenWatch,
+        WatchHeard,
+        CloseWatch,
+        TimeLeft,
+        ListMembers,
+        GetStatus,
+    )
+)
+WRITES: Final = frozenset((Command, KeepAlive))
+_QUESTIONS: Final = (Query, AwaitEvents, OpenWatch)
+
+
+def role_of(name: str, grant: Grant) -> Role:
+    """The role of a name in the list. Raises KeysError for one that it cannot have.
+
+    Where the list says nothing, the names of nodes are members, and all others operators, as they were before
+    there were roles.
+    """
+    try:
+        role = Role(grant.role) if grant.role else (Role.MEMBER if node_of(name) else Role.OPERATOR)
+    except ValueError:
+        raise KeysError(f"there is no role {grant.role!r}, as {name} has it: {', '.join(Role)}") from None
+    if (role is Role.MEMBER) != bool(node_of(name)):
+        raise KeysError(
+            f"members are called n1, n2 and so on, and nobody else: {name} cannot be a {role.value}"
+        )
+    if grant.below and role not in (Role.CLIENT, Role.READER):
+        raise KeysError(f"only a client or a reader is bound to a prefix: {name} is a {role.value}")
+    return role
+
+
+def check_roles(keys: Keys) -> Keys:
+    """Return the keys, or raise KeysError for the first role in the list that cannot be."""
+    for name, grant in keys.grants.items():
+        role_of(name, grant)
+    return keys
+
+
+class Permissions(dict[str, Judge | None]):
+    """By process, who judges what it asks for; None for those who may ask for anything.
+
+    `tell` logs an event: who was refused what, once in a while. `refused` counts, and names the key.
+    """
+
+    def __init__(self, keys: Keys | None, tell: Callable[[str, str], None]) -> None:
+        """Without keys nobody is judged."""
+        super().__init__()
+        self.refused: Counter[str] = Counter()
+        self._keys = keys
+        self._tell = tell
+        self._named: dict[tuple[str, str], float] = {}
+
+    def follow(self, keys: Keys) -> None:
+        """The list has changed."""
+        self._keys = keys
+        self.clear()
+
+    def __missing__(self, process: str) -> Judge | None:
+        if len(self) >= PROCESSES_MAX:
+            self.clear()
+        judge = self[process] = self._judge_of(process)
+        return judge
+
+    def _judge_of(self, process: str) -> Judge | None:
+        if self._keys is None:
+            return None
+        name = process if process in self._keys.allowed else process.rpartition(".")[0]
+        if name not in self._keys.allowed:  # What it had sent before it was cut off.
+            return lambda _: Invalid(f"{process} has no key that is allowed")
+        grant = self._keys.grants.get(name, Grant())
+        role = role_of(name, grant)
+        if role in (Role.MEMBER, Role.OPERATOR):
+            return None
+
+        def judge(request: object) -> Invalid | None:
+            why = why_not(request, role, grant.below)
+            return Invalid(self._note(name, role, request, why)) if why else None
+
+        return judge
+
+    def _note(self, name: str, role: Role, request: object, why: str) -> str:
+        self.refused[f"not allowed to {name}"] += 1
+        kind = type(request).__name__
+        text = f"the key of {name} has the role {role.value}, which {why}"
+        now = time.monotonic()
+        if now >= self._named.get((name, kind), 0.0):
+            if len(self._named) >= PROCESSES_MAX:
+                self._named.clear()
+            self._named[name, kind] = now + NAMED_AGAIN_SECONDS
+            self._tell("not-allowed", f"{kind} refused: {text}")
+        return text
+
+
+def why_not(request: object, role: Role, below: str) -> str:
+    """What a client or a reader lacks for a request, in words; "" if nothing."""
+    kind = type(request)
+    if kind not in READS and (role is Role.READER or kind not in WRITES):
+        return "may only read" if kind in WRITES else f"may not ask for {kind.__name__}"
+    if isinstance(request, Command):
+        call = decode_call(request.body)
+        if call is not None and isinstance(call.operation, Downgrade):
+            return "may not lower the version of the cluster's machine"
+        if below:
+            return _beyond(None if call is None else call.operation, below)
+    if below and isinstance(request, _QUESTIONS):
+        return _beyond(decode_question(request.body), below)
+    return ""
+
+
+def _beyond(request: object, below: str) -> str:
+    what = "a request that cannot be read" if request is None else outside(request, below)
+    return f"is bound to what is below {below!r}: not {what}" if what else ""
