@@ -34,11 +34,11 @@ def test_a_missing_guard_is_noticed(name):
 
 
 def test_every_guard_is_back_afterwards():
-    before = simulate_seed(5, seconds=10.0).digest
+    before = simulate_seed(5, seconds=3.0).digest
     for sabotage in SABOTAGES:
         with sabotage.patch():
             pass
-    assert simulate_seed(5, seconds=10.0).digest == before
+    assert simulate_seed(5, seconds=3.0).digest == before
 
 
 def test_what_was_replaced_comes_back_even_after_an_error():

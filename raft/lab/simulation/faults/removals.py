@@ -22,7 +22,7 @@ from raft.lab.simulation.run_log import RunLog
 
 PATIENCE_SECONDS = 5.0
 ELECTION_SECONDS_MAX = 30.0
-REST_SECONDS = 2.0
+REST_SECONDS = 1.0
 TRIES_MAX = 8
 LOST_SHARE = 0.5  # Of what a removed leader tells the others.
 
@@ -50,6 +50,8 @@ class LeaderRemovals:
         for _ in range(TRIES_MAX):
             leader = self._leader(self._members)
             if leader is not None:
+                if leader.tracker.configuration.voters == {leader.id}:
+                    return
                 self._remove(leader)
             self._event_queue.run_until(self._event_queue.now() + REST_SECONDS)
 
