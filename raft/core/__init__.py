@@ -3,7 +3,7 @@
 Owns every decision that Raft makes. Knows no socket, clock, disk, thread or logger, and draws
 randomness only from the generator it was given.
 
-A name is imported when it is first asked for: a client needs the messages' shapes and no more.
+Names are imported on first use: a client needs only the shapes of messages.
 """
 
 import importlib

@@ -1,12 +1,10 @@
-"""A node that asks for votes, in earnest or beforehand.
+"""Candidates and pre-candidates: nodes that ask for votes.
 
-Owns the counting. Both kinds of candidate share everything but the kind of vote they count: a late
-pre-vote must not count as a vote.
+Owns the counting of votes. The two roles differ only in the kind of reply that they count: a late pre-vote
+reply must not count as a vote.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from raft.core import elections, every_role, follower, replication, transitions
 from raft.core.errors import ProposalDropped
@@ -25,37 +23,35 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.quorum import VoteResult
+from raft.core.state import Handlers, RaftState
 from raft.core.types import NO_NODE
 
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
-
-def on_propose(_raft: Raft, _message: Propose) -> None:
-    """Refuse: there is no leader to pass it on to."""
+def on_propose(_raft: RaftState, _message: Propose) -> None:
+    """Refuse: there is no leader to forward it to."""
     raise ProposalDropped("no leader is known: an election is under way")
 
 
-def on_append_entries(raft: Raft, message: AppendEntries) -> None:
-    """Give in to the winner of the same term."""
+def on_append_entries(raft: RaftState, message: AppendEntries) -> None:
+    """Follow the winner of this term."""
     transitions.become_follower(raft, message.term, message.sender)
     follower.accept_entries(raft, message)
 
 
-def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
-    """Give in to the winner of the same term."""
+def on_heartbeat(raft: RaftState, message: Heartbeat) -> None:
+    """Follow the winner of this term."""
     transitions.become_follower(raft, message.term, message.sender)
     follower.accept_heartbeat(raft, message)
 
 
-def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
-    """Give in to the winner of the same term."""
+def on_install_snapshot(raft: RaftState, message: InstallSnapshot) -> None:
+    """Follow the winner of this term."""
     transitions.become_follower(raft, max(message.term, raft.term), message.sender)
     follower.accept_snapshot(raft, message)
 
 
-def on_pre_vote_reply(raft: Raft, message: PreVoteReply) -> None:
-    """Campaign in earnest once a quorum would vote for us."""
+def on_pre_vote_reply(raft: RaftState, message: PreVoteReply) -> None:
+    """Start the election once a quorum would vote for this node."""
     result = _count(raft, message)
     if result is VoteResult.WON:
         elections.campaign(raft, elections.Campaign.ELECTION)
@@ -63,11 +59,11 @@ def on_pre_vote_reply(raft: Raft, message: PreVoteReply) -> None:
         transitions.become_follower(raft, raft.term, NO_NODE)
 
 
-def on_vote_reply(raft: Raft, message: VoteReply) -> None:
-    """Lead once a quorum has voted for us, and our own vote is durable.
+def on_vote_reply(raft: RaftState, message: VoteReply) -> None:
+    """Lead once a quorum has voted for this node, and its own vote is durable.
 
-    The others' votes may suffice for a majority, but a leader that died before its term was on its disk
-    could be elected again in the same term, and put other entries where those it had sent stand already.
+    The votes of other nodes may form a majority sooner. But a leader that crashed before its term was on
+    disk could win the same term again, and append other entries at indexes that it had sent already.
     """
     result = _count(raft, message)
     if result is VoteResult.WON:
@@ -78,12 +74,12 @@ def on_vote_reply(raft: Raft, message: VoteReply) -> None:
         transitions.become_follower(raft, raft.term, NO_NODE)
 
 
-def _count(raft: Raft, message: PreVoteReply | VoteReply) -> VoteResult:
+def _count(raft: RaftState, message: PreVoteReply | VoteReply) -> VoteResult:
     raft.tracker.record_vote(message.sender, not message.rejected)
     return raft.tracker.vote_result(raft.tracker.votes)
 
 
-_SHARED: every_role.Handlers = {
+_SHARED: Handlers = {
     **every_role.HANDLERS,
     Propose: on_propose,
     AppendEntries: on_append_entries,
@@ -94,7 +90,7 @@ _SHARED_IGNORED = frozenset(
     (AppendReply, HeartbeatReply, TransferLeader, TimeoutNow, ReadIndex, ReadIndexReply)
 )
 
-CANDIDATE_HANDLERS: every_role.Handlers = {**_SHARED, VoteReply: on_vote_reply}
-CANDIDATE_IGNORED = _SHARED_IGNORED | {PreVoteReply}  # An answer to the question before.
-PRE_CANDIDATE_HANDLERS: every_role.Handlers = {**_SHARED, PreVoteReply: on_pre_vote_reply}
+CANDIDATE_HANDLERS: Handlers = {**_SHARED, VoteReply: on_vote_reply}
+CANDIDATE_IGNORED = _SHARED_IGNORED | {PreVoteReply}  # Replies to the pre-vote before.
+PRE_CANDIDATE_HANDLERS: Handlers = {**_SHARED, PreVoteReply: on_pre_vote_reply}
 PRE_CANDIDATE_IGNORED = _SHARED_IGNORED | {VoteReply}

@@ -1,4 +1,4 @@
-"""Changes of the configuration: what may be asked for, and how it is written into an entry.
+"""Changes of the configuration: what can be proposed, and how it is encoded in an entry.
 
 Owns the encoding (etcd/raft's field numbers, so that sizes agree). Knows nothing of progress or
 quorums: what a change does is confchange's.
@@ -24,7 +24,7 @@ class ConfChangeKind(enum.IntEnum):
 
 
 class Transition(enum.IntEnum):
-    """How to go through a joint configuration: only if needed, always and left by itself, or left by hand."""
+    """Joint configuration: only if needed; always, left automatically; or always, left on request."""
 
     AUTO = 0
     JOINT_IMPLICIT = 1
@@ -56,7 +56,7 @@ class ConfChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConfChangeV2(msgspec.Struct, frozen=True, gc=False):
-    """Any number of steps made at once; none at all asks to leave the joint configuration."""
+    """Any number of steps made at once; no steps mean to leave the joint configuration."""
 
     changes: tuple[ConfChangeSingle, ...] = ()
     transition: Transition = Transition.AUTO
@@ -85,7 +85,7 @@ class ConfChangeV2(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def auto_leave(self) -> bool:
-        """Whether the leader leaves the joint configuration by itself."""
+        """Whether the leader leaves the joint configuration automatically."""
         return self.transition is not Transition.JOINT_EXPLICIT
 
 

@@ -1,7 +1,7 @@
 """What a change does to a configuration and to the progress of its members.
 
-Owns the rules of thesis section 4: one voter at a time, or through a joint configuration. Works on
-copies: a refused change leaves nothing behind. Knows nothing of logs and messages.
+Owns the rules of thesis chapter 4: one voter at a time, or through a joint configuration. Works on
+copies: a refused change has no effect. Knows nothing of logs and messages.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Changer:
         return draft.result()
 
     def enter_joint(self, auto_leave: bool, changes: Sequence[ConfChangeSingle]) -> Changed:
-        """Make the voters of now the outgoing half, and their successors the incoming one."""
+        """Make the current voters the outgoing half, and the changed ones the incoming half."""
         before = self._tracker.configuration
         if before.joint:
             raise ConfChangeRefused("config is already joint")
@@ -60,7 +60,7 @@ class Changer:
         return draft.result()
 
     def leave_joint(self) -> Changed:
-        """Keep the incoming half alone, and turn demoted voters into learners."""
+        """Keep only the incoming half, and turn demoted voters into learners."""
         if not self._tracker.configuration.joint:
             raise ConfChangeRefused("can't leave a non-joint config")
         draft = self._draft()
@@ -72,7 +72,7 @@ class Changer:
 
 
 class _Draft:
-    """A configuration that may still change, with progress of its own."""
+    """A configuration under construction, with its own copy of the progress."""
 
     def __init__(self, tracker: Tracker, last_index: Index) -> None:
         configuration = tracker.configuration
@@ -88,7 +88,7 @@ class _Draft:
     def apply(self, changes: Sequence[ConfChangeSingle]) -> None:
         for change in changes:
             if change.node == 0:
-                continue  # A change that was voided after it had been proposed.
+                continue  # Node 0 marks a step that was cancelled after it had been proposed.
             if change.kind is ConfChangeKind.ADD_VOTER:
                 self._make_voter(change.node)
             elif change.kind is ConfChangeKind.ADD_LEARNER:
@@ -149,7 +149,7 @@ class _Draft:
             peer.is_learner = is_learner
             return
         window = Inflights(self._tracker.inflight_messages_max, self._tracker.inflight_bytes_max)
-        # Counted as active, or check-quorum could depose the leader before the new node had a chance.
+        # Counted as active, or the leader could step down for lack of a quorum before the new node can reply.
         self.progress[node] = Progress(
             0, max(self._last_index, 1), window, is_learner=is_learner, recently_active=True
         )
@@ -187,7 +187,7 @@ def restore(tracker: Tracker, conf_state: ConfState, last_index: Index) -> Chang
 
 
 def check_members(configuration: Configuration, progress: dict[NodeId, Progress]) -> None:
-    """Hold what every configuration must satisfy."""
+    """Assert what every configuration must satisfy."""
     voters = configuration.voter_ids()
     members = voters | configuration.learners | configuration.learners_next
     assert members == progress.keys(), f"members {sorted(members)} but progress of {sorted(progress)}"

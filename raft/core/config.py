@@ -1,6 +1,6 @@
-"""How a core is set up, validated as a whole.
+"""The options of a core, validated together.
 
-Owns the options, their defaults and which of them exclude each other. Ticks, never seconds.
+Owns their defaults, and which of them exclude each other. Durations are in ticks, never in seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raft.core.types import LOCAL_THREADS, NO_LIMIT, NO_NODE, Index, NodeId
 
 
 class ReadOnlyOption(enum.Enum):
-    """How a leader makes sure that it still leads before it answers a read."""
+    """How a leader confirms that it still leads before it answers a read."""
 
     SAFE = "safe"
     LEASE_BASED = "lease-based"
@@ -25,65 +25,65 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     id: NodeId
     election_ticks: int = 10
-    """A follower waits at least so many ticks before it campaigns."""
+    """Minimum number of ticks that a follower waits before it campaigns."""
     election_ticks_max: int = 0
-    """It waits less than so many; 0 takes twice election_ticks."""
+    """Upper bound of that wait, excluded; 0 means twice election_ticks."""
     heartbeat_ticks: int = 1
     applied: Index = 0
-    """The last index the machine has applied; at a start, so that nothing is applied twice."""
+    """The last index that the machine has applied before this start; no entry is applied twice."""
     async_storage_writes: bool = False
     max_size_per_msg: int = 1024 * 1024
-    """Bytes of entries in an append, soft: one entry always fits."""
+    """Bytes of entries in an append, soft: one entry is always sent."""
     max_committed_size_per_ready: int = 0
-    """Bytes of entries handed out and not yet applied; 0 takes the value of max_size_per_msg."""
+    """Bytes of entries handed out and not yet applied; 0 means max_size_per_msg."""
     max_uncommitted_size: int = 0
-    """Bytes of proposals not yet applied at a leader, beyond which it drops more; 0 is no limit."""
+    """Bytes of proposals not yet applied at a leader, above which it drops more; 0 is no limit."""
     max_inflight_msgs: int = 256
-    """Appends under way to a follower before it has acknowledged any."""
+    """Appends in flight to a follower."""
     max_inflight_bytes: int = 0
-    """Bytes of payload under way to a follower; 0 is no limit."""
+    """Bytes of payload in flight to a follower; 0 is no limit."""
     check_quorum: bool = False
-    """A leader that does not hear a quorum steps down; votes are ignored while a leader is heard."""
+    """A leader without contact to a quorum steps down; vote requests are ignored while a leader is active."""
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
-    """By a lease, reads rely on clocks that run within a tenth of each other's pace, on the same options at
-    all members, and on being told of stalls. A node that has just started gives no vote for a while then."""
+    """Lease-based reads rely on clocks whose rates differ by less than a tenth, on the same options at all
+    members, and on `Raft.expire_lease` after stalls. A node then grants no vote just after a start."""
     unsafe_as_etcd: bool = False
-    """Be as hasty as etcd/raft in three things; to compare with it only. Where there is one voter, it reads
-    at once: the commit index may lag after a power loss, and a removed leader may not know it was removed.
-    By a lease it reads until it steps down, when others may long have won. It leads on others' votes before
-    its own is durable, and may forget its term and lead it twice."""
+    """Behave as etcd/raft where that is less safe; only for comparisons. With one voter, it reads at once:
+    the commit index may lag after a power loss, and a removed leader may not know that it was removed. With a
+    lease it reads until it steps down, when another node may have won already. It leads before its own vote
+    is durable, so that after a crash it may lead the same term twice."""
     disable_proposal_forwarding: bool = False
     disable_conf_change_validation: bool = False
     step_down_on_removal: bool = False
     """A leader that is removed or demoted steps down as soon as the change applies."""
     hand_over_on_removal: bool = False
-    """Before it steps down, such a leader asks the voter with the longest log to campaign at once."""
+    """Before it steps down, a removed leader asks the voter with the longest log to campaign at once."""
     priority: int = 0
     """At most 0. Each step below adds one election timeout to the wait before campaigning."""
 
     def __post_init__(self) -> None:
-        """Refuse what can't work."""
+        """Raise ConfigError for options that contradict each other."""
         for broken, reason in self._contradictions():
             if broken:
                 raise ConfigError(reason)
 
     @property
     def election_ticks_drawn(self) -> int:
-        """How many different waits there are to draw from."""
+        """Number of election timeouts to draw from."""
         return (self.election_ticks_max or 2 * self.election_ticks) - self.election_ticks
 
     @property
     def leases(self) -> bool:
-        """Whether reads by a lease are to be safe, and votes withheld for it."""
+        """Whether reads use a lease, for which voters withhold their votes."""
         return self.read_only is ReadOnlyOption.LEASE_BASED and not self.unsafe_as_etcd
 
     @property
     def lease_ticks(self) -> int:
-        """How long a lease lasts from the heartbeat that a quorum has answered, 0 if there are none.
+        """Length of a lease, from when the heartbeat was sent that a quorum has answered; 0 without leases.
 
-        A tick less than others withhold their votes, as it may just have begun when one was sent, or be
-        just over when it was heard; and a tenth less, as clocks differ.
+        One tick shorter than voters withhold their votes, because ticks of two nodes don't start together,
+        and a tenth shorter, because clocks differ.
         """
         return (self.election_ticks - 1) * 9 // 10 if self.leases else 0
 
@@ -112,7 +112,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             (
                 self.election_ticks_drawn < 1,
                 f"election_ticks_max ({self.election_ticks_max}) must be 0 or exceed "
-                f"election_ticks ({self.election_ticks}), or rivals that tie once tie for ever",
+                f"election_ticks ({self.election_ticks}), or candidates that tie once tie forever",
             ),
             (self.applied < 0, "applied must not be negative"),
             (self.max_size_per_msg < 0, "max_size_per_msg must not be negative"),

@@ -1,7 +1,6 @@
-"""What the core refuses, and whether asking again may help.
+"""The exceptions that leave `raft.core`, and whether a retry may help.
 
-Owns the exceptions that leave `raft.core`. A stale or odd message of a peer is none of these: it is
-answered or dropped.
+A stale or malformed message of a peer raises none of them: it is answered or dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ class RaftError(Exception):
 
 
 class ConfigError(RaftError):
-    """The configuration can't work, alone or because two options contradict each other."""
+    """An option is out of range, or two options contradict each other."""
 
 
 class Compacted(RaftError):
@@ -76,16 +75,16 @@ class PeerNotFound(StepRefused):
 
 
 class BrokenStorage(RaftError):
-    """Storage contradicts itself or what peers were promised: the node must stop before it does harm."""
+    """Storage contradicts itself or what this node has acknowledged: the node must stop."""
 
 
 class RolledBack(BrokenStorage):
     """This node's log lacks entries that it had acknowledged: its disk has gone back to an earlier state."""
 
 
-class BrokenPromise(RaftError):
-    """What another member holds cannot be, if every member has kept what it acknowledged.
+class MajorityRolledBack(RaftError):
+    """Another member holds what is impossible if every member has kept what it acknowledged.
 
-    The disks of a majority have gone back to an earlier state. Going on would answer with other values than
-    those that were acknowledged, so the node must stop.
+    The disks of a majority have gone back to an earlier state. If the node went on, it could answer with
+    other values than those that were acknowledged, so it must stop.
     """

@@ -1,6 +1,6 @@
-"""The window of appends that a follower has been sent and has not acknowledged.
+"""The window of appends that were sent to a follower and are not acknowledged.
 
-Owns its two limits, by messages and by bytes. Knows nothing of what the messages hold.
+Owns its two limits, by messages and by bytes. Knows nothing of their contents.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from raft.core.types import Index
 
 
 class Inflights:
-    """Appends under way, oldest first, each by the last index in it."""
+    """Appends in flight, oldest first, each with the index of its last entry."""
 
     __slots__ = ("_window", "bytes_in_flight", "bytes_max", "full", "messages_max")
 
@@ -21,28 +21,28 @@ class Inflights:
         self.bytes_max = bytes_max
         self.bytes_in_flight = 0
         self.full = False
-        """Whether nothing more may be sent; the last append may have overshot the bytes."""
+        """Whether the window is full; the last append may have exceeded the limit of bytes."""
         self._window: deque[tuple[Index, int]] = deque()
 
     def __len__(self) -> int:
         return len(self._window)
 
     def add(self, last_index: Index, size_bytes: int) -> None:
-        """Count one more append under way; only when not full."""
-        assert not self.full, f"{len(self._window)} appends are under way, no more are allowed"
+        """Add an append; only when the window is not full."""
+        assert not self.full, f"{len(self._window)} appends are in flight, no more are allowed"
         self._window.append((last_index, size_bytes))
         self.bytes_in_flight += size_bytes
         self.full = len(self._window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
 
     def free_up_to(self, index: Index) -> None:
-        """Forget every append whose entries all lie at or below `index`."""
+        """Remove every append whose entries are all at or below `index`."""
         window = self._window
         while window and window[0][0] <= index:
             self.bytes_in_flight -= window.popleft()[1]
             self.full = len(window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all appends."""
         self._window.clear()
         self.bytes_in_flight = 0
         self.full = False

@@ -1,7 +1,7 @@
-"""What must hold, of one node after every step and of all nodes at any time.
+"""The invariants of one node after every step, and of all nodes at any time.
 
-Owns the checks of the thesis's figure 3.2 for tests and simulators; they read and never change. Each
-raises AssertionError that says which numbers disagree. Too slow for a node in service.
+Owns the checks of the thesis's figure 3.2, for tests and simulators. They change nothing, and raise
+AssertionError with the numbers that disagree. Too slow for production.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from itertools import combinations, pairwise
 
 from raft.core.confchange import check_members
 from raft.core.progress import REPLICATE, SNAPSHOT
-from raft.core.raft import Raft
+from raft.core.state import RaftState
 from raft.core.types import NO_LIMIT, NO_NODE, Entry, EntryKind, Index, NodeId, Role, Term
 
 Content = tuple[Term, EntryKind, bytes]
 
 
-def check(raft: Raft) -> None:
-    """Hold what one node can see of itself."""
+def check(raft: RaftState) -> None:
+    """Check what one node can see of itself."""
     _check_log(raft)
     _check_role(raft)
     check_members(raft.tracker.configuration, raft.tracker.progress)
     for node, peer in raft.tracker.progress.items():
         assert peer.match < peer.next, f"{node}: match {peer.match} is not below next {peer.next}"
         assert not len(peer.inflights) or peer.state is REPLICATE, (
-            f"{node}: appends under way in {peer.state}"
+            f"{node}: appends in flight in {peer.state}"
         )
         assert not peer.pending_snapshot or peer.state is SNAPSHOT, f"{node}: a snapshot in {peer.state}"
 
 
-def _check_log(raft: Raft) -> None:
+def _check_log(raft: RaftState) -> None:
     log = raft.log
     assert log.applied <= log.applying, f"applied {log.applied} is past applying {log.applying}"
     assert log.applying <= log.committed, f"applying {log.applying} is past commit {log.committed}"
@@ -46,7 +46,7 @@ def _check_log(raft: Raft) -> None:
         assert before.term <= after.term, f"terms go back from {before} to {after}"
 
 
-def _check_role(raft: Raft) -> None:
+def _check_role(raft: RaftState) -> None:
     own = raft.tracker.progress.get(raft.id)
     if raft.role is Role.LEADER:
         assert raft.leader == raft.id, f"a leader follows {raft.leader}"
@@ -54,15 +54,15 @@ def _check_role(raft: Raft) -> None:
         assert own is None or own.match <= raft.log.last, f"own match {own} is past {raft.log.last}"
     else:
         assert raft.leader != raft.id or raft.role is Role.FOLLOWER, "a candidate follows itself"
-        assert raft.transferee == NO_NODE, f"no leader, and yet it hands over to {raft.transferee}"
+        assert raft.transferee == NO_NODE, f"a non-leader transfers leadership to {raft.transferee}"
     if raft.role is Role.CANDIDATE:
         assert raft.vote == raft.id, f"a candidate voted for {raft.vote}"
     if raft.role in (Role.CANDIDATE, Role.PRE_CANDIDATE):
         assert raft.leader == NO_NODE, f"a candidate knows of leader {raft.leader}"
 
 
-def check_cluster(rafts: Iterable[Raft]) -> None:
-    """Hold what all nodes together must satisfy at this moment."""
+def check_cluster(rafts: Iterable[RaftState]) -> None:
+    """Check what all nodes together must satisfy at this moment."""
     nodes = list(rafts)
     leaders = [node for node in nodes if node.role is Role.LEADER]
     for one, other in combinations(leaders, 2):
@@ -73,7 +73,7 @@ def check_cluster(rafts: Iterable[Raft]) -> None:
         _check_complete(leader, [node for node in nodes if node.term <= leader.term])
 
 
-def _check_logs_match(one: Raft, other: Raft) -> None:
+def _check_logs_match(one: RaftState, other: RaftState) -> None:
     """If two logs hold an entry of the same index and term, they are equal up to there."""
     first = max(one.log.first_index(), other.log.first_index())
     last = min(one.log.last, other.log.last)
@@ -87,7 +87,7 @@ def _check_logs_match(one: Raft, other: Raft) -> None:
         assert not agreed or mine == yours, f"{one.id} has {mine}, {other.id} has {yours}"
 
 
-def _check_complete(leader: Raft, others: Sequence[Raft]) -> None:
+def _check_complete(leader: RaftState, others: Sequence[RaftState]) -> None:
     """A leader has every entry that was committed before its term."""
     for node in others:
         commit = node.log.committed
@@ -100,7 +100,7 @@ def _check_complete(leader: Raft, others: Sequence[Raft]) -> None:
 
 
 class History:
-    """What must hold over time. Call `check` after every step; tell it of every restart."""
+    """Invariants over time. Call `check` after every step, and `restarted` for every restart."""
 
     def __init__(self) -> None:
         self._leaders: dict[Term, NodeId] = {}
@@ -110,15 +110,15 @@ class History:
         self._committed: dict[Index, Content] = {}
 
     def restarted(self, node: NodeId, saved_term: Term) -> None:
-        """Take a node as it comes back: what it knew and had not saved is void."""
+        """Forget what a node that restarted had not saved."""
         self._terms[node] = saved_term
         self._commits.pop(node, None)
         for voter, term in list(self._votes):
             if voter == node and term > saved_term:
                 del self._votes[voter, term]
 
-    def check(self, rafts: Iterable[Raft]) -> None:
-        """Hold each node, all of them together, and all of them against what was before."""
+    def check(self, rafts: Iterable[RaftState]) -> None:
+        """Check each node, all of them together, and all of them against earlier steps."""
         nodes = list(rafts)
         for node in nodes:
             check(node)
@@ -126,7 +126,7 @@ class History:
             self._record(node)
         check_cluster(nodes)
 
-    def _check_monotone(self, node: Raft) -> None:
+    def _check_monotone(self, node: RaftState) -> None:
         term, commit = self._terms.get(node.id, 0), self._commits.get(node.id, 0)
         assert node.term >= term, f"the term of {node.id} moved back from {term} to {node.term}"
         assert node.log.committed >= commit, (
@@ -139,7 +139,7 @@ class History:
             leader = self._leaders.setdefault(node.term, node.id)
             assert leader == node.id, f"{leader} and {node.id} both led term {node.term}"
 
-    def _record(self, node: Raft) -> None:
+    def _record(self, node: RaftState) -> None:
         log = node.log
         first = max(self._commits.get(node.id, 0) + 1, log.first_index())
         if first <= log.committed:

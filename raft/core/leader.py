@@ -1,14 +1,12 @@
-"""A node that leads: it takes proposals, hears acknowledgements and watches over its quorum.
+"""Leaders: they take proposals and acknowledgements, and step down without a quorum.
 
-Owns what a leader answers. Sending is replication's, the reads that wait for a quorum are reads'.
+Owns how a leader handles messages and ticks. Sending is replication's, reads are reads'.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from raft.core import every_role, lease, membership, reads, replication, transitions
-from raft.core.errors import MAJORITY_ROLLED_BACK, BrokenPromise, ProposalDropped
+from raft.core import every_role, lease, proposals, reads, replication, transitions
+from raft.core.errors import MAJORITY_ROLLED_BACK, MajorityRolledBack
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -24,13 +22,11 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.progress import PROBE, REPLICATE, SNAPSHOT, Progress
-from raft.core.types import NO_LIMIT, NO_NODE, Entry, EntryKind, NodeId, Role, payload_size
-
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
+from raft.core.state import Handlers, RaftState
+from raft.core.types import NO_NODE, NodeId, Role
 
 
-def tick(raft: Raft) -> None:
+def tick(raft: RaftState) -> None:
     """Let a tick pass: check the quorum once per election timeout, and send heartbeats."""
     raft.heartbeat_elapsed += 1
     raft.election_elapsed += 1
@@ -38,17 +34,17 @@ def tick(raft: Raft) -> None:
         raft.election_elapsed = 0
         if raft.config.check_quorum:
             check_quorum(raft)
-        # A transfer that took so long has failed: proposals are welcome again.
+        # A transfer that took an election timeout has failed: proposals are accepted again.
         raft.transferee = NO_NODE
     if raft.role is Role.LEADER and raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
         replication.broadcast_heartbeat(raft)
 
 
-def check_quorum(raft: Raft) -> None:
-    """Step down unless a quorum was heard since the last check (thesis section 6.2).
+def check_quorum(raft: RaftState) -> None:
+    """Step down unless a quorum was active since the last check (thesis section 6.2).
 
-    Not while it is to tell the others that it was removed: without it they may be unable to elect.
+    Not while a removed leader still replicates its removal: the others may be unable to elect without it.
     """
     if not raft.handover_index and not raft.tracker.quorum_active():
         transitions.become_follower(raft, raft.term, NO_NODE)
@@ -57,57 +53,29 @@ def check_quorum(raft: Raft) -> None:
             peer.recently_active = False
 
 
-def on_propose(raft: Raft, message: Propose) -> None:
+def on_propose(raft: RaftState, message: Propose) -> None:
     """Append what was proposed; a configuration change that is refused leaves an empty entry."""
-    check_accepting(raft)
-    entries = message.entries
-    if any(entry.kind is not EntryKind.NORMAL for entry in entries):
-        entries = membership.screen(raft, entries)
-    term, following = raft.term, raft.log.last + 1
-    append_accepted(
-        raft, [Entry(term, following + i, entry.kind, entry.data) for i, entry in enumerate(entries)]
-    )
+    proposals.append_proposed(raft, message.entries)
 
 
-def on_rival(raft: Raft, message: AppendEntries | Heartbeat) -> None:
-    """Raise BrokenPromise: another node leads the same term, so some member has voted twice in it."""
+def on_other_leader(raft: RaftState, message: AppendEntries | Heartbeat) -> None:
+    """Raise MajorityRolledBack: another node leads the same term, so some member has voted twice in it."""
     if not raft.config.unsafe_as_etcd:
-        raise BrokenPromise(
+        raise MajorityRolledBack(
             f"node {message.sender} leads term {raft.term}, as this node does: a member has forgotten its "
             f"vote; {MAJORITY_ROLLED_BACK}"
         )
 
 
-def check_accepting(raft: Raft) -> None:
-    """Raise ProposalDropped while this leader takes no proposals."""
-    if raft.transferee != NO_NODE:
-        raise ProposalDropped(f"leadership is being transferred to node {raft.transferee}")
-    if raft.id not in raft.tracker.progress:
-        raise ProposalDropped("this leader is no longer a member")
-
-
-def append_accepted(raft: Raft, entries: list[Entry]) -> None:
-    """Append entries that have their places, and send them; raises ProposalDropped if that is too much."""
-    limit = raft.config.uncommitted_size_max
-    if limit < NO_LIMIT:
-        size = payload_size(entries)
-        # One that is larger than the limit alone is let through, or it never could be.
-        if size and raft.uncommitted_size and raft.uncommitted_size + size > limit:
-            raise ProposalDropped(f"{raft.uncommitted_size} bytes of proposals are not applied yet")
-        raft.uncommitted_size += size
-    replication.append_to_log(raft, entries)
-    replication.broadcast_append(raft)
-
-
-def on_append_reply(raft: Raft, message: AppendReply) -> None:
-    """Learn how far a peer, or our own disk, has come."""
+def on_append_reply(raft: RaftState, message: AppendReply) -> None:
+    """Learn how far the log of a peer, or this node's disk, has come."""
     node = message.sender
     peer = raft.tracker.progress.get(node)
     if peer is None:
         return
     peer.recently_active = True
     if message.index > raft.log.last and not raft.config.unsafe_as_etcd:
-        raise BrokenPromise(
+        raise MajorityRolledBack(
             f"node {node} holds entry {message.index}, but the log of this node, which leads term "
             f"{raft.term}, ends at {raft.log.last}: {MAJORITY_ROLLED_BACK}. Node {node} holds more than this"
         )
@@ -117,10 +85,10 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
         _advance(raft, node, peer)
 
 
-def _step_back(raft: Raft, node: NodeId, peer: Progress, message: AppendReply) -> None:
+def _step_back(raft: RaftState, node: NodeId, peer: Progress, message: AppendReply) -> None:
     hint = message.hint_index
     if message.hint_term:
-        # Our side of the same search: skip all that is of a later term than the peer's hint.
+        # The leader's half of the same search: skip entries of a later term than the peer's hint.
         hint, _ = raft.log.find_conflict_by_term(hint, message.hint_term)
     if peer.reject(message.index, hint):
         if peer.state is REPLICATE:
@@ -128,14 +96,14 @@ def _step_back(raft: Raft, node: NodeId, peer: Progress, message: AppendReply) -
         replication.send_append(raft, node, peer)
 
 
-def _advance(raft: Raft, node: NodeId, peer: Progress) -> None:
-    """Use what an acknowledgement made possible: commit, send more, hand over."""
+def _advance(raft: RaftState, node: NodeId, peer: Progress) -> None:
+    """After an acknowledgement: commit, send more, and complete a transfer."""
     if peer.state is REPLICATE:
         peer.inflights.free_up_to(peer.match)
     elif peer.state is PROBE:
         peer.become_replicate()
     elif peer.match + 1 >= raft.log.first_index():
-        # Whatever snapshot it took: the log can go on from there.
+        # Whichever snapshot the peer has restored, the log continues from there.
         peer.become_probe()
         peer.become_replicate()
     remote = node != raft.id
@@ -152,25 +120,25 @@ def _advance(raft: Raft, node: NodeId, peer: Progress) -> None:
             ask_to_campaign(raft, node)
 
 
-def on_heartbeat_reply(raft: Raft, message: HeartbeatReply) -> None:
-    """Send on to a peer that is behind, and count the reply towards the reads that wait."""
+def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
+    """Send more to a peer that is behind, and count the reply towards pending reads."""
     peer = raft.tracker.progress.get(message.sender)
     if peer is None:
         return
     peer.recently_active = True
     peer.flow_paused = False
-    peer.heard_tick = max(peer.heard_tick, message.sent_tick)
+    peer.acked_tick = max(peer.acked_tick, message.sent_tick)
     if peer.match < raft.log.last or peer.state is PROBE:
         replication.send_append(raft, message.sender, peer)
-    reads.on_round_heard(raft, message)
+    reads.on_round_acked(raft, message)
 
 
-def on_transfer_leader(raft: Raft, message: TransferLeader) -> None:
-    """Start to hand over; see `transfer`."""
+def on_transfer_leader(raft: RaftState, message: TransferLeader) -> None:
+    """Start a transfer; see `transfer`."""
     transfer(raft, message.transferee)
 
 
-def transfer(raft: Raft, transferee: NodeId) -> None:
+def transfer(raft: RaftState, transferee: NodeId) -> None:
     """Take no more proposals, bring a voter up to date and let it campaign (thesis section 3.10)."""
     peer = raft.tracker.progress.get(transferee)
     if peer is None or peer.is_learner or transferee == raft.transferee:
@@ -178,7 +146,7 @@ def transfer(raft: Raft, transferee: NodeId) -> None:
     raft.transferee = NO_NODE
     if transferee == raft.id:
         return
-    raft.election_elapsed = 0  # It has one election timeout.
+    raft.election_elapsed = 0  # The transfer has one election timeout.
     raft.transferee = transferee
     if peer.match == raft.log.last:
         ask_to_campaign(raft, transferee)
@@ -186,21 +154,21 @@ def transfer(raft: Raft, transferee: NodeId) -> None:
         replication.send_append(raft, transferee, peer)
 
 
-def ask_to_campaign(raft: Raft, node: NodeId) -> None:
-    """Let a peer campaign at once. Its votes ignore the lease, so the lease protects no read any more."""
+def ask_to_campaign(raft: RaftState, node: NodeId) -> None:
+    """Let a peer campaign at once. Voters ignore the lease for it, so the lease no longer protects reads."""
     lease.give_up(raft)
     raft.send(TimeoutNow(raft.id, node, raft.term))
 
 
-def report_unreachable(raft: Raft, node: NodeId) -> None:
-    """Stop sending optimistically: appends were probably lost."""
+def report_unreachable(raft: RaftState, node: NodeId) -> None:
+    """Stop pipelining: appends were probably lost."""
     peer = raft.tracker.progress.get(node)
     if peer is not None and peer.state is REPLICATE:
         peer.become_probe()
 
 
-def report_reachable(raft: Raft, node: NodeId) -> None:
-    """Look at once where a peer's log stands that was away."""
+def report_reachable(raft: RaftState, node: NodeId) -> None:
+    """Probe at once the log of a peer that was unreachable."""
     peer = raft.tracker.progress.get(node)
     if peer is not None and peer.state is not SNAPSHOT and node != raft.id:
         if peer.state is REPLICATE:
@@ -209,8 +177,8 @@ def report_reachable(raft: Raft, node: NodeId) -> None:
         replication.send_append(raft, node, peer)
 
 
-def report_snapshot(raft: Raft, node: NodeId, *, ok: bool) -> None:
-    """Go on after a snapshot, or from before it, once the peer is heard of again."""
+def report_snapshot(raft: RaftState, node: NodeId, *, ok: bool) -> None:
+    """Continue after the snapshot, or from before it if it failed, after the peer's next reply."""
     peer = raft.tracker.progress.get(node)
     if peer is not None and peer.state is SNAPSHOT:
         if not ok:
@@ -219,22 +187,22 @@ def report_snapshot(raft: Raft, node: NodeId, *, ok: bool) -> None:
         peer.flow_paused = True
 
 
-HANDLERS: every_role.Handlers = {
+HANDLERS: Handlers = {
     **every_role.HANDLERS,
     Propose: on_propose,
     AppendReply: on_append_reply,
     HeartbeatReply: on_heartbeat_reply,
     TransferLeader: on_transfer_leader,
     ReadIndex: reads.on_read_index,
-    AppendEntries: on_rival,
-    Heartbeat: on_rival,
+    AppendEntries: on_other_leader,
+    Heartbeat: on_other_leader,
 }
 IGNORED = frozenset(
     (
-        InstallSnapshot,  # Of another leader's, or of one before,
-        PreVoteReply,  # this node won already,
+        InstallSnapshot,  # From an earlier leader.
+        PreVoteReply,  # This node won already.
         VoteReply,
         TimeoutNow,
-        ReadIndexReply,  # and asks nobody but itself.
+        ReadIndexReply,  # A leader asks no other node.
     )
 )

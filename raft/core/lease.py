@@ -1,48 +1,45 @@
-"""The lease of a leader: for how long it may answer reads without asking anybody (thesis section 6.4.1).
+"""The lease of a leader: how long it may answer reads without asking a quorum (thesis section 6.4.1).
 
-Owns both sides of the bargain. A voter that answers a heartbeat helps to elect nobody for an election
-timeout, counted from when it heard it. The leader counts from when it sent it, and stops sooner. Nothing
-is to be remembered about heartbeats under way: they carry the leader's tick, and the answers repeat it.
+Owns both sides. A voter that answers a heartbeat pledges not to vote for another node for an election
+timeout from then on. The leader counts from when it sent the heartbeat, and its lease is shorter. It keeps
+no record of heartbeats in flight: they carry the leader's tick, and the replies repeat it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from raft.core.config import ReadOnlyOption
+from raft.core.state import RaftState
 from raft.core.types import Role
 
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
-
-def holds(raft: Raft) -> bool:
-    """Tell, at a leader, whether nobody else can have been elected yet."""
+def holds(raft: RaftState) -> bool:
+    """Tell, at a leader, whether no other node can have been elected yet."""
     config = raft.config
     if config.unsafe_as_etcd:
         return config.read_only is ReadOnlyOption.LEASE_BASED
-    return raft.ticks - raft.tracker.heard_tick() < raft.lease_ticks
+    return raft.ticks - raft.tracker.acked_tick() < raft.lease_ticks
 
 
-def give_up(raft: Raft) -> None:
-    """Have no lease for the rest of the term, however late a request to campaign arrives."""
+def give_up(raft: RaftState) -> None:
+    """Hold no lease for the rest of the term: a request to campaign may arrive late."""
     raft.lease_ticks = 0
 
 
-def lapse(raft: Raft) -> None:
-    """Take a lease's time as passed; only answers to heartbeats sent from now on begin another one.
+def expire(raft: RaftState) -> None:
+    """End the lease; only replies to heartbeats sent from now on begin another one.
 
-    A pledge of one's own is not shortened by that: whom it was given to was succeeded by this leader.
+    This moves the clock, but shortens no pledge that matters: this node leads now, so the leader that it
+    had given its pledge to does not.
     """
     if raft.role is Role.LEADER:
         raft.ticks += raft.config.lease_ticks
 
 
-def pledge(raft: Raft) -> None:
-    """Promise the leader, whose heartbeat is being answered, to elect nobody else for a while."""
+def pledge(raft: RaftState) -> None:
+    """Note the tick at which a heartbeat is answered: no vote for another node for an election timeout."""
     raft.pledge_tick = raft.ticks
 
 
-def pledged(raft: Raft) -> bool:
-    """Tell whether this node may have promised that, perhaps before it was started."""
+def pledged(raft: RaftState) -> bool:
+    """Tell whether a pledge may still hold, perhaps one given before this start."""
     return raft.config.leases and raft.ticks - raft.pledge_tick < raft.config.election_ticks

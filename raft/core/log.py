@@ -1,4 +1,4 @@
-"""The log: what storage holds, followed by what is not durable yet, and how far it is committed and applied.
+"""The log: entries in storage, then entries not yet durable, and how far they are committed and applied.
 
 Owns the indexes. Entries from `offset` on are unstable; those below `offset_in_progress` have been handed
 out to be written. Knows nothing of roles and messages.
@@ -43,7 +43,7 @@ class Log:
     )
 
     def __init__(self, storage: Storage, applying_bytes_max: int, *, applies_unstable: bool) -> None:
-        """Start with what is stored. `applies_unstable`: whoever applies an entry has saved it before."""
+        """Start with what is stored. `applies_unstable`: the caller saves entries before it applies them."""
         self._storage = storage
         self._applies_unstable = applies_unstable
         first, last = storage.first_index(), storage.last_index()
@@ -65,7 +65,7 @@ class Log:
         self.applying_bytes = 0
         self.applying_paused = False
 
-    # What is there
+    # Reading
 
     def first_index(self) -> Index:
         """Return the first index that is not covered by a snapshot."""
@@ -111,13 +111,13 @@ class Log:
             return False
 
     def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
-        """Tell whether a log that ends there is no worse than this one (thesis section 3.6.1)."""
+        """Tell whether a log that ends there is at least as up to date as this one (thesis section 3.6.1)."""
         return last_term > self.last_term or (last_term == self.last_term and last_index >= self.last)
 
     def find_conflict_by_term(self, index: Index, term: Term) -> tuple[Index, Term]:
-        """Return the last position up to `index` whose term is at most `term`: the best guess at a match.
+        """Return the last index up to `index` whose term is at most `term`, and its term: a possible match.
 
-        The term is 0 where it is no longer known.
+        The term is 0 where it was compacted away.
         """
         while index > 0:
             try:
@@ -164,15 +164,15 @@ class Log:
             lo += len(page)
         return False
 
-    # Growing
+    # Appending
 
     def try_append(
         self, previous_index: Index, previous_term: Term, commit: Index, entries: list[Entry]
     ) -> bool:
-        """Append what a leader sent if it fits on (previous_index, previous_term), and commit with it.
+        """Append what a leader sent if the log holds (previous_index, previous_term), and commit with it.
 
-        Only an entry that contradicts one of ours is replaced, with all after it: a late or doubled
-        append never shortens the log.
+        Only an entry that conflicts with an existing one is replaced, with all after it: a late or
+        duplicated append never shortens the log.
         """
         if previous_index == self.last:
             if previous_term != self.last_term:
@@ -192,7 +192,7 @@ class Log:
         return True
 
     def append(self, entries: list[Entry]) -> None:
-        """Make the log end with these, in place of whatever is there from the first one's index on."""
+        """Append entries, replacing all existing ones from the first one's index on."""
         first = entries[0].index
         if first <= self.committed:
             raise BrokenStorage(f"entry {first} is to be replaced, but {self.committed} is committed")
@@ -227,15 +227,15 @@ class Log:
     # Becoming durable
 
     def next_unstable(self) -> list[Entry]:
-        """Return the entries to be written that nobody is writing yet."""
+        """Return the unstable entries that were not handed out yet."""
         return self.unstable[self.offset_in_progress - self.offset :]
 
     def next_snapshot(self) -> Snapshot | None:
-        """Return the snapshot to be written that nobody is writing yet."""
+        """Return the unstable snapshot, if it was not handed out yet."""
         return None if self.snapshot_in_progress else self.unstable_snapshot
 
     def accept_unstable(self) -> None:
-        """Note that all of it has been handed out to be written."""
+        """Note that all unstable entries and the snapshot have been handed out."""
         if self.unstable:
             self.offset_in_progress = self.last + 1
         if self.unstable_snapshot is not None:
@@ -258,7 +258,7 @@ class Log:
     # Committing and applying
 
     def commit_to(self, index: Index) -> None:
-        """Raise the commit index; one that is lower changes nothing."""
+        """Raise the commit index; a lower one is ignored."""
         if index > self.committed:
             if index > self.last:
                 raise RolledBack(

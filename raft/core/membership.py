@@ -1,11 +1,9 @@
-"""Configurations in use: which changes are let into the log, and the switch when one is applied.
+"""Membership changes: which ones may enter the log, and what follows when one is applied.
 
-Owns the checks before and the consequences after; what a change computes to is confchange's.
+Owns the checks before and the consequences after; which configuration results is confchange's.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from raft.core import replication, trace, transitions
 from raft.core.changes import AnyConfChange, ConfChangeKind, decode_conf_change
@@ -13,13 +11,11 @@ from raft.core.confchange import Changed, Changer
 from raft.core.confchange import restore as restored_configuration
 from raft.core.errors import BrokenStorage, ConfChangeRefused
 from raft.core.messages import TimeoutNow
+from raft.core.state import RaftState
 from raft.core.types import NO_NODE, ConfState, Entry, EntryKind, Role, Snapshot
 
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
-
-def refusal(raft: Raft, change: AnyConfChange) -> str:
+def refusal(raft: RaftState, change: AnyConfChange) -> str:
     """Return why a change may not enter the log now, "" if it may."""
     pending, applied = raft.pending_conf_index, raft.log.applied
     if pending > applied:
@@ -33,13 +29,13 @@ def refusal(raft: Raft, change: AnyConfChange) -> str:
     return ""
 
 
-def dry_run(raft: Raft, change: AnyConfChange) -> None:
-    """Raise ConfChangeRefused if the change could not be applied to the configuration of now."""
+def dry_run(raft: RaftState, change: AnyConfChange) -> None:
+    """Raise ConfChangeRefused if the change could not be applied to the current configuration."""
     Changer(raft.tracker, raft.log.last).change(change.as_v2())
 
 
-def screen(raft: Raft, entries: list[Entry]) -> list[Entry]:
-    """Replace changes that are refused by empty entries, and note the index of those that are not."""
+def screen(raft: RaftState, entries: list[Entry]) -> list[Entry]:
+    """Replace refused changes by empty entries, and note the index of an accepted one."""
     screened = list(entries)
     for position, entry in enumerate(entries):
         if entry.kind is EntryKind.NORMAL:
@@ -52,11 +48,11 @@ def screen(raft: Raft, entries: list[Entry]) -> list[Entry]:
             if changes_members(change):
                 raft.notify(trace.CHANGE_CONF, change)
             elif change.as_v2().changes:
-                raft.notify(trace.REPLICATE)  # To who follows the members it is an entry like any other.
+                raft.notify(trace.REPLICATE)  # An update changes no member.
     return screened
 
 
-def _allowed_change(raft: Raft, entry: Entry) -> AnyConfChange | None:
+def _allowed_change(raft: RaftState, entry: Entry) -> AnyConfChange | None:
     try:
         change = decode_conf_change(entry)
     except ConfChangeRefused:
@@ -66,7 +62,7 @@ def _allowed_change(raft: Raft, entry: Entry) -> AnyConfChange | None:
     return None
 
 
-def apply(raft: Raft, change: AnyConfChange) -> ConfState:
+def apply(raft: RaftState, change: AnyConfChange) -> ConfState:
     """Make a committed change the active configuration; raises ConfChangeRefused, changing nothing."""
     changed = Changer(raft.tracker, raft.log.last).change(change.as_v2())
     if changed[0] == raft.tracker.configuration and change.as_v2().changes and not changes_members(change):
@@ -75,12 +71,12 @@ def apply(raft: Raft, change: AnyConfChange) -> ConfState:
 
 
 def changes_members(change: AnyConfChange) -> bool:
-    """Does a change add, promote, demote or remove anybody? An update only carries its context."""
+    """Tell whether a change adds, promotes, demotes or removes a node; an update only carries its context."""
     return any(step.kind is not ConfChangeKind.UPDATE for step in change.as_v2().changes)
 
 
-def switch(raft: Raft, changed: Changed) -> ConfState:
-    """Make a configuration the active one, with all that follows for a leader."""
+def switch(raft: RaftState, changed: Changed) -> ConfState:
+    """Make a configuration the active one; a leader commits, replicates or steps down accordingly."""
     raft.notify(trace.APPLY_CONF_CHANGE, changed[0])
     raft.tracker.switch(*changed)
     conf_state = raft.tracker.configuration.conf_state()
@@ -91,9 +87,9 @@ def switch(raft: Raft, changed: Changed) -> ConfState:
         if raft.config.unsafe_as_etcd:
             end_leadership(raft)
         else:
-            _lead_on(raft)
+            _lead_until_known(raft)
         return conf_state
-    # Fewer voters may suffice now, and new ones should not have to wait for the next heartbeat.
+    # A smaller quorum may commit more now, and new members should not wait for the next heartbeat.
     if replication.try_commit(raft):
         replication.broadcast_append(raft)
     else:
@@ -105,12 +101,12 @@ def switch(raft: Raft, changed: Changed) -> ConfState:
     return conf_state
 
 
-def _lead_on(raft: Raft) -> None:
-    """Go on leading, though removed or demoted, until a quorum of the voters that remain knows of it.
+def _lead_until_known(raft: RaftState) -> None:
+    """Keep leading, though removed or demoted, until a quorum of the remaining voters knows that.
 
-    They may know the change as an entry like any other, and count by the old configuration until they are
-    told that it is committed. If this leader were gone before that, they might lack a quorum for good. Every
-    append that holds the entry made here tells them, so its acknowledgements show who was told.
+    They apply the change only once they know that it is committed, and use the old configuration until
+    then. If this leader stopped before that, they might never reach a quorum. An append with the entry
+    made here also carries the commit index, so its acknowledgements show which voters know.
     """
     raft.handover_index = raft.log.last + 1
     replication.append_to_log(raft, [Entry(raft.term, raft.handover_index)])
@@ -118,8 +114,15 @@ def _lead_on(raft: Raft) -> None:
     replication.broadcast_append(raft)
 
 
-def end_leadership(raft: Raft) -> None:
-    """Step down, as a leader that is no voter any more, if it is to; another voter may be asked to follow."""
+def quorum_knows_of_removal(raft: RaftState) -> None:
+    """Step down, as a removed leader that a quorum of the others knows to be removed."""
+    if raft.handover_index:
+        raft.removal_known = raft.id not in raft.tracker.progress
+        end_leadership(raft)
+
+
+def end_leadership(raft: RaftState) -> None:
+    """Step down as a leader that is not a voter, and transfer leadership, each if configured so."""
     raft.handover_index = 0
     if raft.config.step_down_on_removal:
         if raft.config.hand_over_on_removal:
@@ -127,17 +130,17 @@ def end_leadership(raft: Raft) -> None:
         transitions.become_follower(raft, raft.term, NO_NODE)
 
 
-def _hand_over(raft: Raft) -> None:
-    """Ask the voter whose log is longest to campaign, so that nobody waits out a timeout."""
+def _hand_over(raft: RaftState) -> None:
+    """Ask the voter with the longest log to campaign, so that no election timeout passes."""
     progress = raft.tracker.progress
-    heirs = [node for node in sorted(raft.tracker.configuration.voters) if node != raft.id]
-    if heirs:
-        heir = max(heirs, key=lambda node: (progress[node].match, progress[node].recently_active))
-        raft.send(TimeoutNow(raft.id, heir, raft.term))
+    candidates = [node for node in sorted(raft.tracker.configuration.voters) if node != raft.id]
+    if candidates:
+        successor = max(candidates, key=lambda node: (progress[node].match, progress[node].recently_active))
+        raft.send(TimeoutNow(raft.id, successor, raft.term))
 
 
-def restore(raft: Raft, snapshot: Snapshot) -> bool:
-    """Take over a leader's snapshot; False if it brings nothing new or is not for this node."""
+def restore(raft: RaftState, snapshot: Snapshot) -> bool:
+    """Restore a leader's snapshot; False if it is not newer, or this node is not a member in it."""
     log, conf_state = raft.log, snapshot.conf_state
     if snapshot.index <= log.committed:
         return False
@@ -146,7 +149,7 @@ def restore(raft: Raft, snapshot: Snapshot) -> bool:
     if raft.id not in {*conf_state.voters, *conf_state.learners, *conf_state.voters_outgoing}:
         return False
     if log.matches(snapshot.index, snapshot.term):
-        log.commit_to(snapshot.index)  # All of it is here already: only its being committed is news.
+        log.commit_to(snapshot.index)  # The log holds all of it, and learns only that it is committed.
         return False
     try:
         changed = restored_configuration(raft.tracker, conf_state, snapshot.index)

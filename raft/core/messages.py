@@ -1,9 +1,9 @@
-"""Everything that is said to and by a core, one class per kind.
+"""The messages that a core takes and sends, one class per kind.
 
 Owns the shapes and which kinds are replies. Knows no bytes: the wire and its tags are another
-layer's. Messages are values: nobody changes one after making it, entries lists included.
+layer's. Messages are immutable by convention, with their lists of entries.
 
-A term of 0 means "whatever yours is": requests that are passed on to the leader.
+A term of 0 matches every term: requests that are forwarded to the leader have it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ReadContext = Annotated[bytes, msgspec.Meta(max_length=1024)]
 
 
 class PreVote(msgspec.Struct, gc=False):
-    """Would you vote for me in `term`, which I have not begun yet?"""
+    """Asks whether the receiver would vote for the sender in `term`, which has not begun."""
 
     sender: NodeId
     to: NodeId
@@ -28,7 +28,7 @@ class PreVote(msgspec.Struct, gc=False):
 
 
 class PreVoteReply(msgspec.Struct, gc=False):
-    """A grant carries the asked-for term; a rejection carries the voter's own."""
+    """A grant carries the requested term, a rejection the voter's own."""
 
     sender: NodeId
     to: NodeId
@@ -37,7 +37,7 @@ class PreVoteReply(msgspec.Struct, gc=False):
 
 
 class RequestVote(msgspec.Struct, gc=False):
-    """Vote for me. With `transfer` the leader itself asked for this election, so its lease is no obstacle."""
+    """Asks for a vote. With `transfer` the leader asked for this election, so its lease is ignored."""
 
     sender: NodeId
     to: NodeId
@@ -48,7 +48,7 @@ class RequestVote(msgspec.Struct, gc=False):
 
 
 class VoteReply(msgspec.Struct, gc=False):
-    """A vote or its refusal."""
+    """A granted or rejected vote."""
 
     sender: NodeId
     to: NodeId
@@ -81,7 +81,7 @@ class AppendReply(msgspec.Struct, gc=False):
 
 
 class Heartbeat(msgspec.Struct, gc=False):
-    """The leader lives. The reply repeats `read_round`, of pending reads, and the leader's `sent_tick`."""
+    """Sent regularly by the leader. The reply repeats `read_round` (of pending reads) and `sent_tick`."""
 
     sender: NodeId
     to: NodeId
@@ -92,7 +92,7 @@ class Heartbeat(msgspec.Struct, gc=False):
 
 
 class HeartbeatReply(msgspec.Struct, gc=False):
-    """Heard, in this term."""
+    """Acknowledges a heartbeat of this term."""
 
     sender: NodeId
     to: NodeId
@@ -102,7 +102,7 @@ class HeartbeatReply(msgspec.Struct, gc=False):
 
 
 class InstallSnapshot(msgspec.Struct, gc=False):
-    """What the follower lacks is compacted away: take this instead."""
+    """Sent instead of entries that are compacted away."""
 
     sender: NodeId
     to: NodeId
@@ -111,7 +111,7 @@ class InstallSnapshot(msgspec.Struct, gc=False):
 
 
 class TransferLeader(msgspec.Struct, gc=False):
-    """Passed on by a follower: the leader shall hand over to `transferee`."""
+    """Forwarded by a follower: asks the leader to transfer its leadership to `transferee`."""
 
     sender: NodeId
     to: NodeId
@@ -120,7 +120,7 @@ class TransferLeader(msgspec.Struct, gc=False):
 
 
 class TimeoutNow(msgspec.Struct, gc=False):
-    """Campaign at once, with the leader's blessing."""
+    """Asks a voter to campaign at once, on behalf of the leader."""
 
     sender: NodeId
     to: NodeId
@@ -128,7 +128,7 @@ class TimeoutNow(msgspec.Struct, gc=False):
 
 
 class Propose(msgspec.Struct, gc=False):
-    """Append these; their terms and indexes are still 0."""
+    """Entries to append; their terms and indexes are still 0."""
 
     sender: NodeId
     to: NodeId
@@ -137,7 +137,7 @@ class Propose(msgspec.Struct, gc=False):
 
 
 class ReadIndex(msgspec.Struct, gc=False):
-    """From which index on is a read that starts now linearizable?"""
+    """Asks the leader for the index from which on a read that starts now is linearizable."""
 
     sender: NodeId
     to: NodeId
@@ -146,7 +146,7 @@ class ReadIndex(msgspec.Struct, gc=False):
 
 
 class ReadIndexReply(msgspec.Struct, gc=False):
-    """From this one."""
+    """The index asked for by ReadIndex."""
 
     sender: NodeId
     to: NodeId
@@ -247,4 +247,4 @@ STEPPABLE = frozenset(
 """Every kind that `Raft.step` takes; the other two go to the storage threads."""
 
 PEER_REPLIES = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply, ReadIndexReply))
-"""Kinds that mean something only from a member of the configuration."""
+"""Kinds that are accepted only from a member of the configuration."""

@@ -1,12 +1,10 @@
-"""How a Ready is made, and what is stepped once it has been dealt with.
+"""How a Ready is made, and what is stepped by `advance`.
 
-Owns the order of messages: those that may leave at once, then those that wait for the disk, then the
+Owns the order of messages: first those that may leave at once, then those that wait for the disk, then the
 work for the storage threads.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from raft.core import trace
 from raft.core.messages import (
@@ -18,25 +16,23 @@ from raft.core.messages import (
     StorageApplyReply,
 )
 from raft.core.ready import Ready
+from raft.core.state import RaftState
 from raft.core.types import APPEND_THREAD, APPLY_THREAD, Entry, HardState, Snapshot, SoftState
 
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
-
-def has_ready(raft: Raft) -> bool:
+def has_ready(raft: RaftState) -> bool:
     """Tell whether `ready` would return anything to do."""
-    log, told = raft.log, raft.told_hard_state
+    log, previous = raft.log, raft.previous_hard_state
     if (
         raft.messages
         or raft.after_append
-        or log.committed != told.commit
+        or log.committed != previous.commit
         or log.offset_in_progress <= log.last
         or raft.read_states
-        or raft.term != told.term
-        or raft.vote != told.vote
-        or raft.leader != raft.told_soft_state.leader
-        or raft.role is not raft.told_soft_state.role
+        or raft.term != previous.term
+        or raft.vote != previous.vote
+        or raft.leader != raft.previous_soft_state.leader
+        or raft.role is not raft.previous_soft_state.role
     ):
         return True
     if log.applying < log.committed and log.has_next_committed():
@@ -44,19 +40,19 @@ def has_ready(raft: Raft) -> bool:
     return log.unstable_snapshot is not None and not log.snapshot_in_progress
 
 
-def take_ready(raft: Raft) -> Ready:
-    """Hand out what is to be done now, and take it as begun.
+def take_ready(raft: RaftState) -> Ready:
+    """Return what is to be done now, and note it as begun.
 
     Without asynchronous storage writes, `advance` must follow before the next one.
     """
-    log, told = raft.log, raft.told_hard_state
+    log, previous = raft.log, raft.previous_hard_state
     soft_state: SoftState | None = None
-    if raft.leader != raft.told_soft_state.leader or raft.role is not raft.told_soft_state.role:
-        soft_state = raft.told_soft_state = SoftState(raft.leader, raft.role)
+    if raft.leader != raft.previous_soft_state.leader or raft.role is not raft.previous_soft_state.role:
+        soft_state = raft.previous_soft_state = SoftState(raft.leader, raft.role)
     hard_state: HardState | None = None
-    must_sync = raft.term != told.term or raft.vote != told.vote
-    if must_sync or log.committed != told.commit:
-        hard_state = raft.told_hard_state = HardState(raft.term, raft.vote, log.committed)
+    must_sync = raft.term != previous.term or raft.vote != previous.vote
+    if must_sync or log.committed != previous.commit:
+        hard_state = raft.previous_hard_state = HardState(raft.term, raft.vote, log.committed)
     entries: list[Entry] = []
     if log.offset_in_progress <= log.last:
         entries = log.next_unstable()
@@ -96,11 +92,11 @@ def take_ready(raft: Raft) -> Ready:
     return Ready(soft_state, hard_state, read_states, entries, snapshot, committed, messages, must_sync)
 
 
-def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply:
-    """Make the acknowledgement of this write, for the end of the log as it is now.
+def _append_reply(raft: RaftState, snapshot: Snapshot | None) -> StorageAppendReply:
+    """Make the acknowledgement of this write, for the current end of the log.
 
-    It is asked for also when only earlier writes are under way: should an entry be overwritten and
-    appended again in between, the acknowledgement of the first write is void, and this one is not.
+    Also made when only earlier writes are in progress: if an entry is overwritten and appended again in
+    between, the acknowledgement of the first write no longer counts, and this one does.
     """
     log = raft.log
     if log.unstable:
@@ -109,7 +105,7 @@ def _append_reply(raft: Raft, snapshot: Snapshot | None) -> StorageAppendReply:
 
 
 def _add_storage_work(
-    raft: Raft,
+    raft: RaftState,
     messages: list[Message],
     entries: list[Entry],
     hard_state: HardState | None,
@@ -119,7 +115,7 @@ def _add_storage_work(
 ) -> None:
     if not (entries or hard_state or snapshot or waiting):
         return
-    # Our own acknowledgements go first, while the terms of the entries are still at hand.
+    # Acknowledgements come before the reply that removes the entries from the unstable log.
     responses: list[DurableReply | StorageAppendReply] = [*waiting]
     if append_reply is not None:
         responses.append(append_reply)

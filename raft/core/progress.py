@@ -1,7 +1,7 @@
-"""What a leader knows of one peer's log, and whether it may send it more.
+"""What a leader knows of one peer's log, and whether it may send more.
 
-Owns the three ways to send: probe (one append, then wait), replicate (a window of appends) and
-snapshot (nothing until it arrived). Knows nothing of messages or quorums.
+Owns the three states: probe (one append, then wait), replicate (a window of appends) and
+snapshot (nothing until the snapshot arrived). Knows nothing of messages or quorums.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SNAPSHOT = ProgressState.SNAPSHOT
 
 
 class Progress:
-    """One peer, seen from the leader. `match` < `next` always; entries between them are under way."""
+    """One peer, seen from the leader. `match` < `next` always; entries between them are in flight."""
 
     __slots__ = (
+        "acked_tick",
         "flow_paused",
-        "heard_tick",
         "inflights",
         "is_learner",
         "match",
@@ -60,17 +60,17 @@ class Progress:
         self.inflights = inflights
         self.is_learner = is_learner
         self.sent_commit: Index = 0
-        self.heard_tick = 0  # At which a heartbeat was sent that the peer has answered; 0 is never.
+        self.acked_tick = 0  # When the last heartbeat was sent that the peer has answered; 0 is never.
 
     def copy(self) -> Progress:
-        """Return a progress of its own that shares the window of appends."""
+        """Return a copy that shares the window of appends."""
         other = Progress.__new__(Progress)
         for name in Progress.__slots__:
             setattr(other, name, getattr(self, name))
         return other
 
     def become_probe(self) -> None:
-        """Go back to one append at a time, from behind a pending snapshot if there is one."""
+        """Send one append at a time, from behind a pending snapshot if there is one."""
         next_index = self.match + 1
         if self.state is SNAPSHOT:
             next_index = max(next_index, self.pending_snapshot + 1)
@@ -79,12 +79,12 @@ class Progress:
         self.sent_commit = min(self.sent_commit, next_index - 1)
 
     def become_replicate(self) -> None:
-        """Send optimistically from what is known to match."""
+        """Pipeline appends, from what is known to match."""
         self._enter(REPLICATE)
         self.next = self.match + 1
 
     def become_snapshot(self, snapshot_index: Index) -> None:
-        """Send nothing until a snapshot up to this index arrived."""
+        """Send nothing until a snapshot at this index arrived."""
         self._enter(SNAPSHOT)
         self.pending_snapshot = snapshot_index
         self.next = snapshot_index + 1
@@ -101,24 +101,24 @@ class Progress:
         return self.flow_paused or self.state is SNAPSHOT
 
     def sent_entries(self, count: int, payload_bytes: int) -> None:
-        """Note an append of `count` entries; with none it was only a probe or a commit index."""
+        """Note an append of `count` entries; an empty one is a probe or a commit index."""
         if self.state is REPLICATE:
             inflights = self.inflights
             if count:
                 self.next += count
                 inflights.add(self.next - 1, payload_bytes)
-            # A full window, or an append sent despite one, counts as a probe: wait for news.
+            # A full window, or an append sent despite one, counts as a probe: wait for a reply.
             self.flow_paused = inflights.full
         elif count:
-            assert self.state is PROBE, "entries must not be sent while a snapshot is under way"
+            assert self.state is PROBE, "entries must not be sent while a snapshot is in flight"
             self.flow_paused = True
 
     def can_bump_commit(self, commit: Index) -> bool:
-        """Tell whether sending this commit index may teach the peer something."""
+        """Tell whether sending this commit index may advance the peer's."""
         return commit > self.sent_commit and self.sent_commit < self.next - 1
 
     def acknowledge(self, index: Index) -> bool:
-        """Note that the peer's log matches up to `index`; False if that is not news."""
+        """Note that the peer's log matches up to `index`; False if that was known."""
         if index <= self.match:
             return False
         self.match = index
@@ -128,13 +128,13 @@ class Progress:
         return True
 
     def reject(self, rejected: Index, hint: Index) -> bool:
-        """Step back after a refused append at `rejected`, to at most `hint`; False if the reply is stale."""
+        """Step back after a rejected append at `rejected`, to at most `hint`; False if the reply is stale."""
         if self.state is REPLICATE:
             if rejected <= self.match:
                 return False
             self.next = self.match + 1
         elif self.next - 1 != rejected:
-            # Probes go out one at a time: a reply to any other one is an old one.
+            # Probes are sent one at a time: a reply to another one is stale.
             return False
         else:
             self.next = max(min(rejected, hint + 1), self.match + 1)

@@ -1,7 +1,7 @@
 """Majorities, and pairs of majorities, as arithmetic on sets.
 
-Owns the two questions Raft asks of a quorum: up to which index has it acknowledged, and has it
-decided a vote? Knows nothing of roles, logs or messages.
+Owns the two computations on a quorum: the index that it has acknowledged, and the outcome of a
+vote. Knows nothing of roles, logs or messages.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class VoteResult(enum.Enum):
 def majority_index(acknowledged: list[Index]) -> Index:
     """Return the highest index that more than half have reached, given one index per voter.
 
-    Without voters there is nobody to wait for: NO_LIMIT, so that the empty half of a joint
-    configuration never holds the other back.
+    Without voters it is NO_LIMIT, so that the empty half of a joint configuration never limits the
+    other half.
     """
     if not acknowledged:
         return NO_LIMIT
@@ -33,7 +33,7 @@ def majority_index(acknowledged: list[Index]) -> Index:
 
 
 def committed_index(voters: Collection[NodeId], acknowledged: Mapping[NodeId, Index]) -> Index:
-    """Return the index that a majority of `voters` has acknowledged; the silent count as 0."""
+    """Return the index that a majority of `voters` has acknowledged; missing ones count as 0."""
     return majority_index([acknowledged.get(voter, 0) for voter in voters])
 
 

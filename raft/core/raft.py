@@ -1,25 +1,44 @@
-"""One node: it takes ticks, messages and requests, and hands out what is to be done.
+"""A Raft node as a state machine: ticks, messages and requests go in, a `Ready` comes out.
 
-Owns the state that roles share, and the dispatch to the current role. What is decided stands in the
-modules of the roles; nothing here waits, writes or sends.
+Theory of operation. A node is a follower, a pre-candidate, a candidate or the leader of its term; there is
+at most one leader in a term.
+
+- A follower without contact to a leader for an election timeout becomes a pre-candidate (or, without
+  `pre_vote`, a candidate). A pre-candidate asks whether it could win; it changes neither term nor vote.
+- A candidate has begun a new term and voted for itself. Votes of a quorum make it leader; a quorum of
+  rejections, or a leader of its term, makes it a follower. A timeout begins another campaign.
+- A leader appends proposals, replicates them and commits what a quorum has made durable. It steps down
+  without a quorum (`check_quorum`), or after its removal.
+- A message of a higher term makes any of them a follower of that term, except for pre-votes, and for vote
+  requests while a leader is active. A message of a lower term is dropped, or answered with this term.
+
+A step changes only memory. The caller repeats: take a `Ready`, save its hard state, entries and snapshot,
+send its messages, apply its committed entries, then call `advance` (or deliver the storage replies). A
+reply that acknowledges something (a vote, an append) leaves only after that is durable.
+
+What can never happen: two leaders in one term; a committed entry that is replaced; a term or a commit index
+that goes back; a leader that lacks a committed entry. `invariants` checks all of it. If a message proves
+that the disks of a majority were rolled back, the core raises MajorityRolledBack, and the node must stop.
+
+Owns the dispatch to the current role; the decisions are in the modules of the roles, the fields in `state`.
+Nothing here waits, writes or sends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from random import Random
 from types import MappingProxyType
 
 from raft.core import (
     candidate,
     elections,
-    every_role,
     follower,
     leader,
     lease,
     membership,
     output,
+    proposals,
     trace,
     transitions,
 )
@@ -33,22 +52,10 @@ from raft.core.errors import (
     ProposalDropped,
     StepRefused,
 )
-from raft.core.log import Log
-from raft.core.messages import (
-    PEER_REPLIES,
-    STEPPABLE,
-    DurableReply,
-    Message,
-    Propose,
-    ReadIndex,
-    StorageAppendReply,
-    StorageApplyReply,
-    TransferLeader,
-)
-from raft.core.reads import ReadQueue
+from raft.core.messages import PEER_REPLIES, STEPPABLE, Message, Propose, ReadIndex, TransferLeader
 from raft.core.ready import Ready
+from raft.core.state import Observer, RaftState, Roles
 from raft.core.status import Status, status_of
-from raft.core.tracker import Tracker
 from raft.core.types import (
     NO_NODE,
     ConfState,
@@ -57,109 +64,41 @@ from raft.core.types import (
     HardState,
     Index,
     NodeId,
-    ReadState,
     Role,
-    Snapshot,
     SoftState,
     Storage,
     Term,
 )
 
-_HANDLERS: Mapping[Role, every_role.Handlers] = MappingProxyType(
+_ROLES: Roles = MappingProxyType(
     {
-        Role.FOLLOWER: follower.HANDLERS,
-        Role.PRE_CANDIDATE: candidate.PRE_CANDIDATE_HANDLERS,
-        Role.CANDIDATE: candidate.CANDIDATE_HANDLERS,
-        Role.LEADER: leader.HANDLERS,
+        Role.FOLLOWER: (follower.HANDLERS, elections.tick),
+        Role.PRE_CANDIDATE: (candidate.PRE_CANDIDATE_HANDLERS, elections.tick),
+        Role.CANDIDATE: (candidate.CANDIDATE_HANDLERS, elections.tick),
+        Role.LEADER: (leader.HANDLERS, leader.tick),
     }
 )
 
 
-class Raft:
-    """A Raft node without a world around it. One caller at a time, never from inside an observer."""
+class Raft(RaftState):
+    """A Raft node without I/O. Not thread-safe; an observer must not call back into it."""
 
-    __slots__ = (
-        "_handlers",
-        "_on_tick",
-        "able_to_lead",
-        "after_append",
-        "config",
-        "election_elapsed",
-        "handover_index",
-        "heartbeat_elapsed",
-        "held_reads",
-        "id",
-        "leader",
-        "lease_ticks",
-        "log",
-        "messages",
-        "observer",
-        "pending_conf_index",
-        "pledge_tick",
-        "random",
-        "randomized_election_ticks",
-        "read_states",
-        "reads",
-        "removal_known",
-        "restored_index",
-        "role",
-        "steps_on_advance",
-        "term",
-        "ticks",
-        "told_hard_state",
-        "told_soft_state",
-        "tracker",
-        "transferee",
-        "uncommitted_size",
-        "vote",
-    )
+    __slots__ = ()
 
     def __init__(
-        self, config: Config, storage: Storage, random: Random, observer: trace.Observer | None = None
+        self, config: Config, storage: Storage, random: Random, observer: Observer | None = None
     ) -> None:
         """Start from what storage holds, as a follower.
 
-        The only draws are `random.randrange(election_ticks_drawn)`. Raises BrokenStorage if the stored
-        parts contradict each other.
+        The only random draws are `random.randrange(election_ticks_drawn)`. Raises BrokenStorage if the
+        stored parts contradict each other.
         """
-        self.config = config
-        self.id: NodeId = config.id
-        self.random = random
-        self.observer = observer
-        self.term: Term = 0
-        self.vote: NodeId = NO_NODE
-        self.leader: NodeId = NO_NODE
-        self.role = Role.FOLLOWER
-        self.able_to_lead = True  # Set by the caller: False keeps this node from campaigning, and no more.
-        self.log = Log(storage, config.applying_size_max, applies_unstable=not config.async_storage_writes)
-        self.tracker = Tracker(config.max_inflight_msgs, config.max_inflight_bytes)
-        self.reads = ReadQueue()
-        self.held_reads: list[ReadIndex] = []
-        self.read_states: list[ReadState] = []
-        self.messages: list[Message] = []
-        self.after_append: list[DurableReply] = []
-        self.steps_on_advance: list[DurableReply | StorageAppendReply | StorageApplyReply] = []
-        # Not from 0, which stands for never. A pledge may have been given before this start.
-        self.ticks = self.pledge_tick = config.election_ticks
-        self.lease_ticks = 0
-        self.election_elapsed = 0
-        self.heartbeat_elapsed = 0
-        self.randomized_election_ticks = 0
-        self.transferee: NodeId = NO_NODE
-        self.pending_conf_index: Index = 0
-        # Set while this node leads without a vote: once it is applied, a quorum of the others knows that.
-        self.handover_index: Index = 0
-        self.removal_known = False  # This node led when it was removed, and until a quorum knew of it.
-        self.uncommitted_size = 0
-        self.restored_index: Index = self.log.first_index() - 1
-        self._on_tick: Callable[[Raft], None]
-        self._handlers: every_role.Handlers
-        self.take_up_role()
+        super().__init__(config, storage, random, observer, _ROLES)
         self.notify(trace.INIT_STATE)
         self._load(*storage.initial_state())
         transitions.become_follower(self, self.term, NO_NODE)
-        self.told_soft_state = SoftState(self.leader, self.role)
-        self.told_hard_state = HardState(self.term, self.vote, self.log.committed)
+        self.previous_soft_state = SoftState(self.leader, self.role)
+        self.previous_hard_state = HardState(self.term, self.vote, self.log.committed)
 
     def _load(self, hard_state: HardState, conf_state: ConfState) -> None:
         log = self.log
@@ -186,13 +125,13 @@ class Raft:
     def tick(self) -> None:
         """Let one tick pass."""
         self.ticks += 1
-        self._on_tick(self)
+        self.on_tick(self)
 
     def step(self, message: Message) -> None:
         """Take a message of a peer, of a storage thread, or of this node to itself.
 
-        Stale messages are dropped or answered. Raises StepRefused for what is not for a core (as
-        PeerNotFound, a reply of a stranger), ProposalDropped for a Propose that can't be taken.
+        Stale messages are dropped or answered. Raises StepRefused for kinds that are not for a core,
+        PeerNotFound for a reply of an unknown node, ProposalDropped for a Propose that is not accepted.
         """
         kind = type(message)
         if kind in PEER_REPLIES:
@@ -208,20 +147,20 @@ class Raft:
             self.observer(trace.RECEIVE_EVENTS[kind], self, message)
         if message.term != self.term and not elections.settle_term(self, message):
             return
-        handler = self._handlers.get(kind)
+        handler = self.handlers.get(kind)
         if handler is not None:
             handler(self, message)
 
     # Requests
 
     def propose(self, data: bytes) -> None:
-        """Append one command as the leader, or pass it on; raises ProposalDropped."""
+        """Append one command as the leader, or forward it to the leader; raises ProposalDropped."""
         self.propose_batch((data,))
 
     def propose_batch(self, commands: Sequence[bytes]) -> tuple[Index, Term]:
         """Append all of them or none, in order; raises ProposalDropped.
 
-        Returns the index of the first and their term, (0, 0) if they were passed on to the leader.
+        Returns the first index and the term, or (0, 0) if the commands were forwarded to the leader.
         """
         if not commands:
             raise ProposalDropped("there is nothing to propose")
@@ -229,21 +168,21 @@ class Raft:
             entries = [Entry(0, 0, EntryKind.NORMAL, data) for data in commands]
             self._take(Propose(self.id, self.id, 0, entries))
             return 0, 0
-        leader.check_accepting(self)
+        proposals.check_accepting(self)
         term, first = self.term, self.log.last + 1
         index = first
         entries = []
         for data in commands:
             entries.append(Entry(term, index, EntryKind.NORMAL, data))
             index += 1
-        leader.append_accepted(self, entries)
+        proposals.append_accepted(self, entries)
         return first, term
 
     def propose_conf_change(self, change: AnyConfChange, *, expected: ConfState | None = None) -> None:
-        """Append a change as the leader, or pass it on; raises ProposalDropped.
+        """Append a change as the leader, or forward it to the leader; raises ProposalDropped.
 
-        A leader raises ConfChangeRefused, with the reason and at once, for what can't be done now or
-        if its configuration is not the expected one. Only a leader can compare.
+        A leader raises ConfChangeRefused, with the reason, if the change can't be made now, or if its
+        configuration is not the expected one. Only a leader can compare with `expected`.
         """
         if self.role is Role.LEADER:
             current = self.tracker.configuration.conf_state()
@@ -262,7 +201,7 @@ class Raft:
     def apply_conf_change(self, change: AnyConfChange, index: Index | None = None) -> ConfState:
         """Switch to the configuration that a committed change asks for, and return it.
 
-        With the index of its entry, a change that a restored snapshot already contains does nothing.
+        If `index` (of its entry) is covered by a restored snapshot, the change is already made.
         Raises ConfChangeRefused, on every node alike, for a change that can't be made: skip it.
         """
         if index is not None and index <= self.restored_index:
@@ -270,22 +209,22 @@ class Raft:
         return membership.apply(self, change)
 
     def campaign(self) -> None:
-        """Start an election now, unless this node may not lead, or would break a lease by it."""
+        """Start an election now, unless this node may not lead, or has pledged its vote to a leader."""
         if not lease.pledged(self):
             elections.hup(self)
 
     def transfer_leader(self, to: NodeId) -> None:
-        """Ask the leader, this node or another, to hand over to `to`. Nothing tells if it does not."""
+        """Ask the leader, this node or another, to transfer leadership to `to`. Failure is not reported."""
         if self.role is Role.LEADER:
             leader.transfer(self, to)
         elif self.role is Role.FOLLOWER and self.leader != NO_NODE:
             self.send(TransferLeader(self.id, self.leader, self.term, to))
 
     def read_index(self, context: bytes) -> bool:
-        """Ask from which index on a read is linearizable; the answer comes as a ReadState.
+        """Request the index from which on a read is linearizable; the answer is a ReadState in a Ready.
 
-        Returns False if there is no leader to ask. A message may be lost, so ask again after a
-        while, with another context: an answer to the earlier request may still come.
+        Returns False if no leader is known. Messages may be lost, so retry after a timeout, with
+        another context: an answer to the earlier request may still arrive.
         """
         if self.role is not Role.LEADER and self.leader == NO_NODE:
             return False
@@ -293,48 +232,46 @@ class Raft:
         return True
 
     def forget_leader(self) -> None:
-        """Behave as if no leader had been heard of, so that a vote can be granted before the timeout.
+        """Forget the leader of a follower, so that it can grant a vote before its election timeout.
 
-        The timeout itself goes on. Not with lease-based reads: they rely on votes being withheld.
+        The timeout is not restarted. Ignored with lease-based reads: they rely on votes being withheld.
         """
         if self.role is Role.FOLLOWER and self.config.read_only is not ReadOnlyOption.LEASE_BASED:
             self.leader = NO_NODE
 
     def report_unreachable(self, node: NodeId) -> None:
-        """Tell that a message to `node` was probably lost."""
+        """Report that a message to `node` was probably lost."""
         if self.role is Role.LEADER:
             leader.report_unreachable(self, node)
 
     def report_reachable(self, node: NodeId) -> None:
-        """Tell that `node` can be reached again: it is sent what it lacks now, not after a heartbeat."""
+        """Report that `node` is reachable again: replication resumes now, not after the next heartbeat."""
         if self.role is Role.LEADER:
             leader.report_reachable(self, node)
 
-    def lapse_lease(self) -> None:
-        """Tell that this node may have been stopped, for more ticks than it will be given.
+    def expire_lease(self) -> None:
+        """Report that this node may have been stopped for longer than the ticks that it received.
 
         Lease-based reads ask a quorum again, until one has answered.
         """
-        lease.lapse(self)
+        lease.expire(self)
 
     def report_snapshot(self, node: NodeId, ok: bool) -> None:
-        """Tell whether a snapshot reached `node`; until then nothing else is sent there."""
+        """Report whether a snapshot reached `node`; until then nothing else is sent there."""
         if self.role is Role.LEADER:
             leader.report_snapshot(self, node, ok=ok)
 
     def learn_committed(self, index: Index, term: Term) -> None:
-        """Take the word of a member that has applied the entry of `term` at `index`; it need not lead.
+        """Commit up to the entry of `term` at `index`, because some member has applied it.
 
-        What is committed once is committed in every later term.
+        That member need not be the leader: a committed entry stays committed in every later term.
         """
         if self.log.matches(index, term):
             self.log.commit_to(index)
 
     def quorum_knows_of_removal(self) -> None:
-        """Step down, as a leader that was removed and has led on only to tell the others so."""
-        if self.handover_index:
-            self.removal_known = self.id not in self.tracker.progress
-            membership.end_leadership(self)
+        """Step down, as a removed leader that a quorum of the others knows to be removed."""
+        membership.quorum_knows_of_removal(self)
 
     # Output
 
@@ -343,7 +280,7 @@ class Raft:
     ready = output.take_ready
 
     def advance(self, _ready: Ready | None = None) -> None:
-        """Tell that the last Ready is saved, sent and applied; not with asynchronous storage writes."""
+        """Report that the last Ready is saved, sent and applied; not with asynchronous storage writes."""
         assert not self.config.async_storage_writes, "storage replies take the place of advance"
         steps = self.steps_on_advance
         self.steps_on_advance = []
@@ -351,57 +288,5 @@ class Raft:
             self._take(message)
 
     def status(self) -> Status:
-        """Describe the node."""
+        """Return the status of the node."""
         return status_of(self)
-
-    # For the modules of the roles
-
-    def take_up_role(self) -> None:
-        """Use the tables of the current role."""
-        self._handlers = _HANDLERS[self.role]
-        self._on_tick = leader.tick if self.role is Role.LEADER else elections.tick
-
-    def send(self, message: Message) -> None:
-        """Queue a message that may leave before anything is durable."""
-        self.messages.append(message)
-        if self.observer is not None:
-            self._notify_sent(message)
-
-    def send_when_durable(self, message: DurableReply) -> None:
-        """Queue a promise, which must not leave before what it promises is durable."""
-        self.after_append.append(message)
-        if self.observer is not None:
-            self._notify_sent(message)
-
-    def _notify_sent(self, message: Message) -> None:
-        event = trace.SEND_EVENTS.get(type(message))
-        if event is not None and self.observer is not None:
-            self.observer(event, self, message)
-
-    def notify(self, event: str, detail: trace.Detail = None) -> None:
-        """Tell the observer, if there is one."""
-        if self.observer is not None:
-            self.observer(event, self, detail)
-
-    def applied_to(self, index: Index, size_bytes: int) -> None:
-        """Note what has been applied, and leave a joint configuration that is to be left by itself."""
-        log = self.log
-        if index < log.applied:
-            index = log.applied
-        log.applied_to(index, size_bytes)
-        if 0 < self.handover_index <= index:
-            self.quorum_knows_of_removal()
-        if (
-            self.tracker.configuration.auto_leave
-            and index >= self.pending_conf_index
-            and self.role is Role.LEADER
-        ):
-            leave = Entry(0, 0, EntryKind.CONF_CHANGE_V2)
-            # During a transfer it is dropped; whoever leads after that tries again.
-            with suppress(ProposalDropped):
-                self._take(Propose(self.id, self.id, 0, [leave]))
-
-    def snapshot_saved(self, snapshot: Snapshot) -> None:
-        """Note that a received snapshot is durable and restored."""
-        self.log.stable_snapshot_to(snapshot.index)
-        self.applied_to(snapshot.index, 0)

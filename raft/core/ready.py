@@ -1,6 +1,6 @@
-"""What the core wants done, as one value.
+"""The effects that a core asks for, as one value.
 
-Owns the shape of a Ready and the order in which it is honoured; how one is made is output's.
+Owns the shape of a Ready and the order in which it is carried out; how one is made is output's.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from raft.core.types import Entry, HardState, ReadState, Snapshot, SoftState
 class Ready(msgspec.Struct, gc=False):
     """One batch of effects. Without asynchronous writes the order is: save, send, apply, advance.
 
-    With asynchronous writes `messages` holds all of it: a StorageAppend and a StorageApply stand
-    for the saving and applying, and `entries`, `snapshot` and `committed` are for reading only.
+    With asynchronous writes `messages` holds everything: a StorageAppend asks for saving, a StorageApply
+    for applying, and `entries`, `snapshot` and `committed` are for information only.
     """
 
     soft_state: SoftState | None
-    """Who leads and in which role this node is, if that changed."""
+    """The leader and this node's role, if one of them changed."""
     hard_state: HardState | None
     """To be saved, if it changed."""
     read_states: list[ReadState]

@@ -1,24 +1,20 @@
-"""How a leader brings its log to the others, and finds out what is committed.
+"""How a leader replicates its log, and computes what is committed.
 
 Owns the sending of appends, snapshots and heartbeats within the limits of each peer's progress.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from raft.core import reads, trace
 from raft.core.errors import BrokenStorage, Compacted, SnapshotTemporarilyUnavailable, Unavailable
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from raft.core.progress import REPLICATE, SNAPSHOT, Progress
+from raft.core.state import RaftState
 from raft.core.types import Entry, EntryKind, NodeId, payload_size
 
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
-
-def append_to_log(raft: Raft, entries: list[Entry]) -> None:
-    """Append as the leader; it acknowledges them to itself once they are durable, not before."""
+def append_to_log(raft: RaftState, entries: list[Entry]) -> None:
+    """Append as the leader, which acknowledges the entries to itself once they are durable."""
     if raft.observer is not None:
         for entry in entries:
             if entry.kind is EntryKind.NORMAL:
@@ -28,15 +24,15 @@ def append_to_log(raft: Raft, entries: list[Entry]) -> None:
         raft.send_when_durable(AppendReply(raft.id, raft.id, raft.term, raft.log.last))
 
 
-def broadcast_append(raft: Raft) -> None:
-    """Send everyone what it lacks, an empty append if nothing."""
+def broadcast_append(raft: RaftState) -> None:
+    """Send each peer the entries that it lacks, or an empty append."""
     own = raft.id
     for node, peer in raft.tracker.progress.items():
         if node != own:
             send_append(raft, node, peer)
 
 
-def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool = True) -> bool:
+def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty: bool = True) -> bool:
     """Send one append, or a snapshot if the log no longer reaches back; False if nothing was sent."""
     if peer.flow_paused or peer.state is SNAPSHOT:
         return False
@@ -45,7 +41,7 @@ def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool
     entries: list[Entry] = []
     try:
         previous_term = log.term(previous)
-        # With a full window only empty appends go out: if all in it were lost, their rejection tells.
+        # With a full window only empty appends are sent: if all in it were lost, their rejection shows it.
         if previous < log.last and not (peer.state is REPLICATE and peer.inflights.full):
             entries = log.slice(peer.next, log.last + 1, raft.config.max_size_per_msg)
     except (Compacted, Unavailable):
@@ -59,7 +55,7 @@ def send_append(raft: Raft, node: NodeId, peer: Progress, *, even_if_empty: bool
     return True
 
 
-def _send_snapshot(raft: Raft, node: NodeId, peer: Progress) -> bool:
+def _send_snapshot(raft: RaftState, node: NodeId, peer: Progress) -> bool:
     if not peer.recently_active:
         return False
     try:
@@ -73,10 +69,10 @@ def _send_snapshot(raft: Raft, node: NodeId, peer: Progress) -> bool:
     return True
 
 
-def try_commit(raft: Raft) -> bool:
-    """Commit what a quorum holds; an entry of an earlier term only along with one of our own.
+def try_commit(raft: RaftState) -> bool:
+    """Commit what a quorum holds; an entry of an earlier term only along with one of the current term.
 
-    Counting replicas of an older term's entry proves nothing (thesis section 3.6.2, figure 3.7).
+    Counting replicas is not enough for an entry of an earlier term (thesis section 3.6.2, figure 3.7).
     """
     log = raft.log
     index = raft.tracker.committed()
@@ -88,6 +84,6 @@ def try_commit(raft: Raft) -> bool:
     return advanced
 
 
-def broadcast_heartbeat(raft: Raft) -> None:
-    """Send everyone a heartbeat, asking again for the reads that still wait."""
+def broadcast_heartbeat(raft: RaftState) -> None:
+    """Send each peer a heartbeat, which also repeats the round of pending reads."""
     reads.broadcast_heartbeat(raft, raft.reads.last_pending_round())

@@ -1,23 +1,19 @@
-"""What a core tells about itself when asked.
+"""The status of a core.
 
-Owns the shape of the answer; it is a copy, never a view.
+Owns its shape. A status is a copy, never a view.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from raft.core.progress import Progress
+from raft.core.state import RaftState
 from raft.core.types import ConfState, HardState, Index, NodeId, Role, SoftState
-
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
 
 class ProgressStatus(msgspec.Struct, frozen=True):
-    """How far a leader knows one peer to be."""
+    """The progress of one peer, as its leader knows it."""
 
     match: Index
     next: Index
@@ -32,7 +28,7 @@ class ProgressStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A node at one moment. Only a leader knows of progress."""
+    """A node at one moment. Only a leader has progress."""
 
     id: NodeId
     hard_state: HardState
@@ -45,8 +41,8 @@ class Status(msgspec.Struct, frozen=True):
     progress: dict[NodeId, ProgressStatus]
 
 
-def status_of(raft: Raft) -> Status:
-    """Describe the node as it is now."""
+def status_of(raft: RaftState) -> Status:
+    """Return the status of the node."""
     leads = raft.role is Role.LEADER
     return Status(
         raft.id,

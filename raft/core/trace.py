@@ -1,12 +1,9 @@
-"""The moments that an observer of a core is told about, under the names of etcd/raft's trace.
+"""The events that an observer of a core receives, under the names of etcd/raft's trace.
 
-Owns the names and which message kinds have one. Writes nothing: what becomes of an event is the
-observer's business.
+Owns the names, and which kinds of message have one. Writes nothing: that is the observer's business.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Protocol
 
 from raft.core.changes import AnyConfChange
 from raft.core.messages import (
@@ -20,9 +17,6 @@ from raft.core.messages import (
     VoteReply,
 )
 from raft.core.tracker import Configuration
-
-if TYPE_CHECKING:
-    from raft.core.raft import Raft
 
 INIT_STATE = "InitState"
 APPLY_CONF_CHANGE = "ApplyConfChange"
@@ -47,11 +41,3 @@ SEND_EVENTS = {kind: f"Send{suffix}" for kind, suffix in _SUFFIX.items()}
 RECEIVE_EVENTS = {kind: f"Receive{suffix}" for kind, suffix in _SUFFIX.items()}
 
 Detail = Message | AnyConfChange | Configuration | None
-
-
-class Observer(Protocol):
-    """Told of each event while the core is in the state to be recorded; must not change the core."""
-
-    def __call__(self, event: str, raft: Raft, detail: Detail) -> None:
-        """Record an event; `detail` is a message, the change or the new configuration, by the event."""
-        ...

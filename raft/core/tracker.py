@@ -1,6 +1,6 @@
 """The active configuration, the progress of each member, and the votes of a campaign.
 
-Owns the questions a leader or candidate asks about all members at once. Knows nothing of messages;
+Owns what a leader or candidate computes from all members at once. Knows nothing of messages;
 how a configuration changes is confchange's.
 """
 
@@ -15,7 +15,7 @@ from raft.core.types import ConfState, Index, NodeId
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Who votes and who learns; `outgoing` is empty unless the configuration is joint."""
+    """The voters and learners; `outgoing` is empty unless the configuration is joint."""
 
     voters: frozenset[NodeId] = frozenset()
     outgoing: frozenset[NodeId] = frozenset()
@@ -34,7 +34,7 @@ class Configuration(msgspec.Struct, frozen=True):
         return self.voters | self.outgoing
 
     def conf_state(self) -> ConfState:
-        """Return the same as it is stored."""
+        """Return the configuration as it is stored."""
         return ConfState(
             tuple(sorted(self.voters)),
             tuple(sorted(self.outgoing)),
@@ -45,7 +45,7 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 class Tracker:
-    """The members as this node sees them. `progress` is in ascending order of ids."""
+    """The members as this node knows them. `progress` is in ascending order of ids."""
 
     __slots__ = (
         "_incoming",
@@ -71,7 +71,7 @@ class Tracker:
         self._outgoing = [self.progress[voter] for voter in configuration.outgoing]
 
     def reset(self, last_index: Index, own_id: NodeId) -> None:
-        """Forget what was known of everyone, as every change of term or role demands."""
+        """Reset the progress of all members, at a change of term or role."""
         self.votes = {}
         fresh = {}
         for node, old in self.progress.items():
@@ -87,24 +87,24 @@ class Tracker:
             return min(index, majority_index([peer.match for peer in self._outgoing]))
         return index
 
-    def heard_tick(self) -> int:
-        """Return the latest tick whose heartbeats the quorum has answered."""
-        tick = majority_index([peer.heard_tick for peer in self._incoming])
-        return min(tick, majority_index([peer.heard_tick for peer in self._outgoing]))
+    def acked_tick(self) -> int:
+        """Return the latest tick whose heartbeats a quorum has answered."""
+        tick = majority_index([peer.acked_tick for peer in self._incoming])
+        return min(tick, majority_index([peer.acked_tick for peer in self._outgoing]))
 
     def record_vote(self, voter: NodeId, granted: bool) -> None:
         """Note a vote; only the first of each voter counts."""
         self.votes.setdefault(voter, granted)
 
     def vote_result(self, votes: dict[NodeId, bool]) -> VoteResult:
-        """Return what these votes amount to in the active configuration."""
+        """Return the outcome of these votes in the active configuration."""
         return joint_vote_result(self.configuration.voters, self.configuration.outgoing, votes)
 
     def quorum_active(self) -> bool:
-        """Tell whether a quorum was heard since the last look."""
-        heard = {node: peer.recently_active for node, peer in self.progress.items() if not peer.is_learner}
-        return self.vote_result(heard) is VoteResult.WON
+        """Tell whether a quorum was active since the last check."""
+        active = {node: peer.recently_active for node, peer in self.progress.items() if not peer.is_learner}
+        return self.vote_result(active) is VoteResult.WON
 
     def is_singleton(self) -> bool:
-        """Tell whether there is exactly one voter, so that it need not ask anybody."""
+        """Tell whether there is exactly one voter, which needs no other node."""
         return len(self.configuration.voters) == 1 and not self.configuration.outgoing

@@ -1,6 +1,6 @@
-"""The nouns of consensus: entries, hard state, configurations, snapshots, and the storage read by the core.
+"""The data types of consensus: entries, hard state, configurations, snapshots, and the storage interface.
 
-Owns their shapes, their encodings and the size an entry counts for. Knows nothing of roles or messages.
+Owns their shapes, their encodings and the size that an entry counts for. Knows nothing of messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 NUMBER_MAX = 2**62
-"""No message may bring a greater term or index: each can be counted on from, stored and sent."""
+"""The greatest term or index in a message: its successors still fit into 64 bits."""
 
 NodeId = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 Term = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
@@ -28,7 +28,7 @@ NO_LIMIT = 2**64 - 1
 
 
 class Role(enum.Enum):
-    """What a node is in its current term."""
+    """The role of a node in its current term."""
 
     FOLLOWER = "follower"
     PRE_CANDIDATE = "pre-candidate"
@@ -37,7 +37,7 @@ class Role(enum.Enum):
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry's data means: a command for the machine, or a change of the configuration."""
+    """The meaning of an entry's data: a command for the machine, or a change of the configuration."""
 
     NORMAL = 0
     CONF_CHANGE = 1
@@ -45,10 +45,10 @@ class EntryKind(enum.IntEnum):
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
-    """One slot of the log. Never changed once made, except for the two caches.
+    """An entry of the log. Immutable, except for the two caches.
 
-    Data that is None or empty holds nothing to apply: a new leader's first entry has None,
-    an entry that stands where a forwarded configuration change was refused has b"".
+    None or empty data is not applied: a new leader's first entry has None, an entry in place of a refused
+    configuration change has b"".
     """
 
     term: Term
@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return f"Entry({self.term}/{self.index} {self.kind.name} {self.data!r})"
 
     def encoded(self) -> bytes:
-        """Return msgpack [term, index, kind, data], made once: the same bytes on the wire and in each log."""
+        """Return msgpack [term, index, kind, data], cached: the same bytes are sent and stored."""
         if self.encoded_cache is None:
             self.encoded_cache = msgspec.msgpack.encode((self.term, self.index, self.kind, self.data))
         return self.encoded_cache
@@ -105,7 +105,7 @@ def decode_entries(raws: Iterable[bytes]) -> list[Entry]:
 
 
 def _entry_size(entry: Entry) -> int:
-    # A field takes a byte for its tag, and a number one for each seven bits. Every entry passes here.
+    # A field takes a byte for its tag, and a number one for each seven bits. This is on the hot path.
     size = 2 if entry.kind else 0
     if entry.term:
         size += (entry.term.bit_length() + 13) // 7
@@ -147,7 +147,7 @@ def limit_size(entries: list[Entry], bytes_max: int) -> list[Entry]:
 
 
 class HardState(msgspec.Struct, frozen=True, gc=False):
-    """What must survive a crash besides the log."""
+    """The state that must survive a crash, besides the log."""
 
     term: Term = 0
     vote: NodeId = NO_NODE
@@ -155,7 +155,7 @@ class HardState(msgspec.Struct, frozen=True, gc=False):
 
 
 class SoftState(msgspec.Struct, frozen=True, gc=False):
-    """What is worth telling about a node, and is not stored."""
+    """The leader and role, which are not stored."""
 
     leader: NodeId
     role: Role
@@ -174,29 +174,29 @@ class ConfState(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """The applied state up to and including `index`; index 0 means there is none.
 
-    `checksum` is made once, from the state itself, when the snapshot is taken. It stays with the snapshot
-    wherever that is sent or stored, and is never computed anew from what a disk or a peer gave back.
+    `checksum` is computed once, from the state itself, when the snapshot is taken. It stays with the
+    snapshot when that is sent or stored, and is never recomputed from what a disk or a peer returned.
     """
 
     index: Index = 0
     term: Term = 0
     conf_state: ConfState = ConfState()
-    data: bytes | bytearray | memoryview = b""  # Not to be changed, whichever of them it is.
+    data: bytes | bytearray | memoryview = b""  # Must not be changed.
     checksum: int | None = None
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):
-    """A read request that was confirmed: serve it once `index` has been applied."""
+    """A confirmed read request: serve it once `index` has been applied."""
 
     index: Index
     context: bytes
 
 
 class Storage(Protocol):
-    """What the core reads back. Raises Compacted or Unavailable for what it does not hold."""
+    """What the core reads from storage. Raises Compacted or Unavailable for what it does not hold."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
-        """Return what was saved before the start."""
+        """Return what was saved before this start."""
         ...
 
     def entries(self, lo: Index, hi: Index, max_bytes: int) -> list[Entry]:

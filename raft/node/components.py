@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfigError
-from raft.core.trace import Observer
+from raft.core.state import Observer
 from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
 from raft.machines.application import Application
 from raft.node.config import BadConfig, NodeConfig

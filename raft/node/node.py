@@ -310,7 +310,7 @@ class Node(Actor):
     # -- time -------------------------------------------------------------------------------------
 
     def _late(self, seconds: float, *, busy: bool) -> None:
-        self._raft.lapse_lease()
+        self._raft.expire_lease()
         self._upkeep.pass_over(seconds, self.context.now())
         event, what = ("busy", "worked in one turn") if busy else ("stalled", "was not running")
         self._journal.event(event, f"{what} for {seconds:.3f} s", seconds=seconds)

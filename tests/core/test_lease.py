@@ -172,7 +172,7 @@ def test_an_answer_in_an_earlier_term_makes_no_lease():
 def test_a_leader_that_stood_still_counts_no_answer_to_an_earlier_heartbeat():
     leader = with_lease(1, 2, 3)[1]
     under_way = tick_alone(leader, 1)
-    leader.core.lapse_lease()
+    leader.core.expire_lease()
     assert asks(leader)
     leader.core.step(HeartbeatReply(2, 1, 1, 0, under_way))
     assert asks(leader)
@@ -262,7 +262,7 @@ def test_without_leases_who_has_just_started_votes_at_once():
 def test_who_stood_still_is_freed_from_no_promise():
     voter = with_lease(1, 2, 3)[2]
     voter.core.step(PreVoteReply(3, 2, 5, rejected=True))
-    voter.core.lapse_lease()
+    voter.core.expire_lease()
     assert not vote(voter, 3, 5)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft.core.errors import BrokenPromise, RolledBack
+from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.core.messages import AppendEntries, AppendReply, Heartbeat, InstallSnapshot
 from raft.core.types import ConfState, Role, Snapshot
 from tests.core.cluster import START_INDEX, Cluster, entry, new_server
@@ -14,7 +14,7 @@ def test_a_leader_that_hears_of_an_entry_beyond_its_log_stops_and_counts_nothing
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1).core
     committed, last = leader.log.committed, leader.log.last
-    with pytest.raises(BrokenPromise, match=f"node 3 holds entry {last + 5}.*ends at {last}"):
+    with pytest.raises(MajorityRolledBack, match=f"node 3 holds entry {last + 5}.*ends at {last}"):
         leader.step(AppendReply(3, 1, leader.term, last + 5))
     assert leader.tracker.progress[3].match <= last
     assert leader.log.committed == committed
@@ -36,7 +36,9 @@ def test_a_follower_that_is_asked_to_replace_what_it_has_committed_stops(previou
     follower.run_until_idle()
     previous_term = 1 if previous == START_INDEX else 2
     other = AppendEntries(3, 1, 5, previous_term, previous, 0, [entry(5, previous + 1, b"other")])
-    with pytest.raises(BrokenPromise, match=f"leader 3 of term 5 has an entry of term 5 at {previous + 1}"):
+    with pytest.raises(
+        MajorityRolledBack, match=f"leader 3 of term 5 has an entry of term 5 at {previous + 1}"
+    ):
         follower.core.step(other)
     assert [each.data for each in follower.log()] == [b"a", b"b"]
 
@@ -58,7 +60,7 @@ def test_two_leaders_of_one_term_stop_when_they_hear_of_each_other():
         Heartbeat(2, 1, leader.term, 0),
         AppendEntries(2, 1, leader.term, 1, START_INDEX, 0, []),
     ):
-        with pytest.raises(BrokenPromise, match="node 2 leads term 1, as this node does"):
+        with pytest.raises(MajorityRolledBack, match="node 2 leads term 1, as this node does"):
             leader.step(message)
 
 
@@ -74,7 +76,9 @@ def test_a_follower_that_hears_of_a_second_leader_of_its_term_stops_and_follows_
             2, 3, follower.term, Snapshot(committed + 9, follower.term, ConfState((1, 2, 3)), b"")
         ),
     ):
-        with pytest.raises(BrokenPromise, match="node 2 leads term 1, in which this node follows node 1"):
+        with pytest.raises(
+            MajorityRolledBack, match="node 2 leads term 1, in which this node follows node 1"
+        ):
             follower.step(message)
     assert follower.leader == 1 and follower.log.committed == committed
 

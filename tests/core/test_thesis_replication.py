@@ -2,7 +2,7 @@
 
 import pytest
 
-from raft.core.errors import BrokenPromise, ProposalDropped
+from raft.core.errors import MajorityRolledBack, ProposalDropped
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -75,7 +75,7 @@ def test_an_append_repeated_after_a_crash_does_no_harm():
 def test_a_committed_entry_is_never_replaced():
     server = new_server(1)
     append(server, entry(2, 3, b"a"), commit=3)
-    with pytest.raises(BrokenPromise, match="entry of term 3 at 3"):
+    with pytest.raises(MajorityRolledBack, match="entry of term 3 at 3"):
         append(server, entry(3, 3, b"b"), term=3)
     assert [each.data for each in server.log()] == [b"a"]
 

@@ -250,7 +250,7 @@ def _commits_what_is_not_verified() -> Iterator[None]:
 
 @contextmanager
 def _any_write_makes_stable() -> Iterator[None]:
-    dismiss = elections._meet_lower_term
+    dismiss = elections._on_lower_term
 
     def gullible(log: Log, index: int, _term: int) -> None:
         index = min(index, log.last)
@@ -264,7 +264,7 @@ def _any_write_makes_stable() -> Iterator[None]:
             raft.log.stable_to(message.last_index, message.last_term)
         dismiss(raft, message)
 
-    with replaced(Log, "stable_to", gullible), replaced(elections, "_meet_lower_term", heed):
+    with replaced(Log, "stable_to", gullible), replaced(elections, "_on_lower_term", heed):
         yield
 
 
@@ -304,7 +304,7 @@ def _removed_leaders_go() -> Iterator[None]:
             reply.send(requests._members())
 
     with (
-        replaced(membership, "_lead_on", membership.end_leadership),
+        replaced(membership, "_lead_until_known", membership.end_leadership),
         replaced(MemberRequests, "_answer_when_known", answer),
     ):
         yield

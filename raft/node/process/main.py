@@ -34,7 +34,7 @@ from actors.supervision import RestartPolicy
 from actors.transport import curve
 from actors.transport.base import Transport
 from actors.transport.zeromq import ZeroMqTransport
-from raft.core.errors import BrokenPromise, RolledBack
+from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.machines.application import Application
 from raft.machines.machine import Diverged, MachineError, StateMachine, WrongVersion, version_of
 from raft.machines.typed import check_is_plain
@@ -122,7 +122,7 @@ def main(argument: bytes, life_fd: int = -1) -> int:
         last_words(f"the node has stopped: {error}\n")
         # The next process repairs it, if it may.
         return EXIT_DISK_FAILED if config.repair_from_peers else EXIT_ROLLED_BACK
-    except BrokenPromise as error:
+    except MajorityRolledBack as error:
         last_words(f"the node has stopped: {error}\n")
         return EXIT_BROKEN_PROMISE
     except MemoryError:
@@ -372,7 +372,7 @@ NO_MISTAKES: dict[type[Exception], str] = {
     MachineError: "machine-unfit",
     WrongVersion: "machine-wrong-version",
     RolledBack: "disk-rolled-back",
-    BrokenPromise: "promise-broken",
+    MajorityRolledBack: "promise-broken",
     MemoryError: "out-of-memory",
     IncarnationAlreadyUsed: "life-used",
 }

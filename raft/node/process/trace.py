@@ -29,7 +29,7 @@ from raft.core.tracker import Configuration
 from raft.core.types import Role
 
 if TYPE_CHECKING:
-    from raft.core.raft import Raft
+    from raft.core.state import RaftState
 
 _TIME_DIGITS = 20  # Fixed width, so that lines sort by time as text.
 
@@ -65,7 +65,7 @@ class TraceFile:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._now_ns = now_ns
 
-    def __call__(self, event: str, raft: Raft, detail: trace.Detail) -> None:
+    def __call__(self, event: str, raft: RaftState, detail: trace.Detail) -> None:
         """Write one line."""
         line = {
             "level": "debug",
@@ -82,7 +82,7 @@ class TraceFile:
         os.close(self._fd)
 
 
-def _event(name: str, raft: Raft, detail: trace.Detail) -> dict[str, Any]:
+def _event(name: str, raft: RaftState, detail: trace.Detail) -> dict[str, Any]:
     configuration = raft.tracker.configuration
     event: dict[str, Any] = {
         "name": name,

@@ -30,7 +30,7 @@ LATE_SHARE = 0.7  # So often the healthy rest stands still until the others may 
 NOTICED_SECONDS_MAX = 15.0
 STOPPED_ALONE = frozenset(("RolledBack",))
 # Under the same leader in the same term, entries of one index and term may differ; their answers tell.
-STOPPED_BY_MAJORITY = frozenset(("BrokenPromise", "Diverged"))
+STOPPED_BY_MAJORITY = frozenset(("MajorityRolledBack", "Diverged"))
 REPAIRED_SECONDS_MAX = 60.0
 
 
