@@ -34,7 +34,8 @@ _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version"}
 INTERRUPTED = 128 + signal.SIGINT
-_GROUPS = {"member", "lease", "check", "backup"}
+_GROUPS = {"member", "lease", "check", "backup", "keys"}
+_ON_KEYS = {"make", "add", "rotate", "retire", "remove", "list"}
 
 app = Verbs(
     name=PROGRAM,
@@ -110,6 +111,8 @@ def completed(arguments: Sequence[str]) -> list[str]:
     first = rest[0] if rest else ""
     if first.startswith("-") and first not in _OF_THE_APP:
         return ["up", *rest]
+    if first == "keys" and len(rest) > 1 and not rest[1].startswith("-") and rest[1] not in _ON_KEYS:
+        rest = ["keys", "make", *rest[1:]]  # As it was before there were others.
     # Behind the last word of the verb's own name, so before its arguments, of which some take the rest.
     words = 2 if first in _GROUPS else 1
     return [*rest[:words], *before, *rest[words:]]

@@ -1,4 +1,4 @@
-"""The verbs that begin and end a cluster, and make keys for one on several machines.
+"""The verbs that begin and end a cluster.
 
 Owns the command line of `up` and what is printed while it runs.
 """
@@ -325,26 +325,6 @@ def _has_ended(launcher: psutil.Process) -> bool:
                 return False
             time.sleep(0.02)
     return True
-
-
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py keys ./keys --nodes 3")
-def keys(
-    context: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if need be, mode 0700.")],
-    nodes: Nodes = 3,
-    clients: Annotated[
-        list[str], typer.Option("--client", metavar="NAME", help="A client's key; repeatable.")
-    ] = [],  # noqa: B006
-    output: options.Output = options.Format.TABLE,
-) -> None:
-    """CURVE keys for nodes and clients on several machines: private files, and the list of those allowed."""
-    from actors.transport.curve import KeysError, generate
-
-    try:
-        made = generate(directory, [f"n{node}" for node in range(1, nodes + 1)] + (clients or ["client"]))
-    except (KeysError, OSError) as error:
-        raise VerbFailed(str(error)) from error
-    confirm(context, [str(path) for path in made], output, files=[str(path) for path in made])
 
 
 _PAUSE_SECONDS = 0.1

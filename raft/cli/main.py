@@ -14,6 +14,7 @@ from raft.cli import (
     data_directory,
     faults,
     health,
+    keys,
     leadership,
     leases,
     lifecycle,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 VERB_MODULES = (  # Help shows the verbs in this order.
     lifecycle,
+    keys,
     data_directory,
     backup,
     shells,

@@ -54,7 +54,6 @@ VERBS = [
     "observe",
     "watch",
     "down",
-    "keys",
     "simulate",
     "snapshot",
     "chaos",
@@ -72,6 +71,7 @@ VERBS = [
 
 CHECK_VERBS = ["check", "check perf"]
 MEMBER_VERBS = ["member", "member list", "member add", "member promote", "member remove", "member replace"]
+KEYS_VERBS = ["keys", "keys make", "keys add", "keys rotate", "keys retire", "keys remove", "keys list"]
 BACKUP_VERBS = ["backup", "backup save", "backup show", "backup restore"]
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
@@ -96,11 +96,13 @@ def test_every_verb_is_there() -> None:
     ]
     assert sorted(named) == sorted(VERBS)
     groups = sorted(str(group.name) for group in app.registered_groups)
-    assert groups == ["backup", "check", "lease", "member"]
+    assert groups == ["backup", "check", "keys", "lease", "member"]
     assert membership in VERB_MODULES
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS])
+@pytest.mark.parametrize(
+    "verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS, *KEYS_VERBS]
+)
 def test_every_verb_has_help_with_an_example_that_fits_80_columns(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +205,54 @@ def test_keys_are_private_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     made = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert made
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in made)
+
+
+def test_keys_are_added_rotated_retired_and_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--dir", str(tmp_path / "keys")]
+
+    def done(*words: str) -> str:
+        assert carry_out(["keys", *words, *where], Session()) == ExitCode.OK
+        return capsys.readouterr().out
+
+    carry_out(["keys", str(tmp_path / "keys"), "--nodes", "1"], Session())
+    capsys.readouterr()
+    assert "n4.toml" in done("add", "n4")
+    done("add", "shop", "--role", "client", "--below", "shop/")
+    listed = {row["name"]: row for row in json.loads(done("list", "-o", "json"))}
+    assert {name: row["role"] for name, row in listed.items()} == {
+        "client": "operator", "n1": "member", "n4": "member", "shop": "client"
+    }  # fmt: skip
+    assert listed["shop"]["below"] == "shop/"
+    assert "SIGHUP" in done("rotate", "n4")
+    newest, oldest = json.loads(done("list", "-o", "json"))[2]["keys"]
+    assert oldest == listed["n4"]["keys"][0]
+    assert "1 older key of n4 retired" in done("retire", "n4")
+    assert newest in done("list") and oldest not in done("list")
+    done("remove", "shop")
+    assert "shop" not in done("list")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("add", "n1"), "is there already"),
+        (("add", "shop", "--role", "boss"), "no role"),
+        (("add", "n9", "--role", "client"), "nobody else"),
+        (("rotate", "n9"), "no key of n9"),
+        (("remove", "n9"), "no key of n9"),
+    ],
+)
+def test_what_cannot_be_done_to_keys_is_refused_and_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
+) -> None:
+    directory = tmp_path / "keys"
+    carry_out(["keys", str(directory), "--nodes", "1"], Session())
+    before = {path.name: path.read_text() for path in directory.iterdir()}
+    assert carry_out(["keys", *words, "--dir", str(directory)], Session()) == ExitCode.FAILURE
+    assert why in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in directory.iterdir()} == before
 
 
 @pytest.mark.parametrize("verb", HOMES)
