@@ -1,4 +1,4 @@
-"""What all tests share: where compiled modules are kept, and that no property has a time limit of its own."""
+"""What all tests share: compiled modules, no deadline for properties, and the marks of whole directories."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ from hypothesis import settings
 # However busy the machine is, how long one example takes says nothing of what is tested.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+
+# `make fast` leaves these out. Marked here, since it goes for every test below them.
+MARKS = {
+    "tests/lab": "slow",
+    "tests/chaos": "slow",
+    "tests/strangers": "slow",
+    "tests/benchmarks": "slow",
+    "tests/storage/test_recovery.py": "slow",
+    "tests/storage/test_crashes.py": "slow",
+    "tests/processes": "processes",
+    "tests/examples": "processes",
+}
 
 
 @contextmanager
@@ -37,3 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
         kept = compiled_modules_kept()
         kept.__enter__()
         config.add_cleanup(lambda: kept.__exit__(None, None, None))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for place, mark in MARKS.items():
+            if item.nodeid.startswith((place + "/", place + "::")):
+                item.add_marker(mark)

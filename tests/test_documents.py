@@ -31,12 +31,13 @@ from tests.node import test_versions as versions
 from tests.processes.clusters import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / page for page in _PAGES)]
 _NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 _PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
 @every_document
@@ -218,3 +219,8 @@ def printing(program: str) -> tuple[str, list[str]]:
             expected.append(comment.removesuffix(", linearizable").replace('"', "'"))
         lines.append(call)
     return "\n".join(lines), expected
+
+
+def test_the_site_has_every_page() -> None:
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f": {page.name}" not in site] == []

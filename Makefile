@@ -1,0 +1,29 @@
+# The commands of everyday work. Each is one line, so that it can be typed without make too.
+.PHONY: setup fast test lint types transcripts mutations docs gate
+
+setup:            ## install the project, its tests and its tools into the active environment
+	pip install -e '.[test,dev]'
+
+fast:             ## the tests that need no processes: under a minute
+	python -m pytest -m "not processes and not slow"
+
+test:             ## all tests
+	python -m pytest
+
+lint:             ## style and formatting
+	ruff check . && ruff format --check .
+
+types:            ## strict type checks
+	mypy
+
+transcripts:      ## etcd/raft's transcripts: make transcripts DIR=path
+	python -m tests.transcripts $(DIR)
+
+mutations:        ## break the core on purpose, and see which test notices
+	python -m tests.mutation
+
+docs:             ## the pages as a site, in site/
+	pip install -e '.[docs]' && mkdocs build --strict
+
+gate:             ## what has to pass before a change is merged
+	.ci/run
