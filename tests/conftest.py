@@ -57,3 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, mark in MARKS.items():
             if item.nodeid.startswith((place + "/", place + "::")):
                 item.add_marker(mark)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # The processes that run the tests have to agree on their names.
+    if " at 0x" in item.nodeid:
+        raise pytest.UsageError(f"{item.nodeid}: a name with an address in it is another one in each process")

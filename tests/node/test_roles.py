@@ -124,7 +124,7 @@ def test_a_client_that_is_bound_to_a_prefix_may_do_nothing_outside_it(request_: 
 @pytest.mark.parametrize(
     "request_",
     [AddLearner(4, "e"), Remove(1), UpdateMember(1, "e"), Transfer(0), command(Downgrade(1)), object()],
-    ids=repr,
+    ids=lambda request: type(request).__name__,
 )
 def test_neither_client_nor_reader_may_do_what_an_operator_does(request_: Any) -> None:
     assert why_not(request_, Role.CLIENT, "")
