@@ -23,7 +23,7 @@ from zlib import crc32
 
 import msgspec
 
-from raft.machines.agreement import Agreement, too_old
+from raft.machines.agreement import LEVEL, Agreement, level_too_low, too_old
 from raft.machines.codec import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.commands import (
     COMMAND_BYTES_MAX,
@@ -113,6 +113,7 @@ class Application:
 
     def __init__(self, own: StateMachine | None = None) -> None:
         self.own = OwnMachine(own)
+        self.level = LEVEL
         self.tasks: list[Task] = []
         """What the user's own machine is to do yet, in this order; whoever begins commands takes them."""
         self.checked_until = 0
@@ -314,6 +315,8 @@ class Application:
     def _check_version(self, agreement: Agreement) -> None:
         if self.own.version < agreement.version:
             raise WrongVersion(too_old(agreement.version, self.own.version))
+        if self.level < agreement.level:
+            raise WrongVersion(level_too_low(agreement.level, self.level))
 
     def _become(self, state: State) -> None:
         self._begin()

@@ -259,10 +259,14 @@ class Check(Answered[Checked], frozen=True, array_like=True, tag=16, gc=False):
 
 
 class Agree(Answered[Agreed], frozen=True, array_like=True, tag=17, gc=False):
-    """A leader says that all members have versions from `lowest` to `highest`; answered by `Agreed`."""
+    """A leader says that all members have versions from `lowest` to `highest`; answered by `Agreed`.
+
+    And that each knows all commands of that `level`, at least.
+    """
 
     lowest: int
     highest: int
+    level: int = 1
 
 
 class Downgrade(Answered[Agreed], frozen=True, array_like=True, tag=18, gc=False):

@@ -122,7 +122,8 @@ class Handshakes:
         """What this node says of itself."""
         origin = self.origin
         version = self._machine.own.version
-        return Handshake(self._node, origin.identity, origin.founders, self._blank, version)
+        level = self._machine.level
+        return Handshake(self._node, origin.identity, origin.founders, self._blank, version, level)
 
     def version_of(self, peer: NodeId) -> int | None:
         """That of the machine of a node that is up, or of this one; None if it is not known now."""
@@ -130,6 +131,13 @@ class Handshakes:
             return self._machine.own.version
         told = self._heard.get(peer)
         return told.version if told is not None and peer in self._peers.up else None
+
+    def level_of(self, peer: NodeId) -> int | None:
+        """Which built-in commands a node that is up knows, or this one; None if that is not known."""
+        if peer == self._node:
+            return self._machine.level
+        told = self._heard.get(peer)
+        return told.level if told is not None and peer in self._peers.up else None
 
     def take(self, told: Handshake, process: str) -> Handshake:
         """Another node introduces itself, and asks for the same."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_LIMIT, NodeId, Role, Storage
-from raft.machines.agreement import too_old
+from raft.machines.agreement import SINCE_LEVEL, level_too_low, too_old
 from raft.machines.application import Application
 from raft.machines.codec import decode_call, encode_nodes_own, is_nodes_own
 from raft.machines.commands import Agree, Own
@@ -68,6 +68,20 @@ class Versions:
             return Refused(f"{needs}; all members have it, and are about to agree")
         return TooNew(operation.since, agreed, f"{needs}: {'; '.join(behind)}. Upgrade first, then retry")
 
+    def refuse_level(self, operation: object) -> Refused | None:
+        """Why a leader lets a built-in command not into its log that not all members know."""
+        needed, agreed = SINCE_LEVEL.get(type(operation), 1), self._machine.agreement.level
+        if needed <= agreed:
+            return None
+        behind = [
+            f"node {node} at {self._endpoint(node)}"
+            for node in sorted(self._raft.tracker.progress)
+            if (self._introductions.level_of(node) or 0) < needed
+        ]
+        who = f"{', '.join(behind)} may not: upgrade first" if behind else "all do, and are about to agree"
+        name = type(operation).__name__
+        return Refused(f"{name} is for clusters whose members all know it (level {needed}); {who}")
+
     def look(self, now: float) -> None:
         """Notice what has been agreed; as leader, propose what the members can agree on."""
         self.agreement = self._machine.agreement
@@ -85,7 +99,8 @@ class Versions:
         versions = [version for version in self._members().values() if version is not None]
         if len(versions) < len(self._raft.tracker.progress):
             return  # What a member that is down will have when it comes back is not known.
-        agree = self._machine.agreement.next(min(versions), max(versions))
+        levels = [self._introductions.level_of(node) or 1 for node in self._raft.tracker.progress]
+        agree = self._machine.agreement.next(min(versions), max(versions), min(levels))
         if agree is None:
             return
         try:
@@ -110,7 +125,8 @@ class Versions:
 def check_version(store: Storage, machine: Application) -> None:
     """Raise WrongVersion, before anything is done with them, if these data need a newer machine."""
     version, snapshot = machine.own.version, store.snapshot()
-    agreed = agreement_in(unpack_state(snapshot.data).machine).version
+    agreement = agreement_in(unpack_state(snapshot.data).machine)
+    agreed, level = agreement.version, agreement.level
     first, committed = max(store.first_index(), snapshot.index + 1), store.initial_state()[0].commit
     for entry in store.entries(first, committed + 1, NO_LIMIT) if first <= committed else ():
         data = bytes(entry.data or b"")
@@ -118,5 +134,8 @@ def check_version(store: Storage, machine: Application) -> None:
             call = decode_call(data)
             if call is not None and isinstance(call.operation, Agree):
                 agreed = max(agreed, call.operation.lowest)
+                level = max(level, call.operation.level)
     if version < agreed:
         raise WrongVersion(too_old(agreed, version))
+    if machine.level < level:
+        raise WrongVersion(level_too_low(level, machine.level))

@@ -164,7 +164,8 @@ class Handshake(Struct, array_like=True, gc=False):
 
     `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom
     that cluster began. A `blank` node has no log, and belongs to no cluster. `version` is that of its
-    machine's code; older builds, which do not say, count as 1.
+    machine's code, and `level` that of the built-in commands that it knows; older builds, which do not say,
+    count as 1.
     """
 
     sender: NodeId
@@ -172,6 +173,7 @@ class Handshake(Struct, array_like=True, gc=False):
     founders: tuple[NodeId, ...]
     blank: bool
     version: Number = 1
+    level: Number = 1
 
 
 class BadEntry(Exception):

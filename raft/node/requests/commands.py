@@ -11,6 +11,7 @@ from collections.abc import Callable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Role
+from raft.machines.agreement import SINCE_LEVEL
 from raft.machines.codec import decode_call, question_tag
 from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
 from raft.node.applier import Applier
@@ -26,7 +27,7 @@ from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLea
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
 # Operations that a leader has more to ask about.
-_JUDGED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own))
+_JUDGED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own, *SINCE_LEVEL))
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -96,7 +97,7 @@ class ClientRequests:
         kind = type(operation)
         if kind in _JUDGED:
             if kind is not Own:
-                refusal = self._applier.too_big(operation)
+                refusal = self._applier.too_big(operation) or self._versions.refuse_level(operation)
                 if refusal is not None:
                     return refusal
             elif self._applier.lane.commands >= COMMANDS_MAX:
