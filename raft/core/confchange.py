@@ -130,7 +130,7 @@ class _Draft:
             return
         self.voters.discard(node)
         if node in self.outgoing:
-            # It still votes in the other half, and nobody may be voter and learner at once.
+            # It still votes in the other half, and no node may be voter and learner at once.
             self.learners_next.add(node)
         else:
             self.learners.add(node)

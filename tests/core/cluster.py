@@ -1,4 +1,4 @@
-"""A few servers and a network that does what it is told, for tests that tell a story step by step.
+"""A few servers and a network under the test's control, for tests that proceed step by step.
 
 Owns which servers are cut off. Messages keep their order, and equal tests run equally.
 """

@@ -1,8 +1,8 @@
-"""A cluster of pure cores in random weather: whatever may happen happens, and safety is held after each step.
+"""Random runs of a cluster of pure cores; the safety properties are checked after each step.
 
 `python -m tests.core.explorer SEED...` replays runs by their seeds; equal seeds give equal runs.
 
-Owns the choice of what happens next. Messages are lost, doubled, reordered and cut off; servers stop and
+Owns the choice of what happens next. Messages are lost, duplicated, reordered and cut off; servers stop and
 start from what their disks hold; members come and go.
 """
 
@@ -44,7 +44,7 @@ class Explorer:
         self.clocks: Counter[NodeId] = Counter()
         self.servers = {each: self._server(each, self.start) for each in voters}
         if self.membership_changes:
-            # Nobody knows these two yet; they may be added later.
+            # These two are in no configuration yet; they may be added later.
             for each in (len(voters) + 1, len(voters) + 2):
                 self.servers[each] = self._server(each, Snapshot())
 
@@ -235,7 +235,7 @@ class Explorer:
         raise AssertionError(f"no progress in {HEALING_ROUNDS_MAX} rounds of fair weather: {roles}")
 
     def _give_up_snapshots(self, server: Server) -> None:
-        """Whoever sends snapshots must tell how that went: by now the last one was lost, or it was too old.
+        """A sender of snapshots must report the result: by now the last one was lost, or it was too old.
 
         A newcomer refuses a snapshot in which it is not yet a member, so the next one must be a fresh one.
         """

@@ -1,6 +1,6 @@
-"""The safety properties of figure 3.2 of the thesis, held against all that servers ever did.
+"""The safety properties of figure 3.2 of the thesis, checked against the whole history of all servers.
 
-Owns the record of a run: who led, what was voted, appended, committed and applied. Each `observe` compares
+Owns the record of a run: the leaders, and what was voted, appended, committed and applied. Each `observe` compares
 one server with the record, so that a violation is found at the step that made it.
 """
 

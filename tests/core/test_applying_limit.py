@@ -1,4 +1,4 @@
-"""How much may be handed out for applying while earlier entries have not been applied yet."""
+"""The limit on entries that are handed out and not yet applied."""
 
 from raft.core.log import Log
 from raft.core.types import ConfState, Entry, EntryKind, Snapshot

@@ -70,7 +70,7 @@ def test_the_majorities_of_successive_configurations_always_meet(changes):
 
 @checked
 @given(st.lists(CHANGE, max_size=8))
-def test_there_is_always_a_voter_and_nobody_both_votes_and_learns(changes):
+def test_there_is_always_a_voter_and_no_node_is_voter_and_learner(changes):
     for configuration in history(changes):
         assert configuration.voters
         assert not configuration.voter_ids() & configuration.learners

@@ -1,4 +1,4 @@
-"""Options are judged together: what can't work is refused when it is made, by a message that names it."""
+"""Options are validated together: a contradiction is refused at once, with a message that names it."""
 
 from random import Random
 

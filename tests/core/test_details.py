@@ -1,4 +1,4 @@
-"""Small things that a leader or a follower does, each of which something would break without."""
+"""Details of leaders and followers that no other test covers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def progress(match: int, next_index: int, sent_commit: int, *, replicate: bool) 
 
 
 @pytest.mark.parametrize(("replicate", "rejected"), [(True, 8), (False, 9)])
-def test_after_a_rejection_a_peer_is_told_the_commit_index_again(replicate, rejected):
+def test_after_a_rejection_the_commit_index_is_sent_again(replicate, rejected):
     peer = progress(5, 10, 9, replicate=replicate)
     assert peer.reject(rejected, 5)
     assert peer.sent_commit == peer.next - 1 == 5
@@ -37,7 +37,7 @@ def test_after_a_rejection_a_peer_is_told_the_commit_index_again(replicate, reje
     assert peer.can_bump_commit(9)
 
 
-def test_a_peer_that_is_probed_again_is_told_the_commit_index_again():
+def test_a_peer_that_is_probed_again_is_sent_the_commit_index_again():
     peer = progress(5, 10, 9, replicate=True)
     peer.become_probe()
     assert peer.sent_commit == peer.next - 1 == 5
@@ -45,7 +45,7 @@ def test_a_peer_that_is_probed_again_is_told_the_commit_index_again():
     assert peer.can_bump_commit(9)
 
 
-def test_a_follower_passes_a_transfer_on_to_the_leader():
+def test_a_follower_forwards_a_transfer_to_the_leader():
     cluster = Cluster(1, 2, 3)
     cluster.elect(1)
     cluster[2].core.transfer_leader(3)
@@ -97,7 +97,7 @@ def test_a_transfer_to_a_node_that_is_removed_ends():
     cluster.propose(1, b"b")
 
 
-def test_no_snapshot_is_sent_to_a_peer_that_is_not_heard():
+def test_no_snapshot_is_sent_to_an_inactive_peer():
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1)
     cluster.cut(3)
@@ -136,7 +136,7 @@ def test_heartbeats_ask_again_for_a_read_that_waits():
     assert [message.read_round for message in sent(leader.run_until_idle(), Heartbeat)] == [1, 1]
 
 
-def test_who_gives_a_vote_waits_a_whole_timeout_before_it_campaigns_itself():
+def test_a_voter_waits_a_whole_timeout_after_its_vote_before_it_campaigns():
     server = new_server(1)
     for _ in range(ELECTION_TICKS - 1):
         server.core.tick()
@@ -155,7 +155,7 @@ def test_a_snapshot_that_lacks_a_node_is_not_installed_there():
     assert server.core.status().configuration.voters == (1, 2, 3)
 
 
-def test_a_vote_of_an_earlier_term_is_not_kept_under_the_term_that_comes_with_a_snapshot():
+def test_a_vote_of_an_earlier_term_is_not_kept_in_the_term_of_a_snapshot():
     server = new_server(1)
     server.core.step(RequestVote(2, 1, 1, 9, 99))
     server.run_until_idle()

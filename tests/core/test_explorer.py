@@ -1,4 +1,4 @@
-"""Random clusters: whatever happens, safety holds after every step, and in the end they work again."""
+"""Random runs: safety holds after every step, and the cluster works again at the end."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the history of a cluster must catch."""
+"""Violations that `invariants.History` must detect."""
 
 from random import Random
 
@@ -38,7 +38,7 @@ def test_a_second_vote_in_a_term_is_caught_also_over_a_restart():
         history.check([forgetful])
 
 
-def test_a_vote_that_was_not_saved_was_never_given():
+def test_a_vote_that_was_not_saved_does_not_count():
     history, voter = History(), node(1)
     voter.step(RequestVote(2, 1, 5, 1, 1))
     history.check([voter])

@@ -1,4 +1,4 @@
-"""Ongaro's thesis, section 6.4.1: reads by a lease, and the votes that are withheld for its sake."""
+"""Ongaro's thesis, section 6.4.1: lease-based reads, and the votes that are withheld for them."""
 
 import pytest
 
@@ -21,7 +21,7 @@ ELECTION_TICKS = 10
 LEASE_TICKS = 8
 LEASES = {
     "election_ticks": ELECTION_TICKS,
-    "election_ticks_max": 1000,  # In these tests nobody campaigns unless told to.
+    "election_ticks_max": 1000,  # In these tests no node campaigns unless asked to.
     "check_quorum": True,
     "read_only": ReadOnlyOption.LEASE_BASED,
 }
@@ -85,7 +85,7 @@ def test_a_new_leader_has_no_lease_before_a_quorum_has_answered_a_heartbeat():
     assert not asks(leader)
 
 
-def test_who_leads_as_soon_as_it_is_started_has_no_lease_either():
+def test_a_leader_elected_right_after_its_start_has_no_lease():
     cluster = Cluster(1, 2, 3, **LEASES)
     cluster[1].core.step(TimeoutNow(2, 1, 0))
     cluster.settle()
@@ -93,7 +93,7 @@ def test_who_leads_as_soon_as_it_is_started_has_no_lease_either():
     assert asks(cluster[1])
 
 
-def test_a_lease_ends_before_those_who_answered_may_vote_for_another():
+def test_a_lease_ends_before_its_voters_may_vote_for_another_node():
     leader = with_lease(1, 2, 3)[1]
     tick_alone(leader, LEASE_TICKS - 1)
     assert not asks(leader)
@@ -112,7 +112,7 @@ def test_a_lease_counts_from_the_heartbeat_and_not_from_the_answer():
     assert asks(leader)
 
 
-def test_an_older_answer_that_arrives_late_takes_nothing_back():
+def test_a_late_reply_to_an_older_heartbeat_does_not_shorten_the_lease():
     leader = with_lease(1, 2, 3)[1]
     early = tick_alone(leader, 1)
     late = tick_alone(leader, 5)
@@ -169,7 +169,7 @@ def test_an_answer_in_an_earlier_term_makes_no_lease():
     assert asks(leader)
 
 
-def test_a_leader_that_stood_still_counts_no_answer_to_an_earlier_heartbeat():
+def test_after_a_stall_replies_to_earlier_heartbeats_do_not_renew_the_lease():
     leader = with_lease(1, 2, 3)[1]
     under_way = tick_alone(leader, 1)
     leader.core.expire_lease()
@@ -180,7 +180,7 @@ def test_a_leader_that_stood_still_counts_no_answer_to_an_earlier_heartbeat():
     assert not asks(leader)
 
 
-def test_a_round_for_a_read_renews_the_lease_too():
+def test_a_heartbeat_round_for_a_read_also_renews_the_lease():
     cluster = with_lease(1, 2, 3)
     tick_alone(cluster[1], LEASE_TICKS)
     cluster[1].core.read_index(b"r")
@@ -188,7 +188,7 @@ def test_a_round_for_a_read_renews_the_lease_too():
     assert not asks(cluster[1])
 
 
-def test_once_somebody_was_asked_to_campaign_there_is_no_lease_in_that_term():
+def test_after_a_transfer_was_requested_there_is_no_lease_in_that_term():
     cluster = with_lease(1, 2, 3)
     leader = cluster[1]
     leader.core.transfer_leader(2)
@@ -210,7 +210,7 @@ def test_the_lease_comes_back_with_the_next_term():
 
 
 @pytest.mark.parametrize(("election_ticks", "lease_ticks"), [(2, 0), (3, 1), (10, 8), (50, 44)])
-def test_a_lease_leaves_a_tick_and_a_tenth_to_the_clocks(election_ticks, lease_ticks):
+def test_a_lease_is_shorter_than_an_election_timeout_by_a_tick_and_a_tenth(election_ticks, lease_ticks):
     config = Config(id=1, **{**LEASES, "election_ticks": election_ticks})
     assert config.lease_ticks == lease_ticks
 
@@ -218,7 +218,7 @@ def test_a_lease_leaves_a_tick_and_a_tenth_to_the_clocks(election_ticks, lease_t
 # The voter's side
 
 
-def test_who_answered_a_heartbeat_votes_for_nobody_else_until_an_election_timeout_has_passed():
+def test_a_node_that_answered_a_heartbeat_withholds_its_vote_for_an_election_timeout():
     voter = with_lease(1, 2, 3)[2]
     tick_alone(voter, ELECTION_TICKS - 1)
     assert not vote(voter, 3, 2)
@@ -228,7 +228,7 @@ def test_who_answered_a_heartbeat_votes_for_nobody_else_until_an_election_timeou
 
 
 @pytest.mark.parametrize("term", [5, 6])
-def test_hearing_of_a_higher_term_frees_nobody_from_the_promise_to_withhold_the_vote(term):
+def test_a_higher_term_does_not_end_the_pledge_to_withhold_the_vote(term):
     voter = with_lease(1, 2, 3)[2]
     voter.core.step(PreVoteReply(3, 2, 5, rejected=True))
     assert (voter.core.term, voter.core.leader) == (5, 0)
@@ -237,7 +237,7 @@ def test_hearing_of_a_higher_term_frees_nobody_from_the_promise_to_withhold_the_
     assert vote(voter, 3, term)
 
 
-def test_who_has_just_started_may_have_promised_something_and_votes_for_nobody():
+def test_a_node_that_has_just_started_withholds_its_vote():
     voter = new_server(2, **LEASES)
     tick_alone(voter, ELECTION_TICKS - 1)
     voter.core.step(PreVote(3, 2, 1, 9, 9))
@@ -247,7 +247,7 @@ def test_who_has_just_started_may_have_promised_something_and_votes_for_nobody()
     assert vote(voter, 3, 1)
 
 
-def test_a_vote_that_was_given_is_repeated_after_a_restart():
+def test_a_granted_vote_is_repeated_after_a_restart():
     voter = ready_to_vote(1, 2, 3)[2]
     assert vote(voter, 3, 1)
     voter.boot()
@@ -255,18 +255,18 @@ def test_a_vote_that_was_given_is_repeated_after_a_restart():
     assert not vote(voter, 1, 1)
 
 
-def test_without_leases_who_has_just_started_votes_at_once():
+def test_without_leases_a_node_that_has_just_started_votes_at_once():
     assert vote(new_server(2, check_quorum=True), 3, 1)
 
 
-def test_who_stood_still_is_freed_from_no_promise():
+def test_a_stall_does_not_end_a_pledge():
     voter = with_lease(1, 2, 3)[2]
     voter.core.step(PreVoteReply(3, 2, 5, rejected=True))
     voter.core.expire_lease()
     assert not vote(voter, 3, 5)
 
 
-def test_nobody_campaigns_against_the_own_promise_even_if_told_to():
+def test_a_node_that_has_pledged_its_vote_does_not_campaign_on_request():
     voter = with_lease(1, 2, 3)[2]
     voter.core.campaign()
     assert voter.core.role is Role.FOLLOWER
@@ -275,25 +275,25 @@ def test_nobody_campaigns_against_the_own_promise_even_if_told_to():
     assert voter.core.role is Role.CANDIDATE
 
 
-def test_a_leader_that_leases_is_not_forgotten():
+def test_with_leases_a_follower_cannot_forget_its_leader():
     voter = with_lease(1, 2, 3)[2]
     voter.core.forget_leader()
     assert voter.core.leader == 1
 
 
-def test_a_transfer_needs_no_wait_as_the_leader_gave_its_lease_up():
+def test_a_transfer_needs_no_wait_because_the_leader_gave_up_its_lease():
     cluster = with_lease(1, 2, 3)
     cluster[1].core.transfer_leader(2)
     cluster.settle()
     assert cluster.leaders() == [2]
 
 
-def test_a_transfer_gets_the_vote_of_who_has_just_started():
+def test_a_transfer_gets_the_vote_of_a_node_that_has_just_started():
     voter = new_server(2, **LEASES)
     assert vote(voter, 3, 1, transfer=True)
 
 
-def test_a_promise_begins_anew_with_each_answer():
+def test_each_reply_to_a_heartbeat_renews_the_pledge():
     voter = ready_to_vote(1, 2, 3)[2]
     for _ in range(3):
         voter.core.step(Heartbeat(1, 2, 1, START_INDEX))

@@ -1,4 +1,4 @@
-"""The list of mutations still fits the core: one whose lines have changed would judge nothing."""
+"""Each mutation in the list still applies to the source of the core."""
 
 import shutil
 from pathlib import Path

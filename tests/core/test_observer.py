@@ -1,4 +1,4 @@
-"""An observer sees what happens in the order in which it happens, and in the state that belongs to it."""
+"""An observer receives events in order, each while the core is in the state to be recorded."""
 
 from random import Random
 
@@ -68,7 +68,7 @@ def test_a_core_is_seen_before_its_configuration_and_state_are_loaded():
     ]
 
 
-def test_a_campaign_is_seen_step_by_step():
+def test_an_observer_sees_each_step_of_a_campaign():
     recorder = Recorder()
     raft, storage = start(recorder)
     recorder.take()
@@ -116,7 +116,7 @@ def test_an_accepted_change_is_seen_before_it_is_appended_and_again_before_it_is
     assert event and configuration.learners == {4}
 
 
-def test_a_change_that_changes_no_member_is_seen_as_an_entry_like_any_other():
+def test_a_change_of_no_member_is_traced_as_a_normal_entry():
     recorder = Recorder()
     raft, _ = elected(recorder)
     recorder.details.clear()

@@ -1,4 +1,4 @@
-"""A candidate whose own vote is not on its disk yet does not lead, whoever else has voted for it."""
+"""A candidate does not lead before its own vote is durable, even with votes of a majority."""
 
 from random import Random
 
@@ -24,7 +24,7 @@ def test_a_majority_of_others_does_not_make_a_leader_whose_term_could_be_forgott
     assert core.role is Role.LEADER
 
 
-def test_to_compare_with_etcd_a_leader_may_be_as_hasty():
+def test_with_unsafe_as_etcd_a_leader_leads_before_its_own_vote_is_durable():
     storage = MemoryStorage()
     storage.apply_snapshot(Snapshot(2, 1, ConfState((1, 2, 3))))
     config = Config(id=1, applied=2, async_storage_writes=True, unsafe_as_etcd=True)

@@ -1,4 +1,4 @@
-"""Quorums against brute force: every way to finish a vote, every index a majority could hold."""
+"""Quorums against brute force: every possible end of a vote, every index that a majority could hold."""
 
 from itertools import product
 

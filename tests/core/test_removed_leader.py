@@ -1,4 +1,4 @@
-"""A removed leader leads on, by the configuration without it, until a quorum of that knows of its removal."""
+"""A removed leader leads, in the configuration without it, until a quorum of that knows of its removal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(core):
                 core.step(response)
 
 
-def test_any_acknowledgement_lets_it_commit_what_fewer_now_suffice_for():
+def test_any_acknowledgement_lets_it_commit_by_the_smaller_quorum():
     storage = MemoryStorage()
     storage.apply_snapshot(Snapshot(2, 1, ConfState((1, 2, 3, 4))))
     core = Raft(Config(id=1, applied=2, async_storage_writes=True), storage, Random(1))
@@ -75,7 +75,7 @@ def kill(cluster: Cluster, node: int) -> None:
 @pytest.mark.parametrize(("voters", "paused"), [((1, 2), 0), ((1, 2, 3), 0), ((1, 2, 3, 4), 4)])
 def test_when_a_removed_leader_has_stepped_down_the_others_elect_without_it(voters, paused):
     cluster = removed_leader(voters, paused)
-    assert cluster[1].core.role is Role.LEADER, "nobody else knows yet that the change is committed"
+    assert cluster[1].core.role is Role.LEADER, "no other node knows yet that the change is committed"
     deliver_until(cluster, lambda: cluster[1].core.role is not Role.LEADER)
     assert cluster[1].core.removal_known
     kill(cluster, 1)
@@ -95,7 +95,7 @@ def test_a_removed_leader_waits_for_a_quorum_of_the_voters_that_remain():
     assert cluster[1].core.removal_known
 
 
-def test_a_removed_leader_asks_an_heir_to_campaign_only_when_a_quorum_knows():
+def test_a_removed_leader_asks_a_successor_to_campaign_only_when_a_quorum_knows():
     cluster = removed_leader((1, 2, 3), paused=3, hand_over_on_removal=True)
     cluster.settle()
     assert not sent(cluster.delivered, TimeoutNow)
@@ -128,14 +128,14 @@ def test_a_leader_that_is_made_a_learner_steps_down_when_a_quorum_knows():
     assert cluster[2].core.log.committed >= leader.core.pending_conf_index
 
 
-def test_the_acknowledgement_that_ends_a_leadership_is_of_an_append_that_told_of_the_change():
+def test_a_removed_leader_steps_down_after_an_append_that_carried_the_commit_of_the_change():
     cluster = removed_leader((1, 2))
     last = cluster[1].core.handover_index
     told = [each for each in cluster.wire if isinstance(each, AppendEntries) and each.to == 2]
     assert [each.commit for each in told if each.entries and each.entries[-1].index == last] == [last - 1]
 
 
-def test_a_removed_leader_that_meets_a_higher_term_does_not_say_that_its_removal_is_known():
+def test_a_removed_leader_that_meets_a_higher_term_does_not_report_its_removal_as_known():
     cluster = removed_leader((1, 2, 3), paused=3)
     cluster[1].core.step(AppendReply(3, 1, 9, 0))
     cluster.settle()

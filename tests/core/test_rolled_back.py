@@ -1,4 +1,4 @@
-"""Disks that go back to an earlier state: one is told apart from a crash, a majority is not followed."""
+"""Rolled-back disks: one is detected and distinguished from a crash, a majority stops the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from raft.core.types import ConfState, Role, Snapshot
 from tests.core.cluster import START_INDEX, Cluster, entry, new_server
 
 
-def test_a_leader_that_hears_of_an_entry_beyond_its_log_stops_and_counts_nothing():
+def test_a_leader_stops_at_an_acknowledgement_beyond_its_log_and_does_not_count_it():
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1).core
     committed, last = leader.log.committed, leader.log.last
@@ -20,7 +20,7 @@ def test_a_leader_that_hears_of_an_entry_beyond_its_log_stops_and_counts_nothing
     assert leader.log.committed == committed
 
 
-def test_an_acknowledgement_beyond_the_log_from_an_earlier_term_is_stale_and_no_more():
+def test_an_acknowledgement_beyond_the_log_from_an_earlier_term_is_only_stale():
     cluster = Cluster(1, 2, 3)
     cluster.elect(2)
     leader = cluster.elect(1).core
@@ -43,7 +43,7 @@ def test_a_follower_that_is_asked_to_replace_what_it_has_committed_stops(previou
     assert [each.data for each in follower.log()] == [b"a", b"b"]
 
 
-def test_a_follower_is_not_deceived_by_a_late_append_that_agrees_with_it():
+def test_a_late_append_that_agrees_with_the_log_is_accepted():
     follower = new_server(1)
     first = [entry(2, START_INDEX + 1, b"a"), entry(2, START_INDEX + 2, b"b")]
     append = AppendEntries(2, 1, 2, 1, START_INDEX, START_INDEX + 2, first)
@@ -53,7 +53,7 @@ def test_a_follower_is_not_deceived_by_a_late_append_that_agrees_with_it():
     assert [each.index for each in follower.run_until_idle()] == [START_INDEX + 2]
 
 
-def test_two_leaders_of_one_term_stop_when_they_hear_of_each_other():
+def test_two_leaders_of_one_term_stop_at_each_others_messages():
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1).core
     for message in (
@@ -64,7 +64,7 @@ def test_two_leaders_of_one_term_stop_when_they_hear_of_each_other():
             leader.step(message)
 
 
-def test_a_follower_that_hears_of_a_second_leader_of_its_term_stops_and_follows_neither():
+def test_a_follower_stops_at_a_message_of_a_second_leader_of_its_term():
     cluster = Cluster(1, 2, 3)
     cluster.elect(1)
     follower = cluster.servers[3].core
@@ -83,7 +83,7 @@ def test_a_follower_that_hears_of_a_second_leader_of_its_term_stops_and_follows_
     assert follower.leader == 1 and follower.log.committed == committed
 
 
-def test_a_node_that_is_told_that_it_had_acknowledged_more_than_it_has_knows_that_its_disk_went_back():
+def test_a_commit_index_beyond_the_log_shows_that_the_disk_was_rolled_back():
     cluster = Cluster(1, 2, 3)
     cluster.elect(1)
     cluster.propose(1, b"a", b"b")

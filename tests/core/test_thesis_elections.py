@@ -107,7 +107,7 @@ def test_a_candidate_with_the_votes_of_a_majority_leads():
     assert server.core.role is Role.LEADER
 
 
-def test_a_doubled_vote_counts_once():
+def test_a_duplicated_vote_counts_once():
     server = new_server(1, voters=(1, 2, 3, 4, 5))
     server.core.campaign()
     server.run_until_idle()

@@ -131,7 +131,7 @@ def test_a_learner_counts_for_no_majority():
     assert leader.core.log.committed == START_INDEX + 2
 
 
-def test_a_promoted_learner_that_does_not_know_it_yet_gives_its_vote():
+def test_a_learner_votes_before_it_knows_of_its_promotion():
     cluster = Cluster(1, 2, learners=(3,))
     cluster.elect(1)
     cluster.cut(3)
@@ -142,7 +142,7 @@ def test_a_promoted_learner_that_does_not_know_it_yet_gives_its_vote():
     cluster.elect(2)
 
 
-def test_a_leader_that_is_removed_steps_down_when_it_is_told_to():
+def test_a_removed_leader_steps_down_if_configured_so():
     cluster = Cluster(1, 2, 3, step_down_on_removal=True)
     leader = cluster.elect(1)
     leader.core.propose_conf_change(ConfChange(REMOVE, 1))
@@ -185,7 +185,7 @@ def test_a_server_that_hears_a_leader_ignores_campaigns():
     assert not sent(cluster[2].run_until_idle(), VoteReply)[0].rejected
 
 
-def test_a_removed_server_disturbs_nobody():
+def test_a_removed_server_does_not_disrupt_the_cluster():
     cluster = Cluster(1, 2, 3, check_quorum=True, pre_vote=True)
     cluster.elect(1)
     cluster.cut(3)
@@ -282,7 +282,7 @@ def test_an_explicit_joint_configuration_is_left_by_request_and_only_then():
     assert leader.core.status().configuration == ConfState(voters=(1, 2), learners=(3,))
 
 
-def test_a_change_older_than_the_snapshot_brings_nobody_back():
+def test_a_change_older_than_the_snapshot_does_not_bring_a_node_back():
     server = new_server(1)
     before = server.core.status().configuration
     assert server.core.apply_conf_change(ConfChange(ADD, 9), START_INDEX) == before

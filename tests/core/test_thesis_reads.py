@@ -25,7 +25,7 @@ def reads(cluster: Cluster, node: int) -> list[ReadState]:
 
 
 def lead_without_commit(cluster: Cluster, node: int) -> None:
-    """Elect a leader whose first entry nobody has acknowledged."""
+    """Elect a leader whose first entry no peer has acknowledged."""
     cluster[node].core.campaign()
     cluster.collect()
     cluster.deliver()
@@ -176,7 +176,7 @@ def test_a_leader_without_a_quorum_steps_down_before_its_lease_could_be_anothers
     assert leader.core.role is Role.FOLLOWER
 
 
-def test_a_pre_vote_raises_nobodys_term():
+def test_a_pre_vote_raises_no_term():
     cluster = Cluster(1, 2, 3, pre_vote=True)
     cluster[1].core.campaign()
     requests = sent(cluster[1].run_until_idle(), PreVote)

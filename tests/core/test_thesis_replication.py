@@ -183,7 +183,7 @@ def test_a_replys_hint_lets_the_leader_skip_a_whole_term():
     assert (reply.rejected, reply.hint_index, reply.hint_term) == (True, START_INDEX, 1)
 
 
-def test_what_is_known_of_a_follower_never_moves_back():
+def test_the_match_index_of_a_follower_never_moves_back():
     cluster = Cluster(1, 2, 3)
     leader = cluster.elect(1)
     cluster.propose(1, b"a", b"b")
@@ -234,7 +234,7 @@ def test_a_leader_takes_no_proposals_during_a_transfer():
         leader.core.propose(b"a")
 
 
-def test_the_target_of_a_transfer_campaigns_at_once_and_past_every_lease():
+def test_the_target_of_a_transfer_campaigns_at_once_and_ignores_leases():
     cluster = Cluster(1, 2, 3, check_quorum=True, pre_vote=True)
     leader = cluster.elect(1)
     leader.core.transfer_leader(2)

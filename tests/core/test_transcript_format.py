@@ -1,4 +1,4 @@
-"""The interpreter of transcripts itself: syntax, printed forms, and that it can fail at all."""
+"""The interpreter of transcripts: syntax, printed forms, and that it detects differences."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_between_double_separators_an_answer_may_have_blank_lines():
     assert second.command == "two"
 
 
-def test_log_lines_are_dropped_and_what_is_left_of_nothing_is_ok():
+def test_log_lines_are_dropped_and_an_empty_rest_prints_ok():
     assert only("cmd\n----\nINFO x\n  DEBUG y\n").expected == "ok\n"
     assert only("cmd\n----\n> 1\n  WARN x\n  INFORMATION\n").expected == "> 1\n  INFORMATION\n"
 

@@ -1,4 +1,4 @@
-"""Every transcript, the shared ones and the project's own, is answered to the letter."""
+"""Every transcript, the shared ones and the project's own, gives exactly the recorded output."""
 
 from pathlib import Path
 
