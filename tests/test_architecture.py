@@ -7,6 +7,7 @@ function counts like one at the top. What a node process really loads is asked o
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,41 @@ def test_no_pickle_no_wall_clock_no_catch_all_name(path: Path) -> None:
 def test_the_actor_runtime_never_says_raft() -> None:
     for path in (ROOT / "actors").rglob("*.py"):
         assert "raft" not in path.read_text().lower().replace("raft-actors", ""), relative(path)
+
+
+# Words of an earlier private language, and what replaced them.
+PRIVATE_WORDS = {
+    "nobody": "name the node, client or caller",
+    "whoever": "name the node, client or caller",
+    "somebody": "name the node, client or caller",
+    "steersman": "AsyncLauncherClient",
+    "lull": "AppendCoalescer",
+    "errand": "task",
+    "spindle": "SimulatedWorker",
+    "witness": "RecordingMachine",
+    "steward": "MembershipOperator",
+}
+PLAIN_DIRECTORIES = (
+    "raft/core/",
+    "raft/storage/",
+    "tests/core/",
+    "tests/storage/",
+    "tests/mutation/",
+    "tests/tla/",
+)
+"""Where these words are gone for good; the list grows until it is no longer needed."""
+
+
+def test_words_of_a_private_language_do_not_come_back() -> None:
+    words = re.compile(rf"(?<![a-z])({'|'.join(PRIVATE_WORDS)})s?(?![a-z])", re.IGNORECASE)
+    found = {
+        f"{relative(path)}:{number}: {match.group()}, instead: {PRIVATE_WORDS[match.group(1).lower()]}"
+        for path in [*SOURCES, *TESTS]
+        if relative(path).startswith(PLAIN_DIRECTORIES)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for match in words.finditer(line)
+    }
+    assert not found, "\n".join(sorted(found))
 
 
 def modules_after(statement: str) -> set[str]:

@@ -1,15 +1,15 @@
-"""The bytes of one write: a header, checksummed records, an end mark. And whether damage is a tear.
+"""The bytes of one write: a header, checksummed records, an end mark.
 
-Owns the layout of a batch and the judgement on a damaged one. Knows nothing of what a record's
-payload means, nor of files.
+Owns the layout of a batch, and the rules that tell a torn write from corruption. Knows nothing of what a
+record's payload means, nor of files.
 
     header   16 bytes  magic, body length, blank sectors, checksum (of these, the segment and the offset)
     body     records   length << 3 | kind, checksum (of that and of the payload), payload
              0xA5      the end mark, so that a whole batch never ends in zero
     padding            zeros up to a multiple of 16
 
-A batch is one write followed by one sync, and the next one is written only after that sync. So all of
-a batch counts or none of it, and only the last batch of a log can be torn. Past the last batch a
+A batch is one write followed by one sync, and the next one is written only after that sync. So a batch
+counts as a whole or not at all, and only the last batch of a log can be torn. Past the last batch a
 segment is always blank: preallocated, or cut back and preallocated anew. From these two facts a tear
 is told from a flipped bit:
 
@@ -64,7 +64,7 @@ class Batch(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Where reading stopped. `torn` means an unfinished last write, which nobody was told of."""
+    """Where reading stopped. `torn` means an unfinished last write, which was never acknowledged."""
 
     offset: int
     torn: bool
@@ -85,7 +85,7 @@ def encode_batch(payloads: Sequence[tuple[Kind, bytes]], sequence: int, offset: 
     parts[0] = _header(length, 0, sequence, offset)
     add(bytes(-length % HEADER_BYTES))
     batch = b"".join(parts)
-    if _BLANK_SECTOR in batch:  # Rare: only user data holds so long a run of zeros.
+    if _BLANK_SECTOR in batch:  # Rare: only user data can hold such a long run of zeros.
         blank = blank_sectors(batch, 0, HEADER_BYTES + length, offset)
         batch = _header(length, blank, sequence, offset) + batch[HEADER_BYTES:]
     return batch
@@ -139,7 +139,7 @@ def blank_sectors(data: bytes, start: int, end: int, base: int = 0) -> int:
 
 
 def _header(length: int, blank: int, sequence: int, offset: int) -> bytes:
-    # The segment and the offset are signed too: a block that the device misplaced is not believed.
+    # The segment and the offset are signed too: a block in the wrong place fails its check.
     checksum = crc32(_SIGNED.pack(_MAGIC, length, blank, sequence, offset))
     return _HEADER.pack(_MAGIC, length, blank, checksum)
 

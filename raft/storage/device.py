@@ -1,7 +1,7 @@
 """The disk as storage sees it: durable steps, and what each error means.
 
 Owns the difference between what cannot be had now, room or a descriptor (nothing happened, try again later),
-and a device that failed (nothing is known any more), the order of steps that makes a new file durable, and
+and a device that failed (its contents are unknown), the order of steps that makes a new file durable, and
 the named points at which a test may crash. Knows nothing of what the files hold.
 """
 
@@ -24,7 +24,7 @@ CrashPoint = Callable[[str], None]
 CRASH_POINTS = (
     "save.begun",  # nothing written
     "save.written",  # written, not synced
-    "save.synced",  # durable, nobody knows yet
+    "save.synced",  # durable, not yet acknowledged
     "segment.created",  # the temporary file exists, empty
     "segment.written",
     "segment.synced",
@@ -43,12 +43,12 @@ CRASH_POINTS = (
 )
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# The process or the machine has none left, of descriptors or of memory: that says nothing about the device.
+# The process or the machine has no descriptors or no memory left: the device itself is not at fault.
 _USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def no_crash(name: str) -> None:
-    """The crash point of production: goes on."""
+    """The crash point of production: does nothing."""
 
 
 class Device:
@@ -151,7 +151,7 @@ class Device:
             raise self._verdict(f"making {path.name}", error) from error
 
     def contents(self, path: Path) -> memoryview:
-        """What is in a file, which must not be written to any more; it may be removed."""
+        """The contents of a file that is no longer written to; it may be removed."""
         self.check()
         try:
             return self.files.contents(path)
@@ -192,18 +192,18 @@ class Device:
     def _verdict(self, doing: str, error: OSError) -> StoreError:
         if error.errno in _FULL:
             return StoreFull(
-                f"no room for {doing}: {error.strerror}. Make room on the device; then it goes on."
+                f"no room for {doing}: {error.strerror}. Make room on the device; then it continues."
             )
         if error.errno in _USED_UP:
             return StoreFull(
                 f"{doing} has to wait: {error.strerror}. Allow more descriptors (ulimit -n) or memory, or "
-                f"find out what uses them up (lsof -p {os.getpid()}); then it goes on."
+                f"find out what uses them (lsof -p {os.getpid()}); then it continues."
             )
         return self._fail(doing, error)
 
     def _fail(self, doing: str, error: OSError) -> StoreFailed:
         self._failure = (
-            f"{doing} failed: {error.strerror}. What the device holds is not known any more: "
+            f"{doing} failed: {error.strerror}. The contents of the device are unknown now: "
             f"check it, then start the node again."
         )
         return StoreFailed(self._failure)

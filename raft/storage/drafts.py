@@ -1,7 +1,7 @@
-"""A snapshot that comes in pieces: on the disk as it comes, under its name only when it is whole.
+"""A snapshot that arrives in chunks: written as they arrive, renamed to its final name when complete.
 
-Owns the file until then. Knows nothing of where the pieces come from, nor of the log that is to name
-the snapshot.
+Owns the file until then. Knows nothing of where the chunks come from, nor of the log that names the
+snapshot.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from raft.storage.errors import SnapshotDamaged, StoreError
 from raft.storage.snapshots import encode_head, head_checksum, is_sound, snapshot_name
 
 DRAFT_SUFFIX = ".draft" + TEMPORARY_SUFFIX
-# So little is left to be synced at the end, and no other write waits long behind what piled up.
+# Regular syncs leave little to sync at the end, and other writes don't wait long behind them.
 SYNC_BYTES = 8 * 1024 * 1024
 
 
 class Draft:
-    """One snapshot, whose data are `size` bytes long: `add` until all is there, then `finish`.
+    """One snapshot, whose data are `size` bytes long: `add` all chunks, then `finish`.
 
-    `head` is all of it but the data, with the checksum that it was given when it was taken.
+    `head` is the snapshot without its data, with the checksum computed when it was taken.
 
     `add`, `finish` and `discard` come from one thread at a time, `publish` may come from another. Whatever
     raises StoreFull leaves a draft that can only be discarded.
@@ -48,7 +48,7 @@ class Draft:
         device.crash_point("snapshot.created")
 
     def add(self, data: bytes) -> None:
-        """The next piece of the data."""
+        """Write the next chunk of the data."""
         self._device.write(self._file, self._end, data)
         self._checksum = crc32(data, self._checksum)
         self._end += len(data)
@@ -57,9 +57,9 @@ class Draft:
             self._synced = self._end
 
     def finish(self) -> Snapshot:
-        """Make the contents durable, and return them; they stay readable whatever becomes of the file.
+        """Make the contents durable, and return them; they stay readable even if the file is removed.
 
-        Raises SnapshotDamaged if what came, or what the disk gives back, is not what was taken.
+        Raises SnapshotDamaged if the received data, or the data read back, fail the checksum.
         """
         missing = self._start + self._size - self._end
         assert missing == 0, f"{missing} bytes of the snapshot are missing"
@@ -78,7 +78,7 @@ class Draft:
         return self._snapshot
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Give the file its name, durably, if it is what holds this snapshot."""
+        """Rename the file to its final name, durably, if it holds this snapshot; False if not."""
         with self._turn:
             if self._over or self._snapshot is None or snapshot.data is not self._snapshot.data:
                 return False
@@ -90,7 +90,7 @@ class Draft:
             return True
 
     def discard(self) -> None:
-        """Remove the file, unless it has its name."""
+        """Remove the file, unless it has its final name."""
         with self._turn:
             if self._over:
                 return

@@ -1,6 +1,6 @@
-"""What storage refuses, and what to do about it.
+"""The errors of the durable store.
 
-Owns the error family of the durable store. Every message ends with the remedy. Knows nothing of
+Every message ends with what to do. Knows nothing of
 how the errors are found.
 """
 
@@ -36,11 +36,11 @@ class ForeignDirectory(StoreError):
 
 
 class LogMissing(StoreError):
-    """There is no log where there has to be one."""
+    """The log of a node that has run before is missing."""
 
 
 class LogRolledBack(StoreError):
-    """The log lacks entries that its node had acknowledged, as its last life has found out."""
+    """The log lacks entries that its node had acknowledged, as an earlier process found out."""
 
 
 class NewerFormat(StoreError):

@@ -1,8 +1,7 @@
 """A file system that misbehaves on request.
 
-Owns four faults, switched on and off while a store is in use: slow syncs, a full device, failing
-syncs, and power cuts that take what is not synced. Knows nothing of who asks for them or of what the files
-hold.
+Owns four faults, switched on and off while a store is in use: slow syncs, a full device, failing syncs, and
+power cuts that take what is not synced. Knows nothing of why they are switched on, or of what the files hold.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from raft.storage.unsynced import Unsynced
 
 
 class FaultyFiles:
-    """Passes everything on to another file system, through the faults that are set. Any thread may set them.
+    """Delegates to another file system, with the faults that are set. Any thread may set them.
 
     `sync_delay_seconds` lengthens every sync, `full` makes whatever needs space raise ENOSPC,
-    `fail_sync` makes every sync raise EIO. While there is an `unsynced`, it can take back what is in it.
+    `fail_sync` makes every sync raise EIO. With `unsynced` set, writes that are not synced can be undone.
     """
 
     def __init__(self, inner: FileSystem, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -33,16 +32,16 @@ class FaultyFiles:
         self.unsynced: Unsynced | None = None
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self.sync_delay_seconds, self.full, self.fail_sync = 0.0, False, False
 
     def need_space(self) -> None:
-        """Raise ENOSPC while the device is said to be full."""
+        """Raise ENOSPC while `full` is set."""
         if self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def pass_sync(self) -> None:
-        """Wait as long as a sync is to take longer; raise EIO while syncs are to fail."""
+        """Wait for `sync_delay_seconds`; raise EIO while `fail_sync` is set."""
         if self.sync_delay_seconds:
             self._sleep(self.sync_delay_seconds)
         if self.fail_sync:

@@ -1,6 +1,6 @@
 """The file operations that storage needs, as a protocol, and the operating system's version of them.
 
-Owns the seam at which a simulated or a faulty disk takes over. Knows nothing of logs, records or
+Owns the interface that a simulated or a faulty disk replaces. Knows nothing of logs, records or
 snapshots, and decides nothing about errors: they leave here as OSError.
 """
 
@@ -17,13 +17,13 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-# A rotation of the log, and a snapshot beside it, need no more at a time.
+# Enough for a rotation of the log and a snapshot at the same time.
 DESCRIPTORS_RESERVED = 8
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 
 
 def _nothing() -> None:
-    """Called when nothing is to be done."""
+    """Do nothing."""
 
 
 class File(Protocol):
@@ -42,14 +42,14 @@ class File(Protocol):
         """Return when contents and length are durable. After an error the contents are unknown."""
 
     def close(self) -> None:
-        """Give the descriptor back; makes nothing durable."""
+        """Close the descriptor; makes nothing durable."""
 
 
 class DirectoryLock(Protocol):
     """Proof that this process alone uses a directory; ends with the process at the latest."""
 
     def close(self) -> None:
-        """Let others have the directory."""
+        """Release the lock."""
 
 
 class FileSystem(Protocol):
@@ -71,7 +71,7 @@ class FileSystem(Protocol):
         """The whole file."""
 
     def contents(self, path: Path) -> memoryview:
-        """The whole file, read as it is looked at; nobody may write to it any more, but remove it."""
+        """The whole file, mapped into memory; it must not be written to afterwards, but may be removed."""
 
     def create(self, path: Path) -> File:
         """Open a new, empty file for writing; an old one of that name is emptied."""
@@ -103,7 +103,7 @@ class RealFile:
         return self._descriptor
 
     def write(self, offset: int, data: bytes) -> None:
-        """See `File.write`; goes on after a short write."""
+        """See `File.write`; continues after a short write."""
         written = os.pwrite(self._descriptor, data, offset)
         while written < len(data):
             written += os.pwrite(self._descriptor, memoryview(data)[written:], offset + written)
@@ -142,9 +142,9 @@ class RealLock:
 
 
 class _Reserve:
-    """Descriptors that are held so that there are some when the process, or the machine, has no more.
+    """Descriptors held in reserve for when the process, or the machine, has no more.
 
-    Connections of strangers may have taken all others. What is given up is taken again when a file is closed.
+    Connections may use up all others. The reserve is filled again when a file is closed.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Reserve:
         self._held: list[int] = []
 
     def fill(self) -> None:
-        """Hold as many as there should be, or as there are."""
+        """Open descriptors up to the size of the reserve, or as many as possible."""
         while len(self._held) < self.size:
             try:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -160,13 +160,13 @@ class _Reserve:
                 return
 
     def give_up(self) -> None:
-        """Hold none any more."""
+        """Release the whole reserve."""
         self.size = 0
         while self._held:
             os.close(self._held.pop())
 
     def retry(self, call: Callable[[], T]) -> T:
-        """What the call returns, which opens something; one after another is given up for that."""
+        """Return what `call` returns; while it fails for lack of a descriptor, release one and retry."""
         while True:
             try:
                 return call()

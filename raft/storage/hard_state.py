@@ -1,6 +1,6 @@
 """The rules that a hard state obeys from one write to the next.
 
-Owns "never goes back" and which changes have to be durable before anyone is told. Knows nothing of
+Owns which changes are forbidden, and which must be durable before they are acknowledged. Knows nothing of
 bytes or files.
 """
 
@@ -10,7 +10,7 @@ from raft.core.types import NO_NODE, HardState
 
 
 def step_back(old: HardState, new: HardState) -> str | None:
-    """How new contradicts what old promised, or None. A second vote in a term would elect two leaders."""
+    """How `new` contradicts `old`, or None. A second vote in a term could elect two leaders."""
     if new.term < old.term:
         return f"the term went from {old.term} back to {new.term}"
     if new.term == old.term and old.vote not in (NO_NODE, new.vote):
@@ -21,5 +21,5 @@ def step_back(old: HardState, new: HardState) -> str | None:
 
 
 def may_wait(old: HardState, new: HardState) -> bool:
-    """Whether new says only that more is committed, which can always be learned again from a quorum."""
+    """Whether only the commit index changes, which can always be learned again from a quorum."""
     return (new.term, new.vote) == (old.term, old.vote)

@@ -26,7 +26,7 @@ class MemoryStorage:
         self._compacted_term: Term = 0
         self._entries: list[Entry] = []
         self.size_bytes = 0
-        """What the entries come to."""
+        """The total size of the entries."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
         """Return the hard state, and the configuration of the newest snapshot."""
@@ -91,7 +91,7 @@ class MemoryStorage:
         self.size_bytes += entries_size(added) - entries_size(replaced)
 
     def apply_snapshot(self, snapshot: Snapshot) -> list[Entry]:
-        """Start anew from a snapshot, the log empty after it; returns the entries that are gone.
+        """Replace the log by a snapshot, without entries after it; returns the removed entries.
 
         Raises SnapshotOutOfDate if it is not newer.
         """

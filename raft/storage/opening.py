@@ -1,4 +1,4 @@
-"""Opening a data directory: whose is it, what is in it, and does it fit together?
+"""Opening a data directory: its owner, its contents, and whether they are consistent.
 
 Owns the checks between log and snapshots, and the tidying up of what a crash left. Knows nothing of how
 either is laid out.
@@ -32,8 +32,8 @@ from raft.storage.wal import Log
 class Recovery(msgspec.Struct, frozen=True):
     """What opening a store found. `fresh`: there was no log, so this node has never run here.
 
-    `cut_bytes` of an unfinished last write were cut off, for the reason in `cut`; nobody was told of them.
-    `passed_over` names a damaged snapshot that an older one and the log made up for.
+    `cut_bytes` of an unfinished last write were cut off, for the reason in `cut`; they were never
+    acknowledged. `passed_over` names a damaged snapshot that an older one and the log made up for.
     """
 
     fresh: bool
@@ -60,7 +60,7 @@ class Opened(NamedTuple):
     passed_over: str | None
 
     def report(self, duration_seconds: float) -> Recovery:
-        """What is worth telling of it."""
+        """A summary for the log."""
         snapshot_index = 0 if self.snapshot is None else self.snapshot.index
         return Recovery(
             fresh=self.fresh,
@@ -109,8 +109,8 @@ def open_directory(
         _check_empty(directory, device.files, beside)
         if not create:
             raise LogMissing(
-                f"{directory} holds no log, and {identity} is not said to start for the first time. If it "
-                f"has run before, all that it promised is lost with the log: bring the directory back, or "
+                f"{directory} holds no log, and {identity} has no permission for a first start. If it "
+                f"has run before, all that it acknowledged is lost with the log: restore the directory, or "
                 f"remove the node from the cluster and add another one"
             )
         _remove_temporaries(device, directory)
@@ -180,7 +180,7 @@ def _fit_together(found: Recovered, snapshot: Snapshot | None) -> tuple[HardStat
             path, found.tail.end, f"entries up to {state.commit} were committed and the log ends at {last}"
         )
     if snapshot is not None:
-        # What a snapshot holds is committed, and its term was reached, whether or not that was written down.
+        # A snapshot's state is committed and its term was reached, even if the hard state doesn't record it.
         term = max(state.term, snapshot.term)
         vote = state.vote if term == state.term else NO_NODE
         state = HardState(term=term, vote=vote, commit=max(state.commit, base))

@@ -1,4 +1,4 @@
-"""What a record says: its kinds and their payloads.
+"""The kinds of records and their payloads.
 
 Owns the payload of each kind of record. An entry's payload is `entry.encoded()`, the bytes that the
 leader made, so it has no encoder here. Knows nothing of checksums, offsets or files.
@@ -26,7 +26,7 @@ class Kind(enum.IntEnum):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Whose log it is."""
+    """The node that a log belongs to."""
 
     cluster: str
     node: int
@@ -36,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
-    """What a segment says of itself. A map on disk, so that any version can read another's format."""
+    """The header of a segment. A map on disk, so that every version can read the format of another."""
 
     format: int
     cluster: str
@@ -72,7 +72,7 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
 
 
 def format_of(payload: bytes) -> int:
-    """The format that a SEGMENT record names, whatever else a later version put there."""
+    """The format in a SEGMENT record; later versions may have added other fields."""
     return msgspec.msgpack.decode(_formats.decode(payload)["format"], type=int)
 
 

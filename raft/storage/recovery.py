@@ -1,4 +1,4 @@
-"""Reading a log's directory: every segment in order, what they amount to, and where writing goes on.
+"""Recovery of a log from its directory: reads every segment in order, and finds where writing continues.
 
 Owns the rules for a whole log: segments without a hole between them, each used as far as the next one says,
 the last one not sealed, damage allowed only as the torn end of the last one. Changes nothing on disk. Knows
@@ -23,7 +23,7 @@ from raft.storage.segment import is_sealed, scan, segment_name, sequence_of
 
 
 class Sealed(NamedTuple):
-    """A segment that is not written to any more."""
+    """A segment that is no longer written to."""
 
     path: Path
     sequence: int
@@ -31,7 +31,7 @@ class Sealed(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """A log as it was found. `last`, the segment that writing goes on in, ends with the batch `tail`.
+    """A log as it was found. `last`, the segment that writing continues in, ends with the batch `tail`.
 
     `unsealed` is the end of the segment before it, if a crash came before that was sealed. `before` is where
     the log ended when its oldest segment began.
@@ -62,7 +62,7 @@ def sequences_in(directory: Path, files: FileSystem) -> list[int]:
 
 
 def header_of(data: bytes, path: Path, sequence: int) -> SegmentHeader:
-    """What a segment says of itself. Raises CorruptLog or NewerFormat."""
+    """The header of a segment. Raises CorruptLog or NewerFormat."""
     batch = read_batch(data, 0, len(data), sequence)
     if isinstance(batch, Damage) or not batch.records or batch.records[0].kind != Kind.SEGMENT:
         # A segment gets its name only after this was durable, so no crash leaves it like that.

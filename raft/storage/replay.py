@@ -1,4 +1,4 @@
-"""What a sequence of records amounts to: the log, the hard state and the snapshots it names.
+"""Replay of records: the log, the hard state and the snapshots that they name.
 
 Owns the meaning of record order. Knows nothing of segments, checksums or files.
 

@@ -51,7 +51,7 @@ def scan(data: bytes, sequence: int, limit: int | None = None) -> Iterator[Batch
 
 
 def is_sealed(batch: Batch | Damage) -> bool:
-    """Does this batch say that there is another segment after its own?"""
+    """Whether this batch says that another segment follows its own."""
     return isinstance(batch, Batch) and any(record.kind == Kind.SEALED for record in batch.records)
 
 
@@ -98,7 +98,9 @@ class Segment:
         file = device.files.open(path)
         segment = cls(device, path, file, sequence, end=last.end, capacity=max(capacity, len(data)))
         if torn or len(data) < segment._capacity:
-            with contextlib.suppress(StoreFull):  # A full device can still be read; the next write says it.
+            with contextlib.suppress(
+                StoreFull
+            ):  # A full device can still be read; the next write reports it.
                 segment._blank_tail()
         device.write(file, last.start, data[last.start : last.end])
         device.sync(file)
@@ -106,7 +108,7 @@ class Segment:
 
     @classmethod
     def unsealed(cls, device: Device, path: Path, sequence: int, end: int) -> Segment:
-        """One that is not the last any more, and is still to be sealed at `end`."""
+        """A segment that is no longer the last, and is still to be sealed at `end`."""
         return cls(device, path, device.files.open(path), sequence, end=end, capacity=end + SEAL_BYTES)
 
     def encode(self, payloads: Payloads) -> bytes | None:
@@ -129,9 +131,9 @@ class Segment:
         self.end += len(batch)
 
     def seal(self) -> None:
-        """Say durably that the next segment is there, and give the file back. After StoreFull try again.
+        """Record durably that the next segment exists, and close the file. After StoreFull try again.
 
-        What the segment holds ends where it did: the next one says how far that is.
+        The seal is not part of the contents: the next segment records where they end.
         """
         batch = encode_batch([(Kind.SEALED, encode_seal(self.sequence + 1))], self.sequence, self.end)
         self._device.write(self._file, self.end, batch)
@@ -141,7 +143,7 @@ class Segment:
     def check_room(self) -> None:
         """Raise StoreFull if `append` would now: blank bytes are written where blank bytes are.
 
-        A segment that is about to end says nothing of the room for the next one.
+        Near the end of a segment, this doesn't check the room for the next one.
         """
         if not self._tail_is_blank:
             self._blank_tail()
@@ -149,7 +151,7 @@ class Segment:
         self._device.write(self._file, self.end, bytes(room_bytes))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._file.close()
 
     def _blank_tail(self) -> None:

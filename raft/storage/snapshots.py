@@ -1,6 +1,6 @@
 """Snapshot files: one each, checksummed, under their name either whole or not at all.
 
-Owns the layout and the names of the files. Knows nothing of the log, and leaves it to the log to say
+Owns the layout and the names of the files. Knows nothing of the log, which decides
 which files count.
 
     32 bytes  magic, format, length of the description, length of the data, checksum of all the rest
@@ -43,7 +43,7 @@ _decoder = msgspec.msgpack.Decoder(_Description)
 
 
 def no_rest() -> None:
-    """Nobody else is there."""
+    """Don't rest."""
 
 
 def snapshot_name(index: Index) -> str:
@@ -58,13 +58,13 @@ def index_of(name: str) -> Index | None:
 
 
 def encode_head(snapshot: Snapshot, size: int, checksum: int = 0) -> tuple[bytes, bytes]:
-    """What stands before `size` bytes of data: header and description; what is checked is a header with 0."""
+    """The header and description before `size` bytes of data; checked with checksum 0."""
     description = _encoder.encode(_Description(snapshot.index, snapshot.term, snapshot.conf_state))
     return _HEADER.pack(_MAGIC, FORMAT, len(description), size, 0, checksum), description
 
 
 def head_checksum(snapshot: Snapshot, size: int) -> int:
-    """The checksum of a snapshot before its `size` bytes of data: crc32 goes on from here with those."""
+    """The checksum of a snapshot before its `size` bytes of data: continue crc32 from here with the data."""
     lengths, description = encode_head(snapshot, size)
     return crc32(description, crc32(lengths))
 

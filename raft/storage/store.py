@@ -35,7 +35,7 @@ class Store:
     """The durable storage of one node, and the core's `Storage`.
 
     After StoreFailed every call that touches the disk raises it again: what the device holds is not known.
-    `recovery` says what opening found.
+    `recovery` describes what opening found.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Store:
         crash_point: CrashPoint = no_crash,
         now: Callable[[], float] = time.perf_counter,
     ) -> Store:
-        """Lock the directory, making it if need be, and recover what is there.
+        """Lock the directory, create it if missing, and recover its contents.
 
         Without `create` a directory without a log is refused; files named in `beside` may be in it anyway.
         With sync off (`ephemeral`) what was saved survives the process, but not a power cut.
@@ -101,7 +101,7 @@ class Store:
 
         Entries stored earlier from entries[0].index on are replaced; a snapshot, which is one that the
         leader sent, replaces the whole log. A hard state alone that only moves the commit index waits for
-        the next write, as nobody was promised anything about it. Raises StoreFull, and then nothing counts
+        the next write, because no acknowledgement depends on it. Raises StoreFull, and then nothing counts
         and a later try may succeed, or StoreFailed, which is final.
         """
         marker = None
@@ -116,7 +116,7 @@ class Store:
                 self._forget_before(snapshot.index)
 
     def draft(self, head: Snapshot, size: int) -> Draft:
-        """A snapshot that the leader sends, all but its data, which come piece by piece; from any thread.
+        """Begin to receive a snapshot of the leader, whose data arrive in chunks; from any thread.
 
         The draft before is discarded, unless it was written as a whole. Raises StoreFull or StoreFailed.
         """
@@ -157,7 +157,7 @@ class Store:
             return
         write_snapshot(self._device, self._directory, snapshot, rest)
         with self._log_turn:
-            if not self._is_outdated(snapshot):  # Unless the leader's came in meanwhile.
+            if not self._is_outdated(snapshot):  # Unless a snapshot of the leader was installed meanwhile.
                 self._log.append(None, (), Marker(snapshot.index, snapshot.term))
                 self._device.crash_point("snapshot.marked")
             self._purge()
@@ -200,14 +200,14 @@ class Store:
             return self._log.release(index)
 
     def close(self) -> None:
-        """Give files and lock back; nothing may be called after that."""
+        """Close the files and release the lock; no calls after that."""
         with self._log_turn:
             self._log.close()
         self._lock.close()
 
     @property
     def size_bytes(self) -> int:
-        """What the entries in memory come to."""
+        """The total size of the entries in memory."""
         return self._memory.size_bytes
 
     def initial_state(self) -> tuple[HardState, ConfState]:
@@ -243,7 +243,7 @@ class Store:
     def _purge(self) -> None:
         # Another thread may be about to name a newer one.
         kept = [marker.index for marker in self._log.markers]
-        with contextlib.suppress(StoreFull):  # What was written stands; what is too much goes the next time.
+        with contextlib.suppress(StoreFull):  # The write stands; surplus files are removed the next time.
             purge_snapshots(self._device, self._directory, kept, up_to=kept[-1])
         self._device.crash_point("snapshot.purged")
 

@@ -2,7 +2,7 @@
 
 Owns that memory, and putting it back. A process that is killed loses nothing, as the kernel has its writes;
 here they can be lost all the same. What is older than `kept_seconds` counts as written back by the kernel.
-Names of files, and their lengths, count as durable at once. Knows nothing of who cuts the power.
+Names of files, and their lengths, count as durable at once. Knows nothing of what causes a power cut.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Unsynced:
             write()
 
     def synced(self, descriptor: int) -> None:
-        """All that was written to a file is durable; a file that is closed is not asked about any more."""
+        """Note that all writes to a file are durable; a closed file is no longer tracked."""
         with self._lock:
             self._notes = deque(note for note in self._notes if note.file != descriptor)
 

@@ -1,6 +1,6 @@
 """The durable log: a row of segments, of which the last is written to.
 
-Owns when a new segment begins, what is carried over into it, and which old ones can go. Knows nothing of
+Owns when a new segment begins, what is copied into it, and which old ones are removed. Knows nothing of
 what is in memory for readers, nor of snapshot files beyond the markers that name them.
 """
 
@@ -58,7 +58,7 @@ class Log:
     def reopen(
         cls, device: Device, directory: Path, identity: Identity, found: Recovered, *, segment_bytes: int
     ) -> Log:
-        """Go on where recovery ended; the torn end, if there is one, is cut off now."""
+        """Continue where recovery ended; a torn end is cut off now."""
         log = cls(device, directory, identity, segment_bytes=segment_bytes)
         device.sync_directory(directory)  # The rename of the last segment may not have been synced.
         torn = found.torn is not None
@@ -101,7 +101,7 @@ class Log:
     def append(self, hard_state: HardState | None, entries: Sequence[Entry], marker: Marker | None) -> None:
         """Make all of it durable in one write and one sync, or, after StoreFull, none of it.
 
-        A hard state that moves only the commit index waits for the next batch: nobody relies on it.
+        A hard state that moves only the commit index waits for the next batch: nothing relies on it.
         """
         self._check(hard_state, entries, marker)
         alone = hard_state is not None and not entries and marker is None
@@ -139,7 +139,7 @@ class Log:
         return dropped
 
     def close(self) -> None:
-        """Write down a commit index that still waits, if the device lets us, then give the file back."""
+        """Write a commit index that still waits, if the device allows it, then close the file."""
         if self._commit_waits:
             with contextlib.suppress(StoreError):
                 self._write(_payloads(self._hard_state, (), None))
@@ -186,7 +186,7 @@ class Log:
         self._unsealed = full
 
     def _next_segment(self, sequence: int, previous_bytes: int, room_for: int) -> Segment:
-        """A segment that begins with all that the ones before it say, except for their entries."""
+        """Create a segment that begins with the hard state and the markers of the log so far."""
         header = SegmentHeader(
             FORMAT, self._identity.cluster, self._identity.node, sequence, previous_bytes, self._last
         )

@@ -1,7 +1,7 @@
 """The safety properties of figure 3.2 of the thesis, checked against the whole history of all servers.
 
-Owns the record of a run: the leaders, and what was voted, appended, committed and applied. Each `observe` compares
-one server with the record, so that a violation is found at the step that made it.
+Owns the record of a run: leaders, votes, and what was appended, committed and applied. Each `observe`
+compares one server with the record, so that a violation is found at the step that made it.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ class SafetyRecord:
         self._equal_states(server)
 
     def observe_restart(self, server: Server) -> None:
-        """Compare a server that has just come back: it may have lost only what it had promised to nobody."""
+        """Compare a server that has just come back: it may have lost only what it had not acknowledged."""
         promised = self.highest_promised_terms.get(server.id, 0)
         assert server.core.term >= promised, (
             f"{server.id} spoke in term {promised} and came back in {server.core.term}"

@@ -240,7 +240,7 @@ def test_a_used_directory_that_holds_no_log_is_never_taken_for_a_new_one(
     for path in directory.glob("*.snap"):
         path.unlink()
     for options in ({"first_start": True}, {"first_start": False}):
-        with pytest.raises(LogMissing, match="all that it promised is lost"):
+        with pytest.raises(LogMissing, match="all that it acknowledged is lost"):
             begin(directory, **options)
 
 

@@ -40,7 +40,7 @@ def write(path: Path, image: bytes | None = None, *, overwrite: bool = False) ->
     return writer.finish()
 
 
-def test_what_was_written_is_read_back_with_all_that_the_file_says_of_itself(tmp_path: Path) -> None:
+def test_a_written_backup_is_read_back_with_its_description(tmp_path: Path) -> None:
     written = write(tmp_path / "b")
     found = read_backup(tmp_path / "b")
     assert found.head == HEAD
@@ -74,7 +74,7 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
             read_backup(tmp_path / "flipped")
 
 
-def test_what_a_node_sent_changed_is_found_before_the_file_has_its_name(tmp_path: Path) -> None:
+def test_a_changed_image_is_detected_before_the_file_is_published(tmp_path: Path) -> None:
     image = bytearray(image_of(SNAPSHOT))
     image[-5] ^= 8  # The file's own checksum is made of this; the snapshot's was made when it was taken.
     with pytest.raises(BackupDamaged, match="checksum of the snapshot"):
@@ -82,7 +82,7 @@ def test_what_a_node_sent_changed_is_found_before_the_file_has_its_name(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_newer_format_is_refused_and_said_to_be_one(tmp_path: Path) -> None:
+def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path / "b")
     changed = bytearray((tmp_path / "b").read_bytes())
     struct.pack_into("<I", changed, 8, 2)

@@ -121,7 +121,7 @@ def test_a_write_whose_beginning_is_blank_is_torn_only_if_nothing_follows() -> N
     )
 
 
-def test_a_write_in_the_wrong_place_is_not_believed() -> None:
+def test_a_write_in_the_wrong_place_is_refused() -> None:
     batch = encode_batch([(Kind.ENTRY, b"value")], SEGMENT, 32)
     assert isinstance(read_batch(written(batch, 32), 32, 1000, SEGMENT), Batch)
     assert isinstance(read_batch(written(batch, 48), 48, 1000, SEGMENT), Damage)

@@ -143,7 +143,7 @@ class World:
 
 
 @pytest.mark.parametrize("seeds", range(8))
-def test_after_any_crash_there_is_what_was_saved_or_what_was_being_saved(seeds: int) -> None:
+def test_a_crash_leaves_the_state_before_or_after_the_write(seeds: int) -> None:
     passed: set[str] = set()
     for seed in range(seeds * 100, seeds * 100 + 100):
         world = World(seed)

@@ -81,7 +81,7 @@ def test_a_snapshot_that_cannot_be_written_now_is_written_later(number: int) -> 
 
 
 @pytest.mark.parametrize("operation", ["names", "remove"])
-def test_what_was_made_durable_stands_though_nothing_can_be_tidied_up_now(operation: str) -> None:
+def test_a_durable_write_stands_although_old_files_cannot_be_removed(operation: str) -> None:
     files = Scarce()
     filled(300, files=files, size=200)
     store = open_store(files)
@@ -129,7 +129,7 @@ def no_free_descriptor() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_a_log_and_its_snapshots_go_on_when_others_have_taken_all_descriptors(tmp_path: Path) -> None:
+def test_log_and_snapshots_work_when_no_descriptors_are_left(tmp_path: Path) -> None:
     files = RealFiles()
     store = open_store(files, tmp_path)
     with no_free_descriptor():

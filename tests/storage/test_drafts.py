@@ -41,7 +41,7 @@ def receive(store: Store, head: Snapshot = HEAD, data: bytes = DATA, step: int =
 
 
 @pytest.mark.parametrize("data", [DATA, b""])
-def test_what_came_in_pieces_is_the_snapshot_and_is_written_once(data: bytes) -> None:
+def test_a_snapshot_received_in_chunks_is_written_once(data: bytes) -> None:
     files = filled(5)
     store = open_store(files)
     whole = receive(store, data=data)
@@ -72,7 +72,7 @@ def test_an_unfinished_or_unnamed_draft_does_not_outlive_the_process() -> None:
     assert store.last_index() == 5
 
 
-def test_a_draft_that_another_one_replaces_is_removed_and_what_it_held_can_still_be_saved() -> None:
+def test_a_replaced_draft_is_removed_and_its_snapshot_can_still_be_saved() -> None:
     files = filled(5)
     store = open_store(files)
     first = receive(store)
@@ -94,7 +94,7 @@ def test_a_draft_of_the_same_index_never_passes_for_another_leaders_snapshot() -
     assert open_store(files).snapshot().data == b"another way"
 
 
-def test_a_discarded_draft_leaves_nothing_and_one_with_a_name_stays() -> None:
+def test_a_discarded_draft_is_removed_and_a_published_one_stays() -> None:
     files = filled(5)
     store = open_store(files)
     draft = store.draft(headed(HEAD, b"abc"), 3)
@@ -108,7 +108,7 @@ def test_a_discarded_draft_leaves_nothing_and_one_with_a_name_stays() -> None:
     assert len(snapshots(files)) == 1
 
 
-def test_a_draft_gets_its_name_once_and_none_after_it_was_discarded() -> None:
+def test_a_draft_is_published_once_and_never_after_it_was_discarded() -> None:
     files = filled(5)
     store = open_store(files)
     draft = store.draft(headed(HEAD, b"abc"), 3)
@@ -125,7 +125,7 @@ def test_a_draft_gets_its_name_once_and_none_after_it_was_discarded() -> None:
     assert store.snapshot() == whole
 
 
-def test_a_snapshot_under_the_name_of_another_is_not_taken_for_it() -> None:
+def test_a_snapshot_under_the_name_of_another_is_refused() -> None:
     files = filled(5)
     store = open_store(files)
     store.save(STATE, (), receive(store))
@@ -135,7 +135,7 @@ def test_a_snapshot_under_the_name_of_another_is_not_taken_for_it() -> None:
     assert read_snapshot(files, HERE, Marker(20, 2)) == store.snapshot()
 
 
-def test_a_snapshot_of_ones_own_that_is_not_newer_is_not_even_written() -> None:
+def test_an_own_snapshot_that_is_not_newer_is_not_written() -> None:
     files = filled(5)
     store = open_store(files)
     store.save_snapshot(snapshot(5))
@@ -144,7 +144,7 @@ def test_a_snapshot_of_ones_own_that_is_not_newer_is_not_even_written() -> None:
     assert files.syncs == syncs
 
 
-def test_a_draft_with_a_piece_missing_is_never_finished() -> None:
+def test_a_draft_with_a_missing_chunk_is_never_finished() -> None:
     store = open_store(filled(5))
     draft = store.draft(HEAD, 4)
     draft.add(b"abc")
@@ -165,7 +165,7 @@ def test_a_full_disk_stops_a_draft_and_not_the_log() -> None:
     store.save(STATE, (), receive(store, data=b"small"))
 
 
-def test_a_long_draft_is_synced_as_it_comes() -> None:
+def test_a_long_draft_is_synced_while_it_arrives() -> None:
     files = filled(5)
     store = open_store(files)
     draft = store.draft(HEAD, 3 * SYNC_BYTES)
@@ -199,7 +199,7 @@ def test_a_crash_at_any_step_leaves_the_log_or_the_snapshot(point: str, power: b
         assert again.last_index() == 5
 
 
-def test_what_was_received_stays_readable_when_its_file_is_gone(tmp_path: Path) -> None:
+def test_a_received_snapshot_stays_readable_after_its_file_is_removed(tmp_path: Path) -> None:
     store = open_store(RealFiles(), tmp_path)
     first = receive(store)
     second = receive(store, data=DATA[::-1])
@@ -216,7 +216,7 @@ def test_of_an_empty_file_nothing_is_read(tmp_path: Path) -> None:
     assert RealFiles().contents(tmp_path / "empty") == b""
 
 
-def test_a_replaced_log_is_let_go_of() -> None:
+def test_a_replaced_log_is_released_from_memory() -> None:
     store = open_store(filled(5))
     store.save(STATE, (), receive(store))
     assert len(store._replaced) == 5

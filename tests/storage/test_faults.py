@@ -47,7 +47,7 @@ def test_a_full_disk_refuses_a_write_as_a_whole_and_takes_it_when_there_is_room(
     assert log_of(open_store(files))[index - 1 :] == [entry(1, index)]
 
 
-def test_a_write_that_a_full_disk_stopped_halfway_leaves_nothing_behind() -> None:
+def test_a_write_cut_short_by_a_full_disk_has_no_effect() -> None:
     inner = filled(5)
     files = FaultyFiles(inner)
     store = open_store(files)
@@ -69,7 +69,7 @@ def test_a_write_that_a_full_disk_stopped_halfway_leaves_nothing_behind() -> Non
     assert log_of(open_store(inner))[5:] == [entry(1, 6, b"")]
 
 
-def test_what_a_refused_write_left_on_the_medium_never_spoils_the_next_one() -> None:
+def test_bytes_left_by_a_refused_write_do_not_affect_the_next_one() -> None:
     for seed in range(20):
         inner = filled(5)
         files = FullAfterWriteBack(inner)
@@ -100,7 +100,7 @@ def test_a_full_disk_refuses_a_snapshot_and_goes_on_with_the_log() -> None:
     assert open_store(files).snapshot() == snapshot(5, data=b"small")
 
 
-def test_looking_for_room_says_whether_there_is_some_and_changes_nothing() -> None:
+def test_checking_for_room_changes_nothing() -> None:
     inner = filled(5)
     files = FaultyFiles(inner)
     store = open_store(files)
@@ -166,7 +166,7 @@ def test_a_failed_write_is_final() -> None:
     assert_refuses_everything(store)
 
 
-def test_what_a_failed_sync_left_in_the_page_cache_is_written_again_before_it_is_believed() -> None:
+def test_after_a_failed_sync_the_last_write_is_written_again_at_the_next_start() -> None:
     """After a failed sync the kernel calls data clean that the disk doesn't have (Rebello et al., ATC'20)."""
     files = filled(5)
     store = open_store(files)
@@ -183,7 +183,7 @@ def test_what_a_failed_sync_left_in_the_page_cache_is_written_again_before_it_is
         assert (store.initial_state()[0], store.last_index()) == (HardState(2, 3, 5), 30)
 
 
-def test_what_a_killed_process_had_not_synced_is_synced_before_it_is_believed() -> None:
+def test_the_unsynced_last_write_of_a_killed_process_is_synced_at_the_next_start() -> None:
     for seed in range(20):
         files = filled(5)
         store = open_store(files, crash_point=crash_at("save.written"))

@@ -60,7 +60,7 @@ def after_snapshots() -> SimulatedFiles:
 
 
 @pytest.mark.parametrize("log", [lambda: filled(300, size=200), after_snapshots])
-def test_a_log_without_any_one_of_its_segments_is_refused_or_lacks_nothing(
+def test_a_log_that_lost_any_one_segment_is_refused_or_complete(
     log: Callable[[], SimulatedFiles],
 ) -> None:
     files = log()
@@ -112,7 +112,7 @@ def test_an_older_copy_of_a_segment_that_is_not_the_last_is_refused() -> None:
         open_store(files)
 
 
-def test_entries_that_were_in_a_lost_first_segment_are_missed_though_none_came_after_them() -> None:
+def test_entries_of_a_lost_first_segment_are_missed_even_without_later_ones() -> None:
     files = SimulatedFiles()
     store = open_store(files)
     store.save(HardState(1, 1, 0), entries(1, 1, 60, 200), None)
@@ -127,7 +127,7 @@ def test_entries_that_were_in_a_lost_first_segment_are_missed_though_none_came_a
         open_store(files)
 
 
-def test_a_lost_snapshot_is_refused_unless_an_older_one_and_the_log_make_up_for_it() -> None:
+def test_a_lost_snapshot_is_refused_unless_an_older_one_and_the_log_cover_it() -> None:
     files = after_snapshots()
     older, newer = snapshots(files)
     for missing in ([older], [newer]):
@@ -162,7 +162,7 @@ def test_every_segment_but_the_last_is_sealed_and_the_seal_says_what_follows() -
 @pytest.mark.parametrize(
     "point", ["segment.created", "segment.written", "segment.synced", "segment.renamed", "segment.durable"]
 )
-def test_a_crash_at_any_step_of_a_rotation_loses_nothing_and_the_seal_is_made_up_for(
+def test_a_crash_at_any_step_of_a_rotation_loses_nothing_and_the_seal_follows_later(
     point: str, power: bool
 ) -> None:
     files = SimulatedFiles()

@@ -227,7 +227,7 @@ def test_the_newest_valid_snapshot_is_used_with_the_log_after_it() -> None:
     assert store.recovery.passed_over is None
 
 
-def test_a_damaged_snapshot_is_made_up_for_by_the_one_before_and_the_log() -> None:
+def test_a_damaged_snapshot_is_replaced_by_the_one_before_and_the_log() -> None:
     files = with_two_snapshots()
     newest = snapshots(files)[-1]
     files.flip_bit(newest, 8 * (len(files.read(newest)) - 1))
