@@ -36,7 +36,7 @@ from raft.node.leadership.disk_health import DiskHealthMonitor
 from raft.node.leadership.failover import Failover
 from raft.node.leadership.shutdown import Shutdown
 from raft.node.local import Continue, Leave
-from raft.node.log_writer import LogWriter
+from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
 from raft.node.machine_upkeep import HELD, MachineUpkeep
 from raft.node.machine_worker import OwnMachineWorker
 from raft.node.membership import Membership
@@ -167,11 +167,11 @@ class Node(Actor):
         self._build_service()
         self._disk = LogWriter(
             parts.store, parts.disk_worker(context.post), parts.store.initial_state()[0],
-            self._restored, self._answer, self._disk_health, context.after,
+            self._restored, self._answer, self._disk_health, context.after, context.now,
+            WritePlacement(min(QUICK_SECONDS_MAX, config.heartbeat_seconds / 10)),
         )  # fmt: skip
-        self._upkeep = MachineUpkeep(
-            parts.machine, self._raft, self._applier, self._reads, context, self._versions
-        )
+        upkeep = parts.machine, self._raft, self._applier, self._reads, context, self._versions
+        self._upkeep = MachineUpkeep(*upkeep)
         self._contacts = Contacts()
         self._steering = AdminRequests(
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,

@@ -45,6 +45,10 @@ class Worker(Protocol):
         """Do `job`, then call `done` on the loop's thread; never before this returns to the loop."""
         ...
 
+    def do_here(self, job: Job, done: Done) -> None:
+        """As `submit`, on the loop itself: for a job that is shorter than its way to a thread and back."""
+        ...
+
     def rest(self) -> None:
         """Called by a long job between its steps: let others have the interpreter, and the processor."""
         ...
@@ -67,6 +71,10 @@ class ThreadWorker:
     def submit(self, job: Job, done: Done) -> None:
         """See `Worker.submit`."""
         self._jobs.put((job, done))
+
+    def do_here(self, job: Job, done: Done) -> None:
+        """See `Worker.do_here`."""
+        self._post(carry_out(job, done))
 
     def rest(self) -> None:
         """See `Worker.rest`. Without it the loop waits for the interpreter once for every frame it sends."""
@@ -105,6 +113,8 @@ class InlineWorker:
         self._jobs.append((job, done))
         if not self.holding:
             self.do_next()
+
+    do_here = submit
 
     def do_next(self) -> None:
         """Do the job that has waited longest."""

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from raft.core.messages import AppendReply, Message, StorageAppend
 from raft.core.types import Entry, HardState, Snapshot
-from raft.node.log_writer import WAITING_MAX, DiskFailed, LogWriter, merge
-from raft.node.worker import InlineWorker
+from raft.node.log_writer import (
+    LOOP_BYTES_MAX,
+    QUICK_WRITES_MIN,
+    WAITING_MAX,
+    DiskFailed,
+    LogWriter,
+    WritePlacement,
+    merge,
+)
+from raft.node.worker import Done, InlineWorker, Job
 from raft.storage.errors import StoreFailed, StoreFull
 from raft.storage.memory import MemoryStorage
 from tests.node.cluster import MemoryLog
@@ -43,18 +51,48 @@ class Watch:
         self.told.append("has room")
 
 
+class PlacedWorker(InlineWorker):
+    """Notes which jobs were done on the loop."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda work: work.deliver())
+        self.on_loop: list[bool] = []
+
+    def submit(self, job: Job, done: Done) -> None:
+        self.on_loop.append(False)
+        super().submit(job, done)
+
+    def do_here(self, job: Job, done: Done) -> None:
+        self.on_loop.append(True)
+        super().submit(job, done)
+
+
+class TimedLog(MemoryLog):
+    """A disk whose writes take as long as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write_seconds = 0.0
+        self.clock = 0.0
+
+    def write(self, *what: Any) -> None:
+        self.clock += self.write_seconds
+        super().write(*what)
+
+
 class Rig:
     def __init__(self) -> None:
-        self.log = MemoryLog()
+        self.log = TimedLog()
         self.said: list[int] = []
         self.restored: list[Snapshot] = []
-        self.worker = InlineWorker(lambda work: work.deliver())
+        self.worker = PlacedWorker()
         self.worker.holding = True
         self.watch = Watch()
         self.later: list[Any] = []
         self.disk = LogWriter(
             self.log, self.worker, HardState(), self.restored.append, self.answer,
             self.watch, lambda _seconds, call: self.later.append(call),
+            lambda: self.log.clock, WritePlacement(0.005),
         )  # fmt: skip
 
     def answer(self, responses: Sequence[Message]) -> None:
@@ -320,3 +358,41 @@ def test_readers_see_a_write_before_anything_is_said_about_it() -> None:
     rig.disk._answer = lambda _responses: committed.append(rig.log.initial_state()[0].commit)
     rig.disk.append(append(hard_state=commit))
     assert committed == [2], "not even about a commit index, which needs no write"
+
+
+def written(rig: Rig, indexes: range, seconds: float) -> list[bool]:
+    """Write these entries one by one, each in so many seconds; which of them were written on the loop."""
+    rig.log.write_seconds = seconds
+    rig.worker.on_loop.clear()
+    for index in indexes:
+        rig.disk.append(append(index))
+        rig.worker.do_next()
+    return [*rig.worker.on_loop]
+
+
+def test_a_disk_that_was_quick_many_times_in_a_row_is_written_to_on_the_loop() -> None:
+    rig = Rig()
+    assert not any(written(rig, range(1, QUICK_WRITES_MIN + 1), 0.001))
+    assert all(written(rig, range(QUICK_WRITES_MIN + 1, QUICK_WRITES_MIN + 11), 0.001))
+
+
+def test_after_one_slow_write_the_thread_writes_until_the_disk_was_quick_many_times_again() -> None:
+    rig = Rig()
+    written(rig, range(1, QUICK_WRITES_MIN + 1), 0.001)
+    last = QUICK_WRITES_MIN + 1
+    assert written(rig, range(last, last + 3), 0.3) == [True, False, False], "one heartbeat waits, no more"
+    assert not any(written(rig, range(last + 3, last + 3 + QUICK_WRITES_MIN), 0.001))
+    assert written(rig, range(last + 3 + QUICK_WRITES_MIN, last + 4 + QUICK_WRITES_MIN), 0.001) == [True]
+
+
+def test_a_large_write_and_a_snapshot_are_left_to_the_thread() -> None:
+    rig = Rig()
+    written(rig, range(1, QUICK_WRITES_MIN + 1), 0.001)
+    rig.worker.on_loop.clear()
+    index = QUICK_WRITES_MIN + 1
+    large = [Entry(1, index, data=bytes(LOOP_BYTES_MAX + 1))]
+    rig.disk.append(StorageAppend(1, 2, 1, large, None, None, []))
+    rig.worker.do_next()
+    rig.disk.append(append(snapshot=Snapshot(index + 1, 1)))
+    rig.worker.do_next()
+    assert rig.worker.on_loop == [False, False]

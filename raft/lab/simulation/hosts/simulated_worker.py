@@ -46,6 +46,8 @@ class SimulatedWorker:
         if len(self._jobs) == 1:
             self._begin()
 
+    do_here = submit
+
     def rest(self) -> None:
         """See `Worker.rest`; no other thread is there."""
 
