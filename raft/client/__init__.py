@@ -1,6 +1,6 @@
-"""The client library: find the leader, retry what is safe, and say so when nobody can know.
+"""The client library: find the leader, retry what is safe, and report an unknown outcome as such.
 
-All that a program of its users imports is here, whichever module it belongs to.
+Everything that a user's program imports is here, whichever module defines it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ __all__ = [
     "retry_async",
 ]
 
-# What needs asyncio is loaded when it is asked for: that takes longer than a command line's `get`.
+# These need asyncio, which takes longer to import than `get` on the command line takes: imported on demand.
 _LATER = {
     "asyncio_client": ("AsyncClient",),
     "sessions.asyncio_election": ("AsyncElection", "AsyncLead"),

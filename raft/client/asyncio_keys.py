@@ -1,7 +1,7 @@
-"""What is done with keys in an event loop: by a client, or exactly once by a session.
+"""The key-value calls for asyncio, of a client or, exactly once, of a session.
 
-Owns the calls, written once for both, on top of three: `call` for any command, `ask` for any question, `news`
-for events. Knows nothing of how those are carried out.
+Owns these calls, built on three methods: `call` for any command, `ask` for any question, `await_events` for
+events. Knows nothing of how those three are carried out.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ A = TypeVar("A")
 
 
 class AsyncKeys(ABC):
-    """The key-value store's calls. Each takes a time-out of its own, else the client's.
+    """The calls of the key-value store. Each takes a time-out of its own; the default is the client's.
 
-    Keys and values are bytes, or text as UTF-8; `fence` has a command carried out only while its token holds
-    a seat, else FenceRejected is raised.
+    Keys and values are bytes, or str as UTF-8. With `fence`, a command is carried out only while its token
+    holds a seat; otherwise FenceRejected is raised.
     """
 
     @abstractmethod
     async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
-        """Have any operation committed."""
+        """Commit any operation."""
 
     @abstractmethod
     async def ask(
         self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> A:
-        """Have any question answered, linearizably; if it may be stale, by some node alone."""
+        """Answer any question, linearizably; with `stale`, from one node's own state."""
 
     @abstractmethod
-    async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """Wait for events from `watch.revision` on, so long at most: then there are none in the answer.
+    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait up to `timeout_seconds` for events from `watch.revision` on; the result may hold none.
 
         Raises EventsForgotten.
         """
@@ -63,18 +63,18 @@ class AsyncKeys(ABC):
     async def get(
         self, key: Text, *, revision: int = 0, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> bytes | None:
-        """What a key holds, None if nothing; with `revision`, what it held then: see `get_item`."""
+        """The value of a key, None if it does not exist; with `revision`, its value then: see `get_item`."""
         item = await self.get_item(key, revision=revision, stale=stale, timeout_seconds=timeout_seconds)
         return None if item is None else item.value
 
     async def get_item(
         self, key: Text, *, revision: int = 0, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> Item | None:
-        """What a key holds, with its revisions, its version and its lease; None if nothing.
+        """The value of a key with its revisions, version and lease; None if it does not exist.
 
-        With `revision`, what it held then. Raises EventsForgotten if that is not known any more.
+        With `revision`, as of that revision. Raises EventsForgotten if that is no longer known.
         """
-        if not revision:  # Nearly always.
+        if not revision:  # The common case.
             get = Get(to_bytes(key))
             return (await self.ask(get, stale=stale, timeout_seconds=timeout_seconds)).item
         questions = store.item_at(key, revision)
@@ -90,7 +90,7 @@ class AsyncKeys(ABC):
         stale: bool = False,
         timeout_seconds: Duration | None = None,
     ) -> Items:
-        """One page of the items from `start` on and before `end`; `more` says whether some are left."""
+        """One page of the items with `start` <= key < `end`; `more` says whether there are further ones."""
         question = Range(to_bytes(start), maybe_bytes(end), limit, keys_only)
         return await self.ask(question, stale=stale, timeout_seconds=timeout_seconds)
 
@@ -104,14 +104,17 @@ class AsyncKeys(ABC):
         stale: bool = False,
         timeout_seconds: Duration | None = None,
     ) -> Items:
-        """One page of the items that begin so; the next page is that `after` the last key of this one."""
+        """One page of the items with a prefix.
+
+        For the next page, pass the last key of this one as `after`.
+        """
         question = store.page(prefix, after, limit, keys_only=keys_only)
         return await self.ask(question, stale=stale, timeout_seconds=timeout_seconds)
 
     async def items(
         self, prefix: Text = b"", *, keys_only: bool = False, stale: bool = False
     ) -> AsyncIterator[Item]:
-        """All keys that begin so, in order, with what they hold; of very many, not all of one moment."""
+        """All items with a prefix, in key order. Many items are read in several pages."""
         after: bytes | None = None
         more = True
         while more:
@@ -124,7 +127,7 @@ class AsyncKeys(ABC):
     async def count(
         self, prefix: Text = b"", *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> int:
-        """How many keys begin so."""
+        """The number of keys with a prefix."""
         question = Count(*range_of(prefix, prefix=True))
         return (await self.ask(question, stale=stale, timeout_seconds=timeout_seconds)).count
 
@@ -176,9 +179,9 @@ class AsyncKeys(ABC):
         prev_value: bool = False,
         timeout_seconds: Duration | None = None,
     ) -> int | Replaced:
-        """Bind a key to a value, until `lease` ends unless it is 0; the revision.
+        """Set a key's value, until `lease` ends if one is given. Returns the revision.
 
-        With `prev_value`, also what it held before.
+        With `prev_value`, also the item that it replaced.
         """
         if not prev_value:
             put = Put(to_bytes(key), to_bytes(value), index(lease) if lease else 0, fence)
@@ -215,7 +218,7 @@ class AsyncKeys(ABC):
         prev_value: bool = False,
         timeout_seconds: Duration | None = None,
     ) -> bool | Item | None:
-        """Unbind a key; whether it was bound. With `prev_value`, what it held, None if nothing."""
+        """Delete a key. Returns whether it existed; with `prev_value`, its item, None if there was none."""
         if not prev_value:
             delete = Delete(to_bytes(key), fence)
             return bool((await self.call(delete, timeout_seconds=timeout_seconds)).count)
@@ -230,14 +233,14 @@ class AsyncKeys(ABC):
         fence: Fence | None = None,
         timeout_seconds: Duration | None = None,
     ) -> int:
-        """Unbind all keys from `start` on and before `end`, 100,000 at most; how many."""
+        """Delete the keys with `start` <= key < `end`, at most 100,000. Returns their number."""
         deletion = DeleteRange(to_bytes(start), maybe_bytes(end), fence)
         return (await self.call(deletion, timeout_seconds=timeout_seconds)).count
 
     async def delete_prefix(
         self, prefix: Text, *, fence: Fence | None = None, timeout_seconds: Duration | None = None
     ) -> int:
-        """Unbind all keys that begin so, 100,000 at most; how many."""
+        """Delete the keys with a prefix, at most 100,000. Returns their number."""
         deletion = DeleteRange(*range_of(prefix, prefix=True), fence)
         return (await self.call(deletion, timeout_seconds=timeout_seconds)).count
 
@@ -251,7 +254,7 @@ class AsyncKeys(ABC):
         fence: Fence | None = None,
         timeout_seconds: Duration | None = None,
     ) -> Swapped:
-        """Bind a key to `new` if it holds `old`, where None is an unbound key."""
+        """Set a key to `new` if its value is `old`. None stands for a key that does not exist."""
         swap = CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), index(lease), fence)
         done = await self.call(swap, timeout_seconds=timeout_seconds)
         return Swapped(done.swapped, None if done.item is None else done.item.value)
@@ -265,6 +268,9 @@ class AsyncKeys(ABC):
         fence: Fence | None = None,
         timeout_seconds: Duration | None = None,
     ) -> TransactionDone:
-        """Do all of `then` if all of `compare` hold, else all of `otherwise`, as one revision; see `Key`."""
+        """Do all of `then` if all of `compare` hold, otherwise all of `otherwise`, in one revision.
+
+        See `Key`.
+        """
         transaction = transaction_of(compare, then, otherwise, fence)
         return await self.call(transaction, timeout_seconds=timeout_seconds)

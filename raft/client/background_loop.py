@@ -1,7 +1,7 @@
-"""An asynchronous context held by a blocking program: in an event loop in a thread of its own.
+"""Keeps an asynchronous context open for a blocking program, in an event loop in a thread of its own.
 
-Owns that thread, which has ended when the context is left. A program that ends without leaving it is not held
-up: the thread ends with it. Knows nothing of what is held.
+Owns that thread, which ends when the context is left. The thread is a daemon, so a program that exits without
+leaving the context is not delayed. Knows nothing of the context's purpose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Background(Generic[Thing]):
-    """Enters what `hold` makes in a loop of its own, once, and leaves it there."""
+    """Enters the context that `hold` makes in its own event loop, once, and exits it there."""
 
     def __init__(self, hold: Callable[[], AbstractAsyncContextManager[Thing]]) -> None:
         self._hold = hold
@@ -31,13 +31,13 @@ class Background(Generic[Thing]):
         self._entered: Future[Thing] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._holding: asyncio.Task[None] | None = None
-        # A daemon: a program that ends with this entered does end, and its lease a little later.
+        # A daemon: a program can exit while the context is open. Its lease then ends a little later.
         self._thread: threading.Thread | None = threading.Thread(
             target=lambda: asyncio.run(self._run()), name="raft-client", daemon=True
         )
 
     def enter(self) -> Thing:
-        """Wait until it is entered; raises what entering raised."""
+        """Wait until the context is entered; raises what entering raised."""
         assert self._thread is not None, "entered only once"
         self._thread.start()
         self._ready.wait()
@@ -48,12 +48,12 @@ class Background(Generic[Thing]):
             raise
 
     def give_up(self, error: Exception) -> None:
-        """Let `enter` raise that instead, if it waits still."""
+        """Make a waiting `enter` raise this error."""
         with suppress(InvalidStateError):
             self._entered.set_exception(error)
 
     def leave(self) -> None:
-        """Leave it, and let the thread end. Idempotent; a forked child holds nothing to leave."""
+        """Exit the context and end the thread. Idempotent; does nothing in a forked child."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None or self._holding is None or os.getpid() != self._process:
             return
@@ -62,16 +62,16 @@ class Background(Generic[Thing]):
         thread.join()
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Have something done in the loop, and wait for it."""
+        """Run a coroutine in the loop, and wait for its result."""
         if os.getpid() != self._process:
             work.close()
             raise ClientClosed(
-                f"what is used here is held by process {self._process}, from which this one was forked: "
-                "make another client after the fork"
+                f"this object belongs to process {self._process}, from which this process was forked: "
+                "create another client after the fork"
             )
         if self._thread is None or self._loop is None:
             work.close()
-            raise ClientClosed("the context that this belongs to has been left")
+            raise ClientClosed("the context of this object has been closed")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _run(self) -> None:
@@ -79,9 +79,9 @@ class Background(Generic[Thing]):
         self._ready.set()
         try:
             async with self._hold() as thing:
-                with suppress(InvalidStateError):  # Given up meanwhile: `enter` leaves it.
+                with suppress(InvalidStateError):  # After `give_up`; `enter` exits the context.
                     self._entered.set_result(thing)
-                await asyncio.Event().wait()  # Until it is left.
+                await asyncio.Event().wait()  # Until cancelled by `leave`.
         except asyncio.CancelledError:
             return
         except (ClientError, ActorsError) as error:

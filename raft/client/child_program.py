@@ -1,7 +1,7 @@
-"""A program run under a lease: in a process group of its own, which ends when it has to.
+"""A program run under a lease, in a process group of its own, which is killed before the lease ends.
 
-Owns the holder's side of the conversation with the program's guard (see `guard`), which is told how long the
-lease lasts, and ends everything by then whatever becomes of this process. Knows nothing of leases.
+Owns the holder's side of the protocol with the program's guard (see program_guard). The guard is told how
+long the lease lasts, and kills everything by then, even if this process dies. Knows nothing of leases.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ FOR_EVER = float("inf")
 
 
 class Program:
-    """A program that runs, as its holder steers it."""
+    """A running program, as its holder controls it."""
 
     def __init__(self, guard: socket.socket, foreground: bool) -> None:
         self._guard = guard
         self.foreground = foreground
         self.stops_its_holder = foreground
-        """When it is stopped, is this process to stop as well?"""
+        """Should this process stop too when the program is stopped?"""
 
     def signal(self, number: int) -> None:
         """Send a signal to the program's process group."""
         self._say(f"signal {number:d}")
 
     def end(self, grace_seconds: float) -> None:
-        """SIGTERM for all that came of the program, and SIGKILL for what is left after the grace period."""
+        """SIGTERM for all of the program's processes, and SIGKILL for the rest after the grace period."""
         self._say(f"end {grace_seconds}")
 
     def until(self, moment: float) -> None:
-        """Nothing of it may be left at that moment of the monotonic clock."""
+        """Kill everything by that time of the monotonic clock."""
         self._say(f"until {moment}")
 
     def go_on(self) -> None:
@@ -46,7 +46,7 @@ class Program:
         self._say(f"continue {int(self.foreground and in_foreground())}")
 
     def _say(self, line: str) -> None:
-        # Not by the stream: of a guard that has gone and hears nothing more, the last words are still read.
+        # Not by the stream writer: it would lose the last lines of a guard that has closed its end.
         with suppress(OSError):
             self._guard.send(line.encode() + b"\n")
 
@@ -60,17 +60,17 @@ async def run_program(
     foreground: bool = False,
     started: Callable[[Program], None] = lambda _program: None,
 ) -> int:
-    """Run a program until nothing that came of it is left; its exit code, negative for a signal.
+    """Run a program until none of its processes is left; its exit code, negative for a signal.
 
-    When this is cancelled it gets SIGTERM, and SIGKILL after `grace_seconds`. When this process dies, or has
-    stood still until the moment (of the monotonic clock) that `until` last told, all is killed at once.
-    In the `foreground` it gets the terminal, as from a shell; when it is stopped there, so is this process.
-    `started` is told of it before it starts. Raises OSError if it cannot be started.
+    On cancellation it gets SIGTERM, and SIGKILL after `grace_seconds`. If this process dies, or is stopped
+    until the time (of the monotonic clock) that `until` last returned, everything is killed at once.
+    In the `foreground` it gets the terminal, as from a shell; when it is stopped, so is this process.
+    `started` is called before the program starts. Raises OSError if the program cannot be started.
     """
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ours)
     program = Program(ours, foreground)
-    # Before it starts: what it is sent until then it gets as soon as it has started.
+    # Before the start: signals sent until then are delivered as soon as it has started.
     started(program)
     with theirs:
         words = (str(theirs.fileno()), str(until()), str(grace_seconds), str(int(foreground)))
@@ -80,7 +80,7 @@ async def run_program(
                 env=env, pass_fds=[theirs.fileno()], process_group=0,
             )  # fmt: skip
         except BaseException:
-            writer.close()  # On which a guard that has started after all ends.
+            writer.close()  # Ends a guard that has started after all.
             raise
     timekeeper = asyncio.ensure_future(_tell_until(program, until))
     try:
@@ -108,7 +108,7 @@ async def _attend(reader: asyncio.StreamReader, program: Program, name: str) -> 
                 stop_with(program)
         else:
             return int(value)
-    raise OSError(f"the guard of {name} has been killed, and the program with it")
+    raise OSError(f"the guard of {name} was killed, and the program with it")
 
 
 async def _tell_until(program: Program, until: Callable[[], float]) -> None:
@@ -118,7 +118,7 @@ async def _tell_until(program: Program, until: Callable[[], float]) -> None:
 
 
 async def _gone(guard: asyncio.subprocess.Process) -> None:
-    """Wait for the guard's end, and with it everything's; a second cancellation does not cut it short."""
+    """Wait for the guard's exit, and so for all processes; a second cancellation does not cut it short."""
     waiting = asyncio.ensure_future(guard.wait())
     while not waiting.done():
         with suppress(asyncio.CancelledError):
@@ -126,14 +126,14 @@ async def _gone(guard: asyncio.subprocess.Process) -> None:
 
 
 def stop_with(program: Program) -> None:
-    """Stop as the program has, so that the shell has its terminal back; go on together."""
+    """Stop as the program has, so that the shell gets its terminal back; continue together."""
     take_terminal()
     os.kill(os.getpid(), signal.SIGSTOP)
     program.go_on()
 
 
 def in_foreground() -> bool:
-    """Has this process's group the terminal?"""
+    """Is this process's group in the foreground of the terminal?"""
     try:
         terminal = os.open("/dev/tty", os.O_RDWR)
     except OSError:
@@ -147,12 +147,12 @@ def in_foreground() -> bool:
 
 
 def take_terminal() -> None:
-    """Make this process's group the terminal's foreground group again, if there is a terminal."""
+    """Make this process's group the terminal's foreground group, if there is a terminal."""
     try:
         terminal = os.open("/dev/tty", os.O_RDWR)
     except OSError:
         return
-    # From the background it would stop this process.
+    # From the background this would stop the process.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         with suppress(OSError):

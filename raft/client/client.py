@@ -1,7 +1,6 @@
-"""The blocking client: each call returns when it is done, and nothing runs in between.
+"""The blocking client: each call returns when it is done, and no thread runs in between.
 
-Owns the driving of conversations in the caller's thread. Knows nothing of what is asked of whom: see
-conversation.
+Owns the running of calls in the caller's thread. Which node is asked what: see calls.routing.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from raft.client.calls.watches import KeysObserver, Observer
 from raft.client.connection import Connection, Endpoints, closed_when_dropped
 from raft.client.errors import Rejected
 from raft.client.keys import Keys
-from raft.client.sessions import seats as seats_
+from raft.client.sessions import candidacy
+from raft.client.sessions.candidacy import Candidacy
 from raft.client.sessions.lease import Lease
-from raft.client.sessions.seats import Seat
 from raft.client.shared_connection import SharedConnection
 from raft.client.watches.iterators import Changed, KeyEvent, Seen, Watching, previous_of
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
@@ -56,7 +55,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 class Address(Struct, frozen=True):
-    """What it takes to connect once more."""
+    """The arguments of another connection to the same cluster."""
 
     endpoints: Endpoints
     cluster: str
@@ -64,13 +63,12 @@ class Address(Struct, frozen=True):
 
 
 class Client(Keys):
-    """One connection to a cluster, for any number of threads; no thread of its own. Also a context manager.
+    """One connection to a cluster, for any number of threads; starts no thread. Also a context manager.
 
-    It belongs to the process that made it: a forked child makes its own, and gets ClientClosed from this one.
-
-    `endpoints` are the nodes' addresses by id, or a list of those of nodes 1, 2, 3 and so on; one living
-    node among them is enough. Each call takes at most `timeout_seconds` and ends with its result, or with
-    a ClientError that says whether a retry is safe.
+    It belongs to the process that created it: in a forked child it raises ClientClosed, and the child creates
+    its own. `endpoints` are the nodes' addresses by id, or a list of those of nodes 1, 2, 3 and so on; one
+    live node among them is enough. Each call takes at most `timeout_seconds` and ends with its result, or
+    with a ClientError that says whether a retry is safe.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Client(Keys):
         self._address = Address(endpoints, cluster, keys)
         self._runtime = self._connection.runtime
         self._view = self._connection.view()
-        self._view.configuration = routing.NOT_TOLD
+        self._view.configuration = routing.UNKNOWN_CONFIGURATION
         self._shared = SharedConnection(self._connection, self._view.address_for)
         self._finalizer = closed_when_dropped(self, self._connection)
 
@@ -99,18 +97,18 @@ class Client(Keys):
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; calls of other threads end with ClientClosed. Idempotent."""
+        """Close the connections. Calls of other threads end with ClientClosed. Idempotent."""
         self._finalizer.detach()
         self._shared.close()
 
-    # -- one's own machine, and whatever else there is --------------------------------------------
+    # -- custom machines and generic calls --------------------------------------------------------
 
     def command(
         self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
     ) -> Committed:
-        """Have a command of one's own machine committed; never tried again once it may be in a log.
+        """Commit a command of a custom machine. Not retried once it may be in a log.
 
-        UnsupportedVersion unless all members' machines are of `since_version` or a newer one.
+        Raises UnsupportedVersion unless the machines of all members have version `since_version` or newer.
         """
         done = self._command(application.own_command(body, since_version), timeout_seconds)
         return msgspec.structs.replace(done, result=application.own_result(done.result))
@@ -118,15 +116,15 @@ class Client(Keys):
     def query(
         self, body: bytes, *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> QueryResult:
-        """Have a query of one's own machine answered."""
+        """Answer a query of a custom machine."""
         found = self._query(application.own_query(body), timeout_seconds, stale=stale)
         return msgspec.structs.replace(found, result=application.own_result(found.result))
 
     def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
-        """Have a typed command of one's own machine committed; never tried again once it may be in a log.
+        """Commit a typed command of a custom machine. Not retried once it may be in a log.
 
-        Raises CommandRefused if the machine turns it down. After msgspec.ValidationError it was carried out,
-        by a machine of another version: its answer is not what the command's class says.
+        Raises CommandRefused if the machine refuses it. After msgspec.ValidationError the command was carried
+        out by a machine of another version, whose answer does not match the command's class.
         """
         needed = version_needed(command)
         done = self.command(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
@@ -135,12 +133,12 @@ class Client(Keys):
     def evaluate(
         self, query: TypedQuery[Result], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> Result:
-        """Have a typed query of one's own machine answered."""
+        """Answer a typed query of a custom machine."""
         found = self.query(body_of(query), stale=stale, timeout_seconds=timeout_seconds)
         return answer_to(query, found.result)
 
     def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
-        """Have any operation committed, outside of a session: never tried again once it may be in a log."""
+        """Commit any operation, outside of a session. Not retried once it may be in a log."""
         done = self._command(plain(operation), timeout_seconds)
         answer: A = decode_or_raise(done.result)  # type: ignore[assignment]  # The machine sees to that.
         return answer
@@ -148,9 +146,9 @@ class Client(Keys):
     def ask(
         self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
     ) -> A:
-        """Have any question answered, linearizably; if it may be stale, by some node alone.
+        """Answer any question, linearizably; with `stale`, from one node's own state.
 
-        The answer is of the type that the question names: a Range is answered by Items.
+        The type of the answer depends on the question: a Range is answered by Items.
         """
         found = self._query(question_bytes(question), timeout_seconds, stale=stale)
         answer: A = decode_or_raise(found.result)  # type: ignore[assignment]  # The machine sees to that.
@@ -164,22 +162,25 @@ class Client(Keys):
         return self._drive(routing.query(self._view, query, self._budget(timeout_seconds)))
 
     def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
-        """Who leads, and where all members are."""
-        return self._drive(routing.who_leads(self._view, self._budget(timeout_seconds)))
+        """The leader's id, and the endpoints of all members."""
+        return self._drive(routing.find_leader(self._view, self._budget(timeout_seconds)))
 
     def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
-        """Read the state of the whole cluster, as of now, into a sink; the time is for each piece of it."""
+        """Read the state of the whole cluster as of now into a sink. The time-out applies to each chunk."""
         return self._drive(backup.read(self._view, lambda: self._budget(timeout_seconds), sink))
 
     # -- leases -----------------------------------------------------------------------------------
 
     def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> Lease:
-        """Begin a lease that ends so long after its last refresh; as an object."""
+        """Grant a lease that ends `ttl` after its last refresh, as an object."""
         granted = self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
         return Lease(self, granted.lease, granted.ttl_ms / 1000)
 
     def leases(self) -> Iterator[Lease]:
-        """All leases that last, oldest first, those of sessions too; of very many, not all of one moment."""
+        """All active leases, oldest first, including those of sessions.
+
+        Many leases are read in several pages.
+        """
         after, more = 0, True
         while more:
             page = self.ask(ListLeases(after))
@@ -188,19 +189,19 @@ class Client(Keys):
             more = page.more
 
     def grant(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> int:
-        """Begin a lease that ends so long after its last keep-alive; its number."""
+        """Grant a lease that ends `ttl` after its last keep-alive; returns its number."""
         return self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds).lease
 
     def keep_alive(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """Give a lease its full time again; the seconds left, 0 if it has ended."""
+        """Renew a lease for its full time. Returns the seconds left, 0 if it has ended."""
         return self._lease_time(KeepAlive(index(lease)), timeout_seconds)
 
     def time_left(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """The seconds that a lease lasts without a keep-alive, 0 if it has ended."""
+        """The seconds until a lease ends without a keep-alive, 0 if it has ended."""
         return self._lease_time(TimeLeft(index(lease)), timeout_seconds)
 
     def revoke(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> bool:
-        """End a lease, and all that hangs on it; whether it lasted until then."""
+        """End a lease and delete the keys attached to it. Returns whether it was still active."""
         return bool(self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds).leases)
 
     def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
@@ -208,7 +209,7 @@ class Client(Keys):
         answer, _ = self._drive(sessions.lease_time(self._view, request, budget))
         return answer.left_seconds
 
-    # -- what is held ----------------------------------------------------------------------------
+    # -- sessions, elections and locks ------------------------------------------------------------
 
     def election(
         self,
@@ -220,24 +221,24 @@ class Client(Keys):
         release_on_disconnect: bool = False,
     ) -> Election:
         """An election, to be entered: the body runs while this program leads; see sessions.election."""
-        return self._held(seats_.of_election(name, value, wait=wait), ttl, release_on_disconnect)
+        return self._held(candidacy.of_election(name, value, wait=wait), ttl, release_on_disconnect)
 
     def lock(self, name: str, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True) -> Election:
-        """Mutual exclusion; entered, it gives a token for what checks tokens. Without `wait`: or Taken."""
-        return self._held(seats_.of_lock(name, value, wait=wait), ttl)
+        """Mutual exclusion; entering returns a lock with a fencing token. Without `wait`, may raise Taken."""
+        return self._held(candidacy.of_lock(name, value, wait=wait), ttl)
 
     def semaphore(
         self, name: str, seats: int, *, ttl: Duration = "5s", value: Text = b"", wait: bool = True
     ) -> Election:
-        """At most so many at once; all must name the same number."""
-        return self._held(seats_.of_semaphore(name, seats, value, wait=wait), ttl)
+        """At most `seats` holders at once. All clients must pass the same number."""
+        return self._held(candidacy.of_semaphore(name, seats, value, wait=wait), ttl)
 
     def only_leader(self, name: str, *, ttl: Duration = "5s") -> Election:
-        """Decorates a function of a Lead: a call runs it once, while this program leads."""
+        """Decorator for a function of a Lead: each call runs it once, while this program leads."""
         return self.election(name, ttl=ttl)
 
     def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> Session:
-        """A session, to be entered: commands carried out exactly once, and a lease to hang things on."""
+        """A session, to be entered: exactly-once commands, and a lease to attach keys to."""
         from raft.client.sessions.session import Session
 
         seconds = seconds_of(ttl)
@@ -246,19 +247,19 @@ class Client(Keys):
             lambda client: client.session(seconds, release_on_disconnect=release_on_disconnect),
         )
 
-    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """Wait for events from `watch.revision` on, so long at most; see Keys."""
-        seconds = min(timeout_of(timeout_seconds), sessions.HOLD_SECONDS)
-        return self._drive(sessions.news(self._view, watch, self._budget(), seconds))
+    def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait up to `timeout_seconds` for events from `watch.revision` on; see Keys."""
+        seconds = min(timeout_of(timeout_seconds), sessions.LONG_POLL_SECONDS)
+        return self._drive(sessions.await_events(self._view, watch, self._budget(), seconds))
 
     def events(self, watch: Watch) -> Iterator[Event]:
-        """What happens from `watch.revision` on, in order, each event once, whichever node tells it.
+        """Events from `watch.revision` on, in order, each once, from whichever node serves the watch.
 
-        Goes on for ever, and waits for as long as no node can be asked. Raises EventsForgotten.
+        Never ends, and keeps waiting while no node can be reached. Raises EventsForgotten.
         """
         while True:
             try:
-                told = self._drive(sessions.followed(self._view, watch, self._budget(TIMEOUT_SECONDS)))
+                told = self._drive(sessions.next_events(self._view, watch, self._budget(TIMEOUT_SECONDS)))
             except Rejected:
                 continue
             yield from told.events
@@ -277,18 +278,18 @@ class Client(Keys):
     def watch(
         self, key: Text, *, prefix: bool = False, start_revision: int = 0, prev_value: bool = False
     ) -> Watching[KeyEvent] | Watching[Changed]:
-        """What happens to a key, or to all that begin so, from a revision or from now on, until cancelled.
+        """Changes to a key, or to all keys with a prefix, from a revision or from now on, until cancelled.
 
-        Each change once and in order; with `prev_value` as `Changed`, which costs a read for each. If events
-        are forgotten that were not told, then the difference: what has gone meanwhile, and what holds another
-        value; for that it remembers which keys are bound. Raises EventsForgotten if that happens before it
-        has caught up with the present.
+        Each change once and in order. With `prev_value` as `Changed`, at the cost of one read for each
+        change. After a gap in the events, yields the difference: keys that have gone, and keys with another
+        value; for this it remembers which keys exist. Raises EventsForgotten if the gap comes before it has
+        caught up with the present.
         """
         observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
         return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
 
     def observe(self, key: Text, *, prefix: bool = False) -> Watching[KeyEvent]:
-        """What a key holds now, or all that begin so, then every change, as `watch` tells them."""
+        """The value of a key, or of all keys with a prefix, then every change, as `watch` yields it."""
         return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
 
     def _following(self, observer: KeysObserver) -> Watching[KeyEvent]:
@@ -304,20 +305,20 @@ class Client(Keys):
         return previous_of(event, lambda key, revision: self.get(key, revision=revision))
 
     def changes(self, observer: Observer) -> Iterator[Event]:
-        """What an observer is told, for ever; waits for as long as no node can be asked."""
+        """The events of an observer, without end; keeps waiting while no node can be reached."""
         while True:
             with suppress(Rejected):
                 yield from self._drive(observer.more(self._view, self._budget(TIMEOUT_SECONDS)))
 
-    def _held(self, seat: Seat, ttl: Duration, release_on_disconnect: bool = False) -> Election:
+    def _held(self, candidacy: Candidacy, ttl: Duration, release_on_disconnect: bool = False) -> Election:
         from raft.client.sessions.election import Election
 
         return Election(
-            self, self._connect_anew, seat, seconds_of(ttl), release_on_disconnect=release_on_disconnect
+            self, self._connect_anew, candidacy, seconds_of(ttl), release_on_disconnect=release_on_disconnect
         )
 
     def _connect_anew(self) -> AsyncClient:
-        # Asyncio is only loaded by who holds something.
+        # Only sessions and elections need asyncio.
         from raft.client.asyncio_client import AsyncClient
 
         at = self._address
@@ -325,40 +326,40 @@ class Client(Keys):
             at.endpoints, cluster=at.cluster, keys=at.keys, timeout_seconds=self.timeout_seconds
         )
 
-    # -- who belongs to the cluster -------------------------------------------------------------
+    # -- membership -----------------------------------------------------------------------------
 
     def members(self, *, timeout_seconds: Duration | None = None) -> Members:
-        """Who belongs to the cluster, as its leader knows it."""
+        """The members of the cluster, as the leader knows them."""
         return self._drive(membership.members(self._view, self._budget(timeout_seconds)))
 
     def add_member(
         self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
     ) -> Members:
-        """Add a node that was started to join, and wait until it has caught up and votes; or as a learner."""
+        """Add a node that was started to join; wait until it has caught up and votes, unless `learner`."""
         budget = self._budget(timeout_seconds)
         return self._drive(membership.add(self._view, node, endpoint, budget, learner=learner))
 
     def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Give a learner a vote, once it has caught up."""
+        """Give a learner a vote once it has caught up."""
         return self._drive(membership.promote(self._view, node, self._budget(timeout_seconds)))
 
     def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Remove a member, which then stops by itself."""
+        """Remove a member. Its process then stops by itself."""
         return self._drive(membership.remove(self._view, node, self._budget(timeout_seconds)))
 
     def replace_member(
         self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
     ) -> Members:
-        """Let a node that was started to join catch up, and take the place of a member, in one change."""
+        """Let a newly started node catch up, then let it replace a member, in one configuration change."""
         budget = self._budget(timeout_seconds)
         return self._drive(membership.replace(self._view, old, new, endpoint, budget))
 
     def update_member(self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None) -> Members:
-        """Tell all where a member is reached from now on; it has to be started again to listen elsewhere."""
+        """Announce a member's new endpoint to all. The member must be restarted to listen there."""
         return self._drive(membership.update(self._view, node, endpoint, self._budget(timeout_seconds)))
 
     def change_members(self, request: MemberChange) -> Members:
-        """One change alone, perhaps to an expected configuration only; raises CommandRefused for another."""
+        """Make one change, optionally only to an expected configuration; CommandRefused for another one."""
         return self._drive(membership.change(self._view, request, self._budget()))
 
     # -------------------------------------------------------------------------------------------
@@ -368,4 +369,4 @@ class Client(Keys):
         return RetryBudget(self._runtime.clock.now, seconds)
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
-        return self._shared.carry_out(steps)
+        return self._shared.run_call(steps)

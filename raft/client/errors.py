@@ -1,6 +1,6 @@
-"""How a request can end badly, and what may be done about it.
+"""The errors of a client, and what a program may do about them.
 
-Owns the hierarchy. Each class answers the one question that matters: may I retry?
+Owns the hierarchy. Each class answers one question: may I retry?
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from typing import ClassVar
 
 
 class ClientError(Exception):
-    """The root. `retry_is_safe` says whether asking again can have no effect beyond that of asking once."""
+    """The root. `retry_is_safe`: a retry can have no effect beyond that of a single request."""
 
     retry_is_safe: ClassVar[bool] = False
 
 
 class Rejected(ClientError):
-    """The cluster did not take the request, and it is in no log: a retry is safe, at best after a while."""
+    """The cluster did not take the request, and it is in no log: a retry is safe, ideally after a while."""
 
     retry_is_safe = True
 
 
 class NoLeader(Rejected):
-    """Nodes answered within the time given, but none of them led or knew who does."""
+    """Nodes answered within the time-out, but none of them was the leader or knew it."""
 
 
 class OutOfSpace(Rejected):
-    """The cluster holds as much as it may, and the request was not taken: delete something, then retry."""
+    """The cluster has reached its quota, and the request was not taken: delete something, then retry."""
 
 
 class UnsupportedVersion(Rejected):
-    """The command is newer than the version of the machine that all members have; it was not carried out.
+    """The command needs a newer version of the machine than all members have; it was not carried out.
 
-    The text names the members that are behind. A retry is safe, and of use once they are upgraded. `needed`
+    The text names the members that are behind. A retry is safe, and useful once they are upgraded. `needed`
     is the command's version, `agreed` the cluster's.
     """
 
@@ -42,42 +42,41 @@ class UnsupportedVersion(Rejected):
 
 
 class Unreachable(Rejected):
-    """No node could be reached within the time given."""
+    """No node could be reached within the time-out."""
 
 
 class OutcomeUnknown(ClientError):
-    """The command was sent, and its leader lost: it may be committed, now or later, or never.
+    """The command was sent, then the leader was lost: it may be committed, now or later, or never.
 
-    A retry may do it twice. Safe only for what has the same effect however often it is done.
+    A retry may do it twice. Safe only for a command that has the same effect when repeated.
     """
 
 
 class CommandRefused(ClientError):
-    """The machine or the node turned the request down for what it says; it would be turned down again."""
+    """The machine or the node refused the request for its content; a retry would be refused again."""
 
 
 class ClientClosed(ClientError):
-    """The client was closed, before or while the request was on its way."""
+    """The client was closed, before the request or during it."""
 
 
-# -- what is held --------------------------------------------------------------------------------
+# -- sessions, leases and locks ------------------------------------------------------------------
 
 
 class SessionExpired(ClientError):
-    """The session is no more, and nothing was done by this request; what hung on its lease is gone.
+    """The session has ended, this request did nothing, and keys attached to its lease are deleted.
 
-    Never said of a request of which an earlier try was not answered: that is OutcomeUnknown.
-
-    What became of earlier commands whose outcome is unknown can't be asked any more.
+    Never raised for a request with an earlier unanswered attempt: that is OutcomeUnknown. The outcome of
+    earlier commands that ended unknown can no longer be found out.
     """
 
 
 class LeaseEnded(ClientError):
-    """The lease that the request names has ended, or never was; nothing was done."""
+    """The lease has ended, or never existed; the request did nothing."""
 
 
 class LeadershipLost(ClientError):
-    """The lease could not be kept alive in time, or was ended by others: the work was cancelled."""
+    """The lease could not be kept alive in time, or another client ended it: the work was cancelled."""
 
 
 class Taken(ClientError):
@@ -87,10 +86,10 @@ class Taken(ClientError):
 
 
 class FenceRejected(CommandRefused):
-    """Nothing was done: the fencing token holds no seat any more. `holder` is one that does, 0 if none."""
+    """The request did nothing: its fencing token holds no seat. `holder` is a token that does, 0 if none."""
 
     def __init__(self, election: str, token: int, holder: int) -> None:
-        of = f" of {election!r}; {holder or 'nobody'} does" if election else ""
+        of = f" of {election!r}; the present holder is {holder or 'none'}" if election else ""
         super().__init__(f"the token {token} holds no seat{of}")
         self.election = election
         self.token = token
@@ -98,7 +97,7 @@ class FenceRejected(CommandRefused):
 
 
 class EventsForgotten(ClientError):
-    """Events up to `revision` are forgotten: read the state, and watch from the revision after it on."""
+    """Events up to `revision` are forgotten: read the state, then watch from the next revision on."""
 
     retry_is_safe = True
 

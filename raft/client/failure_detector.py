@@ -1,24 +1,24 @@
-"""Which nodes have gone silent, as far as one client can tell from what they leave unanswered.
+"""A failure detector: which nodes a client suspects, by the requests that they leave unanswered.
 
-Owns a suspicion, and how quickly it comes: a paused leader is replaced within its election timeout, but its
-connection is given up much later. Being wrong costs a question to another node, which says that the leader
-stands. Knows nothing of requests, or of who leads.
+Owns the suspicion and its time-out: a paused leader is replaced within its election timeout, but its
+connection is given up much later. A wrong suspicion costs one question to another node, which names the same
+leader. Knows nothing of the requests, or of who leads.
 """
 
 from __future__ import annotations
 
 import math
 
-# So long a node may be silent at least; a busy one may take twice as long as its slowest recent answer.
-PATIENCE_SECONDS_MIN = 0.100
-PATIENCE_SECONDS_MAX = 1.0
-# A paused node's connection is given up before this, so here an answer was lost, and the node is well.
+# The shortest silence that raises suspicion; a busy node may take twice as long as its slowest recent answer.
+ANSWER_SECONDS_MIN = 0.100
+ANSWER_SECONDS_MAX = 1.0
+# A paused node's connection is given up earlier, so after this an answer was lost, and the node is well.
 SILENCE_SECONDS_MAX = 2.0
-SLOWEST_KEPT = 0.9  # Of the slowest answer, at each one that was quicker.
+SLOWEST_DECAY = 0.9  # The slowest answer decays by this factor with each quicker one.
 
 
 class FailureDetector:
-    """Counts a node's silence from the first ask that it was sent after its last answer."""
+    """Measures a node's silence from the first unanswered request after its last answer."""
 
     def __init__(self) -> None:
         self._asked_at: dict[int, float] = {}
@@ -26,24 +26,24 @@ class FailureDetector:
 
     @property
     def seconds(self) -> float:
-        """How long to wait for an answer before looking elsewhere."""
-        return min(max(2 * self._slowest_seconds, PATIENCE_SECONDS_MIN), PATIENCE_SECONDS_MAX)
+        """How long to wait for an answer before asking another node."""
+        return min(max(2 * self._slowest_seconds, ANSWER_SECONDS_MIN), ANSWER_SECONDS_MAX)
 
     def asked(self, node: int, now: float) -> None:
-        """That node was sent something that it should answer soon."""
+        """The node was sent a request that it should answer soon."""
         if now - self._asked_at.get(node, -math.inf) >= SILENCE_SECONDS_MAX:
             self._asked_at[node] = now
 
     def answered(self, node: int, asked_at: float, now: float) -> None:
-        """That node has answered what it was asked then."""
+        """The node has answered a request sent at that time."""
         self._asked_at.pop(node, None)
-        self._slowest_seconds = max(now - asked_at, SLOWEST_KEPT * self._slowest_seconds)
+        self._slowest_seconds = max(now - asked_at, SLOWEST_DECAY * self._slowest_seconds)
 
     def gone(self, node: int) -> None:
-        """The connection to that node is no more; the next one begins afresh."""
+        """The connection to the node has ended; the next one begins without suspicion."""
         self._asked_at.pop(node, None)
 
-    def lost_with(self, node: int, now: float) -> bool:
-        """Has that node been silent for too long to ask it for more?"""
+    def is_suspected(self, node: int, now: float) -> bool:
+        """Has the node been silent for too long to send it another request?"""
         asked_at = self._asked_at.get(node)
         return asked_at is not None and self.seconds <= now - asked_at < SILENCE_SECONDS_MAX

@@ -1,8 +1,8 @@
-"""Guarded resources: a file and an SQL row that turn down whoever holds an older fencing token.
+"""Protected resources: a file and an SQL row that reject writes with an older fencing token.
 
-Owns the check that the resource itself must make. A lease alone can't protect it: a holder that is
-paused may wake up, and write, long after somebody else has taken its place. Needs no cluster and no
-connection; the token is a number that grows with every leadership.
+Owns the check that the resource itself must make. A lease alone can't protect it: a paused holder may wake
+up, and write, long after another client has taken its place. Needs no cluster and no connection; the token
+is a number that grows with every leadership. (M. Kleppmann, "How to do distributed locking", 2016.)
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 
 class StaleToken(Exception):
-    """Nothing was written: a newer leadership has been here, so that of `token` is over."""
+    """Nothing was written: a newer leadership has written already, so that of `token` is over."""
 
     def __init__(self, token: int, newest: int) -> None:
-        super().__init__(f"the fencing token {token} is stale: {newest} has been here")
+        super().__init__(f"the fencing token {token} is stale: token {newest} was used already")
         self.token = token
         self.newest = newest
 
 
 class DamagedToken(Exception):
-    """Nothing was written: the file that keeps the newest token is damaged, so it may not be believed."""
+    """Nothing was written: the file that keeps the newest token is damaged and must not be trusted."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} is damaged, so that it cannot be told which leadership came last: write the newest "
-            f"token of the election into it as a number, and nothing else"
+            f"{path} is damaged, so the newest leadership is unknown: write the newest token of the "
+            f"election into it as a number, and nothing else"
         )
         self.path = path
 
 
 class FencedFile:
-    """A file that is replaced whole, and only by the newest leadership that has come to it.
+    """A file that is replaced as a whole, and only by the newest leadership that has used it.
 
-    The newest token is kept beside it, in `NAME.token`, which also serves as the lock between processes.
-    Both are durable when `write` returns. Only holds among those who write by this class, on one machine.
-    The token is kept with a checksum; all methods raise DamagedToken if a disk has changed it.
+    The newest token is kept beside it, in `NAME.token`, which is also the lock between processes. Both are
+    durable when `write` returns. Protects only against writers that use this class, on one machine.
+    The token is kept with a checksum; all methods raise DamagedToken if that does not match.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -55,20 +55,20 @@ class FencedFile:
         self.token_path = self.path.with_name(self.path.name + ".token")
 
     def write(self, token: int, data: bytes) -> None:
-        """Replace the contents; StaleToken if a greater token has written, or shown itself by `guard`."""
+        """Replace the contents; StaleToken if a greater token was used by `write` or `guard`."""
         with self._held() as descriptor:
             self._pass(descriptor, token)
             replace_durably(self.path, data)
 
     @contextmanager
     def guard(self, token: int) -> Iterator[None]:
-        """Keep everybody else out meanwhile, for what a single `write` can't do; StaleToken as there."""
+        """Lock the file for longer than a single `write`; StaleToken as there."""
         with self._held() as descriptor:
             self._pass(descriptor, token)
             yield
 
     def newest_token(self) -> int:
-        """The greatest token that has come to the file; 0 before the first one."""
+        """The greatest token used so far; 0 before the first one."""
         with self._held() as descriptor:
             return self._read(descriptor)
 
@@ -95,8 +95,8 @@ class FencedFile:
         if token < newest:
             raise StaleToken(token, newest)
         if token > newest:
-            # The bar is raised before anything is written: a crash in between leaves it too high for
-            # the old holder, never too low. A fixed width is overwritten in one piece.
+            # The token is stored before the data: a crash in between leaves it too high for the old holder,
+            # never too low. A fixed width is overwritten in one write.
             number = f"{token:020d}"
             os.pwrite(descriptor, f"{number} {_checksum(number)}\n".encode(), 0)
             os.fsync(descriptor)
@@ -104,40 +104,40 @@ class FencedFile:
 
 
 class Cursor(Protocol):
-    """What is needed of a DB-API 2.0 cursor."""
+    """The part of a DB-API 2.0 cursor that is used here."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement touched."""
+        """How many rows the last statement affected."""
         ...
 
     def execute(self, statement: str, parameters: Any, /) -> Any:
-        """Carry a statement out."""
+        """Execute a statement."""
         ...
 
     def fetchone(self) -> Any:
-        """The next row of what was asked for, None if there is none."""
+        """The next row of the result, None if there is none."""
         ...
 
 
 class AsyncConnection(Protocol):
-    """What is needed of an asyncio connection: that of aiosqlite, psycopg or, with `$1`, asyncpg."""
+    """The part of an asyncio connection that is used here: aiosqlite, psycopg or, with `$1`, asyncpg."""
 
     async def execute(self, statement: str, /, *parameters: Any) -> Any:
-        """Carry a statement out."""
+        """Execute a statement."""
         ...
 
 
 class FencedRow:
     """Rows of a table with a column for the newest token, written by one statement that also checks it.
 
-    The column is an integer, and 0 or NULL where nothing was written. `placeholder` is `?` (sqlite3,
-    aiosqlite), `%s` (psycopg) or `$1` (asyncpg), as the driver wants it. The names of the table and of its
-    columns are the program's own, never a user's. The transaction is the caller's: nothing holds before its
+    The column is an integer, and 0 or NULL before the first write. `placeholder` is `?` (sqlite3, aiosqlite),
+    `%s` (psycopg) or `$1` (asyncpg), as the driver requires. The names of the table and of its columns come
+    from the program, never from a user. The transaction is the caller's: nothing is durable before its
     commit.
 
-    Show a new token before reading what is to be changed, by an update with no values: an older holder may
-    write as long as no newer token has been there.
+    Before reading what is to be changed, store the new token by an update with no values: an older holder may
+    write until then.
     """
 
     def __init__(self, table: str, *, key: str, token: str = "fencing_token", placeholder: str = "?") -> None:
@@ -149,30 +149,33 @@ class FencedRow:
         self._placeholder = placeholder
 
     def update(self, cursor: Cursor, key: object, token: int, values: Mapping[str, object]) -> None:
-        """Set columns of the row. Raises StaleToken if a greater token has written it, or LookupError."""
+        """Set columns of the row.
+
+        Raises StaleToken if a greater token was stored, LookupError if it is missing.
+        """
         self._write(cursor, self.statement(key, token, values), key, token)
 
     def insert(self, cursor: Cursor, key: object, token: int, values: Mapping[str, object]) -> None:
-        """Add the row, or set its columns if it is there; StaleToken if a greater token has written it.
+        """Add the row, or set its columns if it exists; StaleToken if a greater token was stored.
 
-        `key` must be unique in the table. For SQLite and PostgreSQL, which know ON CONFLICT.
+        `key` must be unique in the table. For SQLite and PostgreSQL, which have ON CONFLICT.
         """
         self._write(cursor, self.insertion(key, token, values), key, token)
 
     async def update_async(
         self, connection: AsyncConnection, key: object, token: int, values: Mapping[str, object]
     ) -> None:
-        """`update` by an asyncio driver."""
+        """`update` with an asyncio driver."""
         await self._write_async(connection, self.statement(key, token, values), key, token)
 
     async def insert_async(
         self, connection: AsyncConnection, key: object, token: int, values: Mapping[str, object]
     ) -> None:
-        """`insert` by an asyncio driver."""
+        """`insert` with an asyncio driver."""
         await self._write_async(connection, self.insertion(key, token, values), key, token)
 
     def statement(self, key: object, token: int, values: Mapping[str, object]) -> Statement:
-        """The update and its parameters, for other drivers; touching no row is a rejection."""
+        """The update and its parameters, for other drivers; if it affects no row, it was rejected."""
         check_token(token)
         names = [_identifier(name) for name in (*values, self._token)]
         marks = self._marks()
@@ -184,7 +187,7 @@ class FencedRow:
         return statement, (*values.values(), token, key, token)
 
     def insertion(self, key: object, token: int, values: Mapping[str, object]) -> Statement:
-        """What adds the row or sets its columns, likewise."""
+        """The insert-or-update and its parameters, for other drivers."""
         check_token(token)
         names = [_identifier(name) for name in (*values, self._token)]
         marks = self._marks()
@@ -222,7 +225,7 @@ class FencedRow:
         return f"SELECT {self._token} FROM {self._table} WHERE {self._key} = {next(self._marks())}"
 
     def _judge(self, row: Any, key: object, token: int) -> None:
-        """Why no row was touched; some databases do not count one that was set to what it held."""
+        """Find out why no row was affected; some databases do not count a row set to equal values."""
         if row is None:
             raise LookupError(f"{self._table} has no row whose {self._key} is {key!r}")
         if (newest := row[0] or 0) > token:
@@ -235,13 +238,13 @@ class FencedRow:
 
 
 def check_token(token: int) -> None:
-    """ValueError for what is no fencing token; those begin with 1."""
+    """ValueError for a number that is no fencing token; those begin with 1."""
     if token < 1:
         raise ValueError(f"a fencing token is a positive number, not {token}")
 
 
 def replace_durably(path: Path, data: bytes) -> None:
-    """Let the file have these contents and no others, at once, and after a power cut too."""
+    """Replace the file's contents atomically and durably."""
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         file.write(data)
@@ -252,7 +255,7 @@ def replace_durably(path: Path, data: bytes) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make what was created or renamed in a directory durable."""
+    """Make creations and renames in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -266,5 +269,5 @@ def _checksum(number: str) -> str:
 
 def _identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a table or a column")
+        raise ValueError(f"{name!r} is not a valid name of a table or a column")
     return name

@@ -1,15 +1,15 @@
-"""The parent of a program under a lease: it ends the program in time, whatever becomes of the lease's holder.
+"""The parent process of a program under a lease: kills the program in time, even if the lease's holder dies.
 
-A process of its own, between the holder and the program. Owns the program's process group, its terminal and
-all processes that come of it, and knows until when the lease lasts. Run as a script, by `programs`; it loads
-next to nothing, and nothing of this project.
+Runs between the holder and the program. Owns the program's process group, its terminal and all its
+descendants, and knows until when the lease lasts. Run as a script by child_program; imports very little, and
+nothing of this project.
 
-Theory of operation. The holder writes lines: `until SECONDS` (a moment of the monotonic clock by which all
-has to be gone), `signal NUMBER` for the program's group, `continue FOREGROUND` after a stop, `end SECONDS`
-(SIGTERM now, SIGKILL so much later). The guard writes `started`, `failed ERRNO`, `stopped`, and `exited
-RETURNCODE` once no process is left. When the holder's end is closed, or `until` has passed, all that is left
-is killed. When the program itself has ended, what it has started gets SIGTERM, and SIGKILL after the grace
-period.
+Theory of operation. The holder writes lines: `until SECONDS` (the time of the monotonic clock by which
+everything must be gone), `signal NUMBER` for the program's group, `continue FOREGROUND` after a stop,
+`end SECONDS` (SIGTERM now, SIGKILL that much later). The guard writes `started`, `failed ERRNO`, `stopped`,
+and `exited RETURNCODE` once no process is left. When the holder's end is closed, or `until` has passed,
+everything is killed. When the program itself has exited, its descendants get SIGTERM, and SIGKILL after the
+grace period.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-# A terminal sends these to its foreground group, and the holder passes on what concerns the program.
+# A terminal sends these to its foreground group; the holder forwards those meant for the program.
 _NOT_OURS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN,
     signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2,
@@ -34,7 +34,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 
 class Guard:
-    """One program, from its start until nothing of it is left."""
+    """One program, from its start until none of its processes is left."""
 
     def __init__(self, holder: socket.socket, until: float, grace_seconds: float, foreground: bool) -> None:
         self._holder = holder
@@ -56,7 +56,7 @@ class Guard:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
     def run(self, program: list[str]) -> None:
-        """Start the program, and return when no process of it is left."""
+        """Start the program, and return when none of its processes is left."""
         failure = self._start(program)
         if failure:
             self._say(f"failed {failure}")
@@ -76,7 +76,7 @@ class Guard:
         self._say(f"exited {self._returncode}")
 
     def _start(self, program: list[str]) -> int:
-        """Fork and exec; 0, or the error number with which exec failed."""
+        """Fork and exec; returns 0, or the error number of exec."""
         told, tell = os.pipe()
         guard = os.getpid()
         pid = os.fork()
@@ -131,11 +131,11 @@ class Guard:
         for pid in _descendants():
             _kill(pid, signal.SIGTERM)
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # A stopped process takes no notice of SIGTERM.
+        self._signal(signal.SIGCONT)  # A stopped process does not react to SIGTERM.
         self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
 
     def _reap(self) -> bool:
-        """Bury what has ended; whether anything is left."""
+        """Reap exited processes; returns whether any is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -161,7 +161,7 @@ class Guard:
             os.killpg(self._group, number)
 
     def _say(self, line: str) -> None:
-        with suppress(OSError):  # The holder is gone, which is dealt with where it is heard.
+        with suppress(OSError):  # The holder is gone; `_hear` handles that.
             self._holder.sendall(line.encode() + b"\n")
 
     def _take_terminal(self, group: int) -> None:
@@ -175,7 +175,7 @@ class Guard:
 
 
 def _descendants() -> list[int]:
-    """All processes that came of this one, also those that have left the program's process group."""
+    """All descendants of this process, including those that have left the program's process group."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -192,7 +192,7 @@ def _kill(pid: int, number: int) -> None:
 
 
 def _set_group(pid: int) -> None:
-    with suppress(OSError):  # It has become the program already, having done this itself.
+    with suppress(OSError):  # It has already called exec, and set its group before that.
         os.setpgid(pid, pid)
 
 

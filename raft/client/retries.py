@@ -1,6 +1,6 @@
-"""Trying again after an error, at growing intervals.
+"""Retries after errors, with exponential backoff.
 
-Owns which errors are tried again, and how long is waited in between. Knows nothing of what is tried.
+Owns which errors are retried, and how long to wait in between. Knows nothing of the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_SECONDS = 2.0
 class Backoff:
     """How long to wait after each failure: twice as long as before, up to `longest`.
 
-    Each wait is between half of that and all of it, at random, so that many clients do not try in step.
+    Each wait is random between half of that and all of it, so that many clients do not retry in step.
     """
 
     def __init__(self, first: Duration = FIRST_SECONDS, longest: Duration = LONGEST_SECONDS) -> None:
@@ -39,7 +39,7 @@ class Backoff:
         return seconds * self._random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Something went well: begin with the shortest wait again."""
+        """After a success: begin with the shortest wait again."""
         self._seconds = self._first_seconds
 
     async def wait(self) -> None:
@@ -58,9 +58,9 @@ def retry(
     repeatable: bool = False,
     backoff: Backoff | None = None,
 ) -> Result:
-    """Do the work until it ends without an error after which a retry is safe, or raise that once time is up.
+    """Repeat the work until it succeeds, fails with an error that is not safe to retry, or time is up.
 
-    With `repeatable`, OutcomeUnknown is tried again too: only for work that may be done more than once.
+    With `repeatable`, OutcomeUnknown is retried too: only for work that may be done more than once.
     """
     backoff, give_up_at = backoff or Backoff(), time.monotonic() + seconds_of(within)
     while True:
@@ -78,7 +78,7 @@ async def retry_async(
     repeatable: bool = False,
     backoff: Backoff | None = None,
 ) -> Result:
-    """`retry` in an event loop."""
+    """`retry` for asyncio."""
     backoff, give_up_at = backoff or Backoff(), time.monotonic() + seconds_of(within)
     while True:
         try:
@@ -89,7 +89,7 @@ async def retry_async(
 
 
 def _pause(error: ClientError, backoff: Backoff, give_up_at: float, *, repeatable: bool) -> float:
-    """How long to wait before the next try; raises the error if there is to be none."""
+    """How long to wait before the next attempt; raises the error if there is to be none."""
     seconds = backoff.next_seconds()
     may_retry = error.retry_is_safe or (repeatable and isinstance(error, OutcomeUnknown))
     if not may_retry or time.monotonic() + seconds > give_up_at:

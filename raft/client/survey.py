@@ -1,6 +1,6 @@
-"""Asking each node of a cluster one thing, whatever it takes itself for: a picture by their own words.
+"""Asks each node of a cluster the same question, directly, whatever its role.
 
-Owns a connection for the time of the question. Knows nothing of what is asked.
+Owns a connection for the time of the question. Knows nothing of the question.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ LOOK_SECONDS = 0.02
 
 
 class CannotAsk(Exception):
-    """From here that node cannot be asked, whether it lives or not: no key for it, or no address."""
+    """That node cannot be asked from here, whether it is up or not: no key for it, or no valid address."""
 
 
 Answers = dict[int, object]
-"""By node: its answer; an AskFailed if it did not give one; or CannotAsk."""
+"""By node: its answer; an AskFailed if it gave none; or CannotAsk."""
 
 
 def ask_each(
@@ -33,9 +33,9 @@ def ask_each(
     keys: str | Path | None = None,
     timeout_seconds: float = 2.0,
 ) -> Answers:
-    """Ask all at once, and wait until each has answered, or the time is up.
+    """Ask all nodes at once, and wait until each has answered or the time is up.
 
-    Raises TransportError for keys that cannot be used.
+    Raises TransportError for unusable keys.
     """
     survey = _Survey(Connection({}, cluster=cluster, keys=keys), request, timeout_seconds)
     try:
@@ -45,7 +45,7 @@ def ask_each(
 
 
 class _Survey:
-    """One question to all nodes; a node is asked as soon as it can be reached, and again if that fails."""
+    """One question to all nodes; each is asked as soon as it is reachable, and again if that fails."""
 
     def __init__(self, connection: Connection, request: object, timeout_seconds: float) -> None:
         self.connection = connection

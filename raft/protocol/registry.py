@@ -93,7 +93,7 @@ from raft.protocol.limits import Name, Number
 
 NODE_ACTOR: Final = "raft"
 RELAY_ACTOR: Final = "relay"
-GUEST_ACTOR: Final = "guest"
+CLIENT_ACTOR: Final = "guest"
 ENTRIES_MAX: Final = 500_000
 """In one append, as a bound of memory: more than its bytes can hold."""
 SUPERVISOR: Final = Address("launcher", "supervisor")

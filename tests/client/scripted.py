@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from actors.clock import ManualClock
-from raft.client.asyncio_client import AsyncClient, Begin
+from raft.client.asyncio_client import AsyncClient, CallFactory
 from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget
 
 Script = Callable[[Ask], Outcome]
@@ -29,7 +29,7 @@ class ScriptedClient:
     def now(self) -> float:
         return self.clock.now()
 
-    async def converse(self, begin: Begin[Any], timeout_seconds: float | None = None) -> Any:
+    async def run_call(self, begin: CallFactory[Any], timeout_seconds: float | None = None) -> Any:
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         steps = begin(self._view, budget=RetryBudget(self.clock.now, seconds))
         outcome: Outcome = None

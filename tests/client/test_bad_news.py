@@ -103,9 +103,11 @@ def test_two_programs_that_write_as_one_session_are_told_so(nodes: Nodes) -> Non
         async with AsyncClient(nodes.endpoints) as client, client.session("5s") as session:
             await session.put("stolen", "1")
             async with AsyncClient(nodes.endpoints) as thief:
-                with pytest.raises(CommandRefused, match="two programs write as one session"):
+                with pytest.raises(CommandRefused, match="two programs use the same session"):
                     body = call_bytes(Call(session.lease, 1, 0, Put(b"stolen", b"2")))
-                    decode_or_raise((await thief.converse(partial(sessions.settle, body=body))).result)
+                    decode_or_raise(
+                        (await thief.run_call(partial(sessions.commit_idempotent, body=body))).result
+                    )
             assert await client.get("stolen") == b"1"
 
     asyncio.run(body())

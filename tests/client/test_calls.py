@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import AskTimeout, TargetDown
 from raft.client.calls.routing import Ask, ClusterView, RetryBudget, Wait
-from raft.client.calls.sessions import Calls, settle
+from raft.client.calls.sessions import CommandWindow, commit_idempotent
 from raft.client.errors import ClientError, CommandRefused, NoLeader, OutcomeUnknown
 from raft.machines.codec import decode_call, encode_answer
 from raft.machines.commands import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put
@@ -33,7 +33,7 @@ def acknowledged_in(body: bytes) -> int:
 
 
 def test_only_what_is_settled_without_a_gap_is_acknowledged() -> None:
-    calls = Calls(9)
+    calls = CommandWindow(9)
     (one, _), (two, _), (three, body) = (calls.begin(Own(b"")) for _ in range(3))
     assert (one, two, three) == (1, 2, 3) and acknowledged_in(body) == 0
     calls.end(two)
@@ -48,7 +48,7 @@ def test_only_what_is_settled_without_a_gap_is_acknowledged() -> None:
 
 
 def test_a_session_never_runs_further_ahead_than_its_window() -> None:
-    calls = Calls(9)
+    calls = CommandWindow(9)
     while not calls.full:
         sequence, body = calls.begin(Own(b""))
         assert sequence <= acknowledged_in(body) + SESSION_WINDOW
@@ -58,7 +58,7 @@ def test_a_session_never_runs_further_ahead_than_its_window() -> None:
 
 
 def test_a_command_beyond_the_limits_takes_no_number() -> None:
-    calls = Calls(9)
+    calls = CommandWindow(9)
     with pytest.raises(CommandRefused):
         calls.begin(Put(b"k", bytes(VALUE_BYTES_MAX + 1)))
     assert calls.begin(Own(b""))[0] == 1
@@ -70,7 +70,7 @@ class Talk:
     def __init__(self) -> None:
         self.time = 0.0
         view = ClusterView({1: "ipc:///n1", 2: "ipc:///n2"}, lambda _: True, lambda *_: None)
-        self.steps = settle(view, b"the same bytes", RetryBudget(lambda: self.time, 5.0))
+        self.steps = commit_idempotent(view, b"the same bytes", RetryBudget(lambda: self.time, 5.0))
         self.asked: list[Any] = []
 
     def answer(self, outcome: Any) -> None:

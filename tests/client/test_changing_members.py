@@ -33,7 +33,7 @@ def test_members_are_asked_of_the_leader_and_their_addresses_are_remembered() ->
         lambda ask: SO if ask.node == 1 else NotLeader(1, "e1", 2),
     )
     assert found == SO
-    assert talk.learnt == {3: "e3", 4: "e4"}
+    assert talk.learned_endpoints == {3: "e3", 4: "e4"}
     assert talk.view.leader == 1
 
 

@@ -10,7 +10,7 @@ from actors.errors import AskTimeout, TargetDown
 from raft.client.calls import routing, sessions
 from raft.client.calls.routing import Ask, Outcome, Step
 from raft.client.errors import NoLeader, OutcomeUnknown
-from raft.client.failure_detector import PATIENCE_SECONDS_MAX, PATIENCE_SECONDS_MIN, SILENCE_SECONDS_MAX
+from raft.client.failure_detector import ANSWER_SECONDS_MAX, ANSWER_SECONDS_MIN, SILENCE_SECONDS_MAX
 from raft.protocol.client import Command, Committed, LeaderIs, NotLeader, Query, QueryResult, WhoLeads
 from tests.client.test_routing import DONE, Script, Talk
 
@@ -18,7 +18,7 @@ PAUSED, SECOND, THIRD = 1, 2, 3
 Steps = Generator[Step, Outcome, Committed]
 
 
-def unanswered(talk: Talk, seconds: float = PATIENCE_SECONDS_MIN) -> Steps:
+def unanswered(talk: Talk, seconds: float = ANSWER_SECONDS_MIN) -> Steps:
     """A command that the leader, the first node, leaves unanswered for so long."""
     talk.view.leader = PAUSED
     steps = routing.command(talk.view, b"first", talk.budget(5.0))
@@ -56,7 +56,7 @@ def test_a_leader_that_leaves_a_command_unanswered_is_not_given_the_next_one() -
 
 def test_a_leader_is_given_the_next_command_as_long_as_it_may_still_answer_the_last() -> None:
     talk = Talk(1, 2, 3)
-    unanswered(talk, PATIENCE_SECONDS_MIN / 2)
+    unanswered(talk, ANSWER_SECONDS_MIN / 2)
     assert talk.command(lambda ask: DONE) == DONE
     assert talk.asked == [PAUSED]
 
@@ -67,7 +67,7 @@ def test_while_the_others_still_name_the_silent_leader_a_command_waits_and_so_is
     requests: list[type] = []
     assert talk.command(silent_until_elected(talk, 0.4, requests)) == DONE
     assert set(requests) == {WhoLeads} and len(talk.asked) < 20
-    assert talk.clock.now() < 0.4 + 2 * PATIENCE_SECONDS_MIN
+    assert talk.clock.now() < 0.4 + 2 * ANSWER_SECONDS_MIN
 
 
 def test_a_leader_whose_answer_was_lost_is_asked_whether_it_is_there_and_then_trusted() -> None:
@@ -88,9 +88,9 @@ def test_a_node_that_is_not_connected_yet_has_not_gone_silent() -> None:
     talk.view.leader = PAUSED
     steps = routing.query(talk.view, Query(b"q"), talk.budget(5.0))
     step = steps.send(None)
-    assert isinstance(step, Ask) and step.timeout_seconds == PATIENCE_SECONDS_MAX
-    talk.clock.advance(PATIENCE_SECONDS_MIN)
-    assert talk.view.prompt_leader(talk.clock.now()) == PAUSED
+    assert isinstance(step, Ask) and step.timeout_seconds == ANSWER_SECONDS_MAX
+    talk.clock.advance(ANSWER_SECONDS_MIN)
+    assert talk.view.responsive_leader(talk.clock.now()) == PAUSED
 
 
 def test_a_command_that_only_waited_may_be_tried_again() -> None:
@@ -132,7 +132,7 @@ def test_any_answer_shows_that_the_leader_stands_and_what_waited_goes_to_it() ->
 
 def test_a_leader_that_answers_slowly_is_waited_for_and_nobody_else_is_bothered() -> None:
     talk = Talk(1, 2, 3)
-    slow_seconds = 3 * PATIENCE_SECONDS_MIN
+    slow_seconds = 3 * ANSWER_SECONDS_MIN
     with pytest.raises(StopIteration):
         unanswered(talk, slow_seconds).send(DONE)
 
@@ -150,10 +150,10 @@ def test_a_leader_that_answers_slowly_is_waited_for_and_nobody_else_is_bothered(
 def test_patience_returns_to_what_it_was_when_answers_come_quickly_again() -> None:
     detector = Talk(1).view.detector
     detector.answered(1, 0.0, 9.0)
-    assert detector.seconds == PATIENCE_SECONDS_MAX
+    assert detector.seconds == ANSWER_SECONDS_MAX
     for _ in range(100):
         detector.answered(1, 9.0, 9.001)
-    assert detector.seconds == PATIENCE_SECONDS_MIN
+    assert detector.seconds == ANSWER_SECONDS_MIN
 
 
 def test_a_query_that_hangs_is_soon_asked_of_another_node_and_of_each_for_longer() -> None:
@@ -168,7 +168,7 @@ def test_a_query_that_hangs_is_soon_asked_of_another_node_and_of_each_for_longer
 
     assert talk.query(script, seconds=5.0).result == b"r"
     assert talk.asked[0] == PAUSED and len(set(talk.asked)) == 3
-    assert seconds == pytest.approx([PATIENCE_SECONDS_MIN * factor for factor in (1, 2, 4)])
+    assert seconds == pytest.approx([ANSWER_SECONDS_MIN * factor for factor in (1, 2, 4)])
 
 
 def test_a_sessions_command_goes_elsewhere_early_with_the_same_bytes_and_not_to_the_silent_leader() -> None:
@@ -183,32 +183,34 @@ def test_a_sessions_command_goes_elsewhere_early_with_the_same_bytes_and_not_to_
             bodies.add(ask.request.body)
         return elected(ask)
 
-    assert talk.run(sessions.settle(talk.view, b"same", talk.budget(5.0)), script) == DONE
+    assert talk.run(sessions.commit_idempotent(talk.view, b"same", talk.budget(5.0)), script) == DONE
     assert bodies == {b"same"}
     assert requests.count(Command) == 1
-    assert talk.clock.now() < 0.4 + 2 * PATIENCE_SECONDS_MIN
+    assert talk.clock.now() < 0.4 + 2 * ANSWER_SECONDS_MIN
 
 
 def test_a_sessions_command_that_only_silence_met_stays_in_doubt() -> None:
     talk = Talk(1, 2, 3)
     talk.view.leader = PAUSED
     with pytest.raises(OutcomeUnknown):
-        talk.run(sessions.settle(talk.view, b"same", talk.budget(1.0)), silent_until_elected(talk, 9.0))
+        talk.run(
+            sessions.commit_idempotent(talk.view, b"same", talk.budget(1.0)), silent_until_elected(talk, 9.0)
+        )
 
 
 def test_silence_is_counted_from_the_first_of_the_asks_that_are_unanswered() -> None:
     talk = Talk(1, 2, 3)
-    unanswered(talk, 0.6 * PATIENCE_SECONDS_MIN)
-    unanswered(talk, 0.6 * PATIENCE_SECONDS_MIN)
-    assert talk.view.prompt_leader(talk.clock.now()) == 0
+    unanswered(talk, 0.6 * ANSWER_SECONDS_MIN)
+    unanswered(talk, 0.6 * ANSWER_SECONDS_MIN)
+    assert talk.view.responsive_leader(talk.clock.now()) == 0
 
 
 def test_a_silence_after_a_lost_answer_is_noticed_too() -> None:
     talk = Talk(1, 2, 3)
     unanswered(talk, SILENCE_SECONDS_MAX)
-    assert talk.view.prompt_leader(talk.clock.now()) == PAUSED
+    assert talk.view.responsive_leader(talk.clock.now()) == PAUSED
     unanswered(talk)
-    assert talk.view.prompt_leader(talk.clock.now()) == 0
+    assert talk.view.responsive_leader(talk.clock.now()) == 0
 
 
 def test_a_command_outside_of_a_session_waits_for_its_answer_as_long_as_it_may() -> None:

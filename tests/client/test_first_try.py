@@ -7,7 +7,7 @@ import pytest
 from actors.clock import ManualClock
 from actors.errors import AskTimeout
 from raft.client.calls import routing
-from raft.client.calls.routing import Ask, ClusterView, RetryBudget, Tried
+from raft.client.calls.routing import Ask, Attempt, ClusterView, RetryBudget
 from raft.client.errors import OutcomeUnknown
 from raft.protocol.client import Committed, NotLeader, Query, QueryResult
 
@@ -18,10 +18,10 @@ def book_and_attempts() -> tuple[ClusterView, RetryBudget]:
 
 
 def test_a_redirection_is_followed_without_asking_the_first_node_again() -> None:
-    tried: Tried = (1, NotLeader(2, "e2", 1))
+    attempt: Attempt = (1, NotLeader(2, "e2", 1))
     for begin in (
-        lambda view, budget: routing.command(view, b"c", budget, tried),
-        lambda view, budget: routing.query(view, Query(b"q"), budget, tried),
+        lambda view, budget: routing.command(view, b"c", budget, attempt),
+        lambda view, budget: routing.query(view, Query(b"q"), budget, attempt),
     ):
         step = next(begin(*book_and_attempts()))
         assert isinstance(step, Ask)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
+import inspect
 import random
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import TypeVar, cast
 
 import pytest
 
-import raft.client.asyncio_keys
-import raft.client.keys
 from raft.client import AsyncClient, Client, Key
+from raft.client.asyncio_keys import AsyncKeys
+from raft.client.blocking import run
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.client.errors import CommandRefused, EventsForgotten, FenceRejected, Unreachable
 from raft.client.keys import Keys
@@ -40,7 +40,7 @@ class Direct(Keys):
     ) -> A:
         return cast(A, decode_or_raise(self.driver.application.query(question_bytes(question))))
 
-    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+    def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
         return cast(Events, self.ask(watch))
 
 
@@ -201,27 +201,19 @@ def test_reading_at_a_revision_goes_on_after_many_events_of_other_keys(
     assert keys.get("a", revision=revision) == b"1" and keys.get("x19", revision=revision) is None
 
 
-# -- one text -------------------------------------------------------------------------------------
+# -- blocking twins -------------------------------------------------------------------------------
 
 
-class _Blocking(ast.NodeTransformer):
-    """What is left of asyncio code without its asyncio."""
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        plain_kind = ast.FunctionDef(**{name: getattr(node, name) for name in node._fields})
-        return ast.copy_location(self.generic_visit(plain_kind), node)
-
-    def visit_Await(self, node: ast.Await) -> ast.AST:
-        return self.visit(node.value)  # type: ignore[no-any-return]
+def test_every_asyncio_call_has_a_blocking_twin_with_the_same_parameters_and_docstring() -> None:
+    for name in (name for name in dir(AsyncKeys) if not name.startswith("_")):
+        twin, original = getattr(Keys, name), getattr(AsyncKeys, name)
+        assert inspect.signature(twin).parameters == inspect.signature(original).parameters, name
+        assert twin.__doc__ == original.__doc__, name
 
 
-def test_both_kinds_of_calls_are_the_same_but_for_their_awaits() -> None:
-    mine = ast.parse(Path(raft.client.keys.__file__).read_text())
-    theirs = _Blocking().visit(ast.parse(Path(raft.client.asyncio_keys.__file__).read_text()))
-    for tree in (mine, theirs):
-        del tree.body[0]
-    renamed = ast.unparse(theirs).replace("AsyncIterator", "Iterator").replace("AsyncKeys", "Keys")
-    assert renamed == ast.unparse(mine)
+def test_a_blocking_twin_refuses_to_suspend() -> None:
+    with pytest.raises(RuntimeError, match="suspended"):
+        run(asyncio.sleep(0))
 
 
 # -- a time-out of its own ------------------------------------------------------------------------

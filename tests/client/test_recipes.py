@@ -117,10 +117,10 @@ def test_what_is_within_a_double_barrier_is_done_by_all_at_the_same_time(seed: i
     left: list[int] = [0] * rounds
 
     def meet(lease: int) -> Script:
-        at = barriers.Places("meet", lease, count)
+        at = barriers.Paths("meet", lease, count)
         for number in range(rounds):
             if not number or world.dice.random() < 0.5:
-                at = barriers.Places("meet", lease, count)
+                at = barriers.Paths("meet", lease, count)
             assert (yield from barriers.enter(at))
             inside[number] += 1
             yield Put(b"working", b"")
@@ -143,7 +143,7 @@ def test_who_dies_within_a_double_barrier_has_left_it(seed: int) -> None:
     done: list[str] = []
 
     def meet(one: Participant, *, die: bool) -> Script:
-        at = barriers.Places("meet", one.lease, 3)
+        at = barriers.Paths("meet", one.lease, 3)
         assert (yield from barriers.enter(at))
         if die:
             world.driver.expire(one.lease)
@@ -163,7 +163,7 @@ def test_a_round_in_which_all_have_died_does_not_spoil_the_next(seed: int) -> No
     world = World(seed)
 
     def die(one: Participant) -> Script:
-        assert (yield from barriers.enter(barriers.Places("meet", one.lease, 2)))
+        assert (yield from barriers.enter(barriers.Paths("meet", one.lease, 2)))
 
     for _ in range(2):
         one = world.join()
@@ -174,7 +174,7 @@ def test_a_round_in_which_all_have_died_does_not_spoil_the_next(seed: int) -> No
     entered: list[int] = []
 
     def meet(one: Participant) -> Script:
-        assert (yield from barriers.enter(barriers.Places("meet", one.lease, 2)))
+        assert (yield from barriers.enter(barriers.Paths("meet", one.lease, 2)))
         entered.append(one.lease)
 
     first, second = world.join(), world.join()
@@ -191,7 +191,7 @@ def test_who_waits_too_long_at_a_double_barrier_is_out_again() -> None:
     came: list[bool] = []
 
     def meet(one: Participant) -> Script:
-        came.append((yield from barriers.enter(barriers.Places("meet", one.lease, 2))))
+        came.append((yield from barriers.enter(barriers.Paths("meet", one.lease, 2))))
 
     one = world.join()
     one.begin(meet(one))
@@ -207,7 +207,7 @@ def test_who_waits_too_long_at_a_double_barrier_is_out_again() -> None:
 @every_seed
 def test_each_item_is_done_once_though_its_takers_die(seed: int) -> None:
     world = World(seed)
-    at = queues.Places("jobs")
+    at = queues.Paths("jobs")
     wanted = {b"%d-%d" % (producer, number) for producer in range(2) for number in range(5)}
     done: list[bytes] = []
     deaths = 3
@@ -259,7 +259,7 @@ def run_alone(world: World, steps: Any) -> Any:
 
 def test_items_come_by_urgency_and_then_in_the_order_in_which_they_were_put() -> None:
     world = World(0)
-    at = queues.Places("jobs")
+    at = queues.Paths("jobs")
     for value, priority in ((b"a", 100), (b"b", 100), (b"late", 999), (b"now", 0), (b"c", 100)):
         run_alone(world, queues.put(at, value, priority))
     lease = world.join().lease
@@ -270,7 +270,7 @@ def test_items_come_by_urgency_and_then_in_the_order_in_which_they_were_put() ->
 def test_more_items_may_be_taken_than_one_page_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "PAGE_ITEMS", 2)
     world = World(0)
-    at = queues.Places("jobs")
+    at = queues.Paths("jobs")
     for number in range(7):
         run_alone(world, queues.put(at, b"%d" % number, 100))
     lease = world.join().lease
@@ -281,7 +281,7 @@ def test_more_items_may_be_taken_than_one_page_holds(monkeypatch: pytest.MonkeyP
 
 def test_an_item_whose_taker_was_lost_can_be_finished_by_the_next_one_only() -> None:
     world = World(0)
-    at = queues.Places("jobs")
+    at = queues.Paths("jobs")
     run_alone(world, queues.put(at, b"job", 100))
     first, second = world.join(), world.join()
     item, revision = run_alone(world, queues.take(at, first.lease))
@@ -299,7 +299,7 @@ def test_who_takes_from_an_empty_queue_gets_nothing_when_the_time_is_up() -> Non
     found: list[Any] = []
 
     def take(one: Participant) -> Script:
-        found.append((yield from queues.take(queues.Places("jobs"), one.lease)))
+        found.append((yield from queues.take(queues.Paths("jobs"), one.lease)))
 
     one = world.join()
     one.begin(take(one))
@@ -311,7 +311,7 @@ def test_who_takes_from_an_empty_queue_gets_nothing_when_the_time_is_up() -> Non
 
 def test_a_priority_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="from 0"):
-        next(queues.put(queues.Places("jobs"), b"", 1_000))
+        next(queues.put(queues.Paths("jobs"), b"", 1_000))
 
 
 # -- read-write lock -------------------------------------------------------------------------------

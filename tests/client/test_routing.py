@@ -46,7 +46,7 @@ class Talk:
         self.clock = ManualClock()
         self.asked: list[int] = []
         self.waits: list[float] = []
-        self.learnt: dict[int, str] = {}
+        self.learned_endpoints: dict[int, str] = {}
         self.up = endpoints if up is None else up
         self.forgotten: list[int] = []
         self.view = ClusterView(
@@ -58,7 +58,7 @@ class Talk:
 
     def _learn(self, node: int, endpoint: str) -> bool:
         if self.view.endpoints.get(node) != endpoint:
-            self.learnt[node] = endpoint
+            self.learned_endpoints[node] = endpoint
         return endpoint != UNUSABLE
 
     def budget(self, seconds: float = 1.0) -> RetryBudget:
@@ -107,7 +107,7 @@ def test_a_leader_that_was_not_known_is_learnt_from_the_redirection() -> None:
     talk = Talk(1)
     assert talk.command(leader_is(7)) == DONE
     assert talk.asked == [1, 7]
-    assert talk.learnt == {7: "e7"}
+    assert talk.learned_endpoints == {7: "e7"}
 
 
 def test_nodes_that_cannot_be_reached_are_passed_over() -> None:
@@ -228,9 +228,9 @@ def test_a_leader_that_died_is_forgotten_though_others_still_name_it() -> None:
 def test_asking_who_leads_learns_all_members() -> None:
     talk = Talk(1)
     answers = [LeaderIs(0, 1, {1: "e1", 2: "e2"}), LeaderIs(2, 2, {1: "e1", 2: "e2"})]
-    found = talk.run(routing.who_leads(talk.view, talk.budget()), lambda ask: answers.pop(0))
+    found = talk.run(routing.find_leader(talk.view, talk.budget()), lambda ask: answers.pop(0))
     assert found.leader == 2
-    assert talk.learnt == {2: "e2"}
+    assert talk.learned_endpoints == {2: "e2"}
     assert talk.view.choose(0, talk.clock.now()) == 2
 
 
@@ -253,7 +253,7 @@ def test_when_others_belong_to_the_cluster_a_client_learns_of_them_once() -> Non
     talk.command(script)
     talk.query(script)
     assert requests == ["Command", "WhoLeads", "Command", "Query"]
-    assert talk.learnt == {4: "e4"}
+    assert talk.learned_endpoints == {4: "e4"}
 
 
 def test_the_first_node_that_says_so_tells_which_cluster_this_is() -> None:
@@ -286,14 +286,14 @@ def test_a_node_of_another_cluster_is_named_and_not_asked_again_while_there_are_
     assert list(talk.view.endpoints) == [1]
     talk.view.endpoints = {2: "e2"}
     talk.view.leader = 0
-    with pytest.raises(Unreachable, match="node 2 of cluster theirs listens at e2, and this client"):
+    with pytest.raises(Unreachable, match="node 2 of cluster theirs listens at e2, but this client"):
         talk.command(script)
     assert list(talk.view.endpoints) == [2]
 
 
 def test_a_client_that_knows_some_members_learns_the_others_from_the_first_answer() -> None:
     talk = Talk(1)
-    talk.view.configuration = routing.NOT_TOLD
+    talk.view.configuration = routing.UNKNOWN_CONFIGURATION
 
     def script(ask: Ask) -> Outcome:
         if isinstance(ask.request, Query):
@@ -301,7 +301,7 @@ def test_a_client_that_knows_some_members_learns_the_others_from_the_first_answe
         return LeaderIs(1, 1, {1: "e1", 2: "e2", 3: "e3"})
 
     talk.query(script)
-    assert sorted(talk.view.endpoints) == [1, 2, 3] and talk.learnt == {2: "e2", 3: "e3"}
+    assert sorted(talk.view.endpoints) == [1, 2, 3] and talk.learned_endpoints == {2: "e2", 3: "e3"}
     asked = len(talk.asked)
     talk.query(script)
     assert len(talk.asked) == asked + 1
@@ -316,8 +316,8 @@ def test_a_node_that_lags_behind_says_nothing_new_of_the_members() -> None:
 
 def test_members_that_have_left_are_forgotten_but_not_what_was_configured_which_comes_last() -> None:
     talk = Talk(1, 2)
-    talk.view.members_are({2: "e2", 3: "e3", 4: "e4"})
-    talk.view.members_are({2: "e2", 4: "e4"})
+    talk.view.set_members({2: "e2", 3: "e3", 4: "e4"})
+    talk.view.set_members({2: "e2", 4: "e4"})
     assert sorted(talk.view.endpoints) == [1, 2, 4] and talk.forgotten == [3]
     talk.up = (1, 2, 4)
     assert {talk.view.choose(0, 0.0) for _ in range(10)} == {2, 4}
@@ -327,13 +327,13 @@ def test_members_that_have_left_are_forgotten_but_not_what_was_configured_which_
 
 def test_a_member_that_cannot_be_spoken_to_is_left_out() -> None:
     talk = Talk(1)
-    talk.view.members_are({1: "e1", 2: UNUSABLE})
+    talk.view.set_members({1: "e1", 2: UNUSABLE})
     assert talk.view.endpoints == {1: "e1"}
 
 
 def test_an_address_that_was_configured_is_not_given_up_for_one_that_a_member_tells() -> None:
     talk = Talk(1)
-    talk.view.members_are({1: "elsewhere", 2: "e2"})
+    talk.view.set_members({1: "elsewhere", 2: "e2"})
     assert talk.view.endpoints == {1: "e1", 2: "e2"}
 
 
@@ -343,7 +343,7 @@ def test_after_an_unknown_outcome_the_leader_is_looked_for_anew(ended: Outcome) 
     talk.view.leader = 1
     with pytest.raises(OutcomeUnknown):
         talk.command(lambda ask: ended)
-    assert talk.view.prompt_leader(talk.clock.now()) == 0
+    assert talk.view.responsive_leader(talk.clock.now()) == 0
 
 
 def test_a_leader_that_is_heard_and_cannot_hear_is_not_given_another_command() -> None:

@@ -12,7 +12,7 @@ from raft.client.calls.routing import Ask, Outcome
 from raft.client.errors import OutcomeUnknown, SessionExpired
 from raft.client.sessions.asyncio_election import AsyncElection
 from raft.client.sessions.asyncio_session import MARGIN_RATIO, AsyncSession, SessionState
-from raft.client.sessions.seats import Seat
+from raft.client.sessions.candidacy import Candidacy
 from raft.machines import results
 from raft.machines.codec import decode_call, encode_answer
 from raft.machines.commands import Call, Campaign, OpenSession, Put, Transaction
@@ -93,7 +93,7 @@ def test_a_candidate_whose_campaign_stays_in_doubt_as_its_session_ended_stands_a
             return committed(results.Ended(()))
 
         client = ScriptedClient(Cluster(others))
-        async with AsyncElection(client.itself, Seat("election/e", 1, b"", True), TTL_SECONDS) as lead:
+        async with AsyncElection(client.itself, Candidacy("election/e", 1, b"", True), TTL_SECONDS) as lead:
             assert (lead.token, lead.session.lease) == (20, 2)
 
     asyncio.run(body())
@@ -205,9 +205,9 @@ class Hanging(ScriptedClient):
         super().__init__(script)
         self.left_seconds = asyncio.Queue[float]()
 
-    async def converse(self, begin: Any, timeout_seconds: float | None = None) -> Any:
+    async def run_call(self, begin: Any, timeout_seconds: float | None = None) -> Any:
         if begin.keywords.get("request") is None:
-            return await super().converse(begin, timeout_seconds)
+            return await super().run_call(begin, timeout_seconds)
         left_seconds = await self.left_seconds.get()
         return LeaseTime(1, left_seconds, left_seconds), self.now()
 

@@ -56,7 +56,7 @@ def test_a_wait_ends_as_soon_as_a_node_can_be_reached_that_could_not() -> None:
         runtime.stopped = len(turns) > 3
 
     runtime.turn = turn
-    assert shared.carry_out(wait_once()) == "done"
+    assert shared.run_call(wait_once()) == "done"
     assert len(turns) == 3
 
 
@@ -68,12 +68,12 @@ def test_a_call_within_a_call_of_the_same_thread_is_an_error_and_no_hang() -> No
 
     def turn() -> None:
         with pytest.raises(RuntimeError, match="signal handler or finalizer"):
-            shared.carry_out(wait_once())
+            shared.run_call(wait_once())
         runtime.peers["n1"] = 1
 
     runtime.wake = wake
     runtime.turn = turn
-    assert shared.carry_out(wait_once()) == "done"
+    assert shared.run_call(wait_once()) == "done"
 
 
 def test_who_is_interrupted_when_it_is_its_turn_to_drive_hands_the_turn_on() -> None:
@@ -88,11 +88,11 @@ def test_who_is_interrupted_when_it_is_its_turn_to_drive_hands_the_turn_on() -> 
 
     def first() -> None:
         with pytest.raises(KeyboardInterrupt):
-            shared.carry_out(wait_once())
+            shared.run_call(wait_once())
         results.append("interrupted")
 
     def second() -> None:
-        results.append(shared.carry_out(wait_once()))
+        results.append(shared.run_call(wait_once()))
 
     threads = [threading.Thread(target=target, daemon=True) for target in (first, second)]
 
@@ -108,7 +108,7 @@ def test_who_is_interrupted_when_it_is_its_turn_to_drive_hands_the_turn_on() -> 
         runtime.peers[f"n{len(runtime.peers)}"] = 1
 
     runtime.turn = turn
-    assert shared.carry_out(wait_once()) == "done"
+    assert shared.run_call(wait_once()) == "done"
     driver_has_ended.set()
     for thread in threads:
         thread.join(10.0)

@@ -192,8 +192,8 @@ session.put("left open", "1", lease=session.lease)
     with Client(nodes.endpoints) as client:
         with client.lock("left open", ttl="1s") as lead:  # As soon as the lease has ended by itself.
             assert lead.token
-        while client.get("left open") is not None:
-            next(client.watch("left open"))
+        while (item := client.get_item("left open")) is not None:
+            next(client.watch("left open", start_revision=item.revision + 1))
 
 
 # -- entered more than once -----------------------------------------------------------------------
@@ -239,13 +239,13 @@ def test_one_semaphore_object_keeps_the_seats_of_its_threads_apart(nodes: Nodes)
 def test_a_session_that_is_entered_already_says_so(nodes: Nodes) -> None:
     async def body() -> None:
         async with AsyncClient(nodes.endpoints) as client, client.session("5s") as session:
-            with pytest.raises(RuntimeError, match="make another one"):
+            with pytest.raises(RuntimeError, match="create another one"):
                 await session.open()
 
     asyncio.run(body())
     with Client(nodes.endpoints) as client:
         session = client.session("5s")
-        with session, pytest.raises(RuntimeError, match="make another one"), session:
+        with session, pytest.raises(RuntimeError, match="create another one"), session:
             pass
         with session:
             session.put("again", "1")

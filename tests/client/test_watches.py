@@ -14,7 +14,7 @@ from raft.client.calls.routing import Ask, Outcome
 from raft.client.calls.watches import ElectionObserver, KeysObserver, Observer
 from raft.client.errors import EventsForgotten, LeadershipLost
 from raft.client.sessions.asyncio_election import AsyncElection
-from raft.client.sessions.seats import Seat
+from raft.client.sessions.candidacy import Candidacy
 from raft.machines.codec import decode_question, encode_answer, encode_question
 from raft.machines.commands import (
     Campaign,
@@ -277,7 +277,7 @@ def test_who_waits_too_far_behind_to_be_told_of_waits_on(
 ) -> None:
     state = ElectionState(1, (), tuple(Candidate(token, 1, b"") for token in waiting), 8, more)
     client: Any = Waited(state, 7)
-    wait = AsyncElection(client, Seat("e", 1, b"", True), 5.0)._wait_for(7)
+    wait = AsyncElection(client, Candidacy("e", 1, b"", True), 5.0)._wait_for(7)
     if is_there:
         asyncio.run(wait)
         return

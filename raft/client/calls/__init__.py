@@ -1,1 +1,1 @@
-"""What each call encodes, asks and decodes, as generators that sync and async clients drive alike."""
+"""Encoding, asking and decoding of each call, as step generators that both clients run."""

@@ -1,7 +1,7 @@
-"""What is asked of the application, as bytes, and what it answers, as values or as errors.
+"""Application requests as bytes, and answers as values or as errors.
 
-Owns that translation for both clients: limits are checked before anything is sent, and a refusal becomes
-the error that says what to do about it. Knows nothing of how a request reaches a node.
+Owns this translation for both clients: limits are checked before anything is sent, and a refusal becomes
+an error that says what to do about it. Knows nothing of how a request reaches a node.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from raft.machines.machine import MachineError
 
 
 def call_bytes(call: Call) -> bytes:
-    """A command's bytes; CommandRefused, before anything is sent, for one beyond the limits."""
+    """A command's bytes. Raises CommandRefused, before anything is sent, if it exceeds a limit."""
     try:
         return encode_call(call)
     except MachineError as error:
@@ -32,46 +32,46 @@ def call_bytes(call: Call) -> bytes:
 
 def plain(operation: Answered[Any]) -> bytes:
     """A command outside of any session: applied as often as it is in the log."""
-    return call_bytes(Call(0, 0, 0, operation))  # type: ignore[arg-type]  # All there are.
+    return call_bytes(Call(0, 0, 0, operation))  # type: ignore[arg-type]  # All operations are allowed.
 
 
 def question_bytes(question: Answered[Any]) -> bytes:
-    """A query's bytes; CommandRefused for one beyond the limits."""
+    """A query's bytes. Raises CommandRefused if it exceeds a limit."""
     try:
-        return encode_question(question)  # type: ignore[arg-type]  # All there are.
+        return encode_question(question)  # type: ignore[arg-type]  # All questions are allowed.
     except MachineError as error:
         raise CommandRefused(str(error)) from None
 
 
 def own_command(body: bytes, since: int = 1) -> bytes:
-    """A command of the user's own machine, outside of any session."""
+    """A command of a custom machine, outside of any session."""
     return plain(Own(checked_body(body), since))
 
 
 def own_query(body: bytes) -> bytes:
-    """A query of the user's own machine."""
+    """A query of a custom machine."""
     return question_bytes(Own(checked_body(body)))
 
 
 def checked_body(body: bytes) -> bytes:
-    """The bytes for one's own machine; TypeError for anything else."""
+    """The bytes for a custom machine; TypeError for anything else."""
     if not isinstance(body, bytes):
         raise TypeError(
-            f"a machine's command or query is bytes, not {type(body).__name__}; for typed ones there are "
+            f"a machine's command or query is bytes, not {type(body).__name__}; for typed ones use "
             "execute and evaluate"
         )
     return body
 
 
 def own_result(result: bytes) -> bytes:
-    """What the user's own machine answered; CommandRefused if it turned the request down."""
+    """The answer of a custom machine; CommandRefused if it refused the request."""
     answer = decode_or_raise(result)
-    assert isinstance(answer, results.Done), f"one's own machine does not answer by {answer}"
+    assert isinstance(answer, results.Done), f"a custom machine cannot answer with {answer}"
     return answer.result
 
 
 def decode_or_raise(result: bytes) -> results.Answer:
-    """What was answered, unless it is a refusal: that is raised."""
+    """The answer, or the error that a refusal stands for, raised."""
     answer = decode_answer(result)
     match answer:
         case results.SessionExpired(session):
@@ -82,16 +82,16 @@ def decode_or_raise(result: bytes) -> results.Answer:
             raise FenceRejected(election, token, holder)
         case results.TooNew(since, version):
             raise UnsupportedVersion(
-                f"the command needs version {since} of the machine, and the cluster's had been lowered to "
-                f"{version} when its turn came; it was not carried out",
+                f"the command needs version {since} of the machine, but the cluster's version had been "
+                f"lowered to {version} before it was applied; it was not carried out",
                 since,
                 version,
             )
         case results.Refused(reason):
             raise CommandRefused(reason)
         case results.AnswersFull(_, kept_bytes):
-            raise Rejected(f"the session keeps {kept_bytes} bytes of answers that were not acknowledged")
+            raise Rejected(f"the session holds {kept_bytes} bytes of answers that were not acknowledged")
         case results.SequenceReused() | results.Acknowledged() | results.WindowFull():
-            raise CommandRefused(f"two programs write as one session: {answer}")
+            raise CommandRefused(f"two programs use the same session: {answer}")
         case _:
             return answer

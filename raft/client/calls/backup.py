@@ -1,6 +1,6 @@
-"""Reading the state of the whole cluster from one node, step by step: see conversation.
+"""Reading a backup of the whole cluster from one node, as steps: see calls.routing.
 
-Owns the choice of the node, and the way from piece to piece. Knows nothing of what becomes of them.
+Owns the choice of the node and the order of the chunks. Knows nothing of what becomes of them.
 """
 
 from __future__ import annotations
@@ -17,69 +17,69 @@ from raft.client.calls.routing import (
     RetryBudget,
     Step,
     ask,
-    rest,
-    take_refusal,
-    who_leads,
+    find_leader,
+    handle_refusal,
+    wait_before_retry,
 )
 from raft.client.errors import Unreachable
-from raft.client.failure_detector import PATIENCE_SECONDS_MAX
+from raft.client.failure_detector import ANSWER_SECONDS_MAX
 from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
 
-GOODBYE_SECONDS = 1.0
+RELEASE_SECONDS = 1.0
 
 
 class Sink(Protocol):
-    """Takes a backup in; whatever it raises ends the reading."""
+    """Receives a backup. An exception that it raises ends the reading."""
 
     def begin(self, taken: BackupTaken) -> None:
-        """A backup begins here: forget what was added before."""
+        """A backup begins: discard the chunks added before."""
         ...
 
     def add(self, piece: bytes) -> None:
-        """The next piece of its image."""
+        """The next chunk of the image."""
         ...
 
 
 def read(
-    view: ClusterView, make_attempts: Callable[[], RetryBudget], sink: Sink
+    view: ClusterView, make_budget: Callable[[], RetryBudget], sink: Sink
 ) -> Generator[Step, Outcome, BackupTaken]:
-    """Read a backup of now from a follower, or else from the leader; from another one if that is lost.
+    """Read a backup of the present state from a follower, or from the leader if there is none.
 
-    There is no limit for all of it: each piece has the time of one request. A node is waited for as long as
-    it says that it works on the request.
+    If the node is lost, begins again with another one. Each chunk has the time of one request; the whole has
+    no limit. A node that reports that it is still working is waited for.
     """
-    yield from who_leads(view, make_attempts())
-    budget = make_attempts()
+    yield from find_leader(view, make_budget())
+    budget = make_budget()
     while True:
-        node = view.choose(budget.begin() or view.leader, budget.now())
+        node = view.choose(budget.begin_attempt() or view.leader, budget.now())
         answer = yield from ask(view, node, TakeBackup(), budget)
         began = isinstance(answer, TakesLong)
         while isinstance(answer, TakesLong):
-            answer = yield Ask(node, AwaitAnswer(answer.ticket), WORKING_SECONDS_MAX + PATIENCE_SECONDS_MAX)
+            answer = yield Ask(node, AwaitAnswer(answer.ticket), WORKING_SECONDS_MAX + ANSWER_SECONDS_MAX)
         if began:
-            budget = make_attempts()
+            budget = make_budget()
         if isinstance(answer, BackupTaken):
             sink.begin(answer)
-            failure = yield from _pieces(node, answer, make_attempts, sink)
+            failure = yield from _pieces(node, answer, make_budget, sink)
             if not failure:
                 return answer
-            budget = make_attempts()
-            budget.note(Unreachable, failure, node)
-        elif not take_refusal(view, node, answer, budget):
-            yield from rest(view, budget)
+            budget = make_budget()
+            budget.note_failure(Unreachable, failure, node)
+        elif not handle_refusal(view, node, answer, budget):
+            yield from wait_before_retry(view, budget)
 
 
 def _pieces(
-    node: int, taken: BackupTaken, make_attempts: Callable[[], RetryBudget], sink: Sink
+    node: int, taken: BackupTaken, make_budget: Callable[[], RetryBudget], sink: Sink
 ) -> Generator[Step, Outcome, str]:
-    """All pieces, in order; why they did not come, or ""."""
+    """Read all chunks in order. Returns the reason of a failure, or ""."""
     offset = 0
     while offset < taken.size:
-        answer = yield Ask(node, ReadBackup(taken.ticket, offset), make_attempts().left_seconds)
+        answer = yield Ask(node, ReadBackup(taken.ticket, offset), make_budget().left_seconds)
         if not isinstance(answer, BackupPiece) or answer.offset != offset or not answer.data:
-            why = answer if isinstance(answer, AskFailed) else "it does not have the backup any more"
-            return f"node {node} did not give all of the backup: {why}"
+            why = answer if isinstance(answer, AskFailed) else "it no longer has the backup"
+            return f"node {node} did not send the whole backup: {why}"
         sink.add(answer.data)
         offset += len(answer.data)
-    yield Ask(node, ReadBackup(taken.ticket, offset), GOODBYE_SECONDS)
+    yield Ask(node, ReadBackup(taken.ticket, offset), RELEASE_SECONDS)
     return ""

@@ -1,7 +1,7 @@
-"""Changing who belongs to a cluster, step by step and without doing anything: see conversation.
+"""Membership changes as steps: see calls.routing.
 
-Owns what is repeated and what is not. Every change may be asked for again, as asking for what is so
-already changes nothing; unless it is to be made to one expected configuration only.
+Owns which changes are retried. Every change may be requested again, since requesting what already holds
+changes nothing; except a change that requires one expected configuration.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from raft.client.calls.routing import (
     RetryBudget,
     Step,
     ask,
-    explained,
-    relayed,
-    rest,
-    take_refusal,
+    explain_undeliverable,
+    handle_refusal,
+    relay_if_needed,
+    wait_before_retry,
 )
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.protocol.client import (
@@ -39,41 +39,42 @@ Steps = Generator[Step, Outcome, Members]
 
 
 def members(view: ClusterView, budget: RetryBudget) -> Steps:
-    """Ask the leader who belongs to the cluster."""
+    """Ask the leader for the members of the cluster."""
     while True:
-        node = view.choose(budget.begin(), budget.now())
+        node = view.choose(budget.begin_attempt(), budget.now())
         answer = yield from ask(view, node, ListMembers(), budget)
         if isinstance(answer, Members):
-            return learnt(view, node, answer)
-        if not take_refusal(view, node, answer, budget):
-            yield from rest(view, budget)
+            return note_members(view, node, answer)
+        if not handle_refusal(view, node, answer, budget):
+            yield from wait_before_retry(view, budget)
 
 
 def change(view: ClusterView, request: MemberChange, budget: RetryBudget) -> Steps:
-    """Have a change applied. What has to wait, as for a learner that catches up, is asked for again.
+    """Make a change. One that has to wait, as for a learner to catch up, is requested again.
 
-    Once a try has ended unknown, only a `Members` settles it: a later refusal says nothing of that try.
+    Once an attempt has ended unknown, only a `Members` answer settles it: a later refusal says nothing about
+    that attempt.
     """
     doubt = ""
     try:
         while True:
-            node = view.choose(budget.begin(), budget.now())
+            node = view.choose(budget.begin_attempt(), budget.now())
             outcome = yield Ask(node, request, budget.left_seconds)
-            outcome = yield from explained(view, node, outcome, budget)
-            answer = yield from relayed(view, node, request, outcome, budget)
+            outcome = yield from explain_undeliverable(view, node, outcome, budget)
+            answer = yield from relay_if_needed(view, node, request, outcome, budget)
             if isinstance(answer, Members):
-                return learnt(view, node, answer)
+                return note_members(view, node, answer)
             if isinstance(answer, Unknown) or (
                 isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable)
             ):
-                doubt = f"node {node} may or may not have made the change: {reason_of(answer)}"
+                doubt = f"node {node} may or may not have made the change: {unknown_reason(answer)}"
                 if request.expected is not None:
                     raise OutcomeUnknown(doubt)
             if isinstance(answer, Refused):
-                budget.note(Rejected, answer.reason)
-            elif take_refusal(view, node, answer, budget):
+                budget.note_failure(Rejected, answer.reason)
+            elif handle_refusal(view, node, answer, budget):
                 continue
-            yield from rest(view, budget)
+            yield from wait_before_retry(view, budget)
     except (Rejected, CommandRefused) as error:
         if not doubt:
             raise
@@ -81,13 +82,13 @@ def change(view: ClusterView, request: MemberChange, budget: RetryBudget) -> Ste
 
 
 def add(view: ClusterView, node: int, endpoint: str, budget: RetryBudget, *, learner: bool) -> Steps:
-    """Add a learner, and give it a vote once it has caught up, unless it is to stay one."""
+    """Add a learner and, unless it is to stay one, give it a vote once it has caught up."""
     added = yield from change(view, AddLearner(node, endpoint), budget)
     return added if learner else (yield from change(view, Promote(node), budget))
 
 
 def replace(view: ClusterView, old: int, new: int, endpoint: str, budget: RetryBudget) -> Steps:
-    """Add a learner, and give it the place of a member once it has caught up."""
+    """Add a learner, and let it replace a member once it has caught up."""
     yield from change(view, AddLearner(new, endpoint), budget)
     return (yield from change(view, Replace(old, new), budget))
 
@@ -98,22 +99,22 @@ def promote(view: ClusterView, node: int, budget: RetryBudget) -> Steps:
 
 
 def remove(view: ClusterView, node: int, budget: RetryBudget) -> Steps:
-    """Let a member be one no longer."""
+    """Remove a member."""
     return change(view, Remove(node), budget)
 
 
 def update(view: ClusterView, node: int, endpoint: str, budget: RetryBudget) -> Steps:
-    """Let all know where a member listens now, or will when it is started again."""
+    """Announce where a member listens now, or will listen after a restart."""
     return change(view, UpdateMember(node, endpoint), budget)
 
 
-def learnt(view: ClusterView, node: int, answer: Members) -> Members:
-    """Note where the members are; the one that has answered led until then."""
-    view.members_are(answer.endpoints)
+def note_members(view: ClusterView, node: int, answer: Members) -> Members:
+    """Note the members and their endpoints; the node that answered was the leader at that time."""
+    view.set_members(answer.endpoints)
     view.leader = node if node in answer.endpoints else 0
     return answer
 
 
-def reason_of(answer: Unknown | AskFailed) -> str:
-    """Why nobody knows what became of a request."""
+def unknown_reason(answer: Unknown | AskFailed) -> str:
+    """Why the outcome of a request is unknown."""
     return answer.reason if isinstance(answer, Unknown) else str(answer)

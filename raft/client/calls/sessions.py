@@ -1,7 +1,7 @@
-"""Sessions, leases and events, step by step.
+"""Session commands, lease requests and events as steps: see calls.routing.
 
-Owns the numbering of a session's commands, on which exactly-once rests, and the conversations about
-leases and events. Knows nothing of sockets or event loops.
+Owns the sequence numbers of a session's commands, on which exactly-once rests. Knows nothing of sockets or
+event loops.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from actors.errors import AskFailed, Undeliverable
 from raft.client.calls.application import call_bytes, decode_or_raise, question_bytes
 from raft.client.calls.routing import (
     Ask,
+    AwaitChannel,
     ClusterView,
-    Hear,
     Outcome,
     RetryBudget,
     Step,
     ask,
-    explained,
-    keep_up,
-    rest,
-    take_refusal,
-    worked_on,
+    await_slow_answer,
+    explain_undeliverable,
+    handle_refusal,
+    refresh_members,
+    wait_before_retry,
 )
 from raft.client.errors import CommandRefused, EventsForgotten, OutcomeUnknown, Rejected, SessionExpired
-from raft.client.failure_detector import PATIENCE_SECONDS_MAX
+from raft.client.failure_detector import ANSWER_SECONDS_MAX
 from raft.client.watches.channels import Channel, Channels
 from raft.machines import results
 from raft.machines.codec import is_answers_full, is_of_session
@@ -42,30 +42,30 @@ from raft.protocol.client import (
     WatchOpened,
 )
 
-# How long a node keeps somebody waiting who asks for events that there are none of.
-HOLD_SECONDS = 1.0
+# How long a node holds a request for events while there are none (long polling).
+LONG_POLL_SECONDS = 1.0
 
 
 NOTHING = Transaction((), ())
 
 
-class Calls:
-    """The commands of one session: their numbers, and up to which one all are settled."""
+class CommandWindow:
+    """The commands of one session: their sequence numbers, and up to which one all are settled."""
 
     def __init__(self, session: int) -> None:
         self.session = session
         self._last = 0
         self._open: set[int] = set()
-        self._acknowledged = 0  # Said by a command that was answered, and had no other purpose.
+        self._acknowledged = 0  # By an answered command that had no other purpose.
         self._acknowledging = False
 
     @property
     def full(self) -> bool:
-        """So many are open that one more would be turned down."""
+        """Are so many commands open that another one would be refused?"""
         return bool(self._open) and self._last + 1 - min(self._open) >= SESSION_WINDOW
 
     def begin(self, operation: Operation) -> tuple[int, bytes]:
-        """The number and the bytes of a new command; CommandRefused for one beyond the limits."""
+        """The sequence number and bytes of a new command. Raises CommandRefused if it exceeds a limit."""
         assert not self.full, "the session's window is full"
         sequence = self._last + 1
         acknowledged = min(self._open, default=sequence) - 1
@@ -75,11 +75,14 @@ class Calls:
         return sequence, body
 
     def end(self, sequence: int) -> None:
-        """The command has its answer, or its answer will not be asked for any more."""
+        """The command has its answer, or will not be asked for it again."""
         self._open.discard(sequence)
 
     def acknowledge(self, view: ClusterView, budget: RetryBudget) -> Generator[Step, Outcome, None]:
-        """Say which answers have arrived, by a command that does nothing else, if there is anything new."""
+        """Acknowledge the answers that have arrived, by a command that does nothing else.
+
+        If there are new ones.
+        """
         acknowledged = min(self._open, default=self._last + 1) - 1
         if self._acknowledging or acknowledged <= self._acknowledged:
             return
@@ -97,32 +100,32 @@ class Calls:
             self.end(sequence)
 
 
-# -- conversations -------------------------------------------------------------------------------
+# -- calls ---------------------------------------------------------------------------------------
 
 
-def settle(
-    view: ClusterView, body: bytes, budget: RetryBudget, calls: Calls | None = None
+def commit_idempotent(
+    view: ClusterView, body: bytes, budget: RetryBudget, calls: CommandWindow | None = None
 ) -> Generator[Step, Outcome, Committed]:
-    """Have a command committed that does the same however often it is in the log: ask till it is answered.
+    """Commit a command that may be in the log any number of times: repeat it until it is answered.
 
-    The same bytes again and again, so a session carries them out once. Once a try has ended unknown, only
-    an answer to the command itself settles it: that the session has expired, or that a node turns such
-    commands down, says nothing of that try. OutcomeUnknown then, or if the time is up. With the session's
-    `calls`, waits while the answers that it keeps have too many bytes.
+    The same bytes are sent each time, so a session applies them once. Once an attempt has ended unknown, only
+    an answer to the command itself settles it: that the session has expired, or that a node refuses such
+    commands, says nothing about that attempt. Then, or when the time is up, raises OutcomeUnknown. With the
+    session's `calls`, waits while the session's unacknowledged answers take too many bytes.
     """
     doubt = ""
     try:
         while True:
-            node = view.choose(budget.begin(), budget.now())
+            node = view.choose(budget.begin_attempt(), budget.now())
             answer = yield from ask(view, node, Command(body), budget)
-            answer = yield from worked_on(node, answer, budget)
+            answer = yield from await_slow_answer(node, answer, budget)
             if isinstance(answer, Committed):
                 view.leader = node
-                yield from keep_up(view, node, answer, budget)
+                yield from refresh_members(view, node, answer, budget)
                 if calls is not None and is_answers_full(answer.result):
-                    budget.note(Rejected, "the answers that the session keeps have too many bytes")
+                    budget.note_failure(Rejected, "the session's unacknowledged answers take too many bytes")
                     yield from calls.acknowledge(view, budget)
-                    yield from rest(view, budget)
+                    yield from wait_before_retry(view, budget)
                     continue
                 if doubt and is_of_session(answer.result):
                     decode_or_raise(answer.result)
@@ -131,8 +134,8 @@ def settle(
                 doubt = answer.reason
             elif isinstance(answer, AskFailed) and not isinstance(answer, Undeliverable):
                 doubt = f"node {node} may or may not have taken the command: {answer}"
-            if not take_refusal(view, node, answer, budget):
-                yield from rest(view, budget)
+            if not handle_refusal(view, node, answer, budget):
+                yield from wait_before_retry(view, budget)
     except (Rejected, CommandRefused, SessionExpired) as error:
         if not doubt:
             raise
@@ -142,27 +145,27 @@ def settle(
 def lease_time(
     view: ClusterView, request: KeepAlive | TimeLeft, budget: RetryBudget
 ) -> Generator[Step, Outcome, tuple[LeaseTime, float]]:
-    """Ask the leader about a lease; the answer, and when the question was sent that it answers."""
+    """Ask the leader about a lease; returns the answer, and when the answered request was sent."""
     while True:
-        node = view.choose(budget.begin(), budget.now())
+        node = view.choose(budget.begin_attempt(), budget.now())
         sent_seconds = budget.now()
         answer = yield from ask(view, node, request, budget)
         if isinstance(answer, LeaseTime):
             view.leader = node
             return answer, sent_seconds
-        if not take_refusal(view, node, answer, budget):
-            yield from rest(view, budget)
+        if not handle_refusal(view, node, answer, budget):
+            yield from wait_before_retry(view, budget)
 
 
-def followed(
+def next_events(
     view: ClusterView, watch: Watch, budget: RetryBudget, cancelled: Callable[[], bool] = lambda: False
 ) -> Generator[Step, Outcome, results.Events]:
-    """As `news`, by the channel of what is watched, so that one message serves all who wait for the same.
+    """As `await_events`, but by the shared channel: one message serves all iterators over the range.
 
-    Who has fallen behind what is kept there asks for the rest.
+    An iterator that is behind the events kept there asks a node for the rest.
     """
     if view.channels is None:
-        return (yield from news(view, watch, budget))
+        return (yield from await_events(view, watch, budget))
     channel = view.channels.of(watch)
     while True:
         told = channel.take(watch)
@@ -173,43 +176,43 @@ def followed(
         if channel.node and not view.is_up(channel.node):
             channel.lost()
         if not channel.reaches(watch):
-            return (yield from news(view, watch, budget))
+            return (yield from await_events(view, watch, budget))
         if not channel.node:
-            yield from _open(view, view.channels, channel, watch, budget)
+            yield from _open_watch(view, view.channels, channel, watch, budget)
             continue
-        yield Hear(channel)
+        yield AwaitChannel(channel)
 
 
-def _open(
+def _open_watch(
     view: ClusterView, channels: Channels, channel: Channel, watch: Watch, budget: RetryBudget
 ) -> Generator[Step, Outcome, None]:
-    """Have a node tell what happens."""
-    node = view.choose(budget.begin(), budget.now())
+    """Open a watch at a node."""
+    node = view.choose(budget.begin_attempt(), budget.now())
     request = channels.begin(channel, node, watch)
     answer = yield from ask(view, node, request, budget)
     if isinstance(answer, WatchOpened):
         return
     if channel.number == request.number:
         channel.lost()
-    if not take_refusal(view, node, answer, budget):
-        yield from rest(view, budget)
+    if not handle_refusal(view, node, answer, budget):
+        yield from wait_before_retry(view, budget)
 
 
-def news(
-    view: ClusterView, watch: Watch, budget: RetryBudget, hold_seconds: float = HOLD_SECONDS
+def await_events(
+    view: ClusterView, watch: Watch, budget: RetryBudget, hold_seconds: float = LONG_POLL_SECONDS
 ) -> Generator[Step, Outcome, results.Events]:
-    """Wait for events, so long at most if there are none; any node may tell them."""
+    """Wait for events at any node, up to `hold_seconds` while there are none."""
     request = AwaitEvents(question_bytes(watch), hold_seconds)
     while True:
-        node = view.choose(budget.begin(), budget.now())
-        outcome = yield Ask(node, request, hold_seconds + PATIENCE_SECONDS_MAX)
-        answer = yield from explained(view, node, outcome, budget)
+        node = view.choose(budget.begin_attempt(), budget.now())
+        outcome = yield Ask(node, request, hold_seconds + ANSWER_SECONDS_MAX)
+        answer = yield from explain_undeliverable(view, node, outcome, budget)
         if isinstance(answer, QueryResult):
-            yield from keep_up(view, node, answer, budget)
+            yield from refresh_members(view, node, answer, budget)
             told = decode_or_raise(answer.result)
             if isinstance(told, results.Compacted):
                 raise EventsForgotten(told.revision)
-            assert isinstance(told, results.Events), f"a watch is not answered by {told}"
+            assert isinstance(told, results.Events), f"unexpected answer to a watch: {told}"
             return told
-        if not take_refusal(view, node, answer, budget):
-            yield from rest(view, budget)
+        if not handle_refusal(view, node, answer, budget):
+            yield from wait_before_retry(view, budget)

@@ -1,7 +1,6 @@
-"""The key-value store's calls as requests, and what their answers mean to a program.
+"""Requests of the key-value store, and their answers as Python values.
 
-Owns the translation between Python values and the application's messages, for both clients. Knows nothing
-of how a request reaches a node.
+Owns this translation, for both clients. Knows nothing of how a request reaches a node.
 """
 
 from __future__ import annotations
@@ -31,27 +30,27 @@ from raft.machines.results import Compacted, Event, Item, Items
 from raft.protocol.client import Command, Consistency, Query
 
 Text = str | bytes
-PAGE_KEYS = 1_000  # In one answer, unless told otherwise.
+PAGE_KEYS = 1_000  # In one answer, by default.
 Questions = Generator[Answered[Any], Any, Item | None]
-"""Asks one question after the other, is sent their answers, and returns what it has found."""
+"""Yields one question after the other, is sent their answers, and returns the item found."""
 
 
 class Swapped(Struct, frozen=True):
-    """Whether a swap was made, and what the key holds now."""
+    """Whether the swap was made, and the key's value now."""
 
     swapped: bool
     value: bytes | None
 
 
 class Replaced(Struct, frozen=True):
-    """The revision that a put has made, and what the key held before; None if it was unbound."""
+    """The revision of a put, and the item that it replaced; None if there was none."""
 
     revision: int
     previous: Item | None
 
 
 def to_bytes(text: Text) -> bytes:
-    """Bytes as they are, text as UTF-8; TypeError for anything else."""
+    """Bytes unchanged, str as UTF-8; TypeError for anything else."""
     if isinstance(text, str):
         return text.encode()
     if isinstance(text, bytes):
@@ -62,97 +61,97 @@ def to_bytes(text: Text) -> bytes:
 
 
 def maybe_bytes(text: Text | None) -> bytes | None:
-    """The same for a value that may be missing."""
+    """As `to_bytes`, for an optional value."""
     return None if text is None else to_bytes(text)
 
 
 def put_request(key: Text, value: Text, lease: int = 0, fence: Fence | None = None) -> bytes:
-    """The command that binds a key."""
+    """A put, as bytes."""
     return plain(Put(to_bytes(key), to_bytes(value), lease, fence))
 
 
 def cas_request(
     key: Text, old: Text | None, new: Text | None, lease: int = 0, fence: Fence | None = None
 ) -> bytes:
-    """The command that swaps a value for another."""
+    """A compare-and-swap, as bytes."""
     return plain(CompareAndSwap(to_bytes(key), maybe_bytes(old), maybe_bytes(new), lease, fence))
 
 
 def get_request(key: Text) -> bytes:
-    """The query for a key's value."""
+    """A get, as bytes."""
     return question_bytes(Get(to_bytes(key)))
 
 
 def page(prefix: Text, after: Text | None, limit: int = PAGE_KEYS, *, keys_only: bool = False) -> Range:
-    """The question for the keys that begin with `prefix`, or for those of them behind `after`."""
+    """The question for the keys with a prefix, or for those of them after `after`."""
     begin, end = range_of(prefix, prefix=True)
     return Range(begin if after is None else to_bytes(after) + b"\0", end, limit, keys_only)
 
 
 def range_of(key: Text, *, prefix: bool) -> tuple[bytes, bytes | None]:
-    """A key alone, or all that begin so, as the first of them and the first one behind them."""
+    """The first key and the end (exclusive) of a single key, or of all keys with a prefix."""
     start = to_bytes(key)
     return start, prefix_end(start) if prefix else start + b"\0"
 
 
 def command(body: bytes) -> Command:
-    """A command as it is sent."""
+    """A command as sent."""
     return Command(body)
 
 
 def query(body: bytes, *, stale: bool) -> Query:
-    """A query that asks a quorum, or, if it may be stale, nobody but one node."""
+    """A query as sent: linearizable, or answered from one node's own state if `stale`."""
     return Query(body, Consistency.STALE if stale else Consistency.LINEARIZABLE)
 
 
 def value_of(result: bytes) -> bytes | None:
-    """What `get` found."""
+    """The value found by a get."""
     answer = decode_or_raise(result)
-    assert isinstance(answer, results.Value), f"a get is not answered by {answer}"
+    assert isinstance(answer, results.Value), f"unexpected answer to a get: {answer}"
     return None if answer.item is None else answer.item.value
 
 
 def swapped(result: bytes) -> Swapped:
-    """What came of `cas`."""
+    """The result of a compare-and-swap."""
     answer = decode_or_raise(result)
-    assert isinstance(answer, results.Swapped), f"a compare-and-swap is not answered by {answer}"
+    assert isinstance(answer, results.Swapped), f"unexpected answer to a compare-and-swap: {answer}"
     return Swapped(answer.swapped, None if answer.item is None else answer.item.value)
 
 
 def items_in(result: bytes) -> Items:
-    """What a range found, and whether there is more."""
+    """The items found by a range, and whether there are more."""
     answer = decode_or_raise(result)
-    assert isinstance(answer, Items), f"a range is not answered by {answer}"
+    assert isinstance(answer, Items), f"unexpected answer to a range: {answer}"
     return answer
 
 
-# -- what takes more than one request, or one of several parts ------------------------------------
+# -- transactions, and calls of several requests ------------------------------------------------
 
 
 def replacing(key: Text, value: Text, lease: int, fence: Fence | None) -> Transaction:
-    """The command that binds a key, and tells what it held before."""
+    """The command that sets a key and returns its previous value."""
     name = to_bytes(key)
     return Transaction((), (Get(name), Put(name, to_bytes(value), lease)), fence=fence)
 
 
 def removing(key: Text, fence: Fence | None) -> Transaction:
-    """The command that unbinds a key, and tells what it held."""
+    """The command that deletes a key and returns its previous value."""
     name = to_bytes(key)
     return Transaction((), (Get(name), Delete(name)), fence=fence)
 
 
 def before(done: results.TransactionDone) -> Item | None:
-    """What a key held before it was replaced or removed."""
+    """A key's item before it was replaced or deleted."""
     found = done.answers[0]
     assert isinstance(found, results.Value), found
     return found.item
 
 
 def item_at(key: Text, revision: int) -> Questions:
-    """What a key held at a revision, or holds now if that is 0; None if it was unbound.
+    """A key's item at a revision, or now if that is 0; None if it did not exist.
 
-    Found among the events from then on. EventsForgotten if what it held then has been overwritten, and is
-    forgotten; CommandRefused for a revision that is still to come.
+    Found in the events from that revision on. Raises EventsForgotten if the item was overwritten and its
+    event is forgotten, CommandRefused for a future revision.
     """
     start, end = range_of(key, prefix=False)
     now: results.Value = yield Get(start)
@@ -181,7 +180,7 @@ def item_at(key: Text, revision: int) -> Questions:
 
 
 def _held_before(event: Event, held: Event | None, forgotten: int) -> Item | None:
-    """What a key held when `event` changed it; `held` is the one before, if that is not forgotten."""
+    """The item before `event`; `held` is the event before it, if that one is not forgotten."""
     is_first = isinstance(event, Item) and event.version == 1
     if held is None and not is_first:
         raise EventsForgotten(forgotten)

@@ -1,4 +1,4 @@
-"""Transactions as programs write them: what must hold of some keys, and what is done then.
+"""The notation for transactions in programs: comparisons of keys, and what to do then.
 
 Owns the notation. Knows nothing of how a transaction is carried out.
 
@@ -30,46 +30,46 @@ from raft.machines.commands import (
 
 
 class Key:
-    """A key in a transaction. Its numbers are 0, and its value None, while it is unbound."""
+    """A key in a transaction. While it does not exist, its numbers are 0 and its value is None."""
 
     def __init__(self, key: Text) -> None:
         self._key = to_bytes(key)
 
     @property
     def value(self) -> ComparedValue:
-        """What it holds, to be compared by ==, !=, < or >."""
+        """Its value, to be compared by ==, !=, < or >."""
         return ComparedValue(self._key)
 
     @property
     def version(self) -> ComparedNumber:
-        """How often it was written since it was bound."""
+        """How many times it was written since it was created."""
         return ComparedNumber(self._key, Field.VERSION)
 
     @property
     def created(self) -> ComparedNumber:
-        """The revision that bound it."""
+        """The revision that created it."""
         return ComparedNumber(self._key, Field.CREATED)
 
     @property
     def revision(self) -> ComparedNumber:
-        """The revision that wrote it last."""
+        """The revision of its last write."""
         return ComparedNumber(self._key, Field.REVISION)
 
     @property
     def lease(self) -> ComparedNumber:
-        """The lease that it hangs on, 0 if on none."""
+        """The lease that it is attached to, 0 if none."""
         return ComparedNumber(self._key, Field.LEASE)
 
     def put(self, value: Text, *, lease: SupportsIndex = 0) -> Put:
-        """Bind it."""
+        """Set its value."""
         return Put(self._key, to_bytes(value), index(lease))
 
     def get(self) -> Get:
-        """Tell what it holds."""
+        """Read its value."""
         return Get(self._key)
 
     def delete(self, *, prefix: bool = False) -> Delete | DeleteRange:
-        """Unbind it; or, as a prefix, all that begin so."""
+        """Delete it; with `prefix`, all keys that begin with it."""
         return DeleteRange(*range_of(self._key, prefix=True)) if prefix else Delete(self._key)
 
 
@@ -122,7 +122,7 @@ def transaction_of(
     otherwise: Sequence[TransactionPart],
     fence: Fence | None,
 ) -> Transaction:
-    """The command; TypeError for a part that is none."""
+    """The command. Raises TypeError for an invalid part."""
     for what, parts, kinds in (
         ("compare", compare, Compare),
         ("then", then, TransactionPart),
@@ -132,6 +132,6 @@ def transaction_of(
             if not isinstance(part, kinds):
                 raise TypeError(
                     f'{what} is a list such as [Key("a").value == "1"] or [Key("a").put("2")], and '
-                    f"{part!r:.80} is no part of one"
+                    f"{part!r:.80} cannot be part of one"
                 )
     return Transaction(tuple(compare), tuple(then), tuple(otherwise), fence)

@@ -1,7 +1,7 @@
-"""Following what changes, step by step, over gaps in the events: see conversation.
+"""Following changes as steps, across gaps in the events: see calls.routing.
 
-Owns what an observer has been told, and so the difference that it has to be told when events that it has not
-seen are forgotten: it reads the present state, and what has gone meanwhile is said to have gone. Knows
+Owns what an observer has been given so far, and so the difference that it is owed when events that it has
+not seen are forgotten: it then reads the current state, and reports keys that have gone as removed. Knows
 nothing of sockets or event loops.
 """
 
@@ -25,23 +25,23 @@ Steps = Generator[Step, Outcome, Sequence[Event]]
 
 
 class Observer(ABC):
-    """Told everything that happens, each change once and in order; after a gap, the difference.
+    """Yields every change once and in order; after a gap, the difference to the current state.
 
-    That is the difference of the state as it is read then: what came and went within the gap is not told.
+    Changes that were undone within the gap are not reported.
     """
 
     def __init__(self, watch: Watch | None = None) -> None:
-        """With a watch, from there on; else from the present state on."""
+        """With a watch, begin there; otherwise with the current state."""
         self._watch = watch
         self.cancelled = False
-        """Is nothing wanted any more? To be looked at whenever somebody who waits is woken."""
+        """Set to end the iteration; checked whenever a waiting iterator is woken."""
 
     def more(self, view: ClusterView, budget: RetryBudget) -> Steps:
-        """The next changes; an empty sequence if there were none for a while."""
+        """The next changes; empty if there were none for a while."""
         if self._watch is None:
             return (yield from self._read(view, budget))
         try:
-            told = yield from sessions.followed(view, self._watch, budget, lambda: self.cancelled)
+            told = yield from sessions.next_events(view, self._watch, budget, lambda: self.cancelled)
         except EventsForgotten:
             if not self._can_tell_difference(self._watch.revision):
                 raise
@@ -52,24 +52,24 @@ class Observer(ABC):
 
     @abstractmethod
     def _read(self, view: ClusterView, budget: RetryBudget) -> Steps:
-        """Read the state, or its next part; once it is whole, set the watch and tell the difference."""
+        """Read the state, or its next page; after the last page, set the watch and return the difference."""
 
     @abstractmethod
     def _is_new(self, event: Event) -> bool:
-        """Note an event; False for one that the state has told already."""
+        """Note an event; False for one that was reported by reading the state."""
 
     def _can_tell_difference(self, revision: int) -> bool:  # noqa: ARG002
-        """Is it known what was so before `revision`, from which on events are forgotten?"""
+        """Is the state before `revision`, from which on events are kept, known?"""
         return True
 
 
 class KeysObserver(Observer):
-    """Of a range of keys; remembers the keys that are bound, and which revision of each was told."""
+    """Observes a range of keys; remembers the existing keys, and the last reported revision of each."""
 
     def __init__(
         self, start: bytes, end: bytes | None, *, revision: int = 0, tell_present: bool = False
     ) -> None:
-        """From `revision` on, or, with 0, from now on; or, if so wanted, first what the keys hold now."""
+        """From `revision` on, or with 0 from now on; with `tell_present`, the current items come first."""
         super().__init__()
         self._start = start
         self._end = end
@@ -77,10 +77,10 @@ class KeysObserver(Observer):
         self._silent = not tell_present
         self._known: dict[bytes, int] = {}
         self._pages: list[Item] = []
-        self._pages_revision = 0  # Of the first page: what has changed since is told by events.
-        self._read_to = 0  # What happens after this is in no page that was read.
-        self._silent_to = 0  # Of what the state held up to there, nothing was told.
-        self._by_reading: dict[bytes, int] = {}  # What was told by reading, up to there.
+        self._pages_revision = 0  # Of the first page: later changes arrive as events.
+        self._read_to = 0  # Later events are in no page that was read.
+        self._silent_to = 0  # Of the state up to here, nothing was reported.
+        self._by_reading: dict[bytes, int] = {}  # Reported by reading the state up to there.
 
     def _read(self, view: ClusterView, budget: RetryBudget) -> Steps:
         start = self._pages[-1].key + b"\0" if self._pages else self._start
@@ -125,7 +125,7 @@ class KeysObserver(Observer):
 
 
 class ElectionObserver(Observer):
-    """Of an election: who leads now, then every change; remembers who holds its seats."""
+    """Observes an election: its leader now, then every change; remembers who holds its seats."""
 
     def __init__(self, election: str) -> None:
         super().__init__()

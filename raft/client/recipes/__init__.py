@@ -1,5 +1,5 @@
-"""Recipes, as kazoo has them: barriers, counters, queues, parties and read-write locks, over keys and leases.
+"""Recipes as in kazoo: barriers, counters, queues, parties and read-write locks, on keys and leases.
 
-Each is written once, as steps (see steps), with a blocking and an asyncio face. They are imported from
+Each is written once, as steps (see steps), with a blocking and an asyncio class. Import them from
 `raft.client`.
 """

@@ -1,12 +1,13 @@
-"""Barriers: all wait until one opens, or until so many have come and, afterwards, until all have gone.
+"""Barriers: wait until a barrier opens; and double barriers, where participants enter and leave together.
 
-Owns, for a barrier, the key of its name; for a double barrier NAME/members/*, which go with their sessions,
-and NAME/ready, which is there from the moment in which enough had come until all have left.
+Owns, for a barrier, the key of its name; for a double barrier NAME/members/*, which are deleted with their
+sessions, and NAME/ready, which exists from when enough have entered until all have left.
 """
 
 from __future__ import annotations
 
 from raft.client.asyncio_keys import AsyncKeys
+from raft.client.blocking import blocking
 from raft.client.calls.store import range_of
 from raft.client.calls.transactions import Key
 from raft.client.keys import Keys
@@ -14,21 +15,20 @@ from raft.client.recipes.steps import (
     INTERRUPTS,
     Steps,
     TimeUp,
-    carry_out,
-    carry_out_async,
     change,
     in_time,
+    run_steps,
     unique,
 )
 from raft.client.sessions.asyncio_session import AsyncSession
-from raft.client.sessions.session import Session
+from raft.client.sessions.session import Session, UnsuspendedSession
 from raft.durations import Duration
 from raft.machines.commands import Count, Delete, Get, Put, Transaction
 from raft.machines.results import Counted, TransactionDone, Value
 
 
 def wait_gone(key: bytes) -> Steps[None]:
-    """Wait until a key is unbound."""
+    """Wait until a key is deleted."""
     while True:
         found: Value = yield Get(key)
         if found.item is None:
@@ -36,8 +36,8 @@ def wait_gone(key: bytes) -> Steps[None]:
         yield change(key, found.revision)
 
 
-class Places:
-    """The keys of a double barrier, as one of those sees them who meet there."""
+class Paths:
+    """The keys of a double barrier, for one participant."""
 
     def __init__(self, name: str, lease: int, count: int) -> None:
         self.all = f"{name}/".encode()
@@ -48,10 +48,10 @@ class Places:
         self.count = count
 
 
-def enter(at: Places) -> Steps[bool]:
-    """Come in, and wait until enough have; False, and out again, if that takes too long.
+def enter(at: Paths) -> Steps[bool]:
+    """Enter, and wait until enough participants have; False, after leaving again, when the time is up.
 
-    While the last ones of a round have not left, those of the next one wait outside.
+    While the last participants of a round have not left, those of the next one wait outside.
     """
     is_in = False
     try:
@@ -64,11 +64,11 @@ def enter(at: Places) -> Steps[bool]:
         )
         if not isinstance(error, TimeUp):
             raise
-        return is_in and not done.succeeded  # If it was ready at that very moment, then all go through.
+        return is_in and not done.succeeded  # If it became ready at that moment, all of them enter.
     return True
 
 
-def _come_in(at: Places) -> Steps[bool]:
+def _come_in(at: Paths) -> Steps[bool]:
     ready: Value = yield Get(at.ready)
     if ready.item is None:
         yield Put(at.me, b"", at.lease)
@@ -78,7 +78,7 @@ def _come_in(at: Places) -> Steps[bool]:
     return False
 
 
-def _wait_ready(at: Places) -> Steps[None]:
+def _wait_ready(at: Paths) -> Steps[None]:
     while True:
         ready: Value = yield Get(at.ready)
         if ready.item is not None:
@@ -90,16 +90,16 @@ def _wait_ready(at: Places) -> Steps[None]:
         yield change(at.all, ready.revision)
 
 
-def _clear(at: Places, revision: int) -> Steps[bool]:
-    """End a round if all have left it, by whichever way; whether they have."""
+def _clear(at: Paths, revision: int) -> Steps[bool]:
+    """End a round if all have left it or lost their session; returns whether they have."""
     left: Counted = yield Count(*at.members)
     if not left.count:
         yield Transaction((Key(at.ready).revision == revision,), (Delete(at.ready),))
     return not left.count
 
 
-def leave(at: Places) -> Steps[None]:
-    """Go, and wait until all have gone."""
+def leave(at: Paths) -> Steps[None]:
+    """Leave, and wait until all have left."""
     yield Delete(at.me)
     while True:
         ready: Value = yield Get(at.ready)
@@ -108,28 +108,8 @@ def leave(at: Places) -> Steps[None]:
         yield change(at.all, ready.revision)
 
 
-class Barrier:
-    """While it is closed all wait at it."""
-
-    def __init__(self, keys: Keys, name: str) -> None:
-        self._keys = keys
-        self._key = name.encode()
-
-    def create(self) -> bool:
-        """Close it; False if it was closed already."""
-        return self._keys.cas(self._key, None, b"").swapped
-
-    def remove(self) -> bool:
-        """Open it, and let all go on; False if it was open already."""
-        return self._keys.delete(self._key)
-
-    def wait(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until it is open; False if it was closed for all that time."""
-        return carry_out(self._keys, in_time(wait_gone(self._key)), timeout)
-
-
 class AsyncBarrier:
-    """`Barrier` in an event loop."""
+    """While it is closed, `wait` blocks."""
 
     def __init__(self, keys: AsyncKeys, name: str) -> None:
         self._keys = keys
@@ -140,44 +120,49 @@ class AsyncBarrier:
         return (await self._keys.cas(self._key, None, b"")).swapped
 
     async def remove(self) -> bool:
-        """Open it, and let all go on; False if it was open already."""
+        """Open it and release all waiters; False if it was open already."""
         return await self._keys.delete(self._key)
 
     async def wait(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until it is open; False if it was closed for all that time."""
-        return await carry_out_async(self._keys, in_time(wait_gone(self._key)), timeout)
-
-
-class DoubleBarrier:
-    """All that `count` sessions do between `enter` and `leave` is done by all of them at the same time.
-
-    One whose session ends within has left.
-    """
-
-    def __init__(self, session: Session, name: str, count: int) -> None:
-        self._session = session
-        self._at = Places(name, session.lease, count)
-
-    def enter(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until `count` have come; False if they have not in that time: then this one is out again."""
-        return carry_out(self._session, enter(self._at), timeout)
-
-    def leave(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until all have left; False if some are there still."""
-        return carry_out(self._session, in_time(leave(self._at)), timeout)
+        """Wait until it is open; False if it was still closed when the time was up."""
+        return await run_steps(self._keys, in_time(wait_gone(self._key)), timeout)
 
 
 class AsyncDoubleBarrier:
-    """`DoubleBarrier` in an event loop."""
+    """What `count` sessions do between `enter` and `leave`, they do at the same time.
 
-    def __init__(self, session: AsyncSession, name: str, count: int) -> None:
+    A session that ends inside has left.
+    """
+
+    def __init__(self, session: AsyncSession | UnsuspendedSession, name: str, count: int) -> None:
         self._session = session
-        self._at = Places(name, session.lease, count)
+        self._at = Paths(name, session.lease, count)
 
     async def enter(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until `count` have come; False if they have not in that time: then this one is out again."""
-        return await carry_out_async(self._session, enter(self._at), timeout)
+        """Wait until `count` have entered; False when the time is up: then this one has left again."""
+        return await run_steps(self._session, enter(self._at), timeout)
 
     async def leave(self, *, timeout: Duration | None = None) -> bool:
-        """Wait until all have left; False if some are there still."""
-        return await carry_out_async(self._session, in_time(leave(self._at)), timeout)
+        """Wait until all have left; False if some are still inside when the time is up."""
+        return await run_steps(self._session, in_time(leave(self._at)), timeout)
+
+
+class Barrier:
+    """`AsyncBarrier` for blocking programs."""
+
+    def __init__(self, keys: Keys, name: str) -> None:
+        self.unsuspended = AsyncBarrier(keys.unsuspended, name)
+
+    create = blocking(AsyncBarrier.create)
+    remove = blocking(AsyncBarrier.remove)
+    wait = blocking(AsyncBarrier.wait)
+
+
+class DoubleBarrier:
+    """`AsyncDoubleBarrier` for blocking programs."""
+
+    def __init__(self, session: Session, name: str, count: int) -> None:
+        self.unsuspended = AsyncDoubleBarrier(session.unsuspended, name, count)
+
+    enter = blocking(AsyncDoubleBarrier.enter)
+    leave = blocking(AsyncDoubleBarrier.leave)

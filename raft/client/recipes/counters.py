@@ -6,21 +6,22 @@ Owns the key of that name, which holds the number as text.
 from __future__ import annotations
 
 from raft.client.asyncio_keys import AsyncKeys
+from raft.client.blocking import blocking, run
 from raft.client.calls.transactions import Key
 from raft.client.keys import Keys
-from raft.client.recipes.steps import Steps, carry_out, carry_out_async
+from raft.client.recipes.steps import Steps, run_steps
 from raft.machines.commands import Get, Transaction
 from raft.machines.results import TransactionDone, Value
 
 
 def read(key: bytes) -> Steps[int]:
-    """The number; 0 while there is none. ValueError for a key that holds something else."""
+    """The number; 0 if the key does not exist. ValueError for a key that holds something else."""
     found: Value = yield Get(key)
     return int(found.item.value) if found.item is not None else 0
 
 
 def add(key: bytes, amount: int) -> Steps[int]:
-    """The number after so much was added; tried again while others were quicker."""
+    """Add to the number and return the sum; retried while other clients write it."""
     counter = Key(key)
     while True:
         found: Value = yield Get(key)
@@ -32,25 +33,8 @@ def add(key: bytes, amount: int) -> Steps[int]:
             return before + amount
 
 
-class Counter:
-    """A counter; each change is made exactly once if `keys` is a session, else it may end OutcomeUnknown."""
-
-    def __init__(self, keys: Keys, name: str) -> None:
-        self._keys = keys
-        self._key = name.encode()
-
-    @property
-    def value(self) -> int:
-        """The number now, by a linearizable read."""
-        return carry_out(self._keys, read(self._key))
-
-    def add(self, amount: int = 1) -> int:
-        """Add so much, which may be negative; the number then."""
-        return carry_out(self._keys, add(self._key, amount))
-
-
 class AsyncCounter:
-    """`Counter` in an event loop."""
+    """A counter; each change is made exactly once if `keys` is a session, else it may end OutcomeUnknown."""
 
     def __init__(self, keys: AsyncKeys, name: str) -> None:
         self._keys = keys
@@ -58,8 +42,22 @@ class AsyncCounter:
 
     async def value(self) -> int:
         """The number now, by a linearizable read."""
-        return await carry_out_async(self._keys, read(self._key))
+        return await run_steps(self._keys, read(self._key))
 
     async def add(self, amount: int = 1) -> int:
-        """Add so much, which may be negative; the number then."""
-        return await carry_out_async(self._keys, add(self._key, amount))
+        """Add `amount`, which may be negative; returns the sum."""
+        return await run_steps(self._keys, add(self._key, amount))
+
+
+class Counter:
+    """`AsyncCounter` for blocking programs."""
+
+    def __init__(self, keys: Keys, name: str) -> None:
+        self.unsuspended = AsyncCounter(keys.unsuspended, name)
+
+    @property
+    def value(self) -> int:
+        """The number now, by a linearizable read."""
+        return run(self.unsuspended.value())
+
+    add = blocking(AsyncCounter.add)

@@ -1,7 +1,7 @@
-"""Read-write locks: many may read at once, and a writer is alone.
+"""Read-write locks: many readers at once, or a single writer.
 
-Owns the keys NAME/*, one for each holder and each that waits, which goes with its session. The order of
-arrival counts: a reader waits for all writers that came before, a writer for all that came before.
+Owns the keys NAME/*, one for each holder and each waiter, which are deleted with their sessions. The order
+of arrival counts: a reader waits for all earlier writers, a writer for all earlier waiters and holders.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from contextlib import (
 
 from msgspec import Struct
 
+from raft.client.blocking import run
 from raft.client.calls.store import page
 from raft.client.errors import ClientError, LeadershipLost, Taken
-from raft.client.recipes.steps import INTERRUPTS, Steps, TimeUp, carry_out, carry_out_async, change, unique
+from raft.client.recipes.steps import INTERRUPTS, Steps, TimeUp, change, run_steps, unique
 from raft.client.sessions.asyncio_session import AsyncSession
 from raft.client.sessions.session import Session
 from raft.durations import Duration
@@ -28,7 +29,7 @@ from raft.machines.results import Item, Items, Stored
 
 
 class Place(Struct, frozen=True):
-    """Where one that wants the lock stands."""
+    """The place of one waiter or holder in the queue."""
 
     prefix: bytes
     key: bytes
@@ -36,23 +37,23 @@ class Place(Struct, frozen=True):
 
     @property
     def writes(self) -> bool:
-        """Does it want to write?"""
+        """Is it a writer's?"""
         return is_writer(self, self.key)
 
 
 def place(name: str, lease: int, *, writes: bool) -> Place:
-    """One that no other has."""
+    """A new place."""
     prefix = f"{name}/".encode()
     return Place(prefix, prefix + f"{'w' if writes else 'r'}-{unique()}".encode(), lease)
 
 
 def is_writer(at: Place, key: bytes) -> bool:
-    """Is it the key of a writer?"""
+    """Is this the key of a writer?"""
     return key.removeprefix(at.prefix).startswith(b"w")
 
 
 def take(at: Place) -> Steps[int]:
-    """Queue, and wait until it is one's turn; the fencing token. Raises Taken when the time is up."""
+    """Queue, and wait for this place's turn; returns the fencing token. Raises Taken when the time is up."""
     try:
         stored: Stored = yield Put(at.key, b"", at.lease)
         token = stored.revision
@@ -67,12 +68,12 @@ def take(at: Place) -> Steps[int]:
     except INTERRUPTS as error:
         yield Delete(at.key)
         if isinstance(error, TimeUp):
-            raise Taken(f"{at.prefix.decode()} was held by others for as long as was waited") from None
+            raise Taken(f"{at.prefix.decode()} was held by other clients until the time was up") from None
         raise
 
 
 def _all(at: Place) -> Steps[tuple[list[Item], int]]:
-    """All that hold it or wait, and the revision at which the first page was read."""
+    """All holders and waiters, and the revision at which the first page was read."""
     found: list[Item] = []
     revision, after = 0, None
     while True:
@@ -85,15 +86,15 @@ def _all(at: Place) -> Steps[tuple[list[Item], int]]:
 
 
 def give_back(at: Place) -> Steps[None]:
-    """Leave the lock, or the queue for it."""
+    """Release the lock, or leave the queue for it."""
     yield Delete(at.key)
 
 
 class ReadWriteLock:
-    """One lock, of which this session may hold as many shares as it likes: each block has a place of its own.
+    """A lock of which this session may hold any number of shares: each block has its own place in the queue.
 
-    A block is given its fencing token, which is greater than that of every earlier writer. It goes on when
-    the session is lost: look at the session's `state`, or work within `AsyncSession.during`.
+    A block gets its fencing token, which is greater than that of every earlier writer. The block continues
+    when the session is lost: check the session's `state`, or work within `AsyncSession.during`.
     """
 
     def __init__(self, session: Session, name: str) -> None:
@@ -101,45 +102,45 @@ class ReadWriteLock:
         self._name = name
 
     def reading(self, *, timeout: Duration | None = None) -> AbstractContextManager[int]:
-        """Hold it together with other readers. Raises Taken if that is not possible in time."""
+        """Hold it together with other readers. Raises Taken when the time is up."""
         return self._held(timeout, writes=False)
 
     def writing(self, *, timeout: Duration | None = None) -> AbstractContextManager[int]:
-        """Hold it alone. Raises Taken if that is not possible in time."""
+        """Hold it alone. Raises Taken when the time is up."""
         return self._held(timeout, writes=True)
 
     @contextmanager
     def _held(self, timeout: Duration | None, *, writes: bool) -> Iterator[int]:
         at = place(self._name, self._session.lease, writes=writes)
-        token = carry_out(self._session, take(at), timeout)
+        token = run(run_steps(self._session.unsuspended, take(at), timeout))
         try:
             yield token
         finally:
-            with suppress(ClientError):  # Else it goes with the session.
-                carry_out(self._session, give_back(at))
+            with suppress(ClientError):  # It ends with the session.
+                run(run_steps(self._session.unsuspended, give_back(at)))
 
 
 class AsyncReadWriteLock:
-    """`ReadWriteLock` in an event loop."""
+    """`ReadWriteLock` for asyncio."""
 
     def __init__(self, session: AsyncSession, name: str) -> None:
         self._session = session
         self._name = name
 
     def reading(self, *, timeout: Duration | None = None) -> AbstractAsyncContextManager[int]:
-        """Hold it together with other readers. Raises Taken if that is not possible in time."""
+        """Hold it together with other readers. Raises Taken when the time is up."""
         return self._held(timeout, writes=False)
 
     def writing(self, *, timeout: Duration | None = None) -> AbstractAsyncContextManager[int]:
-        """Hold it alone. Raises Taken if that is not possible in time."""
+        """Hold it alone. Raises Taken when the time is up."""
         return self._held(timeout, writes=True)
 
     @asynccontextmanager
     async def _held(self, timeout: Duration | None, *, writes: bool) -> AsyncIterator[int]:
         at = place(self._name, self._session.lease, writes=writes)
-        token = await carry_out_async(self._session, take(at), timeout)
+        token = await run_steps(self._session, take(at), timeout)
         try:
             yield token
         finally:
-            with suppress(ClientError):  # Else it goes with the session.
-                await carry_out_async(self._session, give_back(at))
+            with suppress(ClientError):  # It ends with the session.
+                await run_steps(self._session, give_back(at))

@@ -1,7 +1,7 @@
-"""A recipe as steps that a blocking program and an event loop carry out alike.
+"""A recipe as steps, and their running.
 
-Owns the driving: a recipe yields a command, a question, or a watch to wait for its next events, and is sent
-the answer; what goes wrong is thrown into it, so that it can tidy up. Knows nothing of any recipe.
+Owns the running: a recipe yields a command, a question, or a watch to wait for its next events, and is sent
+the answer; errors are thrown into it, so that it can clean up. Knows nothing of any recipe.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, TypeAlias, TypeVar
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.calls.store import range_of
 from raft.client.errors import ClientError, EventsForgotten, Rejected
-from raft.client.keys import Keys
 from raft.durations import Duration, seconds_of
 from raft.machines.commands import Answered, Count, Get, Range, WatchKeys
 
@@ -23,15 +22,15 @@ Result = TypeVar("Result")
 
 Steps: TypeAlias = Generator[Answered[Any], Any, Result]
 
-WAIT_SECONDS_MAX = 5.0  # So long one wait for events lasts at most; then the state is read again.
+WAIT_SECONDS_MAX = 5.0  # Of one wait for events; then the state is read again.
 
 
 class TimeUp(Exception):
-    """Thrown into steps that would wait, when their time is up."""
+    """Thrown into steps that would have to wait when their time is up."""
 
 
 INTERRUPTS = (ClientError, TimeUp, KeyboardInterrupt, CancelledError)
-"""What is thrown into steps, and so what they tidy up after."""
+"""The errors thrown into steps, after which they clean up."""
 
 
 def unique() -> str:
@@ -40,7 +39,7 @@ def unique() -> str:
 
 
 def change(prefix: bytes, revision: int) -> WatchKeys:
-    """The step that waits for something to happen to the keys that begin so, after a revision."""
+    """The step that waits for a change after a revision to the keys with a prefix."""
     return WatchKeys(revision + 1, *range_of(prefix, prefix=True))
 
 
@@ -54,13 +53,13 @@ def in_time(steps: Steps[object]) -> Steps[bool]:
 
 
 class Clock:
-    """How much of a time-out is left; None is for ever."""
+    """How much of a time-out is left; None means no limit."""
 
     def __init__(self, timeout: Duration | None) -> None:
         self._until = None if timeout is None else time.monotonic() + seconds_of(timeout)
 
     def wait_seconds(self) -> float:
-        """How long the next wait may be; raises TimeUp."""
+        """How long the next wait may last; raises TimeUp."""
         if self._until is None:
             return WAIT_SECONDS_MAX
         left_seconds = self._until - time.monotonic()
@@ -69,14 +68,14 @@ class Clock:
         return min(left_seconds, WAIT_SECONDS_MAX)
 
 
-def carry_out(keys: Keys, steps: Steps[Result], timeout: Duration | None = None) -> Result:
-    """What the steps lead to, in a blocking program."""
+async def run_steps(keys: AsyncKeys, steps: Steps[Result], timeout: Duration | None = None) -> Result:
+    """Run the steps; returns their result."""
     clock = Clock(timeout)
     try:
         step = next(steps)
         while True:
             try:
-                answer = _take(keys, step, clock)
+                answer = await _answer(keys, step, clock)
             except INTERRUPTS as error:
                 step = steps.throw(error)
             else:
@@ -86,38 +85,11 @@ def carry_out(keys: Keys, steps: Steps[Result], timeout: Duration | None = None)
         return result
 
 
-def _take(keys: Keys, step: Answered[Any], clock: Clock) -> Any:
+async def _answer(keys: AsyncKeys, step: Answered[Any], clock: Clock) -> Any:
     if isinstance(step, WatchKeys):
         seconds = clock.wait_seconds()
         try:
-            return keys.news(step, timeout_seconds=seconds)
+            return await keys.await_events(step, timeout_seconds=seconds)
         except (EventsForgotten, Rejected):
-            return None  # It will read what it waits for.
-    return keys.ask(step) if isinstance(step, Get | Range | Count) else keys.call(step)
-
-
-async def carry_out_async(keys: AsyncKeys, steps: Steps[Result], timeout: Duration | None = None) -> Result:
-    """What the steps lead to, in an event loop."""
-    clock = Clock(timeout)
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = await _take_async(keys, step, clock)
-            except INTERRUPTS as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
-
-
-async def _take_async(keys: AsyncKeys, step: Answered[Any], clock: Clock) -> Any:
-    if isinstance(step, WatchKeys):
-        seconds = clock.wait_seconds()
-        try:
-            return await keys.news(step, timeout_seconds=seconds)
-        except (EventsForgotten, Rejected):
-            return None
+            return None  # The recipe reads the state again.
     return await (keys.ask(step) if isinstance(step, Get | Range | Count) else keys.call(step))

@@ -1,6 +1,6 @@
-"""A lease as an object: refreshed, asked about and revoked in an event loop.
+"""A lease as an object, for asyncio: refresh, time left, revoke.
 
-Owns nothing but the lease's number; a session is a lease that is kept alive by itself.
+Owns only the lease's number. A session is a lease that is kept alive automatically.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class AsyncLease:
-    """A lease that is kept alive by `refresh` alone; where a lease is wanted, it counts as its number.
+    """A lease that is kept alive only by `refresh`; accepted wherever a lease number is.
 
-    As an asynchronous context manager it is revoked at the end, and with it go the keys that hang on it.
+    As an asynchronous context manager it is revoked at the end, which deletes the keys attached to it.
     """
 
     def __init__(self, client: AsyncClient, lease: int, ttl_seconds: float) -> None:
@@ -40,19 +40,19 @@ class AsyncLease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(ClientError):  # Whatever hinders it, the lease ends by itself.
+        with suppress(ClientError):  # If this fails, the lease ends by itself.
             await self.revoke()
 
     async def refresh(self) -> float:
-        """Give it its full time again; the seconds left, 0 if it has ended."""
+        """Renew it for its full time. Returns the seconds left, 0 if it has ended."""
         return await self._client.keep_alive(self.id)
 
     async def remaining(self) -> float:
-        """The seconds that it lasts without a refresh, 0 if it has ended."""
+        """The seconds until it ends without a refresh, 0 if it has ended."""
         return await self._client.time_left(self.id)
 
     async def keys(self) -> tuple[bytes, ...]:
-        """The keys that hang on it, in order; of very many, not all of one moment. Raises LeaseEnded."""
+        """The keys attached to it, in order. Many keys are read in several pages. Raises LeaseEnded."""
         state = await self._client.ask(GetLease(self.id))
         keys = list(state.keys)
         while state.more:
@@ -61,5 +61,5 @@ class AsyncLease:
         return tuple(keys)
 
     async def revoke(self) -> bool:
-        """End it, and all that hangs on it; whether it lasted until then."""
+        """End it and delete the keys attached to it. Returns whether it was still active."""
         return await self._client.revoke(self.id)

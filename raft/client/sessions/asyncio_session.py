@@ -1,7 +1,7 @@
-"""A session in an event loop: commands carried out exactly once, and a lease that is kept alive meanwhile.
+"""A session for asyncio: exactly-once commands, and a lease that is kept alive automatically.
 
-Owns the holder's side of a lease: time counts from when the last keep-alive that was answered was sent,
-so the holder knows that it has lost it before the cluster does. Nothing of it outlives `close`.
+Owns the holder's side of a lease: time counts from the sending of the last answered keep-alive, so the
+holder knows that it has lost the lease before the cluster does. Nothing of it outlives `close`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 A = TypeVar("A")
 
-# The last part of a lease is for the work to wind up in, once it is told to.
+# The last part of a lease is for cancelled work to clean up in.
 MARGIN_RATIO = 0.1
 REVOKE_SECONDS_MAX = 1.0
 
 
 class SessionState(enum.Enum):
-    """How a session stands with the cluster; the words are kazoo's."""
+    """The state of a session, in kazoo's terms."""
 
     CONNECTED = "connected"
     """Its keep-alives are answered."""
     SUSPENDED = "suspended"
-    """A keep-alive has gone unanswered for a third of its time: it may be lost soon."""
+    """A keep-alive has been unanswered for a third of the lease's time: the session may be lost soon."""
     LOST = "lost"
-    """Its lease is over, or is about to be; what hung on it is gone, or will be."""
+    """Its lease is over, or about to be; the keys attached to it are deleted, or will be."""
 
 
 Listener = Callable[[SessionState], None]
@@ -54,7 +54,7 @@ Listener = Callable[[SessionState], None]
 class AsyncSession(AsyncKeys):
     """An open session, as an asynchronous context manager. Calls may run concurrently.
 
-    `lease` is its number, and that of its lease; keys that are put with it go when the session ends.
+    `lease` is the number of the session and of its lease; keys put with it are deleted when the session ends.
     """
 
     def __init__(self, client: AsyncClient, ttl: Duration, *, release_on_disconnect: bool = False) -> None:
@@ -68,10 +68,10 @@ class AsyncSession(AsyncKeys):
         self._keeper: asyncio.Task[None] | None = None
         self._is_opening = False
         self._listeners: list[Listener] = []
-        self._working: Counter[asyncio.Task[Any] | None] = Counter()  # By task, what `during` does now.
+        self._working: Counter[asyncio.Task[Any] | None] = Counter()  # Active `during` calls by task.
         self.state = SessionState.LOST
         """LOST before it is opened, too."""
-        self._calls: sessions.Calls
+        self._calls: sessions.CommandWindow
         self._held: HeldLease
 
     async def __aenter__(self) -> Self:
@@ -86,7 +86,7 @@ class AsyncSession(AsyncKeys):
     async def open(self) -> None:
         """Open it, and begin to keep it alive."""
         if self._is_opening or self._keeper is not None:
-            raise RuntimeError("this session is open already; make another one by client.session()")
+            raise RuntimeError("this session is already open; create another one by client.session()")
         self._is_opening = True
         try:
             await self._open()
@@ -96,11 +96,13 @@ class AsyncSession(AsyncKeys):
     async def _open(self) -> None:
         client, body = self._client, plain(OpenSession(self._ttl_ms))
         sent_seconds = client.now()
-        # Should it be opened twice, nobody keeps the other one alive.
-        opened = decode_or_raise((await client.converse(partial(sessions.settle, body=body))).result)
-        assert isinstance(opened, Opened), f"opening a session is not answered by {opened}"
+        # If it is opened twice, the other session expires, since it gets no keep-alive.
+        opened = decode_or_raise(
+            (await client.run_call(partial(sessions.commit_idempotent, body=body))).result
+        )
+        assert isinstance(opened, Opened), f"unexpected answer to the opening of a session: {opened}"
         self.lease = opened.session
-        self._calls = sessions.Calls(opened.session)
+        self._calls = sessions.CommandWindow(opened.session)
         self._held = HeldLease(opened.ttl_ms / 1000, sent_seconds)
         self._lost.clear()
         self._set_alarm()
@@ -108,17 +110,17 @@ class AsyncSession(AsyncKeys):
         self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
 
     async def close(self) -> None:
-        """End the session and its lease, and with it all that hangs on that; at once if it can be done."""
+        """End the session and its lease, and delete the keys attached to it, at once if possible."""
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
         keeper.cancel()
-        self._listeners.clear()  # They are told what happens to it, not what is done with it.
+        self._listeners.clear()  # They are called for a loss, not for a close.
         self._lose()
-        # Whatever hinders it, the lease ends by itself.
+        # If this fails, the lease ends by itself.
         with suppress(ClientError):
             body = plain(Revoke(self.lease))
-            await self._client.converse(partial(sessions.settle, body=body), REVOKE_SECONDS_MAX)
+            await self._client.run_call(partial(sessions.commit_idempotent, body=body), REVOKE_SECONDS_MAX)
 
     # -- the lease ------------------------------------------------------------------------------
 
@@ -129,14 +131,17 @@ class AsyncSession(AsyncKeys):
 
     @property
     def remaining_seconds(self) -> float:
-        """For how long work may go on without another keep-alive; 0 once the lease is lost."""
+        """How long work may continue without another keep-alive; 0 once the lease is lost."""
         if self._lost.is_set():
             return 0.0
         margin_seconds = self._held.ttl_seconds * MARGIN_RATIO
         return max(0.0, self._held.remaining_seconds(self._client.now()) - margin_seconds)
 
     async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something while the lease lasts; cancelled, and LeadershipLost, a while before it runs out."""
+        """Do work while the lease lasts.
+
+        Shortly before it ends, cancels the work and raises LeadershipLost.
+        """
         task = asyncio.ensure_future(work)
         if not self.remaining_seconds:
             self._lose()
@@ -151,32 +156,32 @@ class AsyncSession(AsyncKeys):
             lost.cancel()
             if not task.done():
                 task.cancel()
-                await _ended(task)  # It has the margin to wind up in.
+                await _ended(task)  # It has the margin to clean up in.
             self._working -= Counter((me,))
         failure = None if task.cancelled() else task.exception()
         raise LeadershipLost(f"the lease {self.lease} was lost") from failure
 
     def is_working(self, task: asyncio.Task[Any] | None) -> bool:
-        """Is that task within `during`, which tells it of the loss?"""
+        """Is that task within `during`, which handles the loss?"""
         return self._working[task] > 0
 
     async def refresh(self) -> float:
-        """Give the lease its full time again, now; the seconds that are left. It is kept alive without this.
+        """Renew the lease for its full time now, besides the automatic keep-alives; returns the seconds left.
 
         Raises LeadershipLost if it is over.
         """
         left_seconds = self.remaining_seconds
-        if not left_seconds or not await self._kept_alive(left_seconds):
+        if not left_seconds or not await self._send_keep_alive(left_seconds):
             self._lose()
             raise LeadershipLost(f"the lease {self.lease} was lost")
         return self.remaining_seconds
 
     def add_listener(self, listener: Listener) -> None:
-        """Have it called, in the event loop, with each new state; it must neither block nor raise."""
+        """Call it, in the event loop, with each new state; it must neither block nor raise."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Call it no longer."""
+        """Stop calling it."""
         with suppress(ValueError):
             self._listeners.remove(listener)
 
@@ -186,26 +191,29 @@ class AsyncSession(AsyncKeys):
 
     async def _keep_alive(self) -> None:
         held = self._held
-        if not self._release_on_disconnect:  # Else it is bound to the connection by the first one.
+        if not self._release_on_disconnect:  # Otherwise the first keep-alive binds it to the connection.
             await asyncio.sleep(max(0.0, held.next_keep_alive() - self._client.now()))
         while left_seconds := self.remaining_seconds:
             try:
-                if not await self._kept_alive(left_seconds):
+                if not await self._send_keep_alive(left_seconds):
                     break
             except (Rejected, OutcomeUnknown):
                 continue
             await asyncio.sleep(max(0.0, held.next_keep_alive() - self._client.now()))
         self._lose()
 
-    async def _kept_alive(self, left_seconds: float) -> bool:
-        """Keep it alive once; False if it has ended. Raises Rejected or OutcomeUnknown after that time."""
+    async def _send_keep_alive(self, left_seconds: float) -> bool:
+        """Send one keep-alive; False if the lease has ended.
+
+        Raises Rejected or OutcomeUnknown after that time.
+        """
         held = self._held
         request = KeepAlive(self.lease, self._release_on_disconnect)
         loop = asyncio.get_running_loop()
         unanswered = loop.call_later(held.ttl_seconds / 3, self._become, SessionState.SUSPENDED)
         try:
             asking = partial(sessions.lease_time, request=request)
-            answer, sent_seconds = await self._client.converse(asking, left_seconds)
+            answer, sent_seconds = await self._client.run_call(asking, left_seconds)
         finally:
             unanswered.cancel()
         if not answer.left_seconds:
@@ -234,21 +242,23 @@ class AsyncSession(AsyncKeys):
         for listener in list(self._listeners):
             listener(state)
 
-    # -- commands, each carried out once ----------------------------------------------------------
+    # -- exactly-once commands --------------------------------------------------------------------
 
     async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
-        """Have a command carried out exactly once, however often it has to be sent.
+        """Carry out a command exactly once, however often it has to be sent.
 
-        OutcomeUnknown if a try was not answered and no later one told what became of it: then once or
-        never. SessionExpired if the session had ended before the command could be carried out.
+        OutcomeUnknown if an attempt was not answered and no later one told its outcome: then once or never.
+        SessionExpired if the session had ended before the command could be carried out.
         """
         while self._calls.full:
             self._room.clear()
             await self._room.wait()
         sequence, body = self._calls.begin(cast(Operation, operation))
         try:
-            settle = partial(sessions.settle, body=body, calls=self._calls)
-            return cast(A, decode_or_raise((await self._client.converse(settle, timeout_seconds)).result))
+            commit_idempotent = partial(sessions.commit_idempotent, body=body, calls=self._calls)
+            return cast(
+                A, decode_or_raise((await self._client.run_call(commit_idempotent, timeout_seconds)).result)
+            )
         except (SessionExpired, OutcomeUnknown) as error:
             if isinstance(error, SessionExpired) or isinstance(error.__cause__, SessionExpired):
                 self._lose()
@@ -263,32 +273,32 @@ class AsyncSession(AsyncKeys):
         """See `AsyncClient.ask`: questions need no session."""
         return await self._client.ask(question, stale=stale, timeout_seconds=timeout_seconds)
 
-    async def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """See `AsyncClient.news`."""
-        return await self._client.news(watch, timeout_seconds=timeout_seconds)
+    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """See `AsyncClient.await_events`."""
+        return await self._client.await_events(watch, timeout_seconds=timeout_seconds)
 
     async def transact(self, transaction: Transaction) -> TransactionDone:
-        """Compare, then do one thing or the other, as one revision."""
+        """Carry out a transaction in one revision."""
         return await self.call(transaction)
 
     async def own(
         self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
     ) -> bytes:
-        """A command of one's own machine; see `AsyncClient.command`."""
+        """A command of a custom machine; see `AsyncClient.command`."""
         operation = Own(checked_body(body), since_version)
         return (await self.call(operation, timeout_seconds=timeout_seconds)).result
 
     async def execute(
         self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None
     ) -> Result:
-        """A typed command of one's own machine; see `AsyncClient.execute`."""
+        """A typed command of a custom machine; see `AsyncClient.execute`."""
         needed = version_needed(command)
         answer = await self.own(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
         return answer_to(command, answer)
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
-    """Wait until a task has ended that was cancelled, however often this one is cancelled meanwhile."""
+    """Wait until a cancelled task has ended, even if this one is cancelled meanwhile."""
     interrupt: asyncio.CancelledError | None = None
     while not task.done():
         try:

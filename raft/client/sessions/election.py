@@ -1,8 +1,8 @@
-"""Leading, in a blocking program: the same as in an event loop, which runs in a thread of its own meanwhile.
+"""Elections for blocking programs, on the asyncio election in a thread of its own.
 
 Owns what such a program sees of its leadership. A blocking function cannot be cancelled from outside: when
-leadership is lost the body goes on, and must see that for itself, by `check`, `lost` or a listener. What it
-writes is turned down all the same by whatever checks its token.
+leadership is lost the body continues, and must check for that, by `check`, `lost` or a listener. Its writes
+are rejected in any case by whatever checks its token.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from raft.client.errors import ClientError, LeadershipLost, Taken
 from raft.client.retries import Backoff
 from raft.client.sessions.asyncio_election import AsyncElection, AsyncLead
 from raft.client.sessions.asyncio_session import SessionState
+from raft.client.sessions.candidacy import Candidacy
 from raft.client.sessions.reentry import Entries
-from raft.client.sessions.seats import Seat
 from raft.durations import Duration
 from raft.machines.commands import GetElection
 from raft.machines.results import Candidate, ElectionState, Led, Left
@@ -47,11 +47,11 @@ class Lead:
 
     @property
     def remaining(self) -> float:
-        """For how many seconds work may go on if no other keep-alive succeeds; 0 once leadership is lost."""
+        """How many seconds work may continue if no further keep-alive succeeds; 0 once leadership is lost."""
         return self._lead.remaining
 
     def check(self) -> None:
-        """Raise LeadershipLost unless this client leads for certain, at this moment."""
+        """Raise LeadershipLost unless this client is certain to lead at this moment."""
         self._lead.check()
 
     def extend(self) -> float:
@@ -59,33 +59,33 @@ class Lead:
         return self._background.do(self._lead.extend())
 
     def proclaim(self, value: Text) -> None:
-        """Change what is announced; FenceRejected if the seat is lost."""
+        """Change the announced value; FenceRejected if the seat is lost."""
         self._background.do(self._lead.proclaim(value))
 
     def add_listener(self, listener: Callable[[SessionState], None]) -> None:
-        """Have it called with each new state, by the thread that keeps the lease: it must not block."""
+        """Call it with each new state, in the thread that keeps the lease alive: it must not block."""
         self._lead.session.add_listener(listener)
 
 
 class Election:
     """An election, lock or semaphore; each `with` waits for a leadership of its own.
 
-    The body is not cancelled when leadership is lost: see the module's text. It may be entered again and
-    again, by several threads at once too: each entry has a candidate of its own.
+    The body is not cancelled when leadership is lost: see the module's text. It may be entered repeatedly,
+    also by several threads at once: each entry has a candidate of its own.
     """
 
     def __init__(
         self,
         client: Client,
         connect: Callable[[], AsyncClient],
-        seat: Seat,
+        candidacy: Candidacy,
         ttl_seconds: float,
         *,
         release_on_disconnect: bool = False,
     ) -> None:
         self._client = client
         self._connect = connect
-        self._seat = seat
+        self._candidacy = candidacy
         self._ttl_seconds = ttl_seconds
         self._release_on_disconnect = release_on_disconnect
         self._entries: Entries[Background[Lead]] = Entries(threading.get_ident)
@@ -102,52 +102,52 @@ class Election:
         self.release()
 
     def acquire(self, *, timeout: Duration | None = None) -> Lead:
-        """Wait for a seat that lasts until `release`; Taken if there is none in time, at once with 0."""
+        """Wait for a seat, held until `release`; Taken when the time is up. With 0, does not wait."""
         return self._enter(timeout)
 
     def release(self) -> None:
-        """Give the seat back that this thread has acquired last; RuntimeError if there is none."""
+        """Give up the seat that this thread acquired last; RuntimeError if there is none."""
         entry = self._entries.take()
         self._leads.pop(entry)
         entry.leave()
 
     def cancel(self) -> None:
-        """Let all threads that wait for a seat by this object give up: they raise Taken."""
+        """Make all threads that wait for a seat by this object raise Taken."""
         for entry in list(self._pending):
-            entry.give_up(Taken(f"waiting for {self._seat.election!r} was cancelled"))
+            entry.give_up(Taken(f"waiting for {self._candidacy.election!r} was cancelled"))
 
     def extend(self) -> float:
-        """See `Lead.extend`; of the seat that this thread has taken last."""
+        """See `Lead.extend`; for the seat that this thread acquired last."""
         return self._leads[self._entries.last()].extend()
 
     def owned(self) -> bool:
-        """Is a seat held by this object, for certain, at this moment?"""
+        """Is it certain at this moment that this object holds a seat?"""
         return any(lead.remaining for lead in list(self._leads.values()))
 
     def locked(self) -> bool:
-        """Are all seats taken, by whichever client?"""
+        """Are all seats taken, by any client?"""
         state = self.current()
         return 0 < state.seats <= len(state.holders)
 
     def contenders(self) -> tuple[Candidate, ...]:
-        """Who holds the seats, then the first of those who wait (10,000 at most), in the order of arrival."""
+        """The holders, then the waiting candidates (10,000 at most), in the order of arrival."""
         state = self.current()
         return (*state.holders, *state.waiting)
 
     def current(self) -> ElectionState:
-        """Who leads and who waits."""
-        return self._client.ask(GetElection(self._seat.election))
+        """The holders and the waiting candidates."""
+        return self._client.ask(GetElection(self._candidacy.election))
 
     def observe(self) -> Iterator[Led | Left]:
-        """Who leads now, then every change, for ever; after a gap in the events, the difference."""
-        for event in self._client.changes(ElectionObserver(self._seat.election)):
+        """The leader now, then every change, without end; after a gap in the events, the difference."""
+        for event in self._client.changes(ElectionObserver(self._candidacy.election)):
             assert isinstance(event, Led | Left), event
             yield event
 
     def run(self, work: Callable[[Lead], Result]) -> Result:
-        """Wait for a leadership, do the work, and step aside; what the work returns.
+        """Wait for a leadership, do the work, and step down; returns the work's result.
 
-        The work is not cancelled when leadership is lost; LeadershipLost is raised once it has returned then.
+        The work is not cancelled when leadership is lost; LeadershipLost is then raised once it has returned.
         """
         with self as lead:
             result = work(lead)
@@ -155,9 +155,9 @@ class Election:
             return result
 
     def keep_running(self, work: Callable[[Lead], Result], *, backoff: Backoff | None = None) -> Result:
-        """`run` again and again, until the work has returned as the leader; what it returns or raises.
+        """`run` repeatedly, until the work has returned as the leader; returns or raises its outcome.
 
-        Again after LeadershipLost, and after each ClientError that says that a retry is safe.
+        Repeats after LeadershipLost, and after each ClientError that is safe to retry.
         """
         backoff = backoff or Backoff()
         while True:
@@ -169,7 +169,7 @@ class Election:
             backoff.wait_blocking()
 
     def __call__(self, work: Callable[[Lead], Result]) -> Callable[[], Result]:
-        """As a decorator: each call waits for a leadership, works, and steps aside."""
+        """As a decorator: each call waits for a leadership, works, and steps down."""
 
         @wraps(work)
         def led() -> Result:
@@ -193,7 +193,7 @@ class Election:
     async def _hold(self, entry: Background[Lead], timeout: Duration | None) -> AsyncIterator[Lead]:
         async with self._connect() as client:
             election = AsyncElection(
-                client, self._seat, self._ttl_seconds, release_on_disconnect=self._release_on_disconnect
+                client, self._candidacy, self._ttl_seconds, release_on_disconnect=self._release_on_disconnect
             )
             lead = Lead(await election.acquire(timeout=timeout), entry)
             try:

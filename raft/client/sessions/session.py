@@ -1,6 +1,6 @@
-"""A session of a blocking program: the same as in an event loop, which runs in a thread of its own meanwhile.
+"""A session for blocking programs, on the asyncio session in a thread of its own.
 
-Owns nothing but the way there and back.
+Owns only the calls across threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from raft.client.background_loop import Background
-from raft.client.keys import Keys
+from raft.client.keys import Keys, Unsuspended
 from raft.client.sessions.asyncio_session import AsyncSession, SessionState
 from raft.durations import Duration
 from raft.machines.commands import Answered, Transaction, Watch
@@ -27,7 +27,7 @@ A = TypeVar("A")
 
 
 class Session(Keys):
-    """A session to be entered: commands carried out exactly once, and a lease to hang things on."""
+    """A session to be entered: exactly-once commands, and a lease to attach keys to."""
 
     def __init__(
         self, connect: Callable[[], AsyncClient], begin: Callable[[AsyncClient], AsyncSession]
@@ -40,7 +40,7 @@ class Session(Keys):
 
     def __enter__(self) -> Self:
         if not self._entering.acquire(blocking=False):
-            raise RuntimeError("this session is entered already; make another one by client.session()")
+            raise RuntimeError("this session is already entered; create another one by client.session()")
         try:
             self._background = Background(self._hold)
             self._session = self._background.enter()
@@ -58,22 +58,27 @@ class Session(Keys):
             self._entering.release()
 
     @property
+    def unsuspended(self) -> UnsuspendedSession:
+        """The same calls as coroutines that block instead of suspending."""
+        return UnsuspendedSession(self)
+
+    @property
     def lease(self) -> int:
-        """The session's number, and that of its lease; keys that are put with it go when the session ends."""
+        """The number of the session and of its lease; keys put with it are deleted when the session ends."""
         return self._session.lease
 
     @property
     def remaining_seconds(self) -> float:
-        """For how long work may go on without another keep-alive; 0 once the lease is lost."""
+        """How long work may continue without another keep-alive; 0 once the lease is lost."""
         return self._session.remaining_seconds
 
     @property
     def state(self) -> SessionState:
-        """How it stands with the cluster."""
+        """The session's state."""
         return self._session.state
 
     def add_listener(self, listener: Callable[[SessionState], None]) -> None:
-        """Have it called with each new state, by the thread that keeps the session: it must not block."""
+        """Call it with each new state, in the thread that keeps the session alive: it must not block."""
         self._session.add_listener(listener)
 
     def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
@@ -87,9 +92,9 @@ class Session(Keys):
         asking = self._session.ask(question, stale=stale, timeout_seconds=timeout_seconds)
         return self._background.do(asking)
 
-    def news(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """See `AsyncSession.news`."""
-        return self._background.do(self._session.news(watch, timeout_seconds=timeout_seconds))
+    def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """See `AsyncSession.await_events`."""
+        return self._background.do(self._session.await_events(watch, timeout_seconds=timeout_seconds))
 
     def transact(self, transaction: Transaction) -> TransactionDone:
         """See `AsyncSession.transact`."""
@@ -109,3 +114,16 @@ class Session(Keys):
     async def _hold(self) -> AsyncIterator[AsyncSession]:
         async with self._connect() as client, self._begin(client) as session:
             yield session
+
+
+class UnsuspendedSession(Unsuspended):
+    """What recipes use of an AsyncSession, as coroutines that never suspend: they block in `session`."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+
+    @property
+    def lease(self) -> int:
+        """The number of the session and of its lease."""
+        return self._session.lease

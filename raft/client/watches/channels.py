@@ -1,9 +1,8 @@
-"""Open watches at the client: one for each range of keys or election, shared by all iterators over it.
+"""Open watches of a client: one for each range of keys or election, shared by all iterators over it.
 
-Owns the latest events of each, and which node sends them. Each iterator keeps a position of its own and
-takes events from there; one that is further behind than what is kept asks a node for the rest. So an
-iterator that is not read blocks nothing, and a hundred of them cost the cluster one message. Knows nothing
-of sockets.
+Owns the latest events of each, and which node serves it. Each iterator keeps a position of its own and
+takes events from there; one that is behind the kept events asks a node for the rest. So an iterator that is
+not read blocks nothing, and a hundred iterators cost the cluster one message. Knows nothing of sockets.
 """
 
 from __future__ import annotations
@@ -20,40 +19,40 @@ from raft.machines.results import Compacted, Events
 from raft.protocol.client import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTold
 
 KEPT_EVENTS_MAX = 4_096  # Of one range or election,
-KEPT_PARTS_MAX = 1_024  # in so many answers.
+KEPT_PARTS_MAX = 1_024  # in this many answers.
 CONFIRMED_AT_ONCE = 16
-IDLE_LOOKS = 4  # A channel from which nothing was taken between so many looks is closed.
+IDLE_LOOKS = 4  # A channel that was not used for this many checks is closed.
 
 Place = tuple[int, int]
-"""A revision, and how many of its events were looked at."""
+"""A revision, and how many of its events were read."""
 
 Subject = tuple[bytes, bytes | None] | str
 """A range of keys, or an election."""
 
 
 class Channel:
-    """One open watch, or one that has yet to be opened (again)."""
+    """One watch, open at a node or not yet (re)opened."""
 
     def __init__(self) -> None:
         self.number = 0
         self.node = 0
-        """Which node tells; 0 if none does."""
+        """The node that serves it; 0 if none does."""
         self.heard = True
-        """Has anything come since it was looked at last?"""
+        """Has anything arrived since the last check?"""
         self.forgotten = 0
-        """What happened up to this revision, nodes have forgotten."""
+        """Events up to this revision are forgotten by the nodes."""
         self.wanted = True
-        """Has anybody taken from it, or tried to, since it was looked at last?"""
+        """Has an iterator used it since the last check?"""
         self.idle_looks = 0
         self.waiting: dict[Callable[[], None], None] = {}
         """To be called, once each, when there is something new."""
-        self._parts: OrderedDict[Place, Events] = OrderedDict()  # By where each begins.
+        self._parts: OrderedDict[Place, Events] = OrderedDict()  # By the position of their first event.
         self._kept = 0
         self._end: Place = (0, 0)
         self._unconfirmed = 0
 
     def begin(self, number: int, node: int, watch: Watch) -> None:
-        """That node is to tell, under that number, what happens from the watch's place on."""
+        """That node is to serve it, under that number, from the watch's position on."""
         self.number, self.node, self.heard, self._unconfirmed = number, node, True, 0
         place = watch.revision, watch.skip
         if place != self._end:
@@ -61,12 +60,12 @@ class Channel:
             self._kept, self._end = 0, place
 
     def lost(self) -> None:
-        """No node tells anything more."""
+        """No node serves it any longer."""
         self.node = 0
         self.wake()
 
     def add(self, place: Place, told: Events) -> bool:
-        """Keep what was told from that place on; False if something before it is missing."""
+        """Keep the events from that position on; False if earlier ones are missing."""
         if place != self._end:
             return False
         self.heard = True
@@ -81,7 +80,7 @@ class Channel:
         return True
 
     def confirm(self) -> int:
-        """An answer has come; how many are to be confirmed now."""
+        """An answer has arrived; returns how many to acknowledge now, 0 for not yet."""
         self._unconfirmed += 1
         if self._unconfirmed < CONFIRMED_AT_ONCE:
             return 0
@@ -89,7 +88,7 @@ class Channel:
         return count
 
     def take(self, watch: Watch) -> Events | None:
-        """What is kept from the watch's place on: one answer's events, or None if they are not here (yet)."""
+        """The kept events from the watch's position on: those of one answer, or None if they are not here."""
         self.wanted = True
         place = watch.revision, watch.skip
         if place >= self._end:
@@ -104,20 +103,20 @@ class Channel:
         return None
 
     def reaches(self, watch: Watch) -> bool:
-        """Will all from the watch's place on be told here, once a node tells?"""
+        """Will all events from the watch's position on arrive here, once a node serves it?"""
         if self.node:
             return (watch.revision, watch.skip) >= self._end
         return watch.revision > self.forgotten
 
     def wake(self) -> None:
-        """Let those who wait look again."""
+        """Wake all waiting iterators."""
         waiting, self.waiting = self.waiting, {}
         for call in waiting:
             call()
 
 
 class Channels:
-    """All of one client, by what they are about."""
+    """The channels of one client, by range of keys or election."""
 
     def __init__(
         self,
@@ -128,11 +127,11 @@ class Channels:
         self._tell = tell
         self._attend = attend
         self._channels: dict[Subject, Channel] = {}
-        self._subjects: dict[int, Subject] = {}  # By the number under which each is told.
+        self._subjects: dict[int, Subject] = {}  # By number of the open watch.
         self._last = 0
 
     def of(self, watch: Watch) -> Channel:
-        """The channel of what is watched; whoever calls takes from it."""
+        """The channel of a watch; the caller will take events from it."""
         subject = _subject(watch)
         channel = self._channels.get(subject)
         if channel is None:
@@ -140,7 +139,7 @@ class Channels:
         return channel
 
     def begin(self, channel: Channel, node: int, watch: Watch) -> OpenWatch:
-        """The request by which that node is to tell what happens from the watch's place on."""
+        """The request that makes a node serve the channel from the watch's position on."""
         self._subjects.pop(channel.number, None)
         self._last += 1
         self._subjects[self._last] = _subject(watch)
@@ -149,7 +148,7 @@ class Channels:
         return OpenWatch(self._last, question_bytes(watch))
 
     def told(self, node: int, message: WatchTold) -> None:
-        """A node tells something."""
+        """A node sends events."""
         channel = self._expected(node, message.number)
         if channel is None:
             return
@@ -165,20 +164,20 @@ class Channels:
             self._tell(node, WatchHeard(message.number, count))
 
     def ended(self, node: int, message: WatchEnded) -> None:
-        """A node tells nothing more."""
+        """A node has ended a watch."""
         channel = self._expected(node, message.number)
         if channel is not None:
             channel.lost()
 
     def wake(self) -> None:
-        """Let all who wait look again: not all want to wait on."""
+        """Wake all waiting iterators: some may be cancelled."""
         for channel in self._channels.values():
             channel.wake()
 
     def look(self) -> None:
-        """Give up nodes from which nothing has come since the last look, not even that a watch stands.
+        """Give up nodes that have sent nothing since the last check, not even that the watch is open.
 
-        And close what nobody has taken anything from for some looks.
+        Close channels that were not used for several checks.
         """
         for subject, channel in list(self._channels.items()):
             channel.idle_looks = 0 if channel.wanted or channel.waiting else channel.idle_looks + 1
@@ -192,13 +191,13 @@ class Channels:
                 self._subjects.pop(channel.number, None)
 
     def node_down(self, node: int) -> None:
-        """Nothing more comes from that node."""
+        """A node is gone."""
         for channel in self._channels.values():
             if channel.node == node:
                 channel.lost()
 
     def _expected(self, node: int, number: int) -> Channel | None:
-        """The channel of that number, if it is told by that node; else it is closed there."""
+        """The channel of that number, if that node serves it; otherwise the watch is closed at the node."""
         subject = self._subjects.get(number)
         channel = None if subject is None else self._channels[subject]
         if channel is not None and channel.node == node:

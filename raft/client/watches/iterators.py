@@ -1,6 +1,7 @@
-"""Iterators over what happens to keys, which may be cancelled from elsewhere.
+"""Iterators over changes of keys, which may be cancelled from elsewhere.
 
-Owns what was told and not yet taken, and what a key held before a change. Knows nothing of how it is told.
+Owns the events that were fetched and not yet taken, and the value before a change. Knows nothing of how
+events are fetched.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ KeyEvent: TypeAlias = Item | Removed
 
 
 class Changed(Struct, frozen=True):
-    """A change, and what the key held before it: None if nothing, or if that is forgotten."""
+    """A change, and the value before it: None if there was none, or if it is forgotten."""
 
     event: KeyEvent
     previous: bytes | None
@@ -30,7 +31,7 @@ Seen = TypeVar("Seen")
 
 
 class Watching(Iterator[Seen], Generic[Seen]):
-    """What happens, each change once and in order; `next` waits for as long as there is nothing."""
+    """Changes, each once and in order; `next` blocks until there is one."""
 
     def __init__(
         self,
@@ -57,13 +58,13 @@ class Watching(Iterator[Seen], Generic[Seen]):
         raise StopIteration
 
     def cancel(self) -> None:
-        """End the iteration, whoever waits in it; from any thread. Idempotent."""
+        """End the iteration, in whichever thread it waits. Idempotent."""
         self._observer.cancelled = True
         self._wake()
 
 
 class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
-    """What happens, each change once and in order."""
+    """Changes, each once and in order."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
         raise StopAsyncIteration
 
     def cancel(self) -> None:
-        """End the iteration, whichever task waits in it. Idempotent."""
+        """End the iteration, in whichever task it waits. Idempotent."""
         self._observer.cancelled = True
         self._wake()
 
@@ -100,7 +101,7 @@ class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
 
 
 def previous_of(event: KeyEvent, get: Callable[[bytes, int], bytes | None]) -> Changed:
-    """The change with what the key held before; `get` reads a key at a revision."""
+    """The change with the value before it; `get` reads a key at a revision."""
     if not _had_previous(event):
         return Changed(event, None)
     try:
@@ -120,7 +121,7 @@ async def previous_of_async(event: KeyEvent, get: Callable[[bytes, int], Awaitab
 
 
 def _had_previous(event: KeyEvent) -> bool:
-    """Was the key bound before, and is there a revision before to ask for?"""
+    """Did the key exist before, and is there an earlier revision to ask for?"""
     return event.revision > 1 and (isinstance(event, Removed) or event.version > 1)
 
 

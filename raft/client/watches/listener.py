@@ -1,7 +1,7 @@
-"""The actor of a client's process to which nodes say what they were not asked for each time.
+"""The actor in a client's process that receives messages which nodes push.
 
-Owns the way from there to the channels, and the noticing of nodes that are gone or silent. Knows nothing of
-what is told.
+Owns their way to the channels, and the detection of nodes that are gone or silent. Knows nothing of the
+events.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ from actors.envelope import ProcessDown, ProcessUp
 from actors.runtime import Runtime
 from raft.client.watches.channels import Channels
 from raft.protocol.client import StillThere, WatchEnded, WatchTold
-from raft.protocol.registry import GUEST_ACTOR, address_of, node_of, process_of
+from raft.protocol.registry import CLIENT_ACTOR, address_of, node_of, process_of
 
-SILENCE_SECONDS_MAX = 2.5  # At least twice in this time a node says of a watch that it stands.
+SILENCE_SECONDS_MAX = 2.5  # A node confirms an open watch at least twice in this time.
 
 
 def listen(runtime: Runtime) -> Channels:
-    """The channels of a client's process, and the actor that hears for them."""
+    """The channels of a client's process, and the actor that receives for them."""
 
     def attend(node: int) -> None:
-        runtime.tell(Address(runtime.name, GUEST_ACTOR), Attend(node))
+        runtime.tell(Address(runtime.name, CLIENT_ACTOR), WatchNode(node))
 
     channels = Channels(lambda node, message: runtime.tell(address_of(node), message), attend)
-    runtime.spawn(partial(Listener, channels), GUEST_ACTOR)
+    runtime.spawn(partial(Listener, channels), CLIENT_ACTOR)
     return channels
 
 
-class Attend(Struct, frozen=True):
-    """To the listener: notice when that node is gone."""
+class WatchNode(Struct, frozen=True):
+    """To the listener: report when that node is gone."""
 
     node: int
 
 
-class LookAgain(Struct, frozen=True):
-    """To the listener: somebody who waits does not want to any more."""
+class WakeWaiters(Struct, frozen=True):
+    """To the listener: an iterator was cancelled; wake all."""
 
 
 class Listener(Actor):
-    """Hears what nodes say unasked."""
+    """Receives the messages that nodes push."""
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
         self._looking = False
 
     def on_still_there(self, message: StillThere) -> None:
-        """The node has seen that the connection stands: that was all."""
+        """The node confirms the connection; nothing else to do."""
 
     def on_told(self, message: WatchTold) -> None:
-        """A node tells what has happened."""
+        """A node sends events."""
         self._channels.told(self._sender(), message)
 
     def on_ended(self, message: WatchEnded) -> None:
-        """A node tells nothing more to a watch."""
+        """A node has ended a watch."""
         self._channels.ended(self._sender(), message)
 
-    def on_attend(self, message: Attend) -> None:
-        """A node tells of a watch from now on."""
+    def on_watch_node(self, message: WatchNode) -> None:
+        """A node is about to serve a watch."""
         self.context.watch_process(process_of(message.node))
         if not self._looking:
             self._looking = True
@@ -77,8 +77,8 @@ class Listener(Actor):
         return 0 if sender is None else node_of(sender.process)
 
     handlers: ClassVar[Handlers] = {
-        Attend: on_attend,
-        LookAgain: lambda self, _message: self._channels.wake(),
+        WatchNode: on_watch_node,
+        WakeWaiters: lambda self, _message: self._channels.wake(),
         StillThere: on_still_there,
         WatchTold: on_told,
         WatchEnded: on_ended,

@@ -31,7 +31,7 @@ from raft.protocol.client import (
     WatchOpened,
     WatchTold,
 )
-from raft.protocol.registry import GUEST_ACTOR
+from raft.protocol.registry import CLIENT_ACTOR
 
 OPEN_MAX = 10_000
 OPEN_BY_ONE_MAX = 1_000
@@ -103,7 +103,7 @@ class PushedWatches:
             return TOO_MANY
         if sum(key[0] == process for key in self.watches) >= OPEN_BY_ONE_MAX:
             return TOO_MANY_BY_ONE
-        to, told = Address(process, GUEST_ACTOR), (watch.revision, watch.skip)
+        to, told = Address(process, CLIENT_ACTOR), (watch.revision, watch.skip)
         self.watches[process, request.number] = Open(to, request.number, watch, told, now, now)
         self._told_to = 0
         self._context.watch_process(process)

@@ -93,7 +93,7 @@ class Registers:
                 raise Unreachable(f"node {node} has no answer")
             return answer
 
-        return value_in(decode_or_raise((await worker.client.converse(at_node)).result))
+        return value_in(decode_or_raise((await worker.client.run_call(at_node)).result))
 
     async def _swap(self, worker: Worker, key: str) -> None:
         expected, value = self._last_seen.get(key), worker.fresh_value()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from actors.errors import AskFailed
-from raft.client.calls.routing import Ask, ClusterView, Hear, Outcome, Step
+from raft.client.calls.routing import Ask, AwaitChannel, ClusterView, Outcome, Step
 from raft.client.errors import ClientError
 from raft.client.watches.listener import listen
 from raft.lab.simulation.event_queue import EventQueue
@@ -70,7 +70,7 @@ class Caller:
             self._take(step, lambda outcome: self._go_on(conversation, done, failed, outcome))
 
     def _take(self, step: Step, go_on: Callable[[Outcome], None]) -> None:
-        if isinstance(step, Hear):
+        if isinstance(step, AwaitChannel):
             # In a turn of its own: whoever is told may be in the middle of telling.
             step.channel.waiting[lambda: self._event_queue.after(0.0, lambda: go_on(None))] = None
             return

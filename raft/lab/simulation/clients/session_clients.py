@@ -11,7 +11,7 @@ from functools import partial
 
 from raft.client.calls.application import decode_or_raise, plain
 from raft.client.calls.routing import RetryBudget
-from raft.client.calls.sessions import Calls, lease_time, settle
+from raft.client.calls.sessions import CommandWindow, commit_idempotent, lease_time
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired
 from raft.lab.checkers.history import Outcome
 from raft.lab.simulation.clients.caller import Caller
@@ -36,7 +36,7 @@ class Session:
 
     def __init__(self, opened: Opened, sent_seconds: float) -> None:
         self.lease = opened.session
-        self.calls = Calls(opened.session)
+        self.calls = CommandWindow(opened.session)
         self.held = HeldLease(opened.ttl_ms / 1000, sent_seconds)
         self.token = 0  # As long as it holds the seat.
 
@@ -150,7 +150,7 @@ class SessionClient:
             session.calls.end(sequence)
             self._end(session_call, Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED)
 
-        self._caller.converse(settle(self._caller.view, body, self._tries()), done, failed)
+        self._caller.converse(commit_idempotent(self._caller.view, body, self._tries()), done, failed)
 
     def _end(self, session_call: SessionCall, outcome: Outcome) -> None:
         session_call.outcome = outcome
@@ -192,7 +192,7 @@ class SessionClient:
             self._rest()
 
         self._caller.converse(
-            settle(self._caller.view, body, self._tries()), done, lambda _error: self._rest()
+            commit_idempotent(self._caller.view, body, self._tries()), done, lambda _error: self._rest()
         )
 
     def _keep_alive(self, session: Session) -> None:

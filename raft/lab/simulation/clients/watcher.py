@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from raft.client.calls.application import decode_or_raise, plain
 from raft.client.calls.routing import RetryBudget
-from raft.client.calls.sessions import news, settle
+from raft.client.calls.sessions import await_events, commit_idempotent
 from raft.client.errors import ClientError
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue
@@ -51,7 +51,7 @@ class Watcher:
             return
         self.idle = False
         watch = WatchKeys(self.next, b"", None)
-        self._caller.converse(news(self._caller.view, watch, self._tries()), self._told, self._failed)
+        self._caller.converse(await_events(self._caller.view, watch, self._tries()), self._told, self._failed)
 
     def _told(self, told: Events) -> None:
         self.events += told.events
@@ -60,7 +60,7 @@ class Watcher:
         if self.next > 1 and self._dice.random() < COMPACTING_SHARE:
             body = plain(Compact(min(self.next - 1, told.revision)))
             self._caller.converse(
-                settle(self._caller.view, body, self._tries()), self._compacted, self._failed
+                commit_idempotent(self._caller.view, body, self._tries()), self._compacted, self._failed
             )
         else:
             self._rest()
