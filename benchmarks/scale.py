@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct, structs
 
 from raft.client.calls import routing
-from raft.client.calls.routing import RetryBudget
+from raft.client.calls.steps import RetryBudget
 from raft.client.calls.store import put_request
 from raft.client.errors import ClientError
 from raft.lab.simulation.clients.caller import Caller

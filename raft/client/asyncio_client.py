@@ -23,7 +23,8 @@ from actors.errors import AskFailed
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.calls import application, membership, routing, sessions, store
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
-from raft.client.calls.routing import Ask, AwaitChannel, ClusterView, Outcome, RetryBudget, Step
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Request, RetryBudget, Step
 from raft.client.calls.store import Text
 from raft.client.calls.watches import KeysObserver, Observer
 from raft.client.client import TIMEOUT_SECONDS
@@ -429,7 +430,7 @@ class AsyncClient(AsyncKeys):
                 outcome = None
 
     async def _ask(
-        self, node: int, request: routing.Request, timeout_seconds: float, to: Address | None = None
+        self, node: int, request: Request, timeout_seconds: float, to: Address | None = None
     ) -> Outcome:
         self._connection.check_process()
         if self._runtime.stopped:

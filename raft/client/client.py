@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from raft.client.calls import application, backup, membership, routing, sessions, store
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
-from raft.client.calls.routing import Outcome, RetryBudget, Step
+from raft.client.calls.steps import Outcome, RetryBudget, Step
 from raft.client.calls.store import Text
 from raft.client.calls.watches import KeysObserver, Observer
 from raft.client.connection import Connection, Endpoints, closed_when_dropped

@@ -19,7 +19,7 @@ from actors.errors import ActorsError
 from actors.runtime import Runtime
 from actors.transport import curve
 from actors.transport.zeromq import ZeroMqTransport
-from raft.client.calls.routing import ClusterView
+from raft.client.calls.cluster_view import ClusterView
 from raft.client.errors import ClientClosed
 from raft.client.watches.listener import WakeWaiters, listen
 from raft.protocol.registry import CLIENT_ACTOR, REGISTRY, process_of

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from actors.address import Address
-from raft.client.calls.routing import Ask, AwaitChannel, Outcome, Step, Wait
+from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Step, Wait
 from raft.client.connection import Connection
 from raft.client.errors import ClientClosed
 

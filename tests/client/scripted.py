@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from actors.clock import ManualClock
 from raft.client.asyncio_client import AsyncClient, CallFactory
-from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, Outcome, RetryBudget
 
 Script = Callable[[Ask], Outcome]
 

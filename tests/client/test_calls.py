@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from actors.errors import AskTimeout, TargetDown
-from raft.client.calls.routing import Ask, ClusterView, RetryBudget, Wait
+from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.sessions import CommandWindow, commit_idempotent
+from raft.client.calls.steps import Ask, RetryBudget, Wait
 from raft.client.errors import ClientError, CommandRefused, NoLeader, OutcomeUnknown
 from raft.machines.codec import decode_call, encode_answer
 from raft.machines.commands import SESSION_WINDOW, VALUE_BYTES_MAX, Own, Put

@@ -6,7 +6,7 @@ import pytest
 
 from actors.errors import AskTimeout, TargetDown
 from raft.client.calls import membership
-from raft.client.calls.routing import Ask, Outcome
+from raft.client.calls.steps import Ask, Outcome
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.protocol.client import (
     AddLearner,

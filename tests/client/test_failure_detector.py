@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import AskTimeout, TargetDown
 from raft.client.calls import routing, sessions
-from raft.client.calls.routing import Ask, Outcome, Step
+from raft.client.calls.steps import Ask, Outcome, Step
 from raft.client.errors import NoLeader, OutcomeUnknown
 from raft.client.failure_detector import ANSWER_SECONDS_MAX, ANSWER_SECONDS_MIN, SILENCE_SECONDS_MAX
 from raft.protocol.client import Command, Committed, LeaderIs, NotLeader, Query, QueryResult, WhoLeads

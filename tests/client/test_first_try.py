@@ -7,7 +7,8 @@ import pytest
 from actors.clock import ManualClock
 from actors.errors import AskTimeout
 from raft.client.calls import routing
-from raft.client.calls.routing import Ask, Attempt, ClusterView, RetryBudget
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, Attempt, RetryBudget
 from raft.client.errors import OutcomeUnknown
 from raft.protocol.client import Committed, NotLeader, Query, QueryResult
 

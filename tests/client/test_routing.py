@@ -9,8 +9,9 @@ import pytest
 
 from actors.clock import ManualClock
 from actors.errors import AskTimeout, TargetDown, Undeliverable
-from raft.client.calls import routing
-from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget, Step, Wait
+from raft.client.calls import routing, steps
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, Outcome, RetryBudget, Step, Wait
 from raft.client.errors import (
     ClientError,
     CommandRefused,
@@ -172,7 +173,7 @@ def test_when_the_time_is_up_the_error_says_what_stood_in_the_way(
     assert type(caught.value) is error
     assert caught.value.retry_is_safe
     assert talk.clock.now() == pytest.approx(2.0)
-    assert max(talk.waits) <= routing.WAIT_SECONDS_MAX + routing.LAST_SECONDS_MAX
+    assert max(talk.waits) <= steps.WAIT_SECONDS_MAX + steps.LAST_SECONDS_MAX
     assert set(talk.asked) == {1, 2, 3}
 
 

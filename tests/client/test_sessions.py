@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raft.client.calls.routing import Ask, Outcome
+from raft.client.calls.steps import Ask, Outcome
 from raft.client.errors import OutcomeUnknown, SessionExpired
 from raft.client.sessions.asyncio_election import AsyncElection
 from raft.client.sessions.asyncio_session import MARGIN_RATIO, AsyncSession, SessionState

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.clock import ManualClock
-from raft.client.calls.routing import Outcome, Step, Wait
+from raft.client.calls.steps import Outcome, Step, Wait
 from raft.client.shared_connection import SharedConnection
 
 FOR_EVER_SECONDS = 3600.0

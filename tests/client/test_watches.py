@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from raft.client.calls.routing import Ask, Outcome
+from raft.client.calls.steps import Ask, Outcome
 from raft.client.calls.watches import ElectionObserver, KeysObserver, Observer
 from raft.client.errors import EventsForgotten, LeadershipLost
 from raft.client.sessions.asyncio_election import AsyncElection

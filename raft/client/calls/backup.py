@@ -9,18 +9,9 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from actors.errors import AskFailed
-from raft.client.calls.routing import (
-    WORKING_SECONDS_MAX,
-    Ask,
-    ClusterView,
-    Outcome,
-    RetryBudget,
-    Step,
-    ask,
-    find_leader,
-    handle_refusal,
-    wait_before_retry,
-)
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.routing import WORKING_SECONDS_MAX, ask, find_leader, handle_refusal, wait_before_retry
+from raft.client.calls.steps import Ask, Outcome, RetryBudget, Step
 from raft.client.errors import Unreachable
 from raft.client.failure_detector import ANSWER_SECONDS_MAX
 from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from actors.errors import AskFailed, Undeliverable
+from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.routing import (
-    Ask,
-    ClusterView,
-    Outcome,
-    RetryBudget,
-    Step,
     ask,
     explain_undeliverable,
     handle_refusal,
     relay_if_needed,
     wait_before_retry,
 )
+from raft.client.calls.steps import Ask, Outcome, RetryBudget, Step
 from raft.client.errors import CommandRefused, OutcomeUnknown, Rejected
 from raft.protocol.client import (
     AddLearner,

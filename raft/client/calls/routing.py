@@ -24,16 +24,13 @@ unknown; and `Rejected`, which says that a retry is safe, is raised after such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from typing import TypeAlias
+from collections.abc import Generator
 
-from msgspec import Struct
-
-from actors.address import Address
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, AskTimeout, Undeliverable
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, Attempt, Outcome, Request, RetryBudget, Step
 from raft.client.errors import (
-    ClientError,
     CommandRefused,
     NoLeader,
     OutcomeUnknown,
@@ -42,296 +39,28 @@ from raft.client.errors import (
     Unreachable,
     UnsupportedVersion,
 )
-from raft.client.failure_detector import ANSWER_SECONDS_MAX, FailureDetector
-from raft.client.watches.channels import Channel, Channels
+from raft.client.failure_detector import ANSWER_SECONDS_MAX
 from raft.protocol import client
 from raft.protocol.client import (
-    Answer,
     AwaitAnswer,
-    AwaitEvents,
     Command,
     Committed,
     Failed,
     Invalid,
-    KeepAlive,
     LeaderIs,
-    ListMembers,
-    MemberChange,
     NotLeader,
-    OpenWatch,
     Query,
     QueryResult,
-    ReadBackup,
     Refused,
-    TakeBackup,
     TakesLong,
-    TimeLeft,
     Unknown,
     WhoLeads,
 )
-from raft.protocol.registry import address_of, relay_of
 
 NO_SUCH_ACTOR = str(Reason.NO_SUCH_ACTOR)
 
 UNKNOWN_CONFIGURATION = -1  # Older than any: the first answer makes the client ask for the members.
-WAIT_SECONDS_FIRST = 0.002
-WAIT_SECONDS_MAX = 0.050
 WORKING_SECONDS_MAX = 0.5  # A node that works on a request reports at least this often.
-# A refused request is not sent again when less time is left than this, or than a tenth of the whole: an
-# answer could not arrive in time, and a certain refusal would become an unknown outcome.
-LAST_SECONDS_MAX = 0.050
-
-
-Request: TypeAlias = (
-    Command
-    | Query
-    | WhoLeads
-    | ListMembers
-    | MemberChange
-    | KeepAlive
-    | TimeLeft
-    | AwaitEvents
-    | OpenWatch
-    | AwaitAnswer
-    | TakeBackup
-    | ReadBackup
-)
-
-
-class Ask(Struct, frozen=True, gc=False):
-    """Ask that node; the outcome is its answer or an AskFailed."""
-
-    node: int
-    request: Request
-    timeout_seconds: float
-    relayed: bool = False
-    """To be relayed to the leader."""
-
-
-class Wait(Struct, frozen=True, gc=False):
-    """Wait this long, or less if a node becomes reachable meanwhile."""
-
-    seconds: float
-
-
-class AwaitChannel(Struct, frozen=True, gc=False):
-    """Wait until the channel has something new, or has closed."""
-
-    channel: Channel
-
-
-Step: TypeAlias = Ask | Wait | AwaitChannel
-Outcome: TypeAlias = Answer | AskFailed | None
-Attempt: TypeAlias = tuple[int, Outcome]
-"""Which node was asked, and the outcome."""
-
-
-class ClusterView:
-    """What one client knows of the cluster: endpoints, leader, reachable nodes, suspected nodes.
-
-    Configured endpoints are never given up. `learn` is called whenever a node is reported to listen at an
-    endpoint, and returns whether the client can connect to it; `forget` when a node has left the cluster.
-    """
-
-    def __init__(
-        self,
-        endpoints: Mapping[int, str],
-        is_up: Callable[[int], bool],
-        learn: Callable[[int, str], bool | None],
-        forget: Callable[[int], None] = lambda _node: None,
-        channels: Channels | None = None,
-    ) -> None:
-        if not endpoints:
-            raise ValueError("a client needs the endpoint of at least one node")
-        self.endpoints = dict(endpoints)
-        self.leader = 0
-        self.configuration = 0  # As the cluster numbers it; see Committed.
-        self.identity = ""  # Of the cluster, once known: nodes of other clusters are not asked from then on.
-        self._configured = frozenset(endpoints)
-        self._non_members: set[int] = set()  # Configured, but not members as far as is known.
-        self._doubted: set[int] = set()
-        self._forget = forget
-        self._unreachable: set[int] = set()
-        self.detector = FailureDetector()
-        self.channels = channels
-        self.is_up = is_up
-        self._learn = learn
-        self._turn = 0
-
-    def address(self, node: int, request: Request) -> Address:
-        """The address for a request: only a node of this client's cluster takes one, except WhoLeads."""
-        return address_of(node, "" if type(request) is WhoLeads else self.identity)
-
-    def address_for(self, step: Ask) -> Address:
-        """The address for a step."""
-        return relay_of(step.node) if step.relayed else self.address(step.node, step.request)
-
-    def is_of_cluster(self, told: LeaderIs) -> bool:
-        """Does the node that reports this belong to the client's cluster? The first report defines that."""
-        self.identity = self.identity or told.identity
-        return told.identity in ("", self.identity)
-
-    def reject_foreign(self, node: int, told: LeaderIs) -> Undeliverable:
-        """The node is of another cluster: do not ask it again, unless there is no other node."""
-        self.forget_leader(node)
-        endpoint = self.endpoints.get(node, "")
-        if len(self.endpoints) > 1:
-            self.endpoints.pop(node, None)
-        return Undeliverable(
-            f"node {node} of cluster {told.identity} listens at {endpoint}, but this client belongs to "
-            f"cluster {self.identity}"
-        )
-
-    def responsive_leader(self, now: float) -> int:
-        """The leader, if it is known, is not suspected, and has left no command unanswered; otherwise 0."""
-        leader = self.leader
-        return 0 if leader in self._doubted or self.detector.is_suspected(leader, now) else leader
-
-    def choose(self, avoid: int, now: float) -> int:
-        """The leader if it is known, responsive and not to be avoided.
-
-        Otherwise the best other node in turn.
-        """
-        leader = self.responsive_leader(now)
-        if leader and leader != avoid:
-            return leader
-        faults = {
-            node: (
-                not self.is_up(node),
-                self.detector.is_suspected(node, now) or node in self._doubted,
-                node == avoid,
-                node in self._non_members,
-            )
-            for node in sorted(self.endpoints)
-        }
-        fewest = min(faults.values())
-        best = [node for node, found in faults.items() if found == fewest]
-        self._turn += 1
-        return best[self._turn % len(best)]
-
-    def note_redirect(self, answer: NotLeader) -> None:
-        """A node names the leader; 0 stands for none."""
-        self.leader = answer.leader
-        if answer.leader and answer.endpoint:
-            self.add_node(answer.leader, answer.endpoint)
-
-    def add_node(self, node: int, endpoint: str) -> None:
-        """Another node reports that a node listens there. A node that cannot be connected to is left out."""
-        if self._learn(node, endpoint) is False:
-            return
-        if node not in self._configured or node not in self.endpoints:
-            self.endpoints[node] = endpoint
-
-    def set_members(self, endpoints: Mapping[int, str]) -> None:
-        """Set the members. Other nodes are forgotten, except configured ones, which are then tried last."""
-        for node, endpoint in endpoints.items():
-            if endpoint:
-                self.add_node(node, endpoint)
-        for node in self.endpoints.keys() - endpoints.keys() - self._configured:
-            del self.endpoints[node]
-            self.forget_leader(node)
-            self._forget(node)
-        self._non_members = set(self._configured - endpoints.keys())
-
-    def needs_relay(self, node: int, answer: Outcome) -> bool:
-        """Does that node follow a leader that this client could not reach, and cannot now?"""
-        if not isinstance(answer, NotLeader) or answer.leader in (0, node):
-            return False
-        return answer.leader in self._unreachable and not self.is_up(answer.leader)
-
-    def is_doubted(self, node: int) -> bool:
-        """Has the node left a command unanswered, and answered nothing since?"""
-        return node in self._doubted
-
-    def doubt(self, node: int) -> None:
-        """A node has left a command unanswered. It must answer a probe before it gets another one."""
-        self._doubted.add(node)
-        self.forget_leader(node)
-
-    def forget_leader(self, node: int) -> None:
-        """The node is not the leader, or no longer usable as such."""
-        if self.leader == node:
-            self.leader = 0
-
-    def note_request(self, node: int, now: float) -> float:
-        """The node is being asked; returns how soon it should answer.
-
-        An unconnected node is not suspected.
-        """
-        if not self.is_up(node):
-            return ANSWER_SECONDS_MAX
-        self.detector.asked(node, now)
-        return self.detector.seconds
-
-    def note_outcome(self, node: int, outcome: Outcome, asked_at: float, now: float) -> None:
-        """Note the outcome of a request that a node was asked at that time."""
-        if not isinstance(outcome, AskFailed):
-            self.detector.answered(node, asked_at, now)
-            self._doubted.discard(node)
-            self._unreachable.discard(node)
-        elif not isinstance(outcome, AskTimeout):
-            self.detector.gone(node)
-            self._doubted.discard(node)
-            self._unreachable.add(node)
-
-
-class RetryBudget:
-    """The time of one call, its failed attempts, and the error that it ends with when the time is up."""
-
-    def __init__(
-        self, now: Callable[[], float], timeout_seconds: float, began_at: float | None = None
-    ) -> None:
-        self.now = now
-        self._deadline = (now() if began_at is None else began_at) + timeout_seconds
-        self._timeout_seconds = timeout_seconds
-        self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 10)
-        self._attempted = False
-        self._wait_seconds = WAIT_SECONDS_FIRST
-        self._redirected = False
-        self._failed_at = 0
-        self._timeout_factor = 1
-        self.error: type[ClientError] = Unreachable
-        self.reason = "no node was asked"
-
-    @property
-    def left_seconds(self) -> float:
-        """The time left."""
-        return max(0.0, self._deadline - self.now())
-
-    def begin_attempt(self) -> int:
-        """Begin an attempt; returns a node to avoid, or 0.
-
-        Raises the last error when too little time is left.
-        """
-        if self.left_seconds <= (self._last_seconds if self._attempted else 0.0):
-            raise self.error(f"{self.reason} (tried for {self._timeout_seconds:g} s)")
-        failed_at, self._failed_at = self._failed_at, 0
-        return failed_at
-
-    def note_failure(self, error: type[ClientError], reason: str, node: int = 0) -> None:
-        """Remember why the last attempt failed, and at which node."""
-        self.error, self.reason, self._failed_at = error, reason, node
-        self._attempted = True
-
-    def may_follow_redirect(self) -> bool:
-        """May a redirect be followed at once? Only one in a row: two nodes might redirect to each other."""
-        before, self._redirected = self._redirected, True
-        return not before and self.left_seconds > 0
-
-    def scaled_timeout(self, seconds: float) -> float:
-        """How long to wait for one node: longer each time, since it may be slow rather than dead."""
-        return min(self._timeout_factor * seconds, ANSWER_SECONDS_MAX)
-
-    def double_timeout(self) -> None:
-        """Wait twice as long next time."""
-        self._timeout_factor *= 2
-
-    def next_wait(self) -> Wait:
-        """The wait before the next attempt: twice the last one, or all the time left if no attempt fits."""
-        self._redirected = False
-        seconds, left_seconds = self._wait_seconds, self.left_seconds
-        self._wait_seconds = min(2 * seconds, WAIT_SECONDS_MAX)
-        return Wait(seconds if left_seconds - seconds > self._last_seconds else left_seconds)
 
 
 def ask(

@@ -10,13 +10,8 @@ from collections.abc import Callable, Generator
 
 from actors.errors import AskFailed, Undeliverable
 from raft.client.calls.application import call_bytes, decode_or_raise, question_bytes
+from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.routing import (
-    Ask,
-    AwaitChannel,
-    ClusterView,
-    Outcome,
-    RetryBudget,
-    Step,
     ask,
     await_slow_answer,
     explain_undeliverable,
@@ -24,6 +19,7 @@ from raft.client.calls.routing import (
     refresh_members,
     wait_before_retry,
 )
+from raft.client.calls.steps import Ask, AwaitChannel, Outcome, RetryBudget, Step
 from raft.client.errors import CommandRefused, EventsForgotten, OutcomeUnknown, Rejected, SessionExpired
 from raft.client.failure_detector import ANSWER_SECONDS_MAX
 from raft.client.watches.channels import Channel, Channels

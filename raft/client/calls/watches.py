@@ -14,7 +14,8 @@ import msgspec
 
 from raft.client.calls import routing, sessions
 from raft.client.calls.application import decode_or_raise, question_bytes
-from raft.client.calls.routing import ClusterView, Outcome, RetryBudget, Step
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Outcome, RetryBudget, Step
 from raft.client.calls.store import items_in, query
 from raft.client.errors import EventsForgotten
 from raft.machines.commands import GetElection, Question, Range, Watch, WatchElection, WatchKeys

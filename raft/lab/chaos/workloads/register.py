@@ -10,7 +10,8 @@ from collections.abc import Generator
 
 from raft.client.calls import store
 from raft.client.calls.application import decode_or_raise, question_bytes
-from raft.client.calls.routing import Ask, ClusterView, Outcome, RetryBudget
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, Outcome, RetryBudget
 from raft.client.calls.store import maybe_bytes
 from raft.client.errors import Unreachable
 from raft.lab.chaos.workers import Worker

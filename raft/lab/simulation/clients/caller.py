@@ -10,7 +10,8 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from actors.errors import AskFailed
-from raft.client.calls.routing import Ask, AwaitChannel, ClusterView, Outcome, Step
+from raft.client.calls.cluster_view import ClusterView
+from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Step
 from raft.client.errors import ClientError
 from raft.client.watches.listener import listen
 from raft.lab.simulation.event_queue import EventQueue

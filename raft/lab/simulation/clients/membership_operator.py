@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from raft.client.calls import membership
-from raft.client.calls.routing import RetryBudget
+from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from raft.client.calls.application import decode_or_raise, plain
-from raft.client.calls.routing import RetryBudget
 from raft.client.calls.sessions import CommandWindow, commit_idempotent, lease_time
+from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired
 from raft.lab.checkers.history import Outcome
 from raft.lab.simulation.clients.caller import Caller

@@ -10,8 +10,9 @@ from collections.abc import Generator
 from random import Random
 
 from raft.client.calls import store
-from raft.client.calls.routing import Outcome as Answer
-from raft.client.calls.routing import RetryBudget, Step, command, query
+from raft.client.calls.routing import command, query
+from raft.client.calls.steps import Outcome as Answer
+from raft.client.calls.steps import RetryBudget, Step
 from raft.client.errors import ClientError, OutcomeUnknown
 from raft.lab.checkers.history import PADDING, History, Kind, Operation, Outcome
 from raft.lab.simulation.clients.caller import Caller

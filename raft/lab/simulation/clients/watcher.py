@@ -6,8 +6,8 @@ Owns the stream as it was told, by the production client's conversation. Knows n
 from __future__ import annotations
 
 from raft.client.calls.application import decode_or_raise, plain
-from raft.client.calls.routing import RetryBudget
 from raft.client.calls.sessions import await_events, commit_idempotent
+from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue

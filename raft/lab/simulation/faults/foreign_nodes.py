@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from raft.client.calls import membership
-from raft.client.calls.routing import RetryBudget
+from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError, CommandRefused
 from raft.core.types import Role
 from raft.lab.simulation.clients.caller import Caller

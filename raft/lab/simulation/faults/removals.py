@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from actors.transport.faults import Fault
 from raft.client.calls import membership
-from raft.client.calls.routing import RetryBudget
+from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError
 from raft.core.raft import Raft
 from raft.core.types import Role
