@@ -51,10 +51,19 @@ ARROWS: dict[str, set[str]] = {
         "raft.storage",
     },
     "raft.client": {"actors", "raft.machines", "raft.client", *_PROTOCOL},
-    "raft.embedding": {"actors", "raft.node", "raft.client", "raft.machines", "raft.embedding", *_PROTOCOL},
+    "raft.exporter": {"actors", "raft.client", "raft.exporter", *_PROTOCOL},
+    "raft.embedding": {
+        "actors",
+        "raft.node",
+        "raft.client",
+        "raft.machines",
+        "raft.exporter",
+        "raft.embedding",
+        *_PROTOCOL,
+    },
     "raft.cluster": {*_BELOW_CLUSTER, "raft.cluster"},
     "raft.lab": {*_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab"},
-    "raft.cli": {*_BELOW_CLUSTER, "raft.cluster", "raft.lab", "raft.cli"},
+    "raft.cli": {*_BELOW_CLUSTER, "raft.cluster", "raft.exporter", "raft.engines", "raft.lab", "raft.cli"},
     "launcher": {"raft.cli", "raft.cluster", "raft.lab", "actors.processes"},
 }
 

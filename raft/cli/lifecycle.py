@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,11 +37,13 @@ from raft.node.snapshots.policy import SnapshotPolicy
 if TYPE_CHECKING:
     import psutil
 
+    from raft.cluster.cluster import Cluster
     from raft.cluster.launch import Ended, RunningCluster
 
 POLICY = SnapshotPolicy()
 DOWN_SECONDS_MAX = 15.0
 STDOUT, STDERR = 1, 2
+METRICS_SECONDS_MAX = 1.0  # For a node's answer to a scrape.
 ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
 
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
@@ -113,6 +115,12 @@ KeepEntries = Annotated[
 ]
 NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
 NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
+MetricsAt = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.", show_default=False
+    ),
+]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
 EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
 
@@ -125,6 +133,7 @@ class _UpOptions(Struct, frozen=True):
     logs: bool
     output: options.LineFormat
     quiet: bool
+    metrics: str | None
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
@@ -152,6 +161,7 @@ def up(
     lease_reads: LeaseReads = False,
     ephemeral_log: EphemeralLog = False,
     repair: options.RepairFromPeers = False,
+    metrics: MetricsAt = None,
     output: options.Lines = options.LineFormat.LINE,
 ) -> None:
     """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
@@ -184,8 +194,26 @@ def up(
     spec.check()
     _check_machine(machine)
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
-        ended = _attend(running, session, _UpOptions(report, detach, logs, output, session.quiet))
+        wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics)
+        ended = _attend(running, session, wanted)
     raise typer.Exit(ended.exit_code)
+
+
+@contextlib.contextmanager
+def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
+    """Serve a cluster's metrics there; raises VerbFailed if that cannot be, before a node was started."""
+    if address is None:
+        yield
+        return
+    from raft.cli.metrics import listening_at, scraper_of  # Here, with HTTP, as few clusters are scraped.
+    from raft.exporter.server import ServerThread
+
+    def endpoints() -> dict[int, str]:
+        return {node.id: node.endpoint for node in cluster.record.nodes}
+
+    make = scraper_of(endpoints, cluster.record.cluster, cluster.spec.name, None, METRICS_SECONDS_MAX)
+    with listening_at(address) as at, contextlib.closing(ServerThread(at, make)):
+        yield
 
 
 def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
@@ -226,7 +254,8 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     if wanted.logs:
         Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
     try:
-        ended = running.run(listener)
+        with _metrics_at(wanted.metrics, running.cluster):
+            ended = running.run(listener)
     finally:
         if prompt is not None:
             prompt.close()

@@ -20,9 +20,11 @@ from raft.embedding.errors import NodeError
 from raft.embedding.node_supervisor import Leader
 from raft.embedding.running_node import Stay
 from raft.embedding.settings import Settings, plan_of
+from raft.exporter.pages import Answers, Pages
 from raft.protocol.admin import NodeStatus
 
 SNAPSHOT_SECONDS_MAX = 60.0
+HEALTH_SECONDS_MAX = 1.0
 
 
 class AsyncNode:
@@ -130,6 +132,14 @@ class AsyncNode:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return await self._present.status()
 
+    async def metrics(self) -> str:
+        """What the node counts, in Prometheus's text format; `raft_node_up 0` if it cannot be asked now."""
+        return await self.metrics_app().metrics()
+
+    def metrics_app(self) -> Pages:
+        """An ASGI app: `/metrics`, `/livez`, `/readyz`, and `/health`, which reads linearizably."""
+        return Pages(_OneNode(self))
+
     async def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
         """Take a snapshot now, due or not, and wait until it is durable; its index.
 
@@ -151,3 +161,24 @@ class AsyncNode:
     def _present(self) -> Stay:
         assert self._stay is not None, "the node runs only inside its context"
         return self._stay
+
+
+class _OneNode:
+    """A node as the exporter's `Source`."""
+
+    def __init__(self, node: AsyncNode) -> None:
+        self._node = node
+
+    @property
+    def cluster(self) -> str:
+        return self._node._plan.config.cluster
+
+    async def ask(self) -> Answers:
+        try:
+            return {self._node.id: await self._node._present.metrics()}
+        except NodeError:
+            return {self._node.id: None}
+
+    async def read(self) -> None:
+        async with self._node.client(timeout_seconds=HEALTH_SECONDS_MAX) as client:
+            await client.get(b"")

@@ -119,6 +119,10 @@ class Node:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
         return self._call(self._node.status(), None)
 
+    def metrics(self) -> str:
+        """What the node counts, in Prometheus's text format; see `AsyncNode.metrics`."""
+        return self._call(self._node.metrics(), None)
+
     def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
         """Take a snapshot now, due or not; its index. See `AsyncNode.snapshot`."""
         return self._call(self._node.snapshot(timeout_seconds=timeout_seconds), None)

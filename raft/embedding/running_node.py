@@ -25,7 +25,7 @@ from actors.transport.zeromq import ZeroMqTransport
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused
 from raft.embedding.node_supervisor import Keeper, Leader, Stop
 from raft.embedding.settings import Plan
-from raft.protocol.admin import GetStatus, NodeStatus, SnapshotTaken, TakeSnapshot
+from raft.protocol.admin import GetMetrics, GetStatus, NodeMetrics, NodeStatus, SnapshotTaken, TakeSnapshot
 from raft.protocol.registry import REGISTRY, address_of, supervisor_of
 
 STATUS_SECONDS_MAX = 5.0
@@ -118,6 +118,12 @@ class Stay:
         """Ask the node. Raises NodeError."""
         answer = await self._ask(GetStatus(), STATUS_SECONDS_MAX)
         assert isinstance(answer, NodeStatus), f"a node does not tell its status by {answer}"
+        return answer
+
+    async def metrics(self) -> NodeMetrics:
+        """Ask the node what it has counted. Raises NodeError."""
+        answer = await self._ask(GetMetrics(), STATUS_SECONDS_MAX)
+        assert isinstance(answer, NodeMetrics), f"a node does not tell its metrics by {answer}"
         return answer
 
     async def snapshot(self, timeout_seconds: float) -> int:

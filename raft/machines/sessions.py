@@ -74,6 +74,9 @@ class Sessions:
         self.size_bytes = 0
         """What all kept answers come to."""
 
+    def __len__(self) -> int:
+        return len(self._table)
+
     def open(self, index: int) -> None:
         """Begin a session."""
         self._table.put(index, Session())

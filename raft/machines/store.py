@@ -77,6 +77,9 @@ class Store:
         self.size_bytes = 0
         """What all items come to."""
 
+    def __len__(self) -> int:
+        return len(self._table)
+
     # -- commands -------------------------------------------------------------------------------
 
     def put(self, revision: int, request: Put) -> Stored | Turned | Refused:

@@ -8,6 +8,7 @@ nothing waits for it. Knows nothing of the log or the network; a configuration c
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from raft.machines.application import UNFINISHED, Application, Unfinished
 from raft.machines.commands import Call, Operation, Own
 from raft.machines.machine import COMMAND_ERRORS, reason_of
 from raft.machines.state import parts_of
+from raft.node.histogram import Histogram
 from raft.node.machine_worker import OwnMachineWorker
 from raft.node.snapshots.contents import Parts
 from raft.node.worker import Worker, gently
@@ -99,7 +101,9 @@ class Applier:
         slow: Worker,
         lane: OwnMachineWorker,
         again: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.timing = Timing(now)
         self.applied = applied
         self.bytes_applied = 0  # By this life.
         self.configuration: Index = 0  # The last index at which it was changed, if that is known.
@@ -122,15 +126,24 @@ class Applier:
         """Is there a machine of the user's own?"""
         return self._machine.own.machine is not None
 
+    @property
+    def waiting(self) -> int:
+        """How many batches of committed entries, and other steps, are still to be done."""
+        return len(self._queue)
+
     def note(self, term: Term, first: Index, decoded: Sequence[Call]) -> None:
         """A leader has decoded commands as it took them in: that need not be done again to apply them."""
         if term != self._known_term or len(self._known) >= KNOWN_MAX:
             self._known.clear()
             self._known_term = term
         self._known.update(enumerate(decoded, first))
+        if self.timing.due:
+            self.timing.logged(term, first)
 
     def apply(self, message: StorageApply) -> None:
         """Apply the committed entries, then give out the responses."""
+        if self.timing.due:
+            self.timing.committed(message.entries)
         self._queue.append(_Apply(message))
         self._next()
 
@@ -274,6 +287,8 @@ class Applier:
                 self.configuration = entry.index
         self.bytes_applied += entries_size(entries)
         self.applied = entries[-1].index
+        if self.timing.due:
+            self.timing.applied(self.applied)
         self._waiters.applied(entries, outcomes, self.configuration)
         if self._machine.tasks:
             self.lane.run(self._machine.take_tasks(), self._answered)
@@ -292,6 +307,7 @@ class Applier:
             assert own_parts is not None, "restoring ends with the parts that are left, or with an error"
             self.free = True
             self.applied, self.configuration = work.index, work.configuration
+            self.timing.skipped()
             self.lane.restore(own_parts)
             self._waiters.restored(work.index)
             self._next()
@@ -303,3 +319,61 @@ class Applier:
             return
         frozen = self._machine.freeze()
         self.lane.freeze(lambda own_parts: work.then(parts_of(frozen, own_parts)))
+
+
+class Timing:
+    """How long commands take to be committed, and to be applied after that: of one batch each time it is due.
+
+    `arm` makes a measurement due. To time every batch would cost a busy node work, and tell little more.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.commit_seconds = Histogram()
+        """From entering this leader's log to being committed, as this leader hears of it."""
+        self.apply_seconds = Histogram()
+        """From being committed to being applied here, or handed to the user's own machine."""
+        self.due = True
+        """Is there something to measure? While there is not, nothing need be told."""
+        self._now = now
+        self._armed = True
+        self._logged: tuple[Term, Index, float] | None = None
+        self._committed: tuple[Index, float] | None = None
+
+    def arm(self) -> None:
+        """Time the next batch; to be called now and then."""
+        self.due = self._armed = True
+
+    def logged(self, term: Term, index: Index) -> None:
+        """This leader has an entry in its log."""
+        timed = self._logged
+        if timed is None or timed[0] != term:
+            self._logged = term, index, self._now()
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """These are committed, and not applied yet."""
+        if not entries:
+            return
+        last, timed = entries[-1].index, self._logged
+        if self._armed and self._committed is None:
+            self._armed, self._committed = False, (last, self._now())
+        if timed is not None and timed[1] <= last:
+            self._logged = None
+            at = timed[1] - entries[0].index
+            if at >= 0 and entries[at].term == timed[0]:  # Else another leader's entry took its place.
+                self.commit_seconds.observe(self._now() - timed[2])
+        self._settle()
+
+    def skipped(self) -> None:
+        """A snapshot took the place of what was to be applied."""
+        self._committed = None
+
+    def applied(self, index: Index) -> None:
+        """Everything up to there is applied."""
+        timed = self._committed
+        if timed is not None and index >= timed[0]:
+            self._committed = None
+            self.apply_seconds.observe(self._now() - timed[1])
+        self._settle()
+
+    def _settle(self) -> None:
+        self.due = self._armed or self._logged is not None or self._committed is not None

@@ -6,10 +6,12 @@ a cluster. Knows nothing of what the parts do.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -36,6 +38,15 @@ IDENTITY_BYTES = 8
 HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
 
 
+def process_usage() -> dict[str, float]:
+    """What this process has used: seconds of the processor, and bytes of memory that are resident now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "cpu_seconds": time.process_time(),
+        "resident_bytes": float(pages * os.sysconf("SC_PAGE_SIZE")),
+    }
+
+
 class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
     """A log that the core can read and the node can write."""
 
@@ -60,6 +71,7 @@ class NodeComponents(Struct, kw_only=True):
     # So many lives have been counted elsewhere: the next one has a greater number.
     note_incarnation: Callable[[int], None] = lambda _life: None
     leave: Callable[[], None] = lambda: None
+    usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
     # seed that another cluster has, too.
     draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Final
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, Undeliverable
 from actors.transport.base import IncarnationUsed
-from raft.core.errors import ConfChangeRefused, ProposalDropped, RolledBack
+from raft.core.errors import BrokenStorage, ConfChangeRefused, ProposalDropped, RolledBack
+from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
 from raft.core.types import NodeId, Role
 from raft.machines.application import Application
 from raft.node.identity import Origin, founding, is_identity
 from raft.node.peers import Peers
 from raft.node.reporter import Journal
+from raft.node.snapshots.contents import unpack_state
 from raft.protocol.registry import Handshake, address_of, member_actor, process_of
 
 if TYPE_CHECKING:
@@ -73,6 +75,20 @@ class Handshakes:
         self._visited: set[NodeId] = set()
         if origin.identity:
             context.answer_to(member_actor(origin.identity))
+
+    def is_ours(self, message: InstallSnapshot) -> bool:
+        """Is that a snapshot, and one of this node's cluster?"""
+        try:
+            state = unpack_state(message.snapshot.data)
+        except BrokenStorage as error:
+            self._journal.event("bad-snapshot", str(error), sender=message.sender)
+            return False
+        origin = Origin(state.identity, state.founders)
+        if self.origin.fits(origin):
+            return True
+        text = f"node {message.sender} has sent a snapshot of {origin}"
+        self._journal.event("bad-snapshot", text, sender=message.sender)
+        return False
 
     # -- processes come and go ------------------------------------------------------------------------
 

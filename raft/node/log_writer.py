@@ -129,6 +129,11 @@ class LogWriter:
         self._lacks_room = False  # Then a write counts as under way until it has been done.
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many writes are waiting for the one that is under way."""
+        return len(self._queue)
+
     def append(self, message: StorageAppend) -> None:
         """Write what the message holds, then give out its responses."""
         self._queue.append(message)

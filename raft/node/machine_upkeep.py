@@ -93,6 +93,11 @@ class MachineUpkeep:
             self._pushing.tell(now)
 
     @property
+    def watches(self) -> int:
+        """How many clients' watches this node serves."""
+        return len(self._pushing.watches) + len(self._news.waiting)
+
+    @property
     def behind(self) -> bool:
         """Is there more to do than one turn may take?"""
         return self._leasing.behind or self._pushing.behind

@@ -16,8 +16,9 @@ import msgspec
 from actors.actor import Actor, Handlers
 from actors.envelope import ProcessDown, ProcessUp
 from actors.transport.base import IncarnationUsed
-from raft.core.errors import BrokenStorage, StepRefused
+from raft.core.errors import StepRefused
 from raft.core.messages import (
+    HeartbeatReply,
     InstallSnapshot,
     Message,
     PreVote,
@@ -40,6 +41,7 @@ from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
 from raft.node.machine_upkeep import HELD, MachineUpkeep
 from raft.node.machine_worker import OwnMachineWorker
 from raft.node.membership import Membership
+from raft.node.metrics import Counted
 from raft.node.peers import Peers, of_peers
 from raft.node.reporter import LateJournal, Reporter, Standing
 from raft.node.requests.admin import ADMIN_REQUESTS, AdminRequests, Contacts, obeying
@@ -56,7 +58,7 @@ from raft.node.space import Space
 from raft.node.ticker import Ticker
 from raft.node.versions import Versions
 from raft.node.worker import WorkDone
-from raft.protocol.admin import TakeSnapshot
+from raft.protocol.admin import NodeMetrics, NodeStatus, TakeSnapshot
 from raft.protocol.client import AwaitAnswer, Command, Query, WhoLeads
 from raft.protocol.registry import (
     CORE_MESSAGES,
@@ -152,7 +154,7 @@ class Node(Actor):
             machine=parts.machine, applied=snapshot.index, waiters=self._proposals,
             on_config=self._membership.apply, answer=self._answer, slow=self._slow_worker,
             lane=OwnMachineWorker(parts.machine.own, own_worker and own_worker(context.post), context.now),
-            again=self._take_another_turn,
+            again=self._take_another_turn, now=context.now,
         )  # fmt: skip
         self._snapshots = SnapshotCoordinator(
             config, self._raft, context, self._journal, log=parts.store, applier=self._applier,
@@ -177,6 +179,7 @@ class Node(Actor):
             raft=self._raft, incarnation=parts.incarnation, peers=self._peers, contacts=self._contacts,
             faults=parts.faults, counters=parts.counters, now=context.now, machine=parts.machine,
             transferring=lambda: self._reporter.losing("transfer"), space=lambda: self._space.room,
+            metrics=self._metrics,
         )  # fmt: skip
         self._failover = Failover(
             self._raft, self._peers, random=parts.random, now=context.now, after=context.after,
@@ -244,8 +247,6 @@ class Node(Actor):
         if self._upkeep.behind:
             self._take_another_turn()
 
-    # -- the order of effects ---------------------------------------------------------------------
-
     def _carry_out(self) -> None:
         """Do what the core wants done. The order is the promise: persist before you speak.
 
@@ -307,8 +308,6 @@ class Node(Actor):
         self._ticker.plan()
         self._reporter.changed(Standing(raft.role, raft.term, raft.leader), granted, len(self._peers.voters))
 
-    # -- time -------------------------------------------------------------------------------------
-
     def _late(self, seconds: float, *, busy: bool) -> None:
         self._raft.expire_lease()
         self._upkeep.pass_over(seconds, self.context.now())
@@ -321,11 +320,10 @@ class Node(Actor):
         if raft.role is Role.LEADER and raft.transferee == NO_NODE and not departs:
             self._reporter.losing("")  # The transfer that was asked for, if any, has failed.
             self._disk_health.look(now)
+        self._applier.timing.arm()
         self._proposals.expire(now)
         self._membership.requests.expire(now)
         self._reads.expire(now)
-
-    # -- peers ------------------------------------------------------------------------------------
 
     def on_append(self, append: Append) -> None:
         """Entries from the leader, in the bytes that it made."""
@@ -345,6 +343,11 @@ class Node(Actor):
         """The leader hands over to this node."""
         self._reporter.asked_to_lead()
         self._failover.asked_to_lead(message)
+
+    def on_heartbeat_reply(self, reply: HeartbeatReply) -> None:
+        """A peer has heard this leader."""
+        self._outgoing.round_trips.replied(reply)
+        self._step(reply)
 
     def on_expelled(self, message: Expelled) -> None:
         """A member has applied the removal of this node."""
@@ -422,17 +425,8 @@ class Node(Actor):
 
     def _install(self, message: InstallSnapshot) -> None:
         """A leader's snapshot is here as a whole; what is none, or is another cluster's, is left."""
-        try:
-            state = unpack_state(message.snapshot.data)
-        except BrokenStorage as error:
-            self._journal.event("bad-snapshot", str(error), sender=message.sender)
-            return
-        origin = Origin(state.identity, state.founders)
-        if self._introductions.origin.fits(origin):
+        if self._introductions.is_ours(message):
             self._step(message)
-        else:
-            text = f"node {message.sender} has sent a snapshot of {origin}"
-            self._journal.event("bad-snapshot", text, sender=message.sender)
 
     def _step(self, message: Message) -> None:
         try:
@@ -440,17 +434,21 @@ class Node(Actor):
         except StepRefused as refused:
             self._journal.event("step-refused", str(refused), sender=message.sender)
 
-    # -- clients and the supervisor ---------------------------------------------------------------
-
     def on_command(self, command: Command) -> None:
         """A client wants something done: like any request, but there are many of this kind."""
         if (refusal := self._service.command(command, self.context.reply_handle)) is not None:
-            self.context.reply(refusal)
+            self.context.reply(self._proposals.refused(refusal))
 
     def on_request(self, request: object) -> None:
         """A client or a supervisor wants something: it is answered at once, or later through its handle."""
         if (answer := self._takers[type(request)](request)) is not None:
             self.context.reply(answer)
+
+    def _metrics(self, status: NodeStatus) -> NodeMetrics:
+        return Counted(
+            self._parts.machine, self._proposals, self._reads, self._applier, self._disk, self._disk_health,
+            self._upkeep, self._outgoing, self._reporter, self._ticker, self._parts.usage,
+        ).metrics(status, self.context.now())  # fmt: skip
 
     def _make_takers(self) -> dict[type, Callable[[Any], object | None]]:
         service, handle, now = self._service, self.context.reply_handle, self.context.now
@@ -464,8 +462,6 @@ class Node(Actor):
             **dict.fromkeys(BACKUP_REQUESTS, lambda it: backups.take(it, handle)),
             **dict.fromkeys(ADMIN_REQUESTS, self._steering.answer),
         }
-
-    # -- the end ----------------------------------------------------------------------------------
 
     def on_leave(self, _: Leave) -> None:
         """End gracefully."""
@@ -482,6 +478,7 @@ class Node(Actor):
         Append: of_peers(on_append),
         **dict.fromkeys((PreVote, RequestVote), of_peers(on_vote_request)),
         TimeoutNow: of_peers(on_timeout_now),
+        HeartbeatReply: of_peers(on_heartbeat_reply),
         SnapshotChunk: of_peers(lambda self, chunk: self._snapshots.chunk(chunk)),
         SnapshotProgress: of_peers(lambda self, progress: self._snapshots.transfers.progress(progress)),
         Expelled: on_expelled,

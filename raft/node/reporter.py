@@ -6,7 +6,7 @@ it was held. Knows nothing of how reports are shown.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,6 +71,12 @@ class Reporter:
         journal: Journal,
     ) -> None:
         self.standing = Standing()
+        self.elected: Counter[str] = Counter()
+        """Elections that this life has won, by reason."""
+        self.campaigns = 0
+        self.leaders_seen = 0
+        self.lost: Counter[str] = Counter()
+        """Leaderships that this life has lost, by reason."""
         self._node = node
         self._incarnation = incarnation
         self._now = now
@@ -120,6 +126,8 @@ class Reporter:
         before, self.standing = self.standing, standing
         led = before.role is Role.LEADER
         leads = standing.role is Role.LEADER
+        if standing.role is Role.CANDIDATE and standing.term != before.term:
+            self.campaigns += 1
         if led and (not leads or standing.term != before.term):
             self._lost(before.term, standing.term)
         if leads and (not led or standing.term != before.term):
@@ -147,6 +155,7 @@ class Reporter:
 
     def _won(self, term: Term, votes: int, voters: int) -> None:
         took_seconds = self._now() - self._leaderless_since
+        self.elected[self._reason] += 1
         self._report(
             BecameLeader(
                 self._node, term, self._previous, votes, voters, took_seconds, self._reason, self._now()
@@ -161,6 +170,7 @@ class Reporter:
     def _lost(self, led_term: Term, term: Term) -> None:
         reason = self._losing or ("higher-term" if term > led_term else "no-quorum")
         self._losing = ""
+        self.lost[reason] += 1
         self._report(LostLeadership(self._node, led_term, reason, self._now()))
         self._journal.event("leader-lost", f"no longer leads term {led_term}: {reason}", reason=reason)
 
@@ -169,6 +179,7 @@ class Reporter:
             return
         self._report(SawLeader(self._node, standing.term, standing.leader, self._now()))
         if standing.leader != NO_NODE:
+            self.leaders_seen += 1
             self._journal.event("leader-seen", f"node {standing.leader} leads", leader=standing.leader)
             self._previous = standing.leader
             self._reason = "timeout"

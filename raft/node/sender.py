@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
-from raft.core.messages import AppendEntries, InstallSnapshot, Message
+from raft.core.messages import AppendEntries, Heartbeat, HeartbeatReply, InstallSnapshot, Message
 from raft.core.types import Entry, NodeId
+from raft.node.histogram import Histogram
 from raft.node.snapshots.sender import Transfers
 from raft.protocol.registry import address_of, pack_append, pack_entries
 
@@ -26,6 +27,7 @@ class MessageSender:
         self._context = context
         self._transfers = transfers
         self._coalescer = AppendCoalescer(context.after, self._send_append)
+        self.round_trips = RoundTrips(context.now)
         self._entries: list[Entry] = []
         self._packed: list[Raw] = []
 
@@ -36,6 +38,8 @@ class MessageSender:
         elif type(message) is InstallSnapshot:
             self._transfers.begin(message)
         else:
+            if type(message) is Heartbeat:
+                self.round_trips.sent(message)
             self._context.tell(address_of(message.to), message)
 
     def _send_append(self, message: AppendEntries) -> None:
@@ -44,6 +48,30 @@ class MessageSender:
         if not (len(entries) == len(before) > 0 and entries[0] is before[0] and entries[-1] is before[-1]):
             self._entries, self._packed = entries, pack_entries(entries)
         self._context.tell(address_of(message.to), pack_append(message, self._packed))
+
+
+class RoundTrips:
+    """How long heartbeats and their replies take, for each peer; of one heartbeat at a time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.by_peer: dict[NodeId, Histogram] = {}
+        self._now = now
+        self._out: dict[NodeId, tuple[Heartbeat, float]] = {}
+
+    def sent(self, heartbeat: Heartbeat) -> None:
+        """A heartbeat leaves."""
+        out = self._out.get(heartbeat.to)
+        if out is None or out[0].term != heartbeat.term:
+            self._out[heartbeat.to] = heartbeat, self._now()
+
+    def replied(self, reply: HeartbeatReply) -> None:
+        """The answer to a heartbeat has come; if it is one to a later heartbeat, the earlier one was lost."""
+        out = self._out.get(reply.sender)
+        if out is None or reply.term != out[0].term or reply.sent_tick < out[0].sent_tick:
+            return
+        del self._out[reply.sender]
+        if reply.sent_tick == out[0].sent_tick:
+            self.by_peer.setdefault(reply.sender, Histogram()).observe(self._now() - out[1])
 
 
 COALESCE_SECONDS = 0.005

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from actors.timers import Timer
 from raft.core.types import Role
+from raft.node.histogram import Histogram
 
 # So late that the process, or the machine, must have stood still, or worked for long in one turn.
 LATE_TICKS = 3
@@ -64,9 +65,12 @@ class Ticker:
         self._late = late
         self._worked = worked
         self._worked_before = worked()
+        self.lag_seconds = Histogram()
+        """How late the loop was, at each tick, for the moment at which it wanted to be awake."""
+        self.late_by_kind = {"stalled": 0, "busy": 0}
         self._counted_to = now()
         self._next_tick_at = 0.0
-        self._late_at = 0.0
+        self._late_at = self._wake_at = 0.0
         self._timer: Timer | None = None
         self.plan()
 
@@ -77,6 +81,7 @@ class Ticker:
         if now >= self._late_at:
             overdue_seconds = now - self._late_at + LATE_TICKS * self._tick_seconds
             busy = self._worked() - self._worked_before >= BUSY_RATIO * overdue_seconds
+            self.late_by_kind["busy" if busy else "stalled"] += 1
             self._late(now - self._counted_to, busy=busy)
             ticks = 1
             self._counted_to = now
@@ -84,6 +89,7 @@ class Ticker:
             ticks = int((now - self._counted_to) / self._tick_seconds + SLACK_TICKS)
             self._counted_to += ticks * self._tick_seconds
         self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
+        self.lag_seconds.observe(max(0.0, now - self._wake_at))
         for _ in range(ticks):
             self._core.tick()
         self._woken(now)
@@ -99,7 +105,7 @@ class Ticker:
         else:
             ticks = core.randomized_election_ticks - core.election_elapsed
         ticks = max(1, min(ticks, self._sleep_ticks_max))
-        wake_at = self._counted_to + ticks * self._tick_seconds
+        self._wake_at = wake_at = self._counted_to + ticks * self._tick_seconds
         self._late_at = wake_at + LATE_TICKS * self._tick_seconds
         self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
         if self._timer is not None:

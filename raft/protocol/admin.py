@@ -118,6 +118,31 @@ class NodeStatus(Struct, frozen=True):
     cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
 
 
+class GetMetrics(Struct, frozen=True):
+    """Answered by `NodeMetrics`."""
+
+
+class HistogramCounts(Struct, frozen=True):
+    """How many values fell between each bound and the one before; the last count is of those above all."""
+
+    bounds: list[float]
+    counts: list[int]
+    sum: float
+
+
+class NodeMetrics(Struct, frozen=True):
+    """What one life of a node has counted, by the family and, within it, by the value of the label.
+
+    A family that has no label has one entry, "". Names for the outside and help texts are the exporter's.
+    """
+
+    status: NodeStatus
+    at_seconds: float  # On the node's monotonic clock.
+    gauges: dict[str, dict[str, float]]
+    counters: dict[str, dict[str, float]]
+    histograms: dict[str, dict[str, HistogramCounts]]
+
+
 class SetLink(Struct, frozen=True):
     """Break the way from this node to `to` until cleared; `fault` names it."""
 

@@ -62,6 +62,7 @@ VERBS = [
     "timeline",
     "ls",
     "health",
+    "metrics",
     "doctor",
     "completion",
     "init",
@@ -161,6 +162,9 @@ def test_every_verb_has_help_with_an_example_that_fits_80_columns(
         ("up --machine no.such:Machine", "No module"),
         ("up --lease-reads --no-check-quorum", "--lease-reads"),
         ("up --name a/b", "cannot be a cluster's name"),
+        ("up --metrics 9100", "HOST:PORT"),
+        ("metrics --endpoints h1:7001", "1=tcp://host:port"),
+        ("metrics --endpoints 1=tcp://127.0.0.1:7001 --listen nowhere", "HOST:PORT"),
     ],
 )
 def test_wrong_usage_is_said_clearly_and_ends_with_2(

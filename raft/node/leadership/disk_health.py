@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Index, NodeId, Role
+from raft.node.histogram import Histogram
 from raft.node.peers import Peers
 from raft.node.reporter import Journal, Reporter
 from raft.node.requests.commands import ClientRequests
@@ -52,6 +53,7 @@ class DiskHealthMonitor:
         self._probe = probe
         self._now = now
         self._after = after
+        self.write_seconds = Histogram()
         self._full = False
         self._tried: set[NodeId] = set()
         self._writes = 0
@@ -77,6 +79,7 @@ class DiskHealthMonitor:
         """See `DiskWatch`."""
         assert self._began_at is not None, "no write ends that has not begun"
         seconds, self._began_at = self._now() - self._began_at, None
+        self.write_seconds.observe(seconds)
         if seconds < self._limit_seconds:
             self._slow_writes = 0
             return
@@ -104,6 +107,11 @@ class DiskHealthMonitor:
         self._journal.event("disk-has-room", "the log can be written again")
         self._raft.able_to_lead = True
         self._service.refusal = None
+
+    @property
+    def is_full(self) -> bool:
+        """Did the last write find no room?"""
+        return self._full
 
     # -- what follows -------------------------------------------------------------------------------
 

@@ -15,16 +15,10 @@ from raft.core.types import NO_NODE, NodeId, Role
 from raft.machines.application import Application
 from raft.node.peers import Peers
 from raft.node.space import Room
-from raft.protocol.admin import (
-    CannotDo,
-    Done,
-    GetStatus,
-    NodeStatus,
-    Transfer,
-)
+from raft.protocol.admin import CannotDo, Done, GetMetrics, GetStatus, NodeMetrics, NodeStatus, Transfer
 
-Steered = GetStatus | Transfer
-ADMIN_REQUESTS = (GetStatus, Transfer)
+Steered = GetStatus | GetMetrics | Transfer
+ADMIN_REQUESTS = (GetStatus, GetMetrics, Transfer)
 
 
 class Faults(Protocol):
@@ -74,7 +68,9 @@ class AdminRequests:
         transferring: Callable[[], None],
         space: Callable[[], Room],
         machine: Application,
+        metrics: Callable[[NodeStatus], NodeMetrics],
     ) -> None:
+        self._metrics = metrics
         self._machine = machine
         self._space = space
         self._raft = raft
@@ -86,11 +82,13 @@ class AdminRequests:
         self._now = now
         self._transferring = transferring
 
-    def answer(self, request: Steered) -> NodeStatus | Done | CannotDo:
+    def answer(self, request: Steered) -> NodeStatus | NodeMetrics | Done | CannotDo:
         """Do what is asked, or say why not."""
         match request:
             case GetStatus():
                 return self.status()
+            case GetMetrics():
+                return self._metrics(self.status())
             case Transfer():
                 return self.transfer(request)
 

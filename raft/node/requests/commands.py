@@ -151,6 +151,7 @@ class ClientRequests:
                 self._proposals.logged(term, first, replies)
                 self._applier.note(term, first, calls)
                 return
+        self._proposals.refused(refusal, len(replies))
         for reply in replies:
             reply.send(refusal)
 

@@ -6,6 +6,7 @@ as unknown. Knows nothing of how entries are replicated.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from raft.core.types import Entry, Index, Term
 from raft.node.applier import ELSEWHERE, Outcome, Rejection
-from raft.protocol.client import Committed, Failed, Refused, Unknown
+from raft.protocol.client import Committed, Failed, NotLeader, OutOfSpace, Refused, TooNew, Unknown
 
 OVERWRITTEN = Refused("another leader's entry took its place")
 LEADERSHIP_LOST = Unknown("leadership was lost before the command was seen committed")
@@ -23,6 +24,11 @@ NOT_APPLIED = Unknown(
 )
 NODE_STOPPED = Unknown("the node stopped before the command was seen committed")
 
+
+REFUSALS: dict[type, str] = {
+    NotLeader: "not-leader", Refused: "refused", OutOfSpace: "out-of-space", TooNew: "too-new",
+}  # fmt: skip
+"""As what a command counts that was answered by one of these, and is in no log; else it was malformed."""
 
 STUCK_SECONDS = 60.0
 
@@ -51,6 +57,8 @@ class Proposals:
     """
 
     def __init__(self, patience_seconds: float) -> None:
+        self.results: Counter[str] = Counter()
+        """How many commands ended how; none is counted twice."""
         self._patience_seconds = patience_seconds
         self._tenures: list[Tenure] = []
         self._leading = False
@@ -83,35 +91,47 @@ class Proposals:
             waiting, term = tenure.waiting, tenure.term
             if not waiting:
                 continue
-            take = waiting.pop
+            take, before, others = waiting.pop, len(waiting), 0
             for entry, outcome in zip(entries, outcomes, strict=True):
                 reply = take(entry.index, None)
                 if reply is None:
                     continue
                 if entry.term != term:
                     # One index commits one entry, so the other one never will.
+                    others += 1
+                    self.results["overwritten"] += 1
                     reply.send(OVERWRITTEN)
                 elif type(outcome) is bytes:
                     reply.send(Committed(entry.index, outcome, configuration))
                 elif outcome is ELSEWHERE:
                     waiting[entry.index] = reply
                 elif isinstance(outcome, Rejection):
+                    others += 1
+                    self.results["failed"] += 1
                     reply.send(Failed(entry.index, outcome.reason))
                 else:
                     reply.send(Committed(entry.index, b"", configuration))
+            self.results["committed"] += before - len(waiting) - others
 
     def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:
         """Answer whoever waits for a command that was applied, and answered by the user's own machine now."""
         for tenure in self._tenures:
             reply = tenure.waiting.pop(index, None)
             if reply is not None:
+                self.results["committed"] += 1
                 reply.send(Committed(index, answer, configuration))
 
     def restored(self, index: Index) -> None:
         """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""
         for tenure in self._tenures:
             for passed in [waited for waited in tenure.waiting if waited <= index]:
+                self.results["unknown"] += 1
                 tenure.waiting.pop(passed).send(SNAPSHOT_PASSED)
+
+    def refused(self, refusal: object, commands: int = 1) -> object:
+        """Count commands that were turned down before they were logged; returns the refusal."""
+        self.results[REFUSALS.get(type(refusal), "invalid")] += commands
+        return refusal
 
     def expire(self, now: float) -> None:
         """Tell those who have waited long enough since leadership was lost that nobody knows."""
@@ -121,7 +141,7 @@ class Proposals:
             if tenure.give_up_at is None or (tenure.waiting and now < tenure.give_up_at):
                 kept.append(tenure)
             else:
-                answer_all(tenure, LEADERSHIP_LOST)
+                self._give_up(tenure, LEADERSHIP_LOST)
         self._tenures = kept
 
     def _end_what_is_stuck(self, now: float) -> None:
@@ -131,18 +151,18 @@ class Proposals:
         if oldest == 0 or oldest != self._oldest[0]:
             self._oldest = oldest, now
         elif tenure is not None and now - self._oldest[1] >= STUCK_SECONDS:
-            answer_all(tenure, NOT_APPLIED)
+            self._give_up(tenure, NOT_APPLIED)
 
     def stop(self) -> None:
         """Tell everybody that the node stops."""
         for tenure in self._tenures:
-            answer_all(tenure, NODE_STOPPED)
+            self._give_up(tenure, NODE_STOPPED)
         self._tenures = []
         self._leading = False
 
-
-def answer_all(tenure: Tenure, answer: Unknown) -> None:
-    """Answer all who still wait for something logged in that tenure."""
-    for reply in tenure.waiting.values():
-        reply.send(answer)
-    tenure.waiting.clear()
+    def _give_up(self, tenure: Tenure, answer: Unknown) -> None:
+        """Answer all who still wait for something logged in that tenure."""
+        self.results["unknown"] += len(tenure.waiting)
+        for reply in tenure.waiting.values():
+            reply.send(answer)
+        tenure.waiting.clear()

@@ -7,7 +7,7 @@ of how the core confirms a leader.
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -75,6 +75,7 @@ class Reads:
         patience_seconds: float,
         retry_seconds: float,
     ) -> None:
+        self.results: Counter[str] = Counter()
         self._identity = struct.pack(">IQ", node, incarnation)
         self._machine = machine
         self._confirm = confirm
@@ -116,10 +117,12 @@ class Reads:
         machine = self._machine
         if self._stale and machine.free:
             stale, self._stale = self._stale, []
+            self.results["stale"] += len(stale)
             for waiting in stale:
                 answer_query(machine, waiting, stale=True)
         while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
             _, queries = self._confirmed.popleft()
+            self.results["linearizable"] += len(queries)
             for waiting in queries:
                 answer_query(machine, waiting)
 
@@ -132,15 +135,15 @@ class Reads:
 
     def expire(self, now: float) -> None:
         """Refuse queries that have waited too long, and ask again for rounds that seem to be lost."""
-        self._arrived = refuse_late(self._arrived, now)
+        self._arrived = self._refuse_late(self._arrived, now)
         oldest = now - (APPLY_PATIENCE_RATIO - 1) * self._patience_seconds
-        self._stale = refuse_late(self._stale, oldest, NOT_APPLIED)
+        self._stale = self._refuse_late(self._stale, oldest, NOT_APPLIED)
         for _ in range(len(self._confirmed)):
             index, queries = self._confirmed.popleft()
-            if kept := refuse_late(queries, oldest, NOT_APPLIED):
+            if kept := self._refuse_late(queries, oldest, NOT_APPLIED):
                 self._confirmed.append((index, kept))
         for asked in self._rounds.values():
-            asked.queries = refuse_late(asked.queries, now)
+            asked.queries = self._refuse_late(asked.queries, now)
         if any(now - asked.asked_at >= self._retry_seconds for asked in self._rounds.values()):
             self.ask_again(now)
 
@@ -156,6 +159,18 @@ class Reads:
         self._stale.clear()
         self._rounds.clear()
         self._confirmed.clear()
+
+    def _refuse_late(
+        self, queries: list[Waiting], now: float, refusal: Refused = NOT_CONFIRMED
+    ) -> list[Waiting]:
+        """Refuse those whose time is up, and return the others."""
+        late = [waiting for waiting in queries if waiting.give_up_at <= now]
+        if not late:
+            return queries
+        self.results["refused"] += len(late)
+        for waiting in late:
+            waiting.reply.send(refusal)
+        return [waiting for waiting in queries if waiting.give_up_at > now]
 
     def _begin(self, queries: list[Waiting], now: float) -> None:
         self._serial += 1
@@ -179,11 +194,3 @@ def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> 
             reply.send(QueryResult(applied, result, stale, machine.configuration))
 
     machine.query(question, answered)
-
-
-def refuse_late(queries: list[Waiting], now: float, refusal: Refused = NOT_CONFIRMED) -> list[Waiting]:
-    """Refuse those whose time is up, and return the others."""
-    late = [waiting for waiting in queries if waiting.give_up_at <= now]
-    for waiting in late:
-        waiting.reply.send(refusal)
-    return [waiting for waiting in queries if waiting.give_up_at > now] if late else queries

@@ -1,0 +1,141 @@
+"""The verb that serves a cluster's metrics and health over HTTP.
+
+Owns its command line, and which nodes are asked. What is served is the exporter's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raft.cli import options
+from raft.cli.app import LOOK, app, note, out, session_of
+from raft.cluster.failures import BadUsage, VerbFailed
+from raft.cluster.spec import ClusterRecord
+
+if TYPE_CHECKING:
+    from raft.exporter.scraper import Scraper
+
+Listen = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to serve; port 0 is any free one.")]
+Endpoints = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="Nodes to ask, as in 1=tcp://h1:7001,2=tcp://h2:7001; else those of the cluster that runs here.",
+    ),
+]
+OfCluster = Annotated[
+    str, typer.Option("--of", metavar="NAME", help="What those nodes were given as --cluster.")
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys", metavar="FILE", help="A client's key, if the nodes have keys.", show_default=False
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="A node that takes longer counts as down.",
+        show_default="1s",
+    ),
+]
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py metrics --listen 127.0.0.1:9100")
+def metrics(
+    context: typer.Context,
+    listen: Listen = "127.0.0.1:9100",
+    endpoints: Endpoints = "",
+    of: OfCluster = "default",
+    keys: Keys = None,
+    timeout: Timeout = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one scrape, and end.")] = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """Serve /metrics for Prometheus, and the probes /livez, /readyz and /health, until Ctrl-C."""
+    import asyncio  # Here, since few verbs need it.
+
+    from raft.exporter.pages import Pages
+
+    if endpoints:
+        asked = options.endpoints(endpoints)
+        make = scraper_of(lambda: asked, of, of, keys, timeout)
+    else:
+        if keys is not None:
+            raise BadUsage("--keys goes with --endpoints: a cluster that runs here has none")
+        record = session_of(context).record(cluster)
+        path = session_of(context).run_directory(cluster).record
+        make = scraper_of(lambda: _nodes_now(path, record), record.cluster, record.name, None, timeout)
+
+    async def print_once() -> None:
+        with contextlib.closing(make()) as scraper:
+            out((await Pages(scraper).metrics()).rstrip())
+
+    if once:
+        asyncio.run(_refusing(print_once))
+        return
+    if session_of(context).at_prompt:
+        raise BadUsage("it would serve for ever: type it at another terminal, or start with `up --metrics`")
+    at = listening_at(listen)
+    note(context, f"serving http://{address_of(at)}/metrics")
+
+    async def serve() -> None:
+        from raft.exporter.server import run
+
+        await run(at, make)
+
+    asyncio.run(_refusing(serve))
+
+
+async def _refusing(serve: Callable[[], object]) -> None:
+    from actors.errors import ActorsError
+
+    try:
+        await serve()  # type: ignore[misc]
+    except ActorsError as error:
+        raise VerbFailed(str(error)) from error
+
+
+def scraper_of(
+    endpoints: Callable[[], Mapping[int, str]], cluster: str, label: str, keys: Path | None, timeout: float
+) -> Callable[[], Scraper]:
+    """What makes the exporter's source, inside the loop that it will live in."""
+    from raft.exporter.scraper import Scraper
+
+    return lambda: Scraper(endpoints, cluster=cluster, label=label, keys=keys, timeout_seconds=timeout)
+
+
+def _nodes_now(path: Path, before: ClusterRecord) -> dict[int, str]:
+    """The nodes that are there now; those of before, if the cluster has ended."""
+    with contextlib.suppress(VerbFailed):
+        before.nodes = ClusterRecord.read(path).nodes
+    return {node.id: node.endpoint for node in before.nodes}
+
+
+def listening_at(text: str) -> socket.socket:
+    """A socket that listens at HOST:PORT. Raises BadUsage, or VerbFailed if it cannot."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise BadUsage(f"{text!r} is no address: write HOST:PORT, as in 127.0.0.1:9100")
+    from raft.exporter.server import listening
+
+    try:
+        return listening(host.strip("[]"), int(port))
+    except OSError as error:
+        raise VerbFailed(
+            f"metrics cannot be served at {text}: {error.strerror}; choose another port, or 0 for any"
+        ) from error
+
+
+def address_of(at: socket.socket) -> str:
+    """Where a socket listens, as in an URL."""
+    host, port = at.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
