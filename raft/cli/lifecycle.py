@@ -118,7 +118,11 @@ NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders 
 MetricsAt = Annotated[
     str | None,
     typer.Option(
-        "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.", show_default=False
+        "--metrics",
+        metavar="HOST:PORT",
+        parser=options.listen_address,
+        help="Serve metrics for Prometheus there.",
+        show_default=False,
     ),
 ]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]

@@ -21,7 +21,15 @@ from raft.cluster.spec import ClusterRecord
 if TYPE_CHECKING:
     from raft.exporter.scraper import Scraper
 
-Listen = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to serve; port 0 is any free one.")]
+Listen = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT",
+        parser=options.listen_address,
+        help="Where to serve; port 0 is any free one.",
+        show_default="127.0.0.1:9100",
+    ),
+]
 Endpoints = Annotated[
     str,
     typer.Option(
@@ -121,10 +129,8 @@ def _nodes_now(path: Path, before: ClusterRecord) -> dict[int, str]:
 
 
 def listening_at(text: str) -> socket.socket:
-    """A socket that listens at HOST:PORT. Raises BadUsage, or VerbFailed if it cannot."""
-    host, colon, port = text.rpartition(":")
-    if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise BadUsage(f"{text!r} is no address: write HOST:PORT, as in 127.0.0.1:9100")
+    """A socket that listens at HOST:PORT. Raises VerbFailed if it cannot."""
+    host, _, port = text.rpartition(":")
     from raft.exporter.server import listening
 
     try:

@@ -152,6 +152,17 @@ def endpoints(text: str) -> dict[int, str]:
     return found
 
 
+def check_listen_address(text: str) -> str:
+    """A host and a port, as in 127.0.0.1:9100 or [::1]:9100. Raises BadUsage."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise BadUsage(f"{text!r} is no address: write HOST:PORT, as in 127.0.0.1:9100")
+    return text
+
+
+listen_address = checked(check_listen_address)
+
+
 def node_ids(text: str) -> set[int]:
     """Ids of nodes, as in 1,n2; none in "". Raises BadUsage."""
     found = set()

@@ -21,9 +21,9 @@ PROMTOOL = shutil.which("promtool")
 
 def numbers(leader: int = 1, **changes: Any) -> NodeMetrics:
     status = NodeStatus(
-        node=1, incarnation=3, role="leader" if leader else "candidate", term=7, vote=1, leader=leader, commit=40,
-        applied=39, last=42, contact_seconds=0.02, voters=[1, 2, 3], learners=[], match={2: 40}, faults=[],
-        counters={'frame "odd"\n': 2}, heard_seconds={2: 0.5},
+        node=1, incarnation=3, role="leader" if leader else "candidate", term=7, vote=1, leader=leader,
+        commit=40, applied=39, last=42, contact_seconds=0.02, voters=[1, 2, 3], learners=[], match={2: 40},
+        faults=[], counters={'frame "odd"\n': 2}, heard_seconds={2: 0.5},
     )  # fmt: skip
     gauges = {"keys": {"": 5.0}, "queue": {"reads": 1.0}}
     counters = {"proposals": {"committed": 12.0}, "campaigns": {"": 2.0}}

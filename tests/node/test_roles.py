@@ -39,7 +39,7 @@ from raft.machines.commands import (
     Grant as GrantLease,
 )
 from raft.node.process.roles import Permissions, Role, check_roles, role_of, why_not
-from raft.protocol.admin import GetStatus, Transfer
+from raft.protocol.admin import GetMetrics, GetStatus, Transfer
 from raft.protocol.client import (
     AddLearner,
     AwaitEvents,
@@ -83,6 +83,7 @@ def query(question: Any) -> Query:
         WhoLeads(),
         ListMembers(),
         GetStatus(),
+        GetMetrics(),
     ],
     ids=repr,
 )

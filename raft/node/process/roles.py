@@ -16,7 +16,7 @@ from actors.transport.curve import Grant, Keys, KeysError
 from raft.machines.codec import decode_call, decode_question
 from raft.machines.commands import Downgrade
 from raft.machines.scope import outside
-from raft.protocol.admin import GetStatus
+from raft.protocol.admin import GetMetrics, GetStatus
 from raft.protocol.client import (
     AwaitAnswer,
     AwaitEvents,
@@ -61,6 +61,7 @@ READS: Final = frozenset(
         TimeLeft,
         ListMembers,
         GetStatus,
+        GetMetrics,
     )
 )
 WRITES: Final = frozenset((Command, KeepAlive))
