@@ -14,8 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.peers.baseline import BASELINE, baseline, checkout, pairs, table
 from benchmarks.peers.etcd import etcd, etcd_tight
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.pysyncobj import pysyncobj, pysyncobj_tuned
@@ -35,7 +37,7 @@ def peers() -> tuple[list[Peer], list[Peer]]:
 def taking_part(scenario: str, everything: Sequence[Peer], timings: Sequence[Peer]) -> list[Peer]:
     """Whose turn it is in a scenario."""
     if scenario in OF_SERVERS:
-        return [peer for peer in everything if peer.name in SERVERS]
+        return [peer for peer in everything if peer.name in {*SERVERS, BASELINE}]
     return [*everything, *timings] if scenario in OF_TIMINGS else list(everything)
 
 
@@ -47,10 +49,12 @@ def turn(bench: Bench, record: Record) -> Iterator[Figure]:
         record.failed.append(f"{bench.peer.name}, {bench.scenario}: {error}")
 
 
-def run(options: argparse.Namespace, work: Path) -> Record:
+def run(options: argparse.Namespace, work: Path, before: Peer | None) -> Record:
     """All turns; tells on standard error how far it is, and keeps the record after each scenario."""
     everything, timings = peers()
-    if options.peer:
+    if before is not None:
+        everything, timings = [raft_actors(), before], []
+    elif options.peer:
         everything = [peer for peer in everything if peer.name in options.peer]
         timings = [peer for peer in timings if peer.name in options.peer]
     missing = {peer.name: why for peer in [*everything, *timings] if (why := peer.missing())}
@@ -91,17 +95,24 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("--only", action="append", choices=list(SCENARIOS), metavar="SCENARIO", help=", ".join(SCENARIOS))
     add("--peer", action="append", choices=names, metavar="NAME", help=", ".join(map(repr, names)))
-    parser.add_argument("--rounds", type=int, help="two; with --quick, one")
+    add(
+        "--baseline", metavar="COMMIT", help="a commit or a checkout to compare this one with; no other peers"
+    )
+    parser.add_argument("--rounds", type=int, help="two; with --quick, one; with --baseline, five")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the figures as JSON there")
     parser.add_argument("--remark", default="", metavar="TEXT", help="to be told with the machine")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="on a real disk (/var/tmp)")
     options = parser.parse_args(arguments)
     # So that all that was started is ended then, too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    options.rounds = options.rounds or (1 if options.quick else 2)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as work:
-        record = run(options, Path(work))
+    options.rounds = options.rounds or (5 if options.baseline else 1 if options.quick else 2)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.work)))
+        before: Peer | None = None
+        if options.baseline:
+            before = baseline(stack.enter_context(checkout(options.baseline, work)), options.baseline)
+        record = run(options, work, before)
     if options.out:
         print(f"kept: {record.write(options.out)}", file=sys.stderr)
-    print(markdown(record, rows_of(record.figures)))
+    print(table(pairs(record.figures)) if options.baseline else markdown(record, rows_of(record.figures)))
     return int(bool(record.failed))

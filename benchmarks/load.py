@@ -25,6 +25,7 @@ from benchmarks.cluster import percentile, running
 from raft.client import AsyncClient, Client, ClientError
 from raft.cluster.spec import ClusterRecord
 
+ROOT = Path(__file__).resolve().parent.parent
 LEAD_SECONDS = 0.1  # From the word to begin until the callers do.
 KEYS = 10_000
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -86,7 +87,14 @@ class _Done(Struct, frozen=True):
     failed: int
 
 
-def measure(endpoints: dict[int, str], cluster: str, pids: Sequence[int], load: Load) -> Figures:
+def python_in(tree: Path) -> list[str]:
+    """The interpreter that runs the modules of a checkout, this one or another."""
+    return ["env", "-C", str(tree), f"PYTHONPATH={tree}", sys.executable]
+
+
+def measure(
+    endpoints: dict[int, str], cluster: str, pids: Sequence[int], load: Load, tree: Path = ROOT
+) -> Figures:
     """Load a cluster, and read what the processes `pids`, its nodes, spend on it."""
     shares = [
         load.callers // load.processes + (n < load.callers % load.processes) for n in range(load.processes)
@@ -97,10 +105,9 @@ def measure(endpoints: dict[int, str], cluster: str, pids: Sequence[int], load: 
     ]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load", "--task", msgspec.json.encode(task).decode()],
+            [*python_in(tree), "-m", "benchmarks.load", "--task", msgspec.json.encode(task).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).resolve().parent.parent,
         )
         for task in tasks
     ]

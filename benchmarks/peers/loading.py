@@ -16,7 +16,7 @@ CONNECTIONS_MAX = 8  # From 1 to 16 etcd's client does about equally well on two
 def load_members(members: Members, load: Load) -> Figures:
     """Have callers write and read, and say what came of it."""
     if isinstance(members.peer, RaftActors):
-        return measure(members.task("load").endpoints, "bench", members.pids(), load)
+        return measure(members.task("load").endpoints, "bench", members.pids(), load, members.peer.tree)
     task = members.task(
         "load",
         callers=load.callers,

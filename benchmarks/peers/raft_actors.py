@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.load import ROOT, python_in
 from benchmarks.peers.peer import Plan
 
 DEFAULT: tuple[str, ...] = ()
@@ -22,10 +23,14 @@ class RaftActors:
     durable = True
     can = frozenset({"watch", "hand-over", "fill", "holds", "leader", "add"})
 
-    def __init__(self, name: str, timings: tuple[str, ...], note: str) -> None:
+    def __init__(
+        self, name: str, timings: tuple[str, ...], note: str, tree: Path = ROOT, commit: str = "this checkout"
+    ) -> None:
         self.name = name
         self.note = note
+        self.tree = tree
         self._timings = timings
+        self._commit = commit
 
     def missing(self) -> str:
         """It is here."""
@@ -33,14 +38,14 @@ class RaftActors:
 
     def version(self) -> str:
         """The package's."""
-        return f"this checkout, Python {sys.version.split()[0]}, pyzmq {version('pyzmq')}"
+        return f"{self._commit}, Python {sys.version.split()[0]}, pyzmq {version('pyzmq')}"
 
     def prepare(self, home: Path) -> None:
         """There is nothing to make."""
 
     def member_command(self, plan: Plan, node: int, *, again: bool) -> list[str]:
         """A node; one beyond the first members waits to be added."""
-        command = [sys.executable, "-m", "raft.node", "--id", str(node), "--cluster", "bench"]
+        command = [*python_in(self.tree), "-m", "raft.node", "--id", str(node), "--cluster", "bench"]
         command += ["--listen", self.endpoint(plan, node), "--data-dir", str(plan.directory(node))]
         command += ["--log-level", "WARNING", *self._timings]
         if again:
@@ -63,7 +68,7 @@ class RaftActors:
     def client_command(self, do: str) -> list[str]:
         """The asyncio client."""
         module = "benchmarks.load" if do == "load" else "benchmarks.peers.raft_client"
-        return [sys.executable, "-m", module]
+        return [*python_in(self.tree), "-m", module]
 
 
 def raft_actors() -> RaftActors:
