@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from actors import Actor, Address, Terminated, handles
-from actors.processes.child_main import convert_arguments, resolve_class
+from actors import Actor, Address, ProcessSystem, Terminated, handles
+from actors.processes.child_main import convert_arguments, name_class, resolve_class
 from raft.actors.registry import PREFIX
 from raft.client import AsyncClient, AsyncLead, Backoff, ClientError, LeadershipLost
+from raft.durations import Duration, seconds_of
 
 CHILD = "singleton"
 
@@ -92,3 +93,33 @@ class Singleton(Actor):
             if not self._ended.is_set() and not self._stopped:
                 self.context.unwatch(child)
                 self.context.stop(child)
+
+
+def spawn_singleton(
+    system: ProcessSystem,
+    process: str,
+    name: str,
+    actor: type[Actor],
+    *,
+    nodes: Mapping[int, str],
+    arguments: Mapping[str, Any] | None = None,
+    cluster: str = "default",
+    keys: str | None = None,
+    ttl: Duration = "5s",
+    connect: tuple[str, ...] = (),
+) -> Address:
+    """Start a process that may run `actor`, the one of that name in the cluster; see Singleton.
+
+    Do so in the system of each host. The address is that of the process's Singleton; the actor's own is found
+    by a NameRegistry. Raises ActorsError for an actor that its process would not find.
+    """
+    called_with = {
+        "name": name,
+        "actor": name_class(actor),
+        "nodes": dict(nodes),
+        "arguments": dict(arguments or {}),
+        "cluster": cluster,
+        "keys": keys,
+        "ttl_seconds": seconds_of(ttl),
+    }
+    return system.spawn_process(Singleton, process, arguments=called_with, connect=connect)

@@ -15,13 +15,13 @@ import pytest
 from actors import Address, Backoff, ProcessSystem, RestartPolicy
 from actors.errors import NameTaken
 from raft.actors.registry import NameRegistry
-from raft.actors.singleton import Singleton
+from raft.actors.singleton import spawn_singleton
 from raft.client import AsyncClient, LeadershipLost
 from raft.lab.checkers.judge import judge
 from raft.lab.checkers.records import Header, Record, RecordedHistory
 from raft.lab.checkers.verdict import Ruling
 from tests.client.nodes import Nodes
-from tests.raft_actors.alone import TAGS
+from tests.raft_actors.alone import TAGS, Alone
 
 pytestmark = pytest.mark.processes
 HOSTS = ("host1", "host2", "host3")
@@ -61,17 +61,13 @@ def test_the_singleton_moves_when_its_process_dies_or_sleeps_and_no_two_act_with
     nodes: Nodes, tmp_path: Path
 ) -> None:
     watched = Watched(tmp_path)
-    arguments = {
-        "name": "alone",
-        "actor": "tests.raft_actors.alone:Alone",
-        "nodes": nodes.endpoints,
-        "arguments": {"directory": str(tmp_path), "nodes": nodes.endpoints},
-        "ttl_seconds": 1.0,
-    }
+    arguments = {"directory": str(tmp_path), "nodes": nodes.endpoints}
     policy = RestartPolicy(max_restarts=20, backoff=Backoff(first_seconds=0.01))
     with ProcessSystem(TAGS, supervision=policy) as system:
         for host in HOSTS:
-            system.spawn_process(Singleton, host, arguments=arguments)
+            spawn_singleton(
+                system, host, "alone", Alone, nodes=nodes.endpoints, arguments=arguments, ttl="1s"
+            )
 
         def acts(after: int) -> bool:
             tokens = watched.tokens()

@@ -1,0 +1,54 @@
+"""The examples of the actor runtime do what they say, run as their users would run them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
+
+pytestmark = pytest.mark.processes
+
+
+def said_by(example: str, *arguments: str) -> list[str]:
+    command = [sys.executable, str(ROOT / "examples" / example), *arguments]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT, env=environment()
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout.splitlines()
+
+
+def test_the_crawler_fetches_each_page_though_a_worker_is_killed() -> None:
+    (line,) = said_by("crawler.py")
+    assert re.fullmatch(r"200 pages fetched, 0 lost, by [34] processes", line)
+
+
+def test_each_word_of_the_stream_is_counted_once_though_the_counter_is_killed(tmp_path: Path) -> None:
+    assert said_by("stateful_stream.py", str(tmp_path)) == [
+        "killed the counter behind line 75",
+        "killed the counter behind line 150",
+        "killed the counter behind line 225",
+        "300 lines: {'blue': 75, 'fish': 600, 'one': 75, 'red': 225, 'two': 225}",
+    ]
+
+
+def test_the_scheduler_goes_on_on_another_host_and_uses_no_number_twice() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="rx", ignore_cleanup_errors=True) as directory,
+        running("singleton_scheduler.py", Path(directory)) as hosts,
+    ):
+        runs = [hosts.hear(r"run (\d+) on host (\d), token (\d+)") for _ in range(3)]
+        first = int(runs[0][2])
+        hosts.signal(first, signal.SIGKILL)
+        while int(runs[-1][2]) == first:
+            runs.append(hosts.hear(r"run (\d+) on host (\d), token (\d+)"))
+        numbers = [int(run[1]) for run in runs]
+        assert numbers == sorted(set(numbers))
+        assert int(runs[-1][3]) > int(runs[0][3])
