@@ -17,6 +17,7 @@ from actors import Actor, Address, Handlers, Registry, Runtime
 from actors.codec import FrameBuilder
 from actors.transport.base import Received, TransportEvent
 from benchmarks._rows import Row, tell
+from benchmarks.actor_peers.comparison import PEERS, compare
 
 LIMITS_MICROSECONDS = {"received": 2.0, "forwarded": 3.0, "local": 1.5, "alone": 15.0}
 FRAME_MESSAGES = 64
@@ -139,7 +140,12 @@ def main(arguments: Sequence[str]) -> int:
     """Print the medians; 1 if one of them is over its limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks actors", description=__doc__)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="compare with this library instead")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that the libraries are in")
+    parser.add_argument("--rounds", type=int, default=2, help="of a comparison; the best figures count (2)")
     options = parser.parse_args(arguments)
+    if options.peer:
+        return compare(options.peer, options.python, options.rounds)
     rows = (
         Row(f"{name} message", found, "us", LIMITS_MICROSECONDS[name]) for name, found in measure().items()
     )
