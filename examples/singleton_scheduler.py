@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from actors import Actor, Address, ProcessSystem, handles
-from raft.actors.singleton import spawn_singleton
+from raft.actors import spawn_singleton
 from raft.client import AsyncClient, AsyncLead, FenceRejected
 from raft.embedding import Node
 

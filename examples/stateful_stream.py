@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from actors import Backoff, ProcessSystem, Request, RestartPolicy, answers, handles
-from raft.actors.persistence import PersistentActor
+from raft.actors import PersistentActor
 
 LINES = 300
 KILLS = 3

@@ -67,7 +67,7 @@ def test_every_program_is_python(document: Path) -> None:
         ast.parse(program)
 
 
-IMPORTED_FROM = {"raft.client", "raft.embedding", "raft.machines", "raft.lab"}
+IMPORTED_FROM = {"raft.actors", "raft.client", "raft.embedding", "raft.machines", "raft.lab"}
 
 
 @pytest.mark.parametrize(

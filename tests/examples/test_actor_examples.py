@@ -52,3 +52,12 @@ def test_the_scheduler_goes_on_on_another_host_and_uses_no_number_twice() -> Non
         numbers = [int(run[1]) for run in runs]
         assert numbers == sorted(set(numbers))
         assert int(runs[-1][3]) > int(runs[0][3])
+
+
+def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "actors.md").read_text()
+    program, _, after = text.partition("```python\n")[2].partition("```\n")
+    (tmp_path / "tutorial.py").write_text(program)
+    said = said_by(str(tmp_path / "tutorial.py"))
+    assert said == ["balance 12", "ValueError: Alice cannot deposit -1", "balance 0", "sum 328350"]
+    assert re.findall(r"`([^`]*)`", after.partition("From here on")[0]) == said
