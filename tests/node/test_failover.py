@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
+from raft.core.messages import RequestVote
+from raft.core.types import NO_NODE, Role
 from raft.node.leadership import failover
-from raft.node.leadership.failover import FastElection, rank
+from raft.node.leadership.failover import Failover, FastElection, rank
+from raft.node.peers import Peers
 from tests.node.waits import Waits
 
 
@@ -60,3 +64,39 @@ def test_a_node_without_a_vote_never_hurries() -> None:
     election, waits, campaigns = quick(9)
     election.begin([1, 2, 3], dead=1)
     assert (waits.pending, campaigns) == ([], [])
+
+
+class Log:
+    def is_up_to_date(self, index: int, term: int) -> bool:
+        return True
+
+
+class Core:
+    """A follower in term 5 without a leader."""
+
+    id, leader, term, role = 3, NO_NODE, 5, Role.FOLLOWER
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.campaigns: list[int] = []
+
+    def forget_leader(self) -> None: ...
+
+    def campaign(self) -> None:
+        self.campaigns.append(self.term)
+
+
+def test_a_rival_that_has_asked_for_votes_in_this_term_is_given_the_time_to_say_that_it_has_won() -> None:
+    waits, core, peers = Waits(), Core(), Peers(3, "three", (1, 2, 3, 4))
+    raft: Any = core
+    failover_ = Failover(raft, peers, allowed=True, random=Random(1), now=lambda: 0.0, after=waits.after)
+    failover_.leader_gone(1)
+    core.term = 6
+    failover_.rival_asks(RequestVote(2, 3, 6, 1, 1, False))
+    waits.fire()
+    assert core.campaigns == []
+    waits.fire()
+    assert core.campaigns == [6], "it has not won"
+    failover_.rival_asks(RequestVote(2, 3, 5, 1, 1, False))
+    waits.fire()
+    assert core.campaigns == [6, 6], "a rival of an earlier term has lost"

@@ -12,7 +12,7 @@ from random import Random
 from actors.timers import Timer
 from raft.core.messages import PreVote, RequestVote, TimeoutNow
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, NodeId, Role
+from raft.core.types import NO_NODE, NodeId, Role, Term
 from raft.node.peers import Peers
 
 # Everybody who saw the leader die may campaign. The first in rank does so at once, and its pre-votes
@@ -118,6 +118,7 @@ class Failover:
         self._now = now
         self._quick = FastElection(node=raft.id, random=random, after=after, campaign=self._campaign)
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
+        self._rival_term: Term = 0
         self.postponed: TimeoutNow | None = None
         """The leader's wish that cannot be fulfilled yet."""
 
@@ -151,12 +152,15 @@ class Failover:
 
     def leader_known(self) -> None:
         """There is nothing left to hurry for."""
+        self._rival_term = 0
         self._quick.end()
 
     def rival_asks(self, message: PreVote | RequestVote) -> None:
         """To be told of before the core, which ignores a pre-vote as long as it believes in its leader."""
         if self._raft.log.is_up_to_date(message.last_index, message.last_term):
             self._quick.stand_back()
+        if isinstance(message, RequestVote):
+            self._rival_term = message.term
         if isinstance(message, PreVote) and self._raft.leader != NO_NODE:
             self._early[message.sender] = (self._now(), message)
 
@@ -170,8 +174,14 @@ class Failover:
                 self._raft.step(message)
 
     def _campaign(self) -> None:
-        if self._raft.leader == NO_NODE and not self._may_still_win():
-            self._raft.campaign()
+        if self._raft.leader != NO_NODE or self._may_still_win():
+            return
+        if self._rival_term == self._raft.term:
+            # It may have won, and on a busy machine not have said so yet: those who voted for it would grant
+            # a pre-vote for the next term, and it would lose its leadership at once. Wait once more.
+            self._rival_term = 0
+            return
+        self._raft.campaign()
 
     def _may_still_win(self) -> bool:
         """Votes in earnest have been asked for, and some who can be reached have not answered yet."""
