@@ -38,6 +38,16 @@ class Verb(TyperCommand):
             )
         )
 
+    def make_parser(self, ctx: Any) -> Any:
+        """Each flag has an opposite, which takes back what a file or the environment switches on."""
+        parser = super().make_parser(ctx)
+        taken = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for flag in self.params:
+            name = _opposite(max(flag.opts, key=len))
+            if getattr(flag, "is_flag", False) and not flag.secondary_opts and name not in taken:
+                parser.add_option(flag, [name], dest=flag.name, action="store_const", const=False)
+        return parser
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """With the defaults that the user's files have for this verb's options."""
         if files():
@@ -77,6 +87,10 @@ class Group(TyperGroup):
         """With the name of the program as it was called."""
         self.epilog = _as_called(self.epilog, ctx)
         super().format_help(ctx, formatter)
+
+
+def _opposite(option: str) -> str:
+    return f"--{option[5:]}" if option.startswith("--no-") else f"--no-{option[2:]}"
 
 
 def _as_called(example: str | None, ctx: Any) -> str:

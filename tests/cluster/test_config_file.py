@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from raft.cli import chaos
 from raft.cli.entry import run
+from raft.cli.main import app
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.lab.chaos.order import Order
 from raft.lab.chaos.run import Summary
+from tests.cluster.test_command_line import every_command
 
 Write = Callable[[str], Path]
 
@@ -69,6 +72,29 @@ def test_options_come_before_the_environment_before_the_nearer_file_before_the_u
     assert cluster_meant() == "environment"
     assert cluster_meant("status --cluster option") == "option"
     assert cluster_meant("--cluster option status") == "option"
+
+
+def test_what_a_file_switches_on_is_switched_off_by_an_option(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    here("[completion]\ninstall = true\n")
+    assert verb("completion bash --no-install") == ExitCode.OK
+    assert "complete -o default" in capsys.readouterr().out
+    assert not list(home.rglob("*completion*"))
+
+
+def test_each_flag_has_an_opposite() -> None:
+    left = {}
+    for name, command in every_command(get_command(app)):
+        for flag in command.params:
+            option = max(flag.opts, key=len)
+            if getattr(flag, "is_flag", False) and not hasattr(command, "commands"):
+                opposite = option.replace("--no-", "--") if "--no-" in option else f"--no-{option[2:]}"
+                parser = command.make_parser(command.context_class(command))
+                left[f"{name} {opposite}"] = parser.parse_args([option, opposite])[0][flag.name]
+    assert set(left.values()) == {False}
+    assert {"up --no-keep", "up --pre-vote", "status --no-watch", "ls --no-quiet"} <= set(left)
 
 
 def test_another_file_or_none_is_named_by_the_environment(
