@@ -174,6 +174,8 @@ def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None
     apart = [node.id for node in status.nodes if node.state == "running" and not node.in_quorum]
     if apart:
         header += "\n" + paint(f"cut off, though running: {names(apart)}", "bold", "red")
+    if status.machine:
+        header += f"\nmachine {printable(status.machine)}  {_machine_versions(status.nodes)}"
     leader = next((node for node in status.nodes if node.id == status.leader), None)
     last = leader.last if leader is not None else None
     styles = [_status_style(node) for node in status.nodes]
@@ -203,6 +205,19 @@ def _quorum_words(status: ClusterStatus, paint: Paint) -> str:
         return paint(words + since, "bold", "red")
     words = f"quorum {reachable}/{status.voters}, can lose {status.can_lose}"
     return words if reachable == status.voters else paint(words, "yellow")
+
+
+def _machine_versions(nodes: Sequence[NodeView]) -> str:
+    """The version that all members have agreed on, and who has another one."""
+    agreed = max((node.cluster_version or 0 for node in nodes), default=0)
+    if not agreed:
+        return "version unknown, as no node answers"
+    others = [
+        f"n{node.id} has {node.machine_version}"
+        for node in nodes
+        if node.machine_version not in (None, agreed)
+    ]
+    return f"version {agreed}" + (f" ({', '.join(others)})" if others else "")
 
 
 def _status_row(node: NodeView, last: int | None) -> list[str]:

@@ -72,6 +72,7 @@ class StatusRound:
             nodes=views,
             out_of_space=cluster.out_of_space,
             quorum=quorum,
+            machine=cluster.spec.machine or "",
         )
 
     @property
@@ -137,4 +138,6 @@ def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeVie
         quota_bytes=said.quota_bytes,
         hears=sorted(peer for peer, silent in said.heard_seconds.items() if silent <= hears_seconds_max),
         contact_ms=None if contact is None else round(1000 * contact, 1),
+        machine_version=said.version,
+        cluster_version=said.cluster_version,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from raft.cli.views import Paint, status_table
@@ -106,6 +107,18 @@ def test_a_quorum_that_lacks_nodes_names_them() -> None:
     said = status_table(status(4, apart=(2,), can_lose=1), Paint(False)).splitlines()
     assert said[0].endswith("quorum 4/5, can lose 1")
     assert said[1] == "cut off, though running: n2"
+
+
+def test_the_version_of_a_machine_is_shown_and_which_nodes_have_another_one() -> None:
+    versions = [(3, 2), (2, 2), (2, 1), (2, 2), (None, None)]
+    shown = status(5, machine="mine:Counter")
+    shown.nodes[:] = [
+        msgspec.structs.replace(node, machine_version=own, cluster_version=agreed)
+        for node, (own, agreed) in zip(shown.nodes, versions, strict=True)
+    ]
+    said = status_table(shown, Paint(False)).splitlines()
+    assert said[1] == "machine mine:Counter  version 2 (n1 has 3)"
+    assert not [line for line in status_table(status(5), Paint(False)).splitlines() if "version" in line]
 
 
 @pytest.mark.parametrize("columns", [80, 120])

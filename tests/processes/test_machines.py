@@ -51,6 +51,8 @@ def test_a_machine_of_ones_own_is_replicated_beside_the_store_and_survives_kills
             for refused in (b"refuse", b"no number"):
                 with pytest.raises(CommandRefused):
                     client.command(refused)
+            assert "machine mine:Counter  version 1\n" in shell.ok("status")
+            assert {node["machine_version"] for node in shell.status()["nodes"]} == {1}
             client.put("beside", "the store")
             shell.ok("snapshot all")
             assert client.command(b"2").result == b"3"

@@ -271,6 +271,8 @@ class NodeView(Struct, frozen=True, kw_only=True):
     faults: list[str] = []
     hears: list[int] | None = None  # Which peers, of late; followers hear each other only in elections.
     in_quorum: bool = True  # It hears, and is heard by, those that make the largest group.
+    machine_version: int | None = None  # Of the code of the user's own machine in this process,
+    cluster_version: int | None = None  # and the one on which all members have agreed, as far as it knows.
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):
@@ -286,6 +288,7 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
     nodes: list[NodeView]
     out_of_space: bool = False
     quorum: Quorum | None = None
+    machine: str = ""  # The user's own, as --machine was given; "" without one.
 
 
 VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList
