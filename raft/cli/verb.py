@@ -43,8 +43,9 @@ class Verb(TyperCommand):
         parser = super().make_parser(ctx)
         taken = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
         for flag in self.params:
-            name = _opposite(max(flag.opts, key=len))
-            if getattr(flag, "is_flag", False) and not flag.secondary_opts and name not in taken:
+            if not isinstance(flag, TyperOption) or not flag.is_flag or flag.secondary_opts:
+                continue
+            if (name := _opposite(max(flag.opts, key=len))) not in taken:
                 parser.add_option(flag, [name], dest=flag.name, action="store_const", const=False)
         return parser
 
