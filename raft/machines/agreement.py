@@ -1,11 +1,11 @@
 """The version of the user's own machine on which all members have agreed: the cluster's version.
 
 Owns how it changes, by the log alone: it rises to the lowest version that any member has, and it falls only
-when it is asked to. Knows nothing of how members tell their versions.
+when it is asked to. Knows nothing of how members report their versions.
 
-The model is etcd's cluster version. It is raised by `Agree`, which a leader proposes once it has heard every
-member, and lowered by `Downgrade`, which sets a ceiling as well: until all members are of that version, or
-the downgrade is called off, the cluster's version stays there.
+The model is etcd's cluster version. It is raised by `Agree`, which a leader proposes once it knows the
+versions of every member, and lowered by `Downgrade`, which sets a ceiling as well: until all members are of
+that version, or the downgrade is called off, the cluster's version stays there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Agreement(Struct, frozen=True, array_like=True, gc=False):
     """What is agreed."""
 
     version: int = 1
-    ceiling: int = 0  # Of a downgrade under way; 0: there is none.
+    ceiling: int = 0  # Of a downgrade in progress; 0 without one.
     newest: int = 1  # That a command carried out so far has needed.
     level: int = 1  # Of the built-in commands; it never falls.
 
@@ -40,7 +40,7 @@ class Agreement(Struct, frozen=True, array_like=True, gc=False):
         return Agreement(max(self.version, version), ceiling, self.newest, level)
 
     def next(self, lowest: int, highest: int, level: int = 1) -> Agree | None:
-        """What a leader proposes whose members have such versions; None if that would change nothing."""
+        """What a leader proposes when its members have these versions; None if that would change nothing."""
         operation = Agree(lowest, highest, level)
         return operation if self.agree(operation) != self else None
 
@@ -67,7 +67,7 @@ class Agreement(Struct, frozen=True, array_like=True, gc=False):
 
 
 def too_old(agreed: int, version: int) -> str:
-    """What a node says that cannot go on with its version."""
+    """The error text of a node whose version is too old or too new."""
     return (
         f"this cluster's members have agreed on version {agreed} of its machine, and the machine here is of "
         f"version {version}; nothing was changed. Start this node with version {agreed} or a newer one. "

@@ -1,16 +1,16 @@
-"""The machine that applications hold on to: sessions, leases, elections, a store, and one's own machine.
+"""The replicated state machine: sessions, leases, elections, a key-value store, and the user's own machine.
 
-Owns how the five are composed: each command goes through its session to the one part that it is for, and
-what hangs on a lease goes when the lease does. Knows nothing of time, of replication, or of clients.
+Owns how the five are composed: each command passes its session and then goes to one part, and keys,
+sessions and candidates attached to a lease end with it. Knows nothing of time, of replication, or of clients.
 
-A command is begun, and is done at once, or step by step, or by the user's own machine, which stands apart:
+A command is carried out at once, in steps, or by the user's own machine, which is separate:
 
     begin ── bytes ───────────► the answer
-      ├───── Unfinished ──────► go_on, until it gives the answer; nothing else is asked meanwhile
-      └───── None ────────────► the answer is what `own` makes of the `Carry` among `tasks`
+      ├───── Unfinished ──────► resume, until it returns the answer; no other call is allowed until then
+      └───── None ────────────► `own` gives the answer when it runs the `ApplyTask` among `tasks`
 
-What the user's own machine does needs nothing of the rest, and the rest nothing of it: `own` is at the state
-of an index when it has done all errands up to there.
+The user's own machine and the other parts don't depend on each other: `own` has the state of an index when
+it has run all tasks up to that index.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from zlib import crc32
 import msgspec
 
 from raft.machines.agreement import LEVEL, Agreement, level_too_low, too_old
+from raft.machines.answer_checksum import CHECKED, REFUSED, AnswerChecksum, LastCheck
 from raft.machines.codec import decode_call, decode_question, encode_answer, reason_against
 from raft.machines.commands import (
     COMMAND_BYTES_MAX,
@@ -61,7 +62,14 @@ from raft.machines.elections import Elections
 from raft.machines.history import History
 from raft.machines.leases import Leases
 from raft.machines.machine import MachineError, StateMachine, WrongVersion
-from raft.machines.own_machine import Become, Carry, Compare, Drop, OwnMachine, Task
+from raft.machines.own_machine import (
+    ApplyTask,
+    CompareTask,
+    ForgetSessionsTask,
+    OwnMachine,
+    SetVersionTask,
+    Task,
+)
 from raft.machines.results import (
     Agreed,
     Answer,
@@ -75,7 +83,7 @@ from raft.machines.results import (
     Opened,
     Refused,
 )
-from raft.machines.sessions import KEPT_APART, Sessions
+from raft.machines.sessions import KEPT_BY_OWN_MACHINE, Sessions
 from raft.machines.state import (
     FORMAT,
     Frozen,
@@ -87,16 +95,15 @@ from raft.machines.state import (
     parts_of,
 )
 from raft.machines.store import Steps, Store, at_once
-from raft.machines.trail import CHECKED, REFUSED, LastCheck, Trail
 
-# Not the decoder's words: they may change from one release of it to the next, and replicas with them.
+# A fixed text: the decoder's may differ between its releases, and then replicas would differ.
 _MALFORMED = encode_answer(Refused("these bytes are no request to this machine"))
-_CODE = 1  # Of the code in this folder: another number where its answers become others than before.
-LEASE_BYTES = 300  # What a lease, or a session, is counted for besides what hangs on it.
+_CODE = 1  # The version of the code in this folder: raised when its answers change.
+LEASE_BYTES = 300  # The size that a lease or session counts for, without what is attached to it.
 
 
 class Unfinished(Enum):
-    """There is more to do for the command in hand."""
+    """The command is not finished: call `resume`."""
 
     UNFINISHED = "unfinished"
 
@@ -107,27 +114,27 @@ UNFINISHED: Final = Unfinished.UNFINISHED
 class Application:
     """A `StateMachine` whose commands, queries and answers are those of `operations` and `answers`.
 
-    `own` is the user's machine, reached by `Own` commands and queries. Whatever a client sends is answered;
-    only an error of the ground that the machine stands on (memory, disk) is raised.
+    `own` is the user's machine, reached by `Own` commands and queries. All input from clients is
+    answered; only errors of the environment (memory, disk) are raised.
     """
 
     def __init__(self, own: StateMachine | None = None) -> None:
         self.own = OwnMachine(own)
         self.level = LEVEL
         self.tasks: list[Task] = []
-        """What the user's own machine is to do yet, in this order; whoever begins commands takes them."""
+        """What the user's own machine has to do, in this order; the caller of `begin` takes them."""
         self.checked_until = 0
-        """Checks up to this index have been made by an earlier life, and are not made again."""
+        """Checks up to this index were made by an earlier process, and are not repeated."""
         self._begin()
 
     def _begin(self) -> None:
-        self._in_hand: Generator[None, None, bytes] | None = None
+        self._unfinished: Generator[None, None, bytes] | None = None
         self.history = History()
         self.leases = Leases()
         self.elections = Elections(self.leases, self.history)
         self.store = Store(self.leases, self.elections, self.history)
         self.sessions = Sessions()
-        self.trail = Trail(_CODE)
+        self.answer_checksum = AnswerChecksum(_CODE)
         self.agreement = Agreement()
         self._operations: Mapping[type, Callable[[int, Any], Answer | Generator[None, None, Answer]]] = {
             OpenSession: self._open_session,
@@ -161,10 +168,10 @@ class Application:
     # -- the protocol of a state machine --------------------------------------------------------
 
     def apply(self, index: int, command: bytes) -> bytes:
-        """Carry out one encoded `Call`, unless its session has had that done before, and answer it."""
+        """Carry out one encoded `Call`, unless its session has done so before, and return the answer."""
         answer = self.begin(index, command)
         while isinstance(answer, Unfinished):
-            answer = self.go_on()
+            answer = self.resume()
         for task in self.take_tasks():
             done = self.own.run(task)
             answer = done if done is not None else answer
@@ -177,7 +184,7 @@ class Application:
         return self.own.query(answer.body) if isinstance(answer, Own) else answer
 
     def snapshot(self) -> bytes:
-        """The whole state, in an order that does not depend on how it came about."""
+        """The whole state as bytes; equal states give equal bytes."""
         state = msgspec.structs.replace(
             self._head(),
             events=list(self.history.events),
@@ -186,66 +193,72 @@ class Application:
             elections=self.elections.snapshot(),
             sessions=self.sessions.snapshot(),
             own=self.own.snapshot(),
-            book=self.own.book(),
+            own_metadata=self.own.own_metadata(),
         )
         return encode_state(state)
 
     def restore(self, data: bytes) -> None:
-        """Become the state of an earlier `snapshot`; b"" is the empty one.
+        """Restore the state of an earlier `snapshot`; b"" is the empty one.
 
-        MachineError, with nothing changed, for what this machine did not write.
+        Raises MachineError, with nothing changed, for bytes that this machine did not write.
         """
         state = decode_state(data)
         if state is not None:
             self._check_own(state)
-        self.own.restore(*(state.own, state.book) if state is not None else (b"", OwnMachineSnapshot()))
+        self.own.restore(
+            *(state.own, state.own_metadata) if state is not None else (b"", OwnMachineSnapshot())
+        )
         if state is None:
             self._begin()
         else:
-            self._become(state)
+            self._take_over(state)
 
     def snapshot_parts(self) -> Iterator[bytes]:
-        """See `InParts`. The user's own machine is quick only if it offers parts, too."""
+        """See `InParts`. This is quick only if the user's own machine also offers parts."""
         return parts_of(self.freeze(), self.own.parts())
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """See `InParts`; raises as `restore` does, the present state lost."""
+        """See `InParts`; raises as `restore` does, but the present state is lost then."""
         self.own.restore_parts(self.restore_apart(parts))
 
-    # -- the same with the user's own machine apart ----------------------------------------------
+    # -- the same, without the user's own machine ----------------------------------------------
 
     def begin(self, index: int, command: bytes, decoded: Call | None = None) -> bytes | Unfinished | None:
-        """Begin with a command; see the module's text for what is returned.
+        """Begin a command; the module's docstring says what is returned.
 
-        `decoded` is what `decode_call` has made of it already, if that is known.
+        `decoded` is the result of `decode_call`, if the caller has it already.
         """
         call = decoded
         if call is None:
             if len(command) <= COMMAND_BYTES_MAX:
                 call = decode_call(command)
             if call is None:
-                return self.trail.add(_MALFORMED)
+                return self.answer_checksum.add(_MALFORMED)
         operation = call.operation
         if call.session > 0:
             settled = self.sessions.settled(call, command)
-            if settled is not None and settled != KEPT_APART:
-                return self.trail.add(settled if isinstance(settled, bytes) else encode_answer(settled))
+            if settled is not None and settled != KEPT_BY_OWN_MACHINE:
+                return self.answer_checksum.add(
+                    settled if isinstance(settled, bytes) else encode_answer(settled)
+                )
             if type(operation) is Own:
                 if operation.since > self.agreement.newest:
                     self._note_version(operation)
                 if settled is None:
-                    self.sessions.keep(call, command, KEPT_APART)
+                    self.sessions.keep(call, command, KEPT_BY_OWN_MACHINE)
                 acknowledged = self.sessions.acknowledged(call.session)
                 self.tasks.append(
-                    Carry(index, operation.body, call.session, call.sequence, acknowledged, operation.since)
+                    ApplyTask(
+                        index, operation.body, call.session, call.sequence, acknowledged, operation.since
+                    )
                 )
                 return None
         elif type(operation) is Own:
             if operation.since > self.agreement.newest:
                 self._note_version(operation)
-            self.tasks.append(Carry(index, operation.body, since=operation.since))
+            self.tasks.append(ApplyTask(index, operation.body, since=operation.since))
             return None
-        # In so few bytes there is no key and no value beyond the limits.
+        # A command this short has no key and no value beyond the limits.
         if len(command) > KEY_BYTES_MAX or type(operation) is not Put or operation.fence is not None:
             reason = reason_against(operation)
             if reason is not None:
@@ -253,30 +266,30 @@ class Application:
         answer = self._operations[type(operation)](index, operation)
         if isinstance(answer, msgspec.Struct):
             if call.session == 0:
-                return self.trail.add(encode_answer(answer))
+                return self.answer_checksum.add(encode_answer(answer))
             return self._done(call, command, answer)
-        self._in_hand = self._finish(call, command, answer)
+        self._unfinished = self._finish(call, command, answer)
         return UNFINISHED
 
-    def go_on(self) -> bytes | Unfinished:
-        """Go on with a command that is unfinished."""
-        steps, self._in_hand = self._in_hand, None
+    def resume(self) -> bytes | Unfinished:
+        """Continue the unfinished command."""
+        steps, self._unfinished = self._unfinished, None
         assert steps is not None, "no command is unfinished"
         try:
             next(steps)
         except StopIteration as end:
             answer: bytes = end.value
             return answer
-        self._in_hand = steps
+        self._unfinished = steps
         return UNFINISHED
 
     @property
     def unfinished(self) -> bool:
-        """Is a command unfinished?"""
-        return self._in_hand is not None
+        """Whether a command is unfinished."""
+        return self._unfinished is not None
 
     def take_tasks(self) -> list[Task]:
-        """What the user's own machine is to do, in this order; it is the caller's to see to now."""
+        """Return and clear the tasks of the user's own machine, in order; the caller runs them."""
         tasks, self.tasks = self.tasks, []
         return tasks
 
@@ -288,7 +301,7 @@ class Application:
         return _MALFORMED if question is None else encode_answer(self._look_up(question))
 
     def freeze(self) -> Frozen:
-        """The state of this moment but for the user's own machine. The call is quick; it is drawn later."""
+        """The current state without the user's own machine. Quick: the state is read later, lazily."""
         return Frozen(
             self._head(),
             self.history.events,
@@ -299,10 +312,10 @@ class Application:
         )
 
     def restore_apart(self, parts: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
-        """Become what the parts say, all but the user's own machine, whose parts are returned."""
+        """Restore everything but the user's own machine, whose parts are returned."""
         state, own_parts = of_parts(parts, with_own=self.own.machine is not None)
         self._check_own(state)
-        self._become(state)
+        self._take_over(state)
         return own_parts
 
     def _check_own(self, state: State) -> None:
@@ -318,10 +331,10 @@ class Application:
         if self.level < agreement.level:
             raise WrongVersion(level_too_low(agreement.level, self.level))
 
-    def _become(self, state: State) -> None:
+    def _take_over(self, state: State) -> None:
         self._begin()
         self.tasks.clear()
-        self.trail.restore(state.trail, state.version, state.last_check)
+        self.answer_checksum.restore(state.answer_checksum, state.version, state.last_check)
         self.agreement = state.agreement
         self.history.restore(state.events, state.revision, state.compacted)
         self.leases.restore(state.leases)
@@ -332,8 +345,8 @@ class Application:
     def _head(self) -> State:
         return State(
             format=FORMAT,
-            trail=self.trail.checksum,
-            last_check=self.trail.last,
+            answer_checksum=self.answer_checksum.value,
+            last_check=self.answer_checksum.last,
             revision=self.history.revision,
             compacted=self.history.compacted,
             events=[],
@@ -343,18 +356,18 @@ class Application:
             sessions=[],
             own=None if self.own.machine is None else b"",
             agreement=self.agreement,
-            version=self.trail.version,
+            version=self.answer_checksum.version,
         )
 
-    # -- what a node asks besides ---------------------------------------------------------------
+    # -- other queries of a node ---------------------------------------------------------------
 
     @property
     def revision(self) -> int:
-        """The index of the last command that watchers hear of: if it has grown, some may have news."""
+        """The index of the last command with events: when it grows, watchers may have new events."""
         return self.history.revision
 
     def events_since(self, watch: Watch) -> Events | Compacted:
-        """What a watcher that has seen everything before `watch.revision` has yet to hear."""
+        """The events that a watcher lacks which has seen everything before `watch.revision`."""
         return self.history.since(watch)
 
     @property
@@ -372,18 +385,18 @@ class Application:
     def next_check(self) -> Check | None:
         """What a leader has to propose so that the replicas check each other; None if all is checked.
 
-        None, too, as long as the user's own machine has yet to come to the last check.
+        Also None while the user's own machine has not reached the last check.
         """
-        last, own = self.trail.last, self.own.trail.last
-        if own.index != last.index or (self.trail.settled and self.own.trail.settled):
+        last, own = self.answer_checksum.last, self.own.answer_checksum.last
+        if own.index != last.index or (self.answer_checksum.settled and self.own.answer_checksum.settled):
             return None
-        return Check(last.index, last.trail, last.version, own.trail, own.version)
+        return Check(last.index, last.answer_checksum, last.version, own.answer_checksum, own.version)
 
     def state_hash(self) -> bytes:
-        """A digest of the whole state, equal on replicas that stand at the same index.
+        """A digest of the whole state, equal on replicas at the same index.
 
-        As costly as a snapshot. `trail`, a checksum of the answers, costs nothing, and finds replicas that
-        have parted as soon as they answer differently: see `Check`.
+        As costly as a snapshot. `answer_checksum`, a checksum of the answers, costs nothing, and finds
+        replicas that have parted as soon as they answer differently: see `Check`.
         """
         return blake2b(self.snapshot(), digest_size=16).digest()
 
@@ -393,9 +406,9 @@ class Application:
         encoded = encode_answer(answer)
         if call.session > 0:
             self.sessions.keep(call, command, encoded)
-        if encoded != CHECKED:  # As `Trail.add` does, without a call.
-            trail = self.trail
-            trail.checksum = crc32(encoded if encoded[1] else REFUSED, trail.checksum)
+        if encoded != CHECKED:  # As `AnswerChecksum.add` does, without a call.
+            answer_checksum = self.answer_checksum
+            answer_checksum.value = crc32(encoded if encoded[1] else REFUSED, answer_checksum.value)
         return encoded
 
     def _finish(
@@ -422,7 +435,7 @@ class Application:
         yield from self.store.drop(index, ended)
         self.sessions.drop(ended)
         if ended:
-            self.tasks.append(Drop(ended))
+            self.tasks.append(ForgetSessionsTask(ended))
         return Ended(ended)
 
     def _compact(self, index: int, request: Compact) -> Compacted | Refused:  # noqa: ARG002
@@ -434,10 +447,10 @@ class Application:
     def _check(self, index: int, request: Check) -> Checked:
         of = own = None
         if index > self.checked_until:
-            of = LastCheck(request.index, request.trail, version=request.version)
-            own = LastCheck(request.index, request.own_trail, version=request.own_version)
-        self.trail.check(index, of, "")
-        self.tasks.append(Compare(index, own))
+            of = LastCheck(request.index, request.answer_checksum, version=request.version)
+            own = LastCheck(request.index, request.own_answer_checksum, version=request.own_version)
+        self.answer_checksum.check(index, of, "")
+        self.tasks.append(CompareTask(index, own))
         return Checked()
 
     def _note_version(self, operation: Own) -> None:
@@ -454,7 +467,7 @@ class Application:
     def _become_agreed(self, agreement: Agreement) -> Agreed:
         self._check_version(agreement)
         if agreement.version != self.agreement.version:
-            self.tasks.append(Become(agreement.version))
+            self.tasks.append(SetVersionTask(agreement.version))
         self.agreement = agreement
         return Agreed(agreement.version, agreement.ceiling)
 

@@ -1,7 +1,7 @@
 """Requests and answers as bytes, and the check of a request against the limits.
 
 Owns both directions of both. The sender checks before anything is sent, and each replica checks again, for
-a sender may be somebody else's. Knows nothing of the state.
+a sender may be another program. Knows nothing of the state.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 _NODES_OWN = _ENCODER.encode(Call(NODE, 0, 0, Check(0, 0)))[:2]
 
 
-# How the answers begin that speak of a session, and say nothing of earlier copies of the same command.
+# The tags of answers about a session, which don't say whether an earlier copy was carried out.
 _ANSWERS_FULL = encode_answer(AnswersFull(0, 0))[:2]
 _OF_SESSIONS = {
     _ANSWERS_FULL,
@@ -93,17 +93,17 @@ def is_answers_full(result: bytes) -> bool:
 
 
 def is_nodes_own(command: bytes) -> bool:
-    """Is that a command which only nodes may give?"""
+    """Whether only nodes may send this command."""
     return command[:2] == _NODES_OWN
 
 
 def question_tag(query: bytes) -> int:
-    """Which question a query's bytes are, without decoding them; 0 if that can't be told."""
+    """The kind of question in a query's bytes, without decoding them; 0 if unknown."""
     return query[1] if len(query) > 1 else 0
 
 
 def encode_nodes_own(operation: Expire | Check | Agree) -> bytes:
-    """The bytes of a command which only nodes may give."""
+    """Encode a command that only nodes may send."""
     return encode_call(Call(NODE, 0, 0, operation))
 
 
@@ -158,7 +158,7 @@ def _encode(message: Call | Question, request: Request) -> bytes:
 
 
 def reason_against(request: Request) -> str | None:
-    """Why a request is turned down whatever the state; None if it is not."""
+    """Why a request is refused in every state; None if it is valid."""
     check = _CHECKS.get(type(request))
     return check(request) if check is not None else None
 

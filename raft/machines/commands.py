@@ -44,13 +44,13 @@ TRANSACTION_PARTS_MAX = 128  # In each of: compares, then, otherwise.
 SEATS_MAX = 10_000
 LEASES_MAX_PER_EXPIRE = 1_000
 LEASE_CANDIDATES_MAX = 1_000  # That hang on one lease, and
-LEASE_KEYS_MAX = 100_000  # as many keys: all of them go when it ends, while everybody else waits.
+LEASE_KEYS_MAX = 100_000  # as many keys: all of them end in one command, and others wait for that.
 RANGE_KEYS_MAX = 100_000  # Unbound by one command, likewise.
 LIMIT_MAX = 10_000  # Of items or events in one answer.
 TTL_MS_MIN = 100
 TTL_MS_MAX = 30 * 24 * 3600 * 1000
 SESSION_WINDOW = 256  # How far a sequence may be ahead of what is acknowledged.
-SESSION_BYTES_MAX = 8 * 1024 * 1024  # Of answers that nobody has acknowledged; beyond it, nothing is done.
+SESSION_BYTES_MAX = 8 * 1024 * 1024  # Of unacknowledged answers; commands beyond it are not carried out.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # Of items or events in one answer, more or less.
 
 
@@ -84,13 +84,13 @@ class Grant(Answered[Granted], frozen=True, array_like=True, tag=2, gc=False):
 
 
 class Revoke(Answered[Ended], frozen=True, array_like=True, tag=3, gc=False):
-    """End a lease and all that hangs on it, be it a session's; answered by `Ended`."""
+    """End a lease and everything attached to it, also a session's lease; answered by `Ended`."""
 
     lease: int
 
 
 class Expire(Answered[Ended], frozen=True, array_like=True, tag=4, gc=False):
-    """End leases whose time has run out by the leader's clock; answered by `Ended`."""
+    """End leases that have expired by the leader's clock; answered by `Ended`."""
 
     leases: tuple[int, ...]
 
@@ -101,7 +101,7 @@ class Expire(Answered[Ended], frozen=True, array_like=True, tag=4, gc=False):
 class Campaign(Answered[Standing], frozen=True, array_like=True, tag=5, gc=False):
     """Queue for one of an election's seats, for as long as `lease` lasts; answered by `Standing`.
 
-    Without `wait`, only if a seat is free. Each campaign is a candidate of its own.
+    Without `wait`, only if a seat is free. Each campaign is a separate candidate.
     """
 
     election: str
@@ -211,7 +211,7 @@ TransactionPart: TypeAlias = Put | Delete | DeleteRange | Get
 class Transaction(Answered[TransactionDone], frozen=True, array_like=True, tag=12, gc=False):
     """Do all of `then` if all `compares` hold, else all of `otherwise`, as one revision.
 
-    Answered by `TransactionDone`. One part that cannot be carried out turns the whole down, unchanged.
+    Answered by `TransactionDone`. If one part cannot be carried out, the whole transaction is refused.
     """
 
     compares: tuple[Compare, ...]
@@ -242,16 +242,17 @@ class Own(Answered[Done], frozen=True, array_like=True, tag=14, gc=False):
 
 
 class Check(Answered[Checked], frozen=True, array_like=True, tag=16, gc=False):
-    """The leader says which `trail` the stretch before the check at `index` had; answered by `Checked`.
+    """The leader says which `answer_checksum` the stretch before the check at `index` had; answered by
+    `Checked`.
 
-    Only a leader proposes it: a replica whose own trail was another one there stops. The versions are those
-    of the code that has answered; see `Trail`.
+    Only a leader proposes it: a replica whose own checksum differs there stops. The versions are those
+    of the code that has answered; see `AnswerChecksum`.
     """
 
     index: int
-    trail: int
+    answer_checksum: int
     version: int = 0
-    own_trail: int = 0  # That of the user's own machine, at the same check.
+    own_answer_checksum: int = 0  # That of the user's own machine, at the same check.
     own_version: int = 0
 
 

@@ -1,9 +1,9 @@
-"""Elections, and with them locks and semaphores: candidates in a queue, the first of whom hold seats.
+"""Elections, locks and semaphores: queues of candidates, of whom the first hold seats.
 
-Owns who stands where. An election has one seat, a semaphore several; a lock is an election in which
-nobody announces anything. A candidate is named by the log index of its campaign, and as the queue keeps
+Owns the queues. An election has one seat, a semaphore several; a lock is an election without
+announced values. A candidate is named by the log index of its campaign, and as the queue keeps
 the order of arrival, that is a fencing token: it grows with every leadership, over restarts and snapshots,
-and even if the election was empty in between. Knows nothing of time; a candidate goes when its lease ends.
+and even if the election was empty in between. Knows nothing of time; a candidate leaves when its lease ends.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ CANDIDATE_BYTES = 500  # What a candidate is counted for besides its value and i
 
 
 class Queue(Struct, gc=False):
-    """Who takes part in one election, by token and in the order of arrival."""
+    """The candidates of one election, by token and in the order of arrival."""
 
     seats: int
     seated: dict[int, Candidate]
-    waiting: OrderedDict[int, Candidate]  # In which the first one is found at once, however many have left.
+    waiting: OrderedDict[
+        int, Candidate
+    ]  # An ordered dict: the first candidate is found quickly, even after many have left.
 
     def __len__(self) -> int:
         return len(self.seated) + len(self.waiting)
@@ -71,12 +73,12 @@ class Elections:
         self._by_lease: dict[int, dict[int, str]] = {}
         self._elections: dict[int, str] = {}  # By token.
         self.size_bytes = 0
-        """What all candidates come to."""
+        """The total size of all candidates."""
 
     # -- commands -------------------------------------------------------------------------------
 
     def campaign(self, index: int, request: Campaign) -> Standing | LeaseGone | Refused:
-        """Let a candidate join the queue, and take a seat if one is free."""
+        """Add a candidate to the queue; it takes a seat if one is free."""
         election, lease = request.election, request.lease
         if lease not in self._leases:
             return LeaseGone(lease)
@@ -87,7 +89,7 @@ class Elections:
         queue = self._table.live.get(election)
         if queue is not None and queue.seats != request.seats:
             return Refused(
-                f"{election!r} has {queue.seats} seats as long as somebody is there, not {request.seats}"
+                f"{election!r} has {queue.seats} seats while there are candidates, not {request.seats}"
             )
         ahead = len(queue) if queue is not None else 0
         seated = ahead < request.seats
@@ -99,7 +101,7 @@ class Elections:
         return Standing(index, seated, ahead)
 
     def resign(self, index: int, request: Resign) -> Resigned:
-        """Let a candidate go, whether it holds a seat or waits."""
+        """Remove a candidate, whether it holds a seat or waits."""
         queue = self._table.live.get(request.election)
         if queue is None:
             return Resigned(False)
@@ -127,7 +129,7 @@ class Elections:
         return Proclaimed()
 
     def drop(self, index: int, leases: Iterable[int]) -> None:
-        """Let all candidates of ended leases go: all at once, or one of them might yet take a seat."""
+        """Remove all candidates of ended leases: all at once, or one of them might still take a seat."""
         leaving: dict[str, list[int]] = {}
         for lease in leases:
             for token, election in self._by_lease.pop(lease, {}).items():
@@ -150,15 +152,15 @@ class Elections:
         return FenceRejected(election, fence.token, next(reversed(queue.seated), 0) if queue else 0)
 
     def state(self, election: str) -> ElectionState | Refused:
-        """Who holds the seats and who waits; an election that nobody takes part in is an empty one.
+        """The holders of seats and the waiting candidates; an election without candidates is empty.
 
-        Of those who wait, as many as one answer holds.
+        As many of the waiting candidates as one answer holds.
         """
         revision, queue = self._history.revision, self._table.live.get(election)
         if queue is None:
             return ElectionState(0, (), (), revision)
         room_bytes = ANSWER_BYTES_MAX - sum(map(_answered_bytes, queue.seated.values()))
-        if room_bytes < 0:  # An earlier version let it in.
+        if room_bytes < 0:  # An earlier version accepted it.
             return Refused(f"those who hold the seats of {election!r} announce more than one answer holds")
         waiting: list[Candidate] = []
         for candidate in islice(queue.waiting.values(), LIMIT_MAX):
@@ -170,7 +172,7 @@ class Elections:
         return ElectionState(queue.seats, tuple(queue.seated.values()), tuple(waiting), revision, more)
 
     def too_big(self, operation: Operation) -> bool:
-        """Might those who hold the seats announce more than one answer can tell?"""
+        """Whether the values of seat holders might not fit into one answer."""
         if isinstance(operation, Campaign):
             return operation.seats * len(operation.value) > ANNOUNCED_BYTES_MAX
         if isinstance(operation, Proclaim):
@@ -189,7 +191,7 @@ class Elections:
         return (_state(name, queue) for name, queue in self._table.frozen())
 
     def restore(self, elections: Sequence[tuple[str, int, Sequence[Candidate]]]) -> None:
-        """Become what `snapshot` gave."""
+        """Restore the state of an earlier `snapshot`."""
         self._table.fill(())
         self._by_lease.clear()
         self._elections.clear()
@@ -210,7 +212,7 @@ class Elections:
         self.size_bytes += _bytes_of(election, candidate)
 
     def _leave(self, index: int, election: str, tokens: Iterable[int]) -> None:
-        """Take candidates out of a queue, and tell who lost and who won a seat by it."""
+        """Remove candidates from a queue, and record events for seats lost and won."""
         queue = self._table.own(election, _copy)
         lost: list[int] = []
         for token in tokens:

@@ -1,7 +1,7 @@
 """What has happened, revision by revision: where watchers read.
 
 Owns the events that are not forgotten yet. A revision is the log index of the command that made its
-events. Knows nothing of what the events mean, nor of who reads them.
+events. Knows nothing of what the events mean, or which watchers read them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ EVENT_BYTES = 64  # What an event is counted for besides its key and value.
 class History:
     """The events in order; the oldest are forgotten, whole revisions at a time, when there are too many.
 
-    They are forgotten when the next revision begins, so the newest one can always be read. What is forgotten
-    is freed a little at a time.
+    Old events are removed when the next revision begins, so the newest one can always be read. What is
+    removed is freed a little at a time.
     """
 
     def __init__(self, events_max: int = EVENTS_MAX, bytes_max: int = EVENTS_BYTES_MAX) -> None:
         self.revision = 0  # The last that has events, forgotten or not.
         self.compacted = 0  # The last that is forgotten.
         self.added = 0
-        """Events so far in this life: a measure of the work that commands made."""
+        """Events since this process started: a measure of the work done by commands."""
         self._events_max = events_max
         self._bytes_max = bytes_max
-        self._forgotten = 0  # So many at the front are forgotten, and not yet freed.
+        self._forgotten = 0  # The number of events at the front that are removed, and not yet freed.
         self._events: list[Event] = []
         self._revisions: list[int] = []
         self._weights: list[int] = []  # Of all up to and with each of them.
@@ -52,11 +52,11 @@ class History:
 
     @property
     def size_bytes(self) -> int:
-        """What they come to."""
+        """Their total size."""
         return self._weight - self._forgotten_weight
 
     def add(self, event: Event, weight: int = 0) -> None:
-        """Let an event have happened; revisions never go back. `weight`: its `weight_of`, if known."""
+        """Record an event; revisions never go back. `weight`: its `weight_of`, if known."""
         revision = event.revision
         if revision != self.revision:
             assert revision > self.revision, f"an event of {revision} after one of {self.revision}"
@@ -82,7 +82,7 @@ class History:
     def since(self, watch: Watch) -> Events | Compacted:
         """The events that are watched for, from the watch's revision on.
 
-        Looks at no more than the watch's limit. Only a revision that is too large for one answer is parted.
+        Reads at most the watch's limit. A revision is split only if it is too large for one answer.
         """
         if watch.revision <= self.compacted:
             return Compacted(self.compacted)
@@ -104,7 +104,7 @@ class History:
         return Events(tuple(found), max(watch.revision, self.revision + 1), self.revision)
 
     def restore(self, events: Sequence[Event], revision: int, compacted: int) -> None:
-        """Become what these three say."""
+        """Restore the state from these three values."""
         self._events = list(events)
         self._revisions = [event.revision for event in events]
         self._weights = list(accumulate(map(weight_of, events)))

@@ -70,7 +70,7 @@ class SortedKeys(Generic[K]):
             del self._chunks[at], self._lasts[at], self._owned[at]
 
     def between(self, start: K, end: K | None) -> Iterator[K]:
-        """The keys from `start` on and before `end` (None: to the last); not to be changed meanwhile."""
+        """The keys from `start` on and before `end` (None: to the last); must not change while it is read."""
         self._settle()
         at = bisect_left(self._lasts, start)
         if at == len(self._chunks):
@@ -98,7 +98,7 @@ class SortedKeys(Generic[K]):
         fresh = sorted(self._fresh)
         self._fresh.clear()
         if len(fresh) * REBUILD_RATIO > len(self._chunks) * CHUNK_KEYS:
-            # Two runs in order are merged faster than so many keys are placed one by one.
+            # Merging two sorted runs is faster than inserting many keys one by one.
             self._fill(sorted(chain(chain.from_iterable(self._chunks), fresh)))
             return
         for key in fresh:

@@ -1,9 +1,9 @@
 """When leases run out: as their leader counts it, and as their holder does.
 
-Owns the two counts, neither of which is replicated. Both are told the time, in seconds of their own
-process's monotonic clock. The holder's count runs out first, whatever happens to messages and leaders:
-it begins when a keep-alive is sent, the leader's when one has been received, and a new leader gives every
-lease its full time again.
+Owns the two counts, neither of which is replicated. Callers pass the time, in seconds of their process's
+monotonic clock. The holder's count always runs out first, for any delay of messages and change of leaders: it
+begins when a keep-alive is sent, the leader's when one has been received, and a new leader gives every lease
+its full time again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itertools import islice
 from raft.machines.commands import LEASES_MAX_PER_EXPIRE
 from raft.machines.leases import Leases
 
-# A holder reckons with clocks whose rates differ by so much: its own may be the slow one.
+# Clock rates may differ by this much, and the holder's own may be the slow one.
 DRIFT_RATIO = 0.01
-# So many leases are looked at in one go: a few milliseconds' work.
+# Leases examined in one call: a few milliseconds of work.
 COUNTED_AT_ONCE = 2_000
 LOOKED_AT_ONCE = 1_000
 EXPIRING_MAX = 4 * LEASES_MAX_PER_EXPIRE  # On their way through the log.
@@ -25,14 +25,14 @@ QUIET_SECONDS = 1.0
 
 
 class LeaseClock:
-    """The leader's count, made when it begins to lead, thrown away when it ends.
+    """The leader's count, created when it begins to lead and discarded when it ends.
 
     Reads the table of leases, so it is only used while nothing is being applied. A keep-alive may be
     answered only by a leader that has confirmed its leadership with a quorum since the keep-alive came in
     and has applied all that was committed then, as for a linearizable read: a deposed leader would prolong
     leases that its successor lets expire.
 
-    However many leases there are, no call does more than a few milliseconds' work. Each lease is in the heap
+    No call does more than a few milliseconds of work, for any number of leases. Each lease is in the heap
     once: a keep-alive changes its deadline only, and it is put back when it surfaces before that.
     """
 
@@ -52,7 +52,7 @@ class LeaseClock:
 
     @property
     def behind(self) -> bool:
-        """Is there more to do for `follow` or `due` than one call does?"""
+        """Whether `follow` or `due` has more to do than one call does."""
         return self._uncounted is not None or self._more_due
 
     def follow(self, now_seconds: float) -> None:
@@ -75,15 +75,15 @@ class LeaseClock:
             self._uncounted = None
 
     def pass_over(self, seconds: float, now_seconds: float) -> None:
-        """So much time passed while nothing could be looked at, and does not count for any lease.
+        """Exclude time in which the node couldn't process messages: it counts for no lease.
 
-        What arrived meanwhile has yet to be read, so that no lease ends for a while.
+        Messages that arrived in that time are still to be read, so no lease ends for a while.
         """
         self._lag_seconds += seconds
         self._quiet_until = now_seconds + QUIET_SECONDS
 
     def keep_alive(self, lease: int, now_seconds: float) -> float | None:
-        """Give a lease its full time again, and say how many seconds that is.
+        """Renew a lease for its full time, and return that in seconds.
 
         None if it has ended, or its expiry is on the way to the log and can't be called back.
         """
@@ -107,7 +107,8 @@ class LeaseClock:
     ) -> tuple[int, ...]:
         """The leases to propose an `Expire` for; each is named once, and can't be kept alive any more.
 
-        Not more than one command can end: `load_of` says what hangs on each. Ask again soon while `behind`.
+        At most as many as one command can end: `load_of` is the number of things attached to each. Call again
+        soon while `behind`.
         """
         self._more_due = False
         if (not self._heap and not self._expiring) or now_seconds < self._quiet_until:
@@ -129,14 +130,14 @@ class LeaseClock:
         return tuple(due)
 
     def not_proposed(self, leases: Iterable[int], now_seconds: float) -> None:
-        """The proposal to expire these never entered the log: they are due again, and may be kept alive."""
+        """The proposal to expire these was dropped: they are due again, and can be kept alive."""
         for lease in leases:
             if lease in self._leases:
                 self._expiring.discard(lease)
                 self._count(lease, now_seconds)
 
     def cut_short(self, leases: Iterable[int], now_seconds: float) -> None:
-        """Let these be due now: whoever held them is known to be gone."""
+        """Make these due now: their holder is known to have ended."""
         for lease in leases:
             if lease in self._leases and lease not in self._expiring:
                 self._count(lease, now_seconds)
@@ -183,7 +184,7 @@ class HeldLease:
 
     @property
     def deadline(self) -> float:
-        """From then on the lease may be somebody else's."""
+        """The time from which on the lease may belong to another holder."""
         return self._sent_seconds + self.ttl_seconds * (1 - DRIFT_RATIO)
 
     def remaining_seconds(self, now_seconds: float) -> float:

@@ -35,7 +35,7 @@ class Leases:
         return self._table.live
 
     def page(self, after: int, limit: int) -> LeaseList:
-        """So many of those that were granted after that one, oldest first."""
+        """At most `limit` leases that were granted after the given one, oldest first."""
         found = [
             (lease, self._table.live[lease])
             for lease in islice(self._table.between(after + 1, None), limit + 1)
@@ -43,14 +43,14 @@ class Leases:
         return LeaseList(tuple(found[:limit]), len(found) > limit)
 
     def grant(self, index: int, ttl_ms: int) -> int:
-        """Begin a lease."""
+        """Add a lease."""
         assert index not in self, f"the command at {index} was applied before"
         self._table.put(index, ttl_ms)
         self.newest = index
         return index
 
     def end(self, leases: Iterable[int]) -> tuple[int, ...]:
-        """End those that last still, and say which these are, oldest first."""
+        """Remove those that exist, and return them, oldest first."""
         ended = tuple(sorted({lease for lease in leases if lease in self}))
         for lease in ended:
             self._table.pop(lease)

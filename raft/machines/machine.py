@@ -1,4 +1,4 @@
-"""What a replicated application has to offer, and how it says no.
+"""The interface of a replicated application, and how it refuses a command.
 
 Owns the protocol between a node and the machine that it replicates, and the one way in which a bad
 command fails. Knows nothing of terms, leaders, disks or clients.
@@ -15,24 +15,24 @@ VERSION_MAX = 1_000_000
 
 
 class MachineError(Exception):
-    """The machine turned a command or a query down; the text is the client's answer.
+    """The machine refused a command or a query; the text is the client's answer.
 
-    Whatever raises it must follow from the command and the state alone: every replica raises it alike.
+    It must depend only on the command and the state: every replica must raise it alike.
     """
 
 
 class Diverged(Exception):
-    """This replica has answered otherwise than the leader did to the same commands; it has to stop.
+    """This replica's answers to the same commands differ from the leader's; it has to stop.
 
-    A machine is not deterministic, or a memory failed. Which of the two replicas is right nobody knows.
+    A machine is not deterministic, or memory failed. It is unknown which of the two replicas is right.
     """
 
 
 class WrongVersion(Exception):
-    """This version of the machine can't go on with the data that are here; the node has to stop.
+    """This version of the machine can't continue with the data of this node; it has to stop.
 
-    The members have agreed on a newer one, or a snapshot cannot be read. Nothing is lost: a node with another
-    version goes on with the same data.
+    The members have agreed on a newer one, or a snapshot cannot be read. Nothing is lost: a node with
+    another version continues with the same data.
     """
 
 
@@ -41,16 +41,16 @@ class StateMachine(Protocol):
     """An application whose state is a function of the commands applied so far, in order.
 
     Deterministic by contract: no clock, no randomness, no input but the arguments, no iteration over
-    sets. The node calls `apply` once for each committed command in this life, in the order of the log;
-    after a restart it begins again from the last snapshot. One thread at a time, never two.
+    sets. Each process calls `apply` once for each committed command, in the order of the log; after a
+    restart it begins with the last snapshot. Calls never overlap.
     """
 
     def apply(self, index: int, command: bytes) -> bytes:
-        """Change the state by the command at `index` and answer it; `MachineError` turns it down."""
+        """Apply the command at `index` and return the answer; raise `MachineError` to refuse it."""
         ...
 
     def query(self, query: bytes) -> bytes:
-        """Answer without changing anything; `MachineError` turns it down."""
+        """Answer without changing anything; raise `MachineError` to refuse it."""
         ...
 
     def snapshot(self) -> bytes:
@@ -73,7 +73,7 @@ class InParts(Protocol):
     def snapshot_parts(self) -> Iterator[bytes]:
         """The state of this moment. The call is quick; the parts are drawn later and on another thread.
 
-        Commands are applied meanwhile, which the parts must not show.
+        Commands are applied meanwhile, and must not change the parts.
         """
         ...
 
@@ -110,7 +110,7 @@ def version_of(machine: StateMachine | None) -> int:
     return version
 
 
-# What code raises because of its arguments. An error of the ground it stands on (memory, disk, stack)
+# Errors that depend on the arguments. An error of the environment (memory, disk, stack)
 # may strike one replica and spare the others: it is not in this list, and stops the node.
 COMMAND_ERRORS = (
     MachineError,
@@ -124,18 +124,18 @@ COMMAND_ERRORS = (
 )
 # The errors of that ground. All others that a user's machine raises belong to the command: the same command
 # raises them on every replica and at every start again, so that to stop for one would be to stop for good.
-GROUND_ERRORS = (MemoryError, OSError)
+ENVIRONMENT_ERRORS = (MemoryError, OSError)
 
 
 def reason_of(error: BaseException) -> str:
-    """What to tell the client about a command that raised one of `COMMAND_ERRORS`; any text can be sent."""
+    """The client's answer to a command that raised one of `COMMAND_ERRORS`, as text that can be sent."""
     if not isinstance(error, MachineError):
         return f"{type(error).__name__}: {error}"
     return sendable(error)
 
 
 def sendable(error: BaseException) -> str:
-    """The text of an error that a user's machine has raised, whatever it is made of."""
+    """The text of an error that a user's machine has raised, with unencodable characters replaced."""
     try:
         text = str(error)
     except COMMAND_ERRORS:

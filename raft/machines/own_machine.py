@@ -1,8 +1,8 @@
-"""The user's own machine as the application has it: apart from everything else, one errand after another.
+"""The user's own machine inside the application: separate from the other parts, one task after another.
 
 Owns the machine, the answers that sessions may still ask it for, and the checksum of its answers. The
-application hands it errands in the order of the log and goes on without their results: so they may be run
-later, and on another thread, and the state is still a function of the log. Knows nothing of threads.
+application queues tasks in the order of the log and doesn't wait for their results. So they can run later,
+and on another thread, and the state is still a function of the log. Knows nothing of threads.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from raft.machines.answer_checksum import AnswerChecksum, LastCheck
 from raft.machines.codec import encode_answer
 from raft.machines.commands import SESSION_BYTES_MAX
 from raft.machines.machine import (
     COMMAND_ERRORS,
-    GROUND_ERRORS,
+    ENVIRONMENT_ERRORS,
     InParts,
     MachineError,
     StateMachine,
@@ -29,12 +30,11 @@ from raft.machines.machine import (
 )
 from raft.machines.results import AnswersFull, Done, Refused, TooNew
 from raft.machines.sessions import Kept, Sessions
-from raft.machines.state import OwnMachineSnapshot, own_book_of, own_parts_of
-from raft.machines.trail import LastCheck, Trail
+from raft.machines.state import OwnMachineSnapshot, own_metadata_of, own_parts_of
 
 
-class Carry(Struct, frozen=True, gc=False):
-    """Carry a command out, unless its session has had that done before; answered in bytes."""
+class ApplyTask(Struct, frozen=True, gc=False):
+    """Apply a command, unless its session has done so before; answered in bytes."""
 
     index: int
     body: bytes
@@ -44,59 +44,59 @@ class Carry(Struct, frozen=True, gc=False):
     since: int = 1
 
 
-class Drop(Struct, frozen=True, gc=False):
-    """These sessions have ended: their answers are not asked for again."""
+class ForgetSessionsTask(Struct, frozen=True, gc=False):
+    """Forget the answers kept for sessions that have ended."""
 
     sessions: tuple[int, ...]
 
 
-class Compare(Struct, frozen=True, gc=False):
-    """The check at `index`, and what the stretch `of` the leader's own machine was; see `Trail`."""
+class CompareTask(Struct, frozen=True, gc=False):
+    """Compare with the leader: the check at `index`, and `of`, the leader's last check before it."""
 
     index: int
     of: LastCheck | None
 
 
-class Become(Struct, frozen=True, gc=False):
-    """From here on the cluster's version is this one."""
+class SetVersionTask(Struct, frozen=True, gc=False):
+    """Set the cluster's version."""
 
     version: int
 
 
-Task: TypeAlias = Carry | Drop | Compare | Become
+Task: TypeAlias = ApplyTask | ForgetSessionsTask | CompareTask | SetVersionTask
 
 
 class OwnMachine:
-    """The machine, or None, and what hangs on it. Everything here belongs to one thread at a time."""
+    """The machine, or None, and its bookkeeping. Only one thread at a time may use it."""
 
     def __init__(self, machine: StateMachine | None) -> None:
         self.machine = machine
         self.version = version_of(machine)
         """Of the machine's code."""
         self.trouble = ""
-        """What the machine raised when it was told the cluster's version last."""
+        """The error of the last call of `cluster_version_is`, if it raised one."""
         self.begin()
 
     def begin(self) -> None:
-        """Forget everything but the machine itself, whose state is the caller's affair."""
-        self.trail = Trail(self.version)
+        """Reset everything but the machine itself, whose state the caller resets."""
+        self.answer_checksum = AnswerChecksum(self.version)
         self._sessions = Sessions()
         self._machine_bytes = 0
         self._cluster_version_is(1)
 
     @property
     def size_bytes(self) -> int:
-        """The last snapshot, the commands since, and the answers that are kept: about what it holds."""
+        """The approximate size: the last snapshot, the commands since, and the kept answers."""
         return self._machine_bytes + self._sessions.size_bytes
 
     def run(self, task: Task) -> bytes | None:
-        """Do one errand; the encoded answer of a `Carry`, None for the others. Raises Diverged."""
-        if isinstance(task, Carry):
-            return self.trail.add(self._carry(task))
-        if isinstance(task, Drop):
+        """Run one task; returns the encoded answer of an `ApplyTask`, None for others. Raises Diverged."""
+        if isinstance(task, ApplyTask):
+            return self.answer_checksum.add(self._apply_once(task))
+        if isinstance(task, ForgetSessionsTask):
             self._sessions.drop(task.sessions)
-        elif isinstance(task, Compare):
-            self.trail.check(task.index, task.of, " of your own machine")
+        elif isinstance(task, CompareTask):
+            self.answer_checksum.check(task.index, task.of, " of your own machine")
         else:
             self._cluster_version_is(task.version)
         return None
@@ -106,8 +106,8 @@ class OwnMachine:
         machine = self.machine
         try:
             return encode_answer(_ask(None if machine is None else lambda: machine.query(body)))
-        except GROUND_ERRORS as error:
-            # A query changes nothing, so that it is the asker's matter alone that it cannot be answered.
+        except ENVIRONMENT_ERRORS as error:
+            # A query changes nothing, so a failure concerns only its caller.
             return encode_answer(Refused(f"the machine raised {type(error).__name__}"))
 
     # -- snapshots ------------------------------------------------------------------------------
@@ -116,33 +116,39 @@ class OwnMachine:
         """The machine's whole state, None without one."""
         return None if self.machine is None else self.machine.snapshot()
 
-    def book(self) -> OwnMachineSnapshot:
+    def own_metadata(self) -> OwnMachineSnapshot:
         """All but the machine's state."""
-        trail = self.trail
+        answer_checksum = self.answer_checksum
         sessions = self._sessions.snapshot()
-        return OwnMachineSnapshot(trail.checksum, trail.last, sessions, self._cluster_version, trail.version)
+        return OwnMachineSnapshot(
+            answer_checksum.value,
+            answer_checksum.last,
+            sessions,
+            self._cluster_version,
+            answer_checksum.version,
+        )
 
-    def restore(self, state: bytes | None, book: OwnMachineSnapshot) -> None:
-        """Become what `snapshot` and `book` gave."""
-        self._become(book)
+    def restore(self, state: bytes | None, own_metadata: OwnMachineSnapshot) -> None:
+        """Restore what `snapshot` and `own_metadata` returned."""
+        self._take_over(own_metadata)
         if self.machine is not None:
             self.machine.restore(state or b"")
 
     def parts(self) -> Iterator[bytes]:
-        """The state of this moment in parts, to be drawn later, if the machine offers that, on any thread."""
+        """The current state in parts; read later on any thread, if the machine supports that."""
         machine = self.machine
         of_machine: Iterator[bytes] = iter(())
         if isinstance(machine, InParts):
             of_machine = machine.snapshot_parts()
         elif machine is not None:
             of_machine = iter((machine.snapshot(),))
-        return own_parts_of(self.book(), self._measured(of_machine))
+        return own_parts_of(self.own_metadata(), self._measured(of_machine))
 
     def restore_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Become what `parts` gave; none are the empty state. WrongVersion if the machine can't read them."""
-        book, of_machine = own_book_of(parts)
+        """Restore what `parts` returned; no parts are the empty state. WrongVersion if unreadable."""
+        own_metadata, of_machine = own_metadata_of(parts)
         machine = self.machine
-        self._become(book)
+        self._take_over(own_metadata)
         self._machine_bytes = sum(map(len, of_machine))
         try:
             if isinstance(machine, InParts):
@@ -153,7 +159,7 @@ class OwnMachine:
         except COMMAND_ERRORS as error:
             raise WrongVersion(
                 f"your own machine, version {self.version}, cannot read its snapshot, which was made while "
-                f"the cluster's version was {book.cluster_version}: {reason_of(error)}. Nothing was "
+                f"the cluster's version was {own_metadata.cluster_version}: {reason_of(error)}. Nothing was "
                 "changed: start the node with a version that can"
             ) from error
 
@@ -166,10 +172,12 @@ class OwnMachine:
             yield part
         self._machine_bytes += size - before
 
-    def _become(self, book: OwnMachineSnapshot) -> None:
-        self.trail.restore(book.trail, book.version, book.last_check)
-        self._sessions.restore(book.sessions)
-        self._cluster_version_is(book.cluster_version)
+    def _take_over(self, own_metadata: OwnMachineSnapshot) -> None:
+        self.answer_checksum.restore(
+            own_metadata.answer_checksum, own_metadata.version, own_metadata.last_check
+        )
+        self._sessions.restore(own_metadata.sessions)
+        self._cluster_version_is(own_metadata.cluster_version)
 
     def _cluster_version_is(self, version: int) -> None:
         self._cluster_version = version
@@ -178,13 +186,13 @@ class OwnMachine:
             return
         try:
             machine.cluster_version_is(version)
-        except GROUND_ERRORS:
+        except ENVIRONMENT_ERRORS:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's, and it would stop all nodes
             kind, text = type(error).__name__, sendable(error)
             self.trouble = f"cluster_version_is({version}) raised {kind}: {text}"
 
-    def _carry(self, task: Carry) -> bytes:
+    def _apply_once(self, task: ApplyTask) -> bytes:
         if not task.session:
             return self._apply(task)
         session = self._sessions.of(task.session)
@@ -192,7 +200,7 @@ class OwnMachine:
         if kept is not None:
             return kept.answer
         if task.since > self._cluster_version:
-            return self._apply(task)  # Not kept: the same command is carried out once it is old enough.
+            return self._apply(task)  # Not kept: a retry is carried out once the cluster's version allows it.
         self._sessions.forget(session, task.acknowledged)
         if session.kept_bytes > SESSION_BYTES_MAX and task.sequence > session.acknowledged + 1:
             return encode_answer(AnswersFull(session.acknowledged, session.kept_bytes))
@@ -200,7 +208,7 @@ class OwnMachine:
         self._sessions.remember(session, task.sequence, Kept(0, answer))
         return answer
 
-    def _apply(self, task: Carry) -> bytes:
+    def _apply(self, task: ApplyTask) -> bytes:
         machine = self.machine
         if task.since > self._cluster_version:
             return encode_answer(TooNew(task.since, self._cluster_version))
@@ -216,7 +224,7 @@ def _ask(ask: Callable[[], bytes] | None) -> Done | Refused:
         result = ask()
     except MachineError as error:
         return Refused(sendable(error))
-    except GROUND_ERRORS:
+    except ENVIRONMENT_ERRORS:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the code is the user's, and may raise anything
         # Its text may hold an object's address, and the answer is part of the state of all replicas.

@@ -1,4 +1,4 @@
-"""What the application answers to commands and queries, and what its watchers are told.
+"""The answers of the application to commands and queries, and the events for watchers.
 
 Owns the answers as types. Every answer is one of these, a refusal too: a replica never raises because of what
 a client sent.
@@ -20,7 +20,7 @@ class Refused(Struct, frozen=True, array_like=True, tag=0, gc=False):
 
 
 class SessionExpired(Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """Nothing was done: the session is no more, and what became of its earlier commands can't be asked."""
+    """Nothing was done: the session has ended, and the outcome of its earlier commands is unknown."""
 
     session: int
 
@@ -33,7 +33,7 @@ class SequenceReused(Struct, frozen=True, array_like=True, tag=2, gc=False):
 
 
 class Acknowledged(Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Nothing was done: the session has said that it knows the answer, or has given up on it."""
+    """Nothing was done: the session has already acknowledged this answer."""
 
     sequence: int
 
@@ -118,7 +118,7 @@ class Standing(Struct, frozen=True, array_like=True, tag=13, gc=False):
 
 
 class Resigned(Struct, frozen=True, array_like=True, tag=14, gc=False):
-    """The candidate is gone; `existed` says whether it was there."""
+    """The candidate is removed; `existed` says whether it was in the queue."""
 
     existed: bool
 
@@ -134,7 +134,7 @@ class Stored(Struct, frozen=True, array_like=True, tag=16, gc=False):
 
 
 class Deleted(Struct, frozen=True, array_like=True, tag=17, gc=False):
-    """So many keys were unbound."""
+    """The number of keys that were unbound."""
 
     count: int
 
@@ -204,7 +204,7 @@ class Items(Struct, frozen=True, array_like=True, tag=30, gc=False):
 
 
 class Counted(Struct, frozen=True, array_like=True, tag=34, gc=False):
-    """So many keys there are, in the state of `revision`."""
+    """The number of keys, in the state of `revision`."""
 
     count: int
     revision: int
@@ -230,7 +230,7 @@ class LeaseList(Struct, frozen=True, array_like=True, tag=35, gc=False):
 
 
 class Candidate(Struct, frozen=True, array_like=True, gc=False):
-    """One who campaigns."""
+    """A candidate of an election."""
 
     token: int
     lease: int
@@ -238,14 +238,14 @@ class Candidate(Struct, frozen=True, array_like=True, gc=False):
 
 
 class ElectionState(Struct, frozen=True, array_like=True, tag=32, gc=False):
-    """Who holds the seats, who waits for one, in the order of arrival, in the state of `revision`."""
+    """The holders of seats and the waiting candidates, in order of arrival, in the state of `revision`."""
 
     seats: int
     holders: tuple[Candidate, ...]
     waiting: tuple[Candidate, ...]
     revision: int
     more: int = 0
-    """So many wait behind these, of whom one answer could not tell."""
+    """The number of further waiting candidates, which did not fit into one answer."""
 
 
 class Removed(Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -278,7 +278,7 @@ Event: TypeAlias = Item | Removed | Led | Left
 class Events(Struct, frozen=True, array_like=True, tag=33, gc=False):
     """What happened, in order; ask for `next`, `skip` events of it left out, to go on without a gap.
 
-    There is nothing more so far if `next` is beyond `revision`, the last one that there was.
+    There are no more events so far if `next` is beyond `revision`, the current one.
     """
 
     events: tuple[Event, ...]

@@ -1,7 +1,19 @@
 """Sessions: every command carried out once, however often it is in the log (thesis section 6.3).
 
-Owns the answers that clients may still ask for, and tells a retry from a new command. A session is named by
-the log index that opened it, and so is its lease; it ends with that. Knows nothing of what commands do.
+Theory of operation. A client numbers the commands of its session 1, 2, 3, ... and sends with each the highest
+sequence up to which it knows all answers (`acknowledged`). For each session the machine keeps `acknowledged`
+and the answers after it, at most SESSION_WINDOW of them and about SESSION_BYTES_MAX bytes. A command with
+
+- a sequence whose answer is kept is a retry, and gets that answer (SequenceReused if its bytes differ);
+- a sequence up to `acknowledged` is a late copy, and gets `Acknowledged` without an effect;
+- a sequence beyond the window or the limit of bytes gets `WindowFull` or `AnswersFull`, without an effect;
+- any other sequence is new: it is carried out, and its answer is kept until it is acknowledged.
+
+So commands may overtake each other within the window, and each is carried out at most once. That holds as
+long as the session lasts: it ends with its lease, and its commands get `SessionExpired` from then on.
+
+Owns the kept answers. A session and its lease are named by the log index of the command that opened it.
+Knows nothing of what commands do.
 """
 
 from __future__ import annotations
@@ -32,12 +44,12 @@ class Kept(Struct, frozen=True, array_like=True, gc=False):
     answer: bytes
 
 
-KEPT_APART: Final = b""
-"""In place of an answer: the command is in the log, and the user's own machine keeps what it answers."""
+KEPT_BY_OWN_MACHINE: Final = b""
+"""In place of an answer: the user's own machine keeps the answer to this command."""
 
 
 class Session(Struct, gc=False):
-    """All sequences up to `acknowledged` are settled; of those beyond it, these have been carried out."""
+    """All sequences up to `acknowledged` are done with; of those beyond it, `kept` were carried out."""
 
     acknowledged: int = 0
     kept: dict[int, Kept] = {}
@@ -49,7 +61,7 @@ class Session(Struct, gc=False):
         self.kept_bytes += len(kept.answer)
 
     def forget(self, acknowledged: int) -> None:
-        """Let go of answers that won't be asked for; no more than a window of them was ever kept."""
+        """Remove acknowledged answers; at most a window of them is ever kept."""
         kept, before = self.kept, self.acknowledged
         for sequence in range(before + 1, min(acknowledged, before + SESSION_WINDOW) + 1):
             settled = kept.pop(sequence, None)
@@ -67,26 +79,26 @@ class SessionState(Struct, frozen=True, array_like=True):
 
 
 class Sessions:
-    """The sessions whose leases last."""
+    """All sessions that have not ended."""
 
     def __init__(self) -> None:
         self._table: Table[int, Session] = Table()
         self.size_bytes = 0
-        """What all kept answers come to."""
+        """The total size of all kept answers."""
 
     def __len__(self) -> int:
         return len(self._table)
 
     def open(self, index: int) -> None:
-        """Begin a session."""
+        """Open a session."""
         self._table.put(index, Session())
 
     def acknowledged(self, number: int) -> int:
-        """Up to which sequence a session that lasts has settled everything."""
+        """The sequence up to which an open session has acknowledged all answers."""
         return self._table.live[number].acknowledged
 
     def of(self, number: int) -> Session:
-        """A session to be changed, begun if it is not there yet."""
+        """A session that the caller may change, opened if missing."""
         if number not in self._table.live:
             self.open(number)
         return self._table.own(number, _copy)
@@ -98,20 +110,20 @@ class Sessions:
                 self.size_bytes -= self._table.pop(lease).kept_bytes
 
     def forget(self, session: Session, acknowledged: int) -> None:
-        """Let go of answers that won't be asked for, of a session to be changed."""
+        """Remove acknowledged answers of a session that came from `of`."""
         self.size_bytes -= session.kept_bytes
         session.forget(acknowledged)
         self.size_bytes += session.kept_bytes
 
     def remember(self, session: Session, sequence: int, kept: Kept) -> None:
-        """Keep an answer, in a session to be changed."""
+        """Keep an answer in a session that came from `of`."""
         session.keep(sequence, kept)
         self.size_bytes += len(kept.answer)
 
     def settled(self, call: Call, command: bytes) -> bytes | Refusal | None:
-        """The answer to a command that is not to be carried out, again or at all; None for one that is.
+        """The answer to a command that must not be carried out; None for a new command.
 
-        KEPT_APART for one that the user's own machine has the answer to.
+        KEPT_BY_OWN_MACHINE if the user's own machine keeps the answer.
         """
         session = self._table.live.get(call.session)
         if session is None:
@@ -131,7 +143,7 @@ class Sessions:
             self.forget(session, acknowledged)
         if sequence > session.acknowledged + SESSION_WINDOW:
             return WindowFull(session.acknowledged)
-        # The first one always fits: nothing can be acknowledged before it, so it could never be done.
+        # The first one is always accepted: nothing before it can be acknowledged to make room.
         if session.kept_bytes > SESSION_BYTES_MAX and sequence > session.acknowledged + 1:
             return AnswersFull(session.acknowledged, session.kept_bytes)
         return None
@@ -142,15 +154,15 @@ class Sessions:
             self.remember(self.of(call.session), call.sequence, Kept(crc32(command), answer))
 
     def snapshot(self) -> list[SessionState]:
-        """Everything, oldest session first."""
+        """The state of all sessions, oldest first."""
         return [_state(number, session) for number, session in self._table.items()]
 
     def frozen(self) -> Iterator[SessionState]:
-        """The same, as of this moment, to be drawn later."""
+        """The same for this moment, read lazily."""
         return (_state(number, session) for number, session in self._table.frozen())
 
     def restore(self, sessions: Iterable[SessionState]) -> None:
-        """Become what `snapshot` gave."""
+        """Restore the state of an earlier `snapshot`."""
         self._table.fill((it.session, _session(it)) for it in sessions)
         self.size_bytes = sum(session.kept_bytes for session in self._table.live.values())
 

@@ -1,7 +1,6 @@
 """A snapshot of the application, as bytes: whole, or in parts.
 
-Owns that form, in which the same state is the same bytes on every replica. Knows nothing of how the state
-came about.
+Owns the encoding: equal states give equal bytes on every replica. Knows nothing of commands.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from raft.machines.agreement import Agreement
+from raft.machines.answer_checksum import SEVERAL, LastCheck
 from raft.machines.history import weight_of
 from raft.machines.machine import MachineError
 from raft.machines.results import Candidate, Event, Item
 from raft.machines.sessions import SessionState
-from raft.machines.trail import SEVERAL, LastCheck
 
 FORMAT = 3
 
@@ -26,18 +25,18 @@ FORMAT = 3
 class OwnMachineSnapshot(Struct, frozen=True, array_like=True):
     """What is kept beside the user's own machine: see `OwnMachine`."""
 
-    trail: int = 0
+    answer_checksum: int = 0
     last_check: LastCheck = LastCheck()
     sessions: list[SessionState] = []
     cluster_version: int = 1
-    version: int = SEVERAL  # Of the code that has made the trail.
+    version: int = SEVERAL  # Of the code that gave the answers in the checksum.
 
 
 class State(Struct, frozen=True, array_like=True):
-    """All of it."""
+    """The whole state of the application."""
 
     format: int
-    trail: int
+    answer_checksum: int
     last_check: LastCheck
     revision: int
     compacted: int
@@ -47,9 +46,9 @@ class State(Struct, frozen=True, array_like=True):
     elections: list[tuple[str, int, list[Candidate]]]
     sessions: list[SessionState]
     own: bytes | None  # What the user's own machine wrote; None without one.
-    book: OwnMachineSnapshot = OwnMachineSnapshot()
+    own_metadata: OwnMachineSnapshot = OwnMachineSnapshot()
     agreement: Agreement = Agreement()
-    version: int = SEVERAL  # Of the code that has made the trail.
+    version: int = SEVERAL  # Of the code that gave the answers in the checksum.
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -59,9 +58,9 @@ _ITEM_LISTS = msgspec.msgpack.Decoder(list[Item])
 _SESSION_LISTS = msgspec.msgpack.Decoder(list[SessionState])
 _LEASE_LISTS = msgspec.msgpack.Decoder(list[tuple[int, int]])
 _ELECTION_LISTS = msgspec.msgpack.Decoder(list[tuple[str, int, list[Candidate]]])
-_BOOKS = msgspec.msgpack.Decoder(OwnMachineSnapshot)
+_OWN_METADATA_DECODER = msgspec.msgpack.Decoder(OwnMachineSnapshot)
 # The first byte of a part says what the rest of it is.
-_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN, _LEASES, _ELECTIONS, _BOOK, _BOOK_SESSIONS = (
+_HEAD, _EVENTS, _ITEMS, _SESSIONS, _OWN, _LEASES, _ELECTIONS, _OWN_METADATA, _OWN_SESSIONS = (
     bytes((kind,)) for kind in range(9)
 )
 _LEASE_BYTES = 64
@@ -92,7 +91,7 @@ def decode_state(data: bytes | memoryview) -> State | None:
 
 
 class Frozen(Struct, frozen=True):
-    """The state of one moment, all but the user's own machine's, drawn as it is needed."""
+    """The state of one moment, without the user's own machine, read lazily."""
 
     head: State  # Without what follows.
     events: Iterable[Event]
@@ -100,7 +99,7 @@ class Frozen(Struct, frozen=True):
     leases: Iterable[tuple[int, int]]
     elections: Iterable[tuple[str, int, list[Candidate]]]
     sessions: Iterable[SessionState]
-    label: bytes | None = None  # A part of somebody else's, to be put in front.
+    label: bytes | None = None  # A part of the caller, put in front.
 
 
 def parts_of(frozen: Frozen, own: Iterable[bytes]) -> Iterator[bytes]:
@@ -143,7 +142,7 @@ def of_parts(
 
 
 def agreement_in(parts: Iterable[bytes | memoryview]) -> Agreement:
-    """What was agreed at the moment of a snapshot, of which only as much is read as that takes."""
+    """The agreement in a snapshot; reads no more parts than needed."""
     for part in parts:
         if bytes(part[:1]) == _HEAD:
             state = decode_state(part[1:])
@@ -152,9 +151,9 @@ def agreement_in(parts: Iterable[bytes | memoryview]) -> Agreement:
 
 
 def rebased(parts: Iterable[bytes | memoryview], revision: int) -> Iterator[bytes | memoryview]:
-    """The same state at a later revision, at which all events up to it are forgotten.
+    """The same state at a later revision, with all events up to it removed.
 
-    Who goes on with watching from an earlier revision is told so.
+    A watcher that continues from an earlier revision gets `Compacted`.
     """
     for part in parts:
         kind = bytes(part[:1])
@@ -168,28 +167,32 @@ def rebased(parts: Iterable[bytes | memoryview], revision: int) -> Iterator[byte
             yield part
 
 
-def own_parts_of(book: OwnMachineSnapshot, machine: Iterable[bytes]) -> Iterator[bytes]:
+def own_parts_of(own_metadata: OwnMachineSnapshot, machine: Iterable[bytes]) -> Iterator[bytes]:
     """The parts of the user's own machine, and of what is kept beside it."""
     return chain(
-        (_BOOK + _ENCODER.encode(msgspec.structs.replace(book, sessions=[])),),
-        (_BOOK_SESSIONS + part for part in in_parts(book.sessions, _session_bytes)),
+        (_OWN_METADATA + _ENCODER.encode(msgspec.structs.replace(own_metadata, sessions=[])),),
+        (_OWN_SESSIONS + part for part in in_parts(own_metadata.sessions, _session_bytes)),
         (_OWN + part for part in machine),
     )
 
 
-def own_book_of(parts: Iterable[bytes | memoryview]) -> tuple[OwnMachineSnapshot, list[bytes | memoryview]]:
+def own_metadata_of(
+    parts: Iterable[bytes | memoryview],
+) -> tuple[OwnMachineSnapshot, list[bytes | memoryview]]:
     """What is kept beside the user's own machine, and the machine's parts."""
-    book = OwnMachineSnapshot(sessions=[])
+    own_metadata = OwnMachineSnapshot(sessions=[])
     machine: list[bytes | memoryview] = []
     for part in parts:
         kind, body = bytes(part[:1]), part[1:]
-        if kind == _BOOK:
-            book = msgspec.structs.replace(_BOOKS.decode(body), sessions=book.sessions)
-        elif kind == _BOOK_SESSIONS:
-            book.sessions.extend(_SESSION_LISTS.decode(body))
+        if kind == _OWN_METADATA:
+            own_metadata = msgspec.structs.replace(
+                _OWN_METADATA_DECODER.decode(body), sessions=own_metadata.sessions
+            )
+        elif kind == _OWN_SESSIONS:
+            own_metadata.sessions.extend(_SESSION_LISTS.decode(body))
         else:
             machine.append(body)
-    return book, machine
+    return own_metadata, machine
 
 
 def _election_bytes(election: tuple[str, int, list[Candidate]]) -> int:
@@ -202,7 +205,7 @@ def _session_bytes(session: SessionState) -> int:
 
 T = TypeVar("T")
 
-# The interpreter is another thread's again after one part: it must not wait long.
+# Other threads can run only between parts, and must not wait long.
 PART_BYTES = 128 * 1024
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -1,6 +1,6 @@
 """The key-value store: items with revisions, fences, leases, ranges and transactions.
 
-Owns what every key holds, and tells the history of each change. Knows nothing of sessions: whoever calls
+Owns the value of every key, and records each change in the history. Knows nothing of sessions: the caller
 sees to it that a command is carried out once.
 """
 
@@ -75,7 +75,7 @@ class Store:
         self._table: Table[bytes, Item] = Table()
         self._by_lease: dict[int, set[bytes]] = {}
         self.size_bytes = 0
-        """What all items come to."""
+        """The total size of all items."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -113,7 +113,7 @@ class Store:
         return at_once(self._delete_range(revision, request))
 
     def too_big(self, operation: Operation) -> bool:
-        """Would a command unbind too many keys, as things stand now?"""
+        """Whether a command would unbind too many keys in the current state."""
         if isinstance(operation, Transaction):
             return self._exceeds(operation.then) or self._exceeds(operation.otherwise)
         return isinstance(operation, DeleteRange) and self._exceeds((operation,))
@@ -139,7 +139,7 @@ class Store:
     def transact(
         self, revision: int, request: Transaction
     ) -> TransactionDone | Turned | Refused | Steps[TransactionDone]:
-        """Do one branch or the other; all that might turn a part down is asked before the first is done."""
+        """Carry out one branch; everything that could refuse a part is checked before the first is done."""
         succeeded = all(self._holds(compare) for compare in request.compares)
         parts = request.then if succeeded else request.otherwise
         turned: Turned | Refused | None = self._fenced(request.fence)
@@ -215,7 +215,7 @@ class Store:
         return (item for _, item in self._table.frozen())
 
     def restore(self, items: Sequence[Item]) -> None:
-        """Become what `snapshot` gave."""
+        """Restore the state of an earlier `snapshot`."""
         self._table.fill((item.key, item) for item in items)
         self._by_lease.clear()
         self.size_bytes = 0

@@ -1,7 +1,7 @@
-"""A table in the order of its keys, whose contents of any moment can be drawn while it goes on changing.
+"""A sorted table with snapshots that can be read while the table changes.
 
-Owns the sharing between the table and what was frozen of it: before a value changes, those who may still draw
-it are given the old one. Freezing costs the same however large the table is. Knows nothing of the values.
+Owns the sharing between the table and its frozen views: before a value changes, views that may still read it
+get the old one. Freezing costs the same however large the table is. Knows nothing of the values.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Table(Generic[K, V]):
         self.live: dict[K, V] = {}
         self._keys: SortedKeys[K] = SortedKeys()
         self.views: list[weakref.ref[_View[K, V]]] = []
-        """What may yet be drawn. While there is none, a key that is there may be bound anew in `live`."""
+        """The unread views. While there are none, existing keys may be rebound directly in `live`."""
 
     def __len__(self) -> int:
         return len(self.live)
 
     def put(self, key: K, value: V) -> None:
-        """Bind a key, or bind it anew."""
+        """Bind a key, or rebind it."""
         if key not in self.live:
             self._keys.add(key)
         elif self.views:
@@ -72,7 +72,7 @@ class Table(Generic[K, V]):
         return self.live.pop(key)
 
     def own(self, key: K, copy: Callable[[V], V]) -> V:
-        """The value of a key that is there, to be changed inside: a copy, if a view may yet draw it."""
+        """The value of an existing key, which the caller may change: a copy, if a view may still read it."""
         if self.views:
             self._note(key)
             if self.views:
@@ -80,7 +80,7 @@ class Table(Generic[K, V]):
         return self.live[key]
 
     def between(self, start: K, end: K | None) -> Iterator[K]:
-        """The keys from `start` on and before `end` (None: to the last); not to be changed meanwhile."""
+        """The keys from `start` on and before `end` (None: to the last); must not change while it is read."""
         return self._keys.between(start, end)
 
     def count(self, start: K, end: K | None) -> int:
@@ -88,7 +88,7 @@ class Table(Generic[K, V]):
         return self._keys.count(start, end)
 
     def items(self) -> Iterator[tuple[K, V]]:
-        """Everything in the order of the keys; not to be changed meanwhile."""
+        """Everything in the order of the keys; must not change while it is read."""
         return ((key, self.live[key]) for key in self._keys)
 
     def frozen(self) -> Iterator[tuple[K, V]]:

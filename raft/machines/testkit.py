@@ -14,7 +14,7 @@ from raft.machines.machine import COMMAND_ERRORS, StateMachine, Versioned, versi
 
 
 class NotDeterministic(AssertionError):
-    """The machine would let replicas part; the text says at which command, and how."""
+    """The machine would let replicas diverge; the text says at which command, and how."""
 
 
 class Trace(Struct, frozen=True, array_like=True):
@@ -52,7 +52,7 @@ def check_upgrade(
 ) -> None:
     """Check that a newer version works beside an older one, on a log of commands that the older one knows.
 
-    While the cluster's version is the older one's, both turn the same commands down, and each reads the
+    While the cluster's version is the older one's, both refuse the same commands, and each reads the
     other's snapshots as its own state: so it is after a downgrade. Raises NotDeterministic.
     """
     one, other = old(), new()

@@ -1,4 +1,4 @@
-"""A machine of one's own in typed terms: commands and queries are msgspec structs, answers plain values.
+"""A typed base class for user machines: commands and queries are msgspec structs, answers plain values.
 
 Owns the way between these and the bytes that a `StateMachine` is given, at the node and at the client alike.
 Knows nothing of how either speaks to the other.
@@ -22,7 +22,7 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 State = TypeVar("State")
 
 _SINCE = "since_version"
-# Equal values have equal bytes, whatever the order in which they came to be.
+# Equal values have equal bytes, in any order of insertion.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -41,7 +41,7 @@ class TypedQuery(Struct, Generic[Answer_co], tag=True):
 
 
 class TypedMachine(ABC, Generic[State]):
-    """To derive a `StateMachine` from; the annotations of its three methods say what is decoded.
+    """Base class for a `StateMachine`; the annotations of its three methods say what is decoded.
 
     Deterministic by the same contract. Raises TypeError when it is made if a method or an annotation is
     missing, a method is `async`, or a type is none that msgspec decodes, so that a node with it refuses to
@@ -53,7 +53,7 @@ class TypedMachine(ABC, Generic[State]):
     cluster_version: int
     """The lowest version of any member, as agreed in the log: what is new in `version` begins with that."""
     state: State
-    """What the commands have led to: anything that msgspec can encode, dicts in whatever order."""
+    """The state: anything that msgspec can encode, dicts in any order."""
     index: int
     """Of the command that is being carried out: no other one has it, so it makes a good id."""
 
@@ -73,10 +73,10 @@ class TypedMachine(ABC, Generic[State]):
 
     @abstractmethod
     def carry_out(self, command: Any) -> Any:
-        """Change the state and answer; `MachineError` turns the command down."""
+        """Change the state and answer; raise `MachineError` to refuse the command."""
 
     def answer(self, query: Any) -> Any:
-        """Answer without changing anything; `MachineError` turns the query down."""
+        """Answer without changing anything; raise `MachineError` to refuse the query."""
         raise MachineError(f"{type(self).__name__} answers no queries, {query!r} among them")
 
     def cluster_version_is(self, version: int) -> None:
@@ -190,7 +190,7 @@ def _decoder(method: Callable[..., Any], kind: Any) -> msgspec.msgpack.Decoder[A
 
 
 def _foreign_type_in(kind: Any, seen: set[int]) -> type | None:
-    """A type that msgspec would need help with, anywhere within what it says of another type."""
+    """A type that msgspec can't handle by itself, anywhere in its description of another type."""
     if isinstance(kind, CustomType):
         return kind.cls
     if not isinstance(kind, Type | Field) or id(kind) in seen:

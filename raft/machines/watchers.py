@@ -1,7 +1,7 @@
-"""Who watches what, and how far each has been told: the node's soft state beside the application.
+"""The watchers of a node and their positions in the history: soft state beside the application.
 
-Owns the watchers' places in the history. Knows nothing of how news travel; a watcher that is lost begins
-anew, anywhere, from the revision that it was told last.
+Owns the positions. Knows nothing of how events are sent; a watcher that loses its node continues at another
+one, from its last revision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Watcher = TypeVar("Watcher", bound=Hashable)
 
 
 class Watchers(Generic[Watcher]):
-    """The watchers of one node, by whatever names them there."""
+    """The watchers of one node, by any hashable key."""
 
     def __init__(self) -> None:
         self._watches: dict[Watcher, Watch] = {}
@@ -28,21 +28,21 @@ class Watchers(Generic[Watcher]):
         return len(self._watches)
 
     def add(self, watcher: Watcher, watch: Watch) -> None:
-        """Tell that watcher the events from `watch.revision` on; instead of what it watched before."""
+        """Add a watcher from `watch.revision` on, replacing its earlier watch."""
         self._watches[watcher] = watch
 
     def remove(self, watcher: Watcher) -> None:
-        """Tell that watcher nothing any more."""
+        """Remove a watcher."""
         self._watches.pop(watcher, None)
 
     def next_of(self, watcher: Watcher) -> int:
-        """The revision from which on the watcher has yet to be told."""
+        """The next revision that the watcher has not received."""
         return self._watches[watcher].revision
 
     def news(self, history: History) -> Iterator[tuple[Watcher, Events | Compacted]]:
-        """One answer for each watcher that there is something for; it counts as told.
+        """One answer for each watcher with new events, which count as sent.
 
-        Ask again while `behind`: an answer has a limit. After `Compacted` the watcher is gone. To hold
+        Call again while `behind`: an answer has a limit. After `Compacted` the watcher is removed. To hold
         back what a slow watcher can't take, remove it and add it again at `next_of`.
         """
         for watcher, watch in list(self._watches.items()):
@@ -58,5 +58,5 @@ class Watchers(Generic[Watcher]):
                 yield watcher, answer
 
     def behind(self, history: History) -> bool:
-        """Is there anybody who has not been told everything up to now?"""
+        """Whether some watcher has not received all events."""
         return any(watch.revision <= history.revision for watch in self._watches.values())

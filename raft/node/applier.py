@@ -87,7 +87,7 @@ class Waiters(Protocol):
 class Applier:
     """Applies `StorageApply`s one after another, a few milliseconds' worth in a turn.
 
-    Restoring is done on the `slow` worker. `again` asks for another turn, to begin with `go_on`.
+    Restoring is done on the `slow` worker. `again` asks for another turn, to begin with `resume`.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Applier:
         self._queue.append(_Freeze(begin, then))
         self._next()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """A turn has begun: there is time again for what was left of the last one."""
         self._work = 0
         if self.lane.commands or self.lane.queries:
@@ -269,7 +269,7 @@ class Applier:
         outcome: Outcome | Unfinished = UNFINISHED
         try:
             while outcome is UNFINISHED:
-                outcome = machine.go_on()
+                outcome = machine.resume()
                 if outcome is UNFINISHED and machine.history.added >= limit:
                     return False
         except COMMAND_ERRORS as error:

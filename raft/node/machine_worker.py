@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from raft.machines.own_machine import Carry, OwnMachine, Task
+from raft.machines.own_machine import ApplyTask, OwnMachine, Task
 from raft.node.worker import Worker
 
 BATCH_MAX = 256
@@ -59,7 +59,7 @@ class OwnMachineWorker:
     def run(self, tasks: Iterable[Task], answered: Callable[[int, bytes], None]) -> None:
         """Run errands; `answered` is called with the index of each command and the encoded answer."""
         for task in tasks:
-            if isinstance(task, Carry):
+            if isinstance(task, ApplyTask):
                 self.commands += 1
                 self.command_bytes += len(task.body)
                 self._jobs.append((partial(self._own.run, task), partial(self._carried, task, answered)))
@@ -133,7 +133,7 @@ class OwnMachineWorker:
         self._busy = False
         self._next()
 
-    def _carried(self, task: Carry, answered: Callable[[int, bytes], None], answer: bytes) -> None:
+    def _carried(self, task: ApplyTask, answered: Callable[[int, bytes], None], answer: bytes) -> None:
         self.commands -= 1
         self.command_bytes -= len(task.body)
         answered(task.index, answer)

@@ -230,7 +230,7 @@ class Node(Actor):
     def on_turn_end(self) -> None:
         """Hand the turn's requests to the core as one batch, and carry out what the core wants."""
         now = self.context.now()
-        self._applier.go_on()
+        self._applier.resume()
         self._service.flush(now)
         self._upkeep.flush(now)
         if not self._introductions.origin.identity:

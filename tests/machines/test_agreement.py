@@ -31,7 +31,7 @@ class Log:
         return decode_answer(self.application.apply(self._index, encode_call(call)))
 
 
-def test_a_sessions_command_that_was_too_new_is_carried_out_when_it_comes_again_and_once() -> None:
+def test_a_command_that_was_too_new_is_carried_out_once_when_it_is_retried() -> None:
     log = Log(Bank())
     opened = log.do(OpenSession(10_000))
     assert isinstance(opened, Opened)
@@ -44,7 +44,7 @@ def test_a_sessions_command_that_was_too_new_is_carried_out_when_it_comes_again_
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_snapshot_holds_what_is_agreed_and_tells_the_machine(*, whole: bool) -> None:
+def test_a_snapshot_holds_the_agreed_version_and_passes_it_to_the_machine(*, whole: bool) -> None:
     log = Log(Bank())
     log.do(Agree(2, 2))
     log.do(Own(body_of(Deposit("alice", 5, note="hello")), since=2))
@@ -62,7 +62,7 @@ def test_a_snapshot_holds_what_is_agreed_and_tells_the_machine(*, whole: bool) -
         log.do(Agree(2, 2))
 
 
-def test_a_snapshot_of_a_newer_agreement_and_an_agreement_on_more_than_there_is_stop_the_node() -> None:
+def test_a_version_newer_than_the_machine_stops_the_node() -> None:
     log = Log(Bank())
     log.do(Agree(2, 2))
     with pytest.raises(WrongVersion, match="agreed on version 2"):
@@ -73,7 +73,7 @@ def test_a_snapshot_of_a_newer_agreement_and_an_agreement_on_more_than_there_is_
     assert old.application.agreement == Agreement()
 
 
-def test_a_machine_that_cannot_read_its_snapshot_says_of_which_version_it_is() -> None:
+def test_a_machine_that_cannot_read_its_snapshot_reports_its_version() -> None:
     log = Log(OldBank())
     log.do(Own(body_of(Deposit("alice", 5))))
 
@@ -85,7 +85,7 @@ def test_a_machine_that_cannot_read_its_snapshot_says_of_which_version_it_is() -
         Application(Other()).restore_parts(list(log.application.snapshot_parts()))
 
 
-def test_a_machine_that_raises_when_it_is_told_the_clusters_version_goes_on_and_that_is_noted() -> None:
+def test_an_error_in_cluster_version_is_is_noted_and_the_machine_continues() -> None:
     class Clumsy(Bank):
         def cluster_version_is(self, version: int) -> None:
             super().cluster_version_is(version)

@@ -1,4 +1,4 @@
-"""The application as a whole: one state machine, whatever it is fed."""
+"""The application as a whole: a deterministic state machine for any input."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from raft.lab.simulation.determinism import check_machine as check_under_hash_seeds
 from raft.machines import state as machine_state
+from raft.machines.answer_checksum import LastCheck
 from raft.machines.application import Application
 from raft.machines.codec import decode_answer, encode_nodes_own, encode_question
 from raft.machines.commands import (
@@ -45,7 +46,6 @@ from raft.machines.machine import MachineError, StateMachine
 from raft.machines.results import Done, Ended, Refused
 from raft.machines.state import FORMAT, State
 from raft.machines.testkit import check_machine
-from raft.machines.trail import LastCheck
 from tests.machines.driving import Driver
 from tests.machines.test_sessions import Counter
 
@@ -72,14 +72,14 @@ def test_any_bytes_are_answered_by_command_and_query_alike(raw: bytes) -> None:
     assert application.snapshot() == before
 
 
-def test_what_is_no_request_is_answered_in_words_of_our_own() -> None:
+def test_malformed_requests_get_a_fixed_answer() -> None:
     application = Application()
     for raw in (b"", b"nonsense", b"\x94\x00\x00\x00\x94\x06\xa1\xff\x01", b"\0" * (COMMAND_BYTES_MAX + 1)):
         assert decode_answer(application.apply(1, raw)) == MALFORMED
         assert decode_answer(application.query(raw)) == MALFORMED
 
 
-def test_only_nodes_say_that_a_lease_has_ended_and_in_one_way_of_writing_it() -> None:
+def test_only_nodes_can_expire_a_lease_and_with_one_encoding() -> None:
     driver = Driver()
     lease = driver.lease()
     for session in (0, 1):
@@ -129,13 +129,13 @@ def test_a_machine_that_raises_is_an_answer_and_equal_on_all_replicas() -> None:
     assert one.application.state_hash() == two.application.state_hash()
 
 
-def test_an_error_of_the_ground_it_stands_on_is_not_the_commands() -> None:
+def test_an_error_of_the_environment_is_not_an_answer() -> None:
     with pytest.raises(MemoryError):
         Driver(Grumpy()).do(Own(b"out of memory"))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), FileNotFoundError("table.csv")])
-def test_a_query_that_the_ground_fails_is_refused_and_no_more(error: Exception) -> None:
+def test_a_query_that_fails_for_lack_of_memory_is_only_refused(error: Exception) -> None:
     class Groundless(Counter):
         def query(self, body: bytes) -> bytes:
             raise error
@@ -144,11 +144,11 @@ def test_a_query_that_the_ground_fails_is_refused_and_no_more(error: Exception) 
     assert answer == Refused(f"the machine raised {type(error).__name__}")
 
 
-def test_without_a_machine_of_ones_own_its_commands_are_refused() -> None:
+def test_without_a_user_machine_its_commands_are_refused() -> None:
     assert Driver().do(Own(b"")) == Refused("this cluster has no machine of the user's own")
 
 
-def test_a_snapshot_fits_only_the_machine_that_it_is_of() -> None:
+def test_a_snapshot_can_be_restored_only_by_its_own_machine() -> None:
     plain, counting = Application(), Application(Counter())
     with pytest.raises(MachineError):
         plain.restore(counting.snapshot())
@@ -212,7 +212,7 @@ OPEN = [raw(Call(0, 0, 0, OpenSession(1_000)))] * 3
 
 @settings(deadline=None)
 @given(st.lists(calls.map(raw), max_size=15))
-def test_every_log_gives_the_same_again_from_any_snapshot_on(log: list[bytes]) -> None:
+def test_replaying_a_log_from_any_snapshot_gives_the_same_state(log: list[bytes]) -> None:
     check_machine(counting, OPEN + log, [encode_question(question) for question in QUESTIONS])
 
 
@@ -231,7 +231,7 @@ def everything() -> list[bytes]:
 
 
 @given(st.lists(calls.map(raw), max_size=15), st.booleans(), st.sampled_from([1, 128 * 1024]))
-def test_its_parts_are_the_state_of_the_moment_they_were_asked_for(
+def test_snapshot_parts_hold_the_state_of_the_moment_of_the_call(
     log: list[bytes], own: bool, part_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -254,7 +254,7 @@ def test_no_parts_are_the_empty_state() -> None:
     assert machine.snapshot() == Application().snapshot()
 
 
-def test_parts_with_a_machine_of_the_users_own_need_it() -> None:
+def test_snapshot_parts_of_a_user_machine_need_that_machine() -> None:
     with pytest.raises(MachineError, match="needs that machine"):
         Application().restore_parts(counting().snapshot_parts())
 
@@ -263,11 +263,11 @@ def test_replicas_with_other_hash_seeds_have_the_same_state() -> None:
     check_under_hash_seeds("raft.machines.application:Application", everything(), hash_seeds=(0, 1))
 
 
-def test_the_trail_tells_replicas_apart_that_answer_differently() -> None:
+def test_the_answer_checksum_differs_when_answers_differ() -> None:
     one, two = Driver(Counter()), Driver(Counter())
     one.do(Own(b"+"))
     two.do(Own(b"++"))
-    assert one.application.own.trail.checksum != two.application.own.trail.checksum
+    assert one.application.own.answer_checksum.value != two.application.own.answer_checksum.value
     one.do(Own(b"++"))
     two.do(Own(b"+"))
     assert one.ask(Own(b"")) == two.ask(Own(b""))

@@ -54,7 +54,7 @@ def test_the_first_leads_and_the_others_queue_in_order_of_arrival() -> None:
     assert driver.do(Resign("e", 4)) == Resigned(False)
 
 
-def test_an_answer_tells_of_all_seats_and_of_as_many_who_wait_as_it_holds() -> None:
+def test_an_answer_holds_all_seats_and_as_many_waiting_candidates_as_fit() -> None:
     driver = Driver()
     lease = driver.lease()
     value = bytes(VALUE_BYTES_MAX)
@@ -69,7 +69,7 @@ def test_an_answer_tells_of_all_seats_and_of_as_many_who_wait_as_it_holds() -> N
     assert driver.ask(GetElection("e")).holders == (Candidate(tokens[-1], lease, value),)
 
 
-def test_an_answer_tells_of_so_many_who_wait_and_counts_the_others(monkeypatch: Any) -> None:
+def test_an_answer_lists_some_waiting_candidates_and_counts_the_others(monkeypatch: Any) -> None:
     monkeypatch.setattr("raft.machines.elections.LIMIT_MAX", 3)
     driver = Driver()
     lease = driver.lease()
@@ -93,7 +93,7 @@ def test_seats_that_announce_more_than_an_answer_holds_are_too_much() -> None:
     assert isinstance(driver.ask(GetElection("f")), Refused)
 
 
-def test_a_candidate_goes_with_its_lease_whether_it_leads_or_waits() -> None:
+def test_a_candidate_is_removed_with_its_lease_whether_it_leads_or_waits() -> None:
     driver = Driver()
     a, b, c = driver.lease(), driver.lease(), driver.lease()
     for lease in (a, b, c):
@@ -115,23 +115,23 @@ def test_leases_that_end_together_hand_no_seat_to_each_other() -> None:
     assert events == (Left("e", 4, 7), Led("e", 6, b"", 7))
 
 
-def test_a_campaign_on_a_lease_that_is_gone_is_refused() -> None:
+def test_a_campaign_on_an_ended_lease_is_refused() -> None:
     driver = Driver()
     assert driver.do(Campaign("e", 9)) == LeaseGone(9)
     assert driver.ask(GetElection("e")).seats == 0
 
 
-def test_the_leader_proclaims_and_nobody_else() -> None:
+def test_only_the_leader_can_proclaim() -> None:
     driver = Driver()
     a, b = driver.lease(), driver.lease()
     first, second = driver.do(Campaign("e", a)).token, driver.do(Campaign("e", b)).token
     assert driver.do(Proclaim("e", first, b"x")) == Proclaimed()
     assert driver.ask(GetElection("e")).holders[0].value == b"x"
     assert driver.do(Proclaim("e", second, b"y")) == FenceRejected("e", second, first)
-    assert driver.do(Proclaim("nobody", 1, b"y")) == FenceRejected("nobody", 1, 0)
+    assert driver.do(Proclaim("empty", 1, b"y")) == FenceRejected("empty", 1, 0)
 
 
-def test_who_does_not_want_to_wait_does_not_queue() -> None:
+def test_a_candidate_that_does_not_wait_is_not_queued() -> None:
     driver = Driver()
     a, b = driver.lease(), driver.lease()
     assert driver.do(Campaign("e", a, wait=False)).seated
@@ -164,7 +164,7 @@ def test_one_lease_may_campaign_twice_and_is_two_candidates() -> None:
     assert driver.ask(GetElection("e")).seats == 0
 
 
-def test_the_store_turns_down_every_token_but_the_leaders() -> None:
+def test_the_store_refuses_every_token_but_the_leaders() -> None:
     driver = Driver()
     a, b = driver.lease(), driver.lease()
     first, second = driver.do(Campaign("e", a)).token, driver.do(Campaign("e", b)).token
@@ -223,7 +223,7 @@ def test_tokens_grow_and_no_more_hold_seats_than_there_are(story: list[tuple[str
 
 
 def _told(events: tuple[Led | Left, ...]) -> set[int]:
-    """Who holds a seat, as an observer understands it; nobody comes twice, or leaves before it has come."""
+    """The seat holders that an observer sees; each one is added once, and removed only after that."""
     seated: set[int] = set()
     for event in events:
         if isinstance(event, Led):
@@ -234,7 +234,7 @@ def _told(events: tuple[Led | Left, ...]) -> set[int]:
     return seated
 
 
-def test_a_token_alone_is_fence_enough_for_it_names_one_candidate_of_all_elections() -> None:
+def test_a_token_is_unique_over_all_elections() -> None:
     driver = Driver()
     first, other = driver.lease(), driver.lease()
     token = driver.do(Campaign("e", first)).token

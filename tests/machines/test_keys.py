@@ -53,12 +53,12 @@ def test_chunks_stay_short_however_the_keys_arrive() -> None:
 
 
 @given(st.binary(max_size=3), st.binary(max_size=4))
-def test_the_end_of_a_prefix_parts_what_begins_with_it_from_what_follows(prefix: bytes, key: bytes) -> None:
+def test_the_end_of_a_prefix_separates_its_keys_from_the_following_ones(prefix: bytes, key: bytes) -> None:
     end = prefix_end(prefix)
     assert key.startswith(prefix) == (key >= prefix and (end is None or key < end))
 
 
-def test_what_ends_with_the_last_byte_has_an_end_too() -> None:
+def test_a_prefix_of_last_bytes_has_an_end_too() -> None:
     assert prefix_end(b"a\xff") == b"b"
     assert prefix_end(b"\xff\xff") is None
     assert prefix_end(b"") is None

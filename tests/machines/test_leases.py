@@ -64,16 +64,14 @@ def test_leases_named_twice_end_once_and_the_oldest_comes_first() -> None:
     assert driver.expire(second, first, second) == Ended((first, second))
 
 
-def test_nothing_can_hang_on_a_lease_that_is_gone() -> None:
+def test_nothing_can_be_attached_to_an_ended_lease() -> None:
     driver = Driver()
     assert driver.do(Put(b"k", b"", lease=7)) == LeaseGone(7)
     assert driver.ask(Get(b"k")).item is None
 
 
 @pytest.mark.parametrize("limit", ["LIMIT_MAX", "ANSWER_BYTES_MAX"])
-def test_the_keys_of_a_lease_are_told_in_as_many_answers_as_they_need(
-    limit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_keys_of_a_lease_are_listed_in_pages(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"raft.machines.store.{limit}", 4)
     driver = Driver()
     lease = driver.lease()
@@ -87,7 +85,7 @@ def test_the_keys_of_a_lease_are_told_in_as_many_answers_as_they_need(
     assert [key for state in told for key in state.keys] == keys
 
 
-def test_the_keys_of_a_lease_are_told_in_order() -> None:
+def test_the_keys_of_a_lease_are_listed_in_order() -> None:
     driver = Driver()
     lease = driver.lease()
     keys = [b"key-%02d" % number for number in range(20)]
@@ -110,7 +108,7 @@ def test_a_key_that_is_put_again_without_its_lease_stays() -> None:
     assert driver.ask(Get(b"m")).item is None
 
 
-def test_a_key_that_was_deleted_hangs_on_nothing_when_it_is_put_again() -> None:
+def test_a_deleted_key_is_detached_from_its_lease_when_it_is_put_again() -> None:
     driver = Driver()
     lease = driver.lease()
     driver.do(Put(b"k", b"", lease))
@@ -160,14 +158,14 @@ def test_a_keep_alive_gives_the_full_time_again() -> None:
     assert clock.due(11.9) == (1,)
 
 
-def test_a_lease_whose_expiry_is_on_its_way_can_not_be_kept_alive() -> None:
+def test_a_lease_with_a_proposed_expiry_can_not_be_kept_alive() -> None:
     clock = LeaseClock(granted(1_000), 10.0)
     assert clock.due(11.0) == (1,)
     assert clock.keep_alive(1, 11.0) is None
     assert clock.remaining_seconds(1, 11.0) is None
 
 
-def test_an_expiry_that_was_not_proposed_is_due_again() -> None:
+def test_a_dropped_expiry_is_due_again() -> None:
     clock = LeaseClock(granted(1_000), 10.0)
     clock.not_proposed(clock.due(11.0), 11.0)
     assert clock.due(11.0) == (1,)
@@ -176,7 +174,7 @@ def test_an_expiry_that_was_not_proposed_is_due_again() -> None:
     assert clock.due(11.9) == ()
 
 
-def test_a_lease_whose_expiry_is_on_its_way_is_not_cut_short_again() -> None:
+def test_a_lease_with_a_proposed_expiry_is_not_shortened_again() -> None:
     clock = LeaseClock(granted(1_000), 10.0)
     assert clock.due(11.0) == (1,)
     clock.cut_short((1,), 11.0)
@@ -215,7 +213,7 @@ def test_many_leases_expire_in_several_commands() -> None:
     assert len(clock.due(1.0)) == 1
 
 
-def test_what_is_kept_alive_for_long_is_not_piled_up() -> None:
+def test_many_keep_alives_do_not_use_more_memory() -> None:
     clock = LeaseClock(granted(1_000), 0.0)
     for step in range(10_000):
         clock.keep_alive(1, step / 10)
@@ -227,7 +225,7 @@ def test_what_is_kept_alive_for_long_is_not_piled_up() -> None:
 # -- holder and leader together ------------------------------------------------------------------
 
 
-def test_answers_out_of_order_never_shorten_what_is_held() -> None:
+def test_answers_out_of_order_never_shorten_a_lease() -> None:
     held = HeldLease(1.0, 0.0)
     held.kept_alive(5.0)
     held.kept_alive(4.0)

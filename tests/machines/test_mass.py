@@ -1,4 +1,4 @@
-"""Very many of something: leases, keys on one lease, events of one revision. No step of it is long."""
+"""Very many leases, keys of one lease, or events of one revision: each step stays short."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_new_leaders_clock_counts_a_few_leases_at_each_call_and_ends_none_befo
     assert set(due) <= set(range(1, lease_clock.COUNTED_AT_ONCE + 1))
 
 
-def test_all_of_many_leases_that_run_out_at_once_end_in_the_end_each_once() -> None:
+def test_many_leases_that_expire_at_once_all_end_once() -> None:
     leases = leases_of(MANY)
     clock = LeaseClock(leases, 0.0)
     while clock.behind:
@@ -73,7 +73,7 @@ def test_all_of_many_leases_that_run_out_at_once_end_in_the_end_each_once() -> N
     assert not clock.behind
 
 
-def test_no_more_leases_are_on_their_way_out_than_a_few_commands_hold() -> None:
+def test_the_number_of_proposed_expiries_is_limited() -> None:
     leases = leases_of(MANY)
     clock = LeaseClock(leases, 0.0)
     while clock.behind:
@@ -84,7 +84,7 @@ def test_no_more_leases_are_on_their_way_out_than_a_few_commands_hold() -> None:
     assert clock.due(1.0)
 
 
-def test_what_hangs_on_leases_bounds_how_many_one_command_ends() -> None:
+def test_the_keys_attached_to_leases_limit_how_many_one_command_ends() -> None:
     clock = LeaseClock(leases_of(10), 0.0)
     assert clock.due(1.0, load_of=lambda _: 4, load_max=10) == (1, 2, 3)
     assert clock.behind
@@ -98,7 +98,7 @@ def test_many_keep_alives_leave_each_lease_in_one_place_of_the_heap() -> None:
     assert len(clock._heap) == 100
 
 
-def test_time_in_which_nothing_was_read_counts_for_no_lease_however_often() -> None:
+def test_time_in_which_no_message_was_read_counts_for_no_lease() -> None:
     clock = LeaseClock(leases_of(1), 0.0)
     clock.pass_over(5.0, 5.5)
     clock.pass_over(5.0, 10.5)
@@ -121,7 +121,7 @@ def test_a_lease_with_many_keys_ends_in_steps_in_one_revision_and_alike_everywhe
     revoke = encode_call(Call(0, 0, 0, Revoke(1)))
     steps, answer = 0, one.begin(index + 1, revoke)
     while isinstance(answer, Unfinished):
-        steps, answer = steps + 1, one.go_on()
+        steps, answer = steps + 1, one.resume()
     assert steps >= 4
     assert two.apply(index + 1, revoke) == answer
     one.take_tasks()
@@ -131,7 +131,7 @@ def test_a_lease_with_many_keys_ends_in_steps_in_one_revision_and_alike_everywhe
     assert len(gone) == keys
 
 
-def test_no_more_hangs_on_a_lease_than_may_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_keys_attached_to_a_lease_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raft.machines.store.LEASE_KEYS_MAX", 2)
     monkeypatch.setattr("raft.machines.elections.LEASE_CANDIDATES_MAX", 2)
     driver = Driver()
@@ -148,7 +148,7 @@ def test_no_more_hangs_on_a_lease_than_may_end_with_it(monkeypatch: pytest.Monke
     assert driver.do(Revoke(lease)) == Ended((lease,))
 
 
-def test_an_election_with_many_candidates_is_passed_on_in_the_order_of_arrival() -> None:
+def test_an_election_with_many_candidates_keeps_the_order_of_arrival() -> None:
     driver = Driver()
     tokens = [driver.do(Campaign("e", driver.lease(), seats=3)).token for _ in range(50)]
     elections = driver.application.elections
@@ -166,7 +166,7 @@ def test_an_election_with_many_candidates_is_passed_on_in_the_order_of_arrival()
 # -- one revision with very many events ------------------------------------------------------------
 
 
-def test_a_revision_too_large_for_one_answer_is_told_in_parts_without_gap_or_repetition() -> None:
+def test_a_revision_too_large_for_one_answer_is_sent_in_parts_without_gap_or_repetition() -> None:
     history = History()
     value = bytes(ANSWER_BYTES_MAX // 4)
     for number in range(11):
@@ -184,7 +184,7 @@ def test_a_revision_too_large_for_one_answer_is_told_in_parts_without_gap_or_rep
     assert answers >= 3
 
 
-def test_what_is_forgotten_is_freed_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compacted_events_are_freed_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "FREED_AT_ONCE", 4)
     history = History()
     for revision in range(1, 101):
@@ -207,7 +207,7 @@ changes = st.tuples(st.sampled_from(["put", "pop", "freeze", "draw", "drop"]), s
 
 @settings(deadline=None)
 @given(st.lists(changes, max_size=80))
-def test_a_frozen_table_shows_what_was_there_whatever_changes_meanwhile(story: list[tuple[str, int]]) -> None:
+def test_a_frozen_view_of_a_table_does_not_change(story: list[tuple[str, int]]) -> None:
     table: Table[int, int] = Table()
     frozen = []
     for number, (what, key) in enumerate(story):
@@ -229,7 +229,7 @@ def test_a_frozen_table_shows_what_was_there_whatever_changes_meanwhile(story: l
     assert list(table.items()) == sorted(table.live.items())
 
 
-def test_the_size_of_the_state_is_what_it_was_when_all_is_undone() -> None:
+def test_the_size_of_the_state_returns_to_its_value_when_all_is_undone() -> None:
     driver = Driver()
     application = driver.application
     empty = application.size_bytes

@@ -1,4 +1,4 @@
-"""Sessions: once and only once, whatever the log repeats, and for as long as the lease lasts."""
+"""Sessions: each command is carried out exactly once, however often it is logged, while the lease lasts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_retry_gets_the_first_answer_and_changes_nothing() -> None:
     assert driver.ask(Own(b"")) == Done(b"2")
 
 
-def test_a_refusal_is_remembered_too_even_if_it_would_go_well_by_now() -> None:
+def test_a_refusal_is_kept_too_even_if_the_command_would_succeed_now() -> None:
     driver = Driver()
     session = driver.open()
     fence = Fence("e", driver.index + 3)
@@ -95,7 +95,7 @@ def test_commands_may_overtake_each_other() -> None:
     assert driver.do(Own(b"+"), session, 3) == Done(b"1")
 
 
-def test_two_programs_that_write_as_one_session_are_told() -> None:
+def test_two_programs_that_use_one_session_get_an_error() -> None:
     driver = Driver()
     session = driver.open()
     assert isinstance(driver.do(Put(b"k", b"mine"), session, 1), Stored)
@@ -104,7 +104,7 @@ def test_two_programs_that_write_as_one_session_are_told() -> None:
 
 
 @pytest.mark.parametrize("end", [Driver.expire, lambda driver, lease: driver.do(Revoke(lease))])
-def test_an_expired_session_is_told_so_and_does_nothing_more(end: Callable[[Driver, int], Any]) -> None:
+def test_commands_of_an_expired_session_are_refused(end: Callable[[Driver, int], Any]) -> None:
     driver = Driver()
     session = driver.open()
     driver.do(Put(b"k", b"v"), session, 1)
@@ -132,7 +132,7 @@ def test_a_session_may_end_itself() -> None:
     assert driver.application.snapshot() == _restored(driver.application).snapshot()
 
 
-def test_what_is_not_acknowledged_is_kept_up_to_a_window_and_no_further() -> None:
+def test_unacknowledged_answers_are_kept_up_to_a_window() -> None:
     driver = Driver()
     session = driver.open()
     for sequence in range(1, SESSION_WINDOW + 1):
@@ -155,7 +155,7 @@ def test_the_answers_kept_for_a_session_have_a_limit_in_bytes_too() -> None:
     assert isinstance(driver.do(Put(b"k", b""), session, 3, 1), Stored)
 
 
-def test_the_first_command_that_is_not_acknowledged_is_done_however_large_the_answers_behind_it() -> None:
+def test_the_first_unacknowledged_command_is_always_carried_out() -> None:
     driver = Driver()
     session = driver.open()
     driver.do(Put(b"k", b"v" * VALUE_BYTES_MAX))
@@ -166,7 +166,7 @@ def test_the_first_command_that_is_not_acknowledged_is_done_however_large_the_an
     assert isinstance(driver.do(Put(b"k", b""), session, 1), Stored)
 
 
-def test_a_giant_leap_of_the_acknowledgement_costs_nothing_and_forgets_all() -> None:
+def test_a_large_jump_of_the_acknowledgement_is_cheap_and_removes_all_answers() -> None:
     driver = Driver()
     session = driver.open()
     driver.do(Put(b"k", b""), session, 1)
@@ -187,7 +187,7 @@ def test_no_answer_is_kept_after_it_was_acknowledged() -> None:
 
 
 @pytest.mark.parametrize(("sequence", "acknowledged"), [(0, 0), (1, 1), (-1, -2), (2, -1)])
-def test_numbers_that_make_no_sense_are_refused(sequence: int, acknowledged: int) -> None:
+def test_invalid_sequence_numbers_are_refused(sequence: int, acknowledged: int) -> None:
     driver = Driver()
     assert isinstance(driver.do(Put(b"k", b""), driver.open(), sequence, acknowledged), Refused)
 
@@ -221,7 +221,7 @@ def test_every_command_counts_once_whatever_is_repeated_late_or_lost(steps: list
             carried_out.add((me, which))
             assert answers[me].setdefault(which, answer) == answer, "two answers to one command"
         else:
-            assert which < acknowledged[me], "a command was turned down that nobody has settled"
+            assert which < acknowledged[me], "a command was refused that was never acknowledged"
         while acknowledged[me] in answers[me]:
             acknowledged[me] += 1
         if step.restore:

@@ -53,7 +53,7 @@ from raft.machines.results import (
 from tests.machines.driving import Driver
 
 
-def test_an_item_knows_when_it_was_bound_written_and_how_often() -> None:
+def test_an_item_has_its_revisions_and_its_version() -> None:
     driver = Driver()
     assert driver.do(Put(b"k", b"v")) == Stored(1)
     driver.do(Put(b"other", b""))
@@ -66,7 +66,7 @@ def test_an_item_knows_when_it_was_bound_written_and_how_often() -> None:
     assert driver.ask(Get(b"k")).item == Item(b"k", b"x", 6, 6, 1, 0)
 
 
-def test_a_swap_needs_the_old_value_and_says_what_is_there() -> None:
+def test_a_swap_needs_the_old_value_and_returns_the_present_one() -> None:
     driver = Driver()
     assert driver.do(CompareAndSwap(b"k", b"x", b"1")) == Swapped(False, None)
     one = driver.do(CompareAndSwap(b"k", None, b"1"))
@@ -139,7 +139,7 @@ def test_a_transaction_with_one_impossible_part_does_nothing_at_all() -> None:
 
 
 @pytest.mark.parametrize("kind", [Delete, CompareAndSwap, DeleteRange, Transaction])
-def test_every_write_is_held_back_by_a_stale_fence(kind: type) -> None:
+def test_every_write_is_refused_with_a_stale_fence(kind: type) -> None:
     driver = Driver()
     driver.do(Put(b"k", b"v"))
     stale = Fence("e", 1)
@@ -218,9 +218,9 @@ def test_the_limits_hold_for_the_sender_and_for_the_machine(operation: Operation
         encode_call(Call(0, 0, 0, operation))
     driver = Driver()
     before = driver.application.snapshot()
-    driver.application.trail.checksum = 0
+    driver.application.answer_checksum.value = 0
     assert isinstance(driver.apply(msgspec.msgpack.encode(Call(0, 0, 0, operation))), Refused)
-    driver.application.trail.checksum = 0
+    driver.application.answer_checksum.value = 0
     assert driver.application.snapshot() == before
 
 
@@ -269,7 +269,7 @@ commands = st.one_of(
 
 
 @given(st.lists(commands, max_size=30), keys, ends)
-def test_the_store_is_a_dictionary_to_those_who_do_not_look_at_revisions(
+def test_without_revisions_the_store_behaves_as_a_dictionary(
     log: list[Operation], start: bytes, end: bytes | None
 ) -> None:
     driver, model = Driver(), dict[bytes, bytes]()

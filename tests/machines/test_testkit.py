@@ -1,4 +1,4 @@
-"""The test kit finds what would let replicas part; each machine here is wrong in one way."""
+"""The test kit finds what would let replicas diverge; each machine here is wrong in one way."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_machine_that_is_right_passes(machine: type[Counter]) -> None:
     check_machine(machine, LOG, [b""])
 
 
-def test_hidden_state_shows_when_a_snapshot_is_restored() -> None:
+def test_hidden_state_is_detected_when_a_snapshot_is_restored() -> None:
     with pytest.raises(NotDeterministic, match="restored from the snapshot after command"):
         check_machine(Forgetful, LOG)
 
@@ -134,7 +134,7 @@ def test_the_order_of_a_set_shows_under_another_hash_seed() -> None:
     check_under_hash_seeds("tests.machines.test_testkit:Words", log, hash_seeds=(1,))
 
 
-def test_a_machine_that_can_not_be_loaded_elsewhere_is_no_quiet_success() -> None:
+def test_a_machine_that_can_not_be_imported_elsewhere_is_an_error() -> None:
     with pytest.raises((subprocess.CalledProcessError, ModuleNotFoundError)):
         check_under_hash_seeds("no.such.module:Machine", LOG)
     assert "no.such.module" not in sys.modules

@@ -1,4 +1,4 @@
-"""A machine in typed terms: what its annotations say is what it takes, and equal states have equal bytes."""
+"""Typed machines: annotations define what is accepted, and equal states have equal bytes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Mute(TypedMachine[int]):
         self.state += 1
 
 
-def test_a_command_is_answered_by_what_its_class_says() -> None:
+def test_a_command_is_answered_by_the_type_of_its_class() -> None:
     room = Room()
     assert isinstance(room, StateMachine)
     move = Move("hat", "red")
@@ -91,12 +91,12 @@ def test_a_command_is_answered_by_what_its_class_says() -> None:
     assert answer_to(Where("hat"), room.query(body_of(Where("hat")))) is None
 
 
-def test_a_typed_machine_is_deterministic_and_its_snapshot_is_all_of_it() -> None:
+def test_a_typed_machine_is_deterministic_and_its_snapshot_is_complete() -> None:
     moves = [Move("hat", "red"), Move("cat", "red"), Move("hat", "blue"), Vanish("cat"), Move("bat", "blue")]
     check_machine(Room, [body_of(move) for move in moves], [body_of(Where("hat"))])
 
 
-def test_equal_states_have_equal_snapshots_whatever_led_to_them() -> None:
+def test_equal_states_have_equal_snapshots() -> None:
     one, other = Room(), Room()
     moves = [Move("hat", "red"), Move("cat", "blue"), Move("bat", "blue")]
     for machine, order in ((one, moves), (other, moves[::-1])):
@@ -105,7 +105,7 @@ def test_equal_states_have_equal_snapshots_whatever_led_to_them() -> None:
     assert one.snapshot() == other.snapshot()
 
 
-def test_what_is_no_command_of_the_machine_is_turned_down_and_changes_nothing() -> None:
+def test_an_unknown_command_is_refused_and_changes_nothing() -> None:
     room = Room()
     before = room.snapshot()
     for body in (b"", b"\xff", body_of(Where("hat")), msgspec.msgpack.encode({"type": "Move", "thing": 1})):
@@ -114,12 +114,12 @@ def test_what_is_no_command_of_the_machine_is_turned_down_and_changes_nothing() 
     assert room.snapshot() == before
 
 
-def test_an_answer_of_another_shape_is_not_believed() -> None:
+def test_an_answer_of_another_type_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         answer_to(Move("hat", "red"), msgspec.msgpack.encode(5))
 
 
-def test_a_machine_without_queries_says_so() -> None:
+def test_a_machine_without_queries_refuses_them() -> None:
     machine = Mute()
     machine.apply(1, body_of(Vanish("hat")))
     assert machine.state == 1
@@ -127,7 +127,7 @@ def test_a_machine_without_queries_says_so() -> None:
         machine.query(body_of(Where("hat")))
 
 
-def test_a_machine_that_carries_nothing_out_is_none() -> None:
+def test_a_machine_without_commands_is_refused() -> None:
     class Idle(TypedMachine[int]):
         def empty(self) -> int:
             return 0
@@ -200,7 +200,7 @@ def test_a_command_needs_the_version_that_knows_it_and_all_fields_that_it_uses()
     assert version_needed(Fold("hat", times=1, tags=["soft"])) == 4
 
 
-def test_a_version_that_is_none_and_a_new_field_without_a_default_are_refused() -> None:
+def test_an_invalid_version_and_a_new_field_without_a_default_are_refused() -> None:
     class Never(TypedCommand[None]):
         since_version = 0
 

@@ -1,4 +1,4 @@
-"""Watching: no event lost, doubled or out of order, and an honest word when some are forgotten."""
+"""Watching: no event lost, duplicated or out of order, and an error when some were compacted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_observer_sees_its_election_and_nothing_else() -> None:
     assert driver.ask(EVERYTHING).events == (put(b"e", 2),)
 
 
-def test_the_events_of_one_revision_are_never_parted() -> None:
+def test_the_events_of_one_revision_are_never_split() -> None:
     driver = Driver()
     driver.do(Put(b"a", b""))
     driver.do(Transaction((), (Put(b"b", b""), Put(b"c", b""), Put(b"d", b""))))
@@ -69,7 +69,7 @@ def test_the_events_of_one_revision_are_never_parted() -> None:
     assert ([event.revision for event in rest.events], rest.next) == ([3], 4)
 
 
-def test_compaction_forgets_events_and_nothing_else_and_says_so() -> None:
+def test_compaction_removes_only_events_and_reports_it() -> None:
     driver = Driver()
     for number in range(4):
         driver.do(Put(b"k", b"%d" % number))
@@ -113,7 +113,7 @@ def test_the_newest_revision_can_be_read_however_large_it_is() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=60))
-def test_a_restored_history_goes_on_as_the_original(steps: list[tuple[int, int]]) -> None:
+def test_a_restored_history_continues_as_the_original(steps: list[tuple[int, int]]) -> None:
     one = History(events_max=8, bytes_max=8 * EVENT_BYTES + 400)
     for revision, (again, size) in enumerate(steps, 1):
         two = History(events_max=8, bytes_max=8 * EVENT_BYTES + 400)
@@ -145,7 +145,7 @@ commands = writes | st.builds(lambda parts: Transaction((), tuple(parts)), st.li
     st.none() | keys,
     st.integers(1, 3),
 )
-def test_who_watches_in_pages_at_changing_replicas_can_rebuild_the_range_at_every_revision(
+def test_a_watcher_that_changes_replicas_can_rebuild_the_range_at_every_revision(
     story: list[tuple[Operation, int, bool]], start: bytes, end: bytes | None, limit: int
 ) -> None:
     driver, mirror = Driver(), dict[bytes, bytes]()
@@ -175,7 +175,7 @@ def _follow(mirror: dict[bytes, bytes], events: tuple[Event, ...]) -> None:
             del mirror[event.key]
 
 
-def test_a_hundred_thousand_events_are_told_once_and_in_order_over_ten_restarts() -> None:
+def test_a_hundred_thousand_events_are_delivered_once_and_in_order_over_ten_restarts() -> None:
     application, seen, watch = Application(), 0, WatchKeys(1, b"", None, limit=960)
     for number in range(1, 100_001):
         application.apply(number, encode_call(Call(0, 0, 0, Put(b"k", b""))))
@@ -198,7 +198,7 @@ def test_a_hundred_thousand_events_are_told_once_and_in_order_over_ten_restarts(
 # -- the watchers of a node ----------------------------------------------------------------------
 
 
-def test_each_watcher_is_told_its_news_once() -> None:
+def test_each_watcher_gets_its_events_once() -> None:
     driver, watchers = Driver(), Watchers[str]()
     history = driver.application.history
     driver.do(Put(b"a", b""))
@@ -215,7 +215,7 @@ def test_each_watcher_is_told_its_news_once() -> None:
     assert len(watchers) == 2 and not watchers.behind(history)
 
 
-def test_a_watcher_that_comes_too_late_is_told_so_and_let_go() -> None:
+def test_a_watcher_of_compacted_revisions_gets_an_error_and_is_removed() -> None:
     driver, watchers = Driver(), Watchers[str]()
     for _ in range(3):
         driver.do(Put(b"a", b""))
@@ -241,7 +241,7 @@ def test_a_watcher_far_behind_is_served_in_pages() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
-def test_a_limit_that_makes_no_sense_is_refused(limit: int) -> None:
+def test_an_invalid_limit_is_refused(limit: int) -> None:
     import msgspec
 
     driver = Driver()
@@ -258,5 +258,5 @@ def test_no_watch_begins_before_the_first_revision(revision: int) -> None:
             encode_question(watch)
 
 
-def test_a_question_for_a_machine_that_is_not_there_is_refused() -> None:
+def test_a_query_without_a_user_machine_is_refused() -> None:
     assert isinstance(Driver().ask(Own(b"")), Refused)

@@ -35,7 +35,7 @@ def test_a_turn_applies_no_more_however_the_entries_are_parted(monkeypatch: pyte
             applier.apply(StorageApply(1, 1, 1, entries[begin : begin + size], []))
         turns = [applier.applied]
         while applier.applied < len(entries):
-            applier.go_on()
+            applier.resume()
             turns.append(applier.applied)
         assert turns == [3, 6, 9, 12], f"in {parts} parts"
         assert asked, "for another turn"

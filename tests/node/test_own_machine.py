@@ -237,7 +237,7 @@ def test_a_node_that_restarts_restores_the_users_machine_in_its_lane_and_goes_on
 
 
 def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> None:
-    from raft.machines.own_machine import Carry, OwnMachine
+    from raft.machines.own_machine import ApplyTask, OwnMachine
     from raft.node.worker import InlineWorker
 
     told: list[int] = []
@@ -253,7 +253,7 @@ def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> 
     here = machine_worker.OwnMachineWorker(
         OwnMachine(Slow()), InlineWorker(lambda work: work.deliver()), lambda: 0.0
     )
-    here.run([Carry(1, b""), Carry(2, b"")], lambda index, _answer: told.append(index))
+    here.run([ApplyTask(1, b""), ApplyTask(2, b"")], lambda index, _answer: told.append(index))
     assert told == [1, 2]
 
 

@@ -90,8 +90,8 @@ def test_a_replica_that_parted_before_its_snapshot_is_still_found_out() -> None:
     machine = Application(Fickle())
     machine.restore(follower.machine.snapshot())
     for restored, before in (
-        (machine.trail, follower.machine.trail),
-        (machine.own.trail, follower.machine.own.trail),
+        (machine.answer_checksum, follower.machine.answer_checksum),
+        (machine.own.answer_checksum, follower.machine.own.answer_checksum),
     ):
-        assert (restored.checksum, restored.version) == (before.checksum, before.version)
+        assert (restored.value, restored.version) == (before.value, before.version)
         assert restored.last == before.last

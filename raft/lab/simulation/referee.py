@@ -231,8 +231,8 @@ class Referee:
         assert machine.chain == expected, (
             f"{member.name} has applied other commands up to {machine.last} than are committed"
         )
-        trail = machine.trail
-        state = crc32(_INDEX.pack(trail.last.trail), trail.checksum)
+        answer_checksum = machine.answer_checksum
+        state = crc32(_INDEX.pack(answer_checksum.last.answer_checksum), answer_checksum.value)
         whole = machine.last % COMPARED_WHOLE == 0 and member.applied > 0
         if whole:  # Unless the user's own machine is behind.
             state = crc32(machine.snapshot(), state)
