@@ -19,6 +19,7 @@ from benchmarks.peers.raft_actors import DEFAULT, RaftActors
 from benchmarks.peers.record import Figure
 from benchmarks.peers.showing import written
 
+ROUNDS_MIN = 3
 THIS, BASELINE = "raft-actors", "baseline"
 
 
@@ -54,12 +55,15 @@ class Pair(Struct, frozen=True):
     before: float
     now: float
     ratio: float
-    spread: float
-    """Half the distance from the least to the greatest ratio of a round: what less than this says nothing."""
+    spread: float | None
+    """Half the distance between the rounds' least and greatest ratio; a smaller change says nothing. None if
+    there were too few rounds to tell."""
 
     @property
     def verdict(self) -> str:
         """What the ratio says, given the noise."""
+        if self.spread is None:
+            return "too few rounds"
         change = self.ratio - 1
         return "same" if abs(change) <= max(self.spread, 0.01) else "better" if change > 0 else "worse"
 
@@ -73,13 +77,12 @@ def pairs(figures: Iterable[Figure]) -> list[Pair]:
     found = []
     for (scenario, nodes, what, unit, more), sides in grouped.items():
         before, now = sides.get(BASELINE, []), sides.get(THIS, [])
-        rounds = [
-            (new / old) ** (1 if more else -1) for old, new in zip(before, now, strict=False) if old and new
-        ]
+        sign = 1 if more else -1
+        rounds = [(new / old) ** sign for old, new in zip(before, now, strict=False) if old and new]
         if rounds:
             medians = statistics.median(before), statistics.median(now)
-            ratio = (medians[1] / medians[0]) ** (1 if more else -1)
-            spread = (max(rounds) - min(rounds)) / 2
+            ratio = (medians[1] / medians[0]) ** sign
+            spread = (max(rounds) - min(rounds)) / 2 if len(rounds) >= ROUNDS_MIN else None
             found.append(Pair(scenario, nodes, what, unit, *medians, ratio, spread))
     return found
 
@@ -91,9 +94,9 @@ def table(found: Iterable[Pair]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for pair in found:
+        what = f"{pair.scenario}: {pair.what}"
         before, now = written(pair.before, pair.unit), written(pair.now, pair.unit)
-        lines.append(
-            f"| {pair.scenario}: {pair.what} | {pair.nodes} | {before} | {now} | {pair.ratio:.2f} "
-            f"| {pair.spread:.2f} | {pair.verdict} |"
-        )
+        noise = "" if pair.spread is None else f"{pair.spread:.2f}"
+        cells = [what, str(pair.nodes), before, now, f"{pair.ratio:.2f}", noise, pair.verdict]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", "A ratio above 1 is better. Noise: half the spread of the rounds' ratios."])

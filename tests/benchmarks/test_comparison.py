@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.peers.baseline import checkout, pairs, table
 from benchmarks.peers.etcd import etcd
 from benchmarks.peers.peer import Plan, plan_of
 from benchmarks.peers.pictures import write_pictures
@@ -130,3 +131,30 @@ def test_one_more_node_costs_the_leader_one_more_and_nobody_else_anything() -> N
     assert idle.explained > 0.99
     assert 40 <= idle.each <= 45  # A heartbeat every 50 ms and its answer.
     assert abs(idle.fixed + idle.each) < 0.1 * idle.each
+
+
+def test_a_change_within_the_noise_of_the_rounds_is_no_change() -> None:
+    sides = {"baseline": (100.0, 110.0, 105.0), "raft-actors": (104.0, 103.0, 108.0)}
+    (pair,) = pairs(figure(peer, value) for peer, values in sides.items() for value in values)
+    assert pair.verdict == "same"
+    assert "| throughput: writes | 3 | 105/s | 104/s | 0.99 | 0.05 | same |" in table([pair])
+
+
+@pytest.mark.parametrize(("more", "verdict"), [(True, "worse"), (False, "better")])
+def test_a_change_beyond_the_noise_is_told_whichever_way_better_is(more: bool, verdict: str) -> None:
+    sides = {"baseline": (100.0, 101.0, 102.0), "raft-actors": (80.0, 81.0, 82.0)}
+    (pair,) = pairs(figure(peer, value, more=more) for peer, values in sides.items() for value in values)
+    assert pair.verdict == verdict
+
+
+def test_two_rounds_are_too_few_for_a_verdict() -> None:
+    sides = {"baseline": (100.0, 101.0), "raft-actors": (50.0, 51.0)}
+    (pair,) = pairs(figure(peer, value) for peer, values in sides.items() for value in values)
+    assert (pair.spread, pair.verdict) == (None, "too few rounds")
+
+
+def test_a_directory_that_is_a_checkout_is_used_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "raft").mkdir()
+    with checkout(str(tmp_path), tmp_path / "work") as tree:
+        assert tree == tmp_path
+    assert (tmp_path / "raft").is_dir()
