@@ -7,9 +7,12 @@ envelopes or message types: a payload is bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+NO_KEY: Final = b""
+"""For a process that has no keys, and is reached over ipc: that its directory is private is proof enough."""
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):

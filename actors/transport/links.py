@@ -271,7 +271,7 @@ class Links:
 
     def _connect(self, link: Link) -> None:
         dealer = link.dealer = self._opened.socket(zmq.DEALER, link.address)
-        if self._keys is not None and link.public_key is not None:
+        if self._keys is not None and link.public_key:  # See NO_KEY.
             identify(dealer, self._keys, link.public_key)
         monitor = dealer.get_monitor_socket(sockets.LINK_EVENTS)
         dealer.connect(link.address)

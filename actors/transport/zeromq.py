@@ -24,7 +24,7 @@ from loguru import logger
 
 from actors.errors import TransportError
 from actors.transport import sockets
-from actors.transport.base import TransportEvent
+from actors.transport.base import NO_KEY, TransportEvent
 from actors.transport.connections import Connection, Connections
 from actors.transport.curve import ALLOWED_FILE, KEY_PROPERTY, Doorkeeper, Keys, KeysError
 from actors.transport.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp, to_listen_at
@@ -131,6 +131,8 @@ class ZeroMqTransport:
         check_endpoint(endpoint, has_keys=self._keys is not None)
         if self._keys is not None and public_key is None:
             self._keys.public_key_of(process)  # Or it is a stranger.
+        if public_key == NO_KEY and not endpoint.startswith("ipc://"):
+            raise EndpointError(f"{process} is reached without its key over ipc only, not at {endpoint}")
         self._links.connect(process, endpoint, public_key)
 
     def listen_again(self) -> bool:

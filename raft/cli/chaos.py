@@ -132,6 +132,7 @@ def chaos(
     report: Report = None,
     recovery: Recovery = 10.0,
     sabotage: SabotageName = "",
+    hosts: options.Hosts = "",
     shrink: Shrink = False,
     output: options.Output = options.Format.TABLE,
     cluster: Running = None,
@@ -156,6 +157,7 @@ def chaos(
             recovery_seconds_max=recovery,
             name="" if cluster is not None else f"chaos-{os.getpid()}",
             cluster=cluster,
+            hosts=hosts,
             command=f"{called_as()} {shlex.join(sys.argv[1:])}",
         ).check()
         summary = _run(context, order, directory)

@@ -56,7 +56,9 @@ def connected(
     known = select(via, Picture(everyone, everyone), random.Random())
     endpoints = {node.id: node.endpoint for node in record.nodes if node.id in known}
     try:
-        with client.Client(endpoints, cluster=record.cluster, timeout_seconds=timeout_seconds) as connection:
+        with client.Client(
+            endpoints, cluster=record.cluster, keys=record.keys or None, timeout_seconds=timeout_seconds
+        ) as connection:
             yield connection
     except errors.ClientError as error:
         raise verb_failed(error) from error

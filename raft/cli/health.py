@@ -123,7 +123,12 @@ def _probe(record: ClusterRecord, node: int, endpoint: str, timeout_seconds: flo
 
     begun = time.monotonic()
     try:
-        with Client({node: endpoint}, cluster=record.cluster, timeout_seconds=timeout_seconds) as client:
+        with Client(
+            {node: endpoint},
+            cluster=record.cluster,
+            keys=record.keys or None,
+            timeout_seconds=timeout_seconds,
+        ) as client:
             client.get(b"")
     except errors.NoLeader as error:
         return Probe(node=node, healthy=False, took_ms=0.0, error=f"no leader: {error}")

@@ -166,6 +166,7 @@ def up(
     ephemeral_log: EphemeralLog = False,
     repair: options.RepairFromPeers = False,
     metrics: MetricsAt = None,
+    hosts: options.Hosts = "",
     output: options.Lines = options.LineFormat.LINE,
 ) -> None:
     """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
@@ -181,14 +182,13 @@ def up(
         machine=machine,
         trace=None if trace is None else str(trace.absolute()),
         tune=tuple(tune or ()),
-        snapshots=SnapshotPolicy(
-            entries_max=snapshot_entries, bytes_max=snapshot_bytes, entries_kept=keep_entries
-        ),
+        snapshots=_policy(snapshot_entries, snapshot_bytes, keep_entries),
         pre_vote=not no_pre_vote,
         check_quorum=not no_check_quorum,
         lease_reads=lease_reads,
         ephemeral_log=ephemeral_log,
         repair_from_peers=repair,
+        hosts=hosts,
     )
     from raft.cluster.launch import launched  # Here, since no other verb needs what it is made of.
 
@@ -203,6 +203,10 @@ def up(
     raise typer.Exit(ended.exit_code)
 
 
+def _policy(entries: int, bytes_max: int, kept: int) -> SnapshotPolicy:
+    return SnapshotPolicy(entries_max=entries, bytes_max=bytes_max, entries_kept=kept)
+
+
 @contextlib.contextmanager
 def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
     """Serve a cluster's metrics there; raises VerbFailed if that cannot be, before a node was started."""
@@ -215,7 +219,9 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
     def endpoints() -> dict[int, str]:
         return {node.id: node.endpoint for node in cluster.record.nodes}
 
-    make = scraper_of(endpoints, cluster.record.cluster, cluster.spec.name, None, METRICS_SECONDS_MAX)
+    record = cluster.record
+    keys = Path(record.keys) if record.keys else None
+    make = scraper_of(endpoints, record.cluster, cluster.spec.name, keys, METRICS_SECONDS_MAX)
     with listening_at(address) as at, contextlib.closing(ServerThread(at, make)):
         yield
 

@@ -193,3 +193,12 @@ RepairFromPeers = Annotated[
         help="Put a damaged log aside: the node leaves the cluster, and joins it anew as a learner.",
     ),
 ]
+
+Hosts = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="netns: each node in a network namespace of its own, with keys; as root.",
+        show_default=False,
+    ),
+]

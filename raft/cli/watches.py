@@ -127,7 +127,7 @@ def converse(
 
         for number in not_ignored(ENDING):
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-        async with AsyncClient(endpoints, cluster=record.cluster) as client:
+        async with AsyncClient(endpoints, cluster=record.cluster, keys=record.keys or None) as client:
             return await follow(client)
 
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from raft.cluster.failures import VerbFailed
 from raft.cluster.faults.registry import FaultRegistry
+from raft.cluster.hosts import ClusterHosts
 from raft.cluster.processes.node_process import NodeProcess, NodeState
 from raft.cluster.records.journal import Journal
 from raft.cluster.records.leader_history import LeaderHistory
@@ -23,7 +24,12 @@ class Cluster:
     """State only; changed by the supervisor and by those who carry out verbs for it."""
 
     def __init__(
-        self, record: ClusterRecord, run_directory: RunDirectory, journal: Journal, rng: random.Random
+        self,
+        record: ClusterRecord,
+        run_directory: RunDirectory,
+        journal: Journal,
+        rng: random.Random,
+        hosts: ClusterHosts | None = None,
     ) -> None:
         self.record = record
         self.spec = record.spec
@@ -33,17 +39,22 @@ class Cluster:
         self.nodes = {node.id: NodeProcess(node.id) for node in record.nodes}
         self.history = LeaderHistory()
         self.safety = ElectionSafety()
-        self.faults = FaultRegistry()
+        self.hosts = hosts
+        self.faults = FaultRegistry(cuts_outside=hosts is not None)
         self.ending = False
         self.out_of_space = False  # Says the last leader that said anything of it.
         self.record_error = ""  # Why the record in the run directory is an old one; empty if it is not.
 
+    def endpoint_of(self, node: int) -> str:
+        """Where a node listens, and others reach it."""
+        if self.hosts is not None:
+            return self.hosts.endpoint(node)
+        return self.run_directory.node_endpoint(node)
+
     def admit(self, node: int) -> NodeProcess:
         """One more node, which has no process yet."""
         log = str(Path(self.record.log_dir) / f"n{node}.log")
-        self.record.nodes.append(
-            NodeRecord(id=node, endpoint=self.run_directory.node_endpoint(node), log=log)
-        )
+        self.record.nodes.append(NodeRecord(id=node, endpoint=self.endpoint_of(node), log=log))
         process = self.nodes[node] = NodeProcess(node)
         self.save_record()
         return process

@@ -29,6 +29,8 @@ from raft.cluster import rundir
 from raft.cluster.cluster import Cluster
 from raft.cluster.datadir import DataDirectory, clear_abandoned, open_data
 from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.hosts import ClusterHosts
+from raft.cluster.namespaces import NamespaceHosts
 from raft.cluster.processes.node_process import NodeProcess
 from raft.cluster.records.events import ClusterStarted, Event, EventLog, RunDirectoryRemoved
 from raft.cluster.records.journal import Journal
@@ -159,14 +161,14 @@ class RunningCluster:
                 signal.signal(number, handler)
 
     def _argument_of(self, node: NodeProcess) -> bytes:
-        spec, run_directory = self.cluster.spec, self.cluster.run_directory
+        spec, endpoint_of, hosts = self.cluster.spec, self.cluster.endpoint_of, self.cluster.hosts
         config = NodeConfig(
             node=node.id,
-            listen=run_directory.node_endpoint(node.id),
+            listen=endpoint_of(node.id),
             data_dir=str(self._data.of_node(node.id)),
-            peers={
-                other: run_directory.node_endpoint(other) for other in self.cluster.nodes if other != node.id
-            },
+            peers={other: endpoint_of(other) for other in self.cluster.nodes if other != node.id},
+            keys="" if hosts is None else hosts.keys_of(node.id),
+            network_namespace="" if hosts is None else hosts.namespace_of(node.id),
             join=self._data.joins(node.id),
             repair_from_peers=node.repair or spec.repair_from_peers,
             cluster=self.record.cluster,
@@ -183,7 +185,7 @@ class RunningCluster:
             snapshots=spec.snapshots,
             # Each life draws anew, or a node that lost a race once would lose it in the same way again.
             seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
-            supervisor=run_directory.launcher_endpoint,
+            supervisor=self.cluster.run_directory.launcher_endpoint,
             fault_injection=True,
             links=self.cluster.faults.links_of(node.id),
             log_path=str(self._data.logs / f"{node.name}.log"),
@@ -225,12 +227,15 @@ def launched(
             fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
         # Its children use these directories, so that it has to be gone before they are removed.
         stack.callback(_close, fork_server)
-        record = _record(spec, run_directory, data, started_seconds)
+        hosts = None
+        if spec.hosts:
+            hosts = ClusterHosts(stack.enter_context(NamespaceHosts()), data.path / "keys")
+        record = _record(spec, run_directory, data, started_seconds, hosts)
         try:
             journal = Journal(EventLog(data.logs / "events.jsonl"), started_seconds=started_seconds)
             stack.callback(journal.close)
             record.write(run_directory.record)
-            cluster = Cluster(record, run_directory, journal, random.Random(spec.seed))
+            cluster = Cluster(record, run_directory, journal, random.Random(spec.seed), hosts)
             journal.record(ClusterStarted(nodes=len(data.members), pid=record.pid), clock.now())
             running = RunningCluster(cluster, data, fork_server, clock, duration_seconds, lock)
             stack.enter_context(running.obeying_signals())
@@ -255,8 +260,13 @@ def _close(fork_server: ForkServer) -> None:
 
 
 def _record(
-    spec: ClusterSpec, run_directory: RunDirectory, data: DataDirectory, started_seconds: float
+    spec: ClusterSpec,
+    run_directory: RunDirectory,
+    data: DataDirectory,
+    started_seconds: float,
+    hosts: ClusterHosts | None,
 ) -> ClusterRecord:
+    endpoint_of = run_directory.node_endpoint if hosts is None else hosts.endpoint
     return ClusterRecord(
         name=spec.name,
         cluster=data.cluster,
@@ -266,10 +276,11 @@ def _record(
         log_dir=str(data.logs),
         events=str(data.logs / "events.jsonl"),
         spec=spec,
+        keys="" if hosts is None else hosts.client_keys,
         nodes=[
             NodeRecord(
                 id=node,
-                endpoint=run_directory.node_endpoint(node),
+                endpoint=endpoint_of(node),
                 log=str(data.logs / f"n{node}.log"),
             )
             for node in data.members

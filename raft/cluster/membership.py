@@ -168,7 +168,7 @@ class MemberVerbs:
             then(node, members)
 
         def started() -> None:
-            endpoint = self._cluster.run_directory.node_endpoint(node.id)
+            endpoint = self._cluster.endpoint_of(node.id)
             self._ask(AddLearner(node.id, endpoint), CHANGE_SECONDS_MAX, joined, give_up)
 
         self._steering.begin([node], started, give_up)

@@ -19,6 +19,7 @@ from raft.protocol.client import MEMBERS_MAX
 
 NODES_MAX = MEMBERS_MAX
 VERSION = 1
+NETNS = "netns"
 
 
 class ClusterSpec(Struct, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     ephemeral_log: bool = False
     repair_from_peers: bool = False
     snapshots: SnapshotPolicy = SnapshotPolicy()
+    hosts: str = ""  # NETNS: each node in a network namespace of its own.
 
     def check(self) -> None:
         """Raise BadUsage for what cannot work, naming the options that contradict each other."""
@@ -54,6 +56,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
             )
         if self.lease_reads and not self.check_quorum:
             raise BadUsage("--lease-reads needs check-quorum: a lease is what a quorum has confirmed")
+        if self.hosts not in ("", NETNS):
+            raise BadUsage(f"--hosts {self.hosts}: the only kind of hosts is {NETNS}")
         if self.tune:
             check_tuning(self.tune)
         if self.machine is not None and not _names_a_class(self.machine):
@@ -100,6 +104,7 @@ class ClusterRecord(Struct, kw_only=True):
     log_dir: str
     events: str
     spec: ClusterSpec
+    keys: str = ""  # The key file by which clients speak to the nodes; "" if those need none.
     nodes: list[NodeRecord]
 
     def write(self, path: Path) -> None:

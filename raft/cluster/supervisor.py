@@ -312,7 +312,7 @@ class SupervisorActor(Actor):
                 continue
             lines.append(f"{fault} cleared ({fault.text})")
         answer = ReplyAnswer(self.context.reply_handle())
-        left = [fault for fault in chosen if fault.orders and fault in faults.active]
+        left = [it for it in chosen if (it.orders or it.outside) and it in faults.active]
         self.network.clear(left, answer, lines)
 
     def on_get_members(self, verb: GetMembers) -> None:

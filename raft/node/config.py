@@ -11,6 +11,7 @@ import os
 import msgspec
 from msgspec import Struct
 
+from actors.transport.base import NO_KEY
 from actors.transport.endpoints import EndpointError, canonical, check_endpoint, check_target
 from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
@@ -87,9 +88,20 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fault_injection: bool = False  # The supervisor may break this node on purpose; else nothing can.
     links: tuple[SetLink, ...] = ()  # Ways to peers that are broken from the first moment on.
     keys: str = ""  # This node's CURVE key file; a must beyond loopback.
+    network_namespace: str = ""  # The file of one in which it runs; its supervisor stays outside.
     trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
     log_path: str = ""  # "" logs to standard error.
     log_level: str = "INFO"
+
+    @property
+    def supervisor_has_keys(self) -> bool:
+        """Does the supervisor show this node's key? That of nodes in namespaces has none."""
+        return bool(self.keys) and not self.network_namespace
+
+    @property
+    def supervisor_key(self) -> bytes | None:
+        """The key that the supervisor must have, if that is not the one in the list."""
+        return NO_KEY if self.network_namespace else None
 
     @property
     def address(self) -> str:
@@ -144,6 +156,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BadConfig(f"quota_bytes is a number from 0 on, not {self.tuning.quota_bytes}")
         if self.links and not self.fault_injection:
             raise BadConfig("a node begins with broken links only if it is started with fault injection")
+        if self.network_namespace and not self.fault_injection:
+            raise BadConfig("a node enters a network namespace only if it is started with fault injection")
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
         module, _, name = self.machine.partition(":")

@@ -84,7 +84,7 @@ class Node(Actor):
     def __init__(self, parts: NodeComponents) -> None:
         self._parts = parts
         self._id: NodeId = parts.config.node
-        self._supervisor = supervisor_of(self._id, has_keys=bool(parts.config.keys))
+        self._supervisor = supervisor_of(self._id, has_keys=parts.config.supervisor_has_keys)
 
     def on_start(self) -> None:
         """Recover, and take part."""
@@ -125,7 +125,7 @@ class Node(Actor):
         self._ballot: dict[NodeId, bool] = {}
         self._membership.meet_all(state)
         if config.supervisor:
-            context.connect(self._supervisor.process, config.supervisor)
+            context.connect(self._supervisor.process, config.supervisor, config.supervisor_key)
             context.watch_process(self._supervisor.process)
             context.every(ALIVE_SECONDS, self._reporter.alive)
         self._reporter.started(parts.pid, parts.store.last_index() - snapshot.index)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
+from actors.transport.base import NO_KEY
 from actors.transport.curve import (
     Entry,
     Grant,
@@ -20,6 +21,7 @@ from actors.transport.curve import (
     retire,
     rotate,
 )
+from actors.transport.endpoints import EndpointError
 from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import Net, a_net
 
@@ -163,3 +165,15 @@ def test_a_list_that_cannot_be_meant_is_refused_with_the_reason(
     path.write_text(path.read_text() + line.replace("KEY", "a" * 40) + "\n")
     with pytest.raises(KeysError, match=complaint):
         keys_of(directory, "n1")
+
+
+def test_one_without_keys_is_reached_over_ipc_only(net: Net, directory: Path) -> None:
+    launcher = net.node("launcher")
+    one = net.node("n1", endpoint=TCP, keys=keys_of(directory, "n1"))
+    with pytest.raises(EndpointError, match="over ipc only"):
+        one.connect("launcher", TCP.replace(":0", ":1"), NO_KEY)
+    one.connect("launcher", str(launcher.endpoint), NO_KEY)
+    assert net.run(lambda: net.is_up("n1", "launcher") and net.is_up("launcher", "n1"))
+    speak(net, launcher, one, b"an order")
+    one.allow(keys_of(directory, "n1"))
+    speak(net, one, launcher, b"a report")

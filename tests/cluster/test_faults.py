@@ -35,6 +35,15 @@ def test_a_link_has_a_direction_unless_both_are_asked_for() -> None:
     assert link_ways([1], [1, 2], both=True) == {1: {2}, 2: {1}}
 
 
+def test_what_is_cut_between_hosts_is_no_order_to_a_node_and_what_else_is_wrong_with_a_link_is() -> None:
+    registry = FaultRegistry(cuts_outside=True)
+    cut = registry.add_network_fault("partition", {1: {2}}, CUT, "n1 | n2")
+    slow = registry.add_network_fault("link", {1: {2}}, SetLink(0, [], delay_seconds=0.1), "n1 -> n2")
+    assert (cut.orders, cut.links[1].to) == ({}, [2])
+    assert registry.orders_of(1) == [slow.links[1]]
+    assert registry.network_faults() == [cut, slow]
+
+
 def test_a_network_fault_is_a_set_of_orders_under_one_id() -> None:
     registry = FaultRegistry()
     fault = registry.add_network_fault("partition", {1: {2}, 2: {1}}, CUT, "n1 | n2")

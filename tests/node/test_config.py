@@ -44,6 +44,7 @@ def test_a_node_may_listen_at_all_addresses_if_it_says_where_others_reach_it() -
         ({"listen": "tcp://[::]:7000", "keys": "n1.toml"}, "--advertise"),
         ({"advertise": "tcp://*:7000", "keys": "n1.toml"}, "--advertise"),
         ({"advertise": "ipc:///tmp/n2", "peers": {2: "ipc:///tmp/n2"}}, "share the endpoint"),
+        ({"network_namespace": "/run/netns/n1"}, "fault injection"),
         ({"data_dir": ""}, "--data-dir"),
         ({"machine": "nonsense"}, "package.module:Class"),
         ({"heartbeat_seconds": 0.0}, "heartbeat"),

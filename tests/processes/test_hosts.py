@@ -10,7 +10,8 @@ import pytest
 
 from raft.client import Client, OutcomeUnknown
 from raft.cluster.namespaces import why_unavailable
-from tests.processes.clusters import wait_until
+from raft.cluster.records.events import LeaderElected
+from tests.processes.clusters import running, wait_until
 from tests.processes.hosts import HostCluster, cluster_on_hosts
 
 _MISSING = why_unavailable()
@@ -119,3 +120,17 @@ def test_a_member_that_has_moved_is_found_at_the_address_that_it_was_given(
     assert client.update_member(moved, cluster.endpoint(moved)).endpoints[moved] == cluster.endpoint(moved)
     cluster.start(moved, "--existing", advertise=cluster.endpoint(moved))
     wait_until(lambda: have_caught_up(client))
+
+
+def test_a_launched_cluster_on_hosts_of_its_own_is_steered_and_cut_between_them_by_the_same_verbs() -> None:
+    with running(3, "--hosts", "netns") as cluster:
+        cluster.verb("put", "k", "v")
+        endpoints = {node.endpoint for node in cluster.record.nodes}
+        assert len({endpoint.rpartition(":")[0] for endpoint in endpoints}) == 3
+        before = cluster.await_event(LeaderElected)
+        assert "isolate#" in cluster.verb("isolate", "leader")
+        after = cluster.await_event(LeaderElected, lambda elected: elected.node != before.node)
+        assert cluster.verb("get", "k", "--via", str(after.node)).strip() == "v"
+        assert "cleared" in cluster.verb("heal")
+        assert cluster.verb("faults").strip() == "no faults"
+    assert cluster.process.returncode == 0

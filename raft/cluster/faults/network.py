@@ -92,6 +92,7 @@ class Network:
     def clear(self, faults: Iterable[Fault], answer: Answer, lines: list[str]) -> None:
         """End faults that nodes carry out; answered when every node that runs has mended its own."""
         orders: list[tuple[NodeProcess, object]] = []
+        faults = list(faults)
         for fault in faults:
             self._cluster.faults.remove(fault.id)
             self._cluster.journal.record(cleared(fault), self._context.now())
@@ -99,7 +100,12 @@ class Network:
             # A node that is down forgets by itself.
             told = [self._cluster.nodes[node] for node in fault.orders if node in self._cluster.nodes]
             orders += [(node, ClearFault(fault.id)) for node in told if node.state in HAS_PROCESS]
+        self._cut_between_hosts(faults)
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
+
+    def _cut_between_hosts(self, changed: Iterable[Fault]) -> None:
+        if self._cluster.hosts is not None and any(fault.outside for fault in changed):
+            self._cluster.hosts.cut(self._cluster.faults.network_faults())
 
     def bring_up_to_date(self, node: NodeProcess) -> None:
         """Tell a node that was away all that is to be broken in it now, and nothing else.
@@ -153,6 +159,7 @@ class Network:
         for fault in faults:
             self._cluster.journal.record(injected(fault), self._context.now())
             orders += [(self._cluster.nodes[node], order) for node, order in fault.orders.items()]
+        self._cut_between_hosts(faults)
         lines = [*(f"{fault}  {fault.text}" for fault in faults), *hints]
         self._tell(orders, lambda silent: self._finish(silent, lines, answer))
 

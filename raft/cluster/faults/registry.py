@@ -31,11 +31,12 @@ class Fault(Struct, frozen=True):
     text: str
     links: dict[int, SetLink] = {}
     inside: dict[int, Inside] = {}
+    outside: bool = False  # The links are cut between the nodes, who are not told.
 
     @property
     def orders(self) -> dict[int, SetLink | Inside]:
         """What the nodes have to be told; nothing for what is done to their processes."""
-        return {**self.links, **self.inside}
+        return {**({} if self.outside else self.links), **self.inside}
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.id}"
@@ -44,7 +45,9 @@ class Fault(Struct, frozen=True):
 class FaultRegistry:
     """All faults that are in force; ids are never used again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cuts_outside: bool = False) -> None:
+        """With `cuts_outside` what is cut is the network's, and not the nodes', to cut."""
+        self._cuts_outside = cuts_outside
         self._active: dict[int, Fault] = {}
         self._next_id = 1
 
@@ -79,7 +82,9 @@ class FaultRegistry:
             if targets
         }
         touched = sorted({*links, *(target for link in links.values() for target in link.to)})
-        return self._add(Fault(self._next_id, kind, tuple(about or touched), text, links))
+        outside = self._cuts_outside and rule.cut
+        nodes = tuple(about or touched)
+        return self._add(Fault(self._next_id, kind, nodes, text, links, outside=outside))
 
     def add_disk_fault(self, nodes: Sequence[int], rule: SetDisk, text: str) -> Fault:
         """`rule` on every one of `nodes`; its own `fault` is filled in here."""

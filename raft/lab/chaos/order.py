@@ -46,6 +46,7 @@ class Order(Struct, frozen=True, kw_only=True):
     recovery_seconds_max: float = RECOVERY_SECONDS_MAX  # For a write, when one could be acknowledged.
     name: str = ""  # Of the cluster to start; "" takes one that runs: `cluster`.
     cluster: str | None = None
+    hosts: str = ""  # Of what kind its hosts are; see ClusterSpec.
     command: str = ""  # How the run can be had again.
 
     def check(self) -> Order:
@@ -58,4 +59,6 @@ class Order(Struct, frozen=True, kw_only=True):
             raise BadUsage("--sabotage no-fencing goes with --workload lock or election")
         if self.sabotage is Sabotage.NO_FSYNC and self.cluster is not None:
             raise BadUsage("--sabotage no-fsync needs a cluster of its own: leave --cluster out")
+        if self.hosts and self.cluster is not None:
+            raise BadUsage("--hosts needs a cluster of its own: leave --cluster out")
         return self

@@ -134,6 +134,8 @@ def _options(order: Order) -> list[str]:
     # Some clusters take snapshots all the time, and send them to whoever falls behind; some never do.
     limits = Random(f"cluster/{seed}").choice(SNAPSHOT_LIMITS)
     options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
+    if order.hosts:
+        options += ["--hosts", order.hosts]
     if order.workload in OWN_MACHINE:
         options += ["--machine", TALLY]
     if order.sabotage is Sabotage.NO_FSYNC:

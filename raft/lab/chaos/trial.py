@@ -197,7 +197,12 @@ async def _workers(
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(min(order.clients, CONNECTIONS_MAX)):
-            client = AsyncClient(endpoints, cluster=record.cluster, timeout_seconds=patience_seconds)
+            client = AsyncClient(
+                endpoints,
+                cluster=record.cluster,
+                keys=record.keys or None,
+                timeout_seconds=patience_seconds,
+            )
             stack.callback(client.close)
             connections.append(client)
         yield [

@@ -6,10 +6,13 @@ only where a node was started for it, so that elsewhere there is nothing that co
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from actors.clock import MonotonicClock, ScaledClock
 from actors.transport.base import Transport
@@ -18,6 +21,16 @@ from raft.node.process.faults import ProcessFaults, Trap, die
 from raft.protocol.admin import ArmCrash, CannotDo, ClearFault, Done, SetClock, SetDisk, SetLink
 from raft.storage.faulty import FaultyFiles
 from raft.storage.files import RealFiles
+
+_CLONE_NEWNET: Final = 0x40000000
+
+
+def enter_network_namespace(path: str) -> None:
+    """Have all sockets of this process in that namespace; before there is one, or another thread."""
+    with Path(path).open("rb") as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
 
 
 class Injection:

@@ -79,7 +79,7 @@ from raft.node.process.trace import TraceFile
 from raft.node.requests.relay import Relay
 from raft.node.versions import check_version
 from raft.node.worker import ThreadWorker
-from raft.protocol.registry import NODE_ACTOR, REGISTRY, RELAY_ACTOR, address_of, process_of
+from raft.protocol.registry import NODE_ACTOR, REGISTRY, RELAY_ACTOR, SUPERVISOR, address_of, process_of
 from raft.storage.device import CrashPoint
 from raft.storage.errors import CorruptLog, LogMissing, LogRolledBack, StoreError, StoreFailed
 from raft.storage.files import FileSystem, RealFiles
@@ -235,6 +235,11 @@ def load_injection(config: NodeConfig) -> Injection | None:
     if not config.fault_injection:
         return None
     module = importlib.import_module("raft.node.process.fault_injection")
+    if config.network_namespace:
+        try:
+            module.enter_network_namespace(config.network_namespace)
+        except OSError as error:
+            raise BadConfig(f"{config.network_namespace} cannot be entered: {error.strerror}") from None
     injection: Injection = module.Injection()
     return injection
 
@@ -279,7 +284,12 @@ def open_transport(config: NodeConfig, incarnation: int) -> tuple[ZeroMqTranspor
         endpoint=config.listen,
         keys=keys,
     )
-    return transport, Permissions(keys, LoggedEvents().event)
+    return transport, Permissions(keys, LoggedEvents().event, outside_keys(config))
+
+
+def outside_keys(config: NodeConfig) -> str:
+    """The supervisor of a node in a network namespace, which shows no key; "" if it shows the node's."""
+    return SUPERVISOR.process if config.supervisor and not config.supervisor_has_keys else ""
 
 
 def open_trace(path: str) -> TraceFile | None:

@@ -100,12 +100,13 @@ class Permissions(dict[str, Judge | None]):
     `tell` logs an event: who was refused what, once in a while. `refused` counts, and names the key.
     """
 
-    def __init__(self, keys: Keys | None, tell: Callable[[str, str], None]) -> None:
-        """Without keys nobody is judged."""
+    def __init__(self, keys: Keys | None, tell: Callable[[str, str], None], supervisor: str = "") -> None:
+        """Without keys nobody is judged, and neither is a supervisor that has none."""
         super().__init__()
         self.refused: Counter[str] = Counter()
         self._keys = keys
         self._tell = tell
+        self._supervisor = supervisor
         self._named: dict[tuple[str, str], float] = {}
 
     def follow(self, keys: Keys) -> None:
@@ -120,7 +121,7 @@ class Permissions(dict[str, Judge | None]):
         return judge
 
     def _judge_of(self, process: str) -> Judge | None:
-        if self._keys is None:
+        if self._keys is None or process == self._supervisor:
             return None
         name = process if process in self._keys.allowed else process.rpartition(".")[0]
         if name not in self._keys.allowed:  # What it had sent before it was cut off.
