@@ -1,4 +1,4 @@
-"""A node beside one's own program: a process of its own, started, watched and ended by that program."""
+"""A node run by the user's program: a separate process, started, supervised and stopped by it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A node beside an asyncio program: it runs while its context is open, and ends with it.
 
-Owns what the program sees of its node, and how the body of the context learns of the end. There is no thread:
+Owns the program's view of its node, and how the body of the context learns of the end. There is no thread:
 the program's own loop supervises.
 """
 
@@ -18,7 +18,7 @@ from raft.client.client import TIMEOUT_SECONDS
 from raft.durations import Duration, timeout_of
 from raft.embedding.errors import NodeError
 from raft.embedding.node_supervisor import Leader
-from raft.embedding.running_node import Stay
+from raft.embedding.running_node import RunningNode
 from raft.embedding.settings import Settings, plan_of
 from raft.exporter.pages import Answers, Pages
 from raft.protocol.admin import NodeStatus
@@ -30,8 +30,8 @@ HEALTH_SECONDS_MAX = 1.0
 class AsyncNode:
     """One member of a cluster, as an asynchronous context manager.
 
-    Entered, it has recovered its log and takes part; that there is a leader may take longer, see
-    `wait_for_leader`. When the context is left it hands over and ends, and however the program dies, it
+    Once entered, the node has recovered its log and is running; a leader may take longer, see
+    `wait_for_leader`. On exit the node transfers leadership and stops, and if the program dies, it
     dies too. If it is given up the body is cancelled, and NodeFailed (or NodeRefused, NodeRemoved) raised
     instead, as a task group would. `on_leader` is called in the loop with each leader, and with None.
     """
@@ -48,44 +48,44 @@ class AsyncNode:
         """Raises NodeRefused for settings that cannot work; see Settings for them."""
         self.id = id
         self.error: NodeError | None = None
-        """Why the node has ended, if nobody asked it to."""
+        """Why the node has ended, if it was not stopped."""
         self._plan = plan_of(id, listen, data_dir, settings)
         self._on_leader = on_leader
-        self._stay: Stay | None = None
+        self._running: RunningNode | None = None
 
     async def __aenter__(self) -> Self:
-        """Start the node, and wait until it takes part. Raises NodeRefused or NodeFailed."""
-        assert self._stay is None, "this node is entered already; make another one"
+        """Start the node, and wait until it is running. Raises NodeRefused or NodeFailed."""
+        assert self._running is None, "this node is entered already; make another one"
         self.error = None
-        stay = Stay(self._plan, self._on_leader)
+        running = RunningNode(self._plan, self._on_leader)
         try:
-            await stay.start()
+            await running.start()
         except BaseException:
-            await stay.stop()
+            await running.stop()
             raise
-        stay.body = asyncio.current_task()
-        self._stay = stay
+        running.body = asyncio.current_task()
+        self._running = running
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        stay, self._stay = self._stay, None
-        assert stay is not None, "left without having been entered"
-        cancelled = await stay.take_back_cancellation(kind)
-        await stay.stop()
-        self.error = stay.error
-        if stay.error is not None and (error is None or cancelled):
-            raise stay.error from None
+        running, self._running = self._running, None
+        assert running is not None, "left without having been entered"
+        cancelled = await running.uncancel(kind)
+        await running.stop()
+        self.error = running.error
+        if running.error is not None and (error is None or cancelled):
+            raise running.error from None
 
     @property
     def leader(self) -> Leader | None:
-        """Whom this node follows, or that it leads itself; None while it knows of nobody.
+        """The leader that this node follows, or itself; None while it knows none.
 
         What it believes: a leader may have been replaced without its noticing. Work that only one may do
         belongs into an election of the cluster's client, which tells for certain.
         """
-        return self._present.keeper.leader
+        return self._present.supervisor.leader
 
     @property
     def leads(self) -> bool:
@@ -95,13 +95,13 @@ class AsyncNode:
 
     @property
     def pid(self) -> int | None:
-        """The node's process; None between two lives."""
-        return self._present.keeper.pid
+        """The node's process id; None while it is being restarted."""
+        return self._present.supervisor.pid
 
     @property
     def restarts(self) -> int:
         """How often it was started again."""
-        return self._present.keeper.lives - 1
+        return self._present.supervisor.starts - 1
 
     async def wait_for_leader(self) -> Leader:
         """Wait until this node knows of a leader; raises what it has ended with, if it ends before."""
@@ -112,21 +112,21 @@ class AsyncNode:
         raise NodeError("the node was stopped before there was a leader")
 
     async def observe(self) -> AsyncGenerator[Leader | None, None]:
-        """The leader now, then each other one; whoever is slow misses those in between, never the last.
+        """The current leader, then each new one; a slow caller misses some in between, never the last.
 
-        Ends when the node does, by raising what it has ended with if nobody asked it to.
+        Ends when the node does; raises its error if it was not stopped.
         """
-        stay = self._present
-        seen = stay.keeper.leader
+        running = self._present
+        seen = running.supervisor.leader
         yield seen
-        while not stay.is_over:
-            if (leader := stay.keeper.leader) != seen:
+        while not running.has_ended:
+            if (leader := running.supervisor.leader) != seen:
                 seen = leader
                 yield leader
             else:
-                await stay.next_change()
-        if stay.error is not None:
-            raise stay.error
+                await running.next_change()
+        if running.error is not None:
+            raise running.error
 
     async def status(self) -> NodeStatus:
         """The node's own view: role, term, log, members. NodeError if it cannot be asked now."""
@@ -141,14 +141,14 @@ class AsyncNode:
         return Pages(_OneNode(self))
 
     async def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
-        """Take a snapshot now, due or not, and wait until it is durable; its index.
+        """Take a snapshot now, and wait until it is durable; returns its index.
 
         All that this node had applied before the call is in it. NodeError if it cannot be taken.
         """
         return await self._present.snapshot(timeout_of(timeout_seconds))
 
     def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> AsyncClient:
-        """A client of the cluster, this node among those whom it asks; a context manager of its own."""
+        """A client of the cluster, including this node; a context manager."""
         config = self._plan.config
         return AsyncClient(
             self._plan.endpoints,
@@ -158,9 +158,9 @@ class AsyncNode:
         )
 
     @property
-    def _present(self) -> Stay:
-        assert self._stay is not None, "the node runs only inside its context"
-        return self._stay
+    def _present(self) -> RunningNode:
+        assert self._running is not None, "the node runs only inside its context"
+        return self._running
 
 
 class _OneNode:

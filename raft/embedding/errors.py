@@ -1,6 +1,6 @@
 """How an embedded node can end other than by being left.
 
-Owns the hierarchy. Each class says what helps: another configuration, another look, another id.
+Owns the hierarchy. Each class says what helps: another configuration, a look at the log, another id.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ARGUMENTS = {"peer": "peers"}
 
 
 def in_arguments(text: str) -> str:
-    """What a node says, with the arguments of AsyncNode and Node in place of its command line's options."""
+    """A node's output, with the arguments of AsyncNode and Node in place of command-line options."""
 
     def argument(option: re.Match[str]) -> str:
         name = option[1].replace("-", "_")
@@ -23,22 +23,22 @@ def in_arguments(text: str) -> str:
 
 
 class NodeError(Exception):
-    """The root; the text is the node's own last words where it had any, in terms of this library."""
+    """The base class; the text is the node's last output, if any, in terms of this library."""
 
     def __init__(self, text: str) -> None:
         super().__init__(in_arguments(text))
 
 
 class NodeRefused(NodeError):
-    """It cannot run like this, and could not the next time: the text says what to change.
+    """The node cannot run like this, and a restart would not help: the text says what to change.
 
     A bad endpoint, a taken port, a foreign, damaged or lost data directory, a machine that is none.
     """
 
 
 class NodeFailed(NodeError):
-    """It ended again and again, or what starts it is gone: it was given up."""
+    """The node ended repeatedly, or its fork server ended: it is not restarted any more."""
 
 
 class NodeRemoved(NodeError):
-    """It is no member of its cluster any more, and its id will never be one again."""
+    """The node was removed from its cluster, and its id can never be used again."""

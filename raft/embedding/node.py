@@ -1,6 +1,6 @@
-"""A node beside a blocking program: the same as beside an asyncio one, whose loop runs in a thread meanwhile.
+"""A node run by a blocking program: an AsyncNode whose loop runs in a thread.
 
-Owns that thread: it begins when the context is entered and has ended when the context is left.
+Owns that thread, which lives from entering the context to leaving it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 class Node:
     """One member of a cluster, as a context manager; see AsyncNode.
 
-    Nobody can interrupt a blocking body: if the node is given up, `check` raises from then on, `failed` is
+    A blocking body cannot be interrupted: if the node fails, `check` raises from then on, `failed` is
     set, and the context is left with the node's error. `on_leader` is called in the supervising thread.
     """
 
@@ -57,7 +57,7 @@ class Node:
         self._node: AsyncNode
 
     def __enter__(self) -> Self:
-        """Start the node, and wait until it takes part. Raises NodeRefused or NodeFailed."""
+        """Start the node, and wait until it is running. Raises NodeRefused or NodeFailed."""
         assert self._thread is None, "this node is entered already; make another one"
         self.error = None
         self.failed.clear()
@@ -79,13 +79,13 @@ class Node:
             self.check()
 
     def check(self) -> None:
-        """Raise what the node has ended with, if it has ended by itself."""
+        """Raise the node's error, if it has ended without being stopped."""
         if self.error is not None:
             raise self.error
 
     @property
     def leader(self) -> Leader | None:
-        """Whom this node follows, or that it leads itself; see AsyncNode."""
+        """The leader that this node follows, or itself; see AsyncNode."""
         return None if self.failed.is_set() else self._node.leader
 
     @property
@@ -96,7 +96,7 @@ class Node:
 
     @property
     def pid(self) -> int | None:
-        """The node's process; None between two lives."""
+        """The node's process id; None while it is being restarted."""
         return None if self.failed.is_set() else self._node.pid
 
     def wait_for_leader(self, timeout_seconds: Duration | None = None) -> Leader:
@@ -104,7 +104,7 @@ class Node:
         return self._call(self._node.wait_for_leader(), timeout_seconds)
 
     def observe(self) -> Iterator[Leader | None]:
-        """The leader now, then each other one, waited for however long it takes; see `AsyncNode.observe`."""
+        """The current leader, then each new one, without a time limit; see `AsyncNode.observe`."""
         leaders = self._node.observe()
 
         async def step() -> tuple[Leader | None] | None:
@@ -124,11 +124,11 @@ class Node:
         return self._call(self._node.metrics(), None)
 
     def snapshot(self, *, timeout_seconds: Duration = SNAPSHOT_SECONDS_MAX) -> int:
-        """Take a snapshot now, due or not; its index. See `AsyncNode.snapshot`."""
+        """Take a snapshot now, and return its index. See `AsyncNode.snapshot`."""
         return self._call(self._node.snapshot(timeout_seconds=timeout_seconds), None)
 
     def client(self, *, timeout_seconds: Duration = TIMEOUT_SECONDS) -> Client:
-        """A client of the cluster, for one thread; a context manager of its own."""
+        """A client of the cluster, for one thread; a context manager."""
         config = self._plan.config
         return Client(
             self._plan.endpoints,
@@ -138,15 +138,15 @@ class Node:
         )
 
     def _live(self, entered: Future[None]) -> None:
-        """The thread. However it ends, those who wait or look are told."""
+        """The body of the thread. However it ends, waiting callers are woken."""
         try:
-            asyncio.run(self._stay(entered))
+            asyncio.run(self._running(entered))
         except BaseException as error:  # noqa: BLE001 - such as `on_leader` exits with
             failure = NodeFailed(f"the thread of the node has ended: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail(failure, entered)
 
-    async def _stay(self, entered: Future[None]) -> None:
+    async def _running(self, entered: Future[None]) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         try:
             async with self._make() as self._node:
@@ -177,7 +177,7 @@ class Node:
         thread, self._thread = self._thread, None
         assert thread is not None, "left without having been entered"
         if entered is not None and not entered.done():
-            # Interrupted at the start: it comes up, and goes at once.
+            # Interrupted at the start: the node starts, and is stopped at once.
             entered.add_done_callback(lambda _: self._leave.set())
         else:
             with suppress(RuntimeError):  # The node has ended already, and the loop with it.

@@ -1,7 +1,7 @@
-"""The actor that keeps one node running: starts it, hears it, starts it again, gives it up, stops it.
+"""The actor that supervises one node: starts, monitors, restarts and stops it, or gives it up.
 
-Owns the node's process and what is known of it. Knows nothing of event loops or threads: whoever hosts
-it is told through a `Listener`.
+Owns the node's process and what it reports. Knows nothing of event loops or threads: a `Listener` gets
+the changes.
 """
 
 from __future__ import annotations
@@ -27,61 +27,61 @@ from raft.protocol.admin import Alive, BecameLeader, LostLeadership, NodeUp, Saw
 from raft.protocol.registry import process_of
 
 NODE_ENTRY = "raft.node.process.main:main"
-# A node says twice a second that its loop turns.
+# A node reports twice a second that it is alive.
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
-_LAST_WORDS_BYTES_MAX = 4096
+_LAST_OUTPUT_BYTES_MAX = 4096
 
 log = logging.getLogger("raft.embedding")
 
 
 class Leader(Struct, frozen=True):
-    """Who leads the cluster, and in which term; terms only grow."""
+    """The leader of the cluster, and its term; terms only grow."""
 
     node: int
     term: int
 
 
 class Stop(Struct, frozen=True):
-    """End the node gracefully, and then tell the listener."""
+    """Stop the node gracefully, then call the listener's `ended`."""
 
 
 class Listener(Protocol):
-    """Who is told."""
+    """Gets the changes of a node's state."""
 
     def up(self) -> None:
-        """The node has recovered its log and takes part; at each start anew."""
+        """The node has recovered its log and is running; called after each start."""
 
     def leader_changed(self, leader: Leader | None) -> None:
-        """The node follows somebody else now, or knows of nobody."""
+        """The node follows another leader now, or none."""
 
     def ended(self, error: NodeError | None) -> None:
-        """The node has ended for good; None if it was asked to. The last that is told."""
+        """The node has ended for good; None if it was stopped. The last call."""
 
 
 class Child(Protocol):
-    """What is needed of a child process."""
+    """The interface to a child process."""
 
     pid: int | None
     returncode: int | None
 
     @property
     def error(self) -> Exception | None:
-        """Why it never came to be."""
+        """Why the process could not be started."""
 
     def kill(self, signal_number: int = signal.SIGKILL) -> bool:
         """Send a signal."""
 
     def close(self) -> None:
-        """Give back what belongs to it."""
+        """Release its resources."""
 
 
 class Children(Protocol):
-    """What is needed of a fork server."""
+    """The interface to a fork server."""
 
     @property
     def ended(self) -> bool:
-        """Is it gone, and the node with it?"""
+        """Whether the fork server has ended, and the node with it."""
 
     def fileno(self) -> int:
         """Readable when `receive` has something to do."""
@@ -93,67 +93,67 @@ class Children(Protocol):
         """Ask for a child."""
 
 
-class Keeper(Actor):
+class NodeSupervisor(Actor):
     """Hosted by a runtime that listens at the plan's supervisor endpoint."""
 
     def __init__(self, plan: Plan, children: Children, listener: Listener) -> None:
         self.leader: Leader | None = None
-        self.lives = 0
+        self.starts = 0
         self._plan = plan
         self._config = plan.config
         self._children = children
         self._listener = listener
-        self._supervisor = Supervisor(plan.restarts, Random())
+        self._restarts = Supervisor(plan.restarts, Random())
         self._name = f"node {plan.config.node}"
         self._child: Child | None = None
         self._started_seconds = 0.0
-        self._heard_seconds = 0.0
+        self._reported_seconds = 0.0
         self._checked_seconds = 0.0
         self._log_offset = 0
         self._is_up = False
         self._was_up = False
         self._stopping = False
-        self._over = False
+        self._ended = False
 
     @property
     def pid(self) -> int | None:
-        """The node's process, while there is one."""
+        """The node's process id, while it runs."""
         return None if self._child is None else self._child.pid
 
     def on_start(self) -> None:
         """Start the node."""
-        self._plan.words_path.unlink(missing_ok=True)
-        self.context.add_reader(self._children.fileno(), self._hear)
-        self.context.every(HUNG_CHECK_SECONDS, self._look_for_hung)
+        self._plan.output_path.unlink(missing_ok=True)
+        self.context.add_reader(self._children.fileno(), self._on_children)
+        self.context.every(HUNG_CHECK_SECONDS, self._check_hung)
         self._start()
 
-    # -- what is heard -----------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------
 
     def on_node_up(self, report: NodeUp) -> None:
-        """The node has recovered its log, and takes part."""
-        if self._is_of_this_life(report):
+        """The node has recovered its log, and is running."""
+        if self._is_current(report):
             self._came_up(report.pid)
 
     def on_saw_leader(self, report: SawLeader) -> None:
-        """The node follows somebody else than before; itself, if it leads."""
-        if self._is_of_this_life(report):
+        """The node follows another leader; itself, if it leads."""
+        if self._is_current(report):
             self._follow(Leader(report.leader, report.term) if report.leader else None)
 
     def on_alive(self, report: Alive) -> None:
-        """The node's loop turns; and what it has told before, should that have been lost on its way."""
-        if not self._is_of_this_life(report):
+        """The node is alive; the report repeats earlier ones, which may have been lost."""
+        if not self._is_current(report):
             return
-        self._heard_seconds = self.context.now()
+        self._reported_seconds = self.context.now()
         if not self._is_up:
             self._came_up(report.pid)
         self._follow(Leader(report.leader, report.term) if report.leader else None)
 
     def on_other_report(self, report: BecameLeader | LostLeadership | SpaceIs) -> None:
-        """Of no use here: whom the node follows says it all, and the node's log tells of its space."""
+        """Ignored: `SawLeader` reports the leader, and the node logs its space."""
 
     def on_stop_request(self, _: Stop) -> None:
-        """By SIGTERM, on which a node hands over and ends; by force if that takes too long."""
-        if self._stopping or self._over:
+        """Send SIGTERM, on which a node transfers leadership and ends; kill it if that takes too long."""
+        if self._stopping or self._ended:
             return
         self._stopping = True
         if self._child is None:
@@ -164,15 +164,15 @@ class Keeper(Actor):
         self.context.after(self._plan.stop_seconds_max, self._kill)
 
     def _came_up(self, pid: int) -> None:
-        """From now on an empty directory is a lost disk, whatever the program was told at its start."""
+        """From now on an empty directory means a lost disk, even if this is a first start."""
         self._is_up = self._was_up = True
-        self._heard_seconds = self.context.now()
+        self._reported_seconds = self.context.now()
         self._config = msgspec.structs.replace(self._config, first_start=False)
         log.info("%s is up, process %d", self._name, pid)
         self._listener.up()
 
-    def _is_of_this_life(self, report: NodeUp | Alive | SawLeader) -> bool:
-        """Does a report come from the process that runs now? All processes of a machine share the clock."""
+    def _is_current(self, report: NodeUp | Alive | SawLeader) -> bool:
+        """Whether a report comes from the current process. All processes of a machine share the clock."""
         sender = self.context.sender
         if sender is None or sender.process != process_of(self._config.node):
             return False
@@ -186,28 +186,28 @@ class Keeper(Actor):
     # -- the process -------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._stopping or self._over:
+        if self._stopping or self._ended:
             return
         self._started_seconds = self.context.now()
-        path = self._plan.words_path
+        path = self._plan.output_path
         self._log_offset = path.stat().st_size if path.exists() else 0
         self._child = self._children.spawn(NODE_ENTRY, self._config.encode(), log_path=path)
-        self.lives += 1
-        self._supervisor.started(self._name, self._started_seconds)
+        self.starts += 1
+        self._restarts.started(self._name, self._started_seconds)
 
-    def _hear(self) -> None:
+    def _on_children(self) -> None:
         for child in self._children.receive():
             if child is not self._child:
                 continue
             if child.returncode is not None or child.error is not None:
-                self._bury(child)
+                self._child_ended(child)
             elif self._stopping:
-                child.kill(signal.SIGTERM)  # It was not there yet when the end was asked for.
-        if self._children.ended and not self._over:
+                child.kill(signal.SIGTERM)  # It had not started yet when the stop was requested.
+        if self._children.ended and not self._ended:
             self.context.remove_reader(self._children.fileno())
-            self._end(NodeFailed("the process that starts the node is gone, and the node with it"))
+            self._end(NodeFailed("the fork server of the node has ended, and the node with it"))
 
-    def _bury(self, child: Child) -> None:
+    def _child_ended(self, child: Child) -> None:
         self._child = None
         self._is_up = False
         self._follow(None)
@@ -216,32 +216,34 @@ class Keeper(Actor):
             self._end(None)
             return
         code = child.returncode
-        words = str(child.error) if code is None else self._last_words() or describe_exit(code)
+        output = str(child.error) if code is None else self._last_output() or describe_exit(code)
         if code == EXIT_REMOVED:
-            self._end(NodeRemoved(f"{self._name} is no member of its cluster any more"))
+            self._end(NodeRemoved(f"{self._name} is no longer a member of its cluster"))
         elif code is None or code in DATA_NEED_A_DECISION or (code == EXIT_REFUSED and not self._was_up):
-            self._end(NodeRefused(words))
+            self._end(NodeRefused(output))
         else:
-            self._start_again(words if code > 0 else describe_exit(code))
+            self._start_again(output if code > 0 else describe_exit(code))
 
-    def _start_again(self, words: str) -> None:
-        decision = self._supervisor.ended(self._name, self.context.now(), failed=True)
+    def _start_again(self, output: str) -> None:
+        decision = self._restarts.ended(self._name, self.context.now(), failed=True)
         if isinstance(decision, RestartChildren):
-            log.warning("%s ended, and starts again in %.2f s: %s", self._name, decision.after_seconds, words)
+            log.warning(
+                "%s ended, and starts again in %.2f s: %s", self._name, decision.after_seconds, output
+            )
             self.context.after(decision.after_seconds, self._start)
             return
         policy = self._plan.restarts
         times = f"after {policy.max_restarts} restarts within {policy.window_seconds:g} s"
-        self._end(NodeFailed(f"{self._name} was given up {times}: {words}"))
+        self._end(NodeFailed(f"{self._name} was given up {times}: {output}"))
 
-    def _look_for_hung(self) -> None:
-        """Kill a node that was up and says nothing any more; but not for this program's own standstill."""
+    def _check_hung(self) -> None:
+        """Kill a node that no longer reports; a stall of this program itself doesn't count."""
         now = self.context.now()
         if now - self._checked_seconds > 2 * HUNG_CHECK_SECONDS:
-            self._heard_seconds = now
+            self._reported_seconds = now
         self._checked_seconds = now
-        if self._is_up and self._child is not None and now - self._heard_seconds > HUNG_SECONDS:
-            log.warning("%s has said nothing for %g s, and is killed", self._name, HUNG_SECONDS)
+        if self._is_up and self._child is not None and now - self._reported_seconds > HUNG_SECONDS:
+            log.warning("%s has not reported for %g s, and is killed", self._name, HUNG_SECONDS)
             self._child.kill(signal.SIGKILL)
 
     def _kill(self) -> None:
@@ -250,19 +252,19 @@ class Keeper(Actor):
             self._child.kill(signal.SIGKILL)
 
     def _end(self, error: NodeError | None) -> None:
-        self._over = True
+        self._ended = True
         if error is not None:
             log.critical("%s: %s", type(error).__name__, error)
         self._follow(None)
         self._listener.ended(error)
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         """What the process printed before it ended: a traceback, or else its last line."""
         try:
-            printed = self._plan.words_path.read_bytes()[self._log_offset :]
+            printed = self._plan.output_path.read_bytes()[self._log_offset :]
         except OSError:
             return ""
-        text = printed[-_LAST_WORDS_BYTES_MAX:].decode(errors="replace").strip()
+        text = printed[-_LAST_OUTPUT_BYTES_MAX:].decode(errors="replace").strip()
         start = text.rfind("Traceback (most recent call last)")
         return text[start:] if start >= 0 else "".join(text.splitlines()[-1:])
 

@@ -1,6 +1,6 @@
-"""One stay of a node in a program's event loop: what is made for it, in order, and given back in order.
+"""One run of a node in a program's event loop: its resources, and their release in order.
 
-Owns directory, fork server, runtime and keeper, and who waits for what the keeper tells. Knows nothing of
+Owns directory, fork server, runtime and supervisor, and the tasks that wait for changes. Knows nothing of
 what the program does with it.
 """
 
@@ -23,7 +23,7 @@ from actors.supervision import RestartPolicy
 from actors.transport import curve
 from actors.transport.zeromq import ZeroMqTransport
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused
-from raft.embedding.node_supervisor import Keeper, Leader, Stop
+from raft.embedding.node_supervisor import Leader, NodeSupervisor, Stop
 from raft.embedding.settings import Plan
 from raft.protocol.admin import GetMetrics, GetStatus, NodeMetrics, NodeStatus, SnapshotTaken, TakeSnapshot
 from raft.protocol.registry import REGISTRY, address_of, supervisor_of
@@ -31,8 +31,8 @@ from raft.protocol.registry import REGISTRY, address_of, supervisor_of
 STATUS_SECONDS_MAX = 5.0
 
 
-class Stay:
-    """From the making to `stop`; `body` is the task that is cancelled if the node ends by itself."""
+class RunningNode:
+    """Used from creation to `stop`; `body` is the task that is cancelled if the node fails."""
 
     def __init__(self, plan: Plan, on_leader: Callable[[Leader | None], None] | None) -> None:
         self.error: NodeError | None = None
@@ -43,20 +43,20 @@ class Stay:
         self._end = asyncio.Event()
         self._changed = asyncio.Event()
         self._cancelled = False
-        self._turning: AsyncioDriver | None = None
+        self._driver: AsyncioDriver | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="raft-node-"))
         self._fork_server = ForkServer.start(["raft.node.process.main"], [self._directory])
         endpoint = f"ipc://{self._directory}/supervisor"
         config = msgspec.structs.replace(plan.config, supervisor=endpoint)
         self._plan = msgspec.structs.replace(plan, config=config)
-        self.keeper = Keeper(self._plan, self._fork_server, self)
+        self.supervisor = NodeSupervisor(self._plan, self._fork_server, self)
 
     async def start(self) -> None:
-        """Host the keeper, and wait until the node is up or over. Raises a NodeError."""
+        """Start the supervisor, and wait until the node is running or has failed. Raises a NodeError."""
         config = self._plan.config
         self._address = supervisor_of(config.node, has_keys=bool(config.keys))
         try:
-            make_private(self._plan.words_path.parent)
+            make_private(self._plan.output_path.parent)
             transport = ZeroMqTransport(
                 self._address.process,
                 1,
@@ -72,27 +72,27 @@ class Stay:
             registry=REGISTRY,
             supervision=RestartPolicy(max_restarts=0),
         )
-        self._runtime.spawn(lambda: self.keeper, self._address.actor)
-        self._turning = AsyncioDriver(self._runtime, transport, self._look_up)
+        self._runtime.spawn(lambda: self.supervisor, self._address.actor)
+        self._driver = AsyncioDriver(self._runtime, transport, self._look_up)
         await self._is_up.wait()
         if self.error is not None:
             raise self.error
 
     async def stop(self) -> None:
-        """End the node, and everything that was made for it. Twice is once."""
+        """Stop the node, and release its resources. Idempotent."""
         try:
-            if self._turning is not None:
+            if self._driver is not None:
                 self._runtime.post(self._address, Stop())
-                self._turning.soon()
+                self._driver.soon()
                 await self._end.wait()
         finally:
-            if self._turning is not None:
-                self._turning.end()
+            if self._driver is not None:
+                self._driver.end()
             self._fork_server.close()
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    async def take_back_cancellation(self, kind: type[BaseException] | None) -> bool:
-        """Whether the body was cancelled on the node's account, and not on anybody else's."""
+    async def uncancel(self, kind: type[BaseException] | None) -> bool:
+        """Whether the body was cancelled only because the node ended."""
         body, self.body = self.body, None
         if not self._cancelled or body is None:
             return False
@@ -106,8 +106,8 @@ class Stay:
         return not others and kind is asyncio.CancelledError
 
     @property
-    def is_over(self) -> bool:
-        """Has the node ended for good?"""
+    def has_ended(self) -> bool:
+        """Whether the node has ended for good."""
         return self._end.is_set()
 
     async def next_change(self) -> None:
@@ -117,7 +117,7 @@ class Stay:
     async def status(self) -> NodeStatus:
         """Ask the node. Raises NodeError."""
         answer = await self._ask(GetStatus(), STATUS_SECONDS_MAX)
-        assert isinstance(answer, NodeStatus), f"a node does not tell its status by {answer}"
+        assert isinstance(answer, NodeStatus), f"a node's status is not {answer}"
         return answer
 
     async def metrics(self) -> NodeMetrics:
@@ -127,7 +127,7 @@ class Stay:
         return answer
 
     async def snapshot(self, timeout_seconds: float) -> int:
-        """Have the node take one; its index. Raises NodeError."""
+        """Let the node take a snapshot, and return its index. Raises NodeError."""
         answer = await self._ask(TakeSnapshot(), timeout_seconds)
         if not isinstance(answer, SnapshotTaken):
             raise NodeError(f"the node took no snapshot: {getattr(answer, 'reason', answer)}")
@@ -145,14 +145,14 @@ class Stay:
         except ActorsError as error:
             raise NodeError(str(error)) from None
         pending.then(end, end)
-        assert self._turning is not None, "nobody asks before the start"
-        self._turning.soon()
+        assert self._driver is not None, "requests come only after the start"
+        self._driver.soon()
         answer = await answered
         if isinstance(answer, AskFailed):
             raise NodeError(f"the node cannot be asked: {answer}")
         return answer
 
-    # -- what the keeper tells -----------------------------------------------------------------------
+    # -- the supervisor's listener -----------------------------------------------------------------------
 
     def up(self) -> None:
         """See Listener."""

@@ -1,4 +1,4 @@
-"""What a program says about its node, and the configuration that comes of it.
+"""A program's settings for its node, and the configuration that results.
 
 Owns the names of the settings and their defaults. Whether they can work is the node's own configuration's
 to say.
@@ -31,28 +31,29 @@ class Settings(TypedDict, total=False):
     """Everything but a node's id, its endpoint and its directory; all have defaults."""
 
     peers: Mapping[int, str]
-    """The other members and where they listen; this one may be among them, so that all hosts say the same."""
+    """The other members and where they listen; this one may be among them, so that all hosts can use the same
+    list."""
     advertise: str
     """Where others reach this node, if that is not where it listens."""
     machine: str | type[StateMachine]
-    """One's own machine: the class, or "package.module:Class"."""
+    """The user's own machine: the class, or "package.module:Class"."""
     cluster: str
     """Its name; nodes and clients of others are not listened to."""
     keys: str | Path
     """The node's CURVE key file; a must beyond loopback. Its clients speak by it, too."""
     existing: bool
-    """It has run before: an empty directory is refused, since what it has promised is lost with the disk."""
+    """The node has run before: an empty directory is refused, since acknowledged entries would be lost."""
     join: bool
     """It is not among the first members: it waits until `add_member` brings it in."""
     repair_from_peers: bool
-    """A damaged log is put aside, and the node joins its cluster anew."""
+    """A damaged log is set aside, and rebuilt from the peers."""
     log_path: str | Path
-    """What the node has to say, a JSON object a line; DATA_DIR.log unless told otherwise.
+    """The node's log, one JSON object per line; DATA_DIR.log by default.
 
     It is renamed to LOG.1, and that to LOG.2, and so on, when it grows large.
     """
     log_level: str
-    """DEBUG, INFO (unless told otherwise), WARNING or ERROR."""
+    """DEBUG, INFO (the default), WARNING or ERROR."""
     heartbeat: Duration
     election_timeout: tuple[Duration, Duration] | str
     """The shortest and the longest, as a pair or as "250ms-500ms".
@@ -68,21 +69,21 @@ class Settings(TypedDict, total=False):
     restarts: RestartPolicy
     """How often, and how soon, a node that crashed is started again."""
     stop_seconds_max: Duration
-    """How long the node may take to hand over and end before it is killed; 5 unless told otherwise."""
+    """How long the node may take to hand over and end before it is killed; 5 by default."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What was said, checked."""
+    """Validated settings."""
 
     config: NodeConfig
-    words_path: Path
-    """What the node's process prints, so its last words: begun anew whenever the program starts it."""
+    output_path: Path
+    """The output of the node's process: truncated whenever the program starts."""
     restarts: RestartPolicy
     stop_seconds_max: float
 
     @property
     def endpoints(self) -> dict[int, str]:
-        """Where the members listen of whom the program knows, this node first."""
+        """The endpoints of the members known to the program, this node first."""
         return {self.config.node: self.config.address, **self.config.peers}
 
 
@@ -133,7 +134,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
         raise NodeRefused(str(error)) from None
     return Plan(
         config=config,
-        words_path=log_path.with_name(log_path.name + ".out"),
+        output_path=log_path.with_name(log_path.name + ".out"),
         restarts=settings.get("restarts", RESTARTS),
         stop_seconds_max=stop_seconds_max,
     )

@@ -19,11 +19,11 @@ from raft.node.requests.pushed_watches import PushedWatches
 from raft.node.requests.reads import Reads
 from raft.node.requests.watches import WatchRequests
 from raft.node.versions import Versions
-from raft.protocol.client import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, TimeLeft, WatchHeard
+from raft.protocol.client import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, TimeLeft, WatchAck
 
-Watched = OpenWatch | WatchHeard | CloseWatch
+Watched = OpenWatch | WatchAck | CloseWatch
 Held = KeepAlive | TimeLeft | AwaitEvents | Watched
-HELD = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchHeard, CloseWatch)
+HELD = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchAck, CloseWatch)
 
 
 class MachineUpkeep:
@@ -70,7 +70,7 @@ class MachineUpkeep:
             return None
         if isinstance(request, OpenWatch):
             return self._pushing.open(request, sender.process, now)
-        if isinstance(request, WatchHeard):
+        if isinstance(request, WatchAck):
             self._pushing.heard(sender.process, request, now)
         else:
             self._pushing.close(sender.process, request)

@@ -1,4 +1,4 @@
-"""What a node tells its supervisor, and what a supervisor may ask of a node.
+"""Reports of a node to its supervisor, and requests of a supervisor to a node.
 
 Owns the reports from which the launcher's leader history is made, and the requests that
 steer or break one running node. Times are seconds on the machine's monotonic clock, which all
@@ -13,11 +13,11 @@ from msgspec import Meta, Struct
 
 from raft.protocol.limits import Name, Number, Pid, Seconds, SignedNumber
 
-# -- reports: node to supervisor, told and never asked for --------------------------------------
+# -- reports: node to supervisor, sent without a request --------------------------------------
 
 
 class NodeUp(Struct, frozen=True):
-    """The node has recovered its log and takes part; `recovered_entries` came from its own disk."""
+    """The node has recovered its log and is running; `recovered_entries` came from its own disk."""
 
     node: Number
     incarnation: Number
@@ -27,10 +27,10 @@ class NodeUp(Struct, frozen=True):
 
 
 class Alive(Struct, frozen=True):
-    """The node's loop turns: a process that stops saying so without dying is hung.
+    """The node is alive: a process that stops sending this without ending is hung.
 
-    It repeats what still holds of the other reports, which are lost if a connection breaks under them: that
-    the node has been up since `up_at_seconds`, and that it follows `leader` in `term` (0: nobody).
+    It repeats the other reports that still hold, because they are lost if a connection breaks: that
+    the node has been up since `up_at_seconds`, and that it follows `leader` in `term` (0: none).
     """
 
     node: Number
@@ -74,7 +74,7 @@ class SawLeader(Struct, frozen=True):
 
 
 class SpaceIs(Struct, frozen=True):
-    """The leader `node` holds so much of what it may; with `alarm`, nothing is taken in that grows."""
+    """The space used by the leader `node`; with `alarm`, it refuses commands that need more."""
 
     node: int
     used_bytes: int
@@ -104,16 +104,16 @@ class NodeStatus(Struct, frozen=True):
     commit: int
     applied: int
     last: int
-    contact_seconds: float | None  # Since the leader was heard; of a leader: since a quorum was.
+    contact_seconds: float | None  # Since the last contact with the leader; of a leader: with a quorum.
     voters: list[int]
     learners: list[int]
     match: dict[int, int]  # A leader's view of its followers; empty elsewhere.
     faults: list[str]
     counters: dict[str, int]  # Dropped frames and dead letters by reason.
-    used_bytes: int = 0  # State, event history and log, more or less as they are in memory;
-    quota_bytes: int = 0  # of so many, before which a leader turns down what grows:
-    out_of_space: bool = False  # as it does now, until there is room again.
-    heard_seconds: dict[int, float] = {}  # Since each peer that was ever heard was heard last.
+    used_bytes: int = 0  # State, event history and log, approximately as they are in memory;
+    quota_bytes: int = 0  # the limit, from which on a leader refuses commands that need more:
+    out_of_space: bool = False  # it does so now, until there is room again.
+    heard_seconds: dict[int, float] = {}  # Since the last contact with each peer, if there was any.
     version: int = 1  # Of the code of this node's machine,
     cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
 
@@ -199,11 +199,11 @@ class Transfer(Struct, frozen=True):
 
 
 class TakeSnapshot(Struct, frozen=True):
-    """Take a snapshot now, due or not; answered by `SnapshotTaken` or `CannotDo` when it is durable."""
+    """Take a snapshot now; answered by `SnapshotTaken` or `CannotDo` when it is durable."""
 
 
 class SnapshotTaken(Struct, frozen=True):
-    """The newest snapshot stands at `index`, and everything that was applied before the request is in it."""
+    """The newest snapshot is at `index`, and contains everything applied before the request."""
 
     index: int
 

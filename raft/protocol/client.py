@@ -28,7 +28,7 @@ class Consistency(enum.Enum):
     """How fresh a read must be."""
 
     LINEARIZABLE = "linearizable"  # ReadIndex (thesis section 6.4): as fresh as any answered command.
-    STALE = "stale"  # Whatever this node has applied; said to be so in the answer.
+    STALE = "stale"  # What this node has applied; the answer is marked as stale.
 
 
 class Command(Struct, frozen=True, array_like=True, gc=False):
@@ -45,14 +45,14 @@ class Query(Struct, frozen=True, array_like=True, gc=False):
 
 
 class WhoLeads(Struct, frozen=True, array_like=True, gc=False):
-    """Ask whom this node takes for the leader; answered by `LeaderIs`."""
+    """Ask which leader this node follows; answered by `LeaderIs`."""
 
 
 class KeepAlive(Struct, frozen=True, array_like=True, gc=False):
-    """Give a lease its full time again; only the leader can, and answers by `LeaseTime`.
+    """Renew a lease for its full time; only the leader can, and answers by `LeaseTime`.
 
-    With `release_on_disconnect` the lease ends as soon as the leader sees the asker's connection closed,
-    which the asker itself may notice later: what it guards needs the fencing token all the more.
+    With `release_on_disconnect` the lease ends as soon as the leader sees the client's connection closed.
+    The client may notice that later, so writes under the lease need the fencing token.
     """
 
     lease: SignedNumber
@@ -73,15 +73,15 @@ class LeaseTime(Struct, frozen=True, array_like=True, gc=False):
     left_seconds: Seconds
 
 
-class StillThere(Struct, frozen=True, array_like=True, gc=False):
-    """Told to whoever holds a lease by its connection, which shows whether that stands; not answered."""
+class LeaseProbe(Struct, frozen=True, array_like=True, gc=False):
+    """Sent to a client that holds a lease by its connection, to probe the connection; not answered."""
 
 
 class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
-    """Ask any node what has happened from a revision on, in the machine's own words.
+    """Ask any node for the events from a revision on; `body` is a query of the machine.
 
-    Answered by a `QueryResult` as soon as something has, or, that there was nothing so far, after
-    `hold_seconds`. What it tells is committed for good; that there is no more yet is this node's belief.
+    Answered by a `QueryResult` as soon as there are events, or without events after `hold_seconds`. The
+    events are committed; other nodes may already have applied more.
     """
 
     body: bytes
@@ -89,10 +89,10 @@ class AwaitEvents(Struct, frozen=True, array_like=True, gc=False):
 
 
 class OpenWatch(Struct, frozen=True, array_like=True, gc=False):
-    """Ask any node to tell this client's process what happens from a revision on, as it happens.
+    """Ask any node to push the events from a revision on to this client's process.
 
-    Answered by `WatchOpened`; then by one `WatchTold` after the other, which the client confirms by
-    `WatchHeard`, until it tells `CloseWatch` or is told `WatchEnded`. `number` is the client's for it.
+    Answered by `WatchOpened`; then by one `WatchEvents` after the other, which the client confirms by
+    `WatchAck`, until it sends `CloseWatch` or gets `WatchEnded`. The client chooses the `number`.
     """
 
     number: Number
@@ -103,10 +103,10 @@ class WatchOpened(Struct, frozen=True, array_like=True, gc=False):
     """The watch is open at this node."""
 
 
-class WatchTold(Struct, frozen=True, array_like=True, gc=False):
-    """Told by a node: what has happened from `revision` on, but for the first `skip` events of that one.
+class WatchEvents(Struct, frozen=True, array_like=True, gc=False):
+    """From a node: the events from `revision` on, without the first `skip` events of that revision.
 
-    `result` is the machine's answer, as for `AwaitEvents`. Without events it says that the watch stands.
+    `result` is the machine's answer, as for `AwaitEvents`. Without events it confirms that the watch is open.
     """
 
     number: Number
@@ -115,36 +115,36 @@ class WatchTold(Struct, frozen=True, array_like=True, gc=False):
     result: bytes
 
 
-class WatchHeard(Struct, frozen=True, array_like=True, gc=False):
-    """Told by a client: so many more `WatchTold`s have arrived."""
+class WatchAck(Struct, frozen=True, array_like=True, gc=False):
+    """From a client: `count` more `WatchEvents` have arrived."""
 
     number: Number
     count: Number
 
 
 class CloseWatch(Struct, frozen=True, array_like=True, gc=False):
-    """Told by a client: that watch is not wanted any more."""
+    """From a client: close this watch."""
 
     number: Number
 
 
 class WatchEnded(Struct, frozen=True, array_like=True, gc=False):
-    """Told by a node: it tells nothing more to that watch, and others may."""
+    """From a node: the watch is closed here; the client may open it at another node."""
 
     number: Number
     reason: str
 
 
 class AwaitAnswer(Struct, frozen=True, array_like=True, gc=False):
-    """Ask the node that said `TakesLong` for the answer; answered by it, or by `TakesLong` after a while.
+    """Ask the node that sent `StillRunning` for the answer; it may send `StillRunning` again.
 
-    By `Unknown` if the node knows nothing of that ticket (any more).
+    Answered by `Unknown` if the node doesn't know the ticket, or has forgotten it.
     """
 
     ticket: int
 
 
-class TakesLong(Struct, frozen=True, array_like=True, gc=False):
+class StillRunning(Struct, frozen=True, array_like=True, gc=False):
     """The request was taken, and the user's own machine works on it: ask this node for the answer, no other.
 
     The node keeps the answer for a while.
@@ -192,7 +192,7 @@ class Refused(Struct, frozen=True, array_like=True, gc=False):
 
 
 class OutOfSpace(Struct, frozen=True, array_like=True, gc=False):
-    """Refused, nothing was logged: the cluster holds as much as it may. Retry when there is room."""
+    """Refused, nothing was logged: the cluster has reached its quota. Retry when there is room."""
 
     used_bytes: int
     quota_bytes: int
@@ -222,7 +222,7 @@ class Unknown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class LeaderIs(Struct, frozen=True, array_like=True, gc=False):
-    """Whom the asked node follows (0: nobody), in which term, and all members' endpoints.
+    """The leader that the node follows (0: none), the term, and all members' endpoints.
 
     `identity` is that of its cluster, "" if it does not know it yet.
     """
@@ -233,21 +233,21 @@ class LeaderIs(Struct, frozen=True, array_like=True, gc=False):
     identity: Name = ""
 
 
-# -- who belongs to the cluster ------------------------------------------------------------------
+# -- membership ------------------------------------------------------------------
 
 
 Configuration = tuple[Ids, Ids]
-"""Who votes, and who only learns; ids in ascending order."""
+"""The voters and the learners; ids in ascending order."""
 
 
 class ListMembers(Struct, frozen=True, array_like=True, gc=False):
-    """Ask the leader who belongs to the cluster; answered by `Members`."""
+    """Ask the leader for the members of the cluster; answered by `Members`."""
 
 
 class AddLearner(Struct, frozen=True, array_like=True):
-    """Let a node that listens at `endpoint` have the log, without a vote.
+    """Add the node that listens at `endpoint` as a learner: it gets the log, and no vote.
 
-    It is asked who it is before, unless it asks itself: then it is `blank`, and does not listen yet.
+    Its identity is checked first, unless it sends this itself: then it is `blank`, and doesn't listen yet.
     """
 
     node: SignedNumber
@@ -257,21 +257,21 @@ class AddLearner(Struct, frozen=True, array_like=True):
 
 
 class Promote(Struct, frozen=True, array_like=True):
-    """Give a learner a vote; refused as long as it has not caught up."""
+    """Make a learner a voter; refused while it has not caught up."""
 
     node: SignedNumber
     expected: Configuration | None = None
 
 
 class Remove(Struct, frozen=True, array_like=True):
-    """Let a member, a voter or a learner, be one no longer."""
+    """Remove a member, a voter or a learner."""
 
     node: SignedNumber
     expected: Configuration | None = None
 
 
 class Replace(Struct, frozen=True, array_like=True):
-    """Give the learner `new` a vote and remove `old`, both at once; refused until `new` has caught up."""
+    """Make the learner `new` a voter and remove `old` in one change; refused until `new` has caught up."""
 
     old: SignedNumber
     new: SignedNumber
@@ -279,7 +279,7 @@ class Replace(Struct, frozen=True, array_like=True):
 
 
 class UpdateMember(Struct, frozen=True, array_like=True):
-    """A member listens at `endpoint` from now on, or will when it is started again: let all know."""
+    """Change the endpoint of a member, now or for its next start."""
 
     node: SignedNumber
     endpoint: Name
@@ -287,7 +287,7 @@ class UpdateMember(Struct, frozen=True, array_like=True):
 
 
 class Members(Struct, frozen=True, array_like=True):
-    """Who belongs to the cluster, as its leader has applied it."""
+    """The members of the cluster, as applied by its leader."""
 
     leader: Number
     term: Number
@@ -296,14 +296,14 @@ class Members(Struct, frozen=True, array_like=True):
     endpoints: Endpoints
     match: dict[Number, Number]  # How far each member's log is known to agree with the leader's.
     commit: Number
-    leaving: Ids = ()  # In the midst of a change, the voters of before: both halves decide.
+    leaving: Ids = ()  # During a change, the outgoing voters: both halves decide.
 
 
 # -- backups ---------------------------------------------------------------------------------------
 
 
 class TakeBackup(Struct, frozen=True, array_like=True, gc=False):
-    """Ask any node for the state of the cluster; answered by `BackupTaken`, or by `TakesLong` before that.
+    """Ask any node for the state of the cluster; answered by `BackupTaken`, or by `StillRunning` before that.
 
     All that was answered as committed before this was asked is in it.
     """
@@ -365,7 +365,7 @@ Answer = (
     | Members
     | LeaseTime
     | WatchOpened
-    | TakesLong
+    | StillRunning
     | BackupTaken
     | BackupPiece
 )

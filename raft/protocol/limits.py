@@ -1,8 +1,8 @@
 """How large the values in a message may be, as types: what is beyond them is refused when it is decoded.
 
-Owns the bounds that hold for any conversation, whoever the other side is: every number that was accepted can
+Owns the bounds that hold for messages of every sender: every number that was accepted can
 be stored, added to and sent on, and every time is a finite one. Knows nothing of what the values mean; each
-request's own limits, and the errors that explain them, stand where the request is carried out.
+request's own limits, and the errors that explain them, are where the request is carried out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 """An id, an index, a term or a count: it can be counted on from without leaving 64 bits."""
 
 SignedNumber = Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
-"""A number that others check, so that they can say what is wrong with a negative one."""
+"""A number that is checked later, so that the error can explain a negative one."""
 
 Seconds = Annotated[float, Meta(ge=0.0, le=SECONDS_MAX)]
 """A duration, or a moment of a monotonic clock: neither negative nor infinite, and no NaN."""

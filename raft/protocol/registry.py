@@ -65,6 +65,7 @@ from raft.protocol.client import (
     Invalid,
     KeepAlive,
     LeaderIs,
+    LeaseProbe,
     LeaseTime,
     ListMembers,
     Members,
@@ -78,17 +79,16 @@ from raft.protocol.client import (
     Refused,
     Remove,
     Replace,
-    StillThere,
+    StillRunning,
     TakeBackup,
-    TakesLong,
     TimeLeft,
     TooNew,
     Unknown,
     UpdateMember,
+    WatchAck,
     WatchEnded,
-    WatchHeard,
+    WatchEvents,
     WatchOpened,
-    WatchTold,
     WhoLeads,
 )
 from raft.protocol.limits import Name, Number
@@ -114,7 +114,7 @@ class Append(Struct, array_like=True, gc=False):
 
 
 class SnapshotChunk(Struct, array_like=True, gc=False):
-    """A part of an InstallSnapshot: what stands at `offset` of its data, which is `size` bytes long."""
+    """A chunk of an InstallSnapshot: the bytes at `offset` of its data, which is `size` bytes long."""
 
     sender: NodeId
     to: NodeId
@@ -124,15 +124,15 @@ class SnapshotChunk(Struct, array_like=True, gc=False):
     conf_state: ConfState
     offset: Count
     size: Count
-    checksum: Count  # CRC-32 of this piece.
+    checksum: Count  # CRC-32 of this chunk.
     data: bytes
     snapshot_checksum: Count  # That of the whole snapshot, made when it was taken.
 
 
 class SnapshotProgress(Struct, array_like=True, gc=False):
-    """Of the snapshot at `index` from the leader of `term`, so many bytes are here, from the first on.
+    """Acknowledges the first `received` bytes of the snapshot at `index` of the leader of `term`.
 
-    `damaged`: all of it had arrived, and was refused, as it is not what was taken.
+    `damaged`: all of it had arrived, and its checksum was wrong.
     """
 
     sender: NodeId
@@ -144,16 +144,16 @@ class SnapshotProgress(Struct, array_like=True, gc=False):
 
 
 class Expelled(Struct, array_like=True, gc=False):
-    """Tells a node that the entry at `index`, which is committed, has removed it."""
+    """Informs a node that the committed entry at `index` has removed it."""
 
     sender: NodeId
     index: Index
 
 
 class Leaving(Struct, array_like=True, gc=False):
-    """Tells a member that the entry of `term` at `index`, which removed the sender, is committed.
+    """Informs a member that the entry of `term` at `index`, which removed the sender, is committed.
 
-    A member that has applied it answers with Expelled. A `term` of 0 is not known any more.
+    A member that has applied it answers with Expelled. A `term` of 0 means unknown.
     """
 
     sender: int
@@ -162,12 +162,12 @@ class Leaving(Struct, array_like=True, gc=False):
 
 
 class Handshake(Struct, array_like=True, gc=False):
-    """What a node says of itself, and asks another node for; answered by another one.
+    """A node's description of itself, also a request for the other's; answered by another Handshake.
 
-    `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom
-    that cluster began. A `blank` node has no log, and belongs to no cluster. `version` is that of its
-    machine's code, and `level` that of the built-in commands that it knows; older builds, which do not say,
-    count as 1.
+    `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom that
+    cluster began. A `blank` node has no log, and belongs to no cluster. `version` is that of its machine's
+    code, and `level` that of the built-in commands that it knows; older builds, which don't send them, count
+    as 1.
     """
 
     sender: NodeId
@@ -179,7 +179,7 @@ class Handshake(Struct, array_like=True, gc=False):
 
 
 class BadEntry(Exception):
-    """What stands where an entry should be is none."""
+    """The bytes are not an entry."""
 
 
 CORE_MESSAGES: Final = (
@@ -195,8 +195,8 @@ CORE_MESSAGES: Final = (
     ReadIndex,
     ReadIndexReply,
 )
-"""What nodes tell each other as the core has made it; an AppendEntries goes as an Append, an
-InstallSnapshot in pieces, and a Propose not at all, as clients ask the leader themselves."""
+"""Core messages that are sent as they are. An AppendEntries is sent as an Append, an InstallSnapshot in
+chunks, and a Propose never, because clients ask the leader themselves."""
 
 TAGS: Final[dict[int, type]] = {
     1: PreVote,
@@ -238,16 +238,16 @@ TAGS: Final[dict[int, type]] = {
     49: KeepAlive,
     50: TimeLeft,
     51: LeaseTime,
-    52: StillThere,
+    52: LeaseProbe,
     53: AwaitEvents,
     54: AwaitAnswer,
-    55: TakesLong,
+    55: StillRunning,
     57: OutOfSpace,
     58: TooNew,
     59: OpenWatch,
     60: WatchOpened,
-    61: WatchTold,
-    62: WatchHeard,
+    61: WatchEvents,
+    62: WatchAck,
     63: CloseWatch,
     56: WatchEnded,
     # Supervisors.
@@ -299,7 +299,7 @@ def member_actor(identity: str) -> str:
 
 @cache
 def address_of(node: int, identity: str = "") -> Address:
-    """Where a node's actor can be told something; with an identity, only as a member of that cluster."""
+    """The address of a node's actor; with an identity, only as a member of that cluster."""
     return Address(process_of(node), member_actor(identity) if identity else NODE_ACTOR)
 
 
@@ -309,7 +309,7 @@ def relay_of(node: int) -> Address:
 
 
 def supervisor_of(node: int, *, has_keys: bool) -> Address:
-    """Whom a node reports to: a launcher, or a program that shows the node's own key and speaks under it."""
+    """The address that a node reports to: a launcher, or a program that uses the node's own key."""
     return Address(f"{process_of(node)}.launcher", SUPERVISOR.actor) if has_keys else SUPERVISOR
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raft.node.process.restore import NewCluster, Token, first_index, planned, restore
-from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
+from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, StillRunning, TakeBackup
 from raft.storage.backup import Backup, BackupHead, BackupWriter
 from raft.storage.record import Identity
 from raft.storage.store import Store
@@ -46,7 +46,7 @@ def save(cluster: Cluster, node: int, path: Path, **changes: Any) -> Backup:
 def take(cluster: Cluster, node: int) -> Any:
     """What a node answers that is asked for a backup."""
     answer = cluster.answer(node, TakeBackup())
-    while isinstance(answer, TakesLong):
+    while isinstance(answer, StillRunning):
         answer = cluster.answer(node, AwaitAnswer(answer.ticket))
     return answer
 

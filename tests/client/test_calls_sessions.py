@@ -24,7 +24,7 @@ from raft.client.errors import (
 from raft.client.sessions.asyncio_election import AsyncLead
 from raft.machines.commands import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
 from raft.machines.results import Item, Led, Left
-from raft.protocol.client import StillThere
+from raft.protocol.client import LeaseProbe
 from tests.client.nodes import Nodes
 from tests.processes.clusters import wait_until
 
@@ -279,7 +279,7 @@ def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends
         lead = await asyncio.wait_for(campaign, first.remaining / 2)
         await lead.session.close()
         lost = {letter.kind for letter in gone._connection.runtime.dead_letters.recent}
-        assert StillThere.__name__ not in lost, "a probe of the connection is no dead letter"
+        assert LeaseProbe.__name__ not in lost, "a probe of the connection is no dead letter"
 
     run(nodes, body)
 

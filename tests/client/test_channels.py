@@ -9,7 +9,7 @@ from raft.client.watches.channels import Channel, Channels
 from raft.machines.codec import encode_answer
 from raft.machines.commands import WatchElection, WatchKeys
 from raft.machines.results import Compacted, Events, Removed
-from raft.protocol.client import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTold
+from raft.protocol.client import CloseWatch, OpenWatch, WatchAck, WatchEnded, WatchEvents
 
 
 def watch(revision: int, skip: int = 0) -> WatchKeys:
@@ -35,7 +35,7 @@ class Desk:
         return channel, self.channels.begin(channel, node, watch(revision))
 
     def tell(self, request: OpenWatch, place: int, told: Events | Compacted, node: int = 1) -> None:
-        self.channels.told(node, WatchTold(request.number, place, 0, encode_answer(told)))
+        self.channels.told(node, WatchEvents(request.number, place, 0, encode_answer(told)))
 
 
 def test_all_who_watch_the_same_take_from_one_channel() -> None:
@@ -100,7 +100,7 @@ def test_arrivals_are_confirmed_a_few_at_a_time() -> None:
     _, request = desk.open()
     for revision in range(1, 2 * module.CONFIRMED_AT_ONCE + 2):
         desk.tell(request, revision, events(revision, next_place=revision + 1))
-    confirmed = WatchHeard(request.number, module.CONFIRMED_AT_ONCE)
+    confirmed = WatchAck(request.number, module.CONFIRMED_AT_ONCE)
     assert desk.said == [(1, confirmed), (1, confirmed)]
 
 

@@ -248,7 +248,7 @@ def test_the_cluster_is_ready_when_all_nodes_follow_one_leader_and_that_is_told_
     assert lab.ask(messages.GetLeader()) == messages.LeaderAnswer(3, 2)
 
 
-def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(tmp_path: Path) -> None:
+def test_a_lost_report_is_made_up_for_by_the_next_alive(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     for node in lab.cluster.nodes:
         lab.child(node).born()

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from raft.embedding import AsyncNode, Leader, Node, NodeFailed, NodeRemoved
-from raft.embedding.running_node import Stay
+from raft.embedding.running_node import RunningNode
 from raft.embedding.settings import plan_of
 from tests.embedding.hosts import ONCE, PATIENCE_SECONDS, ROOT, alone, run, three
 
 pytestmark = pytest.mark.processes
 
 
-def test_however_its_program_dies_the_node_dies_too(directory: Path) -> None:
+def test_the_node_ends_when_its_program_dies(directory: Path) -> None:
     host = subprocess.Popen(
         [sys.executable, "-m", "tests.embedding.a_host", str(directory)],
         cwd=ROOT,
@@ -37,7 +37,7 @@ def test_however_its_program_dies_the_node_dies_too(directory: Path) -> None:
         os.close(node)
 
 
-def test_a_node_that_is_given_up_cancels_the_body_and_says_why(
+def test_a_node_that_failed_cancels_the_body_with_its_error(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body() -> None:
@@ -65,16 +65,16 @@ def test_a_cancellation_of_the_program_s_own_is_left_to_the_program(directory: P
 
 def test_a_cancellation_by_others_at_the_same_moment_is_not_swallowed(directory: Path) -> None:
     async def body() -> None:
-        stay = Stay(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
-        task = stay.body = asyncio.current_task()
+        running = RunningNode(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
+        task = running.body = asyncio.current_task()
         assert task is not None
         task.cancel()
-        stay.ended(NodeFailed("at the same moment"))
+        running.ended(NodeFailed("at the same moment"))
         with pytest.raises(asyncio.CancelledError):
             await asyncio.sleep(0)
-        assert not await stay.take_back_cancellation(asyncio.CancelledError)
+        assert not await running.uncancel(asyncio.CancelledError)
         assert task.uncancel() == 0, "that of the others was still there"
-        await stay.stop()
+        await running.stop()
 
     run(body())
 
@@ -105,18 +105,18 @@ def test_after_a_failure_the_task_is_not_cancelled_any_more(directory: Path) -> 
     run(body())
 
 
-def test_a_cancellation_that_comes_too_late_for_the_body_hits_nobody_else(directory: Path) -> None:
+def test_a_cancellation_too_late_for_the_body_hits_no_other_code(directory: Path) -> None:
     async def body() -> None:
-        stay = Stay(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
-        stay.body = asyncio.current_task()
-        stay.ended(NodeFailed("at the very end"))
-        assert not await stay.take_back_cancellation(None)
-        await stay.stop()
+        running = RunningNode(plan_of(1, f"ipc://{directory}/n1", directory / "data", {}), None)
+        running.body = asyncio.current_task()
+        running.ended(NodeFailed("at the very end"))
+        assert not await running.uncancel(None)
+        await running.stop()
 
     run(body())
 
 
-def test_a_blocking_program_learns_of_a_failure_when_it_looks(directory: Path) -> None:
+def test_a_blocking_program_sees_a_failure_when_it_checks(directory: Path) -> None:
     node = Node(1, listen=f"ipc://{directory}/n1", data_dir=directory / "data", restarts=ONCE)
     with pytest.raises(NodeFailed), node:
         os.kill(node.pid or 0, signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_a_blocking_program_learns_of_a_failure_when_it_looks(directory: Path) -
             next(node.observe())
 
 
-def test_a_blocking_program_is_told_that_the_thread_of_its_node_has_ended(directory: Path) -> None:
+def test_a_blocking_program_gets_an_error_when_the_thread_of_its_node_has_ended(directory: Path) -> None:
     def leave(_: Leader | None) -> None:
         sys.exit(3)
 
@@ -150,7 +150,7 @@ def test_a_blocking_program_does_not_wait_for_a_node_whose_thread_ends_at_the_st
         node.__enter__()
 
 
-def test_a_removed_member_says_so(directory: Path) -> None:
+def test_a_removed_member_raises_node_removed(directory: Path) -> None:
     async def body() -> None:
         async with three(directory) as nodes, nodes[0].client() as cluster:
             gone = next(node for node in nodes if not node.leads)
@@ -162,7 +162,7 @@ def test_a_removed_member_says_so(directory: Path) -> None:
         async for _ in node.observe():
             pass
 
-    with pytest.raises(NodeRemoved, match="no member of its cluster any more"):
+    with pytest.raises(NodeRemoved, match="no longer a member of its cluster"):
         run(body())
 
 

@@ -13,7 +13,7 @@ from actors.runtime import Runtime
 from actors.supervision import Backoff, RestartPolicy
 from actors.transport.loopback import LoopbackNetwork
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
-from raft.embedding.node_supervisor import Keeper, Leader, Stop
+from raft.embedding.node_supervisor import Leader, NodeSupervisor, Stop
 from raft.embedding.settings import plan_of
 from raft.node.config import (
     EXIT_CORRUPT,
@@ -42,14 +42,14 @@ class RememberingForkServer(FakeForkServer):
         return super().spawn(target, argument, log_path=log_path)
 
 
-class Desk:
-    """A keeper, whoever listens to it, and a clock that is moved by hand."""
+class Rig:
+    """A supervisor, its listener, and a clock that is moved by hand."""
 
     def __init__(self, directory: Path) -> None:
         self.clock = ManualClock(100.0)
         self.network = LoopbackNetwork(self.clock)
         self.fork_server = RememberingForkServer()
-        self.words_path = directory / "n1.log.out"
+        self.output_path = directory / "n1.log.out"
         plan = plan_of(
             1,
             "tcp://127.0.0.1:7001",
@@ -59,11 +59,11 @@ class Desk:
         self.ups = 0
         self.leaders: list[Leader | None] = []
         self.ends: list[NodeError | None] = []
-        self.keeper = Keeper(plan, self.fork_server, self)
+        self.supervisor = NodeSupervisor(plan, self.fork_server, self)
         self.runtime = self._join(SUPERVISOR.process)
         self.node = self._join("n1")
         self.node.transport.connect(SUPERVISOR.process, "")
-        self.runtime.spawn(lambda: self.keeper, SUPERVISOR.actor)
+        self.runtime.spawn(lambda: self.supervisor, SUPERVISOR.actor)
         self.turn()
 
     def _join(self, name: str) -> Runtime:
@@ -114,170 +114,170 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.fork_server.close()
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.fork_server.close()
 
 
-def test_a_node_that_died_is_started_again_after_a_wait(desk: Desk) -> None:
-    desk.come_up()
-    desk.end(-signal.SIGKILL)
-    desk.turn(0.9)
-    assert len(desk.fork_server.children) == 1
-    desk.turn(0.2)
-    assert len(desk.fork_server.children) == 2
-    desk.come_up()
-    assert (desk.ups, desk.ends) == (2, [])
+def test_a_node_that_died_is_started_again_after_a_wait(rig: Rig) -> None:
+    rig.come_up()
+    rig.end(-signal.SIGKILL)
+    rig.turn(0.9)
+    assert len(rig.fork_server.children) == 1
+    rig.turn(0.2)
+    assert len(rig.fork_server.children) == 2
+    rig.come_up()
+    assert (rig.ups, rig.ends) == (2, [])
 
 
-def test_one_that_dies_again_and_again_is_given_up_with_its_last_words(desk: Desk) -> None:
-    desk.come_up()
+def test_a_node_that_dies_repeatedly_is_given_up_with_its_last_output(rig: Rig) -> None:
+    rig.come_up()
     for _ in range(RESTARTS.max_restarts):
-        desk.end(EXIT_FAILED)
-        desk.turn(5.0)
-    desk.words_path.write_text("something\nthe node has failed: it is raining in\n")
-    desk.end(EXIT_FAILED)
-    (error,) = desk.ends
+        rig.end(EXIT_FAILED)
+        rig.turn(5.0)
+    rig.output_path.write_text("something\nthe node has failed: it is raining in\n")
+    rig.end(EXIT_FAILED)
+    (error,) = rig.ends
     assert isinstance(error, NodeFailed)
     assert str(error) == (
         "node 1 was given up after 2 restarts within 30 s: the node has failed: it is raining in"
     )
-    desk.turn(60.0)
-    assert len(desk.fork_server.children) == 1 + RESTARTS.max_restarts
+    rig.turn(60.0)
+    assert len(rig.fork_server.children) == 1 + RESTARTS.max_restarts
 
 
-def test_one_that_refuses_its_first_start_is_not_started_again(desk: Desk) -> None:
-    desk.child.born()
-    desk.words_path.write_text("the node cannot start: the port is taken\n")
-    desk.end(EXIT_REFUSED)
-    (error,) = desk.ends
+def test_a_node_that_refuses_its_first_start_is_not_restarted(rig: Rig) -> None:
+    rig.child.born()
+    rig.output_path.write_text("the node cannot start: the port is taken\n")
+    rig.end(EXIT_REFUSED)
+    (error,) = rig.ends
     assert isinstance(error, NodeRefused)
     assert str(error) == "the node cannot start: the port is taken"
 
 
-def test_one_that_was_up_and_then_refuses_is_tried_again_for_the_port_may_come_free(desk: Desk) -> None:
-    desk.come_up()
-    desk.end(-signal.SIGKILL)
-    desk.turn(2.0)
-    desk.end(EXIT_REFUSED)
-    desk.turn(5.0)
-    assert len(desk.fork_server.children) == 3
-    assert desk.ends == []
+def test_a_node_that_was_up_and_then_refuses_is_restarted_as_the_port_may_become_free(rig: Rig) -> None:
+    rig.come_up()
+    rig.end(-signal.SIGKILL)
+    rig.turn(2.0)
+    rig.end(EXIT_REFUSED)
+    rig.turn(5.0)
+    assert len(rig.fork_server.children) == 3
+    assert rig.ends == []
 
 
 @pytest.mark.parametrize("code", [EXIT_CORRUPT, EXIT_LOG_MISSING])
-def test_lost_or_damaged_data_is_nobody_s_to_try_again(desk: Desk, code: int) -> None:
-    desk.come_up()
-    desk.end(code)
-    (error,) = desk.ends
+def test_a_node_with_lost_or_damaged_data_is_not_restarted(rig: Rig, code: int) -> None:
+    rig.come_up()
+    rig.end(code)
+    (error,) = rig.ends
     assert isinstance(error, NodeRefused)
 
 
-def test_a_member_that_was_removed_ends_for_good(desk: Desk) -> None:
-    desk.come_up()
-    desk.end(EXIT_REMOVED)
-    (error,) = desk.ends
+def test_a_member_that_was_removed_ends_for_good(rig: Rig) -> None:
+    rig.come_up()
+    rig.end(EXIT_REMOVED)
+    (error,) = rig.ends
     assert isinstance(error, NodeRemoved)
 
 
-def test_only_the_first_start_may_find_an_empty_directory(desk: Desk) -> None:
-    desk.come_up()
-    desk.end(-signal.SIGKILL)
-    desk.turn(2.0)
-    assert [config.first_start for config in desk.fork_server.configs] == [True, False]
+def test_only_the_first_start_may_find_an_empty_directory(rig: Rig) -> None:
+    rig.come_up()
+    rig.end(-signal.SIGKILL)
+    rig.turn(2.0)
+    assert [config.first_start for config in rig.fork_server.configs] == [True, False]
 
 
-def test_the_listener_hears_of_each_leader_and_of_none_once_the_node_is_dead(desk: Desk) -> None:
-    desk.come_up()
-    desk.tell(SawLeader(1, 3, 2, desk.clock.now()))
-    desk.tell(SawLeader(1, 3, 2, desk.clock.now()))
-    desk.tell(SawLeader(1, 4, 1, desk.clock.now()))
-    desk.end(-signal.SIGKILL)
-    assert desk.leaders == [Leader(2, 3), Leader(1, 4), None]
+def test_the_listener_gets_each_leader_and_none_once_the_node_is_dead(rig: Rig) -> None:
+    rig.come_up()
+    rig.tell(SawLeader(1, 3, 2, rig.clock.now()))
+    rig.tell(SawLeader(1, 3, 2, rig.clock.now()))
+    rig.tell(SawLeader(1, 4, 1, rig.clock.now()))
+    rig.end(-signal.SIGKILL)
+    assert rig.leaders == [Leader(2, 3), Leader(1, 4), None]
 
 
-def test_what_was_lost_on_its_way_is_learnt_from_the_next_sign_of_life(desk: Desk) -> None:
-    desk.child.born()
-    desk.turn()
-    desk.alive(3, 2)
-    desk.alive(3, 2)
-    assert desk.ups == 1
-    desk.alive(4, 0)
-    assert desk.leaders == [Leader(2, 3), None]
+def test_a_lost_report_is_made_up_for_by_the_next_alive(rig: Rig) -> None:
+    rig.child.born()
+    rig.turn()
+    rig.alive(3, 2)
+    rig.alive(3, 2)
+    assert rig.ups == 1
+    rig.alive(4, 0)
+    assert rig.leaders == [Leader(2, 3), None]
 
 
-def test_what_an_earlier_life_has_said_does_not_count(desk: Desk) -> None:
-    desk.come_up()
-    late = SawLeader(1, 3, 2, desk.clock.now())
-    desk.end(-signal.SIGKILL)
-    desk.turn(2.0)
-    desk.tell(late)
-    assert desk.leaders == []
+def test_reports_of_an_earlier_process_are_ignored(rig: Rig) -> None:
+    rig.come_up()
+    late = SawLeader(1, 3, 2, rig.clock.now())
+    rig.end(-signal.SIGKILL)
+    rig.turn(2.0)
+    rig.tell(late)
+    assert rig.leaders == []
 
 
-def test_a_node_is_asked_to_end_and_killed_only_if_it_does_not(desk: Desk) -> None:
-    desk.come_up()
-    child = desk.child
+def test_a_node_is_asked_to_end_and_killed_only_if_it_does_not(rig: Rig) -> None:
+    rig.come_up()
+    child = rig.child
     child.kill = lambda number=signal.SIGKILL: child.signals.append(number) is None  # type: ignore[method-assign]
-    desk.stop()
-    desk.stop()
+    rig.stop()
+    rig.stop()
     assert child.signals == [signal.SIGTERM]
-    desk.turn(5.1)
+    rig.turn(5.1)
     assert child.signals == [signal.SIGTERM, signal.SIGKILL]
-    desk.end(-signal.SIGKILL)
-    assert desk.ends == [None]
+    rig.end(-signal.SIGKILL)
+    assert rig.ends == [None]
 
 
-def test_a_node_that_is_asked_to_end_before_it_exists_ends_when_it_does(desk: Desk) -> None:
-    desk.stop()
-    assert desk.ends == []
-    desk.child.born()
-    desk.turn()
-    assert desk.child.signals == [signal.SIGTERM]
-    assert desk.ends == [None]
+def test_a_node_that_is_asked_to_end_before_it_exists_ends_when_it_does(rig: Rig) -> None:
+    rig.stop()
+    assert rig.ends == []
+    rig.child.born()
+    rig.turn()
+    assert rig.child.signals == [signal.SIGTERM]
+    assert rig.ends == [None]
 
 
-def test_a_node_that_waits_to_be_started_again_ends_at_once_and_stays_ended(desk: Desk) -> None:
-    desk.come_up()
-    desk.end(-signal.SIGKILL)
-    desk.stop()
-    assert desk.ends == [None]
-    desk.turn(60.0)
-    assert len(desk.fork_server.children) == 1
+def test_a_node_that_waits_to_be_started_again_ends_at_once_and_stays_ended(rig: Rig) -> None:
+    rig.come_up()
+    rig.end(-signal.SIGKILL)
+    rig.stop()
+    assert rig.ends == [None]
+    rig.turn(60.0)
+    assert len(rig.fork_server.children) == 1
 
 
-def test_a_node_whose_loop_stands_still_is_killed_and_started_again(desk: Desk) -> None:
-    desk.come_up()
+def test_a_hung_node_is_killed_and_restarted(rig: Rig) -> None:
+    rig.come_up()
     for _ in range(20):
-        desk.turn(0.5)
-        desk.alive()
-    assert desk.fork_server.children[0].signals == []
+        rig.turn(0.5)
+        rig.alive()
+    assert rig.fork_server.children[0].signals == []
     for _ in range(7):
-        desk.turn(1.0)
-    assert desk.fork_server.children[0].signals == [signal.SIGKILL]
-    assert len(desk.fork_server.children) == 2
+        rig.turn(1.0)
+    assert rig.fork_server.children[0].signals == [signal.SIGKILL]
+    assert len(rig.fork_server.children) == 2
 
 
-def test_a_program_that_stood_still_itself_does_not_blame_the_node(desk: Desk) -> None:
-    desk.come_up()
-    desk.turn(1.0)
-    desk.clock.advance(60.0)
-    desk.turn()
-    assert desk.fork_server.children[0].signals == []
+def test_a_stall_of_the_program_itself_does_not_kill_the_node(rig: Rig) -> None:
+    rig.come_up()
+    rig.turn(1.0)
+    rig.clock.advance(60.0)
+    rig.turn()
+    assert rig.fork_server.children[0].signals == []
 
 
-def test_a_node_that_recovers_a_long_log_is_given_the_time(desk: Desk) -> None:
-    desk.child.born()
+def test_a_node_that_recovers_a_long_log_is_given_the_time(rig: Rig) -> None:
+    rig.child.born()
     for _ in range(60):
-        desk.turn(1.0)
-    assert desk.fork_server.children[0].signals == []
+        rig.turn(1.0)
+    assert rig.fork_server.children[0].signals == []
 
 
-def test_without_its_fork_server_a_node_is_given_up(desk: Desk) -> None:
-    desk.come_up()
-    desk.fork_server.ended = True
-    desk.fork_server.tell(FakeChild(desk.fork_server, 1))
-    desk.turn()
-    (error,) = desk.ends
+def test_without_its_fork_server_a_node_is_given_up(rig: Rig) -> None:
+    rig.come_up()
+    rig.fork_server.ended = True
+    rig.fork_server.tell(FakeChild(rig.fork_server, 1))
+    rig.turn()
+    (error,) = rig.ends
     assert isinstance(error, NodeFailed)

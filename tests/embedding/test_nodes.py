@@ -40,7 +40,7 @@ def test_three_programs_share_a_store_and_one_of_their_nodes_may_die(directory: 
     run(body())
 
 
-def test_leaders_are_told_as_they_come(directory: Path) -> None:
+def test_each_new_leader_is_observed(directory: Path) -> None:
     told: list[Leader | None] = []
 
     async def body() -> None:
@@ -67,7 +67,7 @@ def test_leaders_are_told_as_they_come(directory: Path) -> None:
     assert told[-1] is None
 
 
-def test_a_node_goes_on_where_it_was(directory: Path) -> None:
+def test_a_restarted_node_continues_with_its_data(directory: Path) -> None:
     async def body() -> None:
         async with alone(directory) as node, node.client() as cluster:
             await cluster.put("kept", "yes")
@@ -78,7 +78,7 @@ def test_a_node_goes_on_where_it_was(directory: Path) -> None:
     run(body())
 
 
-def test_a_leader_whose_context_is_left_hands_over_first(directory: Path) -> None:
+def test_a_leader_transfers_leadership_when_its_context_exits(directory: Path) -> None:
     at = {node: f"ipc://{directory}/n{node}" for node in (1, 2, 3)}
 
     async def body() -> None:
@@ -117,7 +117,7 @@ def test_a_node_and_its_clients_work_under_uvloop(directory: Path) -> None:
         runner.run(asyncio.wait_for(body(), PATIENCE_SECONDS))
 
 
-def test_with_keys_the_node_and_its_clients_speak_by_the_same_one(directory: Path) -> None:
+def test_with_keys_the_node_and_its_clients_use_the_same_one(directory: Path) -> None:
     async def body() -> None:
         generate(directory / "keys", ["n1", "n2"])
         key = directory / "keys" / "n1.toml"

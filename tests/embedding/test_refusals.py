@@ -38,7 +38,7 @@ pytestmark = pytest.mark.processes
         ({"id": 0}, "a node's id is a number from 1"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_made(
+def test_bad_settings_are_refused_before_anything_is_created(
     directory: Path, settings: dict[str, Any], says: str
 ) -> None:
     given = {"id": 1, "listen": "tcp://127.0.0.1:7001", "data_dir": directory / "data", **settings}
@@ -48,14 +48,14 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert not list(directory.iterdir())
 
 
-def test_all_hosts_may_be_told_the_same_members(directory: Path) -> None:
+def test_all_hosts_may_use_the_same_list_of_members(directory: Path) -> None:
     members = {1: "tcp://127.0.0.1:7001", 2: "tcp://127.0.0.1:7002"}
     plan = plan_of(1, members[1], directory / "data", {"peers": members})
     assert plan.config.peers == {2: members[2]}
     assert plan.endpoints == members
 
 
-def test_refusals_speak_of_arguments_and_not_of_a_command_line() -> None:
+def test_refusals_name_arguments_and_not_command_line_options() -> None:
     said = NodeRefused("give --data-dir; with --existing, --repair-from-peers or --peer N; a--b -- c")
     assert str(said) == (
         "give data_dir=...; with existing=True, repair_from_peers=True or peers=... N; a--b -- c"
@@ -108,12 +108,12 @@ def test_a_disk_that_is_lost_while_the_program_runs_is_noticed_at_the_next_start
         run(body())
 
 
-def test_a_machine_that_is_none_is_refused(directory: Path) -> None:
+def test_a_class_that_is_not_a_machine_is_refused(directory: Path) -> None:
     assert "cannot be had" in refusal(alone(directory, machine="no.such.module:Machine"))
     assert "is no machine" in refusal(alone(directory, machine="random:Random"))
 
 
-def test_a_machine_that_only_this_process_knows_is_refused(directory: Path) -> None:
+def test_a_machine_that_only_this_process_can_import_is_refused(directory: Path) -> None:
     class Local:
         apply = query = snapshot = restore = None
 

@@ -24,7 +24,7 @@ from raft.protocol.client import (
     Query,
     QueryResult,
     Refused,
-    TakesLong,
+    StillRunning,
     Unknown,
 )
 from tests.node.cluster import Cluster, command, query, value_in
@@ -87,7 +87,7 @@ def result(answer: Any) -> bytes:
 def settled(cluster: Cluster, node: int, pending: Pending[Any]) -> Any:
     """The answer in the end, asked for by the ticket if there is one."""
     answer = pending.result()
-    return cluster.answer(node, AwaitAnswer(answer.ticket)) if isinstance(answer, TakesLong) else answer
+    return cluster.answer(node, AwaitAnswer(answer.ticket)) if isinstance(answer, StillRunning) else answer
 
 
 def test_a_slow_command_and_a_slow_query_cost_no_lease_no_leader_and_delay_no_write() -> None:
@@ -105,7 +105,7 @@ def test_a_slow_command_and_a_slow_query_cost_no_lease_no_leader_and_delay_no_wr
             assert value_in(cluster.get(node, b"k")) == b"v"
     assert cluster.leaders() == [leader]
     assert cluster[leader].raft.term == term
-    assert all(isinstance(pending.result(), TakesLong) for pending in slow)
+    assert all(isinstance(pending.result(), StillRunning) for pending in slow)
     hold(cluster, holding=False)
     answers = [
         settled(cluster, node, pending) for node, pending in zip([leader, *cluster.ids], slow, strict=True)
@@ -138,7 +138,7 @@ def test_a_clients_ticket_brings_the_answer_when_it_is_there_and_until_then_that
     ticket = pending.result().ticket
     waits = cluster.ask(leader, AwaitAnswer(ticket))
     cluster.until(lambda: waits.done, slow_requests.HOLD_SECONDS + 2 * slow_requests.SOON_SECONDS)
-    assert waits.result() == TakesLong(ticket)
+    assert waits.result() == StillRunning(ticket)
     waits = cluster.ask(leader, AwaitAnswer(ticket))
     cluster.advance(0.01)
     assert not waits.done

@@ -18,10 +18,10 @@ from raft.protocol.client import (
     Invalid,
     OpenWatch,
     Refused,
+    WatchAck,
     WatchEnded,
-    WatchHeard,
+    WatchEvents,
     WatchOpened,
-    WatchTold,
 )
 from raft.protocol.registry import GUEST_ACTOR, address_of
 from tests.node.cluster import Cluster
@@ -33,18 +33,18 @@ class Reader:
     """A client's process that keeps what it is told, and confirms it if it is to."""
 
     def __init__(self, cluster: Cluster, *, confirms: bool = True) -> None:
-        self.told: list[WatchTold] = []
+        self.told: list[WatchEvents] = []
         self.ended: list[WatchEnded] = []
         self.cluster = cluster
         reader = self
 
         class Connection(Actor):
-            def on_told(self, message: WatchTold) -> None:
+            def on_told(self, message: WatchEvents) -> None:
                 reader.told.append(message)
                 if confirms and self.context.sender is not None:
-                    self.context.tell(self.context.sender, WatchHeard(message.number, 1))
+                    self.context.tell(self.context.sender, WatchAck(message.number, 1))
 
-            handlers = {WatchTold: on_told, WatchEnded: lambda _, message: reader.ended.append(message)}
+            handlers = {WatchEvents: on_told, WatchEnded: lambda _, message: reader.ended.append(message)}
 
         cluster.client.spawn(Connection, GUEST_ACTOR)
 
@@ -112,7 +112,7 @@ def test_whoever_confirms_nothing_is_held_back_and_told_the_rest_once_it_does() 
     reader.open(cluster.elect())
     put(cluster, *many(0, pushed_watches.UNHEARD_MAX + 10))
     assert len(reader.told) == pushed_watches.UNHEARD_MAX
-    reader.say(1, WatchHeard(1, pushed_watches.UNHEARD_MAX))
+    reader.say(1, WatchAck(1, pushed_watches.UNHEARD_MAX))
     cluster.advance(0.1)
     assert reader.keys == [name.encode() for name in many(0, pushed_watches.UNHEARD_MAX + 10)]
 
@@ -124,7 +124,7 @@ def test_whoever_was_held_back_for_too_long_is_told_that_events_are_forgotten() 
     put(cluster, *many(0, pushed_watches.UNHEARD_MAX + 10))
     revision = cluster[1].machine.history.revision
     cluster.answer(1, Command(encode_call(Call(0, 0, 0, Compact(revision)))))
-    reader.say(1, WatchHeard(1, pushed_watches.UNHEARD_MAX))
+    reader.say(1, WatchAck(1, pushed_watches.UNHEARD_MAX))
     cluster.advance(0.1)
     assert decode_answer(reader.told[-1].result) == Compacted(revision)
     put(cluster, "later")

@@ -14,7 +14,7 @@ from raft.client.calls.routing import WORKING_SECONDS_MAX, ask, find_leader, han
 from raft.client.calls.steps import Ask, Outcome, RetryBudget, Step
 from raft.client.errors import Unreachable
 from raft.client.failure_detector import ANSWER_SECONDS_MAX
-from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, TakeBackup, TakesLong
+from raft.protocol.client import AwaitAnswer, BackupPiece, BackupTaken, ReadBackup, StillRunning, TakeBackup
 
 RELEASE_SECONDS = 1.0
 
@@ -44,8 +44,8 @@ def read(
     while True:
         node = view.choose(budget.begin_attempt() or view.leader, budget.now())
         answer = yield from ask(view, node, TakeBackup(), budget)
-        began = isinstance(answer, TakesLong)
-        while isinstance(answer, TakesLong):
+        began = isinstance(answer, StillRunning)
+        while isinstance(answer, StillRunning):
             answer = yield Ask(node, AwaitAnswer(answer.ticket), WORKING_SECONDS_MAX + ANSWER_SECONDS_MAX)
         if began:
             budget = make_budget()

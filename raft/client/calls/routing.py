@@ -52,7 +52,7 @@ from raft.protocol.client import (
     Query,
     QueryResult,
     Refused,
-    TakesLong,
+    StillRunning,
     Unknown,
     WhoLeads,
 )
@@ -117,7 +117,7 @@ def command(
                 continue
             attempt = node, (yield from ask(view, node, Command(body), budget, elsewhere=False))
         (node, answer), attempt = attempt, None
-        if isinstance(answer, TakesLong):
+        if isinstance(answer, StillRunning):
             answer = yield from await_slow_answer(node, answer, budget)
         if isinstance(answer, Committed):
             view.leader = node
@@ -147,7 +147,7 @@ def query(
             node = view.choose(budget.begin_attempt(), budget.now())
             attempt = node, (yield from ask(view, node, request, budget))
         (node, answer), attempt = attempt, None
-        if isinstance(answer, TakesLong):
+        if isinstance(answer, StillRunning):
             answer = yield from await_slow_answer(node, answer, budget)
             if not budget.left_seconds and not isinstance(answer, QueryResult):
                 raise Rejected(f"node {node} was still working on the query when the time was up")
@@ -160,7 +160,7 @@ def query(
 
 def await_slow_answer(node: int, answer: Outcome, budget: RetryBudget) -> Generator[Step, Outcome, Outcome]:
     """While the node reports that it is working on the request, wait for its answer; ask no other node."""
-    while isinstance(answer, TakesLong):
+    while isinstance(answer, StillRunning):
         seconds = min(budget.left_seconds, WORKING_SECONDS_MAX + ANSWER_SECONDS_MAX)
         if not seconds:
             return AskTimeout(f"node {node} was still working on the request")

@@ -16,7 +16,7 @@ from raft.client.calls.application import question_bytes
 from raft.machines.codec import decode_answer
 from raft.machines.commands import Watch, WatchKeys
 from raft.machines.results import Compacted, Events
-from raft.protocol.client import CloseWatch, OpenWatch, WatchEnded, WatchHeard, WatchTold
+from raft.protocol.client import CloseWatch, OpenWatch, WatchAck, WatchEnded, WatchEvents
 
 KEPT_EVENTS_MAX = 4_096  # Of one range or election,
 KEPT_PARTS_MAX = 1_024  # in this many answers.
@@ -147,7 +147,7 @@ class Channels:
         self._attend(node)
         return OpenWatch(self._last, question_bytes(watch))
 
-    def told(self, node: int, message: WatchTold) -> None:
+    def told(self, node: int, message: WatchEvents) -> None:
         """A node sends events."""
         channel = self._expected(node, message.number)
         if channel is None:
@@ -161,7 +161,7 @@ class Channels:
             channel.lost()
             self._tell(node, CloseWatch(message.number))
         elif (count := channel.confirm()) > 0:
-            self._tell(node, WatchHeard(message.number, count))
+            self._tell(node, WatchAck(message.number, count))
 
     def ended(self, node: int, message: WatchEnded) -> None:
         """A node has ended a watch."""

@@ -16,7 +16,7 @@ from actors.address import Address
 from actors.envelope import ProcessDown, ProcessUp
 from actors.runtime import Runtime
 from raft.client.watches.channels import Channels
-from raft.protocol.client import StillThere, WatchEnded, WatchTold
+from raft.protocol.client import LeaseProbe, WatchEnded, WatchEvents
 from raft.protocol.registry import CLIENT_ACTOR, address_of, node_of, process_of
 
 SILENCE_SECONDS_MAX = 2.5  # A node confirms an open watch at least twice in this time.
@@ -50,10 +50,10 @@ class Listener(Actor):
         self._channels = channels
         self._looking = False
 
-    def on_still_there(self, message: StillThere) -> None:
+    def on_still_there(self, message: LeaseProbe) -> None:
         """The node confirms the connection; nothing else to do."""
 
-    def on_told(self, message: WatchTold) -> None:
+    def on_told(self, message: WatchEvents) -> None:
         """A node sends events."""
         self._channels.told(self._sender(), message)
 
@@ -79,8 +79,8 @@ class Listener(Actor):
     handlers: ClassVar[Handlers] = {
         WatchNode: on_watch_node,
         WakeWaiters: lambda self, _message: self._channels.wake(),
-        StillThere: on_still_there,
-        WatchTold: on_told,
+        LeaseProbe: on_still_there,
+        WatchEvents: on_told,
         WatchEnded: on_ended,
         ProcessDown: on_process_down,
         ProcessUp: lambda _self, _event: None,

@@ -28,7 +28,7 @@ from raft.protocol.client import (
     OpenWatch,
     Query,
     TimeLeft,
-    WatchHeard,
+    WatchAck,
     WhoLeads,
 )
 from raft.protocol.registry import node_of
@@ -56,7 +56,7 @@ READS: Final = frozenset(
         AwaitAnswer,
         AwaitEvents,
         OpenWatch,
-        WatchHeard,
+        WatchAck,
         CloseWatch,
         TimeLeft,
         ListMembers,

@@ -23,7 +23,7 @@ from raft.machines.leases import Leases
 from raft.node.applier import Applier
 from raft.node.requests.proposals import Answerable
 from raft.node.requests.reads import Reads
-from raft.protocol.client import KeepAlive, LeaseTime, Refused, StillThere, TimeLeft
+from raft.protocol.client import KeepAlive, LeaseProbe, LeaseTime, Refused, TimeLeft
 from raft.protocol.registry import CLIENT_ACTOR
 
 # A closed connection is only noticed when something is sent to it.
@@ -177,7 +177,7 @@ class LeaseKeeper:
                     del self._bound[process]
                     self._context.unwatch_process(process)
         for process in self._bound:
-            self._context.tell(Address(process, CLIENT_ACTOR), StillThere())
+            self._context.tell(Address(process, CLIENT_ACTOR), LeaseProbe())
         if not self._bound and self._probe is not None:
             self._probe.cancel()
             self._probe = None

@@ -26,10 +26,10 @@ from raft.protocol.client import (
     Invalid,
     OpenWatch,
     Refused,
+    WatchAck,
     WatchEnded,
-    WatchHeard,
+    WatchEvents,
     WatchOpened,
-    WatchTold,
 )
 from raft.protocol.registry import CLIENT_ACTOR
 
@@ -109,7 +109,7 @@ class PushedWatches:
         self._context.watch_process(process)
         return WatchOpened()
 
-    def heard(self, process: str, message: WatchHeard, now: float) -> None:
+    def heard(self, process: str, message: WatchAck, now: float) -> None:
         """So many answers have arrived: as many more may be sent."""
         one = self.watches.get((process, message.number))
         if one is None:
@@ -182,7 +182,7 @@ class PushedWatches:
     def _tell(self, one: Open, result: bytes, now: float) -> None:
         one.unheard += 1
         one.told_at = now
-        self._context.tell(one.to, WatchTold(one.number, *one.told, result))
+        self._context.tell(one.to, WatchEvents(one.number, *one.told, result))
 
     def _end(self, key: Key, reason: str) -> None:
         one = self.watches.pop(key)

@@ -27,7 +27,7 @@ from raft.protocol.client import (
     Refused,
     Remove,
     Replace,
-    TakesLong,
+    StillRunning,
     TimeLeft,
     Unknown,
     UpdateMember,
@@ -74,7 +74,7 @@ class Relay(Actor):
         changes = isinstance(request, CHANGES)
 
         def ended(answer: object) -> None:
-            if isinstance(answer, TakesLong):
+            if isinstance(answer, StillRunning):
                 self.context.ask(to, AwaitAnswer(answer.ticket), ANSWER_SECONDS_MAX).then(ended, failed)
             else:
                 self._answer(reply, answer)

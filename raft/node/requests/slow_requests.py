@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raft.node.requests.proposals import Answerable
-from raft.protocol.client import AwaitAnswer, Committed, QueryResult, TakesLong, Unknown
+from raft.protocol.client import AwaitAnswer, Committed, QueryResult, StillRunning, Unknown
 
 SOON_SECONDS = 0.030  # Less than any client waits before it asks another node.
 HOLD_SECONDS = 0.5  # So often a client that waits is told that the work goes on.
@@ -69,7 +69,7 @@ class Slow:
         self.since = now
         if not self._answered:
             if self.waits is not None:
-                self.waits.send(TakesLong(self.ticket))
+                self.waits.send(StillRunning(self.ticket))
             self.waits = reply
             return
         reply.send(self._answer)
@@ -80,7 +80,7 @@ class Slow:
         waits, self.waits = self.waits, None
         if waits is not None:
             self.since = now
-            waits.send(TakesLong(self.ticket))
+            waits.send(StillRunning(self.ticket))
 
 
 class SlowRequests:
