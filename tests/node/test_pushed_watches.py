@@ -23,7 +23,7 @@ from raft.protocol.client import (
     WatchEvents,
     WatchOpened,
 )
-from raft.protocol.registry import GUEST_ACTOR, address_of
+from raft.protocol.registry import CLIENT_ACTOR, address_of
 from tests.node.cluster import Cluster
 
 ALL = question_bytes(WatchKeys(1, b"", None))
@@ -46,7 +46,7 @@ class Reader:
 
             handlers = {WatchEvents: on_told, WatchEnded: lambda _, message: reader.ended.append(message)}
 
-        cluster.client.spawn(Connection, GUEST_ACTOR)
+        cluster.client.spawn(Connection, CLIENT_ACTOR)
 
     def open(self, node: int, number: int = 1, body: bytes = ALL) -> Any:
         return self.cluster.answer(node, OpenWatch(number, body))
