@@ -237,6 +237,8 @@ class Links:
     def _complain(self, link: Link, resolver: Resolver) -> None:
         """Say once what is wrong with a name, and once that nothing is any more."""
         complaint = resolver.complaints.get(link.name, "")
+        if complaint and not link.address:
+            link.trouble = f"the name {link.name} cannot be resolved: {complaint}"
         if self._logged.get(link.name, "") == complaint:
             return
         self._logged[link.name] = complaint

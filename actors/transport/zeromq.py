@@ -269,7 +269,7 @@ class ZeroMqTransport:
                 self._watch.suspect(link.dealer)
                 link.dealer.send(frame, _DONTWAIT)
             else:
-                return "down"
+                return "down" if link is None else link.trouble or "down"
         except zmq.Again:
             return "full" if link is None or link.connected else link.trouble or "down"
         except zmq.ZMQError as error:

@@ -1,4 +1,4 @@
-"""The verbs on membership: member list, add, promote, remove, replace.
+"""The verbs on membership: member list, add, promote, remove, replace, update.
 
 Owns their command lines. What they do is the supervisor's, and the leader's whom it asks.
 """
@@ -12,8 +12,10 @@ import typer
 
 from raft.cli import options
 from raft.cli.app import LEAD, app, confirm, out, paint, session_of
+from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.verb import Verbs
 from raft.cli.views import member_table
+from raft.cluster.failures import BadUsage
 from raft.cluster.rpc import messages
 
 # A node that has much to catch up with takes its time.
@@ -91,3 +93,23 @@ def replace(
 ) -> None:
     """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
     _carry_out(context, cluster, output, messages.ReplaceMember(options.one_selector(selectors), dry_run))
+
+
+@member.command(epilog="Example: launcher.py member update 2 tcp://10.0.0.7:7001")
+def update(
+    context: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id: 2 or n2.", show_default=False)],
+    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", show_default=False)],
+    timeout: Timeout = TIMEOUT_SECONDS,
+    via: Via = "all",
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Tell all members where a node is reached from now on; start it again to listen there."""
+    number = node.removeprefix("n")
+    if not (number.isascii() and number.isdecimal()):
+        raise BadUsage(f"{node} is no node's id: write 2 or n2")
+    with connected(context, cluster, via, timeout) as client:
+        client.update_member(int(number), endpoint)
+    line = f"all members know that n{number} is reached at {endpoint}: start it there"
+    confirm(context, [line], output, node=int(number), endpoint=endpoint)

@@ -78,7 +78,7 @@ def test_a_lookup_that_never_ends_holds_up_no_other_peer_and_is_not_begun_twice(
     assert net.run(lambda: net.payloads("n2") == [b"meanwhile"])
     assert net.run(lambda: one.counters["name not resolved"] == 1)
     assert names.asked["three.example"] == 1
-    assert one.send("n3", b"x") == "down"
+    assert "the name three.example cannot be resolved: the resolver does not" in str(one.send("n3", b"x"))
     names.speak()
     assert net.run(lambda: net.is_up("n1", "n3"))
 
@@ -234,3 +234,15 @@ def test_the_system_is_asked_and_says_what_is_wrong() -> None:
     for absurd in ("no-such-host.invalid", "x" * 64 + ".example"):
         with pytest.raises((OSError, UnicodeError)):
             look_up(absurd)
+
+
+def test_who_sends_to_a_name_that_leads_nowhere_is_told_so(net: Net, keys: dict[str, Keys]) -> None:
+    names = Names()
+    guest = net.guest("n1", keys=keys["n1"], tuning=QUICK, look_up=names, waits_for_welcome=True)
+    guest.connect("n2", "tcp://two.example:7001")
+    why = "the name two.example cannot be resolved: Name or service not known"
+    assert net.run(lambda: guest.send("n2", b"x") == why)
+    two = member(net, keys, "n2")
+    names.addresses["two.example"] = ["127.0.0.1"]
+    guest.connect("n2", named(two, "two"))
+    assert net.run(lambda: guest.send("n2", b"x") is None)

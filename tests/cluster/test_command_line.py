@@ -71,7 +71,15 @@ VERBS = [
 
 
 CHECK_VERBS = ["check", "check perf"]
-MEMBER_VERBS = ["member", "member list", "member add", "member promote", "member remove", "member replace"]
+MEMBER_VERBS = [
+    "member",
+    "member list",
+    "member add",
+    "member promote",
+    "member remove",
+    "member replace",
+    "member update",
+]
 KEYS_VERBS = ["keys", "keys make", "keys add", "keys rotate", "keys retire", "keys remove", "keys list"]
 BACKUP_VERBS = ["backup", "backup save", "backup show", "backup restore"]
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]

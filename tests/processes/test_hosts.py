@@ -133,4 +133,7 @@ def test_a_launched_cluster_on_hosts_of_its_own_is_steered_and_cut_between_them_
         assert cluster.verb("get", "k", "--via", str(after.node)).strip() == "v"
         assert "cleared" in cluster.verb("heal")
         assert cluster.verb("faults").strip() == "no faults"
+        here = next(node.endpoint for node in cluster.record.nodes if node.id == before.node)
+        assert "start it there" in cluster.verb("member", "update", f"n{before.node}", here)
+        cluster.verb("member", "update", "9", "tcp://198.18.0.9:7", code=1)
     assert cluster.process.returncode == 0
