@@ -27,6 +27,7 @@ from raft.cluster.rundir import RunDirectory, called_as, find
 from raft.cluster.spec import ClusterRecord
 
 if TYPE_CHECKING:
+    from raft.cli.remote import RemoteCluster, Target
     from raft.cluster.rpc.launcher_client import Launcher
 
 # What typer raises for a wrong command line: a class of click's, of which it may have its own copy.
@@ -65,6 +66,22 @@ def _options(
     del version
 
 
+class Remote(Struct, frozen=True):
+    """Nodes that were named instead of a launcher's cluster, as typed; see `target`."""
+
+    endpoints: str = ""
+    keys: str = ""
+    cluster: str = ""
+
+    def target(self) -> Target:
+        """What that means. Raises BadUsage."""
+        from raft.cli.options import endpoints
+        from raft.cli.remote import Target
+
+        at = endpoints(self.endpoints)
+        return Target(endpoints=at, cluster=self.cluster or "default", keys=self.keys or None)
+
+
 class Session(Struct, frozen=True):
     """Where a verb was typed: at a shell, or at the prompt of the launcher of `cluster`."""
 
@@ -73,6 +90,7 @@ class Session(Struct, frozen=True):
     started_seconds: float = 0.0
     ready_fd: int = -1  # Of a detached `up`: who waits at the other end goes when told.
     quiet: bool = False
+    remote: Remote = Remote()
 
     @property
     def at_prompt(self) -> bool:
@@ -80,11 +98,35 @@ class Session(Struct, frozen=True):
         return self.cluster is not None
 
     def run_directory(self, asked_for: str | None) -> RunDirectory:
-        """The cluster that is meant."""
+        """The cluster that is meant, if it has a launcher."""
+        if self.is_remote(asked_for):
+            raise VerbFailed(
+                "this verb reads what a launcher has written, and no launcher runs these nodes: "
+                "look at the logs of the nodes on their hosts"
+            )
         return find(asked_for or self.cluster)
 
-    def launcher(self, asked_for: str | None) -> Launcher:
-        """A conversation with the launcher of the cluster that is meant."""
+    def is_remote(self, asked_for: str | None) -> bool:
+        """Are nodes meant that were named by their endpoints?"""
+        return asked_for is None and bool(self.remote.endpoints)
+
+    def target(self, asked_for: str | None) -> Target:
+        """Where the nodes of the cluster that is meant are, whether a launcher runs them or not."""
+        from raft.cli.remote import Target
+
+        if self.is_remote(asked_for):
+            return self.remote.target()
+        record = ClusterRecord.read(self.run_directory(asked_for).record)
+        at = {node.id: node.endpoint for node in record.nodes}
+        return Target(endpoints=at, cluster=record.cluster, keys=record.keys or None, name=record.name)
+
+    def launcher(self, asked_for: str | None) -> Launcher | RemoteCluster:
+        """A conversation with the launcher of the cluster that is meant, or with its nodes instead."""
+        if self.is_remote(asked_for):
+            from raft.cli.connection import verb_failed
+            from raft.cli.remote import RemoteCluster
+
+            return RemoteCluster(self.remote.target(), verb_failed)
         from raft.cluster.rpc.launcher_client import (
             Launcher,  # Here, since verbs that read files need no sockets.
         )
@@ -92,7 +134,7 @@ class Session(Struct, frozen=True):
         return Launcher(self.run_directory(asked_for))
 
     def record(self, asked_for: str | None) -> ClusterRecord:
-        """What the cluster that is meant has written about itself."""
+        """What the cluster that is meant has written about itself, if it has a launcher."""
         return ClusterRecord.read(self.run_directory(asked_for).record)
 
 

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 from raft.cluster.failures import BadUsage
 
 FILE = "raft-actors.toml"
+CONTEXTS = "contexts"
+CONTEXT_KEYS = ("endpoints", "keys", "cluster-id")
 NOT_HERE = {"help", "version", "detach"}  # `detach` splits the process before any file is read.
 
 
@@ -27,6 +29,20 @@ def files() -> list[Path]:
     config = os.environ.get("XDG_CONFIG_HOME", "")
     home = Path(config) if config.startswith("/") else Path("~/.config").expanduser()
     return [path for path in (Path(FILE), home / "raft-actors" / "config.toml") if path.is_file()]
+
+
+def context_table(name: str) -> dict[str, str]:
+    """What [contexts.NAME] says, of the first file that has it. Raises BadUsage."""
+    known: list[str] = []
+    for path in files():
+        found = _File(path).contexts()
+        if name in found:
+            return found[name]
+        known += found
+    there = (
+        f"there are {', '.join(sorted(known))}" if known else f"write it into {FILE}, as [contexts.{name}]"
+    )
+    raise BadUsage(f"there is no context {name!r}: {there}")
 
 
 class Default:
@@ -101,13 +117,28 @@ class _File:
                     found[options[table][name].name] = Default(self._place(table, name), value)
         return found
 
+    def contexts(self) -> dict[str, dict[str, str]]:
+        """All contexts: endpoints, keys and cluster-id of clusters that run elsewhere."""
+        contexts = self._content.get(CONTEXTS, {})
+        if not isinstance(contexts, dict) or not all(isinstance(one, dict) for one in contexts.values()):
+            raise BadUsage(f"{self._path}: contexts are tables, as in [contexts.production]")
+        for name, entries in contexts.items():
+            for key, value in entries.items():
+                if key not in CONTEXT_KEYS:
+                    self._refuse(f"{CONTEXTS} {name}", key, CONTEXT_KEYS)
+                if not isinstance(value, str):
+                    raise BadUsage(f"{self._place(f'{CONTEXTS} {name}', key)}: {key} takes text")
+            if "endpoints" not in entries:
+                raise BadUsage(f"{self._path}: [contexts.{name}] has no endpoints")
+        return contexts
+
     def _tables(
         self, content: dict[str, Any], known: Collection[str]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each verb's table by the verb's words; "" is the top."""
         yield "", {name: value for name, value in content.items() if not isinstance(value, dict)}
         for name, value in content.items():
-            if not isinstance(value, dict):
+            if not isinstance(value, dict) or name == CONTEXTS:
                 continue
             if name in known:
                 yield name, value

@@ -10,15 +10,18 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
+from actors.errors import TransportError
 from raft.cli import options
 from raft.cli.app import session_of
 from raft.cli.terminal import completion
-from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
 from raft.cluster.selectors import Picture, select
 
 if TYPE_CHECKING:
+    from raft.cli.remote import Target
     from raft.client.client import Client
     from raft.client.errors import ClientError
 
@@ -49,19 +52,36 @@ def connected(
     context: typer.Context, cluster: str | None, via: str, timeout_seconds: float
 ) -> Iterator[Client]:
     """A client of the cluster that is meant; what it raises ends the verb."""
-    record = session_of(context).record(cluster)
+    target = session_of(context).target(cluster)
     from raft.client import client, errors  # Here, since few verbs need them.
 
-    everyone = tuple(node.id for node in record.nodes)
+    everyone = tuple(target.endpoints)
     known = select(via, Picture(everyone, everyone), random.Random())
-    endpoints = {node.id: node.endpoint for node in record.nodes if node.id in known}
     try:
         with client.Client(
-            endpoints, cluster=record.cluster, keys=record.keys or None, timeout_seconds=timeout_seconds
+            {node: target.endpoints[node] for node in known},
+            cluster=target.cluster,
+            keys=target.keys,
+            timeout_seconds=timeout_seconds,
         ) as connection:
             yield connection
     except errors.ClientError as error:
         raise verb_failed(error) from error
+    except TransportError as error:
+        raise BadUsage(str(error)) from error
+
+
+def everyone(context: typer.Context, cluster: str | None) -> Target:
+    """All nodes of the cluster that is meant; of one without a launcher, as far as one of them answers."""
+    session = session_of(context)
+    target = session.target(cluster)
+    if not session.is_remote(cluster):
+        return target
+    from raft.cli.remote import RemoteCluster
+
+    with contextlib.suppress(Unreachable):
+        return msgspec.structs.replace(target, endpoints=RemoteCluster(target, verb_failed).members())
+    return target
 
 
 def verb_failed(error: ClientError) -> VerbFailed:

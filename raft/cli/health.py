@@ -14,19 +14,24 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
+from actors.errors import TransportError
 from raft.cli import options
-from raft.cli.app import LOOK, RUN, app, out, out_json, paint, session_of
+from raft.cli.app import LOOK, RUN, app, out, out_json, paint
 from raft.cli.config_file import files
+from raft.cli.connection import everyone
 from raft.cli.views import table
 from raft.cluster.failures import ExitCode
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
 from raft.cluster.spec import ClusterRecord
+
+if TYPE_CHECKING:
+    from raft.cli.remote import Target
 
 DESCRIPTORS_WANTED = 1024
 ROOM_BYTES_WANTED = 256 * 1024 * 1024
@@ -104,8 +109,8 @@ def health(
     cluster: options.Cluster = None,
 ) -> None:
     """Read through each node; exit 3 if there is no leader, 4 if some node does not answer."""
-    record = session_of(context).record(cluster)
-    probes = [_probe(record, node.id, node.endpoint, timeout) for node in record.nodes]
+    target = everyone(context, cluster)
+    probes = [_probe(target, node, timeout) for node in target.endpoints]
     if output is options.Format.JSON:
         out_json(nodes=probes)
     else:
@@ -118,21 +123,21 @@ def health(
         raise typer.Exit(ExitCode.NO_LEADER if no_leader else ExitCode.UNREACHABLE)
 
 
-def _probe(record: ClusterRecord, node: int, endpoint: str, timeout_seconds: float) -> Probe:
+def _probe(target: Target, node: int, timeout_seconds: float) -> Probe:
     from raft.client import Client, errors  # Here, since this verb alone needs them.
 
     begun = time.monotonic()
     try:
         with Client(
-            {node: endpoint},
-            cluster=record.cluster,
-            keys=record.keys or None,
+            {node: target.endpoints[node]},
+            cluster=target.cluster,
+            keys=target.keys,
             timeout_seconds=timeout_seconds,
         ) as client:
             client.get(b"")
     except errors.NoLeader as error:
         return Probe(node=node, healthy=False, took_ms=0.0, error=f"no leader: {error}")
-    except errors.ClientError as error:
+    except (errors.ClientError, TransportError) as error:
         return Probe(node=node, healthy=False, took_ms=0.0, error=str(error))
     return Probe(node=node, healthy=True, took_ms=round(1000 * (time.monotonic() - begun), 1))
 

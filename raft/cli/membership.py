@@ -13,6 +13,7 @@ import typer
 from raft.cli import options
 from raft.cli.app import LEAD, app, confirm, out, paint, session_of
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
+from raft.cli.terminal import completion
 from raft.cli.verb import Verbs
 from raft.cli.views import member_table
 from raft.cluster.failures import BadUsage
@@ -21,11 +22,28 @@ from raft.cluster.rpc import messages
 # A node that has much to catch up with takes its time.
 CHANGE_SECONDS_MAX = 180.0
 
+New = Annotated[
+    str,
+    typer.Argument(
+        metavar="[N=ENDPOINT]",
+        help="A node that runs elsewhere, and where it listens; a launcher starts one of its own.",
+        show_default=False,
+    ),
+]
+
+
 member = Verbs(
     help="Who belongs to the cluster; nodes join and leave it while it runs.",
     epilog="Example: launcher.py member add",
 )
 app.add_typer(member, name="member", rich_help_panel=LEAD)
+
+
+def _node_at(text: str) -> tuple[int, str]:
+    found = options.endpoints(text)
+    if len(found) != 1:
+        raise BadUsage("name one node, as in 4=tcp://h4:7001")
+    return next(iter(found.items()))
 
 
 def _carry_out(context: typer.Context, cluster: str | None, output: options.Format, verb: object) -> None:
@@ -52,12 +70,17 @@ def list_(
 @member.command(epilog="Example: launcher.py member add --learner")
 def add(
     context: typer.Context,
+    new: New = "",
     learner: Annotated[bool, typer.Option("--learner", help="It gets the log, and no vote.")] = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Start one more node; it learns first, and votes when it has caught up."""
-    _carry_out(context, cluster, output, messages.AddMember(learner))
+    """Start one more node; it learns first, and votes when it has caught up.
+
+    A node that runs elsewhere, started with --join, is named: member add 4=tcp://h4:7001.
+    """
+    node, endpoint = _node_at(new) if new else (0, "")
+    _carry_out(context, cluster, output, messages.AddMember(learner, node, endpoint))
 
 
 @member.command(epilog="Example: launcher.py member promote 4")
@@ -86,13 +109,23 @@ def remove(
 @member.command(epilog="Example: launcher.py member replace leader")
 def replace(
     context: typer.Context,
-    selectors: options.Selectors,
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="SELECTOR",
+            parser=options.selector,
+            autocompletion=completion.selectors,
+            help="Whose place it takes.",
+        ),
+    ],
+    new: New = "",
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
-    _carry_out(context, cluster, output, messages.ReplaceMember(options.one_selector(selectors), dry_run))
+    node, endpoint = _node_at(new) if new else (0, "")
+    _carry_out(context, cluster, output, messages.ReplaceMember(old, dry_run, node, endpoint))
 
 
 @member.command(epilog="Example: launcher.py member update 2 tcp://10.0.0.7:7001")

@@ -27,6 +27,7 @@ from raft.cluster.rpc import messages
 from raft.cluster.selectors import check_selector
 
 if TYPE_CHECKING:
+    from raft.cli.remote import RemoteCluster
     from raft.cluster.rpc.launcher_client import Launcher
 
 WATCH_SECONDS = 1.0
@@ -67,7 +68,7 @@ def status(
                 time.sleep(interval)
 
 
-def _status(launcher: Launcher, output: options.Format) -> str:
+def _status(launcher: Launcher | RemoteCluster, output: options.Format) -> str:
     seen = launcher.ask(messages.GetClusterStatus(), messages.ClusterStatus)
     if output is options.Format.JSON:
         return msgspec.json.encode(seen).decode()
@@ -163,7 +164,7 @@ def _logs_at(where: str, session: Session, cluster: str | None) -> list[Path]:
     return [Path(record.data_dir) / f"n{node}" for node in chosen]
 
 
-def _launcher_in_time(session: Session, cluster: str | None, until: float) -> Launcher:
+def _launcher_in_time(session: Session, cluster: str | None, until: float) -> Launcher | RemoteCluster:
     """A cluster that is being started at this moment is worth the wait, too."""
     while True:
         try:

@@ -20,8 +20,8 @@ from raft.cli.verb import Verbs
 from raft.cluster.failures import ExitCode
 
 if TYPE_CHECKING:
+    from raft.cli.remote import Target
     from raft.cluster.performance import Figures, Load
-    from raft.cluster.spec import ClusterRecord
 
 BAR_CHARACTERS = 30
 
@@ -61,20 +61,20 @@ def perf(
     cluster: options.Cluster = None,
 ) -> None:
     """Load the cluster for a short while, and leave nothing behind; exit 1 when it does not do well."""
-    record = session_of(context).record(cluster)
+    target = session_of(context).target(cluster)
     from raft.client.errors import ClientError
     from raft.cluster.performance import Load, put_to_the_test
 
     load = Load(seconds=duration, callers=clients, value_bytes=size, reads=reads, at_least=at_least)
-    endpoints = {node.id: node.endpoint for node in record.nodes}
     told, wipe = progress(wanted=not session_of(context).quiet)
     try:
-        figures = asyncio.run(put_to_the_test(endpoints, record.cluster, load, told))
+        test = put_to_the_test(target.endpoints, target.cluster, load, told, target.keys)
+        figures = asyncio.run(test)
     except ClientError as error:
         raise verb_failed(error) from error
     finally:
         wipe()
-    show(record, load, figures, output)
+    show(target, load, figures, output)
     if not all(one.ok for one in figures.checks(load)):
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -99,14 +99,14 @@ def progress(*, wanted: bool = True) -> tuple[Callable[[float, int], None], Call
     return told, wipe
 
 
-def show(record: ClusterRecord, load: Load, figures: Figures, output: options.Format) -> None:
+def show(target: Target, load: Load, figures: Figures, output: options.Format) -> None:
     """The figures and what to think of them."""
     checks = figures.checks(load)
     if output is options.Format.JSON:
         told = {
             "v": 1,
-            "cluster": record.name,
-            "nodes": len(record.nodes),
+            "cluster": target.name or target.cluster,
+            "nodes": len(target.endpoints),
             "clients": load.callers,
             "size": load.value_bytes,
             "reads": load.reads,
@@ -120,7 +120,7 @@ def show(record: ClusterRecord, load: Load, figures: Figures, output: options.Fo
     what = "reads" if load.reads else "writes"
     out(
         f"{figures.operations:,} {what} of {load.value_bytes} bytes by {load.callers} clients "
-        f"in {figures.seconds:.1f} s on {len(record.nodes)} nodes"
+        f"in {figures.seconds:.1f} s on {len(target.endpoints)} nodes"
     )
     out(
         f"{figures.per_second:,.0f}/s   p50 {figures.p50_ms:.2f} ms   p90 {figures.p90_ms:.2f} ms   "

@@ -12,7 +12,7 @@ import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from raft.cli.config_file import defaults, files
+from raft.cli.config_file import CONTEXT_KEYS, context_table, defaults, files
 from raft.cluster.failures import BadUsage
 
 PROGRAM = "launcher.py"  # As it is written in help and epilogs.
@@ -27,6 +27,8 @@ class Verb(TyperCommand):
         self.help = "\n\n".join(" ".join(part.split()) for part in (self.help or "").split("\n\n"))
         for parameter in self.params:
             self._show_default_as_typed(parameter)
+        if any(parameter.name == "cluster" for parameter in self.params):
+            self.params += [_remote(*words) for words in REMOTE]
         self.params.append(
             TyperOption(
                 param_decls=["--quiet", "-q"],
@@ -53,7 +55,9 @@ class Verb(TyperCommand):
         """With the defaults that the user's files have for this verb's options."""
         if files():
             ctx.default_map = self._defaults(ctx)
-        return super().parse_args(ctx, args)
+        left = super().parse_args(ctx, args)
+        _choose_remote(ctx)
+        return left
 
     def _defaults(self, ctx: Any) -> dict[str, object]:
         root = ctx.find_root()
@@ -130,6 +134,75 @@ def _checked(ctx: Any, parameter: Any, place: str, value: object) -> object:
     except typer.BadParameter as refusal:
         raise BadUsage(f"{place}: {name}: {refusal.message}") from None
     return written if parameter.multiple else written[0]
+
+
+REMOTE = (
+    ("--endpoints", "RAFT_ENDPOINTS", "N=ENDPOINT,…", "Nodes without a launcher here: some of them, or all."),
+    ("--keys", "RAFT_KEYS", "FILE", "The key to speak to them with."),
+    ("--cluster-id", "RAFT_CLUSTER_ID", "NAME", "What their --cluster is, if not default."),
+    ("--context", "RAFT_CONTEXT", "NAME", "All three from [contexts.NAME] in raft-actors.toml."),
+)
+
+
+def _remote(name: str, variable: str, metavar: str, text: str) -> TyperOption:
+    """An option by which nodes are named instead of a launcher's cluster."""
+
+    def keep(context: Any, parameter: Any, value: str | None) -> None:
+        context.meta.setdefault(_META, {})[parameter.name] = value or ""
+
+    return TyperOption(
+        param_decls=[name],
+        metavar=metavar,
+        expose_value=False,
+        callback=keep,
+        envvar=variable,
+        help=text,
+        show_default=False,
+    )
+
+
+_META = "raft.remote"
+
+
+def _choose_remote(ctx: Any) -> None:
+    """Which cluster is meant: the word on the command line counts more than any default."""
+    given = ctx.meta.get(_META)
+    if not given or ctx.obj is None:
+        return
+
+    def typed(name: str) -> bool:
+        source = ctx.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
+    named = [name for name in ("endpoints", "context") if given.get(name)]
+    typed_here = [name for name in named if typed(name)]
+    if typed("cluster") and typed_here:
+        raise BadUsage(
+            f"--cluster is one that a launcher runs here, and --{typed_here[0]} are others: choose one"
+        )
+    lonely = [name for name in ("keys", "cluster_id") if typed(name) and not named]
+    if lonely:
+        raise BadUsage(f"--{lonely[0].replace('_', '-')} goes with --endpoints or --context")
+    if not named or typed("cluster") or (ctx.obj.cluster is not None and not typed_here):
+        return
+    if len(typed_here) == 2:
+        raise BadUsage("--endpoints and --context both say which nodes are meant: choose one")
+    table = {}
+    if (typed_here or named)[0] == "context":
+        table = context_table(given["context"])
+    options = {name: name.replace("-", "_") for name in CONTEXT_KEYS}
+    values = {
+        name: given[option] if typed(option) or name not in table else table[name]
+        for name, option in options.items()
+    }
+    remote = msgspec.structs.replace(
+        ctx.obj.remote,
+        endpoints=values["endpoints"],
+        keys=values["keys"],
+        cluster=values["cluster-id"],
+    )
+    ctx.obj = msgspec.structs.replace(ctx.obj, remote=remote)
+    ctx.params["cluster"] = None
 
 
 def _be_quiet(context: Any, _parameter: Any, wanted: bool) -> None:

@@ -107,12 +107,10 @@ def converse(
     session = session_of(context)
     if session.at_prompt:
         raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
-    record = session.record(cluster)
+    target = session.target(cluster)
     import asyncio  # Here, since few verbs need what follows, and all load this module.
 
     from raft.client import AsyncClient, errors
-
-    endpoints = {node.id: node.endpoint for node in record.nodes}
 
     ended_by: list[int] = []
 
@@ -127,7 +125,8 @@ def converse(
 
         for number in not_ignored(ENDING):
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-        async with AsyncClient(endpoints, cluster=record.cluster, keys=record.keys or None) as client:
+        at = target.endpoints
+        async with AsyncClient(at, cluster=target.cluster, keys=target.keys) as client:
             return await follow(client)
 
     try:

@@ -32,14 +32,15 @@ def ask_each(
     cluster: str,
     keys: str | Path | None = None,
     timeout_seconds: float = 2.0,
+    enough: int | None = None,
 ) -> Answers:
-    """Ask all nodes at once, and wait until each has answered or the time is up.
+    """Ask all nodes at once, and wait until each has answered, or `enough` of them, or the time is up.
 
     Raises TransportError for unusable keys.
     """
     survey = _Survey(Connection({}, cluster=cluster, keys=keys), request, timeout_seconds)
     try:
-        return survey.run(endpoints)
+        return survey.run(endpoints, len(endpoints) if enough is None else enough)
     finally:
         survey.connection.close()
 
@@ -55,20 +56,28 @@ class _Survey:
         self._failures: dict[int, AskFailed] = {}
         self._asked: set[int] = set()
 
-    def run(self, endpoints: Mapping[int, str]) -> Answers:
+    def run(self, endpoints: Mapping[int, str], enough: int) -> Answers:
         """All answers, in the order of the endpoints."""
         for node, endpoint in endpoints.items():
             try:
                 self.connection.connect(node, endpoint)
             except ActorsError as error:
                 self._answers[node] = CannotAsk(str(error))
-        while len(self._answers) < len(endpoints) and (left := self._until - time.monotonic()) > 0:
+        cannot = len(self._answers)
+        while (
+            len(self._answers) < min(enough + cannot, len(endpoints))
+            and (left := self._until - time.monotonic()) > 0
+        ):
             for node in endpoints.keys() - self._answers.keys() - self._asked:
                 if self.connection.is_up(node):
                     self._ask(node, left)
             self.connection.runtime.flush()
             self.connection.runtime.run_turn(min(left, LOOK_SECONDS))
-        no_answer = AskFailed("it cannot be reached")
+        for node in endpoints.keys() - self._answers.keys() - self._asked:
+            self._ask(node, 0.0)  # It fails at once, and says why.
+        self.connection.runtime.flush()
+        self.connection.runtime.run_turn(0.0)
+        no_answer = AskFailed("it does not answer")
         return {node: self._answers.get(node, self._failures.get(node, no_answer)) for node in endpoints}
 
     def _ask(self, node: int, seconds: float) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from actors.context import Context
 from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
-from raft.cluster.failures import ExitCode
+from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess
 from raft.cluster.processes.process_control import ProcessControl
 from raft.cluster.records.events import MembersChanged
@@ -90,6 +90,7 @@ class MemberVerbs:
 
     def add(self, verb: AddMember, answer: Answer) -> None:
         """Answered when the new node votes, or when it is a learner if it is to be one."""
+        _refuse_others(verb.node)
 
         def joined(node: NodeProcess, members: Members) -> None:
             self._note(f"{node.name} joined as a learner", members)
@@ -121,6 +122,7 @@ class MemberVerbs:
 
     def replace(self, verb: ReplaceMember, answer: Answer) -> None:
         """Answered when the new node votes in the old one's place, and the old one has stopped."""
+        _refuse_others(verb.node)
         old = self._cluster.choose_one(verb.selector)
         if verb.dry_run:
             answer.done([f"would start one more node, give it the place of {old.name}, and stop {old.name}"])
@@ -273,6 +275,11 @@ class MemberVerbs:
     def _state_of(self, node: int) -> str | None:
         process = self._cluster.nodes.get(node)
         return None if process is None else process.state.value
+
+
+def _refuse_others(node: int) -> None:
+    if node:
+        raise BadUsage(f"a launcher starts its nodes itself, under ids that are free: leave n{node} out")
 
 
 def _voters(members: Members) -> str:

@@ -115,7 +115,11 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 async def put_to_the_test(
-    endpoints: dict[int, str], cluster: str, load: Load, told: Callable[[float, int], None]
+    endpoints: dict[int, str],
+    cluster: str,
+    load: Load,
+    told: Callable[[float, int], None],
+    keys: str | None = None,
 ) -> Figures:
     """Load the cluster; `told` hears now and then which share of the time is over, and how much was done.
 
@@ -123,23 +127,23 @@ async def put_to_the_test(
     """
     prefix = f"check-perf/{secrets.token_hex(4)}/"
     tally, value = _Tally(), b"x" * load.value_bytes
-    async with AsyncClient(endpoints, cluster=cluster, timeout_seconds=5.0) as client:
+    async with AsyncClient(endpoints, cluster=cluster, keys=keys, timeout_seconds=5.0) as client:
         await client.leader()
-        keys = [f"{prefix}{number}" for number in range(KEYS)]
+        names = [f"{prefix}{number}" for number in range(KEYS)]
         try:
-            await asyncio.gather(*(client.put(key, value) for key in keys))
+            await asyncio.gather(*(client.put(key, value) for key in names))
             began = time.monotonic()
             telling = asyncio.ensure_future(_tell(tally, began, load.seconds, told))
             try:
                 callers = range(load.callers)
                 await asyncio.gather(
-                    *(_call(client, load, keys, caller, tally, began + load.seconds) for caller in callers)
+                    *(_call(client, load, names, caller, tally, began + load.seconds) for caller in callers)
                 )
             finally:
                 telling.cancel()
             return tally.figures(time.monotonic() - began)
         finally:
-            await asyncio.gather(*(client.delete(key) for key in keys), return_exceptions=True)
+            await asyncio.gather(*(client.delete(key) for key in names), return_exceptions=True)
 
 
 async def _call(

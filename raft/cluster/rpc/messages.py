@@ -161,9 +161,14 @@ class GetMembers(Struct, frozen=True):
 
 
 class AddMember(Struct, frozen=True):
-    """Start one more node, and make it a voter when it has caught up, unless it is to stay a learner."""
+    """Start one more node, and make it a voter when it has caught up, unless it is to stay a learner.
+
+    A `node` that was started elsewhere is named, with its `endpoint`; a launcher starts its own.
+    """
 
     learner: bool = False
+    node: SignedNumber = 0
+    endpoint: Name = ""
 
 
 class PromoteMember(Struct, frozen=True):
@@ -180,10 +185,15 @@ class RemoveMember(Struct, frozen=True):
 
 
 class ReplaceMember(Struct, frozen=True):
-    """Start one more node, give it a node's place when it has caught up, and stop that one."""
+    """Start one more node, give it a node's place when it has caught up, and stop that one.
+
+    As for `AddMember`, the new one is named if it was started elsewhere.
+    """
 
     selector: Selector
     dry_run: bool = False
+    node: SignedNumber = 0
+    endpoint: Name = ""
 
 
 class Down(Struct, frozen=True):

@@ -1,0 +1,196 @@
+"""Verbs on nodes that no launcher here has started: by their endpoints, from wherever these are given."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from raft.cli import remote
+from raft.cli.app import Session, carry_out
+from raft.cli.main import VERB_MODULES
+from raft.cli.remote import NOT_ALLOWED
+from raft.cluster.failures import ExitCode
+from tests.client.nodes import Nodes
+
+pytestmark = pytest.mark.processes
+
+
+class Said(NamedTuple):
+    out: str
+    err: str
+
+
+Verb = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Nodes]:
+    with tempfile.TemporaryDirectory(prefix="re") as name:
+        nodes = Nodes(Path(name))
+        yield nodes
+        nodes.server.close()
+
+
+@pytest.fixture
+def nodes(running: Nodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Nodes:
+    """Three nodes; nothing of the environment or of a file names others."""
+    for variable in ("RAFT_ENDPOINTS", "RAFT_CLUSTER", "RAFT_KEYS", "RAFT_CLUSTER_ID", "RAFT_CONTEXT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(remote, "STATUS_SECONDS", 0.5)
+    running.revive()
+    return running
+
+
+@pytest.fixture
+def verb(capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Carries a verb out in this process; it has to end with `code`."""
+    assert VERB_MODULES, "all verbs are there"
+
+    def carry(*words: str, code: int = 0) -> Said:
+        capsys.readouterr()
+        ended = carry_out(words, Session())
+        said = Said(*capsys.readouterr())
+        assert ended == code, (words, ended, said)
+        return said
+
+    return carry
+
+
+def some(nodes: Nodes, *chosen: int) -> tuple[str, str]:
+    return "--endpoints", ",".join(f"{node}={nodes.endpoints[node]}" for node in chosen)
+
+
+def test_one_endpoint_is_enough_to_see_all_members(nodes: Nodes, verb: Verb) -> None:
+    told = json.loads(verb("status", *some(nodes, 2), "-o", "json").out)
+    leader = int(verb("leader", "--wait", "5s", *some(nodes, 2)).out)
+    assert [node["id"] for node in told["nodes"]] == [1, 2, 3]
+    assert told["leader"] in (leader, None)
+    assert told["voters"] == 3
+    listed = json.loads(verb("member", "list", *some(nodes, 2), "-o", "json").out)
+    assert {member["id"]: member["endpoint"] for member in listed["members"]} == nodes.endpoints
+    assert [line.split()[1] for line in verb("health", *some(nodes, 3)).out.splitlines()] == ["ok"] * 3
+
+
+def test_a_node_that_cannot_be_reached_has_its_row(nodes: Nodes, verb: Verb) -> None:
+    verb("leader", "--wait", "5s", *some(nodes, 1))
+    nodes.kill(3)
+    told = json.loads(verb("status", *some(nodes, 1, 3), "-o", "json").out)
+    states = {node["id"]: node["state"] for node in told["nodes"]}
+    assert states == {1: "running", 2: "running", 3: "unreachable"}
+    assert (told["quorum"]["needed"], told["quorum"]["reachable"], told["can_lose"]) == (2, 2, 0)
+    assert "unreachable" in verb("status", *some(nodes, 1)).out
+    assert "n3" in verb("health", "--timeout", "500ms", *some(nodes, 1), code=ExitCode.UNREACHABLE).out
+
+
+def test_the_store_leases_locks_and_backups_work(nodes: Nodes, verb: Verb, tmp_path: Path) -> None:
+    at = some(nodes, 1, 2)
+    assert verb("put", "colour", "blue", *at).out == "OK\n"
+    assert verb("get", "colour", *at).out == "blue\n"
+    verb("cas", "colour", "red", "green", *at, code=ExitCode.REJECTED)
+    assert verb("txn", "--if", "colour=blue", "--then", "put colour green", *at).out == "OK\n"
+    lease = verb("lease", "grant", "30s", *at).out.strip()
+    verb("lease", "revoke", lease, *at)
+    assert "is held with token" in verb("lock", "work", *at, "--", "true").err
+    assert "is held with token" in verb("elect", "boss", *at, "--", "true").err
+    assert "up to entry" in verb("backup", "save", str(tmp_path / "b"), *at).out
+    assert verb("del", "colour", *at).out == "1\n"
+
+
+def test_leadership_is_moved_and_snapshots_are_taken(nodes: Nodes, verb: Verb) -> None:
+    at = some(nodes, 1, 2, 3)
+    leader = int(verb("leader", "--wait", "5s", *at).out)
+    follower = leader % 3 + 1
+    assert verb("transfer", str(follower), *at).out.startswith(f"n{follower} leads term")
+    assert "leads already" in verb("transfer", "leader", *at, code=ExitCode.FAILURE).err
+    assert f", after n{follower}" in verb("step-down", *at).out
+    lines = verb("snapshot", "all", *at).out.splitlines()
+    assert [line.split()[0] for line in lines] == ["n1", "n2", "n3"]
+
+
+def test_members_are_added_moved_and_removed_by_their_endpoints(nodes: Nodes, verb: Verb) -> None:
+    at = some(nodes, 1, 2, 3)
+    assert "is started with --join" in verb("member", "add", *at, code=ExitCode.USAGE).err
+    elsewhere = f"ipc://{nodes.directory}/n4"
+    added = verb("member", "add", f"4={elsewhere}", "--learner", *at)
+    assert added.out.startswith("n4 joined as a learner: 3 voters")
+    verb("member", "update", "4", f"{elsewhere}b", *at)
+    listed = json.loads(verb("member", "list", *at, "-o", "json").out)
+    assert {member["id"]: member["endpoint"] for member in listed["members"]}[4] == f"{elsewhere}b"
+    assert verb("member", "remove", "4", "--dry-run", *at).out.startswith("would remove n4")
+    assert verb("member", "remove", "4", *at).out.startswith("n4 removed: 3 voters")
+
+
+@pytest.mark.parametrize(
+    "words", ["kill 1", "pause leader", "partition 1 2,3", "disk 1 --full", "stop all", "down"]
+)
+def test_what_only_a_launcher_does_is_refused_and_the_nodes_are_not_asked(
+    nodes: Nodes, verb: Verb, words: str
+) -> None:
+    assert NOT_ALLOWED in verb(*words.split(), *some(nodes, 1), code=ExitCode.FAILURE).err
+
+
+@pytest.mark.parametrize("words", ["report", "events", "logs", "wal leader"])
+def test_what_a_launcher_has_written_is_not_looked_for(nodes: Nodes, verb: Verb, words: str) -> None:
+    assert "no launcher runs these nodes" in verb(*words.split(), *some(nodes, 1), code=ExitCode.FAILURE).err
+
+
+def test_other_clusters_and_other_nodes_are_named(nodes: Nodes, verb: Verb) -> None:
+    verb("leader", "--wait", "5s", *some(nodes, 1))
+    said = verb("status", *some(nodes, 1), "--cluster-id", "other", code=ExitCode.UNREACHABLE).err
+    assert "n1 of cluster 'default' listens at" in said
+    wrong = ("--endpoints", f"2={nodes.endpoints[1]}")
+    said = verb("status", *wrong, code=ExitCode.UNREACHABLE).err
+    assert f"n1 listens at {nodes.endpoints[1]}, not n2 of cluster 'default'" in said
+
+
+def test_endpoints_come_from_the_environment_and_the_command_line_counts_more(
+    nodes: Nodes, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAFT_ENDPOINTS", some(nodes, 1)[1])
+    verb("leader", "--wait", "5s")
+    assert "'nope' is running" in verb("status", "--cluster", "nope", code=ExitCode.UNREACHABLE).err
+    monkeypatch.setenv("RAFT_CLUSTER", "nope")
+    verb("status")
+    monkeypatch.setenv("RAFT_CLUSTER_ID", "other")
+    verb("status", code=ExitCode.UNREACHABLE)
+    verb("status", "--cluster-id", "default")
+
+
+def test_a_context_is_a_table_in_a_file(nodes: Nodes, verb: Verb, tmp_path: Path) -> None:
+    file = tmp_path / "raft-actors.toml"
+    file.write_text(
+        f'context = "here"\n[contexts.here]\nendpoints = "{some(nodes, 1)[1]}"\ncluster-id = "default"\n'
+        f'[contexts.other]\nendpoints = "{some(nodes, 1)[1]}"\ncluster-id = "other"\n'
+    )
+    verb("leader", "--wait", "5s")
+    verb("status", "--context", "other", code=ExitCode.UNREACHABLE)
+    said = verb("status", "--context", "third", code=ExitCode.USAGE).err
+    assert "there is no context 'third': there are here, other" in said
+    file.write_text('[contexts.here]\nendpoint = "1=ipc:///x"\n')
+    said = verb("status", "--context", "here", code=ExitCode.USAGE).err
+    assert "raft-actors.toml:2: 'endpoint' is not known in [contexts.here]: did you mean endpoints?" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--endpoints", "1"], "is no node's endpoint"),
+        (["--endpoints", "1=ipc:///a,1=ipc:///b"], "given twice"),
+        (["--endpoints", "1=ipc:///a", "--cluster", "c"], "choose one"),
+        (["--endpoints", "1=ipc:///a", "--context", "c"], "choose one"),
+        (["--keys", "/no/such/key"], "goes with --endpoints"),
+        (["--endpoints", "1=ipc:///a", "--keys", "/no/such/key"], "/no/such/key"),
+    ],
+)
+def test_words_that_contradict_each_other_are_refused(
+    nodes: Nodes, verb: Verb, words: list[str], reason: str
+) -> None:
+    assert reason in verb("status", *words, code=ExitCode.USAGE).err
