@@ -20,6 +20,8 @@ import typer
 from msgspec import Struct
 
 from raft.cli.options import Format
+from raft.cli.terminal.output import discard_output
+from raft.cli.terminal.output import out as out
 from raft.cli.verb import PROGRAM, Verbs
 from raft.cli.views import Paint, wants_colour
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
@@ -196,9 +198,12 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
         if not session.at_prompt:
             _throw_away_in_silence()
         return INTERRUPTED
-    except BrokenPipeError:
-        discard_output()
-        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if arguments and not {"--help", "-h"} & set(arguments):
+            raise
+        discard_output()  # Help is written by typer itself.
+        say(f"error: standard output cannot be written: {error.strerror}", "red")
+        return ExitCode.FAILURE
 
 
 def _throw_away_in_silence() -> None:
@@ -236,18 +241,6 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def out(text: str) -> None:
-    """Data, for programs as for people. Raises BrokenPipeError when the reader is gone, else VerbFailed."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        discard_output()
-        raise VerbFailed(f"standard output cannot be written: {error.strerror}") from error
-
-
 def out_json(**data: object) -> None:
     """Data as one JSON object, with the version of its form."""
     out(msgspec.json.encode({"v": 1, **data}).decode())
@@ -280,13 +273,6 @@ def say(text: str, *styles: str) -> None:
 def styled(text: str, *styles: str) -> str:
     """A text as `say` writes it: in colour where standard error takes any."""
     return Paint(wants_colour(sys.stderr))(text, *styles)
-
-
-def discard_output() -> None:
-    """For an output that is closed: at its end the interpreter flushes it, and must not fail once more."""
-    null_fd = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null_fd, sys.stdout.fileno())
-    os.close(null_fd)
 
 
 def paint() -> Paint:

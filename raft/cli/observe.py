@@ -95,7 +95,7 @@ def _alternate_screen() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        with contextlib.suppress(BrokenPipeError, VerbFailed):
+        with contextlib.suppress(typer.Exit, VerbFailed):
             out(_SCREEN_OFF)
 
 
@@ -148,8 +148,6 @@ def wal(
                     out_json(**msgspec.structs.asdict(record))
                 else:
                     out(record_line(record, paint()))
-        except BrokenPipeError:
-            raise  # Of whoever reads this, not of the log.
         except OSError as error:
             raise VerbFailed(f"{directory} cannot be read: {error.strerror}") from error
 

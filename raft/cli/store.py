@@ -16,6 +16,7 @@ from raft.cli import options
 from raft.cli.app import STORE, app, confirm, out, out_json, session_of
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.formats import item_fields, text_field
+from raft.cli.terminal.output import out_bytes
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def get(
         out_json(items=[item_fields(item) for item in items])
         return
     for item in items:
-        write_line(item.key + b"\t" + item.value if prefix else item.value)
+        out_bytes(item.key + b"\t" + item.value if prefix else item.value)
 
 
 def _item(client: Client, key: str, stale: bool) -> list[Item]:
@@ -97,13 +98,6 @@ def _item(client: Client, key: str, stale: bool) -> list[Item]:
     found = client.ask(Get(os.fsencode(key)), stale=stale)
     assert isinstance(found, Value), f"a get is not answered by {found}"
     return [] if found.item is None else [found.item]
-
-
-def write_line(content: bytes) -> None:
-    """Bytes as they are, as data."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content + b"\n")
-    sys.stdout.buffer.flush()
 
 
 @app.command("del", rich_help_panel=STORE, epilog="Example: launcher.py del colour")

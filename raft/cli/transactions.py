@@ -18,7 +18,8 @@ from raft.cli import options
 from raft.cli.app import STORE, app, out, out_json
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.formats import item_fields
-from raft.cli.store import FencedBy, fence_of, write_line
+from raft.cli.store import FencedBy, fence_of
+from raft.cli.terminal.output import out_bytes
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _show(done: TransactionDone, output: options.Format) -> None:
 
     for answer in done.answers:
         if isinstance(answer, Value):
-            write_line(b"" if answer.item is None else answer.item.value)
+            out_bytes(b"" if answer.item is None else answer.item.value)
         else:
             out(str(answer.count) if isinstance(answer, Deleted) else "OK")
 

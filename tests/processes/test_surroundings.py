@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -72,17 +73,34 @@ def test_a_full_disk_under_the_output_ends_the_printing_only(shell: Shell) -> No
     assert "Traceback" not in done.err
 
 
-def test_a_verb_says_that_its_output_could_not_be_written(shell: Shell) -> None:
-    shell.up("--nodes 1")
+def verb_with_output(shell: Shell, line: str, output: int) -> tuple[int, str]:
+    """The exit code and what was said of a verb whose output goes to this descriptor."""
     done = subprocess.run(
-        ["/bin/bash", "-c", f"{' '.join(LAUNCHER)} status >/dev/full"],
+        [*LAUNCHER, *shlex.split(line)],
         env=shell.env,
-        capture_output=True,
+        stdout=output,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=SECONDS_MAX,
     )
-    assert done.returncode == 1
-    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+    return done.returncode, done.stderr
+
+
+def test_a_verb_says_that_its_output_could_not_be_written_and_is_silent_if_its_reader_has_gone(
+    shell: Shell,
+) -> None:
+    shell.up("--nodes 1")
+    shell.ok("put key value")
+    full = os.open("/dev/full", os.O_WRONLY)
+    reader, unread = os.pipe()
+    os.close(reader)
+    said = "error: standard output cannot be written: No space left on device\n"
+    for line in ("status", "get key", "txn --then 'get key'", "get --help"):
+        assert verb_with_output(shell, line, full) == (1, said), line
+    for line in ("status", "get key"):
+        assert verb_with_output(shell, line, unread) == (128 + signal.SIGPIPE, ""), line
+    os.close(full)
+    os.close(unread)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -182,6 +182,15 @@ def test_every_verb_looks_well_on_a_terminal_and_is_json_in_a_pipe(
         tour.take(step, columns)
 
 
+def test_a_value_moves_no_terminal_s_cursor_and_goes_through_a_pipe_as_it_is(tour: Tour) -> None:
+    value = "one\ttwo\nthree\x1b[31m"
+    for line in (shlex.join(["put", "bad", value]), shlex.join(["put", "bad/1", value])):
+        assert tour.ask(line, 0).code == 0
+    for line in ("get bad", "get bad/ --prefix", "txn --then 'get bad'"):
+        assert "one\ttwo\r\nthree\\x1b[31m\r\n" in tour.ask(line, 80).out, line
+        assert f"{value}\n" in tour.ask(line, 0).out, line
+
+
 def test_the_tour_leaves_no_verb_out() -> None:
     commands = [name for name, command in every_command(get_command(app)) if not hasattr(command, "commands")]
     lines = [*(step.line for step in STEPS), "down"]

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
-from raft.cli.app import RUN, app, discard_output, note, out
+from raft.cli.app import RUN, app, note, out
 from raft.cli.terminal.completion import completions
+from raft.cli.terminal.output import discard_output
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 # A script runs the program by the words that were typed: `raft-actors`, or `python launcher.py`.
@@ -97,7 +98,7 @@ def print_completions(words: list[str]) -> int:
     try:
         sys.stdout.write("".join(f"{word}\t{' '.join(meaning.split())}\n" for word, meaning in found))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         discard_output()
     return ExitCode.OK
 
