@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actors.transport.curve import Entry, Grant, KeysError, generate, keys_with
+from actors.transport.curve import Entry, Grant, Keys, KeysError, generate, keys_with
 from raft.client import Client, CommandRefused
 from raft.client.calls.application import question_bytes
 from raft.machines.codec import encode_call
@@ -38,6 +38,7 @@ from raft.machines.commands import (
 from raft.machines.commands import (
     Grant as GrantLease,
 )
+from raft.node.process.allowed_keys import KeyReader, ReadKeys
 from raft.node.process.roles import Permissions, Role, check_roles, role_of, why_not
 from raft.protocol.admin import GetMetrics, GetStatus, Transfer
 from raft.protocol.client import (
@@ -236,3 +237,21 @@ def test_a_node_gives_each_key_its_role(directory: Path) -> None:
         _, said = node.communicate(timeout=20)
     assert node.returncode == 0
     assert "not-allowed: Command refused: the key of eve has the role reader" in said
+
+
+def test_a_list_with_a_role_that_cannot_be_is_not_taken_by_a_node_that_runs(directory: Path) -> None:
+    said: list[str] = []
+    allowed: list[Keys] = []
+
+    class Door:
+        def allow(self, keys: Keys) -> frozenset[str]:
+            allowed.append(keys)
+            return frozenset()
+
+    (path, _) = generate(directory / "keys", ["n1", "bob"], {"bob": Grant("boss")})
+    permissions = Permissions(None, lambda *_: None)
+    reader = KeyReader(str(path), Door(), permissions, lambda event, text: said.append(f"{event} {text}"))
+    reader.on_read(ReadKeys())
+    assert allowed == []
+    assert said == ["keys-refused the keys stay as they were: " + said[0].partition(": ")[2]]
+    assert "no role 'boss'" in said[0]

@@ -18,7 +18,6 @@ _MISSING = why_unavailable()
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(bool(_MISSING), reason=f"no hosts of our own here: {_MISSING}"),
-    pytest.mark.xdist_group("hosts"),
 ]
 
 
