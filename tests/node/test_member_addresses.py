@@ -52,6 +52,28 @@ def test_asking_for_the_same_update_again_changes_nothing() -> None:
     assert cluster[leader].raft.log.last == last
 
 
+def test_an_update_that_is_asked_for_again_is_answered_only_when_a_quorum_knows_of_it() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    moved, other = cluster.followers()
+    asked(cluster, UpdateMember(moved, f"{ELSEWHERE}1"))
+    cluster.advance(0.1)
+    for follower in (moved, other):
+        cluster[follower].disk.holding = True
+    first = cluster.ask(leader, UpdateMember(moved, ELSEWHERE))
+    cluster[moved].disk.do_next()  # Enough to commit it, and not enough for a quorum to know that it is.
+    cluster.network.settle()
+    assert cluster[leader].actor._peers.agreed[moved] == ELSEWHERE
+    again = cluster.ask(leader, UpdateMember(moved, ELSEWHERE))
+    assert not first.done and not again.done
+    for follower in (moved, other):
+        cluster[follower].disk.holding = False
+        while cluster[follower].disk.waiting:
+            cluster[follower].disk.do_next()
+    cluster.until(lambda: first.done and again.done, 1.0)
+    assert isinstance(first.result(), Members) and isinstance(again.result(), Members)
+
+
 @pytest.mark.parametrize(
     ("node", "to", "why"),
     [
