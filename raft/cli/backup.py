@@ -172,7 +172,10 @@ def restore(
     except (StoreError, OSError) as error:
         raise failed(error) from error
     confirm(context, lines, output, **made)
-    note(context, f"its log begins at entry {made['index']}; all of {found.head.index} entries is in it")
+    note(
+        context,
+        f"its log begins at entry {made['index']}, with all that the old one had at {found.head.index}",
+    )
 
 
 def _restore_all(found: Backup, data_dir: Path, wanted: int | None, machine: str | None) -> NewCluster:

@@ -129,7 +129,7 @@ def recover(
     lines = [
         f"{survivor.directory}: node {record.node} is a cluster of one, identity {record.identity}",
         "its old log is kept beside the new one, in .replaced-N; recovered.json says what was done",
-        "start it as before, and add members with empty directories (--join), under any ids",
+        "start it as before but without --peer; add members with empty directories (--join), under any ids",
     ]
     confirm(context, lines, output, **_found(survivor), identity=record.identity, index=record.index)
 
@@ -175,7 +175,7 @@ def _log_ends(data: DataDirectory) -> dict[int, tuple[int, int]]:
 def _who_lives(survivor: Survivor, given_up: Set[int], peers: str, keys: Path | None) -> set[int]:
     """Which of the other voters answer as members of the same cluster."""
     from actors.errors import TransportError
-    from raft.client.survey import CannotAsk, ask_each
+    from raft.client.survey import CannotAsk, ask_each, why_unsure
     from raft.protocol.client import LeaderIs, WhoLeads
 
     known = {**survivor.endpoints, **(options.endpoints(peers) if peers else {})}
@@ -196,10 +196,11 @@ def _who_lives(survivor: Survivor, given_up: Set[int], peers: str, keys: Path | 
         raise BadUsage(str(error)) from error
     alive = set()
     for node, answer in answers.items():
-        if isinstance(answer, CannotAsk):
+        unsure = "" if isinstance(answer, LeaderIs) else why_unsure(asked[node])
+        if isinstance(answer, CannotAsk) or unsure:
             raise VerbFailed(
-                f"whether n{node} lives cannot be asked: {answer}. Give --keys or --peers, or, if it is lost "
-                f"for certain, --lost {node}; nothing was changed"
+                f"whether n{node} lives cannot be told: {unsure or answer}. Give --keys or --peers, or, if "
+                f"it is lost for certain, --lost {node}; nothing was changed"
             )
         if isinstance(answer, LeaderIs) and survivor.may_be_of(answer.identity):
             alive.add(node)
@@ -225,10 +226,10 @@ def _only_member(survivor: Survivor, data: DataDirectory | None) -> None:
 
 def _warning(survivor: Survivor) -> list[str]:
     unsure = survivor.last_index - survivor.commit
+    doubt = f"{unsure} of them may not have been committed, and are kept" if unsure else "all is committed"
     return [
         f"RECOVERY of node {survivor.node} of {list(survivor.voters)}, cluster {survivor.old_identity}",
-        f"its log ends at entry {survivor.last_index} of term {survivor.last_term}; {unsure} of them may not "
-        "have been committed, and are kept",
+        f"its log ends at entry {survivor.last_index} of term {survivor.last_term}; {doubt}",
         "whatever the others acknowledged and this node never got is LOST, and nobody will be told",
         "the lost members must never run on their old data again; if they do, they are not heard",
     ]

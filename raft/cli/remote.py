@@ -164,9 +164,10 @@ class RemoteCluster:
         return said, list(members)
 
     def _status(self) -> ClusterStatus:
-        said, nodes = self._said()
+        said, addresses = self._said()
         leader = _leader_of(said)
-        voters = _voters_of(said, leader)
+        voters, learners = _members_of(said, leader)
+        nodes = sorted({*voters, *learners}) or addresses  # A node may know of more that are no members.
         ages = {node: status.heard_seconds for node, status in said.items()}
         answering = [node for node in nodes if node in said]
         leaders = {leader} if leader is not None else set()
@@ -326,11 +327,12 @@ def _leader_of(said: dict[int, NodeStatus]) -> int | None:
     return newest.node
 
 
-def _voters_of(said: dict[int, NodeStatus], leader: int | None) -> list[int]:
+def _members_of(said: dict[int, NodeStatus], leader: int | None) -> tuple[list[int], list[int]]:
+    """Who votes and who learns, as the leader has it, or else the node that has applied most."""
     if not said:
-        return []
+        return [], []
     source = said[leader] if leader is not None else max(said.values(), key=lambda status: status.applied)
-    return source.voters
+    return source.voters, source.learners
 
 
 def _view(node: int, said: NodeStatus | None, *, votes: bool) -> NodeView:
@@ -349,6 +351,8 @@ def _view(node: int, said: NodeStatus | None, *, votes: bool) -> NodeView:
         applied=said.applied,
         last=said.last,
         contact_ms=None if contact is None else round(1000 * contact, 1),
+        machine_version=said.version,
+        cluster_version=said.cluster_version,
         used_bytes=said.used_bytes,
         quota_bytes=said.quota_bytes,
         faults=said.faults,

@@ -5,12 +5,14 @@ Owns a connection for the time of the question. Knows nothing of the question.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from actors.errors import ActorsError, AskFailed
+from actors.transport.endpoints import split_tcp
 from raft.client.connection import Connection
 from raft.protocol.registry import address_of
 
@@ -88,3 +90,19 @@ class _Survey:
     def _failed(self, node: int, failure: AskFailed) -> None:
         self._failures[node] = failure
         self._asked.discard(node)
+
+
+def why_unsure(endpoint: str, timeout_seconds: float = 1.0) -> str:
+    """Why a node that does not answer there may live all the same; "" if nothing speaks for that."""
+    try:
+        if endpoint.startswith("ipc://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(timeout_seconds)
+                probe.connect(endpoint.removeprefix("ipc://"))
+        else:
+            socket.create_connection(split_tcp(endpoint), timeout_seconds).close()
+    except socket.gaierror as error:
+        return f"the name in {endpoint} leads nowhere from here ({error.strerror})"
+    except OSError:
+        return ""
+    return f"something listens at {endpoint}, and does not answer: does it take this key, or was it stopped?"

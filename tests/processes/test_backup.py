@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -12,10 +13,14 @@ from typing import NamedTuple
 
 import pytest
 
+from actors.transport.curve import generate
+from raft.cli import data_directory
 from raft.cli.app import Session, carry_out
 from raft.cli.main import VERB_MODULES
-from raft.client import Client, ClientError
+from raft.client import Client, ClientError, Unreachable
+from raft.client.survey import ask_each
 from raft.node.config import EXIT_REFUSED
+from raft.protocol.client import WhoLeads
 from raft.storage.backup import read_backup
 from tests.backup.saved import save
 from tests.node.cluster import Cluster as Simulated
@@ -190,16 +195,19 @@ def test_nodes_on_their_own_are_made_of_one_backup_by_one_token(
 
 
 def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
-    nodes: Nodes, tmp_path: Path, launcher: Launcher
+    nodes: Nodes, tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(data_directory, "ASK_SECONDS", 0.6)
     for node in (1, 2, 3):
         launcher("init", "--data-dir", str(tmp_path / f"{node}"))
     for node in (1, 2, 3):
         nodes.start(node, *({1, 2, 3} - {node}))
     own = ["recover", "--data-dir", str(tmp_path / "1")]
     peers = ["--peers", f"2={nodes.at[2]},3={nodes.at[3]}"]
+    old = Client({1: nodes.at[1]}, cluster="new", timeout_seconds=2.0)
     with nodes.client(1, 2, 3) as client:
         client.put("k", "v")
+        assert old.get("k") == b"v"
         assert "in use by another process" in launcher(*own, "--yes", code=1).stderr
         nodes.end(1)
         client.put("k", "w")  # Node 1 does not get this.
@@ -207,7 +215,15 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
     refused = launcher(*own, *peers, "--yes", code=1).stderr
     assert "a majority is there: n1, n2, n3" in refused
     assert "Start n1 as it is" in refused
+    nodes.running[2].send_signal(signal.SIGSTOP)  # It may go on at any time.
+    refused = launcher(*own, *peers, "--yes", code=1).stderr
+    assert "whether n2 lives cannot be told: something listens at" in refused
+    nodes.running[2].send_signal(signal.SIGCONT)
     nodes.end(2)
+    far = ["--peers", "2=tcp://192.0.2.1:7001,3=tcp://192.0.2.1:7002"]
+    assert "it needs CURVE keys" in launcher(*own, *far, "--yes", code=1).stderr
+    nowhere = ["--peers", f"2=tcp://no-such-name.invalid:7001,3={nodes.at[3]}", "--keys", some_key(tmp_path)]
+    assert "leads nowhere from here" in launcher(*own, *nowhere, "--yes", code=1).stderr
     refused = launcher(*own, *peers, "--yes", code=1).stderr
     assert "n2 does not answer" in refused
     assert "a majority is there: n1, n3" in refused
@@ -218,11 +234,19 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
     nodes.start(1)
     with nodes.client(1) as client:
         assert client.get("k") == b"v"
+        with old, pytest.raises(Unreachable):  # By a client of before.
+            old.get("k")
         # A lost member comes back on its old data: it is not heard, and not added.
         nodes.start(2, 1, 3)
+        ask_each({2: nodes.at[2]}, WhoLeads(), cluster="new", timeout_seconds=PATIENCE_SECONDS)  # It is up.
         with pytest.raises(ClientError, match="a node with a history of its own cannot be added"):
             client.add_member(2, nodes.at[2])
         client.put("k", "x")
+
+
+def some_key(directory: Path) -> str:
+    generate(directory / "keys", ["client"])
+    return str(directory / "keys" / "client.toml")
 
 
 def test_a_node_does_not_start_on_a_recovery_that_was_interrupted(nodes: Nodes, tmp_path: Path) -> None:
