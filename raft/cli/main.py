@@ -33,6 +33,8 @@ from raft.cli import (
 from raft.cli.app import Session, app, carry_out
 from raft.cli.terminal import shells
 
+__all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
+
 if TYPE_CHECKING:
     from actors.processes.child import ForkServer
 

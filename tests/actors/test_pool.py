@@ -45,7 +45,7 @@ def test_results_come_in_order_from_all_workers_and_messages_are_taken_as_there_
     assert [done.number for done in first] == list(range(20))
     assert len({done.pid for done in first}) == 2
     assert len(taken) < 100
-    results.close()
+    results.close()  # type: ignore[attr-defined]
 
 
 def test_a_pool_grows_and_shrinks_while_it_works(system: ProcessSystem, pool: Pool) -> None:

@@ -116,7 +116,7 @@ def test_messages_flow_through_stages_in_order_and_a_failing_step_is_told() -> N
         messages = (taken.append(number) or Text(f"x{number}") for number in itertools.count())
         results = pipeline.map(messages)
         assert list(itertools.islice(results, 30)) == [f"X{number}" * 2 for number in range(30)]
-        results.close()
+        results.close()  # type: ignore[attr-defined]
         assert len(taken) < 30 + 4 * 8 + 5
         broken = system.spawn_pipeline("broken", [fail])
         with pytest.raises(TargetDown, match="no taste for salt"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_directory_is_removed_though_a_dying_process_lets_go_of_its_lock_a_mom
 ) -> None:
     path = tmp_path / "run"
     held = [locked(path)]
-    monkeypatch.setattr(fork_server.time, "sleep", lambda _seconds: os.close(held.pop()))
+    monkeypatch.setattr(time, "sleep", lambda _seconds: os.close(held.pop()))
     fork_server._remove(path)
     assert not path.exists()
 
@@ -33,7 +34,7 @@ def test_a_directory_that_stays_locked_is_left_to_its_owner(
 ) -> None:
     path = tmp_path / "run"
     held = locked(path)
-    monkeypatch.setattr(fork_server.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     fork_server._remove(path)
     assert path.exists()
     os.close(held)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from actors.errors import AskTimeout, TargetDown
@@ -56,7 +59,7 @@ def test_a_node_is_added_as_a_learner_and_then_promoted() -> None:
 def test_what_has_to_catch_up_is_asked_for_again_at_the_same_leader() -> None:
     talk = Talk(1, 2, 3)
     talk.view.leader = 2
-    answers = iter([Refused("catch up"), Refused("catch up"), SO])
+    answers: Iterator[Any] = iter([Refused("catch up"), Refused("catch up"), SO])
     talk.run(membership.promote(talk.view, 4, talk.budget()), lambda _ask: next(answers))
     assert talk.asked == [2, 2, 2]
 

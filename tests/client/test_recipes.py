@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from raft.client.calls.store import page
 from raft.client.errors import LeadershipLost, SessionExpired, Taken
 from raft.client.recipes import barriers, counters, parties, queues, rwlocks
 from raft.client.recipes.steps import in_time
-from raft.machines.commands import Delete, Put
+from raft.machines.commands import Count, Delete, Get, Put
 from tests.client.recipes_world import Participant, Script, World
 
 every_seed = pytest.mark.parametrize("seed", range(20))
@@ -134,7 +135,7 @@ def test_what_is_within_a_double_barrier_is_done_by_all_at_the_same_time(seed: i
         one.begin(meet(one.lease))
     world.run()
     assert inside == left == [count] * rounds
-    assert world.ask(barriers.Get(b"meet/ready")).item is None
+    assert world.ask(Get(b"meet/ready")).item is None
 
 
 @every_seed
@@ -198,7 +199,7 @@ def test_who_waits_too_long_at_a_double_barrier_is_out_again() -> None:
     world.run()
     one.impatient = True
     world.run()
-    assert came == [False] and not world.ask(barriers.Count(b"meet/", b"meet0")).count
+    assert came == [False] and not world.ask(Count(b"meet/", b"meet0")).count
 
 
 # -- queue -----------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ def test_each_item_is_done_once_though_its_takers_die(seed: int) -> None:
         one.begin(consume(one))
     world.run()
     assert sorted(done) == sorted(wanted)
-    assert not world.ask(queues.page(at.all, None)).items, "nothing is left behind"
+    assert not world.ask(page(at.all, None)).items, "nothing is left behind"
 
 
 def run_alone(world: World, steps: Any) -> Any:
@@ -291,7 +292,7 @@ def test_an_item_whose_taker_was_lost_can_be_finished_by_the_next_one_only() -> 
     with pytest.raises(queues.ItemLost):
         run_alone(world, queues.finish(at, item, revision, put_back=False))
     run_alone(world, queues.finish(at, again, later, put_back=False))
-    assert not world.ask(queues.page(at.all, None)).items
+    assert not world.ask(page(at.all, None)).items
 
 
 def test_who_takes_from_an_empty_queue_gets_nothing_when_the_time_is_up() -> None:
@@ -350,7 +351,7 @@ def test_readers_share_a_lock_and_a_writer_is_alone_though_holders_die(seed: int
     world.run()
     assert all(one.script is None for one in world.all), "somebody waits for ever"
     assert tokens == sorted(tokens)
-    assert not world.ask(rwlocks.page(b"lock/", None)).items
+    assert not world.ask(page(b"lock/", None)).items
 
 
 def test_who_waits_too_long_for_a_lock_leaves_the_queue() -> None:

@@ -88,8 +88,8 @@ def test_a_time_out_in_which_nothing_can_be_done_is_refused_when_the_client_is_m
 def test_keys_values_and_commands_of_other_types_are_told_apart_before_anything_is_sent() -> None:
     with Client({1: "ipc:///tmp/nobody"}) as client:
         for use in (
-            lambda: client.put("k", 5),  # type: ignore[arg-type]
-            lambda: client.put(None, "v"),  # type: ignore[arg-type]
+            lambda: client.put("k", 5),  # type: ignore[call-overload]
+            lambda: client.put(None, "v"),  # type: ignore[call-overload]
             lambda: client.cas("k", 1, 2),  # type: ignore[arg-type]
             lambda: client.get(7),  # type: ignore[arg-type]
         ):

@@ -65,19 +65,21 @@ def test_what_is_told_of_a_member_never_breaks_a_client(
     configured = f"ipc://{tmp_path}/n1"
     connection = Connection({1: configured}, cluster="default", keys=None)
     with caplog.at_level(logging.WARNING, "raft.client"):
-        assert not connection.meet(2, "tcp://192.0.2.1:7000"), "without keys only loopback is spoken to"
-        assert not connection.meet(2, "nonsense")
+        assert not connection.learn_endpoint(2, "tcp://192.0.2.1:7000"), (
+            "without keys only loopback is spoken to"
+        )
+        assert not connection.learn_endpoint(2, "nonsense")
     assert len(caplog.records) == 2 and "left out" in caplog.text
-    assert connection.meet(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
+    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
     connection._tried_at[1] -= 10.0
-    assert connection.meet(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
+    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
     connection._tried_at[1] -= 10.0
-    assert connection.meet(1, f"ipc://{tmp_path}/moved") and connection._present == {
+    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection._present == {
         1: f"ipc://{tmp_path}/moved"
     }
-    assert connection.meet(1, f"ipc://{tmp_path}/moved"), "it has its time to answer there"
+    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved"), "it has its time to answer there"
     connection._tried_at[1] -= 10.0
-    assert connection.meet(1, f"ipc://{tmp_path}/moved") and connection._present == {1: configured}
+    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection._present == {1: configured}
     connection.forget(1)
     connection.close()
 

@@ -47,7 +47,7 @@ class Machine:
         self.index = entry.index
         if entry.kind is EntryKind.NORMAL and entry.data:
             self.commands.append(entry.data)
-            self.state = hashlib.blake2s(self.state + entry.data, digest_size=8).digest()
+            self.state = hashlib.blake2s(bytes(self.state) + (entry.data or b""), digest_size=8).digest()
 
 
 class Server:

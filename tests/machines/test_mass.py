@@ -14,6 +14,7 @@ from raft.machines.application import Application, Unfinished
 from raft.machines.codec import encode_call
 from raft.machines.commands import (
     ANSWER_BYTES_MAX,
+    LEASES_MAX_PER_EXPIRE,
     Call,
     Campaign,
     Delete,
@@ -68,7 +69,7 @@ def test_many_leases_that_expire_at_once_all_end_once() -> None:
     for _ in range(2 * MANY // lease_clock.LOOKED_AT_ONCE):
         due = clock.due(1.0)
         ended += leases.end(due)
-        assert len(due) <= lease_clock.LEASES_MAX_PER_EXPIRE
+        assert len(due) <= LEASES_MAX_PER_EXPIRE
     assert ended == list(range(1, MANY + 1))
     assert not clock.behind
 

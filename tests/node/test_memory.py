@@ -55,7 +55,7 @@ def test_a_node_without_memory_for_a_committed_command_stops_and_the_others_go_o
     cluster = Cluster(3, machine=Scarce)
     leader = cluster.elect()
     node = cluster.followers()[0]
-    cluster[node].machine.short = True
+    cluster[node].machine.short = True  # type: ignore[attr-defined]
     cluster.put(leader, b"k", b"huge")
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes.pop().error.startswith("MemoryError")
@@ -71,11 +71,11 @@ def test_a_question_that_there_is_no_memory_for_is_refused_and_ends_no_node() ->
     cluster = Cluster(3, machine=Scarce)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
-    cluster[leader].machine.short = True
+    cluster[leader].machine.short = True  # type: ignore[attr-defined]
     answer = cluster.get(leader, b"k")
     assert isinstance(answer, Invalid)
     assert "no memory left" in answer.reason
-    cluster[leader].machine.short = False
+    cluster[leader].machine.short = False  # type: ignore[attr-defined]
     assert value_in(cluster.get(leader, b"k")) == b"v"
 
 

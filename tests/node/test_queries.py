@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from raft.protocol.client import (
     Consistency,
     NotLeader,
@@ -93,8 +95,9 @@ def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> Non
     ask = cluster.client.ask(cluster[old].actor.context.address, query(b"k"), 5.0)
     cluster.client.run_turn(0.0)
     # What the others have said meanwhile has not reached it: it still takes itself for the leader.
-    cluster[old].transport.inner._inbox = type(cluster[old].transport.inner._inbox)(
-        event for event in cluster[old].transport.inner._inbox if getattr(event, "process", "") == "client"
+    transport: Any = cluster[old].transport.inner
+    transport._inbox = type(transport._inbox)(
+        event for event in transport._inbox if getattr(event, "process", "") == "client"
     )
     cluster.network.join(paused)
     cluster.until(lambda: ask.done, 6.0)

@@ -41,7 +41,7 @@ def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on
     node, peer = cluster.followers()
     counted: list[int] = []
     cluster[node].actor._introductions._note_incarnation = counted.append
-    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 9))
+    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has heard life 9 of this node")
     assert counted == [9]
@@ -54,7 +54,7 @@ def test_a_node_that_has_promised_nothing_is_told_only_to_start_again() -> None:
     blank = cluster.join(4, leader)
     counted: list[int] = []
     blank.actor._introductions._note_incarnation = counted.append
-    blank.transport.inner.accept(IncarnationUsed(f"n{leader}", 9))
+    blank.transport.inner.accept(IncarnationUsed(f"n{leader}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(
         f"IncarnationAlreadyUsed: n{leader} has heard life 9 of this node"
@@ -77,6 +77,6 @@ def test_a_life_that_no_node_comes_to_is_an_error_of_others_and_ends_nothing() -
     cluster = Cluster(3)
     cluster.elect()
     node, peer = cluster.followers()
-    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 2**63))
+    cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 2**63))  # type: ignore[attr-defined]
     cluster.advance(1.0)
     assert not cluster.crashes

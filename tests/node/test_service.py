@@ -13,8 +13,8 @@ import pytest
 
 from raft.client import Client
 from raft.client.survey import ask_each
-from raft.cluster.processes.processes import DATA_NEED_A_DECISION as OF_THE_LAUNCHER
-from raft.embedding.node_supervisor import DATA_NEED_A_DECISION as OF_THE_KEEPER
+from raft.cluster.processes import processes
+from raft.embedding import node_supervisor
 from raft.node import config
 from raft.node.process.data_dir import permit_first_start
 from raft.node.process.exit_codes import DATA_NEED_A_DECISION, ENDINGS, RESTART_IS_OF_NO_USE
@@ -132,7 +132,8 @@ def test_every_exit_code_is_in_the_table_once() -> None:
 
 
 def test_launcher_and_embedding_go_by_the_table() -> None:
-    assert OF_THE_LAUNCHER is OF_THE_KEEPER is DATA_NEED_A_DECISION
+    assert vars(processes)["DATA_NEED_A_DECISION"] is DATA_NEED_A_DECISION
+    assert vars(node_supervisor)["DATA_NEED_A_DECISION"] is DATA_NEED_A_DECISION
     assert {5, 6, 7, 8, 9, 10} == DATA_NEED_A_DECISION
 
 

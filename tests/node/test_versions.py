@@ -8,12 +8,12 @@ import pytest
 
 from raft.client.calls import application
 from raft.client.calls.application import decode_or_raise
-from raft.client.errors import UnsupportedVersion
+from raft.client.errors import CommandRefused, UnsupportedVersion
 from raft.core.types import NO_LIMIT
 from raft.machines.application import Application
-from raft.machines.codec import decode_call, encode_call
+from raft.machines.codec import decode_answer, decode_call, encode_call
 from raft.machines.commands import Agree, Call, Check, Downgrade
-from raft.machines.machine import WrongVersion
+from raft.machines.machine import MachineError, WrongVersion
 from raft.machines.results import Agreed, Refused
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.node.leadership import shutdown
@@ -64,7 +64,7 @@ def call(cluster: Cluster, command: TypedCommand[Any], *, needs: int | None = No
 
 def order(cluster: Cluster, operation: Downgrade) -> Any:
     answer = cluster.answer(cluster.elect(), Command(encode_call(Call(0, 0, 0, operation))))
-    return application.decode_answer(answer.result)
+    return decode_answer(answer.result)
 
 
 def agreed(cluster: Cluster) -> list[int]:
@@ -134,7 +134,7 @@ def test_a_rule_that_changes_with_the_version_changes_at_one_index_everywhere() 
     cluster = cluster_of(OldBank, Bank, Bank)
     for leader in (1, 2):
         lead(cluster, leader)
-        with pytest.raises(application.CommandRefused):
+        with pytest.raises(CommandRefused):
             call(cluster, Deposit("alice", -60))
     cluster.advance(CHECKED_SECONDS)
     assert balances(cluster) == [{}, {}, {}]
@@ -200,7 +200,7 @@ def test_replicas_that_word_a_refusal_differently_or_answer_with_a_field_more_go
     for leader in (1, 2):
         lead(cluster, leader)
         call(cluster, OldDeposit("alice", 500))
-        with pytest.raises(application.CommandRefused):
+        with pytest.raises(CommandRefused):
             call(cluster, OldDeposit("alice", -100_000))
         cluster.advance(CHECKED_SECONDS)
     assert entries_of(cluster, Check)
@@ -219,15 +219,15 @@ class Reworded(OldBank):
     def carry_out(self, command: OldDeposit) -> Any:
         try:
             return super().carry_out(command)
-        except application.MachineError:
-            raise application.MachineError("in other words") from None
+        except MachineError:
+            raise MachineError("in other words") from None
 
 
 def test_a_refusal_may_be_worded_otherwise_within_one_version() -> None:
     cluster = cluster_of(OldBank, Reworded, OldBank)
     for leader in (1, 2):
         lead(cluster, leader)
-        with pytest.raises(application.CommandRefused):
+        with pytest.raises(CommandRefused):
             call(cluster, OldDeposit("alice", -1))
         cluster.advance(CHECKED_SECONDS)
     assert len(cluster.alive()) == 3
@@ -276,7 +276,7 @@ def test_an_upgrade_by_kills_goes_through_old_commands_again_and_stops_no_node()
     cluster = cluster_of(OldBank, OldBank, OldBank)
     for _ in range(3):
         call(cluster, OldDeposit("alice", 2))
-        with pytest.raises(application.CommandRefused):
+        with pytest.raises(CommandRefused):
             call(cluster, OldDeposit("alice", -100_000))
         cluster.advance(CHECKED_SECONDS)
     for node in (1, 2, 3):

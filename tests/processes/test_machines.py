@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,9 @@ def test_a_slow_machine_costs_neither_the_leader_nor_a_lease() -> None:
         up = shell.up("--nodes 3 --machine mine:Slow")
         with client_of(shell) as client, client_of(shell) as slow, ThreadPoolExecutor() as pool:
             lease = client.grant("1s")
-            work = pool.submit(lambda: [slow.query(b"wait"), slow.query(b"busy"), slow.command(b"busy")])
+            work: Future[Any] = pool.submit(
+                lambda: [slow.query(b"wait"), slow.query(b"busy"), slow.command(b"busy")]
+            )
             while not work.done():
                 assert client.keep_alive(lease), "the lease has ended"
                 client.put("beside", "the store")

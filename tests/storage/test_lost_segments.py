@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,7 +236,7 @@ def test_nothing_is_written_to_a_segment_before_the_one_before_it_is_sealed() ->
     assert any(record.kind == Kind.SEALED for record in _records(files, segments(files)[0]))
 
 
-def _records(files: SimulatedFiles, path: Path) -> list[object]:
+def _records(files: SimulatedFiles, path: Path) -> list[Any]:
     data, found, offset = files.read(path), [], 0
     while offset < used_bytes(data):
         batch = read_batch(data, offset, used_bytes(data), int(path.stem))

@@ -10,7 +10,7 @@ from raft.cluster.rpc import messages
 from raft.protocol.admin import BecameLeader, LostLeadership
 from raft.protocol.registry import SUPERVISOR, TAGS
 from tests.cluster.test_supervisor import Lab
-from tests.embedding.test_node_supervisor import Desk
+from tests.embedding.test_node_supervisor import Rig
 from tests.strangers.values import Absurd, kinds
 
 # These end nodes, or all of them, in earnest.
@@ -49,19 +49,19 @@ def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -
 
 
 def test_no_message_ends_the_keeper_of_an_embedded_node(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.come_up()
-    stranger = desk._join("stranger")
+    rig = Rig(tmp_path)
+    rig.come_up()
+    stranger = rig._join("stranger")
     stranger.transport.connect(SUPERVISOR.process, "")
     absurd = Absurd(1)
     for kind in kinds(TAGS):
         harass(stranger, absurd, kind)
-        desk.turn()
-        assert not desk.runtime.stopped and not desk.ends, kind
-    desk.turn(SECOND)
-    assert not desk.ends and desk.ups == 1
-    assert desk.leaders == []
-    desk.fork_server.close()
+        rig.turn()
+        assert not rig.runtime.stopped and not rig.ends, kind
+    rig.turn(SECOND)
+    assert not rig.ends and rig.ups == 1
+    assert rig.leaders == []
+    rig.fork_server.close()
 
 
 def test_only_a_node_itself_reports_that_it_leads(tmp_path: Path) -> None:

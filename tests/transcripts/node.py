@@ -97,7 +97,7 @@ class Node:
         for entry in entries:
             data, conf_state = history[-1].data, history[-1].conf_state
             if entry.kind is EntryKind.NORMAL:
-                data += entry.data or b""
+                data = bytes(data) + (entry.data or b"")
             else:
                 conf_state = self.core.apply_conf_change(decode_conf_change(entry), entry.index)
             history.append(Snapshot(entry.index, entry.term, conf_state, data))
