@@ -47,7 +47,7 @@ class Callback(msgspec.Struct, frozen=True):
     call: Callable[[], None]
 
 
-_LIFECYCLE_MESSAGES: Final = frozenset((Exit, Terminated, ProcessUp, ProcessDown, IncarnationUsed))
+LIFECYCLE_MESSAGES: Final = frozenset((Exit, Terminated, ProcessUp, ProcessDown, IncarnationUsed))
 NO_MESSAGE: Final[QueuedMessage] = (None, None, 0)
 
 
@@ -306,7 +306,7 @@ class Cell:
             self._office.links.end(self, reason, failed=failed)
         for address in list(self.watches):
             self._office.unwatch(self, address)
-        self.mailbox.withdraw(lambda message: type(message) in _LIFECYCLE_MESSAGES)
+        self.mailbox.withdraw(lambda message: type(message) in LIFECYCLE_MESSAGES)
         self._office.unwatch_processes(self)
         for pending in list(self.asks):
             pending.cancel()

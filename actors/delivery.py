@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from actors.address import Address
 from actors.asks import Asks, Pending, Runner
-from actors.cell import Cell, State
+from actors.cell import LIFECYCLE_MESSAGES, Cell, State
 from actors.clock import Clock
 from actors.codec import Registry, read_envelopes
 from actors.crash_reports import CrashReport
@@ -377,6 +377,8 @@ class Delivery:
             cell.watchers[sender, correlation] = None
         elif type(message) is Link:
             self.links.accept(cell, sender, correlation)
+        elif type(message) in LIFECYCLE_MESSAGES:
+            self.undelivered(to, queued, Reason.UNDECODABLE)  # Only the actor's own runtime says such things.
         else:
             cell.put(queued)
 

@@ -35,7 +35,14 @@ class Links:
         self._office.ask_for_runtime(cell, target, Link(), pending.correlation)
 
     def accept(self, cell: Cell, asker: Address, correlation: int) -> None:
-        """Another actor has linked itself to one of this process, which links itself back."""
+        """Another actor has linked itself to one of this process, which links itself back.
+
+        Only in this process and in one system: a stranger could end an actor by linking it and failing.
+        """
+        if asker.process != self._office.name and self._office.directory is None:
+            refusal = Exit(cell.address, "links are accepted within one system only", failed=True)
+            self._office.answer(asker, correlation, refusal)
+            return
         cell.linked_by[asker] = correlation
         self.link(cell, asker)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors import ActorInfo, Address, CrashReport, Terminated
 from actors.codec import FrameBuilder, Registry, read_envelopes
-from actors.envelope import SYSTEM_TAGS, Refused
+from actors.envelope import DIRECTORY_TAG_MAX, SYSTEM_TAGS, Refused
 from actors.transport.base import Received
 from tests.actors.world import REGISTRY, Handshake, Note, Probe, World, notes
 
@@ -50,8 +50,8 @@ def test_a_type_has_one_tag_and_tags_are_positive() -> None:
             Registry({tag: Note})
 
 
-def test_the_runtimes_own_messages_have_tags_of_one_byte() -> None:
-    assert all(-32 <= tag < 0 for tag in SYSTEM_TAGS)
+def test_the_tags_of_the_runtime_are_negative_and_of_one_byte_but_for_those_of_its_directory() -> None:
+    assert all(-32 <= tag < 0 or tag <= DIRECTORY_TAG_MAX for tag in SYSTEM_TAGS)
     assert ActorInfo in SYSTEM_TAGS.values()
 
 

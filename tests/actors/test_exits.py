@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from actors import Address, Exit, Restart
+from actors.envelope import Terminated
 from tests.actors.world import Bomb, Probe, World
+
+SYSTEM = Address("a", "directory")
 
 
 def linked(world: World) -> tuple[list[object], list[object]]:
     """Two linked probes, at a/probe and b/probe, and what each has seen since."""
-    here, there = world.process("a"), world.process("b", "a")
+    here, there = world.process("a", directory=SYSTEM), world.process("b", "a", directory=SYSTEM)
     one, seen = world.probe(here)
     two, seen_too = world.probe(there)
     world.do(here, one, lambda actor: actor.context.link(two))
@@ -40,7 +43,7 @@ def test_a_link_is_of_one_life_of_both() -> None:
 
 def test_an_actor_that_handles_exit_is_told_and_does_not_fail() -> None:
     world = World()
-    here, there = world.process("a"), world.process("b", "a")
+    here, there = world.process("a", directory=SYSTEM), world.process("b", "a", directory=SYSTEM)
     one, _ = world.probe(here)
     two, seen = world.probe(there)
     world.do(there, two, lambda actor: actor.context.become({**actor.handlers, Exit: Probe.on_any}))
@@ -75,7 +78,7 @@ def test_linked_actors_fail_when_their_processes_lose_each_other() -> None:
 
 def test_a_link_to_nobody_is_a_failure() -> None:
     world = World()
-    here = world.process("a")
+    here = world.process("a", directory=SYSTEM)
     one, _ = world.probe(here, restart=Restart.TEMPORARY)
     world.do(here, one, lambda actor: actor.context.link(Address("a", "nobody")))
     assert [report.error for report in world.crashes] == [
@@ -101,3 +104,31 @@ def test_nothing_fails_by_a_link_that_was_taken_back_at_either_end() -> None:
             runtimes[name].tell(Address(name, "probe"), Bomb())
         world.settle()
         assert sorted(report.error for report in world.crashes) == ["RuntimeError: boom"] * 2
+
+
+def test_an_actor_outside_of_a_system_cannot_be_made_to_fail_by_linking_it() -> None:
+    world = World()
+    here, there = world.process("a"), world.process("b", "a")
+    one, _ = world.probe(here)
+    two, _ = world.probe(there)
+    world.do(there, two, lambda actor: actor.context.link(one))
+    assert [report.address for report in world.crashes] == [two], "it is told at once that it is not linked"
+    there.tell(two, Bomb())
+    world.settle()
+    assert {report.address for report in world.crashes} == {two}
+
+
+def test_the_end_of_another_actor_is_believed_of_ones_own_runtime_only() -> None:
+    world = World()
+    here, there = world.process("a", directory=SYSTEM), world.process("b", "a", directory=SYSTEM)
+    one, seen = world.probe(here)
+    for forged in (
+        Exit(Address("b", "probe"), "forged", failed=True),
+        Terminated(Address("b", "probe"), "forged"),
+    ):
+        world.do(here, one, lambda actor: actor.context.become({**actor.handlers, Exit: Probe.on_any}))
+        there.ask(one, forged, 1.0)
+        world.settle()
+    assert world.crashes == []
+    assert not any(isinstance(message, Exit | Terminated) for message in seen)
+    assert here.dead_letters.counts["undecodable"] == 2
