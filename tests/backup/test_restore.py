@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
+from raft.machines.application import Application
 from raft.machines.codec import decode_answer, encode_call
 from raft.machines.commands import Call, Campaign, Grant, OpenSession, Put, WatchKeys
+from raft.machines.machine import WrongVersion
 from raft.machines.results import Compacted, Granted, Standing
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.process import replacement
 from raft.node.process.data_dir import open_store, permit_first_start
 from raft.node.process.restore import INDEX_STEP, Token, first_index, planned, restore
+from raft.node.versions import check_version
 from raft.protocol.client import (
     Command,
     Committed,
@@ -29,7 +32,9 @@ from raft.storage.files import RealFiles
 from raft.storage.record import Identity
 from raft.storage.store import Store
 from tests.backup.saved import SAVED_AT, RestoredCluster, plan, save, take
+from tests.machines.banks import Bank, Deposit, OldBank
 from tests.node.cluster import Cluster, value_in
+from tests.node.test_versions import call, cluster_of, until_agreed
 
 
 @pytest.fixture
@@ -247,3 +252,19 @@ def in_session(session: int, operation: object) -> object:
 
 def meaning_of(answer: bytes) -> object:
     return decode_answer(answer)
+
+
+def test_a_machine_of_ones_own_and_the_clusters_version_of_it_are_in_a_backup(tmp_path: Path) -> None:
+    cluster = cluster_of(Bank, Bank, Bank)
+    until_agreed(cluster, 2)
+    assert call(cluster, Deposit("alice", 500)).balance == 500
+    backup = save(cluster, cluster.followers()[0], tmp_path / "b")
+    assert backup.head.machine_version == 2
+    new = plan(backup)
+    restored = RestoredCluster(tmp_path / "nodes", backup, new, machine=lambda: Application(Bank()))
+    restored.elect()
+    assert {member.machine.agreement.version for member in restored.alive()} == {2}
+    assert call(restored, Deposit("alice", 1)).balance == 501
+    with pytest.raises(WrongVersion):
+        check_version(restored[1].log, Application(OldBank()))
+    restored.close()
