@@ -198,7 +198,9 @@ def _restore_one(
     from raft.node.process.restore import Token, first_index, planned, restore
 
     head, now = found.head, wall_seconds_now()
-    named = options.endpoints(members) if members else {n: head.endpoints[n] for n in head.voters}
+    named = options.endpoints(members) if members else {n: head.endpoints.get(n, "") for n in head.voters}
+    if not all(named.values()):
+        raise BadUsage("the backup does not say where its members listen: give --members")
     if token_text:
         token = Token.parse(token_text, head.index)
     else:

@@ -227,7 +227,9 @@ def _only_member(survivor: Survivor, data: DataDirectory | None) -> None:
 def _warning(survivor: Survivor) -> list[str]:
     unsure = survivor.last_index - survivor.commit
     doubt = f"{unsure} of them may not have been committed, and are kept" if unsure else "all is committed"
+    rolled_back = ["its log was FOUND TO LACK what it had acknowledged: choose another node if there is one"]
     return [
+        *(rolled_back if survivor.was_rolled_back else []),
         f"RECOVERY of node {survivor.node} of {list(survivor.voters)}, cluster {survivor.old_identity}",
         f"its log ends at entry {survivor.last_index} of term {survivor.last_term}; {doubt}",
         "whatever the others acknowledged and this node never got is LOST, and nobody will be told",

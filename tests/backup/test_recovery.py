@@ -13,7 +13,7 @@ from raft.client.calls.application import decode_or_raise
 from raft.machines.application import Application
 from raft.machines.commands import Campaign, Grant
 from raft.node.process import recovery, replacement
-from raft.node.process.data_dir import count_incarnation
+from raft.node.process.data_dir import count_incarnation, mark_rolled_back
 from raft.node.process.recovery import Recovered, Survivor
 from raft.node.process.restore import INDEX_STEP
 from raft.node.snapshots.policy import SnapshotPolicy
@@ -175,6 +175,16 @@ def test_a_node_that_had_not_heard_its_clusters_identity_takes_the_others_for_me
     with Survivor(tmp_path / "young" / "1", Application()) as survivor:
         assert survivor.may_be_of("abcd")
         assert survivor.voters == (1, 2, 3)
+
+
+def test_a_log_that_is_known_to_be_rolled_back_is_said_to_be(directory: Path) -> None:
+    mark_rolled_back(directory, "an older copy")
+    with Survivor(directory, Application()) as survivor:
+        assert survivor.was_rolled_back
+        survivor.recover(now=NOW)
+    check_recovered(directory)
+    with Survivor(directory, Application()) as survivor:
+        assert not survivor.was_rolled_back
 
 
 def test_a_directory_in_use_or_without_a_log_is_not_recovered(directory: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_hosts_that_restore_with_one_token_make_one_cluster_and_others_do_not(
     other = Token.draw(token.index)
     assert planned(backup, members, other).identity != first.identity
     assert planned(backup, {**members, 3: "ipc:///n4"}, token).identity != first.identity
-    for wrong in ("", "x", "12-ab", f"{token.index}", f"{token.index}-"):
+    for wrong in ("", "x", f"{10**19}-ab", "12-ab", f"{token.index}", f"{token.index}-"):
         with pytest.raises(BadConfig, match="no token"):
             Token.parse(wrong, backup.head.index)
 

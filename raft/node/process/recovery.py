@@ -33,7 +33,7 @@ from raft.machines.machine import COMMAND_ERRORS
 from raft.node.identity import Origin, named_by
 from raft.node.membership import readable_change
 from raft.node.peers import decode_endpoints
-from raft.node.process.data_dir import INCARNATION
+from raft.node.process.data_dir import INCARNATION, ROLLED_BACK
 from raft.node.process.replacement import REPLACED, replace_log, resume, unfinished_step
 from raft.node.process.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
 from raft.node.snapshots.contents import State, pack_state, unpack_state
@@ -154,6 +154,7 @@ class Survivor:
         self.last_index = store.last_index()
         self.last_term = store.term(self.last_index)
         self.old_identity = state.identity
+        self.was_rolled_back = (self.directory / ROLLED_BACK).exists()
         self.endpoints = dict(state.members)
         if state.machine:
             machine.restore_parts(state.machine)
