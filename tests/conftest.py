@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,10 @@ def compiled_modules_kept() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell ignores these for what runs in the background, and so would each launcher that is started here.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     # The processes that run the tests inherit this from the one that starts them.
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTEST_XDIST_WORKER" not in os.environ:
         kept = compiled_modules_kept()
