@@ -67,8 +67,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
 def check_tuning(words: tuple[str, ...]) -> None:
     """Raise BadUsage for words that tune nothing, or limits that cannot work together."""
     # Here, as few commands tune and all load this module.
-    from raft.node.components import core_config
     from raft.node.config import BadConfig, NodeConfig
+    from raft.node.environment import core_config
     from raft.node.tuning import BadTuning, parse_tuning
 
     try:

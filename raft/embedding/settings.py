@@ -18,8 +18,8 @@ from actors.supervision import RestartPolicy
 from raft.durations import Duration, range_of, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine
-from raft.node.components import core_config
 from raft.node.config import BadConfig, NodeConfig, check_not_imported
+from raft.node.environment import core_config
 from raft.node.snapshots.policy import SnapshotPolicy
 from raft.node.tuning import Tuning
 

@@ -74,7 +74,7 @@ class LeaseClock:
         if len(some) < COUNTED_AT_ONCE:
             self._uncounted = None
 
-    def pass_over(self, seconds: float, now_seconds: float) -> None:
+    def exclude_time(self, seconds: float, now_seconds: float) -> None:
         """Exclude time in which the node couldn't process messages: it counts for no lease.
 
         Messages that arrived in that time are still to be read, so no lease ends for a while.

@@ -99,7 +99,7 @@ class Applier:
         on_config: Callable[[Entry], None],
         answer: Callable[[Sequence[Message]], None],
         slow: Worker,
-        lane: OwnMachineWorker,
+        own_machine: OwnMachineWorker,
         again: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -107,7 +107,7 @@ class Applier:
         self.applied = applied
         self.bytes_applied = 0  # By this life.
         self.configuration: Index = 0  # The last index at which it was changed, if that is known.
-        self.lane = lane
+        self.own_machine = own_machine
         self._machine = machine
         self._waiters = waiters
         self._on_config = on_config
@@ -164,8 +164,8 @@ class Applier:
     def resume(self) -> None:
         """A turn has begun: there is time again for what was left of the last one."""
         self._work = 0
-        if self.lane.commands or self.lane.queries:
-            self.lane.look()
+        if self.own_machine.commands or self.own_machine.queries:
+            self.own_machine.look()
         if self._queue:
             self._next()
 
@@ -181,7 +181,7 @@ class Applier:
             then(Rejection("this node has no memory left for the answer: ask for less of it"))
             return
         if isinstance(answer, Own):
-            self.lane.query(answer.body, then)
+            self.own_machine.query(answer.body, then)
         else:
             then(answer)
 
@@ -196,7 +196,7 @@ class Applier:
     def close(self) -> None:
         """Let what is in hand end, and begin nothing else."""
         self._queue.clear()
-        self.lane.close()
+        self.own_machine.close()
 
     def _next(self) -> None:
         while self._queue and self._may_go_on():
@@ -216,7 +216,7 @@ class Applier:
 
     def _may_go_on(self) -> bool:
         # An unfinished command is the only thing in whose midst there is something to go on with.
-        return (self.free or self._machine.unfinished) and not self.lane.full
+        return (self.free or self._machine.unfinished) and not self.own_machine.full
 
     def _apply(self, work: _Apply) -> bool:
         """Apply as much as this turn may; whether that is all of it."""
@@ -291,7 +291,7 @@ class Applier:
             self.timing.applied(self.applied)
         self._waiters.applied(entries, outcomes, self.configuration)
         if self._machine.tasks:
-            self.lane.run(self._machine.take_tasks(), self._answered)
+            self.own_machine.run(self._machine.take_tasks(), self._answered)
 
     def _answered(self, index: Index, answer: bytes) -> None:
         self._waiters.answered(index, answer, self.configuration)
@@ -308,7 +308,7 @@ class Applier:
             self.free = True
             self.applied, self.configuration = work.index, work.configuration
             self.timing.skipped()
-            self.lane.restore(own_parts)
+            self.own_machine.restore(own_parts)
             self._waiters.restored(work.index)
             self._next()
 
@@ -318,7 +318,7 @@ class Applier:
         if not work.begin():
             return
         frozen = self._machine.freeze()
-        self.lane.freeze(lambda own_parts: work.then(parts_of(frozen, own_parts)))
+        self.own_machine.freeze(lambda own_parts: work.then(parts_of(frozen, own_parts)))
 
 
 class Timing:

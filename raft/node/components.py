@@ -1,132 +1,224 @@
-"""What a node is made of, chosen by whoever starts it: a process, a test, a simulation.
+"""The parts of one node, created and connected.
 
-Owns the list of parts, the core's options that follow from the node's, and the first configuration of
-a cluster. Knows nothing of what the parts do.
+Owns which part gets which others. A node reads them as `components`, and so may a test that inspects a node;
+only the node itself changes them. Knows nothing of when a part is called: that is the node's turn.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from random import Random
 from typing import Protocol
 
-from msgspec import Struct
-
-from raft.core.config import Config, ReadOnlyOption
-from raft.core.errors import ConfigError
-from raft.core.state import Observer
-from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
-from raft.machines.application import Application
-from raft.node.config import BadConfig, NodeConfig
-from raft.node.log_writer import Log
-from raft.node.reporter import Journal
-from raft.node.requests.admin import Faults
-from raft.node.snapshots.contents import State, pack_state
-from raft.node.snapshots.taker import SnapshotLog
-from raft.node.space import Held
-from raft.node.worker import InlineWorker, WorkDone, Worker
-from raft.storage.snapshots import sealed
-
-Post = Callable[[WorkDone], None]
-
-IDENTITY_BYTES = 8
-HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
-
-
-def process_usage() -> dict[str, float]:
-    """What this process has used: seconds of the processor, and bytes of memory that are resident now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return {
-        "cpu_seconds": time.process_time(),
-        "resident_bytes": float(pages * os.sysconf("SC_PAGE_SIZE")),
-    }
-
-
-class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
-    """A log that the core can read and the node can write."""
+from actors.address import Address
+from actors.context import Context
+from raft.core.messages import InstallSnapshot, Message
+from raft.core.raft import Raft
+from raft.core.types import Index, NodeId, Snapshot
+from raft.node.applier import Applier
+from raft.node.environment import HEARTBEAT_TICKS, NodeEnvironment, core_config
+from raft.node.handshakes import Founder, Handshakes
+from raft.node.identity import Origin, origin_in
+from raft.node.leadership.disk_health import DiskHealthMonitor
+from raft.node.leadership.failover import Failover
+from raft.node.leadership.shutdown import Shutdown
+from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
+from raft.node.machine_services import MachineServices
+from raft.node.machine_worker import OwnMachineWorker
+from raft.node.membership import Membership
+from raft.node.metrics import Counted
+from raft.node.peers import Peers
+from raft.node.reporter import DeferredJournal, Reporter
+from raft.node.requests.admin import AdminRequests, Contacts
+from raft.node.requests.backups import Backups
+from raft.node.requests.commands import ClientRequests
+from raft.node.requests.proposals import Proposals
+from raft.node.requests.reads import Reads
+from raft.node.requests.slow_requests import SlowRequests
+from raft.node.sender import MessageSender
+from raft.node.snapshots.contents import SendableSnapshots, State, unpack_state
+from raft.node.snapshots.coordinator import SnapshotCoordinator
+from raft.node.space import Space
+from raft.node.ticker import Ticker
+from raft.node.versions import Versions
+from raft.protocol.admin import NodeMetrics, NodeStatus
 
 
-class NodeComponents(Struct, kw_only=True):
-    """The parts. `incarnation` numbers this life; `leave` ends the process once the node has stopped."""
+class Callbacks(Protocol):
+    """What the parts call on their node."""
 
-    config: NodeConfig
-    incarnation: int
-    store: NodeStore
-    machine: Application
-    random: Random
-    journal: Journal
-    disk_worker: Callable[[Post], Worker]
-    # For the user's own machine; None lets it work on the loop, which only suits a quick one.
-    apply_worker: Callable[[Post], Worker] | None = None
-    # For what takes long with a large state: its encoding, its file, its restoring.
-    snapshot_worker: Callable[[Post], Worker] = InlineWorker
-    observer: Observer | None = None  # Told of every event in the core.
-    faults: Faults | None = None  # None: nothing can be broken on purpose.
-    counters: Callable[[], Mapping[str, int]] = dict
-    # So many lives have been counted elsewhere: the next one has a greater number.
-    note_incarnation: Callable[[int], None] = lambda _life: None
-    leave: Callable[[], None] = lambda: None
-    usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
-    # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
-    # seed that another cluster has, too.
-    draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
-    pid: int = 0
-    # Seconds of the processor that the loop's thread has had: by which a long turn is told from a pause.
-    worked: Callable[[], float] = time.thread_time
-    # For what is told to a supervisor, whose clock is never wrong; None is the node's own.
-    true_now: Callable[[], float] | None = None
+    def answer(self, responses: Sequence[Message]) -> None:
+        """Deliver responses whose condition has become true."""
+
+    def restored(self, snapshot: Snapshot) -> None:
+        """A snapshot of the leader is durable."""
+
+    def install(self, message: InstallSnapshot) -> None:
+        """A snapshot of a leader has arrived as a whole."""
+
+    def state(self) -> State:
+        """The node's part of a snapshot."""
+
+    def take_another_turn(self) -> None:
+        """Run another turn soon."""
+
+    def removed_from_cluster(self, *, leave: bool) -> None:
+        """This node was removed; it stops if `leave`."""
+
+    def leader_gone(self, leader: NodeId, reason: str) -> None:
+        """The leader has died or was removed."""
+
+    def peer_came_up(self, peer: NodeId) -> None:
+        """A peer is reachable, and is of this cluster."""
+
+    def peer_went_down(self, peer: NodeId) -> None:
+        """A peer is no longer reachable."""
+
+    def wake(self, now: float) -> None:
+        """Time has passed: expire what has waited too long."""
+
+    def late(self, seconds: float, *, busy: bool) -> None:
+        """The process was stopped, or a turn took too long."""
 
 
-def core_config(config: NodeConfig, applied: Index) -> Config:
-    """The core's options for a node whose machine stands at `applied`.
+class NodeComponents:
+    """The parts of one node, by name. Creating them recovers the machine, and connects to the members."""
 
-    Raises BadConfig if what was tuned cannot work together.
-    """
-    tuning = config.tuning
-    try:
-        return Config(
-            id=config.node,
-            election_ticks=config.election_ticks,
-            election_ticks_max=config.election_ticks_max,
-            heartbeat_ticks=HEARTBEAT_TICKS,
-            applied=applied,
-            async_storage_writes=True,
-            max_size_per_msg=tuning.append_bytes_max,
-            max_committed_size_per_ready=tuning.apply_bytes_max,
-            max_uncommitted_size=tuning.uncommitted_bytes_max,
-            max_inflight_msgs=tuning.inflight_appends_max,
-            max_inflight_bytes=tuning.inflight_bytes_max,
-            check_quorum=config.check_quorum,
-            pre_vote=config.pre_vote,
-            read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
-            # A client asks the leader itself, and so hears from the one who knows what became of its command.
-            disable_proposal_forwarding=True,
-            disable_conf_change_validation=not tuning.conf_change_validation,
-            step_down_on_removal=tuning.step_down_on_removal,
-            hand_over_on_removal=tuning.hand_over_on_removal,
-            priority=tuning.priority,
+    def __init__(
+        self, environment: NodeEnvironment, context: Context, node: Callbacks, supervisor: Address
+    ) -> None:
+        self._environment = environment
+        self._context = context
+        self._node = node
+        env, config, store = environment, environment.config, environment.store
+        snapshot = store.snapshot()
+        state = unpack_state(snapshot.data)  # Not kept: it refers to the data of the whole snapshot.
+        own_parts = env.machine.restore_apart(state.machine)
+        env.machine.checked_until = store.initial_state()[0].commit
+        self.log = SendableSnapshots(
+            store, lambda: self.membership.members,
+            lambda: self.snapshots.want(), lambda stored: self.snapshots.is_damaged(stored),
+        )  # fmt: skip
+        self.raft = Raft(core_config(config, snapshot.index), self.log, env.random, env.observer)
+        self.peers = Peers(config.node, config.address, snapshot.conf_state.voters)
+        self.journal = DeferredJournal(env.journal, context.after)
+        self.reporter = Reporter(
+            node=config.node, incarnation=env.incarnation, now=env.true_now or context.now,
+            tell=partial(context.tell, supervisor) if config.supervisor else None, journal=self.journal,
+        )  # fmt: skip
+        self.handshakes = Handshakes(
+            config.node, origin_in(store, Origin(state.identity, state.founders)),
+            blank=store.last_index() == 0, machine=env.machine, peers=self.peers, context=context,
+            journal=self.journal, came_up=node.peer_came_up, went_down=node.peer_went_down,
+            note_incarnation=env.note_incarnation,
+        )  # fmt: skip
+        self.founder = Founder(self.raft, self.handshakes, env.draw_identity)
+        self._build_replication(snapshot.index)
+        self._build_requests()
+        self._build_leadership()
+        self.applier.configuration = state.configuration
+        self.applier.own_machine.restore(own_parts)
+        self.ticker = Ticker(
+            self.raft, tick_seconds=config.tick_seconds, heartbeat_ticks=HEARTBEAT_TICKS, now=context.now,
+            sleep_ticks_max=max(HEARTBEAT_TICKS, config.election_ticks // 2), after=context.after,
+            woken=node.wake, late=node.late, worked=env.worked,
+        )  # fmt: skip
+        self.membership.connect_all(state)
+
+    def _build_replication(self, applied: Index) -> None:
+        env, config, context, node = self._environment, self._environment.config, self._context, self._node
+        timeout_seconds = 2 * config.election_seconds_max
+        self.proposals = Proposals(timeout_seconds)
+        self.membership = Membership(
+            config, self.raft, self.peers, self.handshakes, self.journal, self.proposals, context,
+            node.removed_from_cluster, leader_removed=lambda leader: node.leader_gone(leader, "transfer"),
+        )  # fmt: skip
+        slow_worker, own_worker = env.snapshot_worker(context.post), env.apply_worker
+        self.applier = Applier(
+            machine=env.machine, applied=applied, waiters=self.proposals,
+            on_config=self.membership.apply, answer=node.answer, slow=slow_worker,
+            own_machine=OwnMachineWorker(
+                env.machine.own, own_worker and own_worker(context.post), context.now
+            ),
+            again=node.take_another_turn, now=context.now,
+        )  # fmt: skip
+        self.snapshots = SnapshotCoordinator(
+            config, self.raft, context, self.journal, log=env.store, applier=self.applier,
+            worker=slow_worker, state=node.state, step=node.install, tight=lambda: self.space.tight,
+        )  # fmt: skip
+        self.sender = MessageSender(context, self.snapshots.transfers)
+        self.reads = Reads(
+            node=config.node, incarnation=env.incarnation, machine=self.applier,
+            confirm=self.raft.read_index, timeout_seconds=timeout_seconds,
+            retry_seconds=config.election_seconds_min,
+        )  # fmt: skip
+
+    def _build_requests(self) -> None:
+        env, config, context = self._environment, self._environment.config, self._context
+        self.slow_requests = SlowRequests(env.incarnation, context.now, context.after)
+        self.space = Space(
+            quota_bytes=config.tuning.quota_bytes, machine=env.machine, log=env.store, raft=self.raft,
+            journal=self.journal, want_snapshot=self.snapshots.want, tell=self.reporter.space,
+        )  # fmt: skip
+        self.versions = Versions(
+            env.machine, self.raft, self.peers, self.handshakes, self.journal, self.snapshots.want
         )
-    except ConfigError as error:
-        raise BadConfig(f"what was tuned cannot work together: {error}") from None
+        self.client_requests = ClientRequests(
+            self.raft, self.proposals, self.reads, self.applier, self.peers, self.slow_requests, self.space,
+            self.versions, identity=lambda: self.handshakes.origin.identity,
+        )  # fmt: skip
+        self.backups = Backups(
+            config.cluster, env.store, self.applier, self.reads, self.snapshots, self.slow_requests
+        )
+        self.machine_services = MachineServices(
+            env.machine, self.raft, self.applier, self.reads, context, self.versions
+        )
+        self.contacts = Contacts()
+        self.admin = AdminRequests(
+            raft=self.raft, incarnation=env.incarnation, peers=self.peers, contacts=self.contacts,
+            faults=env.faults, counters=env.counters, now=context.now, machine=env.machine,
+            transferring=lambda: self.reporter.losing("transfer"), space=lambda: self.space.room,
+            metrics=self.metrics,
+        )  # fmt: skip
 
+    def _build_leadership(self) -> None:
+        env, config, context, node = self._environment, self._environment.config, self._context, self._node
+        self.disk_health = DiskHealthMonitor(
+            self.raft, self.peers, self.client_requests, self.reporter, self.journal,
+            limit_seconds=config.fsync_limit_seconds, probe=lambda: self.log_writer.probe(),
+            now=context.now, after=context.after,
+        )  # fmt: skip
+        self.log_writer = LogWriter(
+            env.store, env.disk_worker(context.post), env.store.initial_state()[0],
+            node.restored, node.answer, self.disk_health, context.after, context.now,
+            WritePlacement(min(QUICK_SECONDS_MAX, config.heartbeat_seconds / 10)),
+        )  # fmt: skip
+        self.failover = Failover(
+            self.raft, self.peers, random=env.random, now=context.now, after=context.after,
+            # Early campaigns are harmless with pre-votes, but would break the pledge of a lease.
+            allowed=config.pre_vote and not config.lease_reads,
+        )  # fmt: skip
+        self.shutdown = Shutdown(
+            self.raft, self.proposals, self.reporter, self.journal, last_snapshot=self.snapshots.last,
+            successor=self.admin.successor, after=context.after, leave=env.leave,
+        )  # fmt: skip
 
-def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
-    """Give an empty log the first configuration, unless the node is to join; whether it was given.
+    def metrics(self, status: NodeStatus) -> NodeMetrics:
+        """Everything that the parts count."""
+        return Counted(
+            self._environment.machine, self.proposals, self.reads, self.applier, self.log_writer,
+            self.disk_health, self.machine_services, self.sender, self.reporter, self.ticker,
+            self._environment.usage,
+        ).metrics(status, self._context.now())  # fmt: skip
 
-    The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
-    and a member that is added later learns the configuration as it learns everything else. It names the
-    founders, by which they know each other until the cluster has an identity.
-    """
-    hard_state, _ = store.initial_state()
-    if config.join or store.last_index() or hard_state != HardState():
-        return False
-    data = bytes(pack_state(State(founders=config.voters), ()))
-    first = sealed(Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters), data=data))
-    store.write(HardState(term=1, commit=1), (), first)
-    store.accept(HardState(term=1, commit=1), (), first)
-    return True
+    def stop(self) -> None:
+        """Refuse what still waits, let the write in progress end, and write the journal."""
+        self.proposals.stop()
+        self.membership.requests.stop()
+        self.reads.stop()
+        self.machine_services.stop()
+        self.slow_requests.stop()
+        self.log_writer.close()
+        self.applier.close()
+        self.snapshots.close()
+        self.journal.write()

@@ -64,7 +64,7 @@ class Handshakes:
         self._blank = blank  # An empty log, and bound to no cluster yet.
         self._peers = peers
         self._context = context
-        self._note_incarnation = note_incarnation
+        self.note_incarnation = note_incarnation
         self._journal = journal
         self._came_up = came_up
         self._went_down = went_down
@@ -76,7 +76,7 @@ class Handshakes:
         if origin.identity:
             context.answer_to(member_actor(origin.identity))
 
-    def is_ours(self, message: InstallSnapshot) -> bool:
+    def is_of_this_cluster(self, message: InstallSnapshot) -> bool:
         """Is that a snapshot, and one of this node's cluster?"""
         try:
             state = unpack_state(message.snapshot.data)
@@ -100,7 +100,7 @@ class Handshakes:
             self._turned_away.pop(peer, None)
         self._reached.add(peer)
         if peer in self._heard:
-            self._judge(peer)
+            self._check(peer)
         else:
             self._ask(peer)
 
@@ -119,7 +119,7 @@ class Handshakes:
             heard = f"{told.process} has heard life {told.incarnation}, which no node comes to"
             self._journal.event("life-absurd", f"{heard}: another process uses this node's name there")
             return
-        self._note_incarnation(told.incarnation)
+        self.note_incarnation(told.incarnation)
         heard = (
             f"{told.process} has heard life {told.incarnation} of this node, which is another one than this"
         )
@@ -158,7 +158,7 @@ class Handshakes:
     def take(self, told: Handshake, process: str) -> Handshake:
         """Another node introduces itself, and asks for the same."""
         if process == process_of(told.sender):
-            self._hear(told)
+            self._learn_handshake(told)
         return self.own()
 
     def recognize(self, peer: NodeId) -> bool:
@@ -185,7 +185,7 @@ class Handshakes:
         self._journal.event("identity", f"belongs to {origin}", identity=origin.identity)
         for peer in sorted(self._reached):
             if peer in self._heard:
-                self._judge(peer)
+                self._check(peer)
             self._ask(peer)  # It learns who we are by the same message.
 
     def _ask(self, peer: NodeId) -> None:
@@ -194,11 +194,13 @@ class Handshakes:
 
     def _answered(self, answer: object) -> None:
         if isinstance(answer, Handshake):
-            self._hear(answer)
+            self._learn_handshake(answer)
 
     def _unanswered(self, peer: NodeId, failure: AskFailed) -> None:
         if Reason.UNDECODABLE in str(failure) and isinstance(failure, Undeliverable):
-            self._hear(Handshake(peer, "", (), False))  # Of a version that knows of no introductions.
+            self._learn_handshake(
+                Handshake(peer, "", (), False)
+            )  # Of a version that knows of no introductions.
         elif peer not in self._heard:
             self._context.after(AGAIN_SECONDS, lambda: self._ask_again(peer))
 
@@ -211,13 +213,13 @@ class Handshakes:
         self._reached.discard(peer)
         self._heard.pop(peer, None)
 
-    def _hear(self, told: Handshake) -> None:
+    def _learn_handshake(self, told: Handshake) -> None:
         if told.sender not in self._peers.endpoints or (told.identity and not is_identity(told.identity)):
             return
         self._heard[told.sender] = told
-        self._judge(told.sender)
+        self._check(told.sender)
 
-    def _judge(self, peer: NodeId) -> None:
+    def _check(self, peer: NodeId) -> None:
         """Is a peer that has introduced itself up?"""
         told, peers = self._heard[peer], self._peers
         if peer not in self._reached or peer not in peers.endpoints:
@@ -270,7 +272,7 @@ class Handshakes:
 
         attempt()
 
-    def why_turned_away(self, peer: NodeId) -> str:
+    def why_rejected(self, peer: NodeId) -> str:
         """Why a peer that can be reached is not heard; "" if it is, or nothing is known."""
         return self._turned_away.get(peer, "")
 
@@ -302,9 +304,9 @@ class Founder:
     every node alike.
     """
 
-    def __init__(self, raft: Raft, introductions: Handshakes, draw: Callable[[], str]) -> None:
+    def __init__(self, raft: Raft, handshakes: Handshakes, draw: Callable[[], str]) -> None:
         self._raft = raft
-        self._introductions = introductions
+        self._handshakes = handshakes
         self._draw = draw
 
     def look(self) -> None:
@@ -314,7 +316,7 @@ class Founder:
             return
         if raft.pending_conf_index > log.applied:
             return
-        origin = Origin(self._draw(), self._introductions.origin.founders)
+        origin = Origin(self._draw(), self._handshakes.origin.founders)
         try:
             raft.propose_conf_change(founding(raft.id, origin))
         except (ProposalDropped, ConfChangeRefused):

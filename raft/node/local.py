@@ -12,5 +12,5 @@ class Leave(Struct, frozen=True):
     """Hand leadership over, answer what can be answered, and end."""
 
 
-class Continue(Struct, frozen=True):
+class ContinueTurn(Struct, frozen=True):
     """There is more to carry out than one turn should."""

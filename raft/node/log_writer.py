@@ -53,7 +53,7 @@ class DiskFailed(Exception):
     """The log could not be written, so what is durable is no longer known: the node must stop."""
 
 
-class DiskWatch(Protocol):
+class DiskObserver(Protocol):
     """Told how the writes go, on the loop's thread."""
 
     def began(self, last: Index) -> None:
@@ -109,7 +109,7 @@ class LogWriter:
         hard_state: HardState,
         restored: Callable[[Snapshot], None],
         answer: Callable[[Sequence[Message]], None],
-        watch: DiskWatch,
+        watch: DiskObserver,
         after: After,
         now: Callable[[], float],
         placement: WritePlacement,
@@ -158,7 +158,7 @@ class LogWriter:
     def _write_next(self) -> None:
         group = self._take_group()
         hard_state, entries, snapshot = merge(group)
-        if not entries and snapshot is None and not self._is_promise(hard_state):
+        if not entries and snapshot is None and not self._is_acknowledgement(hard_state):
             # Nothing that a crash must not lose, and nothing under way: the responses are true already.
             self._late_commit = hard_state or self._late_commit
             self._log.accept(hard_state, (), None)
@@ -233,7 +233,7 @@ class LogWriter:
         else:
             self._worker.submit(self._log.check_room, self._probed)
 
-    def _is_promise(self, hard_state: HardState | None) -> bool:
+    def _is_acknowledgement(self, hard_state: HardState | None) -> bool:
         """Is it more than a commit index, which can always be learnt again?"""
         durable = self._durable
         return hard_state is not None and (hard_state.term, hard_state.vote) != (durable.term, durable.vote)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from actors.context import Context
 
 # What was said last to a removed member has arrived by then, if it can arrive at all.
-FAREWELL_SECONDS = 1.0
+REMOVAL_NOTICE_SECONDS = 1.0
 # A removed node that was told by some that they know, but not by a quorum, leaves after so many election
 # timeouts: the others may be gone for good.
-PATIENCE_TIMEOUTS = 20
+CATCH_UP_TIMEOUTS = 20
 ASK_SECONDS = 0.5
 
 
@@ -48,7 +48,7 @@ class Removal(Struct):
     known_to: set[NodeId] = field(default_factory=set)
 
 
-class Dismissed(Protocol):
+class RemovalCallback(Protocol):
     """Told when this node was removed, and again when it is sure that it should `leave`."""
 
     def __call__(self, *, leave: bool) -> None:
@@ -67,11 +67,11 @@ class Membership:
         config: NodeConfig,
         raft: Raft,
         peers: Peers,
-        introductions: Handshakes,
+        handshakes: Handshakes,
         journal: Journal,
         proposals: Proposals,
         context: Context,
-        dismissed: Dismissed,
+        on_removal: RemovalCallback,
         *,
         leader_removed: Callable[[NodeId], None],
     ) -> None:
@@ -83,18 +83,18 @@ class Membership:
             proposals,
             now=context.now,
             round_seconds_max=config.election_seconds_min,
-            patience_seconds=2 * config.election_seconds_max,
+            timeout_seconds=2 * config.election_seconds_max,
             has_keys=bool(config.keys),
-            introductions=introductions,
+            handshakes=handshakes,
             meet=self._addresses.meet,
-            part=self._part_unless_member,
+            part=self._disconnect_unless_member,
         )
         self._raft = raft
         self._peers = peers
-        self._introductions = introductions
+        self._handshakes = handshakes
         self._journal = journal
         self._context = context
-        self._on_dismissed = dismissed
+        self._on_removal = on_removal
         self._leader_removed = leader_removed
         self._configured = config.peers
         self._configured_until = raft.log.last
@@ -107,7 +107,7 @@ class Membership:
         """All members of now, voters or not."""
         return set(self._raft.tracker.progress)
 
-    def meet_all(self, state: State) -> None:
+    def connect_all(self, state: State) -> None:
         """Connect to everybody who was known in an earlier life, or was told of at the start."""
         self._peers.removed.update(state.removed)
         for peer in state.removed:
@@ -120,7 +120,7 @@ class Membership:
 
     def state(self) -> State:
         """What a snapshot has to hold along with the machine's state."""
-        origin, peers = self._introductions.origin, self._peers
+        origin, peers = self._handshakes.origin, self._peers
         return State(
             dict(peers.endpoints), dict(peers.removed), identity=origin.identity, founders=origin.founders
         )
@@ -141,27 +141,27 @@ class Membership:
             self._journal.event("conf-change-refused", str(refused), index=entry.index)
             return
         if (named := named_by(change)) is not None:
-            self._introductions.learn(named)
+            self._handshakes.learn(named)
             return
         self._peers.voters = conf_state.voters
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
             if peer in self.members:
                 self._listens_at(peer, endpoint, entry.index)
         for peer in before - self.members:
-            self._bid_farewell(peer, entry, tell=led)
-        self._tell_of(conf_state, entry.index)
+            self._announce_removal(peer, entry, tell=led)
+        self._note_endpoint(conf_state, entry.index)
 
     def restored(self, conf_state: ConfState, state: State, index: Index) -> None:
         """A leader's snapshot has brought its configuration along; the core has switched to it already."""
         self._peers.voters = conf_state.voters
-        self._introductions.learn(Origin(state.identity, state.founders))
+        self._handshakes.learn(Origin(state.identity, state.founders))
         self._peers.agreed.clear()
         for peer, endpoint in state.members.items():
             self._addresses.admit(peer, endpoint)
         for peer, removed_at in state.removed.items():
             self._peers.remove(peer, removed_at)
-            self._part(peer)
-        self._tell_of(conf_state, index)
+            self._disconnect(peer)
+        self._note_endpoint(conf_state, index)
 
     def _listens_at(self, peer: NodeId, endpoint: str, index: Index) -> None:
         """An entry says where a member listens."""
@@ -176,7 +176,7 @@ class Membership:
         else:
             self._addresses.admit(peer, endpoint)
 
-    def _tell_of(self, conf_state: ConfState, index: Index) -> None:
+    def _note_endpoint(self, conf_state: ConfState, index: Index) -> None:
         voters = [*conf_state.voters]
         learners = [*conf_state.learners, *conf_state.learners_next]
         outgoing = [*conf_state.voters_outgoing]
@@ -190,11 +190,11 @@ class Membership:
 
     # -- farewells --------------------------------------------------------------------------------
 
-    def _bid_farewell(self, peer: NodeId, entry: Entry, *, tell: bool) -> None:
+    def _announce_removal(self, peer: NodeId, entry: Entry, *, tell: bool) -> None:
         index = entry.index
         self._peers.remove(peer, index)
         if peer == self._raft.id:
-            self._dismissed(index, entry.term)
+            self._on_removed(index, entry.term)
             return
         if peer == self._raft.leader:
             # It may have handed over, but not to this node: its messages count no more.
@@ -202,16 +202,16 @@ class Membership:
         if tell:
             # Nobody sends it entries any more, so that it would not learn of this by its log.
             self._context.tell(address_of(peer), Expelled(self._raft.id, index))
-        self._context.after(FAREWELL_SECONDS, lambda: self._part(peer))
+        self._context.after(REMOVAL_NOTICE_SECONDS, lambda: self._disconnect(peer))
 
-    def _part(self, peer: NodeId) -> None:
+    def _disconnect(self, peer: NodeId) -> None:
         if peer in self._peers.removed:
             self._addresses.forget(peer)
-            self._introductions.forget(peer)
+            self._handshakes.forget(peer)
             self._context.unwatch_process(process_of(peer))
             self._context.disconnect(process_of(peer))
 
-    def _part_unless_member(self, node: NodeId) -> None:
+    def _disconnect_unless_member(self, node: NodeId) -> None:
         """Let go of a node that was met, and is not added after all."""
         if node not in self._peers.endpoints:
             self._context.unwatch_process(process_of(node))
@@ -220,25 +220,25 @@ class Membership:
     def expelled(self, message: Expelled) -> None:
         """Another node has applied this node's removal."""
         if not self._is_member_after(message.index):
-            removal = self._dismissed(message.index)
+            removal = self._on_removed(message.index)
             removal.known_to.add(message.sender)
             if self._raft.handover_index and self._others_know(removal):
                 # Those who have applied it listen no more, and so acknowledge nothing.
                 self._raft.quorum_knows_of_removal()
                 self.requests.removal_known()
 
-    def _dismissed(self, index: Index, term: Term = 0) -> Removal:
+    def _on_removed(self, index: Index, term: Term = 0) -> Removal:
         removal = self._removal
         if removal is None or index > removal.index:
-            patience_seconds = PATIENCE_TIMEOUTS * self._grace_seconds
-            removal = Removal(index, term, self._context.now() + patience_seconds)
+            timeout_seconds = CATCH_UP_TIMEOUTS * self._grace_seconds
+            removal = Removal(index, term, self._context.now() + timeout_seconds)
             self._removal = removal
             self._journal.event("removed", f"removed from the cluster by entry {index}", index=index)
-            self._on_dismissed(leave=False)
-            self._context.after(self._grace_seconds, lambda: self._leave_unless_added_anew(removal))
+            self._on_removal(leave=False)
+            self._context.after(self._grace_seconds, lambda: self._leave_unless_added_again(removal))
         return removal
 
-    def _leave_unless_added_anew(self, removal: Removal) -> None:
+    def _leave_unless_added_again(self, removal: Removal) -> None:
         """Leave once the others can do without this node, which may be the only one that knows.
 
         Until they know, they may need its vote; so it tells them, and they say if they do.
@@ -250,13 +250,13 @@ class Membership:
             self._removal = None
         elif self._others_know(removal):
             self.removed = True
-            self._on_dismissed(leave=True)
+            self._on_removal(leave=True)
         else:
             if self._raft.role is not Role.LEADER:
                 for voter in self._raft.tracker.configuration.voter_ids():
                     leaving = Leaving(self._raft.id, removal.index, removal.term)
                     self._context.tell(address_of(voter), leaving)
-            self._context.after(self._grace_seconds / 4, lambda: self._leave_unless_added_anew(removal))
+            self._context.after(self._grace_seconds / 4, lambda: self._leave_unless_added_again(removal))
 
     def _others_know(self, removal: Removal) -> bool:
         raft = self._raft
@@ -272,7 +272,7 @@ class Membership:
 
     # -- strangers --------------------------------------------------------------------------------
 
-    def turn_away(self, process: str, sender: NodeId) -> None:
+    def reject(self, process: str, sender: NodeId) -> None:
         """A message for the core comes from nobody who is known to be a member and up.
 
         Former members are told that they are, and cannot disturb (thesis section 4.2.3). Strangers
@@ -292,7 +292,7 @@ class Membership:
 
     def _learn(self, stranger: NodeId, answer: object) -> None:
         self._asked.discard(stranger)
-        if isinstance(answer, LeaderIs) and self._introductions.origin.fits(Origin(answer.identity)):
+        if isinstance(answer, LeaderIs) and self._handshakes.origin.fits(Origin(answer.identity)):
             for peer, endpoint in answer.endpoints.items():
                 if peer not in self._peers.endpoints and peer not in self._peers.removed:
                     self._addresses.admit(peer, endpoint)

@@ -16,7 +16,7 @@ from raft.machines.application import Application
 from raft.node.applier import Applier
 from raft.node.leadership.disk_health import DiskHealthMonitor
 from raft.node.log_writer import LogWriter
-from raft.node.machine_upkeep import MachineUpkeep
+from raft.node.machine_services import MachineServices
 from raft.node.reporter import Reporter
 from raft.node.requests.proposals import Proposals
 from raft.node.requests.reads import Reads
@@ -38,7 +38,7 @@ class Counted(Struct):
     applier: Applier
     log_writer: LogWriter
     disk_health: DiskHealthMonitor
-    upkeep: MachineUpkeep
+    machine_services: MachineServices
     outgoing: MessageSender
     reporter: Reporter
     ticker: Ticker
@@ -64,7 +64,7 @@ class Counted(Struct):
         )
 
     def _gauges(self) -> Labelled:
-        machine, lane = self.machine, self.applier.lane
+        machine, own_machine = self.machine, self.applier.own_machine
         plain = {
             "disk_full": float(self.disk_health.is_full),
             "keys": len(machine.store),
@@ -72,7 +72,7 @@ class Counted(Struct):
             "events_kept": len(machine.history),
             "leases": len(machine.leases),
             "sessions": len(machine.sessions),
-            "watches": self.upkeep.watches,
+            "watches": self.machine_services.watches,
             "resident_bytes": self.usage().get("resident_bytes", 0.0),
         }
         queues = {
@@ -80,8 +80,8 @@ class Counted(Struct):
             "reads": len(self.reads),
             "log_writes": self.log_writer.waiting,
             "apply": self.applier.waiting,
-            "own_machine_commands": lane.commands,
-            "own_machine_queries": lane.queries,
+            "own_machine_commands": own_machine.commands,
+            "own_machine_queries": own_machine.queries,
         }
         return {**{name: {"": float(value)} for name, value in plain.items()}, "queue": floats(queues)}
 

@@ -77,11 +77,11 @@ def decode_endpoints(context: bytes) -> dict[int, str]:
         return {}
 
 
-def of_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+def from_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     """The handler of what only a member that is up may say."""
 
     def handler(node: Any, message: Any) -> None:
-        if node.is_genuine(message.sender) and node.is_credible(message):
+        if node.is_from_member(message.sender) and node.has_plausible_term(message):
             handle(node, message)
 
     return handler

@@ -29,7 +29,7 @@ class Journal(Protocol):
         ...
 
 
-class LateJournal:
+class DeferredJournal:
     """Writes events in the next turn of the loop: when an election is on, messages go first."""
 
     def __init__(self, journal: Journal, after: Callable[[float, Callable[[], None]], object]) -> None:
@@ -50,7 +50,7 @@ class LateJournal:
             self._journal.event(event, message, **values)
 
 
-class Standing(Struct, frozen=True, gc=False):
+class Leadership(Struct, frozen=True, gc=False):
     """What a node is, in which term, and whom it follows."""
 
     role: Role = Role.FOLLOWER
@@ -70,7 +70,7 @@ class Reporter:
         tell: Callable[[Report], None] | None,
         journal: Journal,
     ) -> None:
-        self.standing = Standing()
+        self.leadership = Leadership()
         self.elected: Counter[str] = Counter()
         """Elections that this life has won, by reason."""
         self.campaigns = 0
@@ -102,9 +102,9 @@ class Reporter:
 
     def alive(self) -> None:
         """The loop turns; worth nothing to a supervisor who learns of it later."""
-        up, standing = self._up, self.standing
+        up, leadership = self._up, self.leadership
         if self._tell is not None and self._connected and up is not None:
-            term, leader = standing.term, standing.leader
+            term, leader = leadership.term, leadership.leader
             self._tell(Alive(up.node, up.incarnation, up.pid, term, leader, up.at_seconds, self._now()))
 
     def leader_gone(self, leader: NodeId, reason: str) -> None:
@@ -121,19 +121,19 @@ class Reporter:
         """Leadership, if it is lost now, is lost for this reason; "" takes it back."""
         self._losing = reason
 
-    def changed(self, standing: Standing, votes: int, voters: int) -> None:
+    def changed(self, leadership: Leadership, votes: int, voters: int) -> None:
         """The node's standing is another one than before."""
-        before, self.standing = self.standing, standing
+        before, self.leadership = self.leadership, leadership
         led = before.role is Role.LEADER
-        leads = standing.role is Role.LEADER
-        if standing.role is Role.CANDIDATE and standing.term != before.term:
+        leads = leadership.role is Role.LEADER
+        if leadership.role is Role.CANDIDATE and leadership.term != before.term:
             self.campaigns += 1
-        if led and (not leads or standing.term != before.term):
-            self._lost(before.term, standing.term)
-        if leads and (not led or standing.term != before.term):
-            self._won(standing.term, votes, voters)
-        if (standing.leader, standing.term) != (before.leader, before.term):
-            self._saw(before, standing)
+        if led and (not leads or leadership.term != before.term):
+            self._lost(before.term, leadership.term)
+        if leads and (not led or leadership.term != before.term):
+            self._won(leadership.term, votes, voters)
+        if (leadership.leader, leadership.term) != (before.leader, before.term):
+            self._saw(before, leadership)
 
     def space(self, room: Room) -> None:
         """How much this leader holds of what it may; told when it begins to lead, and at each alarm."""
@@ -174,14 +174,14 @@ class Reporter:
         self._report(LostLeadership(self._node, led_term, reason, self._now()))
         self._journal.event("leader-lost", f"no longer leads term {led_term}: {reason}", reason=reason)
 
-    def _saw(self, before: Standing, standing: Standing) -> None:
-        if standing.leader == before.leader == NO_NODE:
+    def _saw(self, before: Leadership, leadership: Leadership) -> None:
+        if leadership.leader == before.leader == NO_NODE:
             return
-        self._report(SawLeader(self._node, standing.term, standing.leader, self._now()))
-        if standing.leader != NO_NODE:
+        self._report(SawLeader(self._node, leadership.term, leadership.leader, self._now()))
+        if leadership.leader != NO_NODE:
             self.leaders_seen += 1
-            self._journal.event("leader-seen", f"node {standing.leader} leads", leader=standing.leader)
-            self._previous = standing.leader
+            self._journal.event("leader-seen", f"node {leadership.leader} leads", leader=leadership.leader)
+            self._previous = leadership.leader
             self._reason = "timeout"
         elif before.leader != NO_NODE and self._reason != "transfer":
             self._leaderless_since = self._now()

@@ -34,7 +34,7 @@ class MessageSender:
     def send(self, message: Message) -> None:
         """Send a message to whom it is for, another node."""
         if type(message) is AppendEntries:
-            self._coalescer.pass_on(message)
+            self._coalescer.send(message)
         elif type(message) is InstallSnapshot:
             self._transfers.begin(message)
         else:
@@ -90,7 +90,7 @@ class AppendCoalescer:
         self._held: dict[NodeId, AppendEntries] = {}
         self._waiting = False
 
-    def pass_on(self, message: AppendEntries) -> None:
+    def send(self, message: AppendEntries) -> None:
         """Send an append now if it has entries, else when nothing has followed it for a while."""
         if message.entries:
             self._held.pop(message.to, None)

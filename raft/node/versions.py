@@ -35,14 +35,14 @@ class Versions:
         machine: Application,
         raft: Raft,
         peers: Peers,
-        introductions: Handshakes,
+        handshakes: Handshakes,
         journal: Journal,
         want_snapshot: Callable[[], None],
     ) -> None:
         self._machine = machine
         self._raft = raft
         self._peers = peers
-        self._introductions = introductions
+        self._handshakes = handshakes
         self._journal = journal
         self._want_snapshot = want_snapshot
         self.agreement = machine.agreement
@@ -76,7 +76,7 @@ class Versions:
         behind = [
             f"node {node} at {self._endpoint(node)}"
             for node in sorted(self._raft.tracker.progress)
-            if (self._introductions.level_of(node) or 0) < needed
+            if (self._handshakes.level_of(node) or 0) < needed
         ]
         who = f"{', '.join(behind)} may not: upgrade first" if behind else "all do, and are about to agree"
         name = type(operation).__name__
@@ -99,7 +99,7 @@ class Versions:
         versions = [version for version in self._members().values() if version is not None]
         if len(versions) < len(self._raft.tracker.progress):
             return  # What a member that is down will have when it comes back is not known.
-        levels = [self._introductions.level_of(node) or 1 for node in self._raft.tracker.progress]
+        levels = [self._handshakes.level_of(node) or 1 for node in self._raft.tracker.progress]
         agree = self._machine.agreement.next(min(versions), max(versions), min(levels))
         if agree is None:
             return
@@ -116,7 +116,7 @@ class Versions:
             self._want_snapshot()  # Older code cannot go through what is before it in the log.
 
     def _members(self) -> dict[NodeId, int | None]:
-        return {node: self._introductions.version_of(node) for node in sorted(self._raft.tracker.progress)}
+        return {node: self._handshakes.version_of(node) for node in sorted(self._raft.tracker.progress)}
 
     def _endpoint(self, node: NodeId) -> str:
         return self._peers.endpoints.get(node, "?")

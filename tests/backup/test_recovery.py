@@ -88,7 +88,7 @@ def test_it_becomes_a_cluster_of_one_with_all_of_its_log(directory: Path) -> Non
     assert value_in(cluster.get(1, b"k24")) == b"v24"
     assert isinstance(cluster.put(1, b"new", b"1"), Committed)
     member = cluster[1]
-    assert member.actor._introductions.origin.identity == record.identity != record.old_identity
+    assert member.actor.components.handshakes.origin.identity == record.identity != record.old_identity
     assert member.raft.log.last > record.old_last_index + INDEX_STEP
     cluster.end()
 

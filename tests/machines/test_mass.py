@@ -101,8 +101,8 @@ def test_many_keep_alives_leave_each_lease_in_one_place_of_the_heap() -> None:
 
 def test_time_in_which_no_message_was_read_counts_for_no_lease() -> None:
     clock = LeaseClock(leases_of(1), 0.0)
-    clock.pass_over(5.0, 5.5)
-    clock.pass_over(5.0, 10.5)
+    clock.exclude_time(5.0, 5.5)
+    clock.exclude_time(5.0, 10.5)
     assert clock.remaining_seconds(1, 10.5) == pytest.approx(0.5)
     assert clock.due(10.9) == ()
     assert clock.due(10.5 + QUIET_SECONDS) == (1,)

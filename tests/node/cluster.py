@@ -17,8 +17,8 @@ from raft.client.calls import store
 from raft.core.raft import Raft
 from raft.core.types import Role, Snapshot
 from raft.machines.application import Application
-from raft.node.components import NodeComponents, bootstrap
 from raft.node.config import NodeConfig
+from raft.node.environment import NodeEnvironment, bootstrap
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.requests.relay import Relay
@@ -162,7 +162,7 @@ class Member:
         self.machine = cluster.make_machine()
         self.events = Events()
         self.actor = Node(
-            NodeComponents(
+            NodeEnvironment(
                 config=self.config,
                 incarnation=self.lives,
                 store=self.log,
@@ -188,7 +188,7 @@ class Member:
 
     @property
     def raft(self) -> Raft:
-        return self.actor._raft
+        return self.actor.components.raft
 
     def kill(self) -> None:
         self.cluster.network.crash(process_of(self.node))

@@ -15,9 +15,9 @@ def empty(commit: int, to: int = 2) -> AppendEntries:
 def test_an_empty_append_waits_a_moment_and_leaves_if_nothing_follows() -> None:
     waits, sent = Waits(), []
     coalescer = AppendCoalescer(waits.after, sent.append)
-    coalescer.pass_on(empty(1))
-    coalescer.pass_on(empty(2))
-    coalescer.pass_on(empty(2, to=3))
+    coalescer.send(empty(1))
+    coalescer.send(empty(2))
+    coalescer.send(empty(2, to=3))
     assert sent == []
     waits.fire()
     assert sent == [empty(2), empty(2, to=3)]
@@ -28,7 +28,7 @@ def test_an_append_with_entries_takes_the_place_of_the_empty_one_before_it() -> 
     waits, sent = Waits(), []
     coalescer = AppendCoalescer(waits.after, sent.append)
     full = AppendEntries(1, 2, 1, 1, 5, 4, [Entry(1, 6)])
-    coalescer.pass_on(empty(3))
-    coalescer.pass_on(full)
+    coalescer.send(empty(3))
+    coalescer.send(full)
     waits.fire()
     assert sent == [full]

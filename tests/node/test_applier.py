@@ -22,11 +22,11 @@ def test_a_turn_applies_no_more_however_the_entries_are_parted(monkeypatch: pyte
     monkeypatch.setattr("raft.node.applier.WORK_PER_TURN_MAX", WORK_MAX)
     for parts in (1, 2, 12):
         waiters: Any = SimpleNamespace(applied=lambda *_: None)
-        lane: Any = SimpleNamespace(full=False, commands=0, queries=0)
+        own_machine: Any = SimpleNamespace(full=False, commands=0, queries=0)
         asked: list[None] = []
         applier = Applier(
             machine=Application(), applied=0, waiters=waiters, on_config=lambda _: None,
-            answer=lambda _: None, slow=InlineWorker(lambda work: work.deliver()), lane=lane,
+            answer=lambda _: None, slow=InlineWorker(lambda work: work.deliver()), own_machine=own_machine,
             again=partial(asked.append, None),
         )  # fmt: skip
         entries = [Entry(1, index, data=put_request(b"k%d" % index, b"v")) for index in range(1, 13)]

@@ -13,7 +13,7 @@ from tests.node.members import asked, endpoint, grow, voters_of
 
 
 def identity_of(member: Member) -> str:
-    return member.actor._introductions.origin.identity
+    return member.actor.components.handshakes.origin.identity
 
 
 def identities(cluster: Cluster, *nodes: int) -> set[str]:
@@ -98,7 +98,7 @@ def test_a_node_that_joins_has_the_identity_with_its_snapshot_and_after_a_restar
     cluster[4].start()
     cluster.network.settle()
     assert identity_of(cluster[4]) == identity
-    assert cluster[4].actor._introductions.origin.founders == (1, 2, 3)
+    assert cluster[4].actor.components.handshakes.origin.founders == (1, 2, 3)
 
 
 def test_a_node_with_a_history_of_its_own_is_refused_before_the_log_and_named() -> None:
@@ -117,7 +117,7 @@ def test_a_node_with_a_history_of_its_own_is_refused_before_the_log_and_named() 
     assert value_in(cluster.get(leader, b"k")) == b"ours"
     assert value_in(cluster.get(4, b"k")) == b"foreign 4"
     assert len(identities(cluster, leader, 4)) == 2
-    assert 4 not in cluster[leader].actor._peers.endpoints
+    assert 4 not in cluster[leader].actor.components.peers.endpoints
 
 
 def test_a_node_that_has_begun_a_cluster_which_never_came_to_be_is_refused_too() -> None:

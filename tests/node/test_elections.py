@@ -7,9 +7,9 @@ import pytest
 from actors.envelope import ProcessDown, ProcessUp
 from raft.core.messages import RequestVote
 from raft.core.types import Role
-from raft.node.components import HEARTBEAT_TICKS
+from raft.node.environment import HEARTBEAT_TICKS
 from raft.node.leadership.failover import RANK_SECONDS
-from raft.node.local import Continue
+from raft.node.local import ContinueTurn
 from raft.protocol.admin import (
     Alive,
     BecameLeader,
@@ -78,7 +78,7 @@ def test_a_lost_connection_to_a_living_leader_changes_neither_leader_nor_term() 
     follower = cluster.followers()[0]
     actor = cluster[follower].actor
     actor.on_process_down(ProcessDown(process_of(leader), "a false alarm"))
-    assert actor._raft.leader == 0
+    assert actor.components.raft.leader == 0
     cluster.advance(0.02)
     actor.on_process_up(ProcessUp(process_of(leader), 1))
     cluster.advance(1.0)
@@ -112,7 +112,7 @@ def test_what_a_dead_leader_left_in_an_inbox_does_not_bring_it_back() -> None:
     # Its heartbeat lies in the mailbox when the news of its death overtakes it.
     for _ in range(HEARTBEAT_TICKS):
         dead.raft.tick()
-    dead.runtime.tell(dead.actor.context.address, Continue())
+    dead.runtime.tell(dead.actor.context.address, ContinueTurn())
     dead.runtime.run_turn(0.0)
     dead.kill()
     assert cluster.until(cluster.agree) < 0.010
@@ -203,13 +203,13 @@ def test_a_transfer_is_the_reason_also_when_a_tick_passes_just_as_leadership_is_
     cluster = Cluster(3, supervisor="ipc:///launcher")
     supervisor = Supervisor(cluster)
     leader = cluster.elect()
-    heir = cluster.followers()[0]
+    successor = cluster.followers()[0]
     old = cluster[leader]
-    cluster[leader].cut(heir)
-    assert cluster.answer(leader, Transfer(heir)) == Done()
+    cluster[leader].cut(successor)
+    assert cluster.answer(leader, Transfer(successor)) == Done()
     # What is due of both comes in one turn of the loop.
-    old.raft.step(RequestVote(heir, leader, old.raft.term + 1, old.raft.term, old.raft.log.last, True))
-    old.actor._look_after_the_waiting(cluster.clock.now())
+    old.raft.step(RequestVote(successor, leader, old.raft.term + 1, old.raft.term, old.raft.log.last, True))
+    old.actor.wake(cluster.clock.now())
     cluster.advance(0.1)
     assert [lost.reason for lost in supervisor.of(LostLeadership)] == ["transfer"]
 
@@ -252,7 +252,7 @@ def test_silence_is_counted_from_the_last_word_of_the_leader(seed: int) -> None:
     cluster.advance(1.0 + 0.013 * seed)
     followers = cluster.followers()
     cluster[leader].cut(*followers)
-    heard = max(cluster[node].actor._contacts.heard_at[leader] for node in followers)
+    heard = max(cluster[node].actor.components.contacts.seen_at[leader] for node in followers)
     cluster.until(
         lambda: any(cluster[node].raft.term > 2 or cluster[node].raft.leader == 0 for node in followers)
     )
@@ -266,7 +266,7 @@ def test_a_new_leader_is_heard_of_again_within_a_heartbeat() -> None:
     elected_at = cluster.clock.now()
     cluster.advance(0.055)
     for follower in cluster.followers():
-        assert cluster[follower].actor._contacts.heard_at[leader] >= elected_at + 0.040
+        assert cluster[follower].actor.components.contacts.seen_at[leader] >= elected_at + 0.040
 
 
 def test_who_hears_of_a_death_first_is_answered_by_the_others_as_soon_as_they_hear_of_it() -> None:
@@ -275,7 +275,7 @@ def test_who_hears_of_a_death_first_is_answered_by_the_others_as_soon_as_they_he
     cluster.advance(1.0)
     first = dead % 5 + 1
     cluster[first].actor.on_process_down(ProcessDown(process_of(dead), "dies"))
-    cluster[first].runtime.tell(cluster[first].actor.context.address, Continue())
+    cluster[first].runtime.tell(cluster[first].actor.context.address, ContinueTurn())
     cluster.network.settle()
     assert cluster.leaders() == [dead], "the others ignore it as long as they hear their leader"
     cluster[dead].kill()

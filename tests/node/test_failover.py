@@ -43,9 +43,9 @@ def test_the_first_in_rank_campaigns_at_once_and_the_others_wait_their_turn() ->
 def test_who_has_heard_of_a_rival_stands_back_for_as_long_as_an_election_takes() -> None:
     election, waits, campaigns = quick(3)
     election.begin([1, 2, 3], dead=1)
-    election.stand_back()
+    election.back_off()
     assert len(waits.pending) == 1
-    assert waits.fire() >= failover.STAND_BACK_SECONDS
+    assert waits.fire() >= failover.BACK_OFF_SECONDS
     assert campaigns == [1]
 
 
@@ -92,11 +92,11 @@ def test_a_rival_that_has_asked_for_votes_in_this_term_is_given_the_time_to_say_
     failover_ = Failover(raft, peers, allowed=True, random=Random(1), now=lambda: 0.0, after=waits.after)
     failover_.leader_gone(1)
     core.term = 6
-    failover_.rival_asks(RequestVote(2, 3, 6, 1, 1, False))
+    failover_.vote_requested(RequestVote(2, 3, 6, 1, 1, False))
     waits.fire()
     assert core.campaigns == []
     waits.fire()
     assert core.campaigns == [6], "it has not won"
-    failover_.rival_asks(RequestVote(2, 3, 5, 1, 1, False))
+    failover_.vote_requested(RequestVote(2, 3, 5, 1, 1, False))
     waits.fire()
     assert core.campaigns == [6, 6], "a rival of an earlier term has lost"

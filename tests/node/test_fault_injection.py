@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from actors.errors import Undeliverable
-from raft.node.components import NodeComponents
 from raft.node.config import BadConfig, NodeConfig
+from raft.node.environment import NodeEnvironment
 from raft.protocol.admin import ArmCrash, ClearFault, Done, GetStatus, SetClock, SetDisk, SetLink
 from raft.protocol.registry import address_of, process_of
 from tests.node.cluster import Cluster, Supervisor
@@ -52,7 +52,7 @@ class Orders:
 
 def test_only_the_supervisor_of_a_node_may_break_it(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = Orders()
-    monkeypatch.setattr("tests.node.cluster.NodeComponents", partial(NodeComponents, faults=orders))
+    monkeypatch.setattr("tests.node.cluster.NodeEnvironment", partial(NodeEnvironment, faults=orders))
     cluster = Cluster(1)
     leader = cluster.elect()
     supervisor = Supervisor(cluster)

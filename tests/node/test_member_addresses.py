@@ -33,7 +33,7 @@ def test_an_update_is_told_by_all_members_and_outlives_their_processes() -> None
     cluster.advance(0.5)
     for node in (1, 2, 3):
         assert told_by(cluster, node)[moved] == ELSEWHERE
-        assert cluster[node].actor._membership.state().members[moved] == ELSEWHERE
+        assert cluster[node].actor.components.membership.state().members[moved] == ELSEWHERE
     witness = next(node for node in (1, 2, 3) if node != moved)
     cluster[witness].kill()
     cluster[witness].founders = [witness]  # Whose command line says nothing of the others.

@@ -8,7 +8,7 @@ from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.application import Application
 from raft.node.applier import Applier
-from raft.node.local import Continue
+from raft.node.local import ContinueTurn
 from raft.node.machine_worker import OwnMachineWorker
 from raft.node.requests.membership import CatchUp
 from raft.node.requests.proposals import Proposals
@@ -155,16 +155,16 @@ def test_a_leader_can_be_replaced() -> None:
 def test_a_leadership_handed_over_is_taken_once_the_configuration_is_applied() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
-    heir = cluster[cluster.followers()[0]]
-    heir.actor._applier.free = False
+    successor = cluster[cluster.followers()[0]]
+    successor.actor.components.applier.free = False
     assert isinstance(asked(cluster, AddLearner(4, endpoint(4))), Members)
     cluster.advance(0.06)
-    assert heir.raft.log.has_conf_change_to_apply()
-    assert cluster.answer(leader, Transfer(heir.node)) == Done()
-    assert heir.raft.role is Role.FOLLOWER
-    heir.actor._applier.free = True
-    heir.runtime.post(address_of(heir.node), Continue())
-    assert cluster.until(lambda: cluster.leaders() == [heir.node]) < 0.010
+    assert successor.raft.log.has_conf_change_to_apply()
+    assert cluster.answer(leader, Transfer(successor.node)) == Done()
+    assert successor.raft.role is Role.FOLLOWER
+    successor.actor.components.applier.free = True
+    successor.runtime.post(address_of(successor.node), ContinueTurn())
+    assert cluster.until(lambda: cluster.leaders() == [successor.node]) < 0.010
 
 
 def test_members_survive_restarts_with_their_addresses() -> None:
@@ -234,13 +234,13 @@ def test_a_leader_that_has_committed_nothing_in_its_term_changes_nothing() -> No
     cluster = Cluster(3)
     leader = cluster.elect()
     others = cluster.followers()
-    heir = cluster[others[0]]
+    successor = cluster[others[0]]
     # Votes reach the heir, and after that nothing reaches it any more.
-    assert cluster.answer(leader, Transfer(heir.node)) == Done()
+    assert cluster.answer(leader, Transfer(successor.node)) == Done()
     cluster[leader].kill()
-    cluster.until(lambda: heir.raft.role is Role.LEADER)
-    heir.raft.log.committed = heir.raft.log.applied = heir.raft.log.last - 1
-    answer = heir.actor._membership.requests.take(Remove(leader), lambda: None)  # type: ignore[arg-type,return-value]
+    cluster.until(lambda: successor.raft.role is Role.LEADER)
+    successor.raft.log.committed = successor.raft.log.applied = successor.raft.log.last - 1
+    answer = successor.actor.components.membership.requests.take(Remove(leader), lambda: None)  # type: ignore[arg-type,return-value]
     assert isinstance(answer, Refused)
     assert "in its term" in answer.reason
 
@@ -332,7 +332,7 @@ def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
     worker = InlineWorker(done.append)
     applier = Applier(
         machine=Application(), applied=0, waiters=Proposals(1.0), on_config=on_config, answer=lambda _: None,
-        slow=worker, lane=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
+        slow=worker, own_machine=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
     )  # fmt: skip
 
     def begin() -> bool:

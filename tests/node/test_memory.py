@@ -63,7 +63,7 @@ def test_a_node_without_memory_for_a_committed_command_stops_and_the_others_go_o
     assert cluster.leaders() == [leader]
     cluster[node].kill()
     cluster[node].start()  # With memory again: what it could not apply then it applies now.
-    cluster.until(lambda: cluster[node].actor._applier.applied == cluster[leader].raft.log.last)
+    cluster.until(lambda: cluster[node].actor.components.applier.applied == cluster[leader].raft.log.last)
     assert value_in(cluster.get(node, b"k")) == b"huge"
 
 

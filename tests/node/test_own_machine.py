@@ -179,7 +179,7 @@ def test_answers_that_are_not_asked_for_are_kept_up_to_so_many_bytes(monkeypatch
         result(cluster.answer(leader, AwaitAnswer(ticket)))
     four, five = wait_for(bytes(600), bytes(200))
     cluster.advance(slow_requests.KEEP_SECONDS + 1.0)
-    assert cluster[leader].actor._service._desk._kept_bytes == 0
+    assert cluster[leader].actor.components.slow_requests.kept_bytes == 0
     assert isinstance(cluster.answer(leader, AwaitAnswer(four)), Unknown)
     assert isinstance(cluster.answer(leader, AwaitAnswer(five)), Unknown)
 
@@ -205,8 +205,8 @@ def test_a_snapshot_holds_the_state_of_one_index_however_far_the_users_machine_i
     cluster.put(leader, b"k", b"old")
     hold(cluster)
     tell(cluster, b"counts")
-    index = cluster[leader].actor._applier.applied
-    cluster[leader].actor._snapshots.want()
+    index = cluster[leader].actor.components.applier.applied
+    cluster[leader].actor.components.snapshots.want()
     cluster.advance(0.1)
     tell(cluster, b"does not count")
     cluster.put(leader, b"k", b"new")
@@ -227,7 +227,7 @@ def test_a_node_that_restarts_restores_the_users_machine_in_its_lane_and_goes_on
     leader = cluster.elect()
     for body in (b"a", b"b"):
         assert tell(cluster, body).done
-    cluster[leader].actor._snapshots.want()
+    cluster[leader].actor.components.snapshots.want()
     cluster.advance(0.1)
     tell(cluster, b"c")
     cluster[leader].kill()
@@ -284,7 +284,7 @@ def test_a_node_whose_machine_is_far_behind_applies_nothing_more_until_it_has_ca
         tell(cluster, b"x")
     cluster.put(leader, b"k", b"v")
     cluster.advance(0.2)
-    assert follower.actor._applier.applied < cluster[leader].actor._applier.applied
+    assert follower.actor.components.applier.applied < cluster[leader].actor.components.applier.applied
     hold(cluster, holding=False)
     cluster.advance(0.2)
-    assert follower.actor._applier.applied == cluster[leader].actor._applier.applied
+    assert follower.actor.components.applier.applied == cluster[leader].actor.components.applier.applied

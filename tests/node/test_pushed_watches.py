@@ -110,21 +110,21 @@ def test_whoever_confirms_nothing_is_held_back_and_told_the_rest_once_it_does() 
     cluster = Cluster(1)
     reader = Reader(cluster, confirms=False)
     reader.open(cluster.elect())
-    put(cluster, *many(0, pushed_watches.UNHEARD_MAX + 10))
-    assert len(reader.told) == pushed_watches.UNHEARD_MAX
-    reader.say(1, WatchAck(1, pushed_watches.UNHEARD_MAX))
+    put(cluster, *many(0, pushed_watches.UNACKED_MAX + 10))
+    assert len(reader.told) == pushed_watches.UNACKED_MAX
+    reader.say(1, WatchAck(1, pushed_watches.UNACKED_MAX))
     cluster.advance(0.1)
-    assert reader.keys == [name.encode() for name in many(0, pushed_watches.UNHEARD_MAX + 10)]
+    assert reader.keys == [name.encode() for name in many(0, pushed_watches.UNACKED_MAX + 10)]
 
 
 def test_whoever_was_held_back_for_too_long_is_told_that_events_are_forgotten() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster, confirms=False)
     reader.open(cluster.elect())
-    put(cluster, *many(0, pushed_watches.UNHEARD_MAX + 10))
+    put(cluster, *many(0, pushed_watches.UNACKED_MAX + 10))
     revision = cluster[1].machine.history.revision
     cluster.answer(1, Command(encode_call(Call(0, 0, 0, Compact(revision)))))
-    reader.say(1, WatchAck(1, pushed_watches.UNHEARD_MAX))
+    reader.say(1, WatchAck(1, pushed_watches.UNACKED_MAX))
     cluster.advance(0.1)
     assert decode_answer(reader.told[-1].result) == Compacted(revision)
     put(cluster, "later")
@@ -168,7 +168,7 @@ def test_what_a_client_that_is_gone_has_watched_is_forgotten() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster)
     reader.open(cluster.elect())
-    watches = cluster[1].actor._upkeep._pushing.watches
+    watches = cluster[1].actor.components.machine_services.pushed_watches.watches
     assert watches
     cluster.network.crash("client")
     cluster.advance(1.0)

@@ -27,7 +27,7 @@ def reads(incarnation: int = 1) -> tuple[Reads, Machine, list[bytes]]:
         incarnation=incarnation,
         machine=machine,
         confirm=contexts.append,
-        patience_seconds=1.0,
+        timeout_seconds=1.0,
         retry_seconds=0.25,
     )
     return queue_of_reads, machine, contexts

@@ -53,7 +53,7 @@ def test_a_lease_is_kept_alive_by_way_of_a_member_and_not_bound_to_its_connectio
     follower = cluster.followers()[0]
     kept = answer(cluster, follower, KeepAlive(granted.index, release_on_disconnect=True))
     assert kept == LeaseTime(granted.index, 60.0, 60.0)
-    assert not cluster[leader].actor._upkeep._leasing._bound
+    assert not cluster[leader].actor.components.machine_services.leases.bound
 
 
 def test_what_a_member_cannot_pass_on_is_refused_and_what_is_not_answered_is_unknown() -> None:
@@ -73,7 +73,7 @@ def test_what_a_member_cannot_pass_on_is_refused_and_what_is_not_answered_is_unk
 
 
 def test_a_member_passes_on_no_more_than_it_can_keep_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "PASSED_ON_MAX", 1)
+    monkeypatch.setattr(relay, "FORWARDED_MAX", 1)
     cluster = Cluster(3)
     leader = cluster.elect()
     follower = cluster.followers()[0]

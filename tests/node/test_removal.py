@@ -122,7 +122,7 @@ def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> 
     cluster.advance(0.2)
     follower = cluster[cluster.followers()[0]]
     cluster[leader].runtime.tell(address_of(follower.node), Expelled(leader, 1))
-    follower.actor._membership.expelled(Expelled(leader, 1))
+    follower.actor.components.membership.expelled(Expelled(leader, 1))
     cluster.advance(2.0)
     assert not follower.runtime.stopped
     assert "removed" not in follower.events.names
@@ -278,7 +278,7 @@ def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> Non
 def test_who_applies_its_leaders_removal_first_waits_neither_for_its_word_nor_for_a_timeout() -> None:
     cluster = Cluster(4)
     leader = cluster.elect()
-    cluster[leader].actor._applier.free = False
+    cluster[leader].actor.components.applier.free = False
     cluster.ask(leader, Remove(leader))
     others = [node for node in (1, 2, 3, 4) if node != leader]
     cluster.until(lambda: any(leader not in voters_of(cluster, node) for node in others))

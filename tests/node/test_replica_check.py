@@ -10,7 +10,7 @@ from raft.client.calls import application
 from raft.machines.application import Application
 from raft.machines.codec import decode_call
 from raft.machines.commands import Check
-from raft.node.machine_upkeep import CHECK_SECONDS
+from raft.node.machine_services import CHECK_SECONDS
 from raft.protocol.client import Command
 from tests.node.cluster import Cluster
 

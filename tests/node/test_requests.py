@@ -34,7 +34,7 @@ def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> No
     assert isinstance(answer, Committed)
     cluster.advance(0.2)
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
-    assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+    assert {member.actor.components.applier.applied for member in cluster.alive()} == {answer.index}
 
 
 def test_what_only_nodes_may_say_is_taken_from_no_client() -> None:
@@ -202,7 +202,7 @@ def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
     answer = cluster.put(leader, b"k", b"v")
     assert isinstance(decode_answer(cluster.answer(leader, Query(b"no query either")).result), TurnedDown)
     cluster.advance(0.2)
-    assert {member.actor._applier.applied for member in cluster.alive()} == {answer.index}
+    assert {member.actor.components.applier.applied for member in cluster.alive()} == {answer.index}
     assert len({member.machine.snapshot() for member in cluster.alive()}) == 1
 
 

@@ -40,7 +40,7 @@ def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on
     leader = cluster.elect()
     node, peer = cluster.followers()
     counted: list[int] = []
-    cluster[node].actor._introductions._note_incarnation = counted.append
+    cluster[node].actor.components.handshakes.note_incarnation = counted.append
     cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has heard life 9 of this node")
@@ -53,7 +53,7 @@ def test_a_node_that_has_promised_nothing_is_told_only_to_start_again() -> None:
     leader = cluster.elect()
     blank = cluster.join(4, leader)
     counted: list[int] = []
-    blank.actor._introductions._note_incarnation = counted.append
+    blank.actor.components.handshakes.note_incarnation = counted.append
     blank.transport.inner.accept(IncarnationUsed(f"n{leader}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(

@@ -124,7 +124,7 @@ def test_a_damaged_snapshot_is_replaced_at_its_own_index_if_nothing_was_applied_
     cluster.flip_in_snapshot(leader, VALUE)
     changed = bytes(taken.data).replace(VALUE, b"x" * len(VALUE))
     node.log._memory._snapshot = Snapshot(taken.index, taken.term, taken.conf_state, changed, taken.checksum)
-    node.actor._snapshots._damaged(node.log.snapshot())
+    node.actor.components.snapshots.note_damage(node.log.snapshot())
     cluster.answer(leader, TakeSnapshot())
     assert node.log.snapshot() == taken
     node.kill()
@@ -166,7 +166,7 @@ def test_a_piece_that_is_sent_again_is_counted_once() -> None:
 
 def test_a_transfer_that_the_receiver_refused_ends_and_the_core_begins_another(small_pieces: None) -> None:
     cluster, leader, needs_it = received_by_the_leader()
-    sent = cluster[leader].actor._snapshots.transfers
+    sent = cluster[leader].actor.components.snapshots.transfers
     for member in cluster.members.values():
         member.heal()
     cluster[leader].transport.add(Fault(to=process_of(needs_it), delay_seconds=0.02))
@@ -268,7 +268,7 @@ def test_a_machine_never_becomes_what_a_changed_snapshot_says() -> None:
     worker = InlineWorker(lambda work: work.deliver())
     applier = Applier(
         machine=machine, applied=1, waiters=machine, on_config=taken.append, answer=taken.append,
-        slow=worker, lane=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
+        slow=worker, own_machine=OwnMachineWorker(Application().own, worker, lambda: 0.0), again=lambda: None,
     )  # fmt: skip
     data = bytearray(b"state")
     snapshot = sealed(Snapshot(20, 2, VOTERS, data))

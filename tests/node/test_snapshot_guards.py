@@ -102,7 +102,7 @@ def test_a_snapshot_older_than_the_machine_is_not_put_into_it() -> None:
     applier = Applier(
         machine=machine, applied=10, waiters=waiters, on_config=restored.append,
         answer=restored.append, slow=InlineWorker(lambda work: work.deliver()),
-        lane=SimpleNamespace(restore=restored.extend, full=False), again=lambda: None,  # type: ignore[arg-type]
+        own_machine=SimpleNamespace(restore=restored.extend, full=False), again=lambda: None,  # type: ignore[arg-type]
     )  # fmt: skip
     for index in (9, 10):
         applier.restore(index, [b"old"])
@@ -118,8 +118,8 @@ def test_a_piece_or_a_word_from_a_stranger_is_not_heard() -> None:
     node = cluster[cluster.followers()[0]]
     term = node.raft.term
     heard: list[object] = []
-    node.actor._snapshots.chunk = heard.append  # type: ignore[method-assign]
-    node.actor._snapshots.transfers.progress = heard.append  # type: ignore[method-assign]
+    node.actor.components.snapshots.chunk = heard.append  # type: ignore[method-assign]
+    node.actor.components.snapshots.transfers.progress = heard.append  # type: ignore[method-assign]
     for message in (
         SnapshotChunk(leader, node.node, term, 99, term, VOTERS, 0, 0, 0, b"", 0),
         SnapshotProgress(leader, node.node, term, 99, 7),
@@ -244,7 +244,7 @@ def test_a_node_that_hears_a_peer_again_goes_on_with_its_snapshot() -> None:
     leader = cluster[cluster.elect()]
     peer = cluster.followers()[0]
     heard: list[int] = []
-    leader.actor._snapshots.transfers.reconnected = heard.append  # type: ignore[method-assign]
+    leader.actor.components.snapshots.transfers.reconnected = heard.append  # type: ignore[method-assign]
     cluster[peer].kill()
     cluster.network.settle()
     cluster[peer].start()

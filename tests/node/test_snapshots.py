@@ -203,7 +203,7 @@ def test_a_node_that_joins_with_nothing_gets_a_snapshot_that_knows_it() -> None:
 def test_a_transfer_goes_on_where_it_stopped_when_the_connection_is_back() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor._snapshots.transfers._transfers
+    sending = cluster[leader].actor.components.snapshots.transfers._transfers
     cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
     transfer = sending[slow]
     before = transfer.received
@@ -222,7 +222,7 @@ def test_a_transfer_goes_on_where_it_stopped_when_the_connection_is_back() -> No
 def test_the_log_after_a_snapshot_that_is_being_sent_stays_but_not_for_ever() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor._snapshots.transfers
+    sending = cluster[leader].actor.components.snapshots.transfers
     cluster.until(lambda: sending.oldest is not None, 5.0)
     cluster[leader].cut(slow)
     pinned = sending.oldest
@@ -238,7 +238,7 @@ def test_the_log_after_a_snapshot_that_is_being_sent_stays_but_not_for_ever() ->
 def test_a_transfer_without_news_is_given_up_and_the_core_hears_of_it() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor._snapshots.transfers
+    sending = cluster[leader].actor.components.snapshots.transfers
     cluster.until(lambda: sending.oldest is not None, 5.0)
     cluster[slow].kill()
     cluster.advance(15.0)
@@ -251,7 +251,7 @@ def test_a_transfer_without_news_is_given_up_and_the_core_hears_of_it() -> None:
 def test_a_peer_that_begins_another_life_in_the_midst_of_it_gets_all_of_it_again() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor._snapshots.transfers._transfers
+    sending = cluster[leader].actor.components.snapshots.transfers._transfers
     cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
     cluster[slow].kill()
     cluster[slow].start()

@@ -52,7 +52,7 @@ def fill(cluster: Cluster) -> int:
 
 
 def used(cluster: Cluster) -> list[int]:
-    return [member.actor._space.used_bytes for member in cluster.alive()]
+    return [member.actor.components.space.used_bytes for member in cluster.alive()]
 
 
 def test_writes_are_turned_down_before_the_quota_is_reached_and_never_enter_the_log() -> None:

@@ -80,11 +80,11 @@ def test_a_member_that_a_follower_has_no_key_of_is_met_as_soon_as_it_has(refuse:
     assert isinstance(asked(cluster, AddLearner(4, endpoint(4))), Members)
     cluster.advance(3 * RETRY_SECONDS)
     assert cluster[late].events.names.count("unconnected") == 1
-    assert 4 not in cluster[late].actor._peers.up
-    assert 4 in cluster[other].actor._peers.up
+    assert 4 not in cluster[late].actor.components.peers.up
+    assert 4 in cluster[other].actor.components.peers.up
     refuse.clear()
     cluster.advance(2 * RETRY_SECONDS)
-    assert 4 in cluster[late].actor._peers.up
+    assert 4 in cluster[late].actor.components.peers.up
     assert isinstance(asked(cluster, Promote(4)), Members)
 
 
@@ -151,4 +151,6 @@ def test_a_log_that_holds_what_cannot_be_applied_starts_and_serves(name: str, re
     cluster.put(leader, b"k", b"v")
     cluster.advance(1.0)
     assert len(cluster.alive()) == 3
-    assert {member.actor._applier.applied for member in cluster.alive()} == {cluster[leader].raft.log.last}
+    assert {member.actor.components.applier.applied for member in cluster.alive()} == {
+        cluster[leader].raft.log.last
+    }

@@ -17,7 +17,7 @@ from raft.machines.machine import MachineError, WrongVersion
 from raft.machines.results import Agreed, Refused
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.node.leadership import shutdown
-from raft.node.machine_upkeep import CHECK_SECONDS
+from raft.node.machine_services import CHECK_SECONDS
 from raft.node.versions import LOOK_SECONDS, check_version
 from raft.protocol.client import AddLearner, Command, Committed, Invalid, Members, TooNew
 from tests.machines.banks import Bank, Close, Deposit, OldBank, OldDeposit
@@ -181,7 +181,7 @@ def test_a_command_that_the_log_has_behind_a_downgrade_is_not_carried_out_and_sa
     leader = cluster.elect()
     lowered = cluster.ask(leader, Command(encode_call(Call(0, 0, 0, Downgrade(1)))))
     closed = Command(application.own_command(body_of(Close("alice")), 2))
-    cluster[leader].actor._versions.agreed = 2
+    cluster[leader].actor.components.versions.agreed = 2
     pending = cluster.ask(leader, closed)
     cluster.until(lambda: lowered.done and pending.done)
     answer = pending.result()

@@ -75,7 +75,7 @@ def _no_hard_state_sync() -> AbstractContextManager[None]:
 
 
 def _no_promises() -> AbstractContextManager[None]:
-    return replaced(LogWriter, "_is_promise", lambda _disk, _hard_state: False)
+    return replaced(LogWriter, "_is_acknowledgement", lambda _log_writer, _hard_state: False)
 
 
 def _said_before_durable(kind: type[VoteReply] | type[AppendReply]) -> Patch:
@@ -384,7 +384,7 @@ def _refuses_what_is_logged() -> AbstractContextManager[None]:
 def _foreign_nodes_are_added() -> Iterator[None]:
     """A node may say what it likes of its history."""
     with (
-        replaced(Handshakes, "_objection", lambda _introductions, _told, _endpoint: ""),
+        replaced(Handshakes, "_objection", lambda _handshakes, _told, _endpoint: ""),
         replaced(handshakes, "fits", lambda _origin, _told: True),
     ):
         yield

@@ -46,7 +46,7 @@ class DiskHealthMonitor:
     ) -> None:
         self._raft = raft
         self._peers = peers
-        self._service = service
+        self._client_requests = service
         self._reporter = reporter
         self._journal = journal
         self._limit_seconds = limit_seconds
@@ -66,17 +66,17 @@ class DiskHealthMonitor:
     # -- what the disk tells ------------------------------------------------------------------------
 
     def began(self, last: Index) -> None:
-        """See `DiskWatch`."""
+        """See `DiskObserver`."""
         self._writes += 1
         self._began_at = self._looked_at = self._now()
         self._last = last
         self._faster = set()
         if self._slow_writes and self._raft.role is Role.LEADER:
             write = self._writes
-            self._after(self._limit_seconds / 2, lambda: self._see_who_is_faster(write))
+            self._after(self._limit_seconds / 2, lambda: self._find_faster(write))
 
     def ended(self) -> None:
-        """See `DiskWatch`."""
+        """See `DiskObserver`."""
         assert self._began_at is not None, "no write ends that has not begun"
         seconds, self._began_at = self._now() - self._began_at, None
         self.write_seconds.observe(seconds)
@@ -90,7 +90,7 @@ class DiskHealthMonitor:
             self._hand_over(self._faster, SLOW_FSYNC)
 
     def full(self, reason: str) -> None:
-        """See `DiskWatch`."""
+        """See `DiskObserver`."""
         self._began_at = None
         if self._full:
             return
@@ -98,15 +98,15 @@ class DiskHealthMonitor:
         self._tried = set()
         self._journal.event(DISK_FULL, reason)
         self._raft.able_to_lead = False
-        self._service.refusal = Refused(f"{DISK_FULL}: node {self._raft.id} has no room for its log")
+        self._client_requests.refusal = Refused(f"{DISK_FULL}: node {self._raft.id} has no room for its log")
         self.look(self._now())
 
     def has_room(self) -> None:
-        """See `DiskWatch`."""
+        """See `DiskObserver`."""
         self._full = False
         self._journal.event("disk-has-room", "the log can be written again")
         self._raft.able_to_lead = True
-        self._service.refusal = None
+        self._client_requests.refusal = None
 
     @property
     def is_full(self) -> bool:
@@ -118,14 +118,14 @@ class DiskHealthMonitor:
     def look(self, now: float) -> None:
         """Relieve a leader that should not go on; to be called every now and then."""
         if self._full:
-            self._leave_to_the_next()
+            self._step_down()
         elif self._began_at is not None and now - self._began_at >= HUNG_LIMITS * self._limit_seconds:
             self._hand_over(self._acknowledged(), SLOW_FSYNC)
         elif self._raft.role is Role.LEADER and now - self._looked_at >= IDLE_SECONDS:
             self._looked_at = now
             self._probe()
 
-    def _leave_to_the_next(self) -> None:
+    def _step_down(self) -> None:
         """One after the other: those whose disks are full as well don't take over."""
         voters = self._voters_up()
         if not voters - self._tried:
@@ -138,17 +138,21 @@ class DiskHealthMonitor:
         if raft.role is not Role.LEADER or raft.transferee != NO_NODE:
             return
         progress = raft.tracker.progress
-        heir = max(to & self._voters_up(), key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
-        if heir == NO_NODE:
+        successor = max(
+            to & self._voters_up(), key=lambda peer: (progress[peer].match, -peer), default=NO_NODE
+        )
+        if successor == NO_NODE:
             return
         self._reporter.losing(reason)
-        self._journal.event("relieved", f"hands over to node {heir}: {reason}", heir=heir, reason=reason)
-        raft.transfer_leader(heir)
+        self._journal.event(
+            "relieved", f"hands over to node {successor}: {reason}", heir=successor, reason=reason
+        )
+        raft.transfer_leader(successor)
 
     def _voters_up(self) -> set[NodeId]:
         return (self._peers.up & self._raft.tracker.configuration.voters) - {self._raft.id}
 
-    def _see_who_is_faster(self, write: int) -> None:
+    def _find_faster(self, write: int) -> None:
         if write == self._writes and self._began_at is not None:
             self._faster = self._acknowledged()
 

@@ -21,7 +21,7 @@ RANK_SECONDS = 0.004
 JITTER_SECONDS = 0.001
 RANKS_MAX = 10
 # After a rival was granted a pre-vote or a vote: as long as an election takes on a busy machine.
-STAND_BACK_SECONDS = 0.025
+BACK_OFF_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
 TRIES_MAX = 6
 EARLY_SECONDS_MAX = 0.1
@@ -69,10 +69,10 @@ class FastElection:
             else:
                 self._wait(RANK_SECONDS * min(place, RANKS_MAX))
 
-    def stand_back(self) -> None:
+    def back_off(self) -> None:
         """A rival may win: give it the time."""
         if self._timer is not None:
-            self._wait(STAND_BACK_SECONDS)
+            self._wait(BACK_OFF_SECONDS)
 
     def end(self) -> None:
         """There is a leader."""
@@ -118,7 +118,7 @@ class Failover:
         self._now = now
         self._quick = FastElection(node=raft.id, random=random, after=after, campaign=self._campaign)
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
-        self._rival_term: Term = 0
+        self._candidate_term: Term = 0
         self.postponed: TimeoutNow | None = None
         """The leader's wish that cannot be fulfilled yet."""
 
@@ -139,9 +139,9 @@ class Failover:
     def asked_to_lead(self, message: TimeoutNow) -> None:
         """The leader hands over: now, or once the configuration to be elected by is applied here."""
         self.postponed = message
-        self.take_over()
+        self.campaign_if_asked()
 
-    def take_over(self) -> bool:
+    def campaign_if_asked(self) -> bool:
         """Campaign if the leader wishes it and it was not possible before; whether that was so."""
         message = self.postponed
         if message is None or self._raft.log.has_conf_change_to_apply():
@@ -152,15 +152,15 @@ class Failover:
 
     def leader_known(self) -> None:
         """There is nothing left to hurry for."""
-        self._rival_term = 0
+        self._candidate_term = 0
         self._quick.end()
 
-    def rival_asks(self, message: PreVote | RequestVote) -> None:
+    def vote_requested(self, message: PreVote | RequestVote) -> None:
         """To be told of before the core, which ignores a pre-vote as long as it believes in its leader."""
         if self._raft.log.is_up_to_date(message.last_index, message.last_term):
-            self._quick.stand_back()
+            self._quick.back_off()
         if isinstance(message, RequestVote):
-            self._rival_term = message.term
+            self._candidate_term = message.term
         if isinstance(message, PreVote) and self._raft.leader != NO_NODE:
             self._early[message.sender] = (self._now(), message)
 
@@ -170,20 +170,20 @@ class Failover:
         oldest = self._now() - EARLY_SECONDS_MAX
         for asked_at, message in early.values():
             if asked_at >= oldest and message.sender in self._peers.up:
-                self.rival_asks(message)
+                self.vote_requested(message)
                 self._raft.step(message)
 
     def _campaign(self) -> None:
-        if self._raft.leader != NO_NODE or self._may_still_win():
+        if self._raft.leader != NO_NODE or self._awaits_votes():
             return
-        if self._rival_term == self._raft.term:
+        if self._candidate_term == self._raft.term:
             # It may have won, and on a busy machine not have said so yet: those who voted for it would grant
             # a pre-vote for the next term, and it would lose its leadership at once. Wait once more.
-            self._rival_term = 0
+            self._candidate_term = 0
             return
         self._raft.campaign()
 
-    def _may_still_win(self) -> bool:
+    def _awaits_votes(self) -> bool:
         """Votes in earnest have been asked for, and some who can be reached have not answered yet."""
         if self._raft.role is not Role.CANDIDATE:
             return False

@@ -11,7 +11,7 @@ from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.node.reporter import Journal, Reporter
 from raft.node.requests.proposals import Proposals
-from raft.node.snapshots.taker import Told
+from raft.node.snapshots.taker import SnapshotCallback
 
 STOP_SECONDS_MAX = 0.3
 SNAPSHOT_SECONDS_MAX = 2.0
@@ -27,9 +27,9 @@ class Shutdown:
         reporter: Reporter,
         journal: Journal,
         *,
-        heir: Callable[[], NodeId],
+        successor: Callable[[], NodeId],
         after: Callable[[float, Callable[[], None]], object],
-        last_snapshot: Callable[[Told], None],
+        last_snapshot: Callable[[SnapshotCallback], None],
         leave: Callable[[], None],
     ) -> None:
         self.begun = False
@@ -39,7 +39,7 @@ class Shutdown:
         self._proposals = proposals
         self._reporter = reporter
         self._journal = journal
-        self._heir = heir
+        self._successor = successor
         self._after = after
         self._leave = leave
 
@@ -49,12 +49,12 @@ class Shutdown:
             return
         self.begun = True
         self._journal.event("node-stopping", f"node {self._raft.id} is about to stop")
-        heir = self._heir() if self._raft.role is Role.LEADER else NO_NODE
-        if heir == NO_NODE:
+        successor = self._successor() if self._raft.role is Role.LEADER else NO_NODE
+        if successor == NO_NODE:
             self._finish()
             return
         self._reporter.losing("stopping")
-        self._raft.transfer_leader(heir)
+        self._raft.transfer_leader(successor)
         self._after(STOP_SECONDS_MAX, self._finish)
 
     def end_if_done(self) -> None:

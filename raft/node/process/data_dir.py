@@ -17,8 +17,8 @@ from zlib import crc32
 
 from actors.processes.private_files import make_private, open_private
 from raft.core.types import HardState
-from raft.node.components import bootstrap
 from raft.node.config import BadConfig, NodeConfig
+from raft.node.environment import bootstrap
 from raft.protocol.client import Members
 from raft.storage.device import CrashPoint
 from raft.storage.errors import CorruptLog, DirectoryUnusable, LogRolledBack

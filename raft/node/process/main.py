@@ -38,7 +38,6 @@ from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.machines.application import Application
 from raft.machines.machine import Diverged, MachineError, StateMachine, WrongVersion, version_of
 from raft.machines.typed import check_is_plain
-from raft.node.components import NodeComponents, core_config
 from raft.node.config import (
     EXIT_BROKEN_PROMISE,
     EXIT_CORRUPT,
@@ -56,6 +55,7 @@ from raft.node.config import (
     NodeConfig,
     StartedWhileImported,
 )
+from raft.node.environment import NodeEnvironment, core_config
 from raft.node.handshakes import IncarnationAlreadyUsed
 from raft.node.local import Leave
 from raft.node.log_writer import DiskFailed
@@ -187,7 +187,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             judges=permissions if config.keys else None,
         )
         node = Node(
-            NodeComponents(
+            NodeEnvironment(
                 config=config,
                 incarnation=incarnation,
                 store=store,
@@ -337,15 +337,15 @@ def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
         logger.add(sys.stderr, level=config.log_level, format="{time} {level} {extra[event]}: {message}")
         return
 
-    def standing() -> Mapping[str, Any]:
-        return {"term": node.standing.term, "role": node.standing.role.value}
+    def leadership() -> Mapping[str, Any]:
+        return {"term": node.leadership.term, "role": node.leadership.role.value}
 
     log_to_file(
         Path(config.log_path),
         node=process_of(config.node),
         incarnation=incarnation,
         level=config.log_level,
-        extra=standing,
+        extra=leadership,
     )
     # What a machine prints is read where everything else about its node is.
     sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")

@@ -17,7 +17,7 @@ from raft.node.peers import Peers
 from raft.node.space import Room
 from raft.protocol.admin import CannotDo, Done, GetMetrics, GetStatus, NodeMetrics, NodeStatus, Transfer
 
-Steered = GetStatus | GetMetrics | Transfer
+AdminRequest = GetStatus | GetMetrics | Transfer
 ADMIN_REQUESTS = (GetStatus, GetMetrics, Transfer)
 
 
@@ -37,16 +37,16 @@ class Contacts:
     """When each peer was last heard."""
 
     def __init__(self) -> None:
-        self.heard_at: dict[NodeId, float] = {}
+        self.seen_at: dict[NodeId, float] = {}
 
     def seconds(self, status: Status, now: float) -> float | None:
         """Since the leader was heard; of a leader, since a quorum was. None if that never was."""
         leader = status.soft_state.leader
         if status.soft_state.role is not Role.LEADER:
-            heard = self.heard_at.get(leader)
+            heard = self.seen_at.get(leader)
             return None if heard is None else now - heard
         voters = status.configuration.voters
-        times = [now if voter == status.id else self.heard_at.get(voter) for voter in voters]
+        times = [now if voter == status.id else self.seen_at.get(voter) for voter in voters]
         known = sorted((time for time in times if time is not None), reverse=True)
         majority = len(voters) // 2 + 1
         return now - known[majority - 1] if len(known) >= majority else None
@@ -82,7 +82,7 @@ class AdminRequests:
         self._now = now
         self._transferring = transferring
 
-    def answer(self, request: Steered) -> NodeStatus | NodeMetrics | Done | CannotDo:
+    def answer(self, request: AdminRequest) -> NodeStatus | NodeMetrics | Done | CannotDo:
         """Do what is asked, or say why not."""
         match request:
             case GetStatus():
@@ -117,7 +117,7 @@ class AdminRequests:
             used_bytes=room.used_bytes,
             quota_bytes=room.quota_bytes,
             out_of_space=room.alarm,
-            heard_seconds={peer: now - at for peer, at in self._contacts.heard_at.items()},
+            heard_seconds={peer: now - at for peer, at in self._contacts.seen_at.items()},
             version=self._machine.own.version,
             cluster_version=self._machine.agreement.version,
         )
@@ -130,7 +130,7 @@ class AdminRequests:
             return CannotDo(f"node {self._raft.id} is not the leader, {hint}")
         if request.to == self._raft.id:
             return CannotDo(f"node {request.to} leads already")
-        target = request.to or self.heir()
+        target = request.to or self.successor()
         if target == NO_NODE:
             return CannotDo("no other voter can be reached")
         if target not in self._raft.status().configuration.voters:
@@ -141,14 +141,14 @@ class AdminRequests:
         self._raft.transfer_leader(target)
         return Done()
 
-    def heir(self) -> NodeId:
+    def successor(self) -> NodeId:
         """The reachable voter that has most of this leader's log; 0 if there is none."""
         progress = self._raft.tracker.progress
         voters = self._raft.tracker.configuration.voters
         return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
 
 
-def obeying(faults: Faults, supervisor: str) -> Handlers:
+def fault_handlers(faults: Faults, supervisor: str) -> Handlers:
     """The handlers of orders that break a node, which only the process of that name may give."""
     orders = faults.orders()
 

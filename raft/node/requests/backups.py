@@ -68,14 +68,14 @@ class Backups:
         applier: Applier,
         reads: Reads,
         snapshots: Snapshots,
-        desk: SlowRequests,
+        slow_requests: SlowRequests,
     ) -> None:
         self._cluster = cluster
         self._log = log
         self._applier = applier
         self._reads = reads
         self._snapshots = snapshots
-        self._desk = desk
+        self._slow_requests = slow_requests
         self._kept: dict[int, _Kept] = {}
         self._begun = 0
 
@@ -86,8 +86,8 @@ class Backups:
         if self._begun + len(self._kept) >= KEPT_MAX:
             return TOO_MANY
         self._begun += 1
-        reply = self._desk.take(reply_handle())
-        self._reads.add(lambda: self._applier.applied, _Confirmed(self, reply), self._desk.now())
+        reply = self._slow_requests.take(reply_handle())
+        self._reads.add(lambda: self._applier.applied, _Confirmed(self, reply), self._slow_requests.now())
         return None
 
     def confirmed(self, index: Index, reply: Answerable) -> None:
@@ -110,9 +110,9 @@ class Backups:
     def _keep(self, snapshot: Snapshot) -> BackupTaken:
         header, description = encode_head(snapshot, len(snapshot.data), snapshot.checksum or 0)
         state, conf_state = unpack_state(snapshot.data), snapshot.conf_state
-        ticket = self._desk.new_ticket()
-        self._kept[ticket] = _Kept(header + description, snapshot, self._desk.now())
-        self._desk.after(KEEP_SECONDS, self._look)
+        ticket = self._slow_requests.new_ticket()
+        self._kept[ticket] = _Kept(header + description, snapshot, self._slow_requests.now())
+        self._slow_requests.after(KEEP_SECONDS, self._look)
         return BackupTaken(
             ticket=ticket,
             index=snapshot.index,
@@ -130,7 +130,7 @@ class Backups:
         kept = self._kept.get(request.ticket)
         if kept is None:
             return NOT_HERE
-        kept.read_at = self._desk.now()
+        kept.read_at = self._slow_requests.now()
         offset, head = request.offset, kept.head
         chunk = head[offset : offset + CHUNK_BYTES]
         begin = offset + len(chunk) - len(head)
@@ -140,7 +140,7 @@ class Backups:
         return BackupPiece(offset, chunk)
 
     def _look(self) -> None:
-        oldest = self._desk.now() - KEEP_SECONDS
+        oldest = self._slow_requests.now() - KEEP_SECONDS
         self._kept = {ticket: kept for ticket, kept in self._kept.items() if kept.read_at > oldest}
 
 

@@ -27,7 +27,7 @@ from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLea
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
 # Operations that a leader has more to ask about.
-_JUDGED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own, *SINCE_LEVEL))
+_CHECKED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own, *SINCE_LEVEL))
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
@@ -48,7 +48,7 @@ class ClientRequests:
         reads: Reads,
         applier: Applier,
         peers: Peers,
-        desk: SlowRequests,
+        slow_requests: SlowRequests,
         space: Space,
         versions: Versions,
         *,
@@ -61,7 +61,7 @@ class ClientRequests:
         self._reads = reads
         self._applier = applier
         self._peers = peers
-        self._desk = desk
+        self._slow_requests = slow_requests
         self._identity = identity
         self._space = space
         self._versions = versions
@@ -95,17 +95,17 @@ class ClientRequests:
             return refusal
         reply = reply_handle
         kind = type(operation)
-        if kind in _JUDGED:
+        if kind in _CHECKED:
             if kind is not Own:
                 refusal = self._applier.too_big(operation) or self._versions.refuse_level(operation)
                 if refusal is not None:
                     return refusal
-            elif self._applier.lane.commands >= COMMANDS_MAX:
+            elif self._applier.own_machine.commands >= COMMANDS_MAX:
                 return OWN_BUSY
             elif isinstance(operation, Own) and operation.since > self._versions.agreed:
                 return self._versions.refuse(operation)
             else:
-                reply = lambda: self._desk.take(reply_handle())  # noqa: E731
+                reply = lambda: self._slow_requests.take(reply_handle())  # noqa: E731
         self._commands.append(command.body)
         self._calls.append(call)
         self._replies.append(reply())
@@ -117,9 +117,9 @@ class ClientRequests:
         if not stale and self._raft.leader == NO_NODE:
             return self.not_leader()
         own = question_tag(query.body) == OWN_TAG
-        if own and self._applier.lane.queries >= QUERIES_MAX:
+        if own and self._applier.own_machine.queries >= QUERIES_MAX:
             return OWN_BUSY
-        reply = self._desk.take(reply_handle()) if own else reply_handle()
+        reply = self._slow_requests.take(reply_handle()) if own else reply_handle()
         if stale:
             self._reads.add_stale(query.body, reply, now)
         else:

@@ -76,7 +76,7 @@ class LeaseKeeper:
         self._clock: LeaseClock | None = None
         self._counted: Leases | None = None  # Another table after a snapshot was restored.
         self._term = 0
-        self._bound: dict[str, set[int]] = {}
+        self.bound: dict[str, set[int]] = {}
         self._probe: Timer | None = None
         self._pruned_at = 0
         self._blind_since: float | None = None  # The machine could not be looked at from then on.
@@ -88,7 +88,7 @@ class LeaseKeeper:
         term = self._raft.term
         sender = self._context.sender
         process = sender.process if sender is not None else ""
-        self._reads.add(lambda: self._answer(request, term, process), reply_handle(), now)
+        self._reads.add(lambda: self.answer(request, term, process), reply_handle(), now)
 
     def look(self, now: float) -> None:
         """Count what has been granted; begin anew where this node has begun to lead. To be called often."""
@@ -97,7 +97,7 @@ class LeaseKeeper:
             self.behind = False
             return
         if self._blind_since is not None:
-            self.pass_over(now - self._blind_since, now)
+            self.exclude_time(now - self._blind_since, now)
             self._blind_since = None
         leading = self._raft.term if self._raft.role is Role.LEADER else 0
         leases, clock = self._application.leases, self._clock
@@ -125,14 +125,14 @@ class LeaseKeeper:
             except ProposalDropped:
                 clock.not_proposed(due, now)
 
-    def pass_over(self, seconds: float, now: float) -> None:
+    def exclude_time(self, seconds: float, now: float) -> None:
         """So long nothing was read of what came in, keep-alives among it: that time counts for no lease."""
         if self._clock is not None:
-            self._clock.pass_over(seconds, now)
+            self._clock.exclude_time(seconds, now)
 
     def disconnected(self, process: str) -> None:
         """A process is gone, and with it the leases that are bound to its connection."""
-        bound = self._bound.pop(process, None)
+        bound = self.bound.pop(process, None)
         if bound is not None and self._clock is not None:
             self._clock.cut_short(bound, self._context.now())
 
@@ -143,7 +143,8 @@ class LeaseKeeper:
     def _leads(self, term: int) -> bool:
         return self._raft.role is Role.LEADER and self._raft.term == term
 
-    def _answer(self, request: KeepAlive | TimeLeft, term: int, process: str) -> LeaseTime | Refused:
+    def answer(self, request: KeepAlive | TimeLeft, term: int, process: str) -> LeaseTime | Refused:
+        """The answer to a keep-alive or a question, once leadership in `term` is confirmed."""
         clock, now = self._clock, self._context.now()
         if clock is None or term != self._term or not self._leads(term):
             return LEADERSHIP_LOST
@@ -161,9 +162,9 @@ class LeaseKeeper:
     # -- bound to a connection --------------------------------------------------------------------
 
     def _bind(self, process: str, lease: int) -> None:
-        if process not in self._bound:
+        if process not in self.bound:
             self._context.watch_process(process)
-        self._bound.setdefault(process, set()).add(lease)
+        self.bound.setdefault(process, set()).add(lease)
         if self._probe is None:
             self._probe = self._context.every(PROBE_SECONDS, self._probe_all)
 
@@ -171,18 +172,18 @@ class LeaseKeeper:
         table = self._application.leases
         if self._applier.free and self._pruned_at != table.ends:
             self._pruned_at = table.ends
-            for process, leases in list(self._bound.items()):
+            for process, leases in list(self.bound.items()):
                 leases.difference_update([lease for lease in leases if lease not in table])
                 if not leases:
-                    del self._bound[process]
+                    del self.bound[process]
                     self._context.unwatch_process(process)
-        for process in self._bound:
+        for process in self.bound:
             self._context.tell(Address(process, CLIENT_ACTOR), LeaseProbe())
-        if not self._bound and self._probe is not None:
+        if not self.bound and self._probe is not None:
             self._probe.cancel()
             self._probe = None
 
     def _unbind_all(self) -> None:
-        for process in self._bound:
+        for process in self.bound:
             self._context.unwatch_process(process)
-        self._bound.clear()
+        self.bound.clear()

@@ -81,9 +81,9 @@ class MemberRequests:
         *,
         now: Callable[[], float],
         round_seconds_max: float,
-        patience_seconds: float,
+        timeout_seconds: float,
         has_keys: bool,
-        introductions: Handshakes,
+        handshakes: Handshakes,
         meet: Callable[[NodeId, str], str],
         part: Callable[[NodeId], None],
     ) -> None:
@@ -93,11 +93,11 @@ class MemberRequests:
         self._proposals = proposals
         self._catch_up = CatchUp(raft, now, round_seconds_max)
         self._now = now
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._has_keys = has_keys
-        self._introductions = introductions
+        self._handshakes = handshakes
         self._meet = meet
-        self._part = part
+        self._disconnect = part
         self._half_done: list[tuple[float, MemberChange, Answerable]] = []
         self._known: TrackedConfiguration | None = None  # The last one that a quorum is seen to know.
         self._own_removal: _WhenKnown | None = None
@@ -155,7 +155,7 @@ class MemberRequests:
             return
 
         def refuse(answer: Answer) -> None:
-            self._part(node)
+            self._disconnect(node)
             reply.send(answer)
 
         def judged(objection: str) -> None:
@@ -166,7 +166,7 @@ class MemberRequests:
             if answer is not None:
                 refuse(answer)
 
-        self._introductions.visit(node, endpoint, judged)
+        self._handshakes.visit(node, endpoint, judged)
 
     def configuration_changed(self) -> None:
         """Another configuration is in force: some change may have come to its end."""
@@ -177,7 +177,7 @@ class MemberRequests:
 
     def expire(self, now: float) -> None:
         """Answer those whose change was begun so long ago that its end will hardly be seen here."""
-        oldest = now - self._patience_seconds
+        oldest = now - self._timeout_seconds
         late = [entry for entry in self._half_done if entry[0] < oldest]
         self._half_done = [entry for entry in self._half_done if entry[0] >= oldest]
         for _, _, reply in late:
@@ -217,7 +217,7 @@ class MemberRequests:
                 missing = request.node not in configuration.learners
                 if missing:
                     return f"node {request.node} is no learner: add it as one first"
-                return self._introductions.why_turned_away(request.node)
+                return self._handshakes.why_rejected(request.node)
             case Remove():
                 if request.node not in progress:
                     return f"node {request.node} is no member"
@@ -229,7 +229,7 @@ class MemberRequests:
                 missing = request.new not in configuration.learners
                 if missing:
                     return f"node {request.new} is no learner: add it as one first"
-                return self._introductions.why_turned_away(request.new)
+                return self._handshakes.why_rejected(request.new)
             case UpdateMember():
                 if request.node not in progress:
                     return f"node {request.node} is no member"
@@ -262,9 +262,9 @@ class MemberRequests:
         voters = self._raft.tracker.configuration.voters
         match request:
             case AddLearner():
-                if not self._introductions.origin.identity:
+                if not self._handshakes.origin.identity:
                     return "the cluster has no identity yet, which its leader is about to give it"
-                if self._introductions.is_visited(request.node):
+                if self._handshakes.is_visited(request.node):
                     return f"node {request.node} is being asked who it is"
                 return ""
             case UpdateMember():

@@ -41,7 +41,7 @@ class Answerable(Protocol):
         ...
 
 
-class Tenure(Struct):
+class LeaderTerm(Struct):
     """What this node logged as leader of one term, and who waits for which index of it."""
 
     term: Term
@@ -53,42 +53,42 @@ class Proposals:
     """Everybody who waits for a command to be applied.
 
     A lost leadership decides nothing about what was logged: the next leader may have it. So those who
-    wait go on waiting until the index is applied, by whichever term, or for `patience_seconds`.
+    wait go on waiting until the index is applied, by whichever term, or for `timeout_seconds`.
     """
 
-    def __init__(self, patience_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float) -> None:
         self.results: Counter[str] = Counter()
         """How many commands ended how; none is counted twice."""
-        self._patience_seconds = patience_seconds
-        self._tenures: list[Tenure] = []
+        self._timeout_seconds = timeout_seconds
+        self._leader_terms: list[LeaderTerm] = []
         self._leading = False
         self._oldest: tuple[Index, float] = (0, 0.0)  # The first index that is waited for, and since when.
 
     def __len__(self) -> int:
-        return sum(len(tenure.waiting) for tenure in self._tenures)
+        return sum(len(leader_term.waiting) for leader_term in self._leader_terms)
 
     def logged(self, term: Term, first: Index, replies: Sequence[Answerable]) -> None:
         """These commands have entered this leader's log, one after another from `first`."""
-        if not self._leading or self._tenures[-1].term != term:
-            self._tenures.append(Tenure(term, {}))
+        if not self._leading or self._leader_terms[-1].term != term:
+            self._leader_terms.append(LeaderTerm(term, {}))
             self._leading = True
-        waiting = self._tenures[-1].waiting
+        waiting = self._leader_terms[-1].waiting
         for index, reply in enumerate(replies, first):
             waiting[index] = reply
 
     def leadership_lost(self, now: float) -> None:
         """From now on the fate of what was logged is in others' hands."""
         self._leading = False
-        for tenure in self._tenures:
-            if tenure.give_up_at is None:
-                tenure.give_up_at = now + self._patience_seconds
+        for leader_term in self._leader_terms:
+            if leader_term.give_up_at is None:
+                leader_term.give_up_at = now + self._timeout_seconds
 
     def applied(
         self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index = 0
     ) -> None:
         """Answer those who wait for these entries, or for others in their place."""
-        for tenure in self._tenures:
-            waiting, term = tenure.waiting, tenure.term
+        for leader_term in self._leader_terms:
+            waiting, term = leader_term.waiting, leader_term.term
             if not waiting:
                 continue
             take, before, others = waiting.pop, len(waiting), 0
@@ -115,18 +115,18 @@ class Proposals:
 
     def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:
         """Answer whoever waits for a command that was applied, and answered by the user's own machine now."""
-        for tenure in self._tenures:
-            reply = tenure.waiting.pop(index, None)
+        for leader_term in self._leader_terms:
+            reply = leader_term.waiting.pop(index, None)
             if reply is not None:
                 self.results["committed"] += 1
                 reply.send(Committed(index, answer, configuration))
 
     def restored(self, index: Index) -> None:
         """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""
-        for tenure in self._tenures:
-            for passed in [waited for waited in tenure.waiting if waited <= index]:
+        for leader_term in self._leader_terms:
+            for passed in [waited for waited in leader_term.waiting if waited <= index]:
                 self.results["unknown"] += 1
-                tenure.waiting.pop(passed).send(SNAPSHOT_PASSED)
+                leader_term.waiting.pop(passed).send(SNAPSHOT_PASSED)
 
     def refused(self, refusal: object, commands: int = 1) -> object:
         """Count commands that were turned down before they were logged; returns the refusal."""
@@ -137,32 +137,32 @@ class Proposals:
         """Tell those who have waited long enough since leadership was lost that nobody knows."""
         self._end_what_is_stuck(now)
         kept = []
-        for tenure in self._tenures:
-            if tenure.give_up_at is None or (tenure.waiting and now < tenure.give_up_at):
-                kept.append(tenure)
+        for leader_term in self._leader_terms:
+            if leader_term.give_up_at is None or (leader_term.waiting and now < leader_term.give_up_at):
+                kept.append(leader_term)
             else:
-                self._give_up(tenure, LEADERSHIP_LOST)
-        self._tenures = kept
+                self._give_up(leader_term, LEADERSHIP_LOST)
+        self._leader_terms = kept
 
     def _end_what_is_stuck(self, now: float) -> None:
         """A leader may be unable to commit or to apply, and lead on: nothing waits for that for ever."""
-        tenure = self._tenures[-1] if self._leading else None
-        oldest = next(iter(tenure.waiting), 0) if tenure is not None else 0
+        leader_term = self._leader_terms[-1] if self._leading else None
+        oldest = next(iter(leader_term.waiting), 0) if leader_term is not None else 0
         if oldest == 0 or oldest != self._oldest[0]:
             self._oldest = oldest, now
-        elif tenure is not None and now - self._oldest[1] >= STUCK_SECONDS:
-            self._give_up(tenure, NOT_APPLIED)
+        elif leader_term is not None and now - self._oldest[1] >= STUCK_SECONDS:
+            self._give_up(leader_term, NOT_APPLIED)
 
     def stop(self) -> None:
         """Tell everybody that the node stops."""
-        for tenure in self._tenures:
-            self._give_up(tenure, NODE_STOPPED)
-        self._tenures = []
+        for leader_term in self._leader_terms:
+            self._give_up(leader_term, NODE_STOPPED)
+        self._leader_terms = []
         self._leading = False
 
-    def _give_up(self, tenure: Tenure, answer: Unknown) -> None:
+    def _give_up(self, leader_term: LeaderTerm, answer: Unknown) -> None:
         """Answer all who still wait for something logged in that tenure."""
-        self.results["unknown"] += len(tenure.waiting)
-        for reply in tenure.waiting.values():
+        self.results["unknown"] += len(leader_term.waiting)
+        for reply in leader_term.waiting.values():
             reply.send(answer)
-        tenure.waiting.clear()
+        leader_term.waiting.clear()

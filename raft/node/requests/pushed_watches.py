@@ -35,7 +35,7 @@ from raft.protocol.registry import CLIENT_ACTOR
 
 OPEN_MAX = 10_000
 OPEN_BY_ONE_MAX = 1_000
-UNHEARD_MAX = 64  # So many answers may be on their way to one watch.
+UNACKED_MAX = 64  # So many answers may be on their way to one watch.
 PROGRESS_SECONDS = 1.0  # So often a watch is told that it stands, if there is nothing else to tell.
 FORGET_SECONDS = 60.0  # Who has confirmed nothing for so long has to open its watch anew.
 LOOK_SECONDS = 0.1
@@ -49,7 +49,7 @@ Key = tuple[str, int]
 """A client's process, and its number for the watch."""
 
 
-class OutgoingWatch(Protocol):
+class WatchSender(Protocol):
     """The part of a node's context that is used here."""
 
     def tell(self, to: Address, message: object) -> None:
@@ -69,16 +69,14 @@ class Open(Struct):
     watch: Watch
     told: tuple[int, int]  # The revision, and the events of it, up to where it was told.
     told_at: float
-    heard_at: float
+    seen_at: float
     unheard: int = 0
 
 
 class PushedWatches:
     """The open watches of one node."""
 
-    def __init__(
-        self, application: Application, raft: Raft, applier: Applier, context: OutgoingWatch
-    ) -> None:
+    def __init__(self, application: Application, raft: Raft, applier: Applier, context: WatchSender) -> None:
         self._application = application
         self._raft = raft
         self._applier = applier
@@ -109,15 +107,15 @@ class PushedWatches:
         self._context.watch_process(process)
         return WatchOpened()
 
-    def heard(self, process: str, message: WatchAck, now: float) -> None:
+    def acknowledged(self, process: str, message: WatchAck, now: float) -> None:
         """So many answers have arrived: as many more may be sent."""
         one = self.watches.get((process, message.number))
         if one is None:
             return
-        if one.unheard >= UNHEARD_MAX:
+        if one.unheard >= UNACKED_MAX:
             self._told_to = 0
         one.unheard = max(0, one.unheard - message.count)
-        one.heard_at = now
+        one.seen_at = now
 
     def close(self, process: str, message: CloseWatch) -> None:
         """A watch is not wanted any more."""
@@ -140,16 +138,16 @@ class PushedWatches:
         self.behind = False
         history = self._application.history
         if self._told_to < history.revision:
-            self._tell_news(history, now)
+            self._send_events(history, now)
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._look(history, now)
 
-    def _tell_news(self, history: History, now: float) -> None:
+    def _send_events(self, history: History, now: float) -> None:
         self._told_to, self.behind = history.revision, False
         answers: dict[Watch, tuple[Events | Compacted, bytes]] = {}  # Many may watch the same.
         for key, one in list(self.watches.items()):
-            if one.watch.revision > history.revision or one.unheard >= UNHEARD_MAX:
+            if one.watch.revision > history.revision or one.unheard >= UNACKED_MAX:
                 continue
             found = answers.get(one.watch)
             if found is None:
@@ -169,13 +167,13 @@ class PushedWatches:
 
     def _look(self, history: History, now: float) -> None:
         for key, one in list(self.watches.items()):
-            if now - one.heard_at > FORGET_SECONDS:
+            if now - one.seen_at > FORGET_SECONDS:
                 self._end(key, "nothing was confirmed for too long")
             elif now - one.told_at < PROGRESS_SECONDS:
                 continue
             elif self._raft.leader == NO_NODE:
                 self._end(key, NO_LEADER.reason)
-            elif one.unheard < UNHEARD_MAX and one.watch.revision > history.revision:
+            elif one.unheard < UNACKED_MAX and one.watch.revision > history.revision:
                 self._tell(one, encode_answer(Events((), one.watch.revision, history.revision)), now)
                 one.told = one.watch.revision, one.watch.skip
 

@@ -24,7 +24,7 @@ NOT_CONFIRMED = Refused("no quorum confirmed the leader in time")
 NOT_APPLIED = Refused("this node has not applied in time what the read has to see: ask another node")
 NODE_STOPS = Refused("the node stops")
 # A confirmed read is waited for so much longer: slow commands are no reason to send a client elsewhere.
-APPLY_PATIENCE_RATIO = 10
+APPLY_TIMEOUT_RATIO = 10
 
 
 class Machine(Protocol):
@@ -72,14 +72,14 @@ class Reads:
         incarnation: int,
         machine: Machine,
         confirm: Callable[[bytes], object],
-        patience_seconds: float,
+        timeout_seconds: float,
         retry_seconds: float,
     ) -> None:
         self.results: Counter[str] = Counter()
         self._identity = struct.pack(">IQ", node, incarnation)
         self._machine = machine
         self._confirm = confirm
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
         self._serial = 0
         self._arrived: list[Waiting] = []
@@ -93,11 +93,11 @@ class Reads:
 
     def add(self, question: bytes | Callable[[], object], reply: Answerable, now: float) -> None:
         """A query has arrived; it joins the next round."""
-        self._arrived.append(Waiting(question, reply, now + self._patience_seconds))
+        self._arrived.append(Waiting(question, reply, now + self._timeout_seconds))
 
     def add_stale(self, body: bytes, reply: Answerable, now: float) -> None:
         """A query that needs no confirmation, but has to wait until the machine is free."""
-        self._stale.append(Waiting(body, reply, now + self._patience_seconds))
+        self._stale.append(Waiting(body, reply, now + self._timeout_seconds))
 
     def flush(self, now: float) -> None:
         """Begin a round for what has arrived, unless enough are under way."""
@@ -136,7 +136,7 @@ class Reads:
     def expire(self, now: float) -> None:
         """Refuse queries that have waited too long, and ask again for rounds that seem to be lost."""
         self._arrived = self._refuse_late(self._arrived, now)
-        oldest = now - (APPLY_PATIENCE_RATIO - 1) * self._patience_seconds
+        oldest = now - (APPLY_TIMEOUT_RATIO - 1) * self._timeout_seconds
         self._stale = self._refuse_late(self._stale, oldest, NOT_APPLIED)
         for _ in range(len(self._confirmed)):
             index, queries = self._confirmed.popleft()

@@ -37,10 +37,10 @@ from raft.protocol.registry import address_of
 
 LOCAL_SECONDS_MAX = 1.0
 ANSWER_SECONDS_MAX = 60.0
-PASSED_ON_MAX = 1_024
+FORWARDED_MAX = 1_024
 CHANGES = (Command, AddLearner, Promote, Remove, Replace, UpdateMember)
 
-TOO_MANY = Refused(f"this node passes {PASSED_ON_MAX} requests on to the leader already")
+TOO_MANY = Refused(f"this node passes {FORWARDED_MAX} requests on to the leader already")
 NOT_ASKED = Refused("the node beside this relay does not say who leads")
 
 
@@ -53,17 +53,17 @@ class Relay(Actor):
 
     def on_request(self, request: Any) -> None:
         """Find out who leads, and pass the request on."""
-        if self._open >= PASSED_ON_MAX:
+        if self._open >= FORWARDED_MAX:
             self.context.reply(TOO_MANY)
             return
         self._open += 1
         reply = self.context.reply_handle()
         told = self.context.ask(address_of(self._node), WhoLeads(), LOCAL_SECONDS_MAX)
         told.then(
-            lambda leader: self._pass_on(request, leader, reply), lambda _: self._answer(reply, NOT_ASKED)
+            lambda leader: self._forward(request, leader, reply), lambda _: self._answer(reply, NOT_ASKED)
         )
 
-    def _pass_on(self, request: Any, told: LeaderIs, reply: Reply) -> None:
+    def _forward(self, request: Any, told: LeaderIs, reply: Reply) -> None:
         if told.leader == NO_NODE:
             self._answer(reply, NotLeader(NO_NODE, "", told.term))
             return

@@ -92,7 +92,7 @@ class SlowRequests:
         self._last = incarnation << 32
         self._new: list[Slow] = []
         self._tickets: dict[int, Slow] = {}
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._set = False
 
     def take(self, reply: Answerable) -> Answerable:
@@ -142,13 +142,13 @@ class SlowRequests:
             self._wake(SOON_SECONDS)
 
     def _may_keep(self, size: int) -> bool:
-        if self._kept_bytes + size > KEPT_BYTES_MAX:
+        if self.kept_bytes + size > KEPT_BYTES_MAX:
             return False
-        self._kept_bytes += size
+        self.kept_bytes += size
         return True
 
     def _drop(self, ticket: int) -> None:
-        self._kept_bytes -= self._tickets.pop(ticket).kept_bytes
+        self.kept_bytes -= self._tickets.pop(ticket).kept_bytes
 
     def _give_ticket(self, slow: Slow, now: float) -> bool:
         if now - slow.since < SOON_SECONDS or len(self._tickets) >= TICKETS_MAX:

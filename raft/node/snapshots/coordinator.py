@@ -18,7 +18,7 @@ from raft.node.reporter import Journal
 from raft.node.snapshots.contents import State
 from raft.node.snapshots.receiver import Receiver
 from raft.node.snapshots.sender import Transfers
-from raft.node.snapshots.taker import SnapshotLog, Snapshotter, Told
+from raft.node.snapshots.taker import SnapshotCallback, SnapshotLog, Snapshotter
 from raft.node.worker import Worker
 from raft.protocol.admin import CannotDo, SnapshotTaken
 from raft.protocol.registry import SnapshotChunk, address_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.context import Context
 
 
-class Asker(Protocol):
+class Requester(Protocol):
     """Who waits for an answer."""
 
     def send(self, message: object) -> None:
@@ -59,7 +59,7 @@ class SnapshotCoordinator:
             journal,
             resend_seconds=config.election_seconds_min,
             give_up_seconds=20 * config.election_seconds_max,
-            damaged=self._damaged,
+            damaged=self.note_damage,
         )
         self._receiver = Receiver(
             raft.id,
@@ -88,7 +88,8 @@ class SnapshotCoordinator:
         self._journal = journal
         self.is_damaged = self._snapshotter.is_damaged
 
-    def _damaged(self, snapshot: Snapshot) -> None:
+    def note_damage(self, snapshot: Snapshot) -> None:
+        """Log that a stored snapshot is damaged; it is not sent."""
         error = SnapshotDamaged(snapshot.index, "before it was sent")
         self._journal.event("snapshot-damaged", str(error), index=snapshot.index)
         self._snapshotter.replace(snapshot)
@@ -97,7 +98,7 @@ class SnapshotCoordinator:
         """A peer needs a snapshot of now."""
         self._snapshotter.want()
 
-    def take(self, asker: Asker) -> None:
+    def take(self, asker: Requester) -> None:
         """Somebody wants a snapshot now, and is answered when there is one."""
 
         def told(index: Index, failure: str) -> None:
@@ -105,11 +106,11 @@ class SnapshotCoordinator:
 
         self._snapshotter.take(told)
 
-    def take_now(self, told: Told) -> None:
+    def take_now(self, told: SnapshotCallback) -> None:
         """Take a snapshot of a state that is no older than now; `told` is called when it is durable."""
         self._snapshotter.take(told)
 
-    def last(self, told: Told) -> None:
+    def last(self, told: SnapshotCallback) -> None:
         """The node is about to end: take a last snapshot; `told` is called when it is there, or cannot be.
 
         It spares another version of the user's own machine to go through the commands of this one. Where

@@ -125,11 +125,11 @@ class Receiver:
 
         def written(snapshot: Snapshot | None, error: Exception | None) -> None:
             if now is not self._now:
-                _judge(error)
+                _raise_if_unexpected(error)
                 return
             if error is not None:
                 self._give_up()
-                _judge(error)
+                _raise_if_unexpected(error)
                 self._failed(str(error))
                 if isinstance(error, SnapshotDamaged):
                     self._report(chunk, 0, damaged=True)
@@ -145,12 +145,12 @@ class Receiver:
     def _give_up(self) -> None:
         now, self._now = self._now, None
         if now is not None:
-            self._worker.submit(now.discard, lambda _result, error: _judge(error))
+            self._worker.submit(now.discard, lambda _result, error: _raise_if_unexpected(error))
 
     def _report(self, chunk: SnapshotChunk, received: int, *, damaged: bool = False) -> None:
         self._tell(SnapshotProgress(self._node, chunk.sender, chunk.term, chunk.index, received, damaged))
 
 
-def _judge(error: Exception | None) -> None:
+def _raise_if_unexpected(error: Exception | None) -> None:
     if error is not None and not isinstance(error, StoreFull | SnapshotDamaged):
         raise DiskFailed(f"a snapshot could not be written: {error}") from error

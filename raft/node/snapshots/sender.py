@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Heartbeats queue up behind what is under way: at most both these on a slow link.
 CHUNK_BYTES = 256 * 1024
-CHUNKS_UNDER_WAY = 2
+CHUNKS_IN_FLIGHT = 2
 
 
 class Transfer:
@@ -126,7 +126,7 @@ class Transfers:
             self._send_again(transfer)
 
     def _fill(self, transfer: Transfer) -> None:
-        limit = min(transfer.received + CHUNKS_UNDER_WAY * CHUNK_BYTES, transfer.size)
+        limit = min(transfer.received + CHUNKS_IN_FLIGHT * CHUNK_BYTES, transfer.size)
         while transfer.sent < limit and self._tell(transfer):
             pass
 

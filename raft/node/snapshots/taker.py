@@ -67,7 +67,7 @@ class SnapshotLog(DraftLog, Protocol):
         ...
 
 
-Told = Callable[[Index, str], None]
+SnapshotCallback = Callable[[Index, str], None]
 """Called with the index of the newest snapshot, and with why there is none of now, or ""."""
 
 
@@ -120,8 +120,8 @@ class Snapshotter:
         self._abandoned = False
         self._head: Head
         self._wanted = False
-        self._waiting: list[Told] = []
-        self._served: list[Told] = []
+        self._waiting: list[SnapshotCallback] = []
+        self._served: list[SnapshotCallback] = []
         self._bytes_covered = 0
         self._not_before = 0.0
         self._not_due_at: Index = 0
@@ -132,7 +132,7 @@ class Snapshotter:
         """Take one soon, whether it is due or not."""
         self._wanted = True
 
-    def take(self, told: Told) -> None:
+    def take(self, told: SnapshotCallback) -> None:
         """Take one soon, and tell when it is durable."""
         self._waiting.append(told)
         self._wanted = True
@@ -147,7 +147,7 @@ class Snapshotter:
             raise Abandoned
         self._worker.rest()
 
-    def _gently(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+    def _in_steps(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         for part in parts:
             yield part
             self._rest()
@@ -207,7 +207,7 @@ class Snapshotter:
 
         def work() -> Snapshot:
             # Before it goes anywhere it gets the checksum that it keeps for good.
-            data = pack_state(state, self._gently(parts))
+            data = pack_state(state, self._in_steps(parts))
             snapshot = sealed(Snapshot(index, term, conf_state, data))
             self._log.write_snapshot(snapshot, self._rest)
             return snapshot

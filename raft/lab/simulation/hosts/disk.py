@@ -146,13 +146,13 @@ class SimulatedFile:
     """An open file of a `SimulatedFiles`."""
 
     def __init__(self, disk: SimulatedFiles, inode: _Inode) -> None:
-        self._disk = disk
+        self._log_writer = disk
         self._inode = inode
 
     def write(self, offset: int, data: bytes) -> None:
         """See `File.write`; on a full device as much as there is room for is written first."""
         growth = max(0, offset + len(data) - len(self._inode.data))
-        room = self._disk.room_for(growth)
+        room = self._log_writer.room_for(growth)
         self._inode.write(offset, data[: len(data) - growth + room])
         if room < growth:
             raise _error(errno.ENOSPC)
@@ -160,7 +160,7 @@ class SimulatedFile:
     def allocate(self, size: int) -> None:
         """See `File.allocate`."""
         growth = max(0, size - len(self._inode.data))
-        if self._disk.room_for(growth) < growth:
+        if self._log_writer.room_for(growth) < growth:
             raise _error(errno.ENOSPC)
         self._inode.write(len(self._inode.data), bytes(growth))
 
@@ -171,7 +171,7 @@ class SimulatedFile:
     def sync(self) -> None:
         """See `File.sync`."""
         try:
-            with self._disk.syncing():
+            with self._log_writer.syncing():
                 self._inode.sync()
         except OSError:
             self._inode.dirty.clear()

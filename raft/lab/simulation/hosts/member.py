@@ -26,7 +26,7 @@ from raft.lab.simulation.setting import Setting
 from raft.lab.simulation.tally import Tally
 from raft.machines.codec import encode_call
 from raft.machines.commands import Call, Put
-from raft.node.components import NodeComponents, bootstrap
+from raft.node.environment import NodeEnvironment, bootstrap
 from raft.node.identity import Origin, founding
 from raft.node.local import Leave
 from raft.node.node import Node
@@ -62,23 +62,23 @@ class Observer(Protocol):
 
 
 class VisibleNode(Node):
-    """The production node, with a window."""
+    """The production node, with what the simulation looks at."""
 
     @property
     def raft(self) -> Raft | None:
         """The core; None before the node has started."""
-        return getattr(self, "_raft", None)
+        return self.components.raft if hasattr(self, "components") else None
 
     @property
     def applied(self) -> Index:
-        """Where the whole machine stands; 0 while a part of it is behind another, or is being restored."""
-        applier = self._applier
-        return applier.applied if applier.free and applier.lane.idle else 0
+        """The index applied by the whole machine; 0 while a part of it is behind, or is being restored."""
+        applier = self.components.applier
+        return applier.applied if applier.free and applier.own_machine.idle else 0
 
     def want_snapshot(self) -> None:
         """Let it take one at the end of its next turn."""
         if self.raft is not None:
-            self._snapshots.want()
+            self.components.snapshots.want()
 
 
 class Events:
@@ -133,7 +133,7 @@ class Member:
         self._joins = joins
         self._may_begin = True  # With an empty disk, as somebody who has never promised anything.
         self._first_words = HardState()
-        self._disk: SimulatedWorker | None = None
+        self._log_writer: SimulatedWorker | None = None
         self._applying: SimulatedWorker | None = None
         self._snapshotting: SimulatedWorker | None = None
         self.drive = Drive(self.name, setting=setting, run_log=run_log, dice=self._dice)
@@ -239,7 +239,7 @@ class Member:
         )
         self._events = Events(self._run_log, self.name)
         self._actor = VisibleNode(
-            NodeComponents(
+            NodeEnvironment(
                 config=config,
                 incarnation=self.lives,
                 store=self.store,
@@ -268,7 +268,7 @@ class Member:
         if not self.up:
             self.drive.end_process(power=power)
             return
-        for simulated_worker in (self._disk, self._snapshotting):
+        for simulated_worker in (self._log_writer, self._snapshotting):
             job = simulated_worker.job_in_hand if simulated_worker is not None else None
             if job is not None:
                 self.drive.cut_short(job)
@@ -331,8 +331,8 @@ class Member:
     # -----------------------------------------------------------------------------------------------
 
     def _make_disk(self, post: Callable[[WorkDone], None]) -> SimulatedWorker:
-        self._disk = self._simulated_worker(post, self.drive.write_seconds)
-        return self._disk
+        self._log_writer = self._simulated_worker(post, self.drive.write_seconds)
+        return self._log_writer
 
     def _make_snapshotting(self, post: Callable[[WorkDone], None]) -> SimulatedWorker:
         self._snapshotting = self._simulated_worker(post, self.drive.write_seconds)
@@ -355,7 +355,7 @@ class Member:
     def _simulated_workers(self) -> list[SimulatedWorker]:
         return [
             simulated_worker
-            for simulated_worker in (self._disk, self._applying, self._snapshotting)
+            for simulated_worker in (self._log_writer, self._applying, self._snapshotting)
             if simulated_worker is not None
         ]
 
@@ -399,7 +399,7 @@ class Member:
     def _forget_life(self) -> None:
         for simulated_worker in self._simulated_workers():
             simulated_worker.abandon()
-        self._disk = self._applying = self._snapshotting = None
+        self._log_writer = self._applying = self._snapshotting = None
 
     def _could_not_start(self, error: StoreError) -> None:
         self.drive.end_process(power=False)

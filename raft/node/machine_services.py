@@ -23,10 +23,10 @@ from raft.protocol.client import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, 
 
 Watched = OpenWatch | WatchAck | CloseWatch
 Held = KeepAlive | TimeLeft | AwaitEvents | Watched
-HELD = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchAck, CloseWatch)
+MACHINE_REQUESTS = (KeepAlive, TimeLeft, AwaitEvents, OpenWatch, WatchAck, CloseWatch)
 
 
-class MachineUpkeep:
+class MachineServices:
     """Leases and events."""
 
     def __init__(
@@ -41,9 +41,9 @@ class MachineUpkeep:
         self._machine = machine
         self._versions = versions
         self._raft = raft
-        self._leasing = LeaseKeeper(machine, raft, applier, reads, context)
+        self.leases = LeaseKeeper(machine, raft, applier, reads, context)
         self._news = WatchRequests(machine, raft, applier)
-        self._pushing = PushedWatches(machine, raft, applier, context)
+        self.pushed_watches = PushedWatches(machine, raft, applier, context)
         self._context = context
         self._checking = ReplicaCheck(machine, raft, applier)
 
@@ -61,7 +61,7 @@ class MachineUpkeep:
             return self._watch(request, now)
         if self._raft.role is not Role.LEADER:
             return not_leader()
-        self._leasing.take(request, reply_handle, now)
+        self.leases.take(request, reply_handle, now)
         return None
 
     def _watch(self, request: Watched, now: float) -> object | None:
@@ -69,11 +69,11 @@ class MachineUpkeep:
         if sender is None:
             return None
         if isinstance(request, OpenWatch):
-            return self._pushing.open(request, sender.process, now)
+            return self.pushed_watches.open(request, sender.process, now)
         if isinstance(request, WatchAck):
-            self._pushing.heard(sender.process, request, now)
+            self.pushed_watches.acknowledged(sender.process, request, now)
         else:
-            self._pushing.close(sender.process, request)
+            self.pushed_watches.close(sender.process, request)
         return None
 
     def flush(self, now: float) -> None:
@@ -81,40 +81,40 @@ class MachineUpkeep:
         versions = self._versions
         if now >= versions.look_at or versions.agreement is not self._machine.agreement:
             versions.look(now)
-        self._leasing.expire(now)
+        self.leases.expire(now)
         self._checking.propose(now)
 
     def settle(self, now: float) -> None:
         """What the turn has brought is applied: count its leases, tell its events."""
-        self._leasing.look(now)
+        self.leases.look(now)
         if self._news.waiting:
             self._news.tell(now)
-        if self._pushing.watches:
-            self._pushing.tell(now)
+        if self.pushed_watches.watches:
+            self.pushed_watches.tell(now)
 
     @property
     def watches(self) -> int:
         """How many clients' watches this node serves."""
-        return len(self._pushing.watches) + len(self._news.waiting)
+        return len(self.pushed_watches.watches) + len(self._news.waiting)
 
     @property
     def behind(self) -> bool:
         """Is there more to do than one turn may take?"""
-        return self._leasing.behind or self._pushing.behind
+        return self.leases.behind or self.pushed_watches.behind
 
-    def pass_over(self, seconds: float, now: float) -> None:
+    def exclude_time(self, seconds: float, now: float) -> None:
         """So long nothing was read of what came in."""
-        self._leasing.pass_over(seconds, now)
+        self.leases.exclude_time(seconds, now)
 
     def disconnected(self, process: str) -> None:
         """A client's connection is closed."""
-        self._leasing.disconnected(process)
-        self._pushing.disconnected(process)
+        self.leases.disconnected(process)
+        self.pushed_watches.disconnected(process)
 
     def stop(self) -> None:
         """Send everybody who waits elsewhere."""
         self._news.stop()
-        self._pushing.stop()
+        self.pushed_watches.stop()
 
 
 CHECK_SECONDS = 2.0

@@ -146,14 +146,14 @@ def test_time_in_which_the_leader_read_nothing_counts_for_no_lease(*, busy: bool
     leader = cluster.elect()
     lease = grant(cluster, 1000)
     cluster.advance(0.9)
-    cluster[leader].actor._late(0.5, busy=busy)
+    cluster[leader].actor.late(0.5, busy=busy)
     cluster.advance(QUIET_SECONDS - 0.05)
     assert leases(cluster) == {lease}, "what has arrived meanwhile has to be read first"
     cluster.advance(0.2)
     assert leases(cluster) == set()
     longer = grant(cluster, 2000)
     cluster.advance(0.2)
-    cluster[leader].actor._late(5.0, busy=busy)
+    cluster[leader].actor.late(5.0, busy=busy)
     cluster.advance(6.7)
     assert leases(cluster) == {longer}
     cluster.advance(0.2)
@@ -181,7 +181,7 @@ def test_a_lease_whose_end_is_on_its_way_can_not_be_kept_alive() -> None:
     cluster[leader].disk.holding = True
     for follower in cluster.followers():
         cluster[follower].disk.holding = True
-    cluster[leader].actor._upkeep.disconnected("client")
+    cluster[leader].actor.components.machine_services.disconnected("client")
     cluster[leader].actor.on_turn_end()
     assert cluster.answer(leader, KeepAlive(lease)) == LeaseTime(lease, ENDED, ENDED)
     assert leases(cluster) == {lease}, "not applied yet"
@@ -193,7 +193,7 @@ def test_an_end_that_is_not_let_into_the_log_is_proposed_again(monkeypatch: pyte
     lease = grant(cluster, 300)
 
     def drop(*_: object) -> None:
-        raise ProposalDropped("leadership is being handed over")
+        raise ProposalDropped("standing is being handed over")
 
     with monkeypatch.context() as patch:
         patch.setattr(Raft, "propose_batch", drop)
@@ -207,11 +207,11 @@ def test_a_keep_alive_of_an_earlier_term_is_not_answered_by_the_clock_of_a_later
     cluster = cluster_of()
     leader = cluster.elect()
     lease = grant(cluster, 1000)
-    leasing = cluster[leader].actor._upkeep._leasing
+    leasing = cluster[leader].actor.components.machine_services.leases
     assert leasing is not None
     term = cluster[leader].raft.term
-    assert isinstance(leasing._answer(KeepAlive(lease), term, ""), LeaseTime)
-    assert isinstance(leasing._answer(KeepAlive(lease), term - 1, ""), Refused)
+    assert isinstance(leasing.answer(KeepAlive(lease), term, ""), LeaseTime)
+    assert isinstance(leasing.answer(KeepAlive(lease), term - 1, ""), Refused)
 
 
 def test_leases_work_where_the_machine_is_applied_by_a_thread_of_its_own() -> None:
@@ -230,10 +230,10 @@ def test_while_a_thread_has_the_machine_no_lease_ends_and_no_event_is_told() -> 
     waiting = cluster.ask(leader, watch(cluster, hold_seconds=0.2))
     node = cluster[leader]
     last = node.raft.log.last
-    node.actor._applier.free = False
+    node.actor.components.applier.free = False
     cluster.advance(1.5)
     assert (waiting.done, node.raft.log.last) == (False, last)
-    node.actor._applier.free = True
+    node.actor.components.applier.free = True
     cluster.advance(0.2)
     assert waiting.done
     cluster.advance(1.2)

@@ -1,0 +1,132 @@
+"""What a node is made of, chosen by whoever starts it: a process, a test, a simulation.
+
+Owns the list of parts, the core's options that follow from the node's, and the first configuration of
+a cluster. Knows nothing of what the parts do.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from msgspec import Struct
+
+from raft.core.config import Config, ReadOnlyOption
+from raft.core.errors import ConfigError
+from raft.core.state import Observer
+from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
+from raft.machines.application import Application
+from raft.node.config import BadConfig, NodeConfig
+from raft.node.log_writer import Log
+from raft.node.reporter import Journal
+from raft.node.requests.admin import Faults
+from raft.node.snapshots.contents import State, pack_state
+from raft.node.snapshots.taker import SnapshotLog
+from raft.node.space import Held
+from raft.node.worker import InlineWorker, WorkDone, Worker
+from raft.storage.snapshots import sealed
+
+Post = Callable[[WorkDone], None]
+
+IDENTITY_BYTES = 8
+HEARTBEAT_TICKS = 2  # See NodeConfig.tick_seconds.
+
+
+def process_usage() -> dict[str, float]:
+    """What this process has used: seconds of the processor, and bytes of memory that are resident now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "cpu_seconds": time.process_time(),
+        "resident_bytes": float(pages * os.sysconf("SC_PAGE_SIZE")),
+    }
+
+
+class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
+    """A log that the core can read and the node can write."""
+
+
+class NodeEnvironment(Struct, kw_only=True):
+    """The parts. `incarnation` numbers this life; `leave` ends the process once the node has stopped."""
+
+    config: NodeConfig
+    incarnation: int
+    store: NodeStore
+    machine: Application
+    random: Random
+    journal: Journal
+    disk_worker: Callable[[Post], Worker]
+    # For the user's own machine; None lets it work on the loop, which only suits a quick one.
+    apply_worker: Callable[[Post], Worker] | None = None
+    # For what takes long with a large state: its encoding, its file, its restoring.
+    snapshot_worker: Callable[[Post], Worker] = InlineWorker
+    observer: Observer | None = None  # Told of every event in the core.
+    faults: Faults | None = None  # None: nothing can be broken on purpose.
+    counters: Callable[[], Mapping[str, int]] = dict
+    # So many lives have been counted elsewhere: the next one has a greater number.
+    note_incarnation: Callable[[int], None] = lambda _life: None
+    leave: Callable[[], None] = lambda: None
+    usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
+    # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
+    # seed that another cluster has, too.
+    draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
+    pid: int = 0
+    # Seconds of the processor that the loop's thread has had: by which a long turn is told from a pause.
+    worked: Callable[[], float] = time.thread_time
+    # For what is told to a supervisor, whose clock is never wrong; None is the node's own.
+    true_now: Callable[[], float] | None = None
+
+
+def core_config(config: NodeConfig, applied: Index) -> Config:
+    """The core's options for a node whose machine stands at `applied`.
+
+    Raises BadConfig if what was tuned cannot work together.
+    """
+    tuning = config.tuning
+    try:
+        return Config(
+            id=config.node,
+            election_ticks=config.election_ticks,
+            election_ticks_max=config.election_ticks_max,
+            heartbeat_ticks=HEARTBEAT_TICKS,
+            applied=applied,
+            async_storage_writes=True,
+            max_size_per_msg=tuning.append_bytes_max,
+            max_committed_size_per_ready=tuning.apply_bytes_max,
+            max_uncommitted_size=tuning.uncommitted_bytes_max,
+            max_inflight_msgs=tuning.inflight_appends_max,
+            max_inflight_bytes=tuning.inflight_bytes_max,
+            check_quorum=config.check_quorum,
+            pre_vote=config.pre_vote,
+            read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
+            # A client asks the leader itself, and so hears from the one who knows what became of its command.
+            disable_proposal_forwarding=True,
+            disable_conf_change_validation=not tuning.conf_change_validation,
+            step_down_on_removal=tuning.step_down_on_removal,
+            hand_over_on_removal=tuning.hand_over_on_removal,
+            priority=tuning.priority,
+        )
+    except ConfigError as error:
+        raise BadConfig(f"what was tuned cannot work together: {error}") from None
+
+
+def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
+    """Give an empty log the first configuration, unless the node is to join; whether it was given.
+
+    The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
+    and a member that is added later learns the configuration as it learns everything else. It names the
+    founders, by which they know each other until the cluster has an identity.
+    """
+    hard_state, _ = store.initial_state()
+    if config.join or store.last_index() or hard_state != HardState():
+        return False
+    data = bytes(pack_state(State(founders=config.voters), ()))
+    first = sealed(Snapshot(index=1, term=1, conf_state=ConfState(voters=config.voters), data=data))
+    store.write(HardState(term=1, commit=1), (), first)
+    store.accept(HardState(term=1, commit=1), (), first)
+    return True
