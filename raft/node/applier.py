@@ -1,7 +1,7 @@
-"""Committed entries into the machine, in order, and each result to whoever waits for it.
+"""Applies committed entries to the machine, in order, and passes each result to the waiting request.
 
-Owns the application and the index up to which it stands. A turn of the loop applies so much and no more; what
-is left goes on in the next. What the user's own machine does is handed to its lane, in the same order, and
+Owns the application and its applied index. One turn of the loop applies a limited amount, and the next turns
+continue. Tasks of the user's own machine go to its worker, in the same order, and
 nothing waits for it. Knows nothing of the log or the network; a configuration change is handed to
 `on_config`, which lives with the core.
 """
@@ -69,7 +69,7 @@ class _Apply(Struct):
 
 
 class Waiters(Protocol):
-    """Those who wait for entries."""
+    """The requests that wait for entries."""
 
     def applied(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index) -> None:
         """All these entries are applied, in this order, and the configuration is that of an index."""
@@ -85,9 +85,9 @@ class Waiters(Protocol):
 
 
 class Applier:
-    """Applies `StorageApply`s one after another, a few milliseconds' worth in a turn.
+    """Applies `StorageApply`s one after another, a few milliseconds per turn.
 
-    Restoring is done on the `slow` worker. `again` asks for another turn, to begin with `resume`.
+    Restoring is done on the `slow` worker. `again` requests another turn, which begins with `resume`.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class Applier:
         self._known: dict[Index, Call] = {}  # Commands of `_known_term`: a term has one leader, and one log.
         self._known_term: Term = 0
         self.free = True
-        """The machine may be queried: it stands between two commands, and in no thread's hands."""
+        """Whether the machine may be queried: it is between two commands, and no thread uses it."""
 
     @property
     def has_own_machine(self) -> bool:
-        """Is there a machine of the user's own?"""
+        """Whether there is a user's own machine."""
         return self._machine.own.machine is not None
 
     @property
@@ -141,7 +141,7 @@ class Applier:
             self.timing.logged(term, first)
 
     def apply(self, message: StorageApply) -> None:
-        """Apply the committed entries, then give out the responses."""
+        """Apply the committed entries, then deliver the responses."""
         if self.timing.due:
             self.timing.committed(message.entries)
         self._queue.append(_Apply(message))
@@ -155,14 +155,14 @@ class Applier:
     def freeze(self, begin: Callable[[], bool], then: Callable[[Iterator[bytes]], None]) -> None:
         """Hand out the machine's state, in order with what is being applied; not in the midst of that.
 
-        When `begin` is called, machine and configuration both stand at `applied`, and that is the state which
-        `then` is given, once the user's own machine has come to it; unless `begin` returns False.
+        When `begin` is called, machine and configuration are both at `applied`. `then` gets that state, once
+        the user's own machine has reached it; unless `begin` returns False.
         """
         self._queue.append(_Freeze(begin, then))
         self._next()
 
     def resume(self) -> None:
-        """A turn has begun: there is time again for what was left of the last one."""
+        """At the beginning of a turn: continue what the last one left."""
         self._work = 0
         if self.own_machine.commands or self.own_machine.queries:
             self.own_machine.look()
@@ -194,7 +194,7 @@ class Applier:
         return None
 
     def close(self) -> None:
-        """Let what is in hand end, and begin nothing else."""
+        """Let the current work end, and begin no other."""
         self._queue.clear()
         self.own_machine.close()
 
@@ -215,11 +215,11 @@ class Applier:
                 self._freeze(work)
 
     def _may_go_on(self) -> bool:
-        # An unfinished command is the only thing in whose midst there is something to go on with.
+        # Only an unfinished command can be continued while the machine is not free.
         return (self.free or self._machine.unfinished) and not self.own_machine.full
 
     def _apply(self, work: _Apply) -> bool:
-        """Apply as much as this turn may; whether that is all of it."""
+        """Apply as much as this turn may; True if that is all of it."""
         entries, begun = work.message.entries, work.done
         assert begun or not entries or entries[0].index == self.applied + 1, (
             f"entry {entries[0].index} does not follow {self.applied}"
@@ -322,18 +322,18 @@ class Applier:
 
 
 class Timing:
-    """How long commands take to be committed, and to be applied after that: of one batch each time it is due.
+    """Latencies of commands: until committed, and from then until applied; measured for one batch at a time.
 
-    `arm` makes a measurement due. To time every batch would cost a busy node work, and tell little more.
+    `arm` makes a measurement due. Timing every batch would cost time, and add little.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.commit_seconds = Histogram()
-        """From entering this leader's log to being committed, as this leader hears of it."""
+        """From entering this leader's log until this leader knows that it is committed."""
         self.apply_seconds = Histogram()
         """From being committed to being applied here, or handed to the user's own machine."""
         self.due = True
-        """Is there something to measure? While there is not, nothing need be told."""
+        """Whether a measurement is in progress; the other calls are needed only then."""
         self._now = now
         self._armed = True
         self._logged: tuple[Term, Index, float] | None = None
@@ -368,7 +368,7 @@ class Timing:
         self._committed = None
 
     def applied(self, index: Index) -> None:
-        """Everything up to there is applied."""
+        """Everything up to `index` is applied."""
         timed = self._committed
         if timed is not None and index >= timed[0]:
             self._committed = None

@@ -1,7 +1,7 @@
-"""What a node is made of, chosen by whoever starts it: a process, a test, a simulation.
+"""What a node gets from the program that starts it: a process, a test, a simulation.
 
-Owns the list of parts, the core's options that follow from the node's, and the first configuration of
-a cluster. Knows nothing of what the parts do.
+Owns that list, the core's options that follow from the node's, and the first configuration of
+a cluster. Knows nothing of the node's parts.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
 
 
 class NodeEnvironment(Struct, kw_only=True):
-    """The parts. `incarnation` numbers this life; `leave` ends the process once the node has stopped."""
+    """`incarnation` numbers this process of the node; `leave` ends the process once the node has stopped."""
 
     config: NodeConfig
     incarnation: int
@@ -61,14 +61,14 @@ class NodeEnvironment(Struct, kw_only=True):
     random: Random
     journal: Journal
     disk_worker: Callable[[Post], Worker]
-    # For the user's own machine; None lets it work on the loop, which only suits a quick one.
+    # For the user's own machine; None runs it on the loop, which suits only a fast one.
     apply_worker: Callable[[Post], Worker] | None = None
     # For what takes long with a large state: its encoding, its file, its restoring.
     snapshot_worker: Callable[[Post], Worker] = InlineWorker
-    observer: Observer | None = None  # Told of every event in the core.
+    observer: Observer | None = None  # Called for every event in the core.
     faults: Faults | None = None  # None: nothing can be broken on purpose.
     counters: Callable[[], Mapping[str, int]] = dict
-    # So many lives have been counted elsewhere: the next one has a greater number.
+    # Peers know this incarnation number: the next process must use a greater one.
     note_incarnation: Callable[[int], None] = lambda _life: None
     leave: Callable[[], None] = lambda: None
     usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
@@ -76,16 +76,16 @@ class NodeEnvironment(Struct, kw_only=True):
     # seed that another cluster has, too.
     draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
     pid: int = 0
-    # Seconds of the processor that the loop's thread has had: by which a long turn is told from a pause.
+    # CPU seconds of the loop's thread: they distinguish a long turn from a stall.
     worked: Callable[[], float] = time.thread_time
-    # For what is told to a supervisor, whose clock is never wrong; None is the node's own.
+    # The clock for reports to the supervisor, without simulated errors; None is the node's own.
     true_now: Callable[[], float] | None = None
 
 
 def core_config(config: NodeConfig, applied: Index) -> Config:
-    """The core's options for a node whose machine stands at `applied`.
+    """The core's options for a node whose machine has applied up to `applied`.
 
-    Raises BadConfig if what was tuned cannot work together.
+    Raises BadConfig if the tuned values contradict each other.
     """
     tuning = config.tuning
     try:
@@ -104,7 +104,7 @@ def core_config(config: NodeConfig, applied: Index) -> Config:
             check_quorum=config.check_quorum,
             pre_vote=config.pre_vote,
             read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
-            # A client asks the leader itself, and so hears from the one who knows what became of its command.
+            # Clients ask the leader itself, which knows the outcome of their commands.
             disable_proposal_forwarding=True,
             disable_conf_change_validation=not tuning.conf_change_validation,
             step_down_on_removal=tuning.step_down_on_removal,
@@ -112,15 +112,15 @@ def core_config(config: NodeConfig, applied: Index) -> Config:
             priority=tuning.priority,
         )
     except ConfigError as error:
-        raise BadConfig(f"what was tuned cannot work together: {error}") from None
+        raise BadConfig(f"the tuned values contradict each other: {error}") from None
 
 
 def bootstrap(store: NodeStore, config: NodeConfig) -> bool:
-    """Give an empty log the first configuration, unless the node is to join; whether it was given.
+    """Give an empty log the first configuration, unless the node is to join; True if it was given.
 
-    The same snapshot of nothing, at index 1 of term 1, on every first member: so all logs begin alike,
+    Every first member writes the same empty snapshot, at index 1 of term 1: so all logs begin alike,
     and a member that is added later learns the configuration as it learns everything else. It names the
-    founders, by which they know each other until the cluster has an identity.
+    founders, which identify the cluster until it has an identity.
     """
     hard_state, _ = store.initial_state()
     if config.join or store.last_index() or hard_state != HardState():

@@ -1,11 +1,11 @@
-"""Who the processes are that call themselves this cluster's members: each is asked once in each of its lives.
+"""Handshakes with the processes of other members: each new process of a peer must identify its cluster.
 
-Owns what this node says of itself, what the others have said, and the verdict: only a peer that has
-introduced itself as of the same cluster counts as up, and nothing else that it says is heard before. Knows
+Owns this node's handshake, those of the others, and the decision: a peer counts as up only after a handshake
+that shows the same cluster, and its other messages are ignored before that. Knows
 nothing of how a membership changes, or of what the core does with messages.
 
-A peer moves from unreached to reached when its process comes up, and from reached to up when its introduction
-fits. It is asked for that until it answers. A life keeps its introduction over lost connections.
+A peer becomes reached when its process comes up, and up when its handshake fits. It is asked until it
+answers. The handshake of a process stays valid over lost connections.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ INCARNATIONS_MAX: Final = 2**32
 
 
 class IncarnationAlreadyUsed(Exception):
-    """The number of this life was used before, so that peers do not hear it; the next one is higher."""
+    """The incarnation number was used before, so peers ignore this process; the next one is higher."""
 
 
 class Handshakes:
-    """One for each life of a node. `came_up` is told of each peer that counts as up from now on."""
+    """`came_up` is called for each peer that counts as up from now on."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Handshakes:
     # -- processes come and go ------------------------------------------------------------------------
 
     def process_up(self, peer: NodeId, incarnation: int) -> None:
-        """A peer's process can be heard."""
+        """A peer's process is reachable."""
         if self._lives.get(peer) != incarnation:
             self._lives[peer] = incarnation
             self._heard.pop(peer, None)
@@ -105,15 +105,15 @@ class Handshakes:
             self._ask(peer)
 
     def process_down(self, peer: NodeId) -> None:
-        """A peer's process cannot be heard any more."""
+        """A peer's process is no longer reachable."""
         self._reached.discard(peer)
 
     def incarnation_used(self, told: IncarnationUsed) -> None:
-        """A peer has heard a life of this node with the number of this one, or a later one: end this one.
+        """A peer knows a process of this node with this incarnation number or a later one: stop this process.
 
-        A data directory that counts lives anew is an older copy; what the node promised since is lost.
-        Raises RolledBack, or IncarnationAlreadyUsed if the node has never promised anything. The number of
-        its next incarnation is one that is heard.
+        A data directory with an old number is an older copy; later acknowledgements are lost. Raises
+        RolledBack, or IncarnationAlreadyUsed if the node has never acknowledged anything. The next
+        process uses a higher number.
         """
         if told.incarnation > INCARNATIONS_MAX:
             heard = f"{told.process} has heard life {told.incarnation}, which no node comes to"
@@ -135,7 +135,7 @@ class Handshakes:
     # -- introductions --------------------------------------------------------------------------------
 
     def own(self) -> Handshake:
-        """What this node says of itself."""
+        """This node's handshake."""
         origin = self.origin
         version = self._machine.own.version
         level = self._machine.level
@@ -162,7 +162,7 @@ class Handshakes:
         return self.own()
 
     def recognize(self, peer: NodeId) -> bool:
-        """A peer that is not up sends a message for the core: is it to be heard after all?
+        """A peer that is not up sends a message for the core: whether to accept it after all.
 
         A blank node takes the identity of the first that sends it one.
         """
@@ -174,7 +174,7 @@ class Handshakes:
         return peer in self._peers.up
 
     def learn(self, origin: Origin) -> None:
-        """The log, or a snapshot, says which cluster this is."""
+        """The log or a snapshot has the identity of this cluster."""
         self._blank = False
         if origin.identity and not self.origin.identity:
             self._adopt(origin)
@@ -186,7 +186,7 @@ class Handshakes:
         for peer in sorted(self._reached):
             if peer in self._heard:
                 self._check(peer)
-            self._ask(peer)  # It learns who we are by the same message.
+            self._ask(peer)  # The same message identifies this node to it.
 
     def _ask(self, peer: NodeId) -> None:
         pending = self._context.ask(address_of(peer), self.own(), ASK_SECONDS)
@@ -198,9 +198,7 @@ class Handshakes:
 
     def _unanswered(self, peer: NodeId, failure: AskFailed) -> None:
         if Reason.UNDECODABLE in str(failure) and isinstance(failure, Undeliverable):
-            self._learn_handshake(
-                Handshake(peer, "", (), False)
-            )  # Of a version that knows of no introductions.
+            self._learn_handshake(Handshake(peer, "", (), False))  # Of a version without handshakes.
         elif peer not in self._heard:
             self._context.after(AGAIN_SECONDS, lambda: self._ask_again(peer))
 
@@ -225,7 +223,7 @@ class Handshakes:
         if peer not in self._reached or peer not in peers.endpoints:
             return
         if self._blank and told.identity:
-            return  # Until it sends something: this node has yet to be added, and by whom is not known.
+            return  # Until it sends something: this node is not added yet, and doesn't know by which cluster.
         if fits(self.origin, told):
             if peer not in peers.up:
                 peers.up.add(peer)
@@ -245,9 +243,9 @@ class Handshakes:
     # -- a node that is to be added -------------------------------------------------------------------
 
     def visit(self, node: NodeId, endpoint: str, judged: Callable[[str], None]) -> None:
-        """Ask a node, before it is added, who it is; `judged` is told why it cannot be, "" if it can.
+        """Ask a node for its handshake before it is added; `judged` gets the reason against it, "" if none.
 
-        One that does not answer may be added: when it comes up it has to introduce itself as any other.
+        A node that doesn't answer may be added: it needs a handshake when it comes up, as any other.
         """
         self._visited.add(node)
         until_seconds = self._context.now() + VISIT_SECONDS_MAX
@@ -273,11 +271,11 @@ class Handshakes:
         attempt()
 
     def why_rejected(self, peer: NodeId) -> str:
-        """Why a peer that can be reached is not heard; "" if it is, or nothing is known."""
+        """Why a reachable peer is rejected; "" if it is not, or if the reason is unknown."""
         return self._turned_away.get(peer, "")
 
     def is_visited(self, node: NodeId) -> bool:
-        """Is that node being asked who it is?"""
+        """Whether that node is being asked for its handshake."""
         return node in self._visited
 
     def _objection(self, told: Handshake, endpoint: str) -> str:
@@ -310,7 +308,7 @@ class Founder:
         self._draw = draw
 
     def look(self) -> None:
-        """Propose an identity if it is this node's turn."""
+        """Propose an identity, if this node leads and the cluster has none."""
         raft, log = self._raft, self._raft.log
         if raft.role is not Role.LEADER or not log.matches(log.committed, raft.term):
             return
@@ -320,7 +318,7 @@ class Founder:
         try:
             raft.propose_conf_change(founding(raft.id, origin))
         except (ProposalDropped, ConfChangeRefused):
-            return  # It leads no longer, hands over, or changes members: it looks again in a later turn.
+            return  # It no longer leads, transfers leadership, or changes members: try again in a later turn.
 
 
 def origin_of(told: Handshake) -> Origin:
@@ -329,5 +327,5 @@ def origin_of(told: Handshake) -> Origin:
 
 
 def fits(origin: Origin, told: Handshake) -> bool:
-    """May a node that says this be of that cluster?"""
+    """Whether a node with this handshake may be of that cluster."""
     return told.blank or origin.fits(origin_of(told))

@@ -1,12 +1,12 @@
 """Which cluster a node belongs to.
 
 Owns the cluster's identity as a value, how it is written into the log, and the question whether two nodes
-are of one cluster. Knows nothing of how nodes come to ask each other.
+are of one cluster. Knows nothing of how nodes ask each other.
 
 A cluster's name is chosen by people, and two clusters may have the same one. Its identity is drawn by its
 first leader, and is the first change of its configuration: an entry that changes no member and names the
-identity in its context. From there on every log and every snapshot has it. Nodes that begin one cluster
-from separate commands so end with one identity, whoever of them leads first.
+identity in its context. From there on every log and every snapshot has it. So nodes that begin one cluster
+by separate commands get one identity, independent of which of them leads first.
 
 Until it knows the identity a node has only its founders to go by: the voters of its first configuration.
 A node that is to join has neither, and an empty log; it takes the identity of the first leader that sends

@@ -1,4 +1,4 @@
-"""What a node is told by its own process and by itself; none of it ever travels.
+"""Messages to a node from its own process and from itself; they are never sent to others.
 
 Owns these messages only.
 """
@@ -13,4 +13,4 @@ class Leave(Struct, frozen=True):
 
 
 class ContinueTurn(Struct, frozen=True):
-    """There is more to carry out than one turn should."""
+    """There is more to do than one turn should."""

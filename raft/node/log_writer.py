@@ -1,4 +1,4 @@
-"""The node's writes to its log: one at a time, each taking along all that gathered meanwhile.
+"""The node's writes to its log: one at a time, each with everything that was queued during the last.
 
 Owns group commit, the rule that nothing is answered before what it depends on is durable, and what
 becomes of a write that failed. Knows nothing of files, nor of what the answers say.
@@ -15,10 +15,10 @@ from raft.node.worker import Worker
 from raft.storage.errors import StoreFull
 
 RETRY_SECONDS = 0.1
-# While nothing can be written, so many may wait; then they are made one.
+# While the disk is full, so many writes may wait; then they are merged.
 WAITING_MAX = 256
 
-# So many writes in a row were quick: the next one is expected to be.
+# After so many quick writes in a row, the next one is expected to be quick.
 QUICK_WRITES_MIN = 64
 QUICK_SECONDS_MAX = 0.005
 LOOP_BYTES_MAX = 64 * 1024
@@ -34,7 +34,7 @@ class Log(Protocol):
     ) -> None:
         """Make all three durable; may block, and is called on the worker's thread.
 
-        Raises StoreFull when there is no room, and then nothing of it counts.
+        Raises StoreFull without room, and then nothing is written.
         """
         ...
 
@@ -54,7 +54,7 @@ class DiskFailed(Exception):
 
 
 class DiskObserver(Protocol):
-    """Told how the writes go, on the loop's thread."""
+    """Called about the writes, on the loop's thread."""
 
     def began(self, last: Index) -> None:
         """A write has begun; `last` is the index of its last entry, 0 without one."""
@@ -65,11 +65,11 @@ class DiskObserver(Protocol):
         ...
 
     def full(self, reason: str) -> None:
-        """There is no room. What is to be written is tried again, and nothing else is written before."""
+        """The disk is full. The write is retried, and nothing else is written before."""
         ...
 
     def has_room(self) -> None:
-        """There is room again."""
+        """The disk has room again."""
         ...
 
 
@@ -86,7 +86,7 @@ class WritePlacement:
         self._quick_writes = 0
 
     def on_loop(self, size_bytes: int) -> bool:
-        """Should a write of so many bytes be made on the loop?"""
+        """Whether to make a write of so many bytes on the loop."""
         return self._quick_writes >= QUICK_WRITES_MIN and size_bytes <= LOOP_BYTES_MAX
 
     def took(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ class WritePlacement:
 
 
 class LogWriter:
-    """Writes `StorageAppend`s in order, and gives out their responses once they are true.
+    """Writes `StorageAppend`s in order, and delivers their responses once they are durable.
 
     While one write is under way the next ones queue up, and one write takes them all: under load the
     cost of an fsync is shared by everything that arrived during the last one. A write for which there
@@ -135,7 +135,7 @@ class LogWriter:
         return len(self._queue)
 
     def append(self, message: StorageAppend) -> None:
-        """Write what the message holds, then give out its responses."""
+        """Write the message's contents, then deliver its responses."""
         self._queue.append(message)
         if not self._writing:
             self._write_next()
@@ -143,14 +143,14 @@ class LogWriter:
             self._fold()
 
     def probe(self) -> None:
-        """Find out whether there is room, unless a write is about to find out."""
+        """Check for room, unless a write is about to do so."""
         if self._writing or self._closed:
             return
         self._writing = True
         self._worker.submit(self._log.check_room, self._probed)
 
     def close(self) -> None:
-        """Let the write in hand end, and begin no other."""
+        """Let the current write end, and begin no other."""
         self._closed = True
         self._queue.clear()
         self._worker.close()
@@ -163,7 +163,7 @@ class LogWriter:
             self._late_commit = hard_state or self._late_commit
             self._log.accept(hard_state, (), None)
             self._give_out(group)
-            if self._lacks_room:  # Found without a write: somebody has to go on looking.
+            if self._lacks_room:  # Found without a write, so no retry is scheduled: keep checking.
                 self._worker.submit(self._log.check_room, self._probed)
             elif self._queue:
                 self._write_next()
@@ -272,9 +272,9 @@ def merge(
 
 
 def fold(waiting: Sequence[StorageAppend]) -> StorageAppend:
-    """One message for many that wait, without snapshots: the same write, and the last word to everybody.
+    """Merge waiting messages, without snapshots: the same write, and the last response to each receiver.
 
-    Whatever is answered later says what the earlier answers did; a peer takes the difference for loss.
+    A later response includes what earlier ones said; to a peer the others look like lost messages.
     """
     hard_state, entries, _ = merge(waiting)
     last_words: dict[tuple[type, NodeId], DurableReply | StorageAppendReply] = {}

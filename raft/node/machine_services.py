@@ -1,4 +1,4 @@
-"""What a node does for its machine besides applying: leases count, events are told.
+"""Services for the machine besides applying: expires leases and delivers watch events.
 
 Owns the requests of that kind, and which of them only the leader takes; and the leader's own proposals.
 """
@@ -77,7 +77,7 @@ class MachineServices:
         return None
 
     def flush(self, now: float) -> None:
-        """The turn is over: propose the end of leases that are due, a check, and what members agree on."""
+        """At the end of a turn: propose expired leases, a replica check, and the agreed version."""
         versions = self._versions
         if now >= versions.look_at or versions.agreement is not self._machine.agreement:
             versions.look(now)
@@ -85,7 +85,7 @@ class MachineServices:
         self._checking.propose(now)
 
     def settle(self, now: float) -> None:
-        """What the turn has brought is applied: count its leases, tell its events."""
+        """After the turn's entries are applied: count new leases, deliver events."""
         self.leases.look(now)
         if self._news.waiting:
             self._news.tell(now)
@@ -99,11 +99,11 @@ class MachineServices:
 
     @property
     def behind(self) -> bool:
-        """Is there more to do than one turn may take?"""
+        """Whether there is more to do than one turn may take."""
         return self.leases.behind or self.pushed_watches.behind
 
     def exclude_time(self, seconds: float, now: float) -> None:
-        """So long nothing was read of what came in."""
+        """Exclude time in which no message was read."""
         self.leases.exclude_time(seconds, now)
 
     def disconnected(self, process: str) -> None:
@@ -112,7 +112,7 @@ class MachineServices:
         self.pushed_watches.disconnected(process)
 
     def stop(self) -> None:
-        """Send everybody who waits elsewhere."""
+        """Refuse waiting requests, so that clients ask another node."""
         self._news.stop()
         self.pushed_watches.stop()
 
@@ -130,7 +130,7 @@ class ReplicaCheck:
         self._due = 0.0
 
     def propose(self, now: float) -> None:
-        """Propose a check if it is time, and there is something new to check. To be called often."""
+        """Propose a check when one is due, and there are new answers to check. Call often."""
         if self._raft.role is not Role.LEADER:
             self._due = now + CHECK_SECONDS
         if now < self._due or not self._applier.free:

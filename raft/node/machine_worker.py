@@ -1,8 +1,8 @@
-"""The lane on which the user's own machine does its work, beside everything else that a node does.
+"""The queue of work for the user's own machine, which runs beside the rest of the node.
 
-Owns the order of that work (errands of committed commands, queries, snapshots, restoring: one after another,
-as they were handed in), and its batches on a worker's thread. However long a step takes, the node's loop
-waits for none. Knows nothing of what becomes of the results.
+Owns the order of that work (tasks of committed commands, queries, snapshots, restoring: first in, first out),
+and its batches on a worker's thread. The node's loop never waits for a step. Knows nothing of what the
+results are used for.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from raft.machines.own_machine import ApplyTask, OwnMachine, Task
 from raft.node.worker import Worker
 
 BATCH_MAX = 256
-BATCH_SECONDS = 0.005  # What is done by then is told, and the rest goes on.
-# A leader takes no more commands than these, and no node more queries.
+BATCH_SECONDS = (
+    0.005  # A batch ends after that time; its results are delivered, and the rest is queued again.
+)
+# Limits on the commands that a leader takes, and the queries that a node takes.
 COMMANDS_MAX = 4_096
 QUERIES_MAX = 4_096
 BACKLOG_MAX = 4 * COMMANDS_MAX  # Behind by more, in number or bytes, a node applies nothing until it is less.
 BACKLOG_BYTES_MAX = 64 * 1024 * 1024
 
 Job = tuple[Callable[[], Any], Callable[[Any], None]]
-"""What to do on the worker, and what to do on the loop with what came of it."""
+"""A call on the worker, and a call on the loop with its result."""
 
 
 class OwnMachineWorker:
-    """One thing at a time, on the worker if there is one, else at once."""
+    """Runs one job at a time, on the worker if there is one, else at once."""
 
     def __init__(self, own: OwnMachine, worker: Worker | None, now: Callable[[], float]) -> None:
         self._own = own
@@ -37,27 +39,27 @@ class OwnMachineWorker:
         self._jobs: deque[Job] = deque()
         self._busy = False
         self._batch: list[Job] = []
-        self._results: list[Any] = []  # Of the batch in hand; the worker adds to it.
+        self._results: list[Any] = []  # Of the current batch; the worker adds to it.
         self._told = 0
         self.commands = 0
-        """So many commands wait, or are being carried out;"""
+        """The number of commands that wait or run."""
         self.command_bytes = 0
-        """of so many bytes;"""
+        """Their total size."""
         self.queries = 0
-        """and so many queries."""
+        """The number of queries that wait or run."""
 
     @property
     def idle(self) -> bool:
-        """Has the machine come to the state that the application stands at?"""
+        """Whether the machine has reached the application's applied index."""
         return not self._busy and not self._jobs
 
     @property
     def full(self) -> bool:
-        """Are commands committed faster than the machine carries them out, and for long?"""
+        """Whether the backlog of commands is at its limit."""
         return self.commands >= BACKLOG_MAX or self.command_bytes >= BACKLOG_BYTES_MAX
 
     def run(self, tasks: Iterable[Task], answered: Callable[[int, bytes], None]) -> None:
-        """Run errands; `answered` is called with the index of each command and the encoded answer."""
+        """Run tasks; `answered` is called with the index of each command and the encoded answer."""
         for task in tasks:
             if isinstance(task, ApplyTask):
                 self.commands += 1
@@ -68,7 +70,7 @@ class OwnMachineWorker:
         self._next()
 
     def query(self, body: bytes, then: Callable[[bytes], None]) -> None:
-        """Ask the machine, as of all errands so far."""
+        """Query the machine, after all tasks so far."""
         self.queries += 1
 
         def answered(answer: bytes) -> None:
@@ -79,24 +81,24 @@ class OwnMachineWorker:
         self._next()
 
     def freeze(self, then: Callable[[Iterator[bytes]], None]) -> None:
-        """Hand out the machine's parts, as of all errands so far."""
+        """Pass on the machine's parts, after all tasks so far."""
         self._jobs.append((self._own.parts, then))
         self._next()
 
     def restore(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Let the machine become what the parts say."""
+        """Restore the machine from its parts."""
         self._jobs.append((partial(self._own.restore_parts, parts), _forget))
         self._next()
 
     def look(self) -> None:
-        """Tell what is done of the batch in hand; to be called often, for the next step may take long."""
+        """Deliver the results of the current batch so far; call often, because a step may take long."""
         while self._told < len(self._results):
             (_, then), result = self._batch[self._told], self._results[self._told]
             self._told += 1
             then(result)
 
     def close(self) -> None:
-        """Let the step in hand end, and begin no other."""
+        """Let the current step end, and begin no other."""
         self._jobs.clear()
         if self._worker is not None:
             self._worker.close()
@@ -117,7 +119,7 @@ class OwnMachineWorker:
             self._worker.submit(partial(self._run_batch, self._batch, self._results), self._finish_batch)
 
     def _run_batch(self, batch: Sequence[Job], results: list[Any]) -> None:
-        """On the worker: as much of the batch as can be done soon, and one step at least."""
+        """On the worker: run the batch for a limited time, and at least one step."""
         ends_at = self._now() + BATCH_SECONDS
         for do, _ in batch:
             results.append(do())

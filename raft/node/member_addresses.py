@@ -1,7 +1,7 @@
 """At which of its addresses each member is tried.
 
-Owns the connections to members: to the newest address that was told of each, and, while a member does not
-answer there, to those before in turn. A connection that stands is not given up for a newer address. Knows
+Owns the connections to members: to the newest known address of each, and, while a member does not
+answer there, to earlier ones in turn. An open connection is not closed for a newer address. Knows
 nothing of where the addresses come from.
 """
 
@@ -24,7 +24,7 @@ OLDER_MAX: Final = 2
 
 
 class MemberAddresses:
-    """Keeps this node connected to all whom `admit` was told of."""
+    """Keeps this node connected to all members passed to `admit`."""
 
     def __init__(self, peers: Peers, context: Context, journal: Journal) -> None:
         self._peers = peers
@@ -36,7 +36,7 @@ class MemberAddresses:
         self._looking = False
 
     def admit(self, peer: NodeId, endpoint: str) -> None:
-        """The newest word of where a member listens."""
+        """Set the newest known address of a member."""
         before = self._peers.endpoints.get(peer)
         if not self._peers.add(peer, endpoint):
             return
@@ -46,7 +46,7 @@ class MemberAddresses:
             self._connect(peer, endpoint)
 
     def also(self, peer: NodeId, endpoint: str) -> None:
-        """An older word, for when a member does not answer where the newest says."""
+        """Add an older address, used while a member doesn't answer at the newest."""
         older = self._older.setdefault(peer, [])
         if endpoint not in older:
             older.append(endpoint)
@@ -56,12 +56,12 @@ class MemberAddresses:
             self._context.after(RETRY_SECONDS, self._look)
 
     def forget(self, peer: NodeId) -> None:
-        """It is no member any more."""
+        """It is no longer a member."""
         for known in (self._unmet, self._older, self._tried):
             known.pop(peer, None)
 
     def meet(self, peer: NodeId, endpoint: str) -> str:
-        """Keep a connection to a process; or say why there cannot be one."""
+        """Keep a connection to a process; or return why that is impossible."""
         try:
             self._context.connect(process_of(peer), endpoint)
         except TransportError as error:
@@ -90,7 +90,7 @@ class MemberAddresses:
             self._connect(peer, endpoint)
 
     def _look(self) -> None:
-        """Try who is down at the next of its addresses; forget the older ones of who is up at the newest."""
+        """Try the next address of members that are down; forget the older ones of those up at the newest."""
         for peer, older in list(self._older.items()):
             newest, tried = self._peers.endpoints.get(peer), self._tried.get(peer)
             if newest is None or (peer in self._peers.up and tried == newest):

@@ -1,7 +1,7 @@
-"""Who belongs to the cluster: changes of the configuration as they are applied, and what follows from them.
+"""Membership of the cluster: configuration changes as they are applied, and what follows from them.
 
-Owns the step from a committed entry to a changed membership, and the farewell to those who were removed.
-Knows nothing of how a change comes to be proposed, or of whether it is safe.
+Owns the step from a committed entry to a changed membership, and the notices to removed members.
+Knows nothing of how a change is proposed, or of whether it is safe.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from raft.protocol.registry import Expelled, Leaving, address_of, process_of
 if TYPE_CHECKING:
     from actors.context import Context
 
-# What was said last to a removed member has arrived by then, if it can arrive at all.
+# The last message to a removed member has arrived by then, if it can arrive at all.
 REMOVAL_NOTICE_SECONDS = 1.0
-# A removed node that was told by some that they know, but not by a quorum, leaves after so many election
-# timeouts: the others may be gone for good.
+# A removed node of which some peers know, but not a quorum, leaves after so many election timeouts: the
+# others may be lost for good.
 CATCH_UP_TIMEOUTS = 20
 ASK_SECONDS = 0.5
 
@@ -49,7 +49,7 @@ class Removal(Struct):
 
 
 class RemovalCallback(Protocol):
-    """Told when this node was removed, and again when it is sure that it should `leave`."""
+    """Called when this node was removed, and again when it is safe that it should `leave`."""
 
     def __call__(self, *, leave: bool) -> None:
         """Take note."""
@@ -58,8 +58,8 @@ class RemovalCallback(Protocol):
 class Membership:
     """Keeps the core and the peers in step with the log; `requests` are about the members.
 
-    The endpoints that this node was started with are newer than those in the entries of an earlier life: a
-    cluster may have moved while it was down. Where a member moved before that, both are tried in turn.
+    The endpoints on the command line are newer than those in entries applied by an earlier process: a
+    cluster may have moved while this node was down. Where a member moved before that, both are tried in turn.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Membership:
 
     @property
     def members(self) -> set[NodeId]:
-        """All members of now, voters or not."""
+        """All current members, voters or not."""
         return set(self._raft.tracker.progress)
 
     def connect_all(self, state: State) -> None:
-        """Connect to everybody who was known in an earlier life, or was told of at the start."""
+        """Connect to all members in the snapshot and on the command line."""
         self._peers.removed.update(state.removed)
         for peer in state.removed:
             self._peers.remove(peer, state.removed[peer])
@@ -119,7 +119,7 @@ class Membership:
                     self._addresses.also(peer, state.members[peer])
 
     def state(self) -> State:
-        """What a snapshot has to hold along with the machine's state."""
+        """The node's part of a snapshot, beside the machine's state."""
         origin, peers = self._handshakes.origin, self._peers
         return State(
             dict(peers.endpoints), dict(peers.removed), identity=origin.identity, founders=origin.founders
@@ -164,9 +164,9 @@ class Membership:
         self._note_endpoint(conf_state, index)
 
     def _listens_at(self, peer: NodeId, endpoint: str, index: Index) -> None:
-        """An entry says where a member listens."""
+        """An entry has the endpoint of a member."""
         self._peers.agreed[peer] = endpoint
-        is_old = index <= self._configured_until  # This node was started later, and may have been told more.
+        is_old = index <= self._configured_until  # The command line of this start is newer.
         if peer == self._raft.id:
             if not is_old:
                 self._peers.endpoints[peer] = endpoint
@@ -197,10 +197,10 @@ class Membership:
             self._on_removed(index, entry.term)
             return
         if peer == self._raft.leader:
-            # It may have handed over, but not to this node: its messages count no more.
+            # It may have transferred leadership, but not to this node: its messages no longer count.
             self._leader_removed(peer)
         if tell:
-            # Nobody sends it entries any more, so that it would not learn of this by its log.
+            # It gets no more entries, so it wouldn't learn of its removal by its log.
             self._context.tell(address_of(peer), Expelled(self._raft.id, index))
         self._context.after(REMOVAL_NOTICE_SECONDS, lambda: self._disconnect(peer))
 
@@ -212,7 +212,7 @@ class Membership:
             self._context.disconnect(process_of(peer))
 
     def _disconnect_unless_member(self, node: NodeId) -> None:
-        """Let go of a node that was met, and is not added after all."""
+        """Disconnect from a node that was contacted, and is not added after all."""
         if node not in self._peers.endpoints:
             self._context.unwatch_process(process_of(node))
             self._context.disconnect(process_of(node))
@@ -223,7 +223,7 @@ class Membership:
             removal = self._on_removed(message.index)
             removal.known_to.add(message.sender)
             if self._raft.handover_index and self._others_know(removal):
-                # Those who have applied it listen no more, and so acknowledge nothing.
+                # Members that have applied it ignore this node, and acknowledge nothing.
                 self._raft.quorum_knows_of_removal()
                 self.requests.removal_known()
 
@@ -241,11 +241,11 @@ class Membership:
     def _leave_unless_added_again(self, removal: Removal) -> None:
         """Leave once the others can do without this node, which may be the only one that knows.
 
-        Until they know, they may need its vote; so it tells them, and they say if they do.
+        Until they know, they may need its vote; so it informs them, and they answer if they know.
         """
         if removal is not self._removal:
             return
-        # Whoever catches up may meet its removal in the log before the entry that adds it again.
+        # A node that catches up may apply its removal before the entry that adds it again.
         if self._is_member_after(removal.index):
             self._removal = None
         elif self._others_know(removal):
@@ -270,13 +270,13 @@ class Membership:
     def _is_member_after(self, index: Index) -> bool:
         return self._raft.id in self._raft.tracker.progress and self._raft.log.applied >= index
 
-    # -- strangers --------------------------------------------------------------------------------
+    # -- unknown senders --------------------------------------------------------------------------------
 
     def reject(self, process: str, sender: NodeId) -> None:
-        """A message for the core comes from nobody who is known to be a member and up.
+        """A message for the core came from a process that is not known as a member that is up.
 
-        Former members are told that they are, and cannot disturb (thesis section 4.2.3). Strangers
-        may have joined while this node was away, and may even lead, so they are asked who is where.
+        Former members are informed of their removal, and can't disrupt (thesis section 4.2.3). An unknown
+        node may have joined while this node was down, and may even lead, so it is asked for the members.
         """
         if process != process_of(sender) or sender == self._raft.id:
             return

@@ -17,7 +17,7 @@ _ENDPOINTS = msgspec.msgpack.Decoder(dict[int, str])
 
 
 class Peers:
-    """Every known member by id; `endpoints` has this node's own too, `voters` are those who vote now.
+    """Every known member by id; `endpoints` includes this node's own, `voters` are the current voters.
 
     `removed` are former members, by the index of the entry that removed each.
     """
@@ -26,7 +26,7 @@ class Peers:
         self.voters = voters
         self.endpoints: dict[int, str] = {node: endpoint}
         self.agreed: dict[int, str] = {}
-        """Where members listen by the word of the entries that this life has applied."""
+        """Endpoints of members from the entries that this process has applied."""
         self.removed: dict[int, int] = {}
         self.up: set[int] = set()
         self._nodes: dict[str, int] = {}
@@ -42,7 +42,7 @@ class Peers:
         return sum(1 for voter in voters if voter in self.up or voter == self._node) > len(voters) // 2
 
     def node_of(self, process: str) -> int:
-        """Which member a process is; 0 for a stranger."""
+        """The member of a process; 0 if it is none."""
         return self._nodes.get(process, 0)
 
     def add(self, peer: int, endpoint: str) -> bool:
@@ -78,7 +78,7 @@ def decode_endpoints(context: bytes) -> dict[int, str]:
 
 
 def from_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """The handler of what only a member that is up may say."""
+    """Wrap a handler so that it accepts messages only from members that are up."""
 
     def handler(node: Any, message: Any) -> None:
         if node.is_from_member(message.sender) and node.has_plausible_term(message):

@@ -1,6 +1,6 @@
-"""The node's story, told to its supervisor and written to its log: starts, leaders, roles.
+"""Reports to the supervisor and to the node's log: starts, leaders, roles.
 
-Owns what is remembered about the present election, from which a report says how long it took and why
+Owns the data about the current election: how long it took, and why
 it was held. Knows nothing of how reports are shown.
 """
 
@@ -30,7 +30,7 @@ class Journal(Protocol):
 
 
 class DeferredJournal:
-    """Writes events in the next turn of the loop: when an election is on, messages go first."""
+    """Writes events in the next turn of the loop: during an election, messages are sent first."""
 
     def __init__(self, journal: Journal, after: Callable[[float, Callable[[], None]], object]) -> None:
         self._journal = journal
@@ -51,7 +51,7 @@ class DeferredJournal:
 
 
 class Leadership(Struct, frozen=True, gc=False):
-    """What a node is, in which term, and whom it follows."""
+    """A node's role, its term and its leader."""
 
     role: Role = Role.FOLLOWER
     term: Term = 0
@@ -59,7 +59,7 @@ class Leadership(Struct, frozen=True, gc=False):
 
 
 class Reporter:
-    """Tells what happens. Reports wait until the supervisor can be heard; the oldest ones are dropped."""
+    """Sends reports. They wait until the supervisor is reachable; the oldest ones are dropped."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class Reporter:
     ) -> None:
         self.leadership = Leadership()
         self.elected: Counter[str] = Counter()
-        """Elections that this life has won, by reason."""
+        """Elections won since the process started, by reason."""
         self.campaigns = 0
         self.leaders_seen = 0
         self.lost: Counter[str] = Counter()
-        """Leaderships that this life has lost, by reason."""
+        """Leaderships lost since the process started, by reason."""
         self._node = node
         self._incarnation = incarnation
         self._now = now
@@ -93,7 +93,7 @@ class Reporter:
     # -- what the node notices ------------------------------------------------------------------
 
     def started(self, pid: int, recovered_entries: int) -> None:
-        """The log is recovered, and the node takes part."""
+        """The log is recovered, and the node is running."""
         self._up = NodeUp(self._node, self._incarnation, pid, self._now(), recovered_entries)
         self._report(self._up)
         self._journal.event(
@@ -101,7 +101,7 @@ class Reporter:
         )
 
     def alive(self) -> None:
-        """The loop turns; worth nothing to a supervisor who learns of it later."""
+        """Report that the node is alive; never queued, because a late report is useless."""
         up, leadership = self._up, self.leadership
         if self._tell is not None and self._connected and up is not None:
             term, leader = leadership.term, leadership.leader
@@ -113,16 +113,16 @@ class Reporter:
         self._journal.event("leader-gone", f"leader {leader} is gone: {reason}", leader=leader)
 
     def asked_to_lead(self) -> None:
-        """The leader hands over to this node."""
+        """The leader transfers leadership to this node."""
         self._reason = "transfer"
         self._leaderless_since = self._now()
 
     def losing(self, reason: str) -> None:
-        """Leadership, if it is lost now, is lost for this reason; "" takes it back."""
+        """Set the reason for a loss of leadership that may follow; "" clears it."""
         self._losing = reason
 
     def changed(self, leadership: Leadership, votes: int, voters: int) -> None:
-        """The node's standing is another one than before."""
+        """The node's role, term or leader has changed."""
         before, self.leadership = self.leadership, leadership
         led = before.role is Role.LEADER
         leads = leadership.role is Role.LEADER
@@ -136,19 +136,19 @@ class Reporter:
             self._saw(before, leadership)
 
     def space(self, room: Room) -> None:
-        """How much this leader holds of what it may; told when it begins to lead, and at each alarm."""
+        """Report this leader's space, when it begins to lead and at each alarm."""
         self._report(SpaceIs(self._node, room.used_bytes, room.quota_bytes, room.alarm, self._now()))
 
     # -- the supervisor's connection ------------------------------------------------------------
 
     def supervisor_up(self) -> None:
-        """Tell everything that was held back."""
+        """Send all reports that wait."""
         self._connected = True
         while self._held and self._tell is not None:
             self._tell(self._held.popleft())
 
     def supervisor_down(self) -> None:
-        """Hold reports back from now on."""
+        """Keep reports from now on."""
         self._connected = False
 
     # -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Messages of the core to other nodes, each in its form and at its time.
+"""Sends messages of the core to other nodes.
 
 Owns the way from the core to the runtime. Knows nothing of why a message is sent.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MessageSender:
-    """Sends what may be sent."""
+    """Encodes appends once for all followers, and sends every kind of message its own way."""
 
     def __init__(self, context: Context, transfers: Transfers) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class MessageSender:
         self._packed: list[Raw] = []
 
     def send(self, message: Message) -> None:
-        """Send a message to whom it is for, another node."""
+        """Send a message to another node."""
         if type(message) is AppendEntries:
             self._coalescer.send(message)
         elif type(message) is InstallSnapshot:
@@ -44,7 +44,7 @@ class MessageSender:
 
     def _send_append(self, message: AppendEntries) -> None:
         entries, before = message.entries, self._entries
-        # Most followers are sent the same entries in turn. Of one log, same ends are the same all through.
+        # Most followers get the same entries. Within one log, equal ends mean equal entries.
         if not (len(entries) == len(before) > 0 and entries[0] is before[0] and entries[-1] is before[-1]):
             self._entries, self._packed = entries, pack_entries(entries)
         self._context.tell(address_of(message.to), pack_append(message, self._packed))
@@ -65,7 +65,7 @@ class RoundTrips:
             self._out[heartbeat.to] = heartbeat, self._now()
 
     def replied(self, reply: HeartbeatReply) -> None:
-        """The answer to a heartbeat has come; if it is one to a later heartbeat, the earlier one was lost."""
+        """A heartbeat was answered; if it was a later one, the earlier one was lost."""
         out = self._out.get(reply.sender)
         if out is None or reply.term != out[0].term or reply.sent_tick < out[0].sent_tick:
             return
@@ -78,7 +78,7 @@ COALESCE_SECONDS = 0.005
 
 
 class AppendCoalescer:
-    """The empty appends that wait, one for each peer; any later append to that peer takes its place."""
+    """Delays empty appends, one for each peer; any later append to that peer replaces it."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class AppendCoalescer:
         self._waiting = False
 
     def send(self, message: AppendEntries) -> None:
-        """Send an append now if it has entries, else when nothing has followed it for a while."""
+        """Send an append now if it has entries, else if no other one follows it soon."""
         if message.entries:
             self._held.pop(message.to, None)
             self._send(message)

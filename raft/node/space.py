@@ -1,8 +1,8 @@
-"""How much a node holds, and what a leader turns down before that is too much.
+"""The space quota of a node, and what a leader refuses before it is exceeded.
 
-Owns the quota: the bytes of state, event history and log that this node may hold, and the alarm that stands
-from shortly before it is reached until there is room again. While the alarm stands nothing enters the log
-that lets the state grow; deleting goes on, events are forgotten and the log is cut.
+Owns the quota: the bytes of state, event history and log that this node may hold, and the alarm,
+which is raised shortly before the quota is reached and cleared when there is room again. During an alarm the
+leader refuses commands that let the state grow; deletions continue, events and the log are compacted.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from raft.node.reporter import Journal
 from raft.protocol.client import OutOfSpace
 
 QUOTA_BYTES_MAX = 2 * 1024 * 1024 * 1024  # Unless another one is set.
-MEMORY_SHARE = 4  # Of the memory that there is; a snapshot on its way is as large again as the state.
+MEMORY_SHARE = 4  # Of the available memory; a snapshot in transfer is as large as the state.
 ALARM_SHARE = 15 / 16  # Of the quota: from there on nothing may grow,
 CLEAR_SHARE = 7 / 8  # until there is less than this.
-SMALL_SHARE = 17 / 16  # What is needed to hold and to end things is taken in for longer.
-TIDY_SHARE = 1 / 16  # While the alarm stands, no more than this is history or log.
+SMALL_SHARE = 17 / 16  # Small commands, needed to keep and to end leases, are accepted for longer.
+TIDY_SHARE = 1 / 16  # During an alarm, history and log are limited to this share.
 LOG_SHARE = 1 / 4
 ENTRY_BYTES = 1_500  # What a command leaves besides its own bytes, in state, history and log.
 TIDY_SECONDS = 1.0
@@ -56,7 +56,7 @@ class Held(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """What the entries in memory come to."""
+        """The total size of the entries in memory."""
         ...
 
 
@@ -69,7 +69,7 @@ class Room(Struct, frozen=True):
 
 
 class Space:
-    """The quota of one node. Only a leader turns anything down, and raises the alarm."""
+    """The quota of one node. Only a leader refuses commands, and raises the alarm."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Space:
 
     @property
     def room(self) -> Room:
-        """How it stands."""
+        """The current usage."""
         return Room(self.used_bytes, self.quota_bytes, self.alarm)
 
     @property
@@ -111,10 +111,10 @@ class Space:
         return self._log.size_bytes > LOG_SHARE * self.quota_bytes or self.alarm
 
     def refuse(self, operation: Operation, size: int) -> OutOfSpace | None:
-        """Why a leader lets a command of that size not into its log; None if it does."""
+        """The refusal of a command of that size; None if it is accepted."""
         cost = size + ENTRY_BYTES
         if self._raft.term != self._term:
-            self._measure()  # It is in the very turn that elected this leader.
+            self._measure()  # In the turn that elected this leader.
         if not self.alarm and self._room > cost:
             self._room -= cost
             return None
@@ -128,7 +128,7 @@ class Space:
         return self._refusal()
 
     def look(self, now: float) -> None:
-        """A turn is over: see how much room there is, and make some if there is little."""
+        """At the end of a turn: check the room, and free some if there is little."""
         if self._raft.role is not Role.LEADER:
             self.alarm = False
             self._room = 0

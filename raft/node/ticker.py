@@ -1,7 +1,7 @@
-"""Seconds into ticks, honestly and lazily.
+"""Converts elapsed time into ticks.
 
-Owns how many ticks pass and when the node has to wake for one. A process that was stopped does not make
-up for lost time; one that has nothing to do is not woken for a tick that decides nothing. Knows nothing
+Owns how many ticks pass, and when the node has to wake for one. A process that was stopped does not make
+up for lost time; an idle one is not woken for ticks that change nothing. Knows nothing
 of what a tick does.
 """
 
@@ -14,14 +14,14 @@ from actors.timers import Timer
 from raft.core.types import Role
 from raft.node.histogram import Histogram
 
-# So late that the process, or the machine, must have stood still, or worked for long in one turn.
+# Later than this means a stall of the process or the machine, or a very long turn.
 LATE_TICKS = 3
-BUSY_RATIO = 0.5  # Of the time, if it had the processor, it was at work and not standing still.
+BUSY_RATIO = 0.5  # With at least this share of CPU time, the process was busy and not stalled.
 SLACK_TICKS = 0.1  # A timer that fires a little early still counts.
 
 
 class Core(Protocol):
-    """What there is to know of a core's clock; all in ticks."""
+    """A core's clock; all in ticks."""
 
     role: Role
     election_elapsed: int
@@ -34,12 +34,12 @@ class Core(Protocol):
 
 
 class Ticker:
-    """Lets the ticks pass that have passed whenever the node is awake, and wakes it for one that matters.
+    """Passes the ticks that are due whenever the node is awake, and wakes it for the next relevant one.
 
-    A leader's next tick that matters is its next heartbeat; anybody else's is its election timeout, which
-    the leader keeps putting off. After a stall (SIGSTOP, a machine that was too busy), or a long turn of its
-    own, one tick passes, not a burst: what the others said meanwhile has to be heard before silence may be
-    counted against them. `late` is told for how long it was, and with `busy` that it was at work.
+    For a leader that is its next heartbeat, for other nodes their election timeout, which the leader keeps
+    postponing. After a stall (SIGSTOP, an overloaded machine), or a long turn, only one tick passes: messages
+    that arrived meanwhile must be handled before their senders can count as silent. `late` gets the time,
+    and with `busy` whether the process was working.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Ticker:
         self._worked = worked
         self._worked_before = worked()
         self.lag_seconds = Histogram()
-        """How late the loop was, at each tick, for the moment at which it wanted to be awake."""
+        """Delay of the loop behind its planned wake-ups, at each tick."""
         self.late_by_kind = {"stalled": 0, "busy": 0}
         self._counted_to = now()
         self._next_tick_at = 0.0
@@ -75,7 +75,7 @@ class Ticker:
         self.plan()
 
     def pass_time(self, now: float) -> None:
-        """Let the ticks pass that are due, and see who waits; call it before each message, it is cheap."""
+        """Pass the ticks that are due, and expire waiting requests; cheap, called before each message."""
         if now < self._next_tick_at:
             return
         if now >= self._late_at:
@@ -94,11 +94,11 @@ class Ticker:
             self._core.tick()
         self._woken(now)
         self._worked_before = self._worked()
-        # Awake as it is, the node need not be woken so soon as was planned.
+        # The node is awake, so the next wake-up can be later than planned.
         self.plan()
 
     def plan(self) -> None:
-        """Choose anew when to wake; to be called when the role has changed."""
+        """Plan the next wake-up; call when the role has changed."""
         core = self._core
         if core.role is Role.LEADER:
             ticks = self._heartbeat_ticks - core.heartbeat_elapsed

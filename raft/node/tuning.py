@@ -1,4 +1,4 @@
-"""The core's limits and habits that a node lets people set, with the defaults that suit most.
+"""The core's limits and options that users of a node can set, with their defaults.
 
 Owns the names under which they are set (`--tune append_bytes_max=65536`) and the reading of such words.
 What they mean together is checked by the core's own configuration.
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 
 class BadTuning(Exception):
-    """A word that sets nothing; the text says which names there are."""
+    """An invalid setting; the text names the valid ones."""
 
 
 class Tuning(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class Tuning(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 
 
 def parse_tuning(words: Iterable[str]) -> Tuning:
-    """The tuning that words like "priority=-1" ask for; raises BadTuning, naming what there is."""
+    """Parse settings like "priority=-1"; raises BadTuning, which names the valid ones."""
     given: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.5
 
 
 class Versions:
-    """One for each life of a node."""
+    """The versions of the members, as this node knows them."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Versions:
         self.agreed = machine.agreement.version
         """The cluster's version, as of the last look."""
         self.look_at = 0.0
-        """When to look again, or as soon as `agreement` is not the machine's any more."""
+        """When to check again, if the machine's `agreement` doesn't change before."""
 
     def refuse(self, operation: Own) -> TooNew | Refused:
-        """Why a leader lets a command not into its log that is newer than `agreed`."""
+        """The refusal of a command that is newer than `agreed`."""
         agreed = self.agreed
         behind = [
             f"node {node} at {self._endpoint(node)} {'is of version' if version else 'is not up'}"
@@ -69,7 +69,7 @@ class Versions:
         return TooNew(operation.since, agreed, f"{needs}: {'; '.join(behind)}. Upgrade first, then retry")
 
     def refuse_level(self, operation: object) -> Refused | None:
-        """Why a leader lets a built-in command not into its log that not all members know."""
+        """The refusal of a built-in command that not all members know."""
         needed, agreed = SINCE_LEVEL.get(type(operation), 1), self._machine.agreement.level
         if needed <= agreed:
             return None
@@ -98,7 +98,7 @@ class Versions:
     def _propose(self) -> None:
         versions = [version for version in self._members().values() if version is not None]
         if len(versions) < len(self._raft.tracker.progress):
-            return  # What a member that is down will have when it comes back is not known.
+            return  # The version of a member that is down is unknown: it may change before it returns.
         levels = [self._handshakes.level_of(node) or 1 for node in self._raft.tracker.progress]
         agree = self._machine.agreement.next(min(versions), max(versions), min(levels))
         if agree is None:

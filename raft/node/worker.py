@@ -34,7 +34,7 @@ class WorkDone(msgspec.Struct):
     error: Exception | None
 
     def deliver(self) -> None:
-        """Tell whoever submitted the job."""
+        """Pass the result to the caller of `submit`."""
         self.done(self.result, self.error)
 
 
@@ -50,11 +50,11 @@ class Worker(Protocol):
         ...
 
     def rest(self) -> None:
-        """Called by a long job between its steps: let others have the interpreter, and the processor."""
+        """Called by a long job between its steps: yield the interpreter and the processor."""
         ...
 
     def close(self) -> None:
-        """Finish the job in hand, drop the others, and return when nothing runs any more."""
+        """Finish the current job, drop the others, and return when the thread has ended."""
         ...
 
 
@@ -93,7 +93,7 @@ class ThreadWorker:
 
 
 class InlineWorker:
-    """No thread: each job is done as it is submitted, or when the caller says so while `holding`.
+    """No thread: each job runs when it is submitted, or on request while `holding`.
 
     For tests and simulations, where what happens when is the caller's to decide.
     """
@@ -121,7 +121,7 @@ class InlineWorker:
         self._post(carry_out(*self._jobs.popleft()))
 
     def rest(self) -> None:
-        """Nobody else is there."""
+        """Don't yield."""
 
     def close(self) -> None:
         """See `Worker.close`."""

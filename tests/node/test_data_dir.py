@@ -45,7 +45,7 @@ class Peers:
     def __call__(self, config: NodeConfig) -> Members:
         self.asked += 1
         if not self.answer:
-            raise CannotRejoin("nobody answers")
+            raise CannotRejoin("no member answers")
         return Members(LEADER, TERM, (2, 3), (config.node,), {}, {}, 5, ())
 
 

@@ -1,11 +1,12 @@
-"""When a leader gives its place up for the sake of its disk: no room left, or far slower than another's.
+"""Transfers leadership away from a node whose disk is full, or much slower than another's.
 
-Owns the verdict on the disk, whom leadership goes to, and that it does not bounce. Knows nothing of how a
-write is made, or of how leadership moves.
+Owns the assessment of the disk, the choice of the successor, and that leadership does not bounce. Knows
+nothing of how a write is made, or of how leadership moves.
 
-A slow leader goes only if another voter is proved to be faster: three writes in a row took the limit or
-longer, and that voter had acknowledged the last one by half the limit. So whoever takes over is at least
-twice as fast, where all disks are slow nobody goes, and leadership comes back only if the tables turn.
+A slow leader transfers leadership only if another voter is proven to be faster: three writes in a row took
+the limit or longer, and that voter had acknowledged the last one by half the limit. So the successor is at
+least twice as fast; if all disks are slow the leader stays; and leadership returns only if the disks' speeds
+change.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from raft.protocol.client import Refused
 
 DISK_FULL, SLOW_FSYNC = "disk-full", "slow-fsync"
 SLOW_WRITES_MIN = 3
-# A write that lasts so many limits is judged before it ends.
+# A write that takes so many limits counts as slow before it ends.
 HUNG_LIMITS = 4
-# A leader that has written nothing for so long looks whether it still could.
+# A leader that has written nothing for so long checks whether it still could.
 IDLE_SECONDS = 1.0
 
 
 class DiskHealthMonitor:
-    """Watches the writes of a node's disk, and relieves it of leading."""
+    """Watches the writes of a node's disk, and transfers leadership if it fails or is too slow."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class DiskHealthMonitor:
         self._last: Index = 0
         self._faster: set[NodeId] = set()
 
-    # -- what the disk tells ------------------------------------------------------------------------
+    # -- observations ------------------------------------------------------------------------
 
     def began(self, last: Index) -> None:
         """See `DiskObserver`."""
@@ -157,7 +158,7 @@ class DiskHealthMonitor:
             self._faster = self._acknowledged()
 
     def _acknowledged(self) -> set[NodeId]:
-        """Those who have on their disks what our own is still busy with."""
+        """Peers that have written what this node's disk has not."""
         if not self._last or self._raft.role is not Role.LEADER:
             return set()
         progress = self._raft.tracker.progress

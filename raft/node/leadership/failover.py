@@ -1,7 +1,7 @@
-"""When to ask for votes ahead of the election timeout: at a leader's death, and at the start.
+"""Elections before the election timeout: at a leader's death, and at the start.
 
-Owns the waits, and who goes first. A campaign ahead of time is harmless, for it begins with pre-votes,
-which nobody who hears a leader grants. Knows nothing of how a death is noticed.
+Owns the delays, and the order of candidates. An early campaign is harmless, because it begins with pre-votes,
+which nodes in contact with a leader reject. Knows nothing of how a death is detected.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Term
 from raft.node.peers import Peers
 
-# Everybody who saw the leader die may campaign. The first in rank does so at once, and its pre-votes
-# have reached the second before that one would begin.
+# Every node that detects the leader's death may campaign. The first in rank does so at once, and its
+# pre-votes reach the second before that one would begin.
 RANK_SECONDS = 0.004
 JITTER_SECONDS = 0.001
 RANKS_MAX = 10
-# After a rival was granted a pre-vote or a vote: as long as an election takes on a busy machine.
+# After another candidate was granted a pre-vote or vote: as long as an election takes on a busy machine.
 BACK_OFF_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
 TRIES_MAX = 6
@@ -53,11 +53,11 @@ class FastElection:
 
     @property
     def active(self) -> bool:
-        """A campaign is to come."""
+        """Whether another campaign is scheduled."""
         return self._timer is not None
 
     def begin(self, voters: Collection[int], dead: int = 0) -> None:
-        """There is no leader, because `dead` died or because nobody has ever led; begins once, not anew.
+        """There is no leader, because `dead` died or there was none yet; ignored if already begun.
 
         May call `campaign` before it returns.
         """
@@ -70,7 +70,7 @@ class FastElection:
                 self._wait(RANK_SECONDS * min(place, RANKS_MAX))
 
     def back_off(self) -> None:
-        """A rival may win: give it the time."""
+        """Another candidate may win: give it time."""
         if self._timer is not None:
             self._wait(BACK_OFF_SECONDS)
 
@@ -90,17 +90,17 @@ class FastElection:
         self._tries += 1
         self._campaign()
         if self._tries < TRIES_MAX:
-            # A fresh draw each time, and a wider one, or those who tied tie again.
+            # Drawn anew each time, from a wider range, or candidates that tied tie again.
             self._wait(AGAIN_SECONDS * self._tries * self._random.uniform(1, 2))
 
 
 def rank(node: int, voters: Collection[int], dead: int) -> int:
-    """The node's place among the voters that follow `dead`, round and round: 0 for the next one."""
+    """The node's rank among the voters in cyclic order after `dead`: 0 for the next one."""
     return sorted(voters, key=lambda voter: (voter <= dead, voter)).index(node)
 
 
 class Failover:
-    """Sees to it that somebody leads soon; `allowed` switches all of it off."""
+    """Starts elections early; without `allowed` it never does."""
 
     def __init__(
         self,
@@ -120,15 +120,15 @@ class Failover:
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
         self._candidate_term: Term = 0
         self.postponed: TimeoutNow | None = None
-        """The leader's wish that cannot be fulfilled yet."""
+        """The leader's request to campaign, if it can't be followed yet."""
 
     def peer_up(self) -> None:
-        """With a quorum connected and nobody leading there is nothing to wait for."""
+        """A peer came up: with a quorum connected and no leader, campaign."""
         if self._allowed and self._raft.leader == NO_NODE and self._peers.quorum_up:
             self._quick.begin(self._peers.voters)
 
     def leader_gone(self, leader: NodeId) -> bool:
-        """The leader has died or is no member any more; is anything done about it before the timeout?"""
+        """The leader has died or was removed; returns whether an early election begins."""
         if not self._allowed:
             return False
         self._raft.forget_leader()
@@ -137,12 +137,12 @@ class Failover:
         return True
 
     def asked_to_lead(self, message: TimeoutNow) -> None:
-        """The leader hands over: now, or once the configuration to be elected by is applied here."""
+        """The leader transfers leadership: campaign now, or once all configuration changes are applied."""
         self.postponed = message
         self.campaign_if_asked()
 
     def campaign_if_asked(self) -> bool:
-        """Campaign if the leader wishes it and it was not possible before; whether that was so."""
+        """Campaign if the leader has requested it and it is possible now; returns whether it is."""
         message = self.postponed
         if message is None or self._raft.log.has_conf_change_to_apply():
             return False
@@ -151,12 +151,12 @@ class Failover:
         return True
 
     def leader_known(self) -> None:
-        """There is nothing left to hurry for."""
+        """A leader is known: stop campaigning."""
         self._candidate_term = 0
         self._quick.end()
 
     def vote_requested(self, message: PreVote | RequestVote) -> None:
-        """To be told of before the core, which ignores a pre-vote as long as it believes in its leader."""
+        """Called before the core, which ignores a pre-vote while it is in contact with a leader."""
         if self._raft.log.is_up_to_date(message.last_index, message.last_term):
             self._quick.back_off()
         if isinstance(message, RequestVote):
@@ -165,7 +165,7 @@ class Failover:
             self._early[message.sender] = (self._now(), message)
 
     def _answer_early(self) -> None:
-        """Some have heard of the death before us, and were ignored: answer them now."""
+        """Other nodes may have detected the death earlier, and were ignored: answer them now."""
         early, self._early = self._early, {}
         oldest = self._now() - EARLY_SECONDS_MAX
         for asked_at, message in early.values():
@@ -177,14 +177,14 @@ class Failover:
         if self._raft.leader != NO_NODE or self._awaits_votes():
             return
         if self._candidate_term == self._raft.term:
-            # It may have won, and on a busy machine not have said so yet: those who voted for it would grant
-            # a pre-vote for the next term, and it would lose its leadership at once. Wait once more.
+            # The other candidate may have won, and its first append is still on its way: its voters would
+            # grant a pre-vote for the next term, and it would lose its leadership at once. Wait once more.
             self._candidate_term = 0
             return
         self._raft.campaign()
 
     def _awaits_votes(self) -> bool:
-        """Votes in earnest have been asked for, and some who can be reached have not answered yet."""
+        """Whether votes were requested, and some reachable voters have not answered yet."""
         if self._raft.role is not Role.CANDIDATE:
             return False
         return any(peer not in self._raft.tracker.votes for peer in self._peers.up & {*self._peers.voters})

@@ -1,6 +1,6 @@
-"""How a node leaves: leadership handed over first, what can be answered answered, then a last snapshot.
+"""Graceful shutdown of a node: transfer leadership, answer pending commands, take a last snapshot.
 
-Owns the order, and for how long each step may take. Knows nothing of who wants the node to leave.
+Owns the order, and how long each step may take. Knows nothing of why the node stops.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SNAPSHOT_SECONDS_MAX = 2.0
 
 
 class Shutdown:
-    """Ends this node's life by calling `leave`, at once or a little later."""
+    """Stops this node by calling `leave`, at once or a little later."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Shutdown:
         self._leave = leave
 
     def begin(self) -> None:
-        """End gracefully: a leader hands over first, for as long as that may take."""
+        """Stop gracefully: a leader transfers leadership first, within a time limit."""
         if self.begun:
             return
         self.begun = True
@@ -58,13 +58,13 @@ class Shutdown:
         self._after(STOP_SECONDS_MAX, self._finish)
 
     def end_if_done(self) -> None:
-        """At the end of a turn, once it has begun: leave, if somebody else leads and nobody waits for us."""
+        """At the end of a turn: finish, if another node leads and no command is pending."""
         handed_over = self._raft.role is not Role.LEADER and self._raft.leader != NO_NODE
         if handed_over and not len(self._proposals):
             self._finish()
 
     def _finish(self) -> None:
-        """Another version of the user's own machine then begins with its state, not with its commands."""
+        """Take a last snapshot, then leave: a newer machine starts from its state, not from its commands."""
         if self._last_step:
             return
         self._last_step = True

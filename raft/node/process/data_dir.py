@@ -3,9 +3,9 @@
 Owns the rule that an id begins with an empty directory once and never again, the number of this life, and
 the putting aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined.
 
-Whoever makes a cluster or reserves an id puts a permit into the node's directory, and the node destroys it
-once its log is durable. So a directory that was wiped has neither log nor permit, and the node does not
-start: it would vote a second time in terms in which it has voted (restate#2415, dragonboat#256).
+The command that makes a cluster or reserves an id puts a permit into the node's directory, and the node
+destroys it once its log is durable. So a directory that was wiped has neither log nor permit, and the node
+does not start: it would vote a second time in terms in which it has voted (restate#2415, dragonboat#256).
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
 
 
 def mark_rolled_back(directory: Path, reason: str) -> None:
-    """Let no later life of the node believe this log: it lacks what the node had acknowledged. Durable."""
+    """Mark this log as unusable for later processes: it lacks acknowledged entries. Durable."""
     write_durably(directory / ROLLED_BACK, reason, sync=True)
 
 
 def check_not_rolled_back(directory: Path) -> None:
-    """Raise LogRolledBack if an earlier life has found that out."""
+    """Raise LogRolledBack if an earlier process has marked the log."""
     try:
         reason = (directory / ROLLED_BACK).read_text()
     except FileNotFoundError:
@@ -122,8 +122,8 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
 
     This is sound since all that the node ever promised belongs to a membership that has ended: its removal
     was committed without it, by a majority of the others, each of whom was at most in the leader's term
-    when it took that entry. Whoever wins a later term needs one of them, and has the entry. In the leader's
-    term and before it the node votes for nobody else, which is the first thing that its new log says.
+    when it took that entry. The winner of a later term needs one of their votes, so it has the entry. In
+    the leader's term and before it the node votes for no other node: its new log begins with that vote.
     """
     directory = Path(config.data_dir)
     lock = files.lock_directory(directory)
@@ -158,7 +158,7 @@ def set_aside(directory: Path, prefix: str = ".damaged") -> None:
 
 
 def count_incarnation(path: Path, *, sync: bool) -> int:
-    """The number of this life, one more than the last one's; durable before anybody hears it."""
+    """The incarnation number of this process, one more than the last; durable before a peer sees it."""
     try:
         last = int(read_word(path))
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def count_incarnation(path: Path, *, sync: bool) -> int:
 
 
 def note_incarnation(path: Path, life: int, *, sync: bool) -> None:
-    """Count lives on from this one, if fewer were counted here."""
+    """Raise the stored incarnation number to this one, if it is lower."""
     if int(read_word(path) or 0) < life:
         write_durably(path, checked_word(str(life)), sync=sync)
 

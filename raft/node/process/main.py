@@ -395,7 +395,7 @@ class Crashes:
         self._last = ""
 
     def report(self, report: CrashReport) -> None:
-        """Leave the traceback in the log, and on standard error for whoever buries the process."""
+        """Leave the traceback in the log, and on standard error for the parent process."""
         self._last = report.error
         kind = self._kind
         event = NO_MISTAKES[kind] if kind else "crashed"

@@ -63,7 +63,7 @@ def rejoin(config: NodeConfig) -> Members:
 
 
 class _Conversation:
-    """With whoever leads, for as long as it takes or may take."""
+    """Try with each leader in turn, within the time limit."""
 
     def __init__(self, runtime: Runtime, peers: list[NodeId]) -> None:
         self._runtime = runtime
@@ -74,7 +74,7 @@ class _Conversation:
     def have_done(self, change: MemberChange) -> Members:
         """Ask until the change is made."""
         to: NodeId | None = None
-        said = "nobody answers"
+        said = "no member answers"
         while self._runtime.clock.now() < self._until:
             answer = self._ask(to or self._next_peer(), change)
             if isinstance(answer, Members):

@@ -38,7 +38,7 @@ MARKS = (PERMIT, REPAIR, ROLLED_BACK)  # Of the old log.
 def replace_log(directory: Path, identity: Identity, snapshot: Snapshot, beside: Mapping[str, str]) -> None:
     """Let a node's log begin with this snapshot; `beside` are small files of its directory, by name.
 
-    Whoever calls holds the directory's lock. Raises StoreError or OSError, and then either nothing is
+    The caller holds the directory's lock. Raises StoreError or OSError, and then either nothing is
     changed or `resume` goes on with it.
     """
     draft = directory / DRAFT

@@ -158,7 +158,9 @@ def restore(
     try:
         _check_empty(directory)
         snapshot = refounded(backup.snapshot, new)
-        if not is_sound(backup.snapshot):  # It is a mapping of the file, which somebody may have written to.
+        if not is_sound(
+            backup.snapshot
+        ):  # It is a mapping of the file, which another process may have changed.
             raise BackupDamaged(backup.path, "it has changed while it was read")
         beside = {
             RECORD: msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n",

@@ -80,7 +80,7 @@ def role_of(name: str, grant: Grant) -> Role:
         raise KeysError(f"there is no role {grant.role!r}, as {name} has it: {', '.join(Role)}") from None
     if (role is Role.MEMBER) != bool(node_of(name)):
         raise KeysError(
-            f"members are called n1, n2 and so on, and nobody else: {name} cannot be a {role.value}"
+            f"members are called n1, n2 and so on, and no other process: {name} cannot be a {role.value}"
         )
     if grant.below and role not in (Role.CLIENT, Role.READER):
         raise KeysError(f"only a client or a reader is bound to a prefix: {name} is a {role.value}")
@@ -101,7 +101,7 @@ class Permissions(dict[str, Judge | None]):
     """
 
     def __init__(self, keys: Keys | None, tell: Callable[[str, str], None], supervisor: str = "") -> None:
-        """Without keys nobody is judged, and neither is a supervisor that has none."""
+        """Without keys nothing is checked, nor is a supervisor that has none."""
         super().__init__()
         self.refused: Counter[str] = Counter()
         self._keys = keys

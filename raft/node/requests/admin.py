@@ -1,4 +1,4 @@
-"""What is asked of a running node about itself: its status, and a transfer of its leadership.
+"""Requests to a node about itself: its status, its metrics, and a transfer of its leadership.
 
 Owns the answers. Knows nothing of how the supervisor is reached, or why it asks.
 """
@@ -29,18 +29,18 @@ class Faults(Protocol):
         ...
 
     def orders(self) -> Mapping[type, Callable[[Any], Done | CannotDo]]:
-        """What the supervisor may order, and who carries it out."""
+        """The orders of a supervisor, and their handlers."""
         ...
 
 
 class Contacts:
-    """When each peer was last heard."""
+    """When the last message of each peer arrived."""
 
     def __init__(self) -> None:
         self.seen_at: dict[NodeId, float] = {}
 
     def seconds(self, status: Status, now: float) -> float | None:
-        """Since the leader was heard; of a leader, since a quorum was. None if that never was."""
+        """Seconds since the last contact with the leader; for a leader, with a quorum. None without any."""
         leader = status.soft_state.leader
         if status.soft_state.role is not Role.LEADER:
             heard = self.seen_at.get(leader)
@@ -83,7 +83,7 @@ class AdminRequests:
         self._transferring = transferring
 
     def answer(self, request: AdminRequest) -> NodeStatus | NodeMetrics | Done | CannotDo:
-        """Do what is asked, or say why not."""
+        """Answer a request."""
         match request:
             case GetStatus():
                 return self.status()
@@ -123,10 +123,10 @@ class AdminRequests:
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:
-        """Begin to hand leadership over; that it was taken shows in the reports."""
+        """Begin a transfer of leadership; the reports show its success."""
         if self._raft.role is not Role.LEADER:
             leader = self._raft.leader
-            hint = f"node {leader} is" if leader != NO_NODE else "nobody is known to be"
+            hint = f"node {leader} is" if leader != NO_NODE else "and no leader is known"
             return CannotDo(f"node {self._raft.id} is not the leader, {hint}")
         if request.to == self._raft.id:
             return CannotDo(f"node {request.to} leads already")
@@ -142,14 +142,14 @@ class AdminRequests:
         return Done()
 
     def successor(self) -> NodeId:
-        """The reachable voter that has most of this leader's log; 0 if there is none."""
+        """The reachable voter with the longest matching log; 0 if there is none."""
         progress = self._raft.tracker.progress
         voters = self._raft.tracker.configuration.voters
         return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
 
 
 def fault_handlers(faults: Faults, supervisor: str) -> Handlers:
-    """The handlers of orders that break a node, which only the process of that name may give."""
+    """Handlers of fault-injection orders, accepted only from the process of that name."""
     orders = faults.orders()
 
     def handler(node: Actor, order: Any) -> None:

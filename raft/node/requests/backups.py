@@ -3,8 +3,8 @@
 Owns the way from the request to the snapshot that is read, and how long a node keeps that. Knows nothing of
 how a snapshot is taken, or of what the client does with it.
 
-A node that is asked lets a quorum confirm how much is committed, as for a linearizable read, waits until it
-has applied that, and takes a snapshot then. So whatever was acknowledged before the request is in it.
+The node lets a quorum confirm the commit index, as for a linearizable read, waits until it has applied that,
+and takes a snapshot then. So everything acknowledged before the request is in it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ OVERTAKEN: Final = Refused("a snapshot of the leader's came in between: ask agai
 
 
 class Snapshots(Protocol):
-    """Who takes snapshots; see `SnapshotCoordinator`."""
+    """Takes snapshots; see `SnapshotCoordinator`."""
 
     def take_now(self, told: Callable[[Index, str], None]) -> None:
-        """Take one, and tell its index, or why there is none."""
+        """Take one, and call back with its index, or with the reason why there is none."""
         ...
 
 
 class SnapshotSource(Protocol):
-    """Who has them; see `Store`."""
+    """Holds snapshots; see `Store`."""
 
     def snapshot(self) -> Snapshot:
         """The newest."""

@@ -1,4 +1,4 @@
-"""What clients ask of a node: commands, queries, and who leads.
+"""Requests of clients: commands, queries, and which node leads.
 
 Owns the admission of requests, and the gathering of a turn's commands into one batch. Knows nothing of
 how a command is replicated, or of what it means.
@@ -26,7 +26,7 @@ from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLea
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
-# Operations that a leader has more to ask about.
+# Operations that need more checks.
 _CHECKED = frozenset((DeleteRange, Transaction, Campaign, Proclaim, Own, *SINCE_LEVEL))
 OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds it to the types.
 
@@ -39,7 +39,7 @@ STOPPING = Refused("the node is stopping")
 
 
 class ClientRequests:
-    """Takes requests during a turn, and hands them on at its end."""
+    """Collects requests during a turn, and passes them on at its end."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ClientRequests:
         identity: Callable[[], str],
     ) -> None:
         self.closed = False
-        self.refusal: Refused | None = None  # Why this leader takes no commands for the time being.
+        self.refusal: Refused | None = None  # Set while this leader takes no commands.
         self._raft = raft
         self._proposals = proposals
         self._reads = reads
@@ -67,11 +67,11 @@ class ClientRequests:
         self._versions = versions
         self._commands: list[bytes] = []
         self._calls: list[Call] = []  # The same, decoded.
-        self._room = 0  # For so many commands there is room in this turn.
+        self._room = 0  # The number of commands accepted in this turn.
         self._replies: list[Answerable] = []
 
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
-        """Take a command in, to be answered through its handle; or return the refusal."""
+        """Accept a command, to be answered through its handle; or return the refusal."""
         if self._raft.role is not Role.LEADER:
             return self.not_leader()
         if self.closed:
@@ -112,7 +112,7 @@ class ClientRequests:
         return None
 
     def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
-        """Take a query in, to be answered through its handle; or return the answer."""
+        """Accept a query, to be answered through its handle; or return the answer."""
         stale = query.consistency is Consistency.STALE
         if not stale and self._raft.leader == NO_NODE:
             return self.not_leader()
@@ -127,12 +127,12 @@ class ClientRequests:
         return None
 
     def who_leads(self) -> LeaderIs:
-        """Whom this node follows."""
+        """The leader that this node follows."""
         raft = self._raft
         return LeaderIs(raft.leader, raft.term, dict(self._peers.endpoints), self._identity())
 
     def flush(self, now: float) -> None:
-        """The turn is over: log its commands as one batch, and begin a round for its queries."""
+        """At the end of a turn: propose its commands as one batch, and begin a round for its queries."""
         if self._commands:
             commands, calls, replies = self._commands, self._calls, self._replies
             self._commands, self._calls, self._replies = [], [], []

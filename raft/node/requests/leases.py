@@ -38,7 +38,7 @@ class Surroundings(Protocol):
 
     @property
     def sender(self) -> Address | None:
-        """Whose request is being handled."""
+        """The sender of the current request."""
         ...
 
     def now(self) -> float:
@@ -54,7 +54,7 @@ class Surroundings(Protocol):
         ...
 
     def watch_process(self, process: str) -> None:
-        """Be told when that process is gone."""
+        """Watch for the end of that process."""
         ...
 
     def unwatch_process(self, process: str) -> None:
@@ -81,7 +81,7 @@ class LeaseKeeper:
         self._pruned_at = 0
         self._blind_since: float | None = None  # The machine could not be looked at from then on.
         self.behind = False
-        """Was there more to do, when `look` was called last, than one turn may take?"""
+        """Whether the last `look` left work for another turn."""
 
     def take(self, request: KeepAlive | TimeLeft, reply_handle: Callable[[], Answerable], now: float) -> None:
         """Answer once a quorum has confirmed that this node leads, and all committed till now is applied."""
@@ -91,7 +91,7 @@ class LeaseKeeper:
         self._reads.add(lambda: self.answer(request, term, process), reply_handle(), now)
 
     def look(self, now: float) -> None:
-        """Count what has been granted; begin anew where this node has begun to lead. To be called often."""
+        """Count newly granted leases; start over when this node has begun to lead. Call often."""
         if not self._applier.free:
             self._blind_since = now if self._blind_since is None else self._blind_since
             self.behind = False
@@ -111,7 +111,7 @@ class LeaseKeeper:
         self.behind = self._clock is not None and self._clock.behind
 
     def expire(self, now: float) -> None:
-        """Propose the end of those whose time has run out."""
+        """Propose the end of expired leases."""
         if self._clock is None:
             return  # When a leader begins to count, none is due.
         self.look(now)
@@ -126,12 +126,12 @@ class LeaseKeeper:
                 clock.not_proposed(due, now)
 
     def exclude_time(self, seconds: float, now: float) -> None:
-        """So long nothing was read of what came in, keep-alives among it: that time counts for no lease."""
+        """Exclude time in which no message was read, keep-alives included: it counts for no lease."""
         if self._clock is not None:
             self._clock.exclude_time(seconds, now)
 
     def disconnected(self, process: str) -> None:
-        """A process is gone, and with it the leases that are bound to its connection."""
+        """A process has ended: end the leases that are bound to its connection."""
         bound = self.bound.pop(process, None)
         if bound is not None and self._clock is not None:
             self._clock.cut_short(bound, self._context.now())

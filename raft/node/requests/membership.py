@@ -1,4 +1,4 @@
-"""What is asked about the members: who they are, and changes of who they are.
+"""Requests about members: listing them, and changing them.
 
 Owns the admission of a change, when a learner has caught up, and the answer once the change is applied.
 Knows nothing of how it is replicated, nor of what follows from it for this node.
@@ -48,8 +48,8 @@ NOT_SEEN_KNOWN = Unknown("the change was made, but it was not seen here that a q
 class CatchUp:
     """Whether learners follow closely enough to be given votes, judged in rounds (thesis section 4.2.1).
 
-    A round brings a learner to what was committed when the round began. Whoever takes no longer for one
-    than `round_seconds_max` will not keep the cluster waiting.
+    A round brings a learner to what was committed when the round began. A learner that takes no longer for
+    one than `round_seconds_max` will not keep the cluster waiting.
     """
 
     def __init__(self, raft: Raft, now: Callable[[], float], round_seconds_max: float) -> None:
@@ -59,7 +59,7 @@ class CatchUp:
         self._rounds: dict[NodeId, tuple[Index, float]] = {}
 
     def lacks(self, node: NodeId) -> str:
-        """What a learner lacks, in words; "" once it has caught up. To be asked again soon, else."""
+        """What a learner lacks, as text; "" once it has caught up. Ask again soon."""
         match, commit = self._raft.tracker.progress[node].match, self._raft.log.committed
         goal, began = self._rounds.setdefault(node, (commit, self._now()))
         if match >= commit or (match >= goal and self._now() - began <= self._round_seconds_max):
@@ -105,7 +105,7 @@ class MemberRequests:
     def take(
         self, request: MemberRequest, reply_handle: Callable[[], Answerable], *, visited: bool = False
     ) -> Answer | None:
-        """Begin a change that is answered through its handle once it is applied; or return the answer."""
+        """Begin a change, answered through its handle once it is applied; or return the answer."""
         raft = self._raft
         if raft.role is not Role.LEADER:
             return self._not_leader()
@@ -146,7 +146,7 @@ class MemberRequests:
         return None
 
     def _visit(self, request: AddLearner, reply: Answerable) -> None:
-        """Ask a node who it is before it is added: one with a log of another cluster must not be."""
+        """Check a node's identity before it is added: it must not have a log of another cluster."""
         node, endpoint = request.node, request.endpoint
         # What cannot be connected to here, for want of a key perhaps, is refused before all have to connect.
         unmet = self._meet(node, endpoint)
@@ -162,21 +162,23 @@ class MemberRequests:
             if objection:
                 refuse(Invalid(objection))
                 return
-            answer = self.take(request, lambda: reply, visited=True)  # Much may have changed meanwhile.
+            answer = self.take(
+                request, lambda: reply, visited=True
+            )  # The situation may have changed meanwhile.
             if answer is not None:
                 refuse(answer)
 
         self._handshakes.visit(node, endpoint, judged)
 
     def configuration_changed(self) -> None:
-        """Another configuration is in force: some change may have come to its end."""
+        """A new configuration is active: a pending change may be complete."""
         self._known = None  # The members may be the same, and one of them elsewhere.
         half_done, self._half_done = self._half_done, []
         for began, request, reply in half_done:
             self._settle(request, reply, began)
 
     def expire(self, now: float) -> None:
-        """Answer those whose change was begun so long ago that its end will hardly be seen here."""
+        """Answer changes that have waited too long."""
         oldest = now - self._timeout_seconds
         late = [entry for entry in self._half_done if entry[0] < oldest]
         self._half_done = [entry for entry in self._half_done if entry[0] >= oldest]
@@ -222,7 +224,7 @@ class MemberRequests:
                 if request.node not in progress:
                     return f"node {request.node} is no member"
                 alone = configuration.voters == {request.node}
-                return f"node {request.node} is the only voter: nobody would be left" if alone else ""
+                return f"node {request.node} is the only voter: no voter would be left" if alone else ""
             case Replace():
                 if request.old not in progress:
                     return f"node {request.old} is no member"
@@ -268,7 +270,7 @@ class MemberRequests:
                     return f"node {request.node} is being asked who it is"
                 return ""
             case UpdateMember():
-                return ""  # Connections that stand are kept, so that it takes no quorum away.
+                return ""  # Open connections are kept, so a quorum stays connected.
             case Promote():
                 lacking, voters = self._catch_up.lacks(request.node), voters | {request.node}
             case Remove():
@@ -280,7 +282,7 @@ class MemberRequests:
             lacking = f"too few of the voters that it would leave, {sorted(voters)}, can be reached"
         return lacking
 
-    # -- what came of it ---------------------------------------------------------------------------
+    # -- outcomes ---------------------------------------------------------------------------
 
     def _applied(self, request: MemberChange, reply: Answerable) -> None:
         self._settle(request, reply, self._now())
@@ -289,7 +291,7 @@ class MemberRequests:
         if self._is_so(request):
             self._answer_when_known(reply)
         elif self._raft.tracker.configuration.joint:
-            self._half_done.append((began, request, reply))  # Whoever leads leaves it before long.
+            self._half_done.append((began, request, reply))  # The leader leaves it soon.
         else:
             reply.send(Refused("another change took its place"))
 
@@ -298,7 +300,7 @@ class MemberRequests:
 
         Members count by what they have applied. If the leader died at once, those who have the change in
         their logs would go on counting by the old configuration, and might lack a quorum of that for good.
-        Whoever acknowledges an entry after the change has been told that the change is committed.
+        An acknowledgement of an entry after the change shows that the member knows of the commit.
         """
         raft = self._raft
         configuration = raft.tracker.configuration
@@ -323,7 +325,7 @@ class MemberRequests:
         self._proposals.logged(term, index, [answer])
 
     def removal_known(self) -> None:
-        """A quorum of the others says that it knows of this leader's removal."""
+        """A quorum of the others knows of this leader's removal."""
         if self._own_removal is not None:
             self._own_removal.is_known()
 
@@ -347,7 +349,7 @@ class MemberRequests:
 
 
 class _WhenApplied:
-    """The answer to a change whose entry has a place in the log."""
+    """The answer to a change whose entry is in the log."""
 
     def __init__(
         self,
@@ -405,7 +407,7 @@ def _conf_change(request: MemberChange) -> ConfChangeV2:
         case Remove():
             steps = [ConfChangeSingle(remove, request.node)]
         case Replace():
-            # Two steps at once go through a joint configuration, which the leader leaves by itself.
+            # Two steps at once use a joint configuration, which the leader leaves automatically.
             steps = [ConfChangeSingle(add, request.new), ConfChangeSingle(remove, request.old)]
     return ConfChangeV2(tuple(steps))
 

@@ -1,6 +1,6 @@
 """Commands on their way through the log, and an honest answer for each of them.
 
-Owns the promise that every logged command ends as committed, as refused (it surely never will be) or
+Owns the guarantee that every logged command ends as committed, as refused (it certainly never will be) or
 as unknown. Knows nothing of how entries are replicated.
 """
 
@@ -42,7 +42,7 @@ class Answerable(Protocol):
 
 
 class LeaderTerm(Struct):
-    """What this node logged as leader of one term, and who waits for which index of it."""
+    """The requests that wait for entries which this node logged as leader of one term, by index."""
 
     term: Term
     waiting: dict[Index, Answerable]
@@ -50,7 +50,7 @@ class LeaderTerm(Struct):
 
 
 class Proposals:
-    """Everybody who waits for a command to be applied.
+    """All requests that wait for a command to be applied.
 
     A lost leadership decides nothing about what was logged: the next leader may have it. So those who
     wait go on waiting until the index is applied, by whichever term, or for `timeout_seconds`.
@@ -86,7 +86,7 @@ class Proposals:
     def applied(
         self, entries: Sequence[Entry], outcomes: Sequence[Outcome], configuration: Index = 0
     ) -> None:
-        """Answer those who wait for these entries, or for others in their place."""
+        """Answer requests that wait for these entries, or for others at their indexes."""
         for leader_term in self._leader_terms:
             waiting, term = leader_term.waiting, leader_term.term
             if not waiting:
@@ -114,7 +114,7 @@ class Proposals:
             self.results["committed"] += before - len(waiting) - others
 
     def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:
-        """Answer whoever waits for a command that was applied, and answered by the user's own machine now."""
+        """Answer a command whose answer came later, from the user's own machine."""
         for leader_term in self._leader_terms:
             reply = leader_term.waiting.pop(index, None)
             if reply is not None:
@@ -122,7 +122,7 @@ class Proposals:
                 reply.send(Committed(index, answer, configuration))
 
     def restored(self, index: Index) -> None:
-        """The machine jumped to `index` by a snapshot, which tells nothing of single commands."""
+        """A snapshot has moved the machine to `index`; the outcome of single commands is unknown."""
         for leader_term in self._leader_terms:
             for passed in [waited for waited in leader_term.waiting if waited <= index]:
                 self.results["unknown"] += 1
@@ -134,7 +134,7 @@ class Proposals:
         return refusal
 
     def expire(self, now: float) -> None:
-        """Tell those who have waited long enough since leadership was lost that nobody knows."""
+        """Answer requests that have waited too long since leadership was lost: the outcome is unknown."""
         self._end_what_is_stuck(now)
         kept = []
         for leader_term in self._leader_terms:
@@ -145,7 +145,7 @@ class Proposals:
         self._leader_terms = kept
 
     def _end_what_is_stuck(self, now: float) -> None:
-        """A leader may be unable to commit or to apply, and lead on: nothing waits for that for ever."""
+        """A leader may be unable to commit or apply, and still lead: no request waits for that forever."""
         leader_term = self._leader_terms[-1] if self._leading else None
         oldest = next(iter(leader_term.waiting), 0) if leader_term is not None else 0
         if oldest == 0 or oldest != self._oldest[0]:
@@ -154,14 +154,14 @@ class Proposals:
             self._give_up(leader_term, NOT_APPLIED)
 
     def stop(self) -> None:
-        """Tell everybody that the node stops."""
+        """Answer all requests that the node stops."""
         for leader_term in self._leader_terms:
             self._give_up(leader_term, NODE_STOPPED)
         self._leader_terms = []
         self._leading = False
 
     def _give_up(self, leader_term: LeaderTerm, answer: Unknown) -> None:
-        """Answer all who still wait for something logged in that tenure."""
+        """Answer all requests that still wait in that term."""
         self.results["unknown"] += len(leader_term.waiting)
         for reply in leader_term.waiting.values():
             reply.send(answer)

@@ -35,15 +35,15 @@ from raft.protocol.registry import CLIENT_ACTOR
 
 OPEN_MAX = 10_000
 OPEN_BY_ONE_MAX = 1_000
-UNACKED_MAX = 64  # So many answers may be on their way to one watch.
-PROGRESS_SECONDS = 1.0  # So often a watch is told that it stands, if there is nothing else to tell.
-FORGET_SECONDS = 60.0  # Who has confirmed nothing for so long has to open its watch anew.
+UNACKED_MAX = 64  # Unacknowledged answers to one watch.
+PROGRESS_SECONDS = 1.0  # An idle watch gets a progress message this often.
+FORGET_SECONDS = 60.0  # A watch without an acknowledgement for so long is closed.
 LOOK_SECONDS = 0.1
 
 NO_WATCH: Final = Invalid("these bytes ask for no events")
 TOO_MANY: Final = Refused(f"{OPEN_MAX} watches are open at this node already")
 TOO_MANY_BY_ONE: Final = Refused(f"this client has {OPEN_BY_ONE_MAX} watches open at this node already")
-NO_LEADER: Final = Refused("this node knows of no leader, and might tell nothing")
+NO_LEADER: Final = Refused("this node knows no leader, and might get no events")
 
 Key = tuple[str, int]
 """A client's process, and its number for the watch."""
@@ -57,17 +57,17 @@ class WatchSender(Protocol):
         ...
 
     def watch_process(self, process: str) -> None:
-        """Be told when that process is gone."""
+        """Watch for the end of that process."""
         ...
 
 
 class Open(Struct):
-    """One watch: from where on it has yet to be told, and what is on its way."""
+    """One watch: its position, and its answers in flight."""
 
     to: Address
     number: int
     watch: Watch
-    told: tuple[int, int]  # The revision, and the events of it, up to where it was told.
+    told: tuple[int, int]  # The revision, and the number of its events, that were sent.
     told_at: float
     seen_at: float
     unheard: int = 0
@@ -83,13 +83,13 @@ class PushedWatches:
         self._context = context
         self.watches: dict[Key, Open] = {}
         """Those that are open."""
-        self._told_to = 0  # All that may be told anything know what happened up to here.
+        self._told_to = 0  # Every watch that may get answers has the events up to here.
         self._look_at = 0.0
         self.behind = False
-        """Is there more to tell than one turn may take?"""
+        """Whether there are more events than one turn may send."""
 
     def open(self, request: OpenWatch, process: str, now: float) -> WatchOpened | Invalid | Refused:
-        """Open a watch, or begin it anew; or the refusal."""
+        """Open a watch, or restart it; or return the refusal."""
         watch = decode_question(request.body)
         if not isinstance(watch, get_args(Watch)):
             return NO_WATCH
@@ -108,7 +108,7 @@ class PushedWatches:
         return WatchOpened()
 
     def acknowledged(self, process: str, message: WatchAck, now: float) -> None:
-        """So many answers have arrived: as many more may be sent."""
+        """Answers have arrived: as many more may be sent."""
         one = self.watches.get((process, message.number))
         if one is None:
             return
@@ -118,21 +118,21 @@ class PushedWatches:
         one.seen_at = now
 
     def close(self, process: str, message: CloseWatch) -> None:
-        """A watch is not wanted any more."""
+        """The client closes a watch."""
         self.watches.pop((process, message.number), None)
 
     def disconnected(self, process: str) -> None:
-        """A client is gone, and its watches."""
+        """A client has disconnected: close its watches."""
         for key in [key for key in self.watches if key[0] == process]:
             del self.watches[key]
 
     def stop(self) -> None:
-        """Send everybody elsewhere."""
+        """Close all watches, so that clients open them at other nodes."""
         for key in list(self.watches):
             self._end(key, "the node stops")
 
     def tell(self, now: float) -> None:
-        """Tell what has been applied; and now and then, that a watch stands."""
+        """Send events that were applied; and sometimes, that a watch is still open."""
         if not self._applier.free:
             return
         self.behind = False

@@ -18,12 +18,12 @@ from raft.node.applier import Rejection
 from raft.node.requests.proposals import Answerable
 from raft.protocol.client import Invalid, QueryResult, Refused
 
-ROUNDS_MAX = 2  # One on its way, one that gathers; more would only split the same queries up.
+ROUNDS_MAX = 2  # One in flight, and one that collects; more would only split the same queries.
 
 NOT_CONFIRMED = Refused("no quorum confirmed the leader in time")
 NOT_APPLIED = Refused("this node has not applied in time what the read has to see: ask another node")
 NODE_STOPS = Refused("the node stops")
-# A confirmed read is waited for so much longer: slow commands are no reason to send a client elsewhere.
+# A confirmed read may wait this much longer: slow commands are no reason to refuse it.
 APPLY_TIMEOUT_RATIO = 10
 
 
@@ -39,12 +39,12 @@ class Machine(Protocol):
         ...
 
     def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
-        """Call with the machine's answer, at once or when it is there."""
+        """Call `then` with the machine's answer, at once or later."""
         ...
 
 
 class Waiting(Struct):
-    """One query and whom to answer: what to ask the machine, or else what makes the answer."""
+    """One query and its reply handle: the machine's query, or a function that makes the answer."""
 
     question: bytes | Callable[[], object]
     reply: Answerable
@@ -62,7 +62,7 @@ class Reads:
     """All linearizable queries that are not answered yet.
 
     `confirm` asks the core for a confirmation; its context is never used twice, not even by the next
-    life of this node, so an answer that took long cannot confirm a later question.
+    process of this node, so a late answer cannot confirm a later query.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Reads:
         self._stale.append(Waiting(body, reply, now + self._timeout_seconds))
 
     def flush(self, now: float) -> None:
-        """Begin a round for what has arrived, unless enough are under way."""
+        """Begin a round for the queries that have arrived, unless enough are in flight."""
         if self._arrived and len(self._rounds) < ROUNDS_MAX:
             queries, self._arrived = self._arrived, []
             self._begin(queries, now)
@@ -127,7 +127,7 @@ class Reads:
                 answer_query(machine, waiting)
 
     def ask_again(self, now: float) -> None:
-        """Whom we asked is gone or was not heard: begin all rounds anew, with fresh contexts."""
+        """The leader changed or did not answer: repeat all rounds, with new contexts."""
         queries = [waiting for asked in self._rounds.values() for waiting in asked.queries]
         self._rounds.clear()
         if queries:
@@ -163,7 +163,7 @@ class Reads:
     def _refuse_late(
         self, queries: list[Waiting], now: float, refusal: Refused = NOT_CONFIRMED
     ) -> list[Waiting]:
-        """Refuse those whose time is up, and return the others."""
+        """Refuse queries that have waited too long, and return the others."""
         late = [waiting for waiting in queries if waiting.give_up_at <= now]
         if not late:
             return queries
@@ -180,7 +180,7 @@ class Reads:
 
 
 def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> None:
-    """Send what the machine says now; the user's own machine may say it later."""
+    """Answer from the machine's present state; the user's own machine may answer later."""
     question, reply = waiting.question, waiting.reply
     if not isinstance(question, bytes):
         reply.send(question())

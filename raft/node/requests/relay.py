@@ -52,7 +52,7 @@ class Relay(Actor):
         self._open = 0
 
     def on_request(self, request: Any) -> None:
-        """Find out who leads, and pass the request on."""
+        """Find the leader, and forward the request."""
         if self._open >= FORWARDED_MAX:
             self.context.reply(TOO_MANY)
             return

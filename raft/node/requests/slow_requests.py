@@ -1,7 +1,7 @@
-"""Requests that the user's own machine works on for long: the client is told so, and asks again later.
+"""Slow requests to the user's own machine: the client gets a ticket, and asks for the answer later.
 
-Owns the tickets: one for each request that was not answered soon. An answer waits here for the client that
-shows the ticket, and is thrown away if none does for a while. Knows nothing of what is asked.
+Owns the tickets: one for each request that was not answered soon. An answer waits here until the client asks
+for it, and is dropped if it doesn't for a while. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from raft.node.requests.proposals import Answerable
 from raft.protocol.client import AwaitAnswer, Committed, QueryResult, StillRunning, Unknown
 
 SOON_SECONDS = 0.030  # Less than any client waits before it asks another node.
-HOLD_SECONDS = 0.5  # So often a client that waits is told that the work goes on.
+HOLD_SECONDS = 0.5  # A waiting client is informed this often that the work continues.
 KEEP_SECONDS = 10.0
 TICKETS_MAX = 10_000
 KEPT_BYTES_MAX = 64 * 1024 * 1024  # Of all answers that no client has asked for yet.
 
-NO_TICKET = Unknown("this node knows nothing of that request any more")
+NO_TICKET = Unknown("this node no longer knows that request")
 NO_ROOM = Unknown("this node could not keep the answer until it was asked for: too many others wait")
 NODE_STOPS = Unknown("the node stops")
 
@@ -32,9 +32,9 @@ class After(Protocol):
 
 
 class Slow:
-    """The right to answer a request that may take long; the answer goes to who waits for it by then.
+    """The reply handle of a request that may take long; the answer goes to the handle that waits last.
 
-    An answer that no client waits for is kept if `may_keep` says so of its size.
+    An answer that no client waits for is kept if `may_keep` allows its size.
     """
 
     def __init__(self, reply: Answerable, asked_at: float, may_keep: Callable[[int], bool]) -> None:
@@ -48,7 +48,7 @@ class Slow:
 
     @property
     def over(self) -> bool:
-        """Was the answer sent?"""
+        """Whether the answer was sent."""
         return self._answered and self._answer is None
 
     def send(self, message: object) -> None:
@@ -65,7 +65,7 @@ class Slow:
             self._answer = NO_ROOM
 
     def wait(self, reply: Answerable, now: float) -> None:
-        """Somebody shows the ticket, and will have the answer."""
+        """The client asks again with its ticket."""
         self.since = now
         if not self._answered:
             if self.waits is not None:
@@ -76,7 +76,7 @@ class Slow:
         self._answer = None
 
     def hold(self, now: float) -> None:
-        """Tell who waits that the work goes on."""
+        """Inform the waiting client that the work continues."""
         waits, self.waits = self.waits, None
         if waits is not None:
             self.since = now
@@ -84,7 +84,7 @@ class Slow:
 
 
 class SlowRequests:
-    """All requests that the user's own machine has not answered yet, or whose answers wait."""
+    """All requests to the user's own machine that are unanswered, or whose answers wait for the client."""
 
     def __init__(self, incarnation: int, now: Callable[[], float], after: After) -> None:
         self.now = now
@@ -96,14 +96,14 @@ class SlowRequests:
         self._set = False
 
     def take(self, reply: Answerable) -> Answerable:
-        """A request that may take long has come in: what to answer it by."""
+        """Wrap the reply handle of a request that may take long."""
         slow = Slow(reply, self.now(), self._may_keep)
         self._new.append(slow)
         self._wake(SOON_SECONDS)
         return slow
 
     def wait(self, request: AwaitAnswer, reply_handle: Callable[[], Answerable]) -> object | None:
-        """Somebody shows a ticket; the answer is sent later, or that there is none is returned."""
+        """A client asks with a ticket; answered later, or `Unknown` is returned."""
         slow = self._tickets.get(request.ticket)
         if slow is None or slow.over:
             return NO_TICKET
@@ -113,14 +113,14 @@ class SlowRequests:
         return None
 
     def stop(self) -> None:
-        """Send everybody away."""
+        """Answer all requests that the node stops."""
         for slow in [*self._new, *self._tickets.values()]:
             slow.send(NODE_STOPS)
         self._new.clear()
         self._tickets.clear()
 
     def new_ticket(self) -> int:
-        """A number that no other request of this node has, in any of its lives."""
+        """A number that no other request of this node ever had, also before a restart."""
         self._last += 1
         return self._last
 

@@ -1,7 +1,7 @@
-"""Who waits at this node for something to happen, and is told as soon as it has been applied here.
+"""Long polls for events: answered as soon as events were applied at this node.
 
-Owns the waiting. Whoever has been told asks again from where the answer ends: so a slow client costs
-nothing, and one that goes elsewhere misses nothing. Knows nothing of what is watched.
+Owns the waiting requests. After an answer the client asks again from where it ends: so a slow client costs
+nothing, and one that changes to another node misses nothing. Knows nothing of what is watched.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ WAITING_MAX = 10_000
 
 NO_WATCH = Invalid("these bytes ask for no events")
 TOO_MANY = Refused(f"{WAITING_MAX} clients wait for events at this node already")
-NO_LEADER = Refused("this node knows of no leader, and might wait in vain")
+NO_LEADER = Refused("this node knows no leader, and might get no events")
 NODE_STOPS = Refused("the node stops")
 
 
 class Waiting(Struct, frozen=True):
-    """Whom to answer, and when at the latest."""
+    """The reply handle, and the latest time to answer."""
 
     reply: Answerable
     give_up_at: float
 
 
 class WatchRequests:
-    """The application's events, for those who wait for them."""
+    """The requests that wait for events of the application."""
 
     def __init__(self, application: Application, raft: Raft, applier: Applier) -> None:
         self._application = application
@@ -52,7 +52,7 @@ class WatchRequests:
     def take(
         self, request: AwaitEvents, reply_handle: Callable[[], Answerable], now: float
     ) -> Invalid | Refused | None:
-        """Answer as soon as there is something, or when the time is up; or return the refusal."""
+        """Answer as soon as there are events, or when the time is up; or return the refusal."""
         watch = decode_question(request.body)
         if not isinstance(watch, get_args(Watch)):
             return NO_WATCH
@@ -69,7 +69,7 @@ class WatchRequests:
         return None
 
     def tell(self, now: float) -> None:
-        """Answer those for whom something has happened, and those who have waited long enough."""
+        """Answer requests with new events, and those that have waited long enough."""
         if not self._applier.free:
             return
         history, watchers = self._application.history, self._watchers
@@ -83,7 +83,7 @@ class WatchRequests:
                 self._answer(watcher, Events((), watchers.next_of(watcher), history.revision))
 
     def stop(self) -> None:
-        """Send everybody elsewhere."""
+        """Refuse all, so that clients ask another node."""
         for watcher in list(self.waiting):
             self._end(watcher, NODE_STOPS)
 

@@ -68,7 +68,7 @@ def unpack_state(data: bytes | bytearray | memoryview) -> State:
 
 
 def restore_machine(machine: StateMachine, parts: Parts) -> None:
-    """Let the machine become what its parts say; none are the empty state."""
+    """Restore the machine from its parts; no parts are the empty state."""
     if isinstance(machine, InParts):
         machine.restore_parts(parts)
     else:
@@ -88,7 +88,7 @@ def verified(snapshot: Snapshot, parts: Parts) -> Parts:
 class SendableSnapshots:
     """A node's log as its core reads it, except that a snapshot contains all members of now, and is sound.
 
-    A stored one may be older than the member that needs it, who could not even tell that it is meant
+    A stored one may be older than the member that needs it, which could not even tell that it is meant
     for it; or `is_damaged` knows that the disk has changed it. Then a new one is `wanted`, and until it is
     there SnapshotTemporarilyUnavailable is raised.
     """

@@ -1,7 +1,22 @@
-"""All that a node does about snapshots, from the messages that ask for it to the parts that do it.
+"""Snapshots of a node: taking, sending and receiving them.
 
-Owns the three parts and how they hang together: taking, sending, receiving. Knows nothing of how any of
-them is done.
+Theory of operation. The snapshotter (`taker`) saves the machine's state at an applied index, with a checksum,
+and then compacts the log. When the core asks for a snapshot to be sent (InstallSnapshot), a transfer begins:
+
+- The sender reads the data in chunks and keeps at most CHUNKS_IN_FLIGHT unacknowledged. While it reads, it
+  recomputes the checksum, and withholds the last chunk of a damaged snapshot.
+- The receiver writes chunks in order to a draft file, and acknowledges what is written. Duplicates and
+  chunks out of order only repeat the acknowledgement. A newer snapshot, or a higher term, replaces the draft.
+- When all bytes are written, the receiver syncs the draft, reads it back and compares the checksum. Only then
+  it passes the snapshot to its core, which makes it the log's new beginning.
+- After a lost connection, or without an acknowledgement for a while, the sender repeats from what was
+  acknowledged; a restarted receiver acknowledges 0, and the transfer starts over. The transfer ends when all
+  is acknowledged, when the receiver reports damage, when this node no longer leads, or after a long silence.
+  The core is always informed (`report_snapshot`), so that it can try again.
+
+What can never happen: a snapshot takes effect in part; damaged data are restored; the loop waits for a disk.
+
+Owns the three parts and their connections. Knows nothing of how each of them works.
 """
 
 from __future__ import annotations
@@ -29,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Requester(Protocol):
-    """Who waits for an answer."""
+    """The reply handle of a request."""
 
     def send(self, message: object) -> None:
         """Answer, once."""
@@ -37,7 +52,7 @@ class Requester(Protocol):
 
 
 class SnapshotCoordinator:
-    """One for each life of a node; `step` hands a whole snapshot to the core."""
+    """`step` passes a complete snapshot to the core."""
 
     def __init__(
         self,
@@ -95,11 +110,11 @@ class SnapshotCoordinator:
         self._snapshotter.replace(snapshot)
 
     def want(self) -> None:
-        """A peer needs a snapshot of now."""
+        """Take a snapshot soon: a peer needs a current one."""
         self._snapshotter.want()
 
     def take(self, asker: Requester) -> None:
-        """Somebody wants a snapshot now, and is answered when there is one."""
+        """Take a snapshot on request, and answer when it is durable."""
 
         def told(index: Index, failure: str) -> None:
             asker.send(CannotDo(failure) if failure else SnapshotTaken(index))
@@ -107,14 +122,14 @@ class SnapshotCoordinator:
         self._snapshotter.take(told)
 
     def take_now(self, told: SnapshotCallback) -> None:
-        """Take a snapshot of a state that is no older than now; `told` is called when it is durable."""
+        """Take a snapshot of the current or a later state; `told` is called when it is durable."""
         self._snapshotter.take(told)
 
     def last(self, told: SnapshotCallback) -> None:
-        """The node is about to end: take a last snapshot; `told` is called when it is there, or cannot be.
+        """Before the node ends: take a last snapshot; `told` is called when it is durable, or has failed.
 
-        It spares another version of the user's own machine to go through the commands of this one. Where
-        there is no such machine none is taken, and `told` is called at once.
+        So another version of the user's own machine need not apply the commands of this one again. Without
+        such a machine no snapshot is taken, and `told` is called at once.
         """
         if self._has_own_machine:
             self._snapshotter.take(told)
@@ -122,19 +137,19 @@ class SnapshotCoordinator:
             told(0, "")
 
     def close(self) -> None:
-        """The node ends: a snapshot that is not there by now is given up, and the worker ends."""
+        """Abandon an unfinished snapshot, and stop the worker."""
         self._snapshotter.abandon()
         self._worker.close()
 
     def chunk(self, chunk: SnapshotChunk) -> None:
-        """Part of a snapshot from the leader, who hears how far it has got."""
+        """A chunk of a snapshot from the leader."""
         self._receiver.take(chunk, self._raft.log.committed)
 
     def installed(self) -> None:
-        """A snapshot of the leader's has replaced the log: let go of what was there, little by little."""
+        """A snapshot of the leader has replaced the log: free the old one in small steps."""
         self._worker.submit(self._log.sweep, lambda _result, _error: None)
 
     def turn_ended(self) -> None:
-        """Nothing is half done: look whether something is due."""
+        """At the end of a turn: check whether a snapshot is due."""
         self._receiver.forget_before(self._raft.term)
         self._snapshotter.consider()

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class SnapshotPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A snapshot is due after so many entries or bytes; with 0 for both, only when someone asks for one.
+    """A snapshot is due after so many entries or bytes; with 0 for both, only on request.
 
     A state that is larger than `bytes_max` has to be exceeded by the commands since, or most of what the
     disk writes would be snapshots.
@@ -17,5 +17,5 @@ class SnapshotPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     entries_max: int = 20_000
     bytes_max: int = 64 * 1024 * 1024  # Of commands.
-    # For a follower that was away for a moment. Never more than what came after the snapshot before.
+    # For a follower that was down briefly. Never more than the entries after the snapshot before.
     entries_kept: int = 5_000

@@ -1,8 +1,7 @@
-"""A snapshot on its way to this node: put on the disk piece by piece, in order, each checked.
+"""The receiving side of a snapshot transfer: writes chunks to disk, in order, each checked.
 
-Owns the receiver's half. What is incomplete is nothing yet: only a whole snapshot is handed on, to take
-effect at once, and only if it has the checksum with which it was taken. Of its data no more is in memory
-than the pieces that the disk has not taken yet. Knows nothing of what a snapshot holds.
+Owns the receiver's half. Only a complete snapshot with the right checksum is passed on, to take effect at
+once. Only chunks that are not written yet are in memory. Knows nothing of what a snapshot holds.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ class Draft(Protocol):
     """A snapshot that is being written; see `raft.storage.drafts`."""
 
     def add(self, data: bytes) -> None:
-        """Write the next piece of the data."""
+        """Write the next chunk of the data."""
         ...
 
     def finish(self) -> Snapshot:
-        """It is whole: make it durable. Raises SnapshotDamaged if it is not the one that was taken."""
+        """All data are written: make it durable. Raises SnapshotDamaged if the checksum is wrong."""
         ...
 
     def discard(self) -> None:
-        """It is not wanted any more."""
+        """Remove the draft."""
         ...
 
 
 class DraftLog(Protocol):
-    """A log that takes snapshots in pieces; see `Store`."""
+    """A log that takes snapshots in chunks; see `Store`."""
 
     def draft(self, head: Snapshot, size: int) -> Draft:
-        """Begin with one, of which only the data are missing; from any thread."""
+        """Begin a draft for a snapshot without its data; from any thread."""
         ...
 
 
 class IncomingSnapshot:
-    """One snapshot: how much of it was taken, and how much of that is written."""
+    """One snapshot: how much of it has arrived, and how much is written."""
 
     def __init__(self, chunk: SnapshotChunk, log: DraftLog) -> None:
         self.version: tuple[Term, Index] = (chunk.term, chunk.index)
@@ -58,7 +57,7 @@ class IncomingSnapshot:
         self._draft: Draft | None = None
 
     def write(self, data: bytes, *, last: bool) -> Snapshot | None:
-        """Write a piece; the snapshot if that was the last one. On the worker's thread, like `discard`."""
+        """Write a chunk; returns the snapshot after the last one. On the worker's thread, like `discard`."""
         if self._draft is None:
             self._draft = self._log.draft(self._head, self.size)
         self._draft.add(data)
@@ -73,7 +72,7 @@ class IncomingSnapshot:
 class Receiver:
     """Collects one snapshot at a time: that of the latest term, and in that the newest.
 
-    `tell` carries the word of what is written to the sender, `step` a whole snapshot to the core.
+    `tell` sends acknowledgements to the sender, `step` passes a complete snapshot to the core.
     """
 
     def __init__(
@@ -95,9 +94,9 @@ class Receiver:
         self._now: IncomingSnapshot | None = None
 
     def take(self, chunk: SnapshotChunk, committed: Index) -> None:
-        """Add a piece. Whatever comes twice, late or out of order changes nothing."""
+        """Add a chunk. Duplicates, and chunks that are late or out of order, change nothing."""
         if chunk.index <= committed:
-            self._report(chunk, chunk.size)  # It is here already, by this way or another.
+            self._report(chunk, chunk.size)  # This node has it already.
             return
         now, version = self._now, (chunk.term, chunk.index)
         if now is None or version > now.version:
@@ -116,7 +115,7 @@ class Receiver:
             self._report(chunk, now.written)
 
     def forget_before(self, term: Term) -> None:
-        """Nobody goes on with what the leaders of earlier terms have begun."""
+        """Drop a transfer that a leader of an earlier term has begun."""
         if self._now is not None and self._now.version[0] < term:
             self._give_up()
 

@@ -1,8 +1,8 @@
-"""Snapshots on their way to other nodes: piece by piece, so that nothing else has to wait for them.
+"""The sending side of snapshot transfers: in chunks, so that other messages don't have to wait.
 
-Owns the sender's half, one transfer for each peer, and its end: the core is always told how it went. A
-transfer outlives a broken connection, and goes on where the peer says that it stopped. What is read to be
-sent is compared with the snapshot's checksum: a damaged one is never sent as a whole. Knows nothing of what
+Owns the sender's half, one transfer for each peer, and its end: the core always gets the result. A transfer
+survives a broken connection, and continues from what the peer has acknowledged. The data are compared with
+the snapshot's checksum while they are read: a damaged one is never sent completely. Knows nothing of what
 a snapshot holds.
 """
 
@@ -24,35 +24,35 @@ from raft.storage.snapshots import head_checksum
 if TYPE_CHECKING:
     from actors.context import Context
 
-# Heartbeats queue up behind what is under way: at most both these on a slow link.
+# On a slow link, heartbeats queue behind the chunks in flight.
 CHUNK_BYTES = 256 * 1024
 CHUNKS_IN_FLIGHT = 2
 
 
 class Transfer:
-    """One snapshot for one peer, which is kept as it is until the end, whatever is newer by then."""
+    """The transfer of one snapshot to one peer; not replaced by a newer snapshot."""
 
     def __init__(self, message: InstallSnapshot, now: float) -> None:
         assert message.snapshot.checksum is not None, "a snapshot has the checksum with which it was taken"
         self.message = message
         self._checksum_sent = message.snapshot.checksum
         self._checksum_read = head_checksum(message.snapshot, len(message.snapshot.data))
-        self._read = 0  # So much of the data is in `_checksum_read`.
-        self.received = 0  # As the peer says.
+        self._read = 0  # The number of bytes in `_checksum_read`.
+        self.received = 0  # As acknowledged by the peer.
         self.sent = 0
         self.checked = 0
         self.moved_at = now
 
     @property
     def size(self) -> int:
-        """How many bytes there are to send."""
+        """The total number of bytes to send."""
         return len(self.message.snapshot.data)
 
     def chunk(self) -> SnapshotChunk | None:
-        """The next one; None in place of the last one if what was read is not what was taken."""
+        """The next chunk; None in place of the last one if the checksum is wrong."""
         message, snapshot, offset = self.message, self.message.snapshot, self.sent
         data = bytes(memoryview(snapshot.data)[offset : offset + CHUNK_BYTES])
-        if offset == self._read:  # Not yet read for an earlier piece.
+        if offset == self._read:  # Not read before.
             self._checksum_read = crc32(data, self._checksum_read)
             self._read += len(data)
         if self._read == self.size and self._checksum_read != snapshot.checksum:
@@ -65,9 +65,9 @@ class Transfer:
 
 
 class Transfers:
-    """All that this leader sends. Without news for `resend_seconds` it sends again, and at last gives up.
+    """All transfers of this leader. Without progress for `resend_seconds` they repeat, and finally give up.
 
-    `damaged` is told of a snapshot that has changed since it was taken, and was not sent for that.
+    `damaged` is called with a snapshot whose data have changed since it was taken.
     """
 
     def __init__(
@@ -90,23 +90,23 @@ class Transfers:
 
     @property
     def oldest(self) -> Index | None:
-        """The index of the oldest snapshot under way: the log after it will be needed."""
+        """The index of the oldest snapshot in transfer: the log after it will be needed."""
         return min((each.message.snapshot.index for each in self._transfers.values()), default=None)
 
     def begin(self, message: InstallSnapshot) -> None:
-        """Send a snapshot; one to the same peer that is still under way is given up for it."""
+        """Send a snapshot; it replaces an earlier transfer to the same peer."""
         transfer = self._transfers[message.to] = Transfer(message, self._context.now())
         if self._tell(transfer):
             self._check_later(message.to, transfer)
 
     def progress(self, report: SnapshotProgress) -> None:
-        """The peer says how much it has."""
+        """The peer acknowledges what it has written."""
         transfer = self._transfers.get(report.sender)
         if transfer is None or not self._is_wanted(transfer):
             return
         if (report.term, report.index) != (transfer.message.term, transfer.message.snapshot.index):
             return  # Of an earlier transfer.
-        if report.damaged:  # The core will begin another transfer, from the first byte on.
+        if report.damaged:  # The core begins another transfer, from the first byte.
             self._end(report.sender, ok=False)
         elif report.received >= transfer.size:
             self._end(report.sender, ok=True)
@@ -116,11 +116,11 @@ class Transfers:
             transfer.moved_at = self._context.now()
             self._fill(transfer)
         elif report.received == 0 < transfer.received:
-            transfer.received = transfer.sent = 0  # The peer has begun another life.
+            transfer.received = transfer.sent = 0  # The peer has restarted.
             self._fill(transfer)
 
     def reconnected(self, peer: NodeId) -> None:
-        """A peer can be heard again: what was under way is lost."""
+        """A peer is reachable again: chunks in flight are lost."""
         transfer = self._transfers.get(peer)
         if transfer is not None:
             self._send_again(transfer)
@@ -131,7 +131,7 @@ class Transfers:
             pass
 
     def _tell(self, transfer: Transfer) -> bool:
-        """Send the next piece; False if there is no use in that, as the snapshot is damaged."""
+        """Send the next chunk; False if the snapshot turned out to be damaged."""
         peer, chunk = transfer.message.to, transfer.chunk()
         if chunk is None:
             self._end(peer, ok=False)
@@ -142,7 +142,7 @@ class Transfers:
 
     def _send_again(self, transfer: Transfer) -> None:
         transfer.sent = transfer.received
-        self._tell(transfer)  # One will do to learn where the peer stands.
+        self._tell(transfer)  # One chunk is enough to get the peer's acknowledgement.
 
     def _check_later(self, peer: NodeId, transfer: Transfer) -> None:
         self._context.after(self._resend_seconds, partial(self._check, peer, transfer))

@@ -1,7 +1,7 @@
 """Taking snapshots of a node's own state, and forgetting the entries that they cover.
 
-Owns when one is due, the way from the machine to the disk, and how much of the log stays. The loop waits
-for none of it: the machine gives its state in parts, and another thread draws, encodes and writes them.
+Owns when one is due, the way from the machine to the disk, and how much of the log stays. The loop doesn't
+wait: the machine gives its state in parts, and another thread reads, encodes and writes them.
 Knows nothing of files, or of how a snapshot travels.
 """
 
@@ -27,7 +27,7 @@ from raft.storage.snapshots import sealed
 
 RETRY_SECONDS = 5.0
 ENTRIES_FORGOTTEN_AT_ONCE = 2048
-# A slow peer, which is being sent an older one, keeps the log from shrinking for so many snapshots.
+# A slow peer with a transfer of an older snapshot keeps the log from being compacted for so many snapshots.
 HELD_SNAPSHOTS_MAX = 4
 
 
@@ -68,7 +68,7 @@ class SnapshotLog(DraftLog, Protocol):
 
 
 SnapshotCallback = Callable[[Index, str], None]
-"""Called with the index of the newest snapshot, and with why there is none of now, or ""."""
+"""Called with the index of the newest snapshot, and with the reason of a failure, or ""."""
 
 
 class Abandoned(StoreError):
@@ -82,12 +82,12 @@ class Head(Struct, frozen=True):
     term: Term
     conf_state: ConfState
     state: State
-    size: int  # Of all commands applied by then, in this life.
+    size: int  # Of all commands applied by then, since this process started.
     began: float
 
 
 class Snapshotter:
-    """Takes one snapshot at a time. `held`: the index of the oldest that is being sent to someone.
+    """Takes one snapshot at a time. `held`: the index of the oldest snapshot in transfer.
 
     While space is `tight` no entries are kept that a snapshot covers.
     """
@@ -129,17 +129,17 @@ class Snapshotter:
         self._damaged: Index = 0
 
     def want(self) -> None:
-        """Take one soon, whether it is due or not."""
+        """Take a snapshot soon, even if none is due."""
         self._wanted = True
 
     def take(self, told: SnapshotCallback) -> None:
-        """Take one soon, and tell when it is durable."""
+        """Take a snapshot soon, and call back when it is durable."""
         self._waiting.append(told)
         self._wanted = True
         self._not_before = 0.0
 
     def abandon(self) -> None:
-        """Give up the one in hand, on whatever thread it is: the node ends, and must not wait for it."""
+        """Abandon the current one, on its thread too: the node ends, and must not wait for it."""
         self._abandoned = True
 
     def _rest(self) -> None:
@@ -160,11 +160,11 @@ class Snapshotter:
             self._wanted = True
 
     def is_damaged(self, snapshot: Snapshot) -> bool:
-        """Is that a snapshot which must not be sent to anyone?"""
+        """Whether that snapshot is known to be damaged, and must not be sent."""
         return 0 < snapshot.index == self._damaged
 
     def consider(self) -> None:
-        """Begin with one if it is due; at the end of a turn, when nothing is half done."""
+        """Begin a snapshot if one is due; at the end of a turn."""
         if self._busy or not (self._wanted or self._is_due()) or self._now() < self._not_before:
             return
         self._busy, self._wanted = True, False
@@ -174,7 +174,7 @@ class Snapshotter:
     def _is_due(self) -> bool:
         applied = self._applier.applied
         if applied == self._not_due_at:
-            return False  # Nothing has come since.
+            return False  # No entries since.
         policy, newest = self._policy, self._log.snapshot()
         entries = applied - newest.index
         size = self._applier.bytes_applied - self._bytes_covered
@@ -206,7 +206,7 @@ class Snapshotter:
         size, began = head.size, head.began
 
         def work() -> Snapshot:
-            # Before it goes anywhere it gets the checksum that it keeps for good.
+            # The checksum is computed before the snapshot is sent or stored.
             data = pack_state(state, self._in_steps(parts))
             snapshot = sealed(Snapshot(index, term, conf_state, data))
             self._log.write_snapshot(snapshot, self._rest)
@@ -231,7 +231,7 @@ class Snapshotter:
     def _accept(self, snapshot: Snapshot) -> None:
         log = self._log
         before = log.snapshot().index
-        if self._is_nothing_new(snapshot.index):  # A leader's came in meanwhile.
+        if self._is_nothing_new(snapshot.index):  # A snapshot of the leader was installed meanwhile.
             self._end("")
             return
         log.accept_snapshot(snapshot)
@@ -250,7 +250,7 @@ class Snapshotter:
         return not index or index < newest or (index == newest != self._damaged)
 
     def _forget(self, index: Index) -> None:
-        """Let go of the entries up to an index, a few at a time: to free all at once takes long."""
+        """Free the entries up to an index, a few at a time: freeing all at once takes long."""
         log = self._log
         step = min(index, log.first_index() + ENTRIES_FORGOTTEN_AT_ONCE)
         log.accept_compaction(step)
