@@ -193,6 +193,13 @@ PRIVATE_WORDS = {
     "steward": "MembershipOperator",
 }
 PLAIN_DIRECTORIES = (
+    "raft/machines/",
+    "raft/protocol/",
+    "raft/node/",
+    "raft/embedding/",
+    "tests/machines/",
+    "tests/node/",
+    "tests/embedding/",
     "raft/core/",
     "raft/storage/",
     "tests/core/",

@@ -89,9 +89,9 @@ def test_a_leader_transfers_leadership_when_its_context_exits(directory: Path) -
                 stacks[node] = await whole.enter_async_context(AsyncExitStack())
                 await stacks[node].enter_async_context(nodes[node])
             before = await nodes[1].wait_for_leader()
-            witness = nodes[1 if before.node != 1 else 2]
+            observer = nodes[1 if before.node != 1 else 2]
             await stacks[before.node].aclose()
-            async for after in witness.observe():
+            async for after in observer.observe():
                 if after is not None and after.term > before.term:
                     assert after.term == before.term + 1
                     break

@@ -18,7 +18,7 @@ from raft.node.worker import InlineWorker
 WORK_MAX = 6  # A put counts for two: itself, and the event that it makes.
 
 
-def test_a_turn_applies_no_more_however_the_entries_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_applies_a_limited_amount_for_any_grouping_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raft.node.applier.WORK_PER_TURN_MAX", WORK_MAX)
     for parts in (1, 2, 12):
         waiters: Any = SimpleNamespace(applied=lambda *_: None)

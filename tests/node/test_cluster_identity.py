@@ -51,7 +51,7 @@ def test_the_nodes_of_one_cluster_end_with_one_identity_and_keep_it() -> None:
         member.kill()
         member.start()
     cluster.network.settle()
-    assert identities(cluster) == {identity}  # Known from the log, before anybody leads.
+    assert identities(cluster) == {identity}  # Known from the log, before there is a leader.
     cluster.elect()
     cluster.advance(1.0)
     assert identities(cluster) == {identity}
@@ -101,7 +101,7 @@ def test_a_node_that_joins_has_the_identity_with_its_snapshot_and_after_a_restar
     assert cluster[4].actor.components.handshakes.origin.founders == (1, 2, 3)
 
 
-def test_a_node_with_a_history_of_its_own_is_refused_before_the_log_and_named() -> None:
+def test_a_node_with_a_log_of_another_cluster_is_refused_before_the_log() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"ours")
@@ -120,7 +120,7 @@ def test_a_node_with_a_history_of_its_own_is_refused_before_the_log_and_named() 
     assert 4 not in cluster[leader].actor.components.peers.endpoints
 
 
-def test_a_node_that_has_begun_a_cluster_which_never_came_to_be_is_refused_too() -> None:
+def test_a_node_of_a_cluster_that_never_elected_a_leader_is_refused_too() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.begin(4, 4, 5, 6)
@@ -213,7 +213,7 @@ def test_a_node_that_was_down_when_it_was_added_and_has_a_history_never_votes() 
     assert cluster[leader].raft.tracker.progress[4].match == 0
 
 
-def test_a_node_tells_which_cluster_it_is_of_and_is_asked_only_for_that() -> None:
+def test_a_handshake_is_exchanged_only_about_the_cluster() -> None:
     cluster = Cluster(1)
     cluster.elect()
     cluster.advance(0.5)
@@ -240,7 +240,7 @@ def test_a_node_tells_which_cluster_it_is_of_and_is_asked_only_for_that() -> Non
         (Origin(), Origin("b", (1, 3)), True),
     ],
 )
-def test_two_nodes_may_be_of_one_cluster_unless_something_says_otherwise(
+def test_two_nodes_fit_unless_their_identities_or_founders_differ(
     one: Origin, other: Origin, fit: bool
 ) -> None:
     assert one.fits(other) is other.fits(one) is fit

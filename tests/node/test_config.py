@@ -12,18 +12,18 @@ from raft.node.config import BadConfig, NodeConfig
 GOOD = NodeConfig(node=1, listen="ipc:///tmp/n1", data_dir="/d", peers={2: "ipc:///tmp/n2"})
 
 
-def test_a_configuration_travels_as_bytes() -> None:
+def test_a_configuration_is_encoded_as_bytes() -> None:
     assert NodeConfig.decode(GOOD.check().encode()) == GOOD
     with pytest.raises(BadConfig):
         NodeConfig.decode(b"garbage")
 
 
-def test_times_as_given_can_be_reached_by_ticks() -> None:
+def test_configured_times_are_multiples_of_ticks() -> None:
     assert GOOD.tick_seconds == 0.025
     assert (GOOD.election_ticks, GOOD.election_ticks_max) == (10, 20)
 
 
-def test_a_node_may_listen_at_all_addresses_if_it_says_where_others_reach_it() -> None:
+def test_a_node_may_listen_at_all_addresses_if_it_advertises_one() -> None:
     everywhere = msgspec.structs.replace(GOOD, listen="tcp://0.0.0.0:7000", keys="n1.toml", peers={})
     told = msgspec.structs.replace(everywhere, advertise="tcp://n1.example.org:7000").check()
     assert told.address == "tcp://n1.example.org:7000"
@@ -53,7 +53,7 @@ def test_a_node_may_listen_at_all_addresses_if_it_says_where_others_reach_it() -
         ({"lease_reads": True, "check_quorum": False}, "check-quorum"),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
+def test_a_bad_configuration_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
     fields = {name: getattr(GOOD, name) for name in GOOD.__struct_fields__}
     with pytest.raises(BadConfig, match=words):
         NodeConfig(**{**fields, **change}).check()

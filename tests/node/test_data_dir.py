@@ -99,7 +99,7 @@ def test_an_empty_directory_without_a_permit_is_refused_and_stays_empty(
     assert not list(directory.glob("*"))
 
 
-def test_a_crash_before_the_first_configuration_is_durable_uses_no_permit_up(tmp_path: Path) -> None:
+def test_a_crash_before_the_first_configuration_is_durable_keeps_the_permit(tmp_path: Path) -> None:
     permit_first_start(tmp_path)
 
     class Crash(Exception):
@@ -124,7 +124,7 @@ def test_a_damaged_log_is_refused_and_left_alone_unless_repair_is_asked_for(dire
     assert {path: path.read_bytes() for path in directory.iterdir() if path.is_file()} == before
 
 
-def test_a_log_that_was_found_to_be_rolled_back_is_refused_until_it_is_repaired(
+def test_a_rolled_back_log_is_refused_until_it_is_repaired(
     directory: Path,
 ) -> None:
     mark_rolled_back(directory, "its disk has gone back")
@@ -138,7 +138,7 @@ def test_a_log_that_was_found_to_be_rolled_back_is_refused_until_it_is_repaired(
     begin(directory, peers).close()
 
 
-def test_a_whole_log_is_not_put_aside_by_asking_for_repair(directory: Path) -> None:
+def test_repair_does_not_set_an_intact_log_aside(directory: Path) -> None:
     peers = Peers()
     store = begin(directory, peers, repair_from_peers=True)
     assert store.last_index() == 3
@@ -146,7 +146,7 @@ def test_a_whole_log_is_not_put_aside_by_asking_for_repair(directory: Path) -> N
     store.close()
 
 
-def test_after_a_repair_the_node_is_bound_to_the_leader_that_let_it_in(directory: Path) -> None:
+def test_after_a_repair_the_node_has_voted_for_the_leader_that_added_it(directory: Path) -> None:
     damage(directory)
     store = begin(directory, Peers(), repair_from_peers=True)
     assert store.initial_state()[0] == HardState(term=TERM, vote=LEADER)
@@ -161,7 +161,7 @@ def test_after_a_repair_the_node_is_bound_to_the_leader_that_let_it_in(directory
     assert repair_of(directory) == ""
 
 
-def test_a_repair_that_was_begun_goes_on_before_anything_else(directory: Path) -> None:
+def test_an_unfinished_repair_continues_first(directory: Path) -> None:
     damage(directory)
     with pytest.raises(CannotRejoin):
         begin(directory, Peers(answer=False), repair_from_peers=True)
@@ -206,7 +206,7 @@ def flips(path: Path) -> Iterator[None]:
     path.write_bytes(sound)
 
 
-def test_a_count_of_lives_that_a_disk_has_changed_is_not_believed(tmp_path: Path) -> None:
+def test_a_damaged_incarnation_number_is_refused(tmp_path: Path) -> None:
     path = tmp_path / INCARNATION
     assert [count_incarnation(path, sync=False) for _ in range(12)][-1] == 12
     for _ in flips(path):
@@ -222,7 +222,7 @@ def test_a_count_without_a_checksum_is_that_of_an_older_version(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("step", [LEAVING, JOINED])
-def test_a_repair_whose_note_a_disk_has_changed_is_not_guessed_at(directory: Path, step: str) -> None:
+def test_a_damaged_repair_note_is_refused(directory: Path, step: str) -> None:
     path = directory / REPAIR
     path.write_text(checked_word(step))
     for _ in flips(path):
@@ -244,7 +244,7 @@ def test_a_used_directory_that_holds_no_log_is_never_taken_for_a_new_one(
             begin(directory, **options)
 
 
-def test_lives_that_others_have_counted_are_not_counted_again(tmp_path: Path) -> None:
+def test_incarnation_numbers_known_to_peers_are_not_used_again(tmp_path: Path) -> None:
     path = tmp_path / INCARNATION
     assert count_incarnation(path, sync=False) == 1
     note_incarnation(path, 7, sync=False)

@@ -30,7 +30,7 @@ def fill(cluster: Cluster, node: int) -> Member:
     return cluster[node]
 
 
-def test_a_leader_without_room_hands_over_and_says_why() -> None:
+def test_a_leader_without_room_transfers_leadership_with_the_reason() -> None:
     cluster, supervisor = watched()
     old = cluster.elect()
     fill(cluster, old)
@@ -42,7 +42,7 @@ def test_a_leader_without_room_hands_over_and_says_why() -> None:
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"v"), Committed)
 
 
-def test_an_idle_leader_finds_its_disk_full_without_a_write_and_hands_over() -> None:
+def test_an_idle_leader_detects_a_full_disk_without_a_write_and_transfers_leadership() -> None:
     cluster, supervisor = watched()
     old = cluster.elect()
     cluster.advance(3.0)
@@ -54,7 +54,7 @@ def test_an_idle_leader_finds_its_disk_full_without_a_write_and_hands_over() -> 
     assert len(cluster[old].log.writes) == writes
 
 
-def test_an_idle_leader_whom_nobody_replaces_takes_writes_again_when_there_is_room() -> None:
+def test_an_idle_leader_without_a_successor_accepts_writes_again_when_there_is_room() -> None:
     cluster = Cluster(1)
     leader = cluster.elect()
     cluster[leader].log.fail = FULL
@@ -67,13 +67,13 @@ def test_an_idle_leader_whom_nobody_replaces_takes_writes_again_when_there_is_ro
     assert isinstance(cluster.put(leader, b"k", b"v"), Committed)
 
 
-def test_a_leader_without_room_refuses_writes_while_nobody_takes_over(cluster: Cluster) -> None:
+def test_a_leader_without_room_refuses_writes_while_it_has_no_successor(cluster: Cluster) -> None:
     leader = cluster.elect()
     for follower in cluster.followers():
         cluster[follower].log.fail = FULL
     fill(cluster, leader)
     cluster.advance(3.0)
-    assert cluster.leaders() == [leader], "nobody else can lead either"
+    assert cluster.leaders() == [leader], "no other node can lead either"
     answer = cluster.put(leader, b"k", b"v")
     assert isinstance(answer, Refused)
     assert "disk-full" in answer.reason
@@ -95,7 +95,7 @@ def test_a_node_without_room_does_not_campaign_and_gives_no_vote(cluster: Cluste
     cluster.until(lambda: cluster.leaders() in ([other], [full]))
 
 
-def test_a_follower_without_room_keeps_no_quorum_waiting_and_catches_up_when_there_is_room(
+def test_a_follower_without_room_does_not_block_the_quorum_and_catches_up_later(
     cluster: Cluster,
 ) -> None:
     leader = cluster.elect()
@@ -157,7 +157,7 @@ def write_slowly(cluster: Cluster, leader: int, *slow: int, seconds: float = 0.2
     cluster.network.settle()
 
 
-def test_a_slow_leader_makes_room_for_a_faster_node_and_says_why() -> None:
+def test_a_slow_leader_transfers_leadership_to_a_faster_node_with_the_reason() -> None:
     cluster, supervisor = watched()
     leader = cluster.elect()
     slow = cluster.followers()[0]
@@ -177,7 +177,7 @@ def test_where_all_disks_are_slow_leadership_stays(cluster: Cluster) -> None:
     assert cluster.leaders() == [leader]
 
 
-def test_writes_that_are_slow_now_and_then_move_no_leader(cluster: Cluster) -> None:
+def test_occasional_slow_writes_do_not_move_leadership(cluster: Cluster) -> None:
     leader = cluster.elect()
     for number in range(5 * SLOW_WRITES_MIN):
         write_slowly(cluster, leader, leader, seconds=0.2 if number % SLOW_WRITES_MIN else 0.01)

@@ -24,7 +24,7 @@ from raft.protocol.registry import process_of
 from tests.node.cluster import Cluster, Supervisor
 
 
-def test_a_fresh_cluster_elects_one_leader_without_sitting_out_a_timeout() -> None:
+def test_a_fresh_cluster_elects_a_leader_without_waiting_for_a_timeout() -> None:
     cluster = Cluster(5)
     took_seconds = cluster.until(cluster.agree)
     assert took_seconds < 0.05
@@ -47,7 +47,7 @@ def test_the_death_of_the_leaders_process_is_followed_by_a_new_leader_within_mil
     assert cluster.leaders() != [dead]
 
 
-def test_without_the_news_of_a_death_the_election_timeout_has_to_pass() -> None:
+def test_without_detection_of_a_death_the_election_timeout_passes() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     others = cluster.followers()
@@ -55,7 +55,7 @@ def test_without_the_news_of_a_death_the_election_timeout_has_to_pass() -> None:
     assert cluster.until(lambda: cluster.agree(others)) > 0.2
 
 
-def test_with_lease_reads_nobody_hurries_as_votes_would_break_the_lease() -> None:
+def test_with_lease_reads_there_is_no_early_election() -> None:
     cluster = Cluster(3, lease_reads=True)
     leader = cluster.elect()
     cluster.advance(1.0)
@@ -63,7 +63,7 @@ def test_with_lease_reads_nobody_hurries_as_votes_would_break_the_lease() -> Non
     assert cluster.until(cluster.agree) > 0.2
 
 
-def test_without_pre_votes_nobody_hurries_as_a_false_alarm_would_depose_a_leader() -> None:
+def test_without_pre_votes_there_is_no_early_election() -> None:
     cluster = Cluster(3, pre_vote=False)
     leader = cluster.elect()
     cluster.advance(1.0)
@@ -105,7 +105,7 @@ def test_a_restarted_node_joins_a_living_leader_without_disturbing_it() -> None:
     assert follower.machine.snapshot() == cluster[leader].machine.snapshot()
 
 
-def test_what_a_dead_leader_left_in_an_inbox_does_not_bring_it_back() -> None:
+def test_messages_left_by_a_dead_leader_do_not_count_as_contact() -> None:
     cluster = Cluster(3)
     dead = cluster[cluster.elect()]
     cluster.advance(1.0)
@@ -118,7 +118,7 @@ def test_what_a_dead_leader_left_in_an_inbox_does_not_bring_it_back() -> None:
     assert cluster.until(cluster.agree) < 0.010
 
 
-def test_a_stopped_leader_hands_over_before_it_leaves() -> None:
+def test_a_stopping_leader_transfers_leadership_first() -> None:
     cluster = Cluster(3, supervisor="ipc:///launcher")
     supervisor = Supervisor(cluster)
     leader = cluster.elect()
@@ -129,7 +129,7 @@ def test_a_stopped_leader_hands_over_before_it_leaves() -> None:
     assert supervisor.of(LostLeadership)[0].reason == "stopping"
 
 
-def test_a_leader_that_can_hand_over_to_nobody_leaves_all_the_same() -> None:
+def test_a_stopping_leader_without_a_successor_stops_anyway() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     for follower in cluster.followers():
@@ -138,7 +138,7 @@ def test_a_leader_that_can_hand_over_to_nobody_leaves_all_the_same() -> None:
     assert cluster.until(lambda: cluster[leader].runtime.stopped) < 0.010
 
 
-def test_a_leader_whose_heir_does_not_answer_leaves_after_a_bounded_time() -> None:
+def test_a_leader_whose_successor_does_not_answer_stops_after_a_bounded_time() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -164,7 +164,7 @@ def test_a_paused_leader_that_comes_back_finds_another_and_follows_it() -> None:
     assert cluster[leader].raft.term > term
 
 
-def test_reports_tell_who_leads_how_it_came_and_why_it_ended() -> None:
+def test_reports_name_the_leader_and_the_reasons() -> None:
     cluster = Cluster(3, supervisor="ipc:///launcher")
     first = cluster.elect()
     # The supervisor can be heard only now; what was said before has waited for it.
@@ -225,7 +225,7 @@ def test_a_leader_without_a_quorum_says_so_and_steps_down() -> None:
     assert supervisor.of(LostLeadership)[0].reason == "no-quorum"
 
 
-def test_a_transfer_that_cannot_be_is_refused_with_the_reason() -> None:
+def test_an_impossible_transfer_is_refused_with_the_reason() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     follower = cluster.followers()[0]
@@ -245,10 +245,10 @@ def test_a_transfer_that_cannot_be_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_silence_is_counted_from_the_last_word_of_the_leader(seed: int) -> None:
+def test_contact_is_measured_from_the_last_message_of_the_leader(seed: int) -> None:
     cluster = Cluster(3, seed=seed)
     leader = cluster.elect()
-    # In step with nobody's wake-ups.
+    # Not in step with the wake-ups of a node.
     cluster.advance(1.0 + 0.013 * seed)
     followers = cluster.followers()
     cluster[leader].cut(*followers)
@@ -260,7 +260,7 @@ def test_silence_is_counted_from_the_last_word_of_the_leader(seed: int) -> None:
     assert 0.225 <= silence_seconds <= 0.550
 
 
-def test_a_new_leader_is_heard_of_again_within_a_heartbeat() -> None:
+def test_a_new_leader_sends_a_heartbeat_within_the_interval() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     elected_at = cluster.clock.now()
@@ -269,7 +269,7 @@ def test_a_new_leader_is_heard_of_again_within_a_heartbeat() -> None:
         assert cluster[follower].actor.components.contacts.seen_at[leader] >= elected_at + 0.040
 
 
-def test_who_hears_of_a_death_first_is_answered_by_the_others_as_soon_as_they_hear_of_it() -> None:
+def test_an_early_pre_vote_is_answered_as_soon_as_the_death_is_detected() -> None:
     cluster = Cluster(5)
     dead = cluster.elect()
     cluster.advance(1.0)
@@ -283,7 +283,7 @@ def test_who_hears_of_a_death_first_is_answered_by_the_others_as_soon_as_they_he
     assert cluster.leaders() == [first]
 
 
-def test_only_one_of_the_survivors_campaigns_while_its_rivals_give_it_the_time() -> None:
+def test_only_one_survivor_campaigns_while_the_others_wait() -> None:
     cluster = Cluster(5)
     dead = cluster.elect()
     cluster.advance(1.0)
@@ -295,7 +295,7 @@ def test_only_one_of_the_survivors_campaigns_while_its_rivals_give_it_the_time()
     assert campaigning == [dead % 5 + 1]
 
 
-def test_votes_that_are_still_on_their_way_are_waited_for_before_another_campaign() -> None:
+def test_a_candidate_waits_for_votes_in_flight_before_it_campaigns_again() -> None:
     cluster = Cluster(5)
     dead = cluster.elect()
     cluster.advance(1.0)

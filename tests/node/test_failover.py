@@ -21,7 +21,7 @@ def quick(node: int) -> tuple[FastElection, Waits, list[int]]:
     return election, waits, campaigns
 
 
-def test_each_survivor_has_a_rank_of_its_own_and_the_dead_ones_successor_is_first() -> None:
+def test_each_survivor_has_its_own_rank_and_the_next_id_is_first() -> None:
     for dead in range(6):
         survivors = [node for node in range(1, 6) if node != dead]
         ranks = {rank(node, range(1, 6), dead): node for node in survivors}
@@ -40,7 +40,7 @@ def test_the_first_in_rank_campaigns_at_once_and_the_others_wait_their_turn() ->
     assert campaigns == [1]
 
 
-def test_who_has_heard_of_a_rival_stands_back_for_as_long_as_an_election_takes() -> None:
+def test_a_node_backs_off_after_a_vote_request_of_another_candidate() -> None:
     election, waits, campaigns = quick(3)
     election.begin([1, 2, 3], dead=1)
     election.back_off()
@@ -60,7 +60,7 @@ def test_campaigns_end_with_a_leader_and_after_a_few_tries() -> None:
     assert len(campaigns) == 1 + failover.TRIES_MAX
 
 
-def test_a_node_without_a_vote_never_hurries() -> None:
+def test_a_node_without_a_vote_never_campaigns_early() -> None:
     election, waits, campaigns = quick(9)
     election.begin([1, 2, 3], dead=1)
     assert (waits.pending, campaigns) == ([], [])
@@ -86,7 +86,7 @@ class Core:
         self.campaigns.append(self.term)
 
 
-def test_a_rival_that_has_asked_for_votes_in_this_term_is_given_the_time_to_say_that_it_has_won() -> None:
+def test_a_candidate_that_may_have_won_this_term_is_given_time() -> None:
     waits, core, peers = Waits(), Core(), Peers(3, "three", (1, 2, 3, 4))
     raft: Any = core
     failover_ = Failover(raft, peers, allowed=True, random=Random(1), now=lambda: 0.0, after=waits.after)

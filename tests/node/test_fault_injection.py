@@ -24,7 +24,7 @@ ORDERS = (
 )
 
 
-def test_a_node_that_was_not_started_for_it_has_no_handler_that_breaks_it() -> None:
+def test_a_node_without_fault_injection_has_no_handler_for_faults() -> None:
     cluster = Cluster(1)
     leader = cluster.elect()
     assert not {type(order) for order in ORDERS} & {*cluster[leader].actor.handlers}
@@ -68,7 +68,7 @@ def test_only_the_supervisor_of_a_node_may_break_it(monkeypatch: pytest.MonkeyPa
     assert cluster.answer(leader, GetStatus()).faults == ["5 orders"]
 
 
-def test_links_that_are_broken_from_the_start_need_fault_injection() -> None:
+def test_broken_links_at_the_start_need_fault_injection() -> None:
     broken = NodeConfig(node=1, listen="ipc:///n1", data_dir="/nowhere", links=(SetLink(1, [2], cut=True),))
     with pytest.raises(BadConfig, match="fault injection"):
         broken.check()

@@ -1,4 +1,4 @@
-"""Group commit: what is written together, and what nobody hears before it is durable."""
+"""Group commit: what is written together, and that no response leaves before it is durable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Rig:
         self.said += [message.index for message in responses if isinstance(message, AppendReply)]
 
 
-def test_nothing_is_said_before_the_write_has_ended() -> None:
+def test_no_response_is_delivered_before_the_write_has_ended() -> None:
     rig = Rig()
     rig.disk.append(append(1))
     assert rig.said == []
@@ -109,7 +109,7 @@ def test_nothing_is_said_before_the_write_has_ended() -> None:
     assert rig.log.last_index() == 1
 
 
-def test_what_comes_during_a_write_is_written_together_by_the_next() -> None:
+def test_messages_that_arrive_during_a_write_are_written_together() -> None:
     rig = Rig()
     for index in range(1, 11):
         rig.disk.append(append(index))
@@ -120,7 +120,7 @@ def test_what_comes_during_a_write_is_written_together_by_the_next() -> None:
     assert [len(entries) for _, entries, _ in rig.log.writes] == [1, 9]
 
 
-def test_an_answer_that_depends_on_nothing_new_waits_only_for_what_was_before_it() -> None:
+def test_a_response_without_a_write_waits_only_for_earlier_writes() -> None:
     rig = Rig()
     rig.disk.append(append())
     assert rig.said == [0]
@@ -146,7 +146,7 @@ def test_a_commit_index_alone_waits_for_the_next_write_and_goes_along() -> None:
 
 
 @pytest.mark.parametrize("promise", [HardState(2, 1, 0), HardState(1, 2, 0)])
-def test_a_new_term_or_vote_is_written_before_anything_is_said(promise: HardState) -> None:
+def test_a_new_term_or_vote_is_written_before_any_response(promise: HardState) -> None:
     rig = Rig()
     rig.disk.append(append(hard_state=HardState(1, 1, 0)))
     rig.worker.do_next()
@@ -158,7 +158,7 @@ def test_a_new_term_or_vote_is_written_before_anything_is_said(promise: HardStat
     assert rig.log.writes[-1][0] == promise
 
 
-def test_a_snapshot_is_written_by_itself_and_restored_before_anything_is_said() -> None:
+def test_a_snapshot_is_written_alone_and_restored_before_any_response() -> None:
     rig = Rig()
     snapshot = Snapshot(index=10, term=1)
     rig.disk.append(append(1))
@@ -179,7 +179,7 @@ def test_a_snapshot_is_written_by_itself_and_restored_before_anything_is_said() 
     ]
 
 
-def test_a_write_that_fails_is_fatal_and_nothing_is_said() -> None:
+def test_a_failed_write_is_fatal_and_delivers_no_response() -> None:
     rig = Rig()
     rig.log.fail = StoreFailed("a sync failed: Input/output error")
     rig.disk.append(append(1))
@@ -189,7 +189,7 @@ def test_a_write_that_fails_is_fatal_and_nothing_is_said() -> None:
     assert not rig.later, "nor is it tried again"
 
 
-def test_a_write_without_room_is_tried_again_with_all_that_has_come_since() -> None:
+def test_a_write_without_room_is_retried_with_all_later_messages() -> None:
     rig = Rig()
     rig.log.fail = StoreFull("no room")
     rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
@@ -218,7 +218,7 @@ def test_a_closed_disk_does_not_try_again() -> None:
     assert rig.worker.waiting == 0
 
 
-def test_a_full_disk_is_found_without_a_write_and_so_is_its_room() -> None:
+def test_a_full_disk_and_its_recovery_are_detected_without_a_write() -> None:
     rig = Rig()
     rig.log.fail = StoreFull("no room")
     rig.disk.probe()
@@ -234,7 +234,7 @@ def test_a_full_disk_is_found_without_a_write_and_so_is_its_room() -> None:
     assert not rig.later, "nor is it looked at again"
 
 
-def test_room_is_looked_for_even_if_all_that_waits_needs_no_write() -> None:
+def test_room_is_checked_even_if_no_waiting_message_needs_a_write() -> None:
     rig = Rig()
     rig.log.fail = StoreFull("no room")
     rig.disk.probe()
@@ -250,7 +250,7 @@ def test_room_is_looked_for_even_if_all_that_waits_needs_no_write() -> None:
     assert rig.said == [0, 1]
 
 
-def test_what_needs_no_write_does_not_keep_up_the_snapshot_behind_it() -> None:
+def test_a_message_without_a_write_does_not_delay_the_snapshot_behind_it() -> None:
     rig = Rig()
     rig.disk.probe()
     rig.disk.append(append())
@@ -260,7 +260,7 @@ def test_what_needs_no_write_does_not_keep_up_the_snapshot_behind_it() -> None:
     assert [snapshot.index for snapshot in rig.restored] == [7]
 
 
-def test_a_write_that_comes_while_the_room_is_looked_at_waits_for_that() -> None:
+def test_a_write_waits_for_a_check_of_room() -> None:
     rig = Rig()
     rig.disk.probe()
     rig.disk.append(append(1))
@@ -270,14 +270,14 @@ def test_a_write_that_comes_while_the_room_is_looked_at_waits_for_that() -> None
     assert rig.said == [1]
 
 
-def test_nobody_looks_for_room_while_a_write_is_under_way() -> None:
+def test_room_is_not_checked_during_a_write() -> None:
     rig = Rig()
     rig.disk.append(append(1))
     rig.disk.probe()
     assert rig.worker.waiting == 1
 
 
-def test_what_waits_for_room_is_bounded_and_each_is_told_the_last_word() -> None:
+def test_messages_that_wait_for_room_are_merged_and_get_the_last_response() -> None:
     rig = Rig()
     rig.log.fail = StoreFull("no room")
     rig.disk.append(append(1))
@@ -316,7 +316,7 @@ def test_a_merged_write_leaves_the_log_that_single_ones_would(shape: list[tuple[
         assert merged.entries(1, last + 1, 2**63) == single.entries(1, last + 1, 2**63)
 
 
-def test_a_commit_index_that_went_along_with_a_write_without_room_goes_along_again() -> None:
+def test_a_commit_index_in_a_write_without_room_is_retried_with_it() -> None:
     rig = Rig()
     rig.disk.append(append(1, hard_state=HardState(1, 1, 0)))
     rig.worker.do_next()
@@ -345,7 +345,7 @@ def test_a_write_without_room_stays_before_those_that_came_after_it() -> None:
     assert rig.said == [1, 1]
 
 
-def test_readers_see_a_write_before_anything_is_said_about_it() -> None:
+def test_readers_see_a_write_before_its_responses_are_delivered() -> None:
     rig = Rig()
     seen: list[int] = []
     rig.disk._answer = lambda _responses: seen.append(rig.log.last_index())
@@ -370,13 +370,13 @@ def written(rig: Rig, indexes: range, seconds: float) -> list[bool]:
     return [*rig.worker.on_loop]
 
 
-def test_a_disk_that_was_quick_many_times_in_a_row_is_written_to_on_the_loop() -> None:
+def test_after_many_quick_writes_the_loop_writes() -> None:
     rig = Rig()
     assert not any(written(rig, range(1, QUICK_WRITES_MIN + 1), 0.001))
     assert all(written(rig, range(QUICK_WRITES_MIN + 1, QUICK_WRITES_MIN + 11), 0.001))
 
 
-def test_after_one_slow_write_the_thread_writes_until_the_disk_was_quick_many_times_again() -> None:
+def test_after_one_slow_write_the_thread_writes_again() -> None:
     rig = Rig()
     written(rig, range(1, QUICK_WRITES_MIN + 1), 0.001)
     last = QUICK_WRITES_MIN + 1

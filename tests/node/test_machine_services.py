@@ -76,7 +76,7 @@ def events_in(answer: Any) -> Any:
 # -- leases --------------------------------------------------------------------------------------
 
 
-def test_a_lease_that_nobody_keeps_alive_ends_everywhere_after_its_time_and_not_before() -> None:
+def test_a_lease_without_keep_alive_ends_on_all_nodes_after_its_time() -> None:
     cluster = cluster_of()
     cluster.elect()
     lease = grant(cluster, 1000)
@@ -91,7 +91,7 @@ def test_a_lease_that_nobody_keeps_alive_ends_everywhere_after_its_time_and_not_
     assert [type(event).__name__ for event in events_in(answer).events] == ["Item", "Removed"]
 
 
-def test_a_lease_that_is_kept_alive_lasts_and_says_how_much_time_is_left() -> None:
+def test_a_lease_that_is_kept_alive_lasts_and_reports_the_time_left() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     lease = grant(cluster, 1000)
@@ -187,7 +187,7 @@ def test_a_lease_whose_end_is_on_its_way_can_not_be_kept_alive() -> None:
     assert leases(cluster) == {lease}, "not applied yet"
 
 
-def test_an_end_that_is_not_let_into_the_log_is_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dropped_expiry_is_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = cluster_of()
     cluster.elect()
     lease = grant(cluster, 300)
@@ -214,7 +214,7 @@ def test_a_keep_alive_of_an_earlier_term_is_not_answered_by_the_clock_of_a_later
     assert isinstance(leasing.answer(KeepAlive(lease), term - 1, ""), Refused)
 
 
-def test_leases_work_where_the_machine_is_applied_by_a_thread_of_its_own() -> None:
+def test_leases_work_with_a_thread_for_the_machine() -> None:
     cluster = cluster_of(apply_on_worker=True)
     leader = cluster.elect()
     lease = grant(cluster, 1000)
@@ -223,7 +223,7 @@ def test_leases_work_where_the_machine_is_applied_by_a_thread_of_its_own() -> No
     assert leases(cluster) == set()
 
 
-def test_while_a_thread_has_the_machine_no_lease_ends_and_no_event_is_told() -> None:
+def test_while_a_thread_uses_the_machine_no_lease_ends_and_no_event_is_sent() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     grant(cluster, 1000)
@@ -243,7 +243,7 @@ def test_while_a_thread_has_the_machine_no_lease_ends_and_no_event_is_told() -> 
 # -- events --------------------------------------------------------------------------------------
 
 
-def test_who_waits_for_events_is_told_as_soon_as_they_are_applied_at_any_node() -> None:
+def test_a_long_poll_is_answered_as_soon_as_events_are_applied_at_any_node() -> None:
     cluster = cluster_of()
     cluster.elect()
     waiting = [cluster.ask(node, watch(cluster)) for node in cluster.ids]
@@ -257,7 +257,7 @@ def test_who_waits_for_events_is_told_as_soon_as_they_are_applied_at_any_node() 
         assert told.next == stored.revision + 1
 
 
-def test_what_has_happened_already_is_told_at_once_and_in_order() -> None:
+def test_earlier_events_are_sent_at_once_and_in_order() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     for number in range(10):
@@ -266,7 +266,7 @@ def test_what_has_happened_already_is_told_at_once_and_in_order() -> None:
     assert [event.value for event in told.events] == [b"%d" % number for number in range(10)]
 
 
-def test_who_waits_in_vain_hears_so_when_the_time_is_up() -> None:
+def test_a_long_poll_without_events_is_answered_when_its_time_is_up() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     ask = cluster.ask(leader, watch(cluster, hold_seconds=0.5))
@@ -276,7 +276,7 @@ def test_who_waits_in_vain_hears_so_when_the_time_is_up() -> None:
     assert events_in(ask.result()).events == ()
 
 
-def test_a_node_that_knows_of_no_leader_sends_watchers_elsewhere() -> None:
+def test_a_node_without_a_leader_refuses_watchers() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -288,7 +288,7 @@ def test_a_node_that_knows_of_no_leader_sends_watchers_elsewhere() -> None:
     assert isinstance(cluster.ask(leader, watch(cluster)).result(), Refused)
 
 
-def test_forgotten_events_are_said_to_be_forgotten() -> None:
+def test_compacted_events_are_reported_as_compacted() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     stored = call(cluster, Put(b"k", b"v"))
@@ -296,7 +296,7 @@ def test_forgotten_events_are_said_to_be_forgotten() -> None:
     assert events_in(cluster.answer(leader, watch(cluster))) == Compacted(stored.revision)
 
 
-def test_what_is_no_watch_is_refused_for_good() -> None:
+def test_an_invalid_watch_is_refused_for_good() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     for body in (b"garbage", encode_question(Get(b"k"))):
@@ -306,7 +306,7 @@ def test_what_is_no_watch_is_refused_for_good() -> None:
     )
 
 
-def test_a_node_that_stops_sends_watchers_elsewhere() -> None:
+def test_a_stopping_node_refuses_watchers() -> None:
     cluster = cluster_of()
     cluster.elect()
     follower = cluster.followers()[0]
@@ -316,7 +316,7 @@ def test_a_node_that_stops_sends_watchers_elsewhere() -> None:
     assert isinstance(ask.result(), Refused)
 
 
-def test_the_next_in_the_queue_hears_of_its_seat_when_the_holders_lease_ends() -> None:
+def test_the_next_candidate_gets_its_seat_when_the_holders_lease_ends() -> None:
     cluster = cluster_of()
     leader = cluster.elect()
     tokens = []

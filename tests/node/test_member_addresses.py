@@ -22,7 +22,7 @@ def told_by(cluster: Cluster, node: int) -> dict[int, str]:
     return answer.endpoints
 
 
-def test_an_update_is_told_by_all_members_and_outlives_their_processes() -> None:
+def test_an_update_is_known_to_all_members_and_survives_restarts() -> None:
     cluster = Cluster(3)
     cluster.elect()
     moved = cluster.followers()[0]
@@ -34,11 +34,11 @@ def test_an_update_is_told_by_all_members_and_outlives_their_processes() -> None
     for node in (1, 2, 3):
         assert told_by(cluster, node)[moved] == ELSEWHERE
         assert cluster[node].actor.components.membership.state().members[moved] == ELSEWHERE
-    witness = next(node for node in (1, 2, 3) if node != moved)
-    cluster[witness].kill()
-    cluster[witness].founders = [witness]  # Whose command line says nothing of the others.
-    cluster[witness].start()
-    cluster.until(lambda: told_by(cluster, witness).get(moved) == ELSEWHERE)
+    observer = next(node for node in (1, 2, 3) if node != moved)
+    cluster[observer].kill()
+    cluster[observer].founders = [observer]  # Whose command line says nothing of the others.
+    cluster[observer].start()
+    cluster.until(lambda: told_by(cluster, observer).get(moved) == ELSEWHERE)
 
 
 def test_asking_for_the_same_update_again_changes_nothing() -> None:
@@ -85,7 +85,7 @@ def test_an_update_that_is_asked_for_again_is_answered_only_when_a_quorum_knows_
         (2, "tcp://127.0.0.1:*", "give the port's number"),
     ],
 )
-def test_an_update_that_makes_no_sense_is_refused_with_the_reason(node: int, to: str, why: str) -> None:
+def test_an_invalid_update_is_refused_with_the_reason(node: int, to: str, why: str) -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     last = cluster[leader].raft.log.last
@@ -95,7 +95,7 @@ def test_an_update_that_makes_no_sense_is_refused_with_the_reason(node: int, to:
     assert cluster[leader].raft.log.last == last
 
 
-def test_an_update_cuts_nobody_off_who_is_connected() -> None:
+def test_an_update_closes_no_open_connection() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     term = cluster[leader].raft.term
@@ -139,7 +139,7 @@ def addresses(peers: Peers, context: Connecting) -> MemberAddresses:
     return MemberAddresses(peers, context, Events())  # type: ignore[arg-type]
 
 
-def test_while_a_member_is_down_all_its_addresses_are_tried_in_turn_and_the_newest_is_told(
+def test_while_a_member_is_down_all_its_addresses_are_tried_in_turn(
     addresses: MemberAddresses, context: Connecting, peers: Peers
 ) -> None:
     addresses.admit(2, "first")
@@ -150,7 +150,7 @@ def test_while_a_member_is_down_all_its_addresses_are_tried_in_turn_and_the_newe
     assert peers.endpoints[2] == "second"
 
 
-def test_a_connection_that_stands_is_kept_until_it_breaks_and_then_the_newest_address_is_tried(
+def test_an_open_connection_is_kept_until_it_breaks(
     addresses: MemberAddresses, context: Connecting, peers: Peers
 ) -> None:
     addresses.admit(2, "first")
@@ -174,7 +174,7 @@ def test_once_a_member_answers_at_its_newest_address_the_others_are_forgotten(
     assert context.at == ["first", "second"]
 
 
-def test_a_member_that_was_removed_is_not_looked_for(
+def test_a_removed_member_is_not_connected_to(
     addresses: MemberAddresses, context: Connecting, peers: Peers
 ) -> None:
     addresses.admit(2, "first")

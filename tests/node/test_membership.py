@@ -95,7 +95,7 @@ def test_a_cluster_grows_from_one_to_five_and_shrinks_to_one_again() -> None:
     assert isinstance(cluster.put(leader, b"k", b"w"), Committed)
 
 
-def test_a_promoted_learner_votes_though_it_has_not_heard_of_its_promotion() -> None:
+def test_a_promoted_learner_votes_before_it_knows_of_its_promotion() -> None:
     cluster = Cluster(2)
     leader = cluster.elect()
     cluster.join(3)
@@ -152,7 +152,7 @@ def test_a_leader_can_be_replaced() -> None:
     assert isinstance(cluster.put(cluster.leaders()[0], b"k", b"w"), Committed)
 
 
-def test_a_leadership_handed_over_is_taken_once_the_configuration_is_applied() -> None:
+def test_a_transfer_is_accepted_once_the_configuration_is_applied() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     successor = cluster[cluster.followers()[0]]
@@ -181,7 +181,7 @@ def test_members_survive_restarts_with_their_addresses() -> None:
     assert known == {node: endpoint(node) for node in (1, 2, 3, 4, 5)}
 
 
-def test_one_who_was_away_learns_of_a_leader_that_has_joined_meanwhile() -> None:
+def test_a_node_that_was_down_learns_of_a_leader_that_joined_meanwhile() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     away = cluster.followers()[0]
@@ -245,7 +245,7 @@ def test_a_leader_that_has_committed_nothing_in_its_term_changes_nothing() -> No
     assert "in its term" in answer.reason
 
 
-def test_a_node_that_is_added_anew_does_not_leave_for_a_removal_of_long_ago() -> None:
+def test_a_node_that_is_added_again_ignores_its_earlier_removal() -> None:
     cluster = Cluster(3)
     cluster.elect()
     grow(cluster, 4)
@@ -265,7 +265,7 @@ def test_a_node_that_is_added_anew_does_not_leave_for_a_removal_of_long_ago() ->
     assert isinstance(asked(cluster, Promote(4)), Members)
 
 
-def test_a_snapshot_that_is_sent_holds_the_state_the_members_and_where_they_are() -> None:
+def test_a_sent_snapshot_holds_the_state_the_members_and_their_endpoints() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
@@ -305,7 +305,7 @@ def test_a_learner_that_keeps_falling_behind_is_given_no_vote_and_one_that_keeps
     assert not catch_up.lacks(2)
 
 
-def test_quick_elections_are_held_by_the_voters_of_now() -> None:
+def test_early_elections_are_held_by_the_current_voters() -> None:
     cluster = Cluster(3)
     cluster.elect()
     for old, new in ((1, 4), (2, 5), (3, 6)):
@@ -316,11 +316,11 @@ def test_quick_elections_are_held_by_the_voters_of_now() -> None:
     leader = cluster.elect()
     cluster.advance(1.0)
     cluster[leader].kill()
-    # None of them was there at the start; still nobody waits for a timeout.
+    # None of them was there at the start; still no node waits for a timeout.
     assert cluster.until(cluster.agree) < 0.020
 
 
-def test_the_state_that_a_snapshot_is_made_of_stands_at_one_index() -> None:
+def test_all_parts_of_a_snapshot_are_of_one_index() -> None:
     frozen: list[tuple[int, int]] = []
     parts: list[Any] = []
 

@@ -20,7 +20,7 @@ from tests.node.cluster import Cluster
 from tests.node.members import asked, endpoint, grow, voters_of
 
 
-def test_asking_for_what_is_so_already_changes_nothing() -> None:
+def test_a_change_that_is_already_made_changes_nothing() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     grow(cluster, 4)
@@ -55,7 +55,7 @@ def test_asking_for_what_is_so_already_changes_nothing() -> None:
         (Remove(1, expected=((1, 2), ())), "not the expected"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused_with_the_reason(request_: Any, why: str) -> None:
+def test_an_invalid_change_is_refused_with_the_reason(request_: Any, why: str) -> None:
     cluster = Cluster(3)
     answer = cluster.answer(cluster.elect(), request_)
     assert isinstance(answer, Invalid)
@@ -93,7 +93,7 @@ def test_with_an_expected_configuration_only_that_one_is_changed() -> None:
     assert voters_of(cluster, leader) == {1, 2, 3, 4}
 
 
-def test_only_the_leader_knows_the_members_and_others_say_who_leads() -> None:
+def test_only_the_leader_lists_members_and_others_name_the_leader() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     follower = cluster.followers()[0]

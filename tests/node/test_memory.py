@@ -67,7 +67,7 @@ def test_a_node_without_memory_for_a_committed_command_stops_and_the_others_go_o
     assert value_in(cluster.get(node, b"k")) == b"huge"
 
 
-def test_a_question_that_there_is_no_memory_for_is_refused_and_ends_no_node() -> None:
+def test_a_query_without_memory_is_refused_and_the_node_continues() -> None:
     cluster = Cluster(3, machine=Scarce)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
@@ -80,7 +80,7 @@ def test_a_question_that_there_is_no_memory_for_is_refused_and_ends_no_node() ->
 
 
 @pytest.mark.processes
-def test_a_node_process_without_memory_ends_with_an_exit_code_and_words_of_its_own() -> None:
+def test_a_node_process_without_memory_ends_with_its_exit_code_and_message() -> None:
     with tempfile.TemporaryDirectory(prefix="rn") as name:
         directory = Path(name)
         at = f"ipc://{directory}/n1"

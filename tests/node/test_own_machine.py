@@ -129,7 +129,7 @@ def test_a_query_shows_all_commands_that_were_answered_or_committed_before_it() 
     assert all(answer.index <= cluster[leader].raft.log.committed for answer in answers)
 
 
-def test_a_clients_ticket_brings_the_answer_when_it_is_there_and_until_then_that_it_takes_long() -> None:
+def test_a_ticket_gets_the_answer_when_it_is_ready() -> None:
     cluster = cluster_of(1)
     leader = cluster.elect()
     hold(cluster)
@@ -147,7 +147,7 @@ def test_a_clients_ticket_brings_the_answer_when_it_is_there_and_until_then_that
     assert isinstance(cluster.answer(leader, AwaitAnswer(ticket)), Unknown), "an answer is told once"
 
 
-def test_an_answer_that_nobody_asks_for_is_thrown_away_after_a_while() -> None:
+def test_an_answer_that_the_client_does_not_ask_for_is_dropped() -> None:
     cluster = cluster_of(1)
     leader = cluster.elect()
     hold(cluster)
@@ -222,7 +222,7 @@ def test_a_snapshot_holds_the_state_of_one_index_however_far_the_users_machine_i
     assert b"old" in restored.snapshot() and b"new" not in restored.snapshot()
 
 
-def test_a_node_that_restarts_restores_the_users_machine_in_its_lane_and_goes_on_with_the_log() -> None:
+def test_a_restarted_node_restores_the_users_machine_on_its_worker_and_replays_the_log() -> None:
     cluster = cluster_of(1)
     leader = cluster.elect()
     for body in (b"a", b"b"):
@@ -236,7 +236,7 @@ def test_a_node_that_restarts_restores_the_users_machine_in_its_lane_and_goes_on
     assert result(ask(cluster, leader, b"?").result()) == b"? 3"
 
 
-def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> None:
+def test_finished_steps_of_a_batch_are_answered_before_a_slow_one_ends() -> None:
     from raft.machines.own_machine import ApplyTask, OwnMachine
     from raft.node.worker import InlineWorker
 
@@ -257,7 +257,7 @@ def test_what_is_done_of_a_batch_is_answered_before_a_slow_step_of_it_ends() -> 
     assert told == [1, 2]
 
 
-def test_a_leader_takes_no_more_own_commands_than_its_machine_can_hold_and_all_others(
+def test_the_queue_of_own_commands_is_limited_and_others_are_accepted(
     monkeypatch: Any,
 ) -> None:
     monkeypatch.setattr("raft.node.requests.commands.COMMANDS_MAX", 2)

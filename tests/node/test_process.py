@@ -58,7 +58,7 @@ def refusal(node: subprocess.Popen[str]) -> str:
     return said
 
 
-def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Path, start: Start) -> None:
+def test_a_single_node_serves_and_stops_gracefully_on_a_signal(directory: Path, start: Start) -> None:
     for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
         node = start(directory)
         with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
@@ -70,7 +70,7 @@ def test_a_node_on_its_own_serves_and_stops_gracefully_on_a_signal(directory: Pa
     assert (directory / "data" / "incarnation").read_text().startswith("2 ")
 
 
-def test_a_second_node_on_the_same_data_is_refused_and_the_first_goes_on(
+def test_a_second_node_on_the_same_data_is_refused_and_the_first_continues(
     directory: Path, start: Start
 ) -> None:
     first = start(directory)
@@ -120,7 +120,7 @@ def test_data_of_another_node_is_refused(directory: Path, start: Start) -> None:
         ("--data-dir", "/proc/no-such-directory", "/proc/no-such-directory"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(
+def test_bad_arguments_are_refused_with_the_reason(
     directory: Path, start: Start, option: str, value: str, words: str
 ) -> None:
     said = refusal(start(directory, option, value))
@@ -132,7 +132,7 @@ def test_a_node_refuses_to_run_without_its_assertions(directory: Path, start: St
     assert "assertions" in refusal(start(directory, flags=("-O",)))
 
 
-def test_lives_are_counted_and_a_damaged_count_is_not_guessed(directory: Path) -> None:
+def test_incarnations_are_counted_and_a_damaged_number_is_refused(directory: Path) -> None:
     path = directory / "incarnation"
     assert [count_incarnation(path, sync=True) for _ in range(3)] == [1, 2, 3]
     path.write_text("what?")
@@ -151,7 +151,7 @@ def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path, 
     assert str(directory / "lost") in lost.stderr
 
 
-def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(directory: Path) -> None:
+def test_links_broken_from_the_start_are_broken_before_any_order(directory: Path) -> None:
     here, there = f"ipc://{directory}/n1", f"ipc://{directory}/n2"
     cut = SetLink(7, [2], cut=True)
     config = NodeConfig(
@@ -177,9 +177,7 @@ def test_ways_that_are_broken_from_the_start_are_broken_before_anybody_says_so(d
     assert answers[0].faults == ["link to n2: cut"]
 
 
-def test_clients_are_told_where_a_node_is_reached_and_not_where_it_listens(
-    directory: Path, start: Start
-) -> None:
+def test_clients_get_the_advertised_address_and_not_the_listening_one(directory: Path, start: Start) -> None:
     outside = f"ipc://{directory}/outside"
     node = start(directory, "--advertise", outside)
     with Client({1: f"ipc://{directory}/n1"}, timeout_seconds=20.0) as client:
@@ -190,7 +188,7 @@ def test_clients_are_told_where_a_node_is_reached_and_not_where_it_listens(
     assert node.returncode == 0
 
 
-def test_on_sighup_a_node_reads_its_keys_again_and_goes_on(directory: Path, start: Start) -> None:
+def test_on_sighup_a_node_reads_its_keys_again(directory: Path, start: Start) -> None:
     names = ["n1", "alice", "bob"]
     directory.chmod(0o700)
     paths = dict(zip(names, generate(directory / "keys", names), strict=True))

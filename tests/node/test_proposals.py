@@ -33,7 +33,7 @@ def apply(proposals: Proposals, term: int, *indexes: int, outcome: bytes | Rejec
     proposals.applied([Entry(term, index) for index in indexes], [outcome for _ in indexes])
 
 
-def test_each_command_is_told_its_own_result() -> None:
+def test_each_command_gets_its_own_result() -> None:
     proposals = Proposals(1.0)
     waiters = logged(proposals, 1, 5, 3)
     proposals.applied([Entry(1, 5), Entry(1, 6)], [b"a", Rejection("no")])
@@ -59,7 +59,7 @@ def test_a_lost_leadership_alone_decides_nothing() -> None:
     assert waiter.told == [Committed(5, b"ok")]
 
 
-def test_after_some_time_the_fate_is_unknown() -> None:
+def test_after_a_timeout_the_outcome_is_unknown() -> None:
     proposals = Proposals(1.0)
     (waiter,) = logged(proposals, 1, 5, 1)
     proposals.expire(100.0)
@@ -70,7 +70,7 @@ def test_after_some_time_the_fate_is_unknown() -> None:
     assert len(proposals) == 0
 
 
-def test_two_tenures_may_wait_for_the_same_index_and_one_at_most_gets_it() -> None:
+def test_commands_of_two_terms_may_wait_for_one_index_and_at_most_one_is_committed() -> None:
     proposals = Proposals(1.0)
     (old,) = logged(proposals, 1, 5, 1)
     proposals.leadership_lost(0.0)
@@ -86,7 +86,7 @@ def test_a_snapshot_that_goes_past_a_command_leaves_it_unknown() -> None:
     assert [waiter.told for waiter in waiters] == [[SNAPSHOT_PASSED], [SNAPSHOT_PASSED], []]
 
 
-def test_a_node_that_stops_tells_everybody() -> None:
+def test_a_stopping_node_answers_all_waiting_commands() -> None:
     proposals = Proposals(1.0)
     waiters = logged(proposals, 1, 5, 2)
     proposals.stop()
@@ -94,7 +94,7 @@ def test_a_node_that_stops_tells_everybody() -> None:
     assert len(proposals) == 0
 
 
-def test_a_command_of_a_leader_that_leads_on_and_applies_nothing_is_unknown_after_a_minute() -> None:
+def test_a_command_of_a_leader_that_applies_nothing_is_unknown_after_a_minute() -> None:
     proposals = Proposals(1.0)
     waiters = logged(proposals, 1, 5, 2)
     proposals.expire(100.0)
@@ -105,7 +105,7 @@ def test_a_command_of_a_leader_that_leads_on_and_applies_nothing_is_unknown_afte
     assert len(proposals) == 0
 
 
-def test_a_leader_that_applies_slowly_lets_nobody_down() -> None:
+def test_a_leader_that_applies_slowly_answers_all_commands() -> None:
     proposals = Proposals(1.0)
     waiters = logged(proposals, 1, 5, 3)
     for moment in range(0, 200, 50):

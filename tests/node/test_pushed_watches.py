@@ -71,7 +71,7 @@ def many(first: int, count: int) -> list[str]:
     return [f"k{number:03}" for number in range(first, first + count)]
 
 
-def test_a_watch_is_told_each_change_once_and_in_order_without_asking_again() -> None:
+def test_a_watch_gets_each_change_once_and_in_order() -> None:
     cluster = Cluster(3)
     put(cluster, "a", "b")
     reader = Reader(cluster)
@@ -97,7 +97,7 @@ def test_every_answer_begins_where_the_one_before_ended() -> None:
     assert reader.keys == [b"a", b"b", b"c"]
 
 
-def test_a_quiet_watch_is_told_now_and_then_that_it_stands() -> None:
+def test_an_idle_watch_gets_progress_messages() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster)
     reader.open(cluster.elect())
@@ -106,7 +106,7 @@ def test_a_quiet_watch_is_told_now_and_then_that_it_stands() -> None:
     assert reader.keys == []
 
 
-def test_whoever_confirms_nothing_is_held_back_and_told_the_rest_once_it_does() -> None:
+def test_a_watch_without_acknowledgements_is_paused_and_continues_after_one() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster, confirms=False)
     reader.open(cluster.elect())
@@ -117,7 +117,7 @@ def test_whoever_confirms_nothing_is_held_back_and_told_the_rest_once_it_does() 
     assert reader.keys == [name.encode() for name in many(0, pushed_watches.UNACKED_MAX + 10)]
 
 
-def test_whoever_was_held_back_for_too_long_is_told_that_events_are_forgotten() -> None:
+def test_a_watch_paused_for_too_long_gets_compacted() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster, confirms=False)
     reader.open(cluster.elect())
@@ -131,7 +131,7 @@ def test_whoever_was_held_back_for_too_long_is_told_that_events_are_forgotten() 
     assert b"later" not in reader.keys, "the watch is gone"
 
 
-def test_a_closed_watch_is_told_nothing_more() -> None:
+def test_a_closed_watch_gets_no_more_events() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster)
     reader.open(cluster.elect())
@@ -140,7 +140,7 @@ def test_a_closed_watch_is_told_nothing_more() -> None:
     assert reader.keys == []
 
 
-def test_a_watch_at_a_node_that_knows_of_no_leader_is_ended_or_refused() -> None:
+def test_a_watch_at_a_node_without_a_leader_is_ended_or_refused() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     lonely, other = cluster.followers()
@@ -164,7 +164,7 @@ def test_a_node_that_stops_ends_its_watches() -> None:
     assert [ended.number for ended in reader.ended] == [1]
 
 
-def test_what_a_client_that_is_gone_has_watched_is_forgotten() -> None:
+def test_the_watches_of_a_disconnected_client_are_closed() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster)
     reader.open(cluster.elect())
@@ -175,7 +175,7 @@ def test_what_a_client_that_is_gone_has_watched_is_forgotten() -> None:
     assert not watches
 
 
-def test_who_confirms_nothing_for_a_minute_has_to_open_its_watch_anew() -> None:
+def test_a_watch_without_acknowledgements_for_a_minute_is_closed() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster, confirms=False)
     reader.open(cluster.elect())
@@ -192,7 +192,7 @@ def test_one_client_cannot_take_all_watches_of_a_node(monkeypatch: pytest.Monkey
     assert [type(answer) for answer in answers] == [WatchOpened, WatchOpened, Refused]
 
 
-def test_what_is_no_watch_is_turned_down() -> None:
+def test_an_invalid_watch_is_refused() -> None:
     cluster = Cluster(1)
     reader = Reader(cluster)
     cluster.elect()

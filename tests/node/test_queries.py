@@ -34,7 +34,7 @@ def test_queries_of_one_turn_share_one_round() -> None:
     assert cluster[leader].raft.reads.last_round == rounds + 1
 
 
-def test_a_leader_that_was_cut_off_answers_no_query_but_stale_ones_which_say_so() -> None:
+def test_a_partitioned_leader_answers_only_stale_queries_marked_as_such() -> None:
     cluster = Cluster(3)
     old = cluster.elect()
     cluster.put(old, b"k", b"1")
@@ -51,7 +51,7 @@ def test_a_leader_that_was_cut_off_answers_no_query_but_stale_ones_which_say_so(
     assert value_in(stale) == b"1"
 
 
-def test_a_query_whose_confirmation_is_lost_is_asked_anew() -> None:
+def test_a_query_whose_confirmation_is_lost_is_retried() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
@@ -78,14 +78,14 @@ def test_a_follower_that_waits_for_a_dead_leader_asks_the_next_one() -> None:
     assert took_seconds < 0.1
 
 
-def test_with_lease_reads_a_leader_that_stood_still_asks_a_quorum_again() -> None:
+def test_with_lease_reads_a_leader_asks_a_quorum_again_after_a_stall() -> None:
     cluster = Cluster(3, lease_reads=True)
     old = cluster.elect()
     cluster.put(old, b"k", b"1")
     cluster.advance(0.2)
     rounds = cluster[old].raft.reads.last_round
     assert value_in(cluster.get(old, b"k")) == b"1"
-    assert cluster[old].raft.reads.last_round == rounds, "by its lease it asks nobody"
+    assert cluster[old].raft.reads.last_round == rounds, "with its lease it asks no quorum"
 
     others = cluster.followers()
     paused = cluster[old].runtime

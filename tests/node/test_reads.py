@@ -46,7 +46,7 @@ def test_a_confirmed_query_waits_until_its_index_is_applied() -> None:
     assert asker.told == [QueryResult(7, b"q")]
 
 
-def test_no_query_is_answered_while_a_thread_is_inside_the_machine() -> None:
+def test_no_query_is_answered_while_a_thread_uses_the_machine() -> None:
     waiting, machine, contexts = reads()
     linearizable, stale = Waiter(), Waiter()
     machine.free = False
@@ -61,7 +61,7 @@ def test_no_query_is_answered_while_a_thread_is_inside_the_machine() -> None:
     assert (linearizable.told, stale.told) == ([QueryResult(0, b"q")], [QueryResult(0, b"s", True)])
 
 
-def test_a_context_is_never_used_twice_not_even_by_the_next_life() -> None:
+def test_a_context_is_never_used_twice_not_even_after_a_restart() -> None:
     seen: set[bytes] = set()
     for incarnation in (1, 2):
         waiting, _, contexts = reads(incarnation)
@@ -74,7 +74,7 @@ def test_a_context_is_never_used_twice_not_even_by_the_next_life() -> None:
         assert len(set(contexts)) == len(contexts)
 
 
-def test_an_answer_to_an_earlier_asking_confirms_nothing() -> None:
+def test_an_answer_to_an_earlier_request_confirms_nothing() -> None:
     waiting, machine, contexts = reads()
     asker = Waiter()
     waiting.add(b"q", asker, 0.0)
@@ -89,7 +89,7 @@ def test_an_answer_to_an_earlier_asking_confirms_nothing() -> None:
     assert asker.told == [QueryResult(9, b"q")]
 
 
-def test_a_query_that_nobody_confirms_is_asked_again_and_then_refused() -> None:
+def test_an_unconfirmed_query_is_retried_and_then_refused() -> None:
     waiting, _, contexts = reads()
     asker = Waiter()
     waiting.add(b"q", asker, 0.0)
@@ -101,7 +101,7 @@ def test_a_query_that_nobody_confirms_is_asked_again_and_then_refused() -> None:
     assert len(waiting) == 0
 
 
-def test_a_confirmed_query_of_a_node_that_cannot_apply_is_refused_in_the_end() -> None:
+def test_a_confirmed_query_of_a_node_that_cannot_apply_is_finally_refused() -> None:
     waiting, machine, contexts = reads()
     asker, later = Waiter(), Waiter()
     waiting.add(b"q", asker, 0.0)
@@ -121,7 +121,7 @@ def test_a_confirmed_query_of_a_node_that_cannot_apply_is_refused_in_the_end() -
     assert len(waiting) == 0
 
 
-def test_a_stale_query_of_a_machine_that_is_never_free_is_refused_in_the_end() -> None:
+def test_a_stale_query_of_a_machine_that_is_never_free_is_finally_refused() -> None:
     waiting, machine, _ = reads()
     machine.free = False
     asker = Waiter()

@@ -69,7 +69,7 @@ def chunks(index: Index = 10, term: int = 3, size: int = 10, step: int = 4) -> l
     return [chunk(offset) for offset in range(0, size or 1, step)]
 
 
-def test_pieces_in_order_make_the_snapshot_and_nothing_less_does() -> None:
+def test_only_all_chunks_in_order_make_the_snapshot() -> None:
     rig = Rig()
     first, second, third = chunks()
     assert rig.take(first) == 4
@@ -80,13 +80,13 @@ def test_pieces_in_order_make_the_snapshot_and_nothing_less_does() -> None:
     assert rig.whole == [InstallSnapshot(1, 2, 3, sealed(Snapshot(10, 1, VOTERS, bytes(range(10)))))]
 
 
-def test_a_snapshot_of_nothing_is_one_piece() -> None:
+def test_an_empty_snapshot_is_one_chunk() -> None:
     rig = Rig()
     assert rig.take(chunks(size=0)[0]) == 0
     assert rig.whole[0].snapshot == sealed(Snapshot(10, 1, VOTERS))
 
 
-def test_pieces_in_any_order_doubled_and_late_make_the_same_snapshot_or_none() -> None:
+def test_chunks_duplicated_reordered_or_late_make_the_same_snapshot_or_none() -> None:
     dice = Random(5)
     for _ in range(300):
         rig = Rig()
@@ -102,7 +102,7 @@ def test_pieces_in_any_order_doubled_and_late_make_the_same_snapshot_or_none() -
         assert all(whole.snapshot.data == bytes(range(10)) for whole in rig.whole)
 
 
-def test_a_piece_counts_as_received_when_it_is_written_and_not_before() -> None:
+def test_a_chunk_is_acknowledged_only_when_it_is_written() -> None:
     rig = Rig()
     rig.worker.holding = True
     first, second, _ = chunks()
@@ -115,7 +115,7 @@ def test_a_piece_counts_as_received_when_it_is_written_and_not_before() -> None:
     assert rig.said[-1].received == 8
 
 
-def test_a_piece_that_was_changed_on_the_way_is_not_taken() -> None:
+def test_a_corrupted_chunk_is_refused() -> None:
     rig = Rig()
     first = chunks()[0]
     first.data = b"\xff" + first.data[1:]
@@ -124,7 +124,7 @@ def test_a_piece_that_was_changed_on_the_way_is_not_taken() -> None:
     assert rig.take(chunks()[0]) == 4
 
 
-def test_a_piece_that_belongs_further_back_is_not_taken() -> None:
+def test_a_chunk_beyond_a_gap_is_refused() -> None:
     rig = Rig()
     first, _, third = chunks()
     rig.take(first)
@@ -132,7 +132,7 @@ def test_a_piece_that_belongs_further_back_is_not_taken() -> None:
     assert rig.drafts[0].data == bytes(range(4))
 
 
-def test_a_piece_that_goes_beyond_the_end_is_not_taken() -> None:
+def test_a_chunk_beyond_the_end_is_refused() -> None:
     rig = Rig()
     long = chunks(size=5, step=5)[0]
     long.size = 4
@@ -140,14 +140,14 @@ def test_a_piece_that_goes_beyond_the_end_is_not_taken() -> None:
     assert not rig.whole
 
 
-def test_a_piece_of_a_snapshot_of_another_size_is_none_of_this_one() -> None:
+def test_a_chunk_of_a_snapshot_of_another_size_is_ignored() -> None:
     rig = Rig()
     rig.take(chunks()[0])
     assert rig.take(chunks(size=12)[1]) is None
     assert rig.take(chunks()[1]) == 8
 
 
-def test_pieces_of_older_snapshots_and_leaders_change_nothing() -> None:
+def test_chunks_of_older_snapshots_and_leaders_are_ignored() -> None:
     rig = Rig()
     rig.take(chunks(index=12, term=3)[0])
     assert rig.take(chunks(index=10, term=3)[0]) is None
@@ -155,7 +155,7 @@ def test_pieces_of_older_snapshots_and_leaders_change_nothing() -> None:
     assert rig.take(chunks(index=12, term=3)[1]) == 8
 
 
-def test_a_newer_snapshot_takes_the_place_of_one_that_is_on_its_way() -> None:
+def test_a_newer_snapshot_replaces_an_unfinished_one() -> None:
     rig = Rig()
     rig.worker.holding = True
     rig.take(chunks(index=10)[0])
@@ -168,7 +168,7 @@ def test_a_newer_snapshot_takes_the_place_of_one_that_is_on_its_way() -> None:
     assert {progress.index for progress in rig.said} == {12}
 
 
-def test_a_snapshot_that_brings_nothing_new_is_said_to_be_here() -> None:
+def test_a_snapshot_that_is_not_newer_is_acknowledged_at_once() -> None:
     rig = Rig()
     assert rig.take(chunks(index=10)[1], committed=10) == 10
     for chunk in chunks(index=10):
@@ -176,18 +176,18 @@ def test_a_snapshot_that_brings_nothing_new_is_said_to_be_here() -> None:
     assert not rig.whole
 
 
-def test_what_is_missing_at_the_front_is_asked_for() -> None:
+def test_a_missing_beginning_is_requested() -> None:
     assert Rig().take(chunks()[1]) == 0
 
 
-def test_a_later_piece_of_a_newer_snapshot_does_not_end_the_one_that_is_on_its_way() -> None:
+def test_a_later_chunk_of_a_newer_snapshot_does_not_end_the_current_transfer() -> None:
     rig = Rig()
     rig.take(chunks(index=10)[0])
     assert rig.take(chunks(index=12)[1]) == 0
     assert rig.take(chunks(index=10)[1]) == 8
 
 
-def test_what_an_earlier_leader_began_is_forgotten_and_removed() -> None:
+def test_a_transfer_of_an_earlier_leader_is_dropped_and_removed() -> None:
     rig = Rig()
     rig.take(chunks()[0])
     rig.receiver.forget_before(3)
@@ -197,7 +197,7 @@ def test_what_an_earlier_leader_began_is_forgotten_and_removed() -> None:
     assert rig.take(chunks()[2]) == 0
 
 
-def test_a_full_disk_ends_a_reception_that_may_begin_again() -> None:
+def test_a_full_disk_ends_a_transfer_that_may_begin_again() -> None:
     rig = Rig()
     rig.fail = StoreFull("no room")
     assert rig.take(chunks()[0]) is None

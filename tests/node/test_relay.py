@@ -46,7 +46,7 @@ def test_a_write_that_reaches_any_member_reaches_the_leader() -> None:
     assert isinstance(answer(cluster, follower, ListMembers()), Members)
 
 
-def test_a_lease_is_kept_alive_by_way_of_a_member_and_not_bound_to_its_connection() -> None:
+def test_a_keep_alive_through_a_relay_is_not_bound_to_its_connection() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     granted = cluster.answer(leader, Command(encode_call(Call(0, 0, 0, Grant(60_000)))))
@@ -56,7 +56,7 @@ def test_a_lease_is_kept_alive_by_way_of_a_member_and_not_bound_to_its_connectio
     assert not cluster[leader].actor.components.machine_services.leases.bound
 
 
-def test_what_a_member_cannot_pass_on_is_refused_and_what_is_not_answered_is_unknown() -> None:
+def test_a_request_that_cannot_be_relayed_is_refused_and_an_unanswered_one_unknown() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     follower = cluster.followers()[0]
@@ -72,7 +72,7 @@ def test_what_a_member_cannot_pass_on_is_refused_and_what_is_not_answered_is_unk
     assert isinstance(later, Refused | NotLeader)
 
 
-def test_a_member_passes_on_no_more_than_it_can_keep_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_relayed_requests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "FORWARDED_MAX", 1)
     cluster = Cluster(3)
     leader = cluster.elect()

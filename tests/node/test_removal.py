@@ -32,7 +32,7 @@ def test_a_removed_node_stops_by_itself() -> None:
     assert cluster.leaders() == [leader]
 
 
-def test_a_removed_node_learns_of_it_though_nobody_sends_it_entries_any_more() -> None:
+def test_a_removed_node_learns_of_its_removal_without_further_entries() -> None:
     cluster = Cluster(3)
     cluster.elect()
     removed = cluster[cluster.followers()[0]]
@@ -44,7 +44,9 @@ def test_a_removed_node_learns_of_it_though_nobody_sends_it_entries_any_more() -
 
 
 @pytest.mark.parametrize("options", [{}, {"pre_vote": False, "check_quorum": False}])
-def test_a_removed_node_that_was_cut_off_returns_disturbs_nobody_and_stops(options: dict[str, bool]) -> None:
+def test_a_removed_node_that_was_partitioned_returns_without_disruption_and_stops(
+    options: dict[str, bool],
+) -> None:
     cluster = Cluster(4, **options)
     leader = cluster.elect()
     removed = cluster.followers()[0]
@@ -66,7 +68,7 @@ def test_a_removed_node_that_was_cut_off_returns_disturbs_nobody_and_stops(optio
     assert cluster[leader].raft.term == term
 
 
-def test_a_removed_node_that_was_down_is_told_when_it_comes_back() -> None:
+def test_a_removed_node_that_was_down_is_informed_when_it_returns() -> None:
     cluster = Cluster(4)
     leader = cluster.elect()
     removed = cluster.followers()[0]
@@ -80,7 +82,7 @@ def test_a_removed_node_that_was_down_is_told_when_it_comes_back() -> None:
     assert (cluster.leaders(), cluster[leader].raft.term) == ([leader], term)
 
 
-def test_a_member_that_was_added_anew_is_known_after_a_restart() -> None:
+def test_a_member_that_was_added_again_is_known_after_a_restart() -> None:
     cluster = Cluster(4)
     leader = cluster.elect()
     node = cluster.followers()[0]
@@ -98,7 +100,7 @@ def test_a_member_that_was_added_anew_is_known_after_a_restart() -> None:
     assert cluster[node].machine.snapshot() == cluster[leader].machine.snapshot()
 
 
-def test_a_leader_whose_write_outlasts_its_membership_leaves_in_peace() -> None:
+def test_a_removed_leader_with_an_unfinished_write_stops_normally() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
@@ -116,7 +118,7 @@ def test_a_leader_whose_write_outlasts_its_membership_leaves_in_peace() -> None:
     assert not cluster.crashes
 
 
-def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> None:
+def test_a_member_ignores_a_removal_that_it_knows_to_be_undone() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -128,7 +130,7 @@ def test_a_member_does_not_believe_in_a_removal_that_it_knows_to_be_undone() -> 
     assert "removed" not in follower.events.names
 
 
-def test_a_removed_leader_answers_hands_over_and_stops() -> None:
+def test_a_removed_leader_answers_transfers_leadership_and_stops() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"k", b"v")
@@ -214,7 +216,7 @@ def test_when_a_leader_that_was_replaced_dies_at_its_answer_the_others_elect(nod
     rest_elects(cluster, [node for node in rest if node not in paused])
 
 
-def test_a_leader_that_was_removed_is_not_answered_for_before_a_quorum_of_the_others_knows() -> None:
+def test_a_removal_of_the_leader_is_answered_only_when_a_quorum_of_the_others_knows() -> None:
     cluster, leader = leader_with(3)
     paused = cluster.followers()[0]
     isolate(cluster, paused)
@@ -231,7 +233,7 @@ def test_a_leader_that_was_removed_is_not_answered_for_before_a_quorum_of_the_ot
     cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
 
 
-def test_a_removed_leader_that_starts_again_before_it_could_tell_the_others_tells_them_then() -> None:
+def test_a_removed_leader_that_restarts_too_early_informs_the_others_then() -> None:
     cluster, leader = leader_with(2)
     other = cluster.followers()[0]
     slow(cluster, leader)
@@ -264,7 +266,7 @@ def test_a_removed_node_stays_as_long_as_the_others_may_need_it() -> None:
     cluster.until(lambda: cluster[leader].runtime.stopped, 2.0)
 
 
-def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> None:
+def test_a_removed_node_does_not_wait_forever_for_lost_members() -> None:
     cluster, _ = leader_with(5)
     removed = cluster.followers()[0]
     asked(cluster, Remove(removed))
@@ -275,7 +277,7 @@ def test_a_removed_node_does_not_wait_for_ever_for_members_who_are_gone() -> Non
     cluster.until(lambda: cluster[removed].runtime.stopped, 15.0)
 
 
-def test_who_applies_its_leaders_removal_first_waits_neither_for_its_word_nor_for_a_timeout() -> None:
+def test_a_node_that_applies_its_leaders_removal_campaigns_early() -> None:
     cluster = Cluster(4)
     leader = cluster.elect()
     cluster[leader].actor.components.applier.free = False

@@ -55,7 +55,9 @@ def checks_in(cluster: Cluster) -> int:
 
 
 @pytest.mark.parametrize("apply_on_worker", [False, True])
-def test_replicas_that_answer_otherwise_than_the_leader_stop_and_say_why(*, apply_on_worker: bool) -> None:
+def test_replicas_whose_answers_differ_from_the_leaders_stop_with_the_reason(
+    *, apply_on_worker: bool
+) -> None:
     cluster = fickle_cluster(apply_on_worker=apply_on_worker)
     own(cluster, b"fickle")
     leader = cluster.elect()
@@ -64,7 +66,7 @@ def test_replicas_that_answer_otherwise_than_the_leader_stop_and_say_why(*, appl
     assert [member.node for member in cluster.alive()] == [leader]
 
 
-def test_replicas_that_answer_alike_are_checked_and_go_on() -> None:
+def test_replicas_with_equal_answers_are_checked_and_continue() -> None:
     cluster = fickle_cluster()
     own(cluster, b"steady")
     cluster.advance(PATIENCE_SECONDS)
@@ -83,7 +85,7 @@ def test_nothing_is_checked_where_nothing_happens() -> None:
     assert cluster[cluster.elect()].raft.log.last == last
 
 
-def test_a_replica_that_parted_before_its_snapshot_is_still_found_out() -> None:
+def test_a_replica_that_diverged_before_its_snapshot_is_still_detected() -> None:
     cluster = fickle_cluster()
     own(cluster, b"fickle")
     follower = cluster[cluster.followers()[0]]

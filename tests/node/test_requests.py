@@ -37,13 +37,13 @@ def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> No
     assert {member.actor.components.applier.applied for member in cluster.alive()} == {answer.index}
 
 
-def test_what_only_nodes_may_say_is_taken_from_no_client() -> None:
+def test_commands_reserved_for_nodes_are_refused_from_clients() -> None:
     cluster = Cluster(3)
     answer = cluster.answer(cluster.elect(), Command(encode_nodes_own(Expire((1,)))))
     assert answer == commands.NODES_ONLY
 
 
-def test_commands_of_one_turn_travel_as_one_append() -> None:
+def test_commands_of_one_turn_are_sent_as_one_append() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -57,7 +57,7 @@ def test_commands_of_one_turn_travel_as_one_append() -> None:
     assert len(cluster[leader].log.writes) == writes + 1
 
 
-def test_a_follower_names_the_leader_and_where_it_listens() -> None:
+def test_a_follower_names_the_leader_and_its_endpoint() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     follower = cluster.followers()[0]
@@ -67,7 +67,7 @@ def test_a_follower_names_the_leader_and_where_it_listens() -> None:
     assert cluster.answer(follower, WhoLeads()) == LeaderIs(leader, term, endpoints)
 
 
-def test_nothing_is_said_before_the_leaders_own_write_and_a_quorums_are_durable() -> None:
+def test_a_command_is_answered_only_when_a_quorum_has_it_on_disk() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -102,7 +102,7 @@ def test_two_followers_make_a_quorum_while_the_leaders_disk_hangs_but_it_applies
     assert isinstance(ask.result(), Committed)
 
 
-def test_a_vote_is_not_given_before_it_is_durable() -> None:
+def test_a_vote_is_sent_only_when_it_is_durable() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
@@ -132,7 +132,7 @@ def test_a_disk_that_fails_stops_the_node_with_a_crash() -> None:
     cluster.until(cluster.agree)
 
 
-def test_a_command_that_another_leaders_entry_replaced_is_refused_and_surely_not_there() -> None:
+def test_a_command_replaced_by_another_leaders_entry_is_refused_and_not_applied() -> None:
     cluster = Cluster(3)
     old = cluster.elect()
     cluster.advance(0.2)
@@ -148,7 +148,7 @@ def test_a_command_that_another_leaders_entry_replaced_is_refused_and_surely_not
     assert value_in(cluster.get(new, b"k")) == b"kept"
 
 
-def test_a_command_whose_fate_stays_open_is_unknown_and_may_yet_be_there() -> None:
+def test_a_command_with_an_open_outcome_is_unknown_and_may_be_applied() -> None:
     cluster = Cluster(3)
     old = cluster.elect()
     cluster.advance(0.2)
@@ -190,7 +190,7 @@ def test_without_a_leader_a_command_is_refused_and_a_query_too() -> None:
     assert isinstance(cluster.get(others[1], b"k"), NotLeader)
 
 
-def test_bytes_that_mean_nothing_are_answered_alike_on_all_replicas() -> None:
+def test_malformed_bytes_are_answered_alike_on_all_replicas() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     nothing = b"no command of any machine"
@@ -303,7 +303,7 @@ def test_a_stopping_leader_refuses_new_commands_and_answers_old_ones() -> None:
     assert not isinstance(after._reply, Committed | Unknown)
 
 
-def test_a_message_that_is_not_from_whom_it_says_is_not_heard() -> None:
+def test_a_message_from_another_process_than_its_sender_is_ignored() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     term = cluster[leader].raft.term
@@ -315,7 +315,7 @@ def test_a_message_that_is_not_from_whom_it_says_is_not_heard() -> None:
     assert cluster[leader].raft.term == term
 
 
-def test_status_tells_what_an_operator_asks_for() -> None:
+def test_status_has_what_an_operator_needs() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     index = cluster.put(leader, b"k", b"v").index

@@ -140,7 +140,7 @@ def test_a_reader_may_only_read(request_: Any) -> None:
     assert why_not(query(Get(b"k")), Role.READER, BELOW)
 
 
-def test_who_has_no_role_in_the_list_is_a_member_by_name_or_else_an_operator() -> None:
+def test_a_name_without_a_role_is_a_member_or_else_an_operator() -> None:
     assert role_of("n1", Grant()) is Role.MEMBER
     assert role_of("ann", Grant()) is Role.OPERATOR
     assert role_of("n1.launcher", Grant()) is Role.OPERATOR
@@ -150,19 +150,19 @@ def test_who_has_no_role_in_the_list_is_a_member_by_name_or_else_an_operator() -
     ("name", "grant", "why"),
     [
         ("ann", Grant("boss"), "no role 'boss'"),
-        ("ann", Grant("member"), "nobody else"),
-        ("n1", Grant("client"), "nobody else"),
+        ("ann", Grant("member"), "no other process"),
+        ("n1", Grant("client"), "no other process"),
         ("ann", Grant("operator", "app/"), "bound to a prefix"),
         ("n1", Grant("", "app/"), "bound to a prefix"),
     ],
 )
-def test_a_role_that_cannot_be_is_refused_with_the_reason(name: str, grant: Grant, why: str) -> None:
+def test_an_invalid_role_is_refused_with_the_reason(name: str, grant: Grant, why: str) -> None:
     keys = keys_with("n1", b"p", b"s", {"n1": Entry((b"p",), Grant()), name: Entry((b"q",), grant)})
     with pytest.raises(KeysError, match=why):
         check_roles(keys)
 
 
-def test_members_and_operators_are_not_looked_at_and_refusals_are_counted_and_named() -> None:
+def test_members_and_operators_are_not_restricted_and_refusals_are_counted() -> None:
     said: list[tuple[str, str]] = []
     entries = {
         "n1": Entry((b"1",), Grant()),

@@ -16,7 +16,7 @@ from raft.node.process.main import Crashes
 from tests.node.cluster import Cluster
 
 
-def test_a_node_whose_disk_went_back_stops_at_the_leaders_first_heartbeat() -> None:
+def test_a_node_with_a_rolled_back_disk_stops_at_the_leaders_first_heartbeat() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     node = cluster.followers()[0]
@@ -35,7 +35,7 @@ def test_a_node_whose_disk_went_back_stops_at_the_leaders_first_heartbeat() -> N
     assert cluster.leaders() == [leader]
 
 
-def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on_from_there() -> None:
+def test_a_node_whose_incarnation_was_used_stops_and_raises_its_number() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     node, peer = cluster.followers()
@@ -48,7 +48,7 @@ def test_a_node_that_is_told_of_another_life_with_its_number_stops_and_counts_on
     assert cluster.leaders() == [leader]
 
 
-def test_a_node_that_has_promised_nothing_is_told_only_to_start_again() -> None:
+def test_a_node_without_acknowledgements_only_has_to_start_again() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     blank = cluster.join(4, leader)
@@ -63,7 +63,7 @@ def test_a_node_that_has_promised_nothing_is_told_only_to_start_again() -> None:
 
 
 @pytest.mark.parametrize(("kind", "marked"), [("IncarnationAlreadyUsed", False), ("RolledBack", True)])
-def test_only_a_log_that_lacks_what_was_promised_is_refused_from_then_on(
+def test_only_a_log_that_lacks_acknowledged_entries_is_refused_from_then_on(
     kind: str, marked: bool, tmp_path: Path
 ) -> None:
     crashes = Crashes()
@@ -73,7 +73,7 @@ def test_only_a_log_that_lacks_what_was_promised_is_refused_from_then_on(
     assert (tmp_path / ROLLED_BACK).exists() == marked
 
 
-def test_a_life_that_no_node_comes_to_is_an_error_of_others_and_ends_nothing() -> None:
+def test_an_impossible_incarnation_number_is_ignored() -> None:
     cluster = Cluster(3)
     cluster.elect()
     node, peer = cluster.followers()

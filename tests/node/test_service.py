@@ -111,7 +111,7 @@ def test_one_command_line_serves_each_start_and_a_node_is_ready_when_it_has_join
     assert list((directory / "data1").iterdir()) == []
 
 
-def test_abstract_sockets_are_told_too_and_a_deaf_manager_hinders_nothing(
+def test_abstract_sockets_are_notified_too_and_an_unreachable_manager_is_ignored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
@@ -131,7 +131,7 @@ def test_every_exit_code_is_in_the_table_once() -> None:
     assert sorted(each.code for each in ENDINGS) == sorted({0, *named})
 
 
-def test_launcher_and_embedding_go_by_the_table() -> None:
+def test_launcher_and_embedding_use_the_table() -> None:
     assert vars(processes)["DATA_NEED_A_DECISION"] is DATA_NEED_A_DECISION
     assert vars(node_supervisor)["DATA_NEED_A_DECISION"] is DATA_NEED_A_DECISION
     assert {5, 6, 7, 8, 9, 10} == DATA_NEED_A_DECISION

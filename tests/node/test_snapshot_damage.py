@@ -98,7 +98,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_received_snapshot_that_its_disk_has_changed_is_not_sent_on_but_taken_anew() -> None:
+def test_a_received_snapshot_damaged_on_disk_is_not_sent_but_taken_again() -> None:
     cluster, leader, needs_it = received_by_the_leader()
     damaged = cluster[leader].log.snapshot()
     cluster.flip_in_snapshot(leader, VALUE)
@@ -145,7 +145,7 @@ def chunks_of(transfer: Transfer) -> list[SnapshotChunk | None]:
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("at", [0, 255, 256, 999])
-def test_of_a_changed_snapshot_the_last_piece_is_never_sent(at: int) -> None:
+def test_the_last_chunk_of_a_damaged_snapshot_is_never_sent(at: int) -> None:
     data = bytearray(1000)
     transfer = transfer_of(data)
     data[at] ^= 1
@@ -154,7 +154,7 @@ def test_of_a_changed_snapshot_the_last_piece_is_never_sent(at: int) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_piece_that_is_sent_again_is_counted_once() -> None:
+def test_a_repeated_chunk_is_counted_once() -> None:
     transfer = transfer_of(bytearray(1000))
     transfer.chunk()
     transfer.sent = 0
@@ -195,7 +195,7 @@ def test_a_snapshot_that_is_known_to_be_damaged_is_not_given_to_the_core_again()
 # -- received ---------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_that_is_not_the_one_that_was_taken_is_refused_when_it_has_arrived() -> None:
+def test_a_snapshot_with_a_wrong_checksum_is_refused_on_arrival() -> None:
     rig = Rig()
     first, second, third = chunks()
     second.data = bytes([second.data[0] ^ 1]) + second.data[1:]
@@ -211,7 +211,7 @@ def test_a_snapshot_that_is_not_the_one_that_was_taken_is_refused_when_it_has_ar
     assert len(rig.whole) == 1, "it can begin again"
 
 
-def test_a_draft_whose_data_are_not_those_that_were_taken_never_becomes_a_snapshot() -> None:
+def test_a_draft_with_a_wrong_checksum_never_becomes_a_snapshot() -> None:
     store = open_store(SimulatedFiles())
     whole = sealed(Snapshot(20, 2, VOTERS, VALUE))
     draft = store.draft(Snapshot(20, 2, VOTERS, checksum=whole.checksum), len(VALUE))
@@ -240,7 +240,7 @@ def test_a_disk_that_changes_a_snapshot_while_it_is_installed_ends_the_node() ->
     assert cluster.crashes[0].error.startswith("DiskFailed: the snapshot at ")
 
 
-def test_what_a_disk_gives_back_otherwise_than_it_was_written_is_not_installed() -> None:
+def test_data_that_a_disk_returns_changed_are_not_installed() -> None:
     files = SimulatedFiles()
     store = open_store(files)
     whole = sealed(Snapshot(20, 2, VOTERS, VALUE))
@@ -262,7 +262,7 @@ def test_what_a_disk_gives_back_otherwise_than_it_was_written_is_not_installed()
 # -- read and written -------------------------------------------------------------------------------
 
 
-def test_a_machine_never_becomes_what_a_changed_snapshot_says() -> None:
+def test_a_machine_is_never_restored_from_a_damaged_snapshot() -> None:
     taken: list[bytes] = []
     machine: Any = SimpleNamespace(restore_apart=lambda parts: taken.extend(parts))
     worker = InlineWorker(lambda work: work.deliver())
@@ -278,7 +278,7 @@ def test_a_machine_never_becomes_what_a_changed_snapshot_says() -> None:
     assert applier.applied == 1
 
 
-def test_what_has_changed_in_memory_since_it_was_taken_is_not_written_either() -> None:
+def test_a_snapshot_damaged_in_memory_is_not_written() -> None:
     files = SimulatedFiles()
     store = open_store(files)
     store.save(None, entries(1, 1, 9), None)

@@ -75,7 +75,7 @@ def test_a_snapshot_that_would_hold_no_more_than_the_newest_is_not_written() -> 
     assert taking.told == [10]
 
 
-def test_none_is_taken_while_a_leaders_is_on_its_way_into_the_machine() -> None:
+def test_no_snapshot_is_taken_while_a_leaders_is_being_restored() -> None:
     taking = Taking(newest=5)
     taking.log.unstable_snapshot = Snapshot(20, 2, VOTERS)
     taking.go()
@@ -83,7 +83,7 @@ def test_none_is_taken_while_a_leaders_is_on_its_way_into_the_machine() -> None:
     assert taking.told == [5]
 
 
-def test_one_that_a_leaders_has_overtaken_meanwhile_is_not_shown() -> None:
+def test_a_snapshot_overtaken_by_a_leaders_is_discarded() -> None:
     taking = Taking(newest=5)
     taking.go()
     taking.newest = Snapshot(20, 2, VOTERS)
@@ -95,7 +95,7 @@ def test_one_that_a_leaders_has_overtaken_meanwhile_is_not_shown() -> None:
 # -- installed --------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_older_than_the_machine_is_not_put_into_it() -> None:
+def test_a_snapshot_older_than_the_machine_is_not_restored() -> None:
     restored: list[object] = []
     machine: Any = SimpleNamespace(restore_apart=lambda parts: list(parts))
     waiters: Any = SimpleNamespace(restored=restored.append)
@@ -112,7 +112,7 @@ def test_a_snapshot_older_than_the_machine_is_not_put_into_it() -> None:
     assert applier.applied == 11
 
 
-def test_a_piece_or_a_word_from_a_stranger_is_not_heard() -> None:
+def test_chunks_and_acknowledgements_of_unknown_nodes_are_ignored() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     node = cluster[cluster.followers()[0]]
@@ -166,7 +166,7 @@ class Sending:
         self.transfers.progress(SnapshotProgress(2, 1, term, index, received))
 
 
-def test_the_core_hears_that_a_snapshot_has_arrived() -> None:
+def test_the_core_is_informed_that_a_snapshot_has_arrived() -> None:
     sending = Sending()
     sending.hear()
     assert sending.ended == [(2, True)]
@@ -174,7 +174,7 @@ def test_the_core_hears_that_a_snapshot_has_arrived() -> None:
 
 
 @pytest.mark.parametrize("other", [{"term": 2}, {"index": 9}])
-def test_a_word_about_another_transfer_ends_none(other: dict[str, int]) -> None:
+def test_an_acknowledgement_of_another_transfer_is_ignored(other: dict[str, int]) -> None:
     sending = Sending()
     sending.hear(**other)
     assert sending.ended == []
@@ -204,7 +204,7 @@ def no_member(sending: Sending) -> None:
 @pytest.mark.parametrize(
     "change", [no_leader, another_term, caught_up_otherwise, another_snapshot, no_member]
 )
-def test_the_core_hears_nothing_of_a_transfer_that_it_no_longer_wants(change: Any) -> None:
+def test_the_core_is_not_informed_of_a_transfer_that_it_no_longer_wants(change: Any) -> None:
     sending = Sending()
     change(sending)
     sending.hear()
@@ -215,7 +215,7 @@ def test_the_core_hears_nothing_of_a_transfer_that_it_no_longer_wants(change: An
     assert sending.transfers.oldest is None, "and it is let go of"
 
 
-def test_a_transfer_without_news_is_given_up_in_the_end() -> None:
+def test_a_transfer_without_progress_is_finally_given_up() -> None:
     sending = Sending()
     sending.clock = 4.0
     sending.later.pop()()
@@ -225,7 +225,7 @@ def test_a_transfer_without_news_is_given_up_in_the_end() -> None:
     assert sending.ended == [(2, False)]
 
 
-def test_a_peer_that_can_be_heard_again_is_sent_the_next_piece_at_once(
+def test_a_peer_that_is_reachable_again_gets_the_next_chunk_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("raft.node.snapshots.sender.CHUNK_BYTES", 10)
@@ -239,7 +239,7 @@ def test_a_peer_that_can_be_heard_again_is_sent_the_next_piece_at_once(
     assert sending.sent == [30], "from where the peer says that it stopped"
 
 
-def test_a_node_that_hears_a_peer_again_goes_on_with_its_snapshot() -> None:
+def test_a_transfer_continues_when_the_peer_is_reachable_again() -> None:
     cluster = Cluster(3)
     leader = cluster[cluster.elect()]
     peer = cluster.followers()[0]

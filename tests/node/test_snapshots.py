@@ -78,7 +78,7 @@ def test_a_snapshot_is_taken_after_so_many_bytes_but_not_more_often_than_the_sta
     assert snapshot_index(cluster[1]) > large
 
 
-def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
+def test_a_requested_snapshot_is_answered_when_it_is_durable() -> None:
     cluster = Cluster(1, snapshots=NEVER)
     cluster.elect()
     write(cluster, 3)
@@ -88,7 +88,7 @@ def test_a_supervisor_that_wants_a_snapshot_hears_when_it_is_there() -> None:
     assert snapshot_index(cluster[1]) == applied
 
 
-def test_a_node_that_knows_nothing_yet_takes_no_snapshot_of_it() -> None:
+def test_an_empty_node_takes_no_snapshot() -> None:
     cluster = Cluster(3)
     cluster.elect()
     blank = cluster.join(4)
@@ -178,7 +178,7 @@ def caught_up(cluster: Cluster, leader: int, slow: int) -> Callable[[], bool]:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_follower_behind_the_log_catches_up_by_a_snapshot_in_pieces() -> None:
+def test_a_follower_behind_the_log_catches_up_by_a_snapshot_in_chunks() -> None:
     cluster, leader, slow = left_behind()
     heal(cluster)
     cluster.until(caught_up(cluster, leader, slow), 5.0)
@@ -189,7 +189,7 @@ def test_a_follower_behind_the_log_catches_up_by_a_snapshot_in_pieces() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_node_that_joins_with_nothing_gets_a_snapshot_that_knows_it() -> None:
+def test_a_node_that_joins_gets_a_snapshot_that_has_it_as_a_member() -> None:
     cluster = Cluster(3, snapshots=EVERY_TEN)
     leader = cluster.elect()
     write(cluster, 25)
@@ -200,7 +200,7 @@ def test_a_node_that_joins_with_nothing_gets_a_snapshot_that_knows_it() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_transfer_goes_on_where_it_stopped_when_the_connection_is_back() -> None:
+def test_a_transfer_continues_after_a_lost_connection() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
     sending = cluster[leader].actor.components.snapshots.transfers._transfers
@@ -219,7 +219,7 @@ def test_a_transfer_goes_on_where_it_stopped_when_the_connection_is_back() -> No
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_the_log_after_a_snapshot_that_is_being_sent_stays_but_not_for_ever() -> None:
+def test_the_log_after_a_snapshot_in_transfer_is_kept_but_not_forever() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
     sending = cluster[leader].actor.components.snapshots.transfers
@@ -235,7 +235,7 @@ def test_the_log_after_a_snapshot_that_is_being_sent_stays_but_not_for_ever() ->
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_transfer_without_news_is_given_up_and_the_core_hears_of_it() -> None:
+def test_a_transfer_without_progress_is_given_up_and_the_core_is_informed() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
     sending = cluster[leader].actor.components.snapshots.transfers
@@ -248,7 +248,7 @@ def test_a_transfer_without_news_is_given_up_and_the_core_hears_of_it() -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_peer_that_begins_another_life_in_the_midst_of_it_gets_all_of_it_again() -> None:
+def test_a_peer_that_restarts_during_a_transfer_gets_all_of_it_again() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
     sending = cluster[leader].actor.components.snapshots.transfers._transfers
@@ -296,7 +296,7 @@ class DiskCluster(Cluster):
 
 @pytest.mark.parametrize("power", [False, True])
 @pytest.mark.parametrize("point", SNAPSHOT_POINTS)
-def test_a_crash_at_any_step_of_a_snapshot_of_ones_own_loses_nothing(point: str, power: bool) -> None:
+def test_a_crash_at_any_step_of_taking_a_snapshot_loses_nothing(point: str, power: bool) -> None:
     files, acknowledged = SimulatedFiles(), 0
     # The first snapshot file and marker are those of the bootstrap.
     armed = Armed(point, 2 if point.startswith("snapshot.") and point != "snapshot.purged" else 1)
@@ -319,7 +319,7 @@ def test_a_crash_at_any_step_of_a_snapshot_of_ones_own_loses_nothing(point: str,
         assert value_in(again.get(1, b"k%d" % number)) == b"v" * 200, f"write {number} is lost"
 
 
-def test_a_snapshot_of_ones_own_does_not_remove_the_leaders_that_is_about_to_be_named() -> None:
+def test_an_own_snapshot_does_not_remove_a_draft_of_the_leaders() -> None:
     """Both are written at the same time, by two threads; the log names them one after the other."""
     files = SimulatedFiles()
     store = open_store(files)

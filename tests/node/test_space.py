@@ -55,7 +55,7 @@ def used(cluster: Cluster) -> list[int]:
     return [member.actor.components.space.used_bytes for member in cluster.alive()]
 
 
-def test_writes_are_turned_down_before_the_quota_is_reached_and_never_enter_the_log() -> None:
+def test_writes_are_refused_before_the_quota_is_reached() -> None:
     cluster = cluster_of()
     assert fill(cluster) > 10
     last = cluster[cluster.elect()].raft.log.last
@@ -67,7 +67,7 @@ def test_writes_are_turned_down_before_the_quota_is_reached_and_never_enter_the_
     assert max(used(cluster)) <= QUOTA_BYTES
 
 
-def test_a_leader_takes_in_what_comes_in_the_very_turn_that_elected_it(
+def test_a_leader_accepts_commands_in_the_turn_that_elected_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(space.Space, "look", lambda *_: None)  # A turn's end comes after its messages.
@@ -75,7 +75,7 @@ def test_a_leader_takes_in_what_comes_in_the_very_turn_that_elected_it(
     assert isinstance(do(cluster, Put(b"k", b"")), Committed)
 
 
-def test_what_ends_and_holds_things_goes_on_while_the_alarm_stands() -> None:
+def test_deletions_and_keep_alives_work_during_the_alarm() -> None:
     cluster = cluster_of()
     fill(cluster)
     session = do(cluster, OpenSession(60_000))
@@ -86,7 +86,7 @@ def test_what_ends_and_holds_things_goes_on_while_the_alarm_stands() -> None:
     assert isinstance(do(cluster, Put(b"k", b"")), OutOfSpace), "there is not yet much room"
 
 
-def test_the_alarm_is_told_once_and_clears_by_itself_when_enough_is_deleted() -> None:
+def test_the_alarm_is_reported_once_and_clears_when_enough_is_deleted() -> None:
     cluster = cluster_of(1, supervisor="ipc:///launcher")
     supervisor = Supervisor(cluster)
     keys = fill(cluster)
@@ -104,7 +104,7 @@ def test_the_alarm_is_told_once_and_clears_by_itself_when_enough_is_deleted() ->
     assert isinstance(do(cluster, Put(b"k", VALUE)), Committed)
 
 
-def test_overwriting_one_key_for_ever_reaches_no_quota_as_history_and_log_are_cut() -> None:
+def test_overwriting_one_key_forever_does_not_reach_the_quota() -> None:
     policy = SnapshotPolicy(entries_max=0, bytes_max=0)
     cluster = cluster_of(1, snapshots=policy)
     for _ in range(300):

@@ -46,7 +46,7 @@ class Clockwork:
         return seconds
 
 
-def test_over_time_as_many_ticks_pass_as_the_clock_shows_however_it_rounds() -> None:
+def test_the_number_of_ticks_follows_the_clock_in_spite_of_rounding() -> None:
     for role in Role:
         core = Clockwork(role)
         while core.clock.now() < 110.0:
@@ -64,7 +64,7 @@ def test_a_leader_wakes_for_its_heartbeats_and_a_follower_only_when_its_timeout_
     assert follower.wake() == pytest.approx(0.050)
 
 
-def test_ticks_that_have_passed_are_counted_before_a_message_is_heard() -> None:
+def test_due_ticks_pass_before_a_message_is_handled() -> None:
     core = Clockwork()
     core.clock.advance(0.060)
     core.ticker.pass_time(core.clock.now())
@@ -73,7 +73,7 @@ def test_ticks_that_have_passed_are_counted_before_a_message_is_heard() -> None:
     assert core.ticks == 2
 
 
-def test_a_process_that_stood_still_lets_one_tick_pass_and_says_for_how_long() -> None:
+def test_after_a_stall_one_tick_passes_and_its_length_is_reported() -> None:
     core = Clockwork()
     core.wake(late_seconds=5.0)
     assert core.ticks == 1
@@ -83,7 +83,7 @@ def test_a_process_that_stood_still_lets_one_tick_pass_and_says_for_how_long() -
     assert len(core.stalls) == 1
 
 
-def test_a_message_that_comes_after_a_stall_finds_it_told() -> None:
+def test_a_stall_is_reported_before_the_next_message_is_handled() -> None:
     core = Clockwork(Role.LEADER)
     core.clock.advance(1.0)
     core.ticker.pass_time(core.clock.now())

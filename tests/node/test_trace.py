@@ -88,7 +88,7 @@ def test_times_sort_as_text_and_never_go_back(tmp_path: Path) -> None:
     assert len({len(time) for time in times}) == 1
 
 
-def test_an_election_is_told_from_start_to_first_commit(tmp_path: Path) -> None:
+def test_an_election_is_traced_from_start_to_first_commit(tmp_path: Path) -> None:
     told = names(started(tmp_path), node=1)
     landmarks = [
         "InitState", "ApplyConfChange", "BecomeFollower", "BecomeCandidate", "SendRequestVoteRequest",
@@ -123,7 +123,7 @@ def test_an_append_carries_the_senders_own_progress_and_a_heartbeat_does_not(tmp
     }  # fmt: skip
 
 
-def test_a_change_of_members_is_told_when_proposed_and_when_applied(tmp_path: Path) -> None:
+def test_a_membership_change_is_traced_when_proposed_and_when_applied(tmp_path: Path) -> None:
     cluster = started(tmp_path)
     cluster.cores[1].propose_conf_change(ConfChange(ConfChangeKind.REMOVE, 3))
     cluster.settle()
@@ -143,7 +143,7 @@ def test_two_nodes_write_one_file(tmp_path: Path) -> None:
     assert {line["event"]["nid"] for line in cluster.events()} == {"1", "2", "3"}
 
 
-def test_a_restarted_core_tells_its_stored_term_only_after_init(tmp_path: Path) -> None:
+def test_a_restarted_core_traces_its_stored_term_after_init(tmp_path: Path) -> None:
     cluster = started(tmp_path)
     storage = cluster.storages[2]
     storage.set_hard_state(HardState(term=1, vote=1, commit=10))

@@ -14,7 +14,7 @@ from raft.node.environment import core_config
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 
-def test_every_word_reaches_the_core_but_for_the_quota_which_is_the_nodes() -> None:
+def test_every_setting_but_the_quota_reaches_the_core() -> None:
     words = {
         "append_bytes_max": ("1000", "max_size_per_msg", 1000),
         "apply_bytes_max": ("2000", "max_committed_size_per_ready", 2000),
@@ -34,13 +34,13 @@ def test_every_word_reaches_the_core_but_for_the_quota_which_is_the_nodes() -> N
     }
 
 
-def test_a_tuned_configuration_survives_its_way_to_the_process() -> None:
+def test_a_tuned_configuration_reaches_the_process() -> None:
     config = NodeConfig(node=1, listen="", data_dir="", tuning=Tuning(priority=-1))
     assert NodeConfig.decode(config.encode()) == config
 
 
 @pytest.mark.parametrize("word", ["colour=red", "priority", "priority=high", "append_bytes_max=1.5"])
-def test_a_word_that_tunes_nothing_is_refused_by_name(word: str) -> None:
+def test_an_unknown_setting_is_refused_by_name(word: str) -> None:
     with pytest.raises(BadTuning, match=re.escape(word.partition("=")[0])):
         parse_tuning([word])
 
@@ -52,7 +52,7 @@ def test_limits_that_contradict_each_other_are_refused_before_a_cluster_starts()
         core_config(NodeConfig(node=1, listen="", data_dir="", tuning=Tuning(priority=1)), applied=0)
 
 
-def test_a_node_of_its_own_is_tuned_by_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_node_process_has_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--id", "1", "--listen", "ipc:///tmp/n1", "--data-dir", "/tmp/n1", "--tune"]
     assert parse([*words, "priority=-3"]).tuning == Tuning(priority=-3)
     with pytest.raises(SystemExit) as refused:

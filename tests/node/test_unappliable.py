@@ -71,7 +71,7 @@ def test_a_member_that_the_leader_has_no_key_of_is_refused_before_the_log(refuse
     assert cluster[leader].raft.log.last == last
 
 
-def test_a_member_that_a_follower_has_no_key_of_is_met_as_soon_as_it_has(refuse: list[Refuse]) -> None:
+def test_a_follower_connects_to_a_member_as_soon_as_it_has_its_key(refuse: list[Refuse]) -> None:
     cluster = Cluster(3)
     cluster.elect()
     cluster.join(4)
@@ -88,7 +88,7 @@ def test_a_member_that_a_follower_has_no_key_of_is_met_as_soon_as_it_has(refuse:
     assert isinstance(asked(cluster, Promote(4)), Members)
 
 
-def test_a_cluster_has_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_members_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raft.node.requests.membership.MEMBERS_MAX", 3)
     cluster = Cluster(3)
     answer = cluster.answer(cluster.elect(), AddLearner(4, endpoint(4)))
@@ -133,7 +133,7 @@ UNAPPLIABLE: dict[str, tuple[EntryKind, bytes]] = {
 
 
 @pytest.mark.parametrize("name", UNAPPLIABLE)
-def test_a_log_that_holds_what_cannot_be_applied_starts_and_serves(name: str, refuse: list[Refuse]) -> None:
+def test_a_node_starts_with_a_log_of_invalid_commands(name: str, refuse: list[Refuse]) -> None:
     refuse.append(lambda _, __, place: place.endswith("*") or not place.startswith(("ipc:", "tcp:")))
     kind, data = UNAPPLIABLE[name]
     cluster = Cluster(3)

@@ -167,7 +167,7 @@ def test_a_command_sent_before_all_members_know_it_is_refused_before_the_log_and
     assert len(cluster.alive()) == 3
 
 
-def test_a_command_whose_new_field_says_nothing_new_is_taken_by_all_versions() -> None:
+def test_a_command_whose_new_field_has_its_default_is_accepted_by_all_versions() -> None:
     cluster = cluster_of(OldBank, Bank, Bank)
     for leader in (1, 2):
         lead(cluster, leader)
@@ -175,7 +175,7 @@ def test_a_command_whose_new_field_says_nothing_new_is_taken_by_all_versions() -
     assert balances(cluster) == [{"alice": 2}] * 3
 
 
-def test_a_command_that_the_log_has_behind_a_downgrade_is_not_carried_out_and_says_so() -> None:
+def test_a_command_logged_after_a_downgrade_is_refused() -> None:
     cluster = cluster_of(Bank, Bank, Bank)
     until_agreed(cluster, 2)
     leader = cluster.elect()
@@ -195,7 +195,7 @@ def test_a_command_that_the_log_has_behind_a_downgrade_is_not_carried_out_and_sa
 # -- what replicas may differ in -------------------------------------------------------------------
 
 
-def test_replicas_that_word_a_refusal_differently_or_answer_with_a_field_more_go_on() -> None:
+def test_replicas_whose_refusals_or_answers_differ_by_version_continue() -> None:
     cluster = cluster_of(OldBank, Bank, Bank)
     for leader in (1, 2):
         lead(cluster, leader)
@@ -223,7 +223,7 @@ class Reworded(OldBank):
             raise MachineError("in other words") from None
 
 
-def test_a_refusal_may_be_worded_otherwise_within_one_version() -> None:
+def test_the_text_of_a_refusal_may_differ_within_one_version() -> None:
     cluster = cluster_of(OldBank, Reworded, OldBank)
     for leader in (1, 2):
         lead(cluster, leader)
@@ -256,7 +256,7 @@ def test_commands_that_were_checked_before_a_restart_are_not_checked_again_and_l
     assert [crash.error.partition(":")[0] for crash in cluster.crashes] == ["Diverged"]
 
 
-def test_a_replica_that_differs_from_others_of_its_version_is_found_out_after_an_upgrade_too() -> None:
+def test_a_diverged_replica_is_detected_after_an_upgrade_too() -> None:
     cluster = cluster_of(OldBank, OldBank, OldBank)
     call(cluster, OldDeposit("alice", 1))
     cluster[cluster.followers()[0]].machine.own.machine.state.balances["alice"] = 7
@@ -325,7 +325,7 @@ def test_after_a_downgrade_the_members_go_back_one_by_one_and_up_again() -> None
     assert call(cluster, Close("alice")) == 503
 
 
-def test_a_downgrade_that_is_called_off_lets_the_version_rise_again() -> None:
+def test_a_cancelled_downgrade_lets_the_version_rise_again() -> None:
     cluster = cluster_of(Bank, Bank, Bank)
     until_agreed(cluster, 2)
     order(cluster, Downgrade(1))
@@ -370,7 +370,7 @@ def test_a_member_that_is_too_old_is_refused_at_its_start_and_loses_nothing() ->
     assert balances(cluster) == [{"alice": 1}] * 3
 
 
-def test_a_member_that_was_replaced_by_an_older_one_in_the_last_moment_stops_and_loses_nothing() -> None:
+def test_a_member_downgraded_just_before_the_agreement_stops_and_loses_nothing() -> None:
     cluster = cluster_of(OldBank, Bank, Bank)
     lead(cluster, 2)
     call(cluster, OldDeposit("alice", 1))
@@ -421,7 +421,7 @@ def test_a_node_that_stops_gracefully_leaves_a_snapshot_so_that_nothing_is_repla
     assert balances(cluster) == [{"alice": 1}] * 3
 
 
-def test_a_leader_hands_over_before_it_takes_its_last_snapshot_and_does_not_wait_for_ever() -> None:
+def test_a_leader_transfers_leadership_before_its_last_snapshot_with_a_time_limit() -> None:
     cluster = Cluster(3, machine=lambda: Application(OldBank()), apply_on_worker=True)
     leader = cluster.elect()
     call(cluster, OldDeposit("alice", 1))
@@ -434,7 +434,7 @@ def test_a_leader_hands_over_before_it_takes_its_last_snapshot_and_does_not_wait
     assert waited == pytest.approx(shutdown.SNAPSHOT_SECONDS_MAX, abs=0.5)
 
 
-def test_a_node_without_a_machine_of_the_users_own_ends_at_once() -> None:
+def test_a_node_without_a_user_machine_stops_at_once() -> None:
     cluster = Cluster(3)
     cluster.put(cluster.elect(), b"k", b"v")
     member = cluster[cluster.followers()[0]]

@@ -22,7 +22,7 @@ from raft.protocol.registry import (
 )
 
 
-def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_travel() -> None:
+def test_every_message_between_processes_has_a_tag() -> None:
     peers = set(typing.get_args(messages.PeerMessage))
     assert peers - set(CORE_MESSAGES) == {
         messages.AppendEntries,
@@ -39,7 +39,7 @@ def test_every_message_between_processes_has_a_tag_and_the_rest_is_known_not_to_
         assert structs - {admin.HistogramCounts} <= set(TAGS.values()), "which travels inside of another"
 
 
-def test_an_entry_travels_in_the_bytes_that_its_leader_made() -> None:
+def test_an_entry_is_sent_in_the_bytes_that_its_leader_made() -> None:
     import msgspec
 
     entries = [Entry(3, 8, EntryKind.NORMAL, b"x" * 300), Entry(3, 9, EntryKind.CONF_CHANGE_V2, b"")]
@@ -51,7 +51,7 @@ def test_an_entry_travels_in_the_bytes_that_its_leader_made() -> None:
     assert all(entry.encoded() in raw for entry in entries)
 
 
-def test_what_is_no_entry_is_told_apart() -> None:
+def test_bytes_that_are_no_entry_are_refused() -> None:
     import msgspec
 
     with pytest.raises(BadEntry):
