@@ -1,7 +1,7 @@
-"""Files and directories that are this user's alone, whatever the umask is and whichever way they were made.
+"""Files and directories that only this user can read, and the replacement of a file as a whole.
 
-Owns their modes, which are set and never inherited, and the refusal of directories in which another user
-could change things. Knows nothing of what is kept in them.
+Owns their modes, which are set and never inherited, the order of steps of a durable replacement, and the
+refusal of directories in which another user could change files. Knows nothing of what is kept in them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,36 @@ def write_private(path: Path, data: bytes) -> None:
     """Make a file of these contents, or replace those of an old one; not durable."""
     with open(path, "wb", opener=open_private) as file:
         file.write(data)
+
+
+def replace_file(path: Path, data: bytes, *, sync: bool = True, private: bool = True) -> None:
+    """Replace a file as a whole: a reader or a crash finds the old or the new contents.
+
+    With `sync` the new contents, and their name, are durable on return. A `private` file can be read by its
+    owner only, another one as the umask allows. Raises OSError.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        with open(draft, "wb", opener=open_private if private else None) as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make creations, renames and removals in a directory durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_private(directory: Path) -> None:

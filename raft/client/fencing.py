@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
 
+from actors.processes.private_files import replace_file, sync_directory
+
 Statement = tuple[str, Sequence[object]]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
@@ -58,7 +60,7 @@ class FencedFile:
         """Replace the contents; StaleToken if a greater token was used by `write` or `guard`."""
         with self._held() as descriptor:
             self._pass(descriptor, token)
-            replace_durably(self.path, data)
+            replace_file(self.path, data, private=False)
 
     @contextmanager
     def guard(self, token: int) -> Iterator[None]:
@@ -241,26 +243,6 @@ def check_token(token: int) -> None:
     """ValueError for a number that is no fencing token; those begin with 1."""
     if token < 1:
         raise ValueError(f"a fencing token is a positive number, not {token}")
-
-
-def replace_durably(path: Path, data: bytes) -> None:
-    """Replace the file's contents atomically and durably."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make creations and renames in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checksum(number: str) -> str:

@@ -20,7 +20,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from actors.processes.private_files import check_private, make_private, open_private
+from actors.processes.private_files import check_private, make_private, replace_file
 from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
@@ -284,14 +284,4 @@ def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
 def _write_shape(path: Path, shape: Shape) -> None:
     """Whole and durable, or not there at all."""
     shape = msgspec.structs.replace(shape, checksum=_checksum(shape))
-    draft = path / f"{_SHAPE}.new"
-    with open(draft, "wb", opener=open_private) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path / _SHAPE)
-    directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory_fd)
-    finally:
-        os.close(directory_fd)
+    replace_file(path / _SHAPE, msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")

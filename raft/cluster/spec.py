@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from actors.processes.private_files import write_private
+from actors.processes.private_files import replace_file
 from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
 from raft.node.snapshots.policy import SnapshotPolicy
@@ -109,13 +109,7 @@ class ClusterRecord(Struct, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Replace the file as a whole, so that a reader sees the old or the new one."""
-        draft = path.with_suffix(".new")
-        try:
-            write_private(draft, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        replace_file(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n", sync=False)
 
     @classmethod
     def read(cls, path: Path) -> ClusterRecord:

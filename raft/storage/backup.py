@@ -34,6 +34,7 @@ from raft.storage.errors import (
     NewerFormat,
     StoreFull,
 )
+from raft.storage.files import RealFiles
 from raft.storage.snapshots import parse_snapshot
 
 BACKUP_FORMAT = 1
@@ -122,7 +123,7 @@ class BackupWriter:
             found = read_backup(self._draft)  # What came is what was taken, and the disk has it.
             self._publish()
             self._file.close()
-            _sync_directory(self._path.parent)
+            RealFiles().sync_directory(self._path.parent)
         except FileExistsError:
             self.discard()
             raise BackupExists(f"{self._path} was made meanwhile, and is left as it is") from None
@@ -222,11 +223,3 @@ def _digest_of(raw: memoryview) -> bytes:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

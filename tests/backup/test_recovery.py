@@ -125,7 +125,7 @@ def test_a_recovery_that_is_cut_at_any_step_is_ended_by_the_next_one(
 
         monkeypatch.setattr(replacement, name, wrapper)
 
-    for name in ("write_durably", "set_aside", "sync_directory"):
+    for name in ("replace_file", "set_aside", "sync_directory"):
         counted(name)
     resumed = 0
     for cut_at in range(1, 100):

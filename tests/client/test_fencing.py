@@ -37,7 +37,7 @@ def test_a_token_is_remembered_even_if_nothing_was_written_with_it(tmp_path: Pat
     file = FencedFile(tmp_path / "report")
     file.write(1, b"one")
     with (
-        patch("raft.client.fencing.replace_durably", side_effect=OSError("no space")),
+        patch("raft.client.fencing.replace_file", side_effect=OSError("no space")),
         pytest.raises(OSError),
     ):
         file.write(2, b"two")
@@ -168,17 +168,17 @@ def test_a_token_of_which_a_disk_has_changed_a_bit_lets_nobody_in(tmp_path: Path
 def test_a_token_is_durable_before_anything_is_written_with_it(tmp_path: Path) -> None:
     file = FencedFile(tmp_path / "report")
     steps: list[str] = []
-    real_fsync, real_replace = os.fsync, fencing.replace_durably
+    real_fsync, real_replace = os.fsync, fencing.replace_file
 
     def fsync(descriptor: int) -> None:
         steps.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         real_fsync(descriptor)
 
-    def replace(path: Path, data: bytes) -> None:
+    def replace(path: Path, data: bytes, *, private: bool) -> None:
         steps.append(f"replace {path.name}")
-        real_replace(path, data)
+        real_replace(path, data, private=private)
 
-    with patch("os.fsync", fsync), patch.object(fencing, "replace_durably", replace):
+    with patch("os.fsync", fsync), patch.object(fencing, "replace_file", replace):
         file.write(3, b"three")
     assert steps[:3] == ["sync report.token", f"sync {tmp_path.name}", "replace report"]
     steps.clear()

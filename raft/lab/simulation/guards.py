@@ -19,6 +19,7 @@ from raft.core.messages import AppendReply, InstallSnapshot, RequestVote, Storag
 from raft.core.progress import Progress
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
+from raft.core.state import RaftState
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulation.hosts.member import Member
 from raft.machines.codec import encode_answer
@@ -49,7 +50,7 @@ class Sabotage(Struct, frozen=True):
     """A guard that can be taken away, and what that means."""
 
     name: str
-    decode_or_raise: str
+    description: str
     patch: Patch
 
 
@@ -88,7 +89,7 @@ def _said_before_durable(kind: type[VoteReply] | type[AppendReply]) -> Patch:
             else:
                 wait(raft, message)
 
-        return replaced(Raft, "send_when_durable", say)
+        return replaced(RaftState, "send_when_durable", say)
 
     return patch
 

@@ -55,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         survivors += found.reason is None
         fate = "SURVIVED all" if found.reason is None else f"survived {found.survived}"
         took_seconds = time.monotonic() - start
-        sys.stdout.write(
-            f"{sabotage.name:<24} {fate:<13} ({took_seconds:.1f} s)  {sabotage.decode_or_raise}\n"
-        )
+        sys.stdout.write(f"{sabotage.name:<24} {fate:<13} ({took_seconds:.1f} s)  {sabotage.description}\n")
         if found.reason is not None:
             lines = [line for line in found.reason.strip().splitlines() if line.strip()]
             words = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"

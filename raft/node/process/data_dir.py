@@ -10,12 +10,11 @@ does not start: it would vote a second time in terms in which it has voted (rest
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
-from actors.processes.private_files import make_private, open_private
+from actors.processes.private_files import make_private, replace_file, sync_directory
 from raft.core.types import HardState
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.environment import bootstrap
@@ -42,7 +41,7 @@ Rejoin = Callable[[NodeConfig], Members]
 def permit_first_start(directory: Path) -> None:
     """Let a node that has never run begin in this directory; durable. Raises OSError."""
     make_private(directory)
-    write_durably(directory / PERMIT, "", sync=True)
+    replace_file(directory / PERMIT, b"", sync=True)
 
 
 def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, rejoin: Rejoin) -> Store:
@@ -75,7 +74,7 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
 
 def mark_rolled_back(directory: Path, reason: str) -> None:
     """Mark this log as unusable for later processes: it lacks acknowledged entries. Durable."""
-    write_durably(directory / ROLLED_BACK, reason, sync=True)
+    replace_file(directory / ROLLED_BACK, reason.encode(), sync=True)
 
 
 def check_not_rolled_back(directory: Path) -> None:
@@ -128,7 +127,7 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
     directory = Path(config.data_dir)
     lock = files.lock_directory(directory)
     try:
-        write_durably(directory / REPAIR, checked_word(LEAVING), sync=config.sync)
+        replace_file(directory / REPAIR, checked_word(LEAVING).encode(), sync=config.sync)
         set_aside(directory)
         (directory / ROLLED_BACK).unlink(missing_ok=True)
     finally:
@@ -136,7 +135,7 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
     members = rejoin(config)
     store = _open(config, files, crash_point, create=True)
     store.save(HardState(term=members.term, vote=members.leader), (), None)
-    write_durably(directory / REPAIR, checked_word(JOINED), sync=config.sync)
+    replace_file(directory / REPAIR, checked_word(JOINED).encode(), sync=config.sync)
     return store
 
 
@@ -167,14 +166,14 @@ def count_incarnation(path: Path, *, sync: bool) -> int:
         raise BadConfig(
             f"{path} holds no number, or a damaged one: write one into it that is higher than any before"
         ) from None
-    write_durably(path, checked_word(str(last + 1)), sync=sync)
+    replace_file(path, checked_word(str(last + 1)).encode(), sync=sync)
     return last + 1
 
 
 def note_incarnation(path: Path, life: int, *, sync: bool) -> None:
     """Raise the stored incarnation number to this one, if it is lower."""
     if int(read_word(path) or 0) < life:
-        write_durably(path, checked_word(str(life)), sync=sync)
+        replace_file(path, checked_word(str(life)).encode(), sync=sync)
 
 
 def checked_word(word: str) -> str:
@@ -187,25 +186,3 @@ def read_word(path: Path) -> str:
     words = path.read_text(errors="replace").split()
     is_sound = len(words) == 1 or (len(words) == 2 and checked_word(words[0]).split() == words)
     return words[0] if is_sound else ""
-
-
-def write_durably(path: Path, text: str, *, sync: bool) -> None:
-    """Replace a small file as a whole; with `sync`, durably."""
-    draft = path.with_name(path.name + ".new")
-    with open(draft, "w", opener=open_private) as file:
-        file.write(text)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-    draft.replace(path)
-    if sync:
-        sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

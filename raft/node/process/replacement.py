@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.processes.private_files import replace_file, sync_directory
 from raft.core.types import HardState, Snapshot
 from raft.node.process.data_dir import (
     PERMIT,
@@ -23,8 +24,6 @@ from raft.node.process.data_dir import (
     checked_word,
     read_word,
     set_aside,
-    sync_directory,
-    write_durably,
 )
 from raft.storage.record import Identity
 from raft.storage.store import Store
@@ -51,7 +50,7 @@ def replace_log(directory: Path, identity: Identity, snapshot: Snapshot, beside:
         finally:
             store.close()
         for name, text in beside.items():
-            write_durably(draft / name, text, sync=True)
+            replace_file(draft / name, text.encode(), sync=True)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         (directory / UNFINISHED).unlink(missing_ok=True)
@@ -91,4 +90,4 @@ def unfinished_step(directory: Path) -> str:
 
 
 def _mark(directory: Path, step: str) -> None:
-    write_durably(directory / UNFINISHED, checked_word(step), sync=True)
+    replace_file(directory / UNFINISHED, checked_word(step).encode(), sync=True)
