@@ -36,16 +36,16 @@ def replace_file(path: Path, data: bytes, *, sync: bool = True, private: bool = 
     With `sync` the new contents, and their name, are durable on return. A `private` file can be read by its
     owner only, another one as the umask allows. Raises OSError.
     """
-    draft = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + ".new")
     try:
-        with open(draft, "wb", opener=open_private if private else None) as file:
+        with open(new, "wb", opener=open_private if private else None) as file:
             file.write(data)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        draft.replace(path)
+        new.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
     if sync:
         sync_directory(path.parent)

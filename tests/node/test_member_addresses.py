@@ -63,7 +63,7 @@ def test_an_update_that_is_asked_for_again_is_answered_only_when_a_quorum_knows_
     first = cluster.ask(leader, UpdateMember(moved, ELSEWHERE))
     cluster[moved].disk.do_next()  # Enough to commit it, and not enough for a quorum to know that it is.
     cluster.network.settle()
-    assert cluster[leader].actor._peers.agreed[moved] == ELSEWHERE
+    assert cluster[leader].actor.components.peers.agreed[moved] == ELSEWHERE
     again = cluster.ask(leader, UpdateMember(moved, ELSEWHERE))
     assert not first.done and not again.done
     for follower in (moved, other):
