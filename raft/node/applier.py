@@ -105,7 +105,7 @@ class Applier:
     ) -> None:
         self.timing = Timing(now)
         self.applied = applied
-        self.bytes_applied = 0  # By this life.
+        self.bytes_applied = 0  # Since the process started.
         self.configuration: Index = 0  # The last index at which it was changed, if that is known.
         self.own_machine = own_machine
         self._machine = machine
@@ -165,7 +165,7 @@ class Applier:
         """At the beginning of a turn: continue what the last one left."""
         self._work = 0
         if self.own_machine.commands or self.own_machine.queries:
-            self.own_machine.look()
+            self.own_machine.deliver()
         if self._queue:
             self._next()
 

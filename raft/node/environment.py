@@ -69,7 +69,7 @@ class NodeEnvironment(Struct, kw_only=True):
     faults: Faults | None = None  # None: nothing can be broken on purpose.
     counters: Callable[[], Mapping[str, int]] = dict
     # Peers know this incarnation number: the next process must use a greater one.
-    note_incarnation: Callable[[int], None] = lambda _life: None
+    note_incarnation: Callable[[int], None] = lambda _incarnation: None
     leave: Callable[[], None] = lambda: None
     usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a

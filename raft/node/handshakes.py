@@ -61,23 +61,23 @@ class Handshakes:
         self.origin = origin
         self._node = node
         self._machine = machine
-        self._blank = blank  # An empty log, and bound to no cluster yet.
+        self._blank = blank  # An empty log, which belongs to no cluster yet.
         self._peers = peers
         self._context = context
         self.note_incarnation = note_incarnation
         self._journal = journal
         self._came_up = came_up
         self._went_down = went_down
-        self._lives: dict[NodeId, int] = {}
+        self._incarnations: dict[NodeId, int] = {}
         self._reached: set[NodeId] = set()
-        self._heard: dict[NodeId, Handshake] = {}
-        self._turned_away: dict[NodeId, str] = {}
+        self._handshakes: dict[NodeId, Handshake] = {}
+        self._rejected: dict[NodeId, str] = {}
         self._visited: set[NodeId] = set()
         if origin.identity:
             context.answer_to(member_actor(origin.identity))
 
     def is_of_this_cluster(self, message: InstallSnapshot) -> bool:
-        """Is that a snapshot, and one of this node's cluster?"""
+        """Whether the message is a valid snapshot of this cluster."""
         try:
             state = unpack_state(message.snapshot.data)
         except BrokenStorage as error:
@@ -94,12 +94,12 @@ class Handshakes:
 
     def process_up(self, peer: NodeId, incarnation: int) -> None:
         """A peer's process is reachable."""
-        if self._lives.get(peer) != incarnation:
-            self._lives[peer] = incarnation
-            self._heard.pop(peer, None)
-            self._turned_away.pop(peer, None)
+        if self._incarnations.get(peer) != incarnation:
+            self._incarnations[peer] = incarnation
+            self._handshakes.pop(peer, None)
+            self._rejected.pop(peer, None)
         self._reached.add(peer)
-        if peer in self._heard:
+        if peer in self._handshakes:
             self._check(peer)
         else:
             self._ask(peer)
@@ -108,31 +108,29 @@ class Handshakes:
         """A peer's process is no longer reachable."""
         self._reached.discard(peer)
 
-    def incarnation_used(self, told: IncarnationUsed) -> None:
+    def incarnation_used(self, used: IncarnationUsed) -> None:
         """A peer knows a process of this node with this incarnation number or a later one: stop this process.
 
         A data directory with an old number is an older copy; later acknowledgements are lost. Raises
         RolledBack, or IncarnationAlreadyUsed if the node has never acknowledged anything. The next
         process uses a higher number.
         """
-        if told.incarnation > INCARNATIONS_MAX:
-            heard = f"{told.process} has heard life {told.incarnation}, which no node comes to"
-            self._journal.event("life-absurd", f"{heard}: another process uses this node's name there")
+        if used.incarnation > INCARNATIONS_MAX:
+            seen = f"{used.process} has seen incarnation {used.incarnation}, an impossible number"
+            self._journal.event("life-absurd", f"{seen}: another process uses this node's name there")
             return
-        self.note_incarnation(told.incarnation)
-        heard = (
-            f"{told.process} has heard life {told.incarnation} of this node, which is another one than this"
+        self.note_incarnation(used.incarnation)
+        seen = (
+            f"{used.process} has seen incarnation {used.incarnation} of this node, which is another process"
         )
         if self._blank:
-            raise IncarnationAlreadyUsed(
-                f"{heard}: this id was used before. Start the node again, to be heard"
-            )
+            raise IncarnationAlreadyUsed(f"{seen}: this id was used before. Start the node again")
         raise RolledBack(
-            f"{heard}: its data directory is an older copy, or its file of lives was lost. Start it with "
+            f"{seen}: its data directory is an older copy, or its incarnation file was lost. Start it with "
             "--repair-from-peers, or remove it from the cluster and add another"
         )
 
-    # -- introductions --------------------------------------------------------------------------------
+    # -- handshakes -----------------------------------------------------------------------------------
 
     def own(self) -> Handshake:
         """This node's handshake."""
@@ -145,20 +143,20 @@ class Handshakes:
         """That of the machine of a node that is up, or of this one; None if it is not known now."""
         if peer == self._node:
             return self._machine.own.version
-        told = self._heard.get(peer)
-        return told.version if told is not None and peer in self._peers.up else None
+        handshake = self._handshakes.get(peer)
+        return handshake.version if handshake is not None and peer in self._peers.up else None
 
     def level_of(self, peer: NodeId) -> int | None:
         """Which built-in commands a node that is up knows, or this one; None if that is not known."""
         if peer == self._node:
             return self._machine.level
-        told = self._heard.get(peer)
-        return told.level if told is not None and peer in self._peers.up else None
+        handshake = self._handshakes.get(peer)
+        return handshake.level if handshake is not None and peer in self._peers.up else None
 
-    def take(self, told: Handshake, process: str) -> Handshake:
+    def take(self, handshake: Handshake, process: str) -> Handshake:
         """Another node introduces itself, and asks for the same."""
-        if process == process_of(told.sender):
-            self._learn_handshake(told)
+        if process == process_of(handshake.sender):
+            self._learn_handshake(handshake)
         return self.own()
 
     def recognize(self, peer: NodeId) -> bool:
@@ -166,11 +164,11 @@ class Handshakes:
 
         A blank node takes the identity of the first that sends it one.
         """
-        told = self._heard.get(peer)
-        if not self._blank or told is None or not told.identity or peer not in self._reached:
+        handshake = self._handshakes.get(peer)
+        if not self._blank or handshake is None or not handshake.identity or peer not in self._reached:
             return False
         self._blank = False
-        self._adopt(Origin(told.identity, tuple(told.founders)))
+        self._adopt(Origin(handshake.identity, tuple(handshake.founders)))
         return peer in self._peers.up
 
     def learn(self, origin: Origin) -> None:
@@ -184,7 +182,7 @@ class Handshakes:
         self._context.answer_to(member_actor(origin.identity))
         self._journal.event("identity", f"belongs to {origin}", identity=origin.identity)
         for peer in sorted(self._reached):
-            if peer in self._heard:
+            if peer in self._handshakes:
                 self._check(peer)
             self._ask(peer)  # The same message identifies this node to it.
 
@@ -199,45 +197,49 @@ class Handshakes:
     def _unanswered(self, peer: NodeId, failure: AskFailed) -> None:
         if Reason.UNDECODABLE in str(failure) and isinstance(failure, Undeliverable):
             self._learn_handshake(Handshake(peer, "", (), False))  # Of a version without handshakes.
-        elif peer not in self._heard:
+        elif peer not in self._handshakes:
             self._context.after(AGAIN_SECONDS, lambda: self._ask_again(peer))
 
     def _ask_again(self, peer: NodeId) -> None:
-        if peer in self._reached and peer not in self._heard and peer in self._peers.endpoints:
+        if peer in self._reached and peer not in self._handshakes and peer in self._peers.endpoints:
             self._ask(peer)
 
     def forget(self, peer: NodeId) -> None:
         """A peer is a member no longer."""
         self._reached.discard(peer)
-        self._heard.pop(peer, None)
+        self._handshakes.pop(peer, None)
 
-    def _learn_handshake(self, told: Handshake) -> None:
-        if told.sender not in self._peers.endpoints or (told.identity and not is_identity(told.identity)):
+    def _learn_handshake(self, handshake: Handshake) -> None:
+        if handshake.sender not in self._peers.endpoints or (
+            handshake.identity and not is_identity(handshake.identity)
+        ):
             return
-        self._heard[told.sender] = told
-        self._check(told.sender)
+        self._handshakes[handshake.sender] = handshake
+        self._check(handshake.sender)
 
     def _check(self, peer: NodeId) -> None:
         """Is a peer that has introduced itself up?"""
-        told, peers = self._heard[peer], self._peers
+        handshake, peers = self._handshakes[peer], self._peers
         if peer not in self._reached or peer not in peers.endpoints:
             return
-        if self._blank and told.identity:
+        if self._blank and handshake.identity:
             return  # Until it sends something: this node is not added yet, and doesn't know by which cluster.
-        if fits(self.origin, told):
+        if fits(self.origin, handshake):
             if peer not in peers.up:
                 peers.up.add(peer)
-                self._turned_away.pop(peer, None)
+                self._rejected.pop(peer, None)
                 self._came_up(peer)
             return
         if peer in peers.up:
             peers.up.discard(peer)
             self._went_down(peer)
-        text = f"node {peer} of {origin_of(told)} listens at {peers.endpoints[peer]}, and is not heard here"
-        if self._turned_away.get(peer) != text:
-            self._turned_away[peer] = text
+        text = (
+            f"node {peer} of {origin_of(handshake)} listens at {peers.endpoints[peer]}, and is rejected here"
+        )
+        if self._rejected.get(peer) != text:
+            self._rejected[peer] = text
             self._journal.event(
-                "turned-away", f"{text}: this is {self.origin}", peer=peer, identity=told.identity
+                "turned-away", f"{text}: this is {self.origin}", peer=peer, identity=handshake.identity
             )
 
     # -- a node that is to be added -------------------------------------------------------------------
@@ -272,25 +274,26 @@ class Handshakes:
 
     def why_rejected(self, peer: NodeId) -> str:
         """Why a reachable peer is rejected; "" if it is not, or if the reason is unknown."""
-        return self._turned_away.get(peer, "")
+        return self._rejected.get(peer, "")
 
     def is_visited(self, node: NodeId) -> bool:
         """Whether that node is being asked for its handshake."""
         return node in self._visited
 
-    def _objection(self, told: Handshake, endpoint: str) -> str:
+    def _objection(self, handshake: Handshake, endpoint: str) -> str:
         agreed = self._machine.agreement.version
-        if told.version < agreed:
+        if handshake.version < agreed:
             return (
-                f"node {told.sender} at {endpoint} has version {told.version} of the machine, and "
+                f"node {handshake.sender} at {endpoint} has version {handshake.version} of the machine, and "
                 f"this cluster's members have agreed on version {agreed}: start it with that version or a "
                 "newer one"
             )
-        same = told.identity == self.origin.identity
-        if told.blank or (told.identity and same):
+        same = handshake.identity == self.origin.identity
+        if handshake.blank or (handshake.identity and same):
             return ""
         return (
-            f"node {told.sender} of {origin_of(told)} listens at {endpoint}, and this is {self.origin}: "
+            f"node {handshake.sender} of {origin_of(handshake)} listens at {endpoint}, and this is "
+            f"{self.origin}: "
             "a node with a history of its own cannot be added. Start it with --join and an empty directory"
         )
 
@@ -307,7 +310,7 @@ class Founder:
         self._handshakes = handshakes
         self._draw = draw
 
-    def look(self) -> None:
+    def propose_if_due(self) -> None:
         """Propose an identity, if this node leads and the cluster has none."""
         raft, log = self._raft, self._raft.log
         if raft.role is not Role.LEADER or not log.matches(log.committed, raft.term):
@@ -321,11 +324,11 @@ class Founder:
             return  # It no longer leads, transfers leadership, or changes members: try again in a later turn.
 
 
-def origin_of(told: Handshake) -> Origin:
+def origin_of(handshake: Handshake) -> Origin:
     """The cluster that an introduction speaks of."""
-    return Origin(told.identity, tuple(told.founders))
+    return Origin(handshake.identity, tuple(handshake.founders))
 
 
-def fits(origin: Origin, told: Handshake) -> bool:
+def fits(origin: Origin, handshake: Handshake) -> bool:
     """Whether a node with this handshake may be of that cluster."""
-    return told.blank or origin.fits(origin_of(told))
+    return handshake.blank or origin.fits(origin_of(handshake))

@@ -80,13 +80,13 @@ class MachineServices:
         """At the end of a turn: propose expired leases, a replica check, and the agreed version."""
         versions = self._versions
         if now >= versions.look_at or versions.agreement is not self._machine.agreement:
-            versions.look(now)
+            versions.check(now)
         self.leases.expire(now)
         self._checking.propose(now)
 
     def settle(self, now: float) -> None:
         """After the turn's entries are applied: count new leases, deliver events."""
-        self.leases.look(now)
+        self.leases.check(now)
         if self._news.waiting:
             self._news.tell(now)
         if self.pushed_watches.watches:

@@ -40,7 +40,7 @@ class OwnMachineWorker:
         self._busy = False
         self._batch: list[Job] = []
         self._results: list[Any] = []  # Of the current batch; the worker adds to it.
-        self._told = 0
+        self._delivered = 0
         self.commands = 0
         """The number of commands that wait or run."""
         self.command_bytes = 0
@@ -90,11 +90,11 @@ class OwnMachineWorker:
         self._jobs.append((partial(self._own.restore_parts, parts), _forget))
         self._next()
 
-    def look(self) -> None:
+    def deliver(self) -> None:
         """Deliver the results of the current batch so far; call often, because a step may take long."""
-        while self._told < len(self._results):
-            (_, then), result = self._batch[self._told], self._results[self._told]
-            self._told += 1
+        while self._delivered < len(self._results):
+            (_, then), result = self._batch[self._delivered], self._results[self._delivered]
+            self._delivered += 1
             then(result)
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class OwnMachineWorker:
         elif self._jobs:
             self._busy = True
             self._batch = [self._jobs.popleft() for _ in range(min(BATCH_MAX, len(self._jobs)))]
-            self._results, self._told = [], 0
+            self._results, self._delivered = [], 0
             self._worker.submit(partial(self._run_batch, self._batch, self._results), self._finish_batch)
 
     def _run_batch(self, batch: Sequence[Job], results: list[Any]) -> None:
@@ -129,9 +129,9 @@ class OwnMachineWorker:
     def _finish_batch(self, _result: None, error: Exception | None) -> None:
         if error is not None:
             raise error
-        self.look()
-        self._jobs.extendleft(reversed(self._batch[self._told :]))
-        self._batch, self._results, self._told = [], [], 0
+        self.deliver()
+        self._jobs.extendleft(reversed(self._batch[self._delivered :]))
+        self._batch, self._results, self._delivered = [], [], 0
         self._busy = False
         self._next()
 

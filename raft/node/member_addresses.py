@@ -53,7 +53,7 @@ class MemberAddresses:
             del older[:-OLDER_MAX]
         if not self._looking:
             self._looking = True
-            self._context.after(RETRY_SECONDS, self._look)
+            self._context.after(RETRY_SECONDS, self._check)
 
     def forget(self, peer: NodeId) -> None:
         """It is no longer a member."""
@@ -89,7 +89,7 @@ class MemberAddresses:
         if peer in self._unmet and self._tried.get(peer) == endpoint:
             self._connect(peer, endpoint)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Try the next address of members that are down; forget the older ones of those up at the newest."""
         for peer, older in list(self._older.items()):
             newest, tried = self._peers.endpoints.get(peer), self._tried.get(peer)
@@ -101,4 +101,4 @@ class MemberAddresses:
                 self._connect(peer, places[(at + 1) % len(places)])
         self._looking = bool(self._older)
         if self._looking:
-            self._context.after(RETRY_SECONDS, self._look)
+            self._context.after(RETRY_SECONDS, self._check)

@@ -120,13 +120,13 @@ class Node(Actor):
         parts.client_requests.flush(now)
         parts.machine_services.flush(now)
         if not parts.handshakes.origin.identity:
-            parts.founder.look()
+            parts.founder.propose_if_due()
         self._carry_out()
         if parts.failover.postponed is not None and parts.failover.campaign_if_asked():
             self._carry_out()
         parts.machine_services.settle(now)
         parts.reads.answer()
-        parts.space.look(now)
+        parts.space.check(now)
         if parts.shutdown.begun:
             parts.shutdown.end_if_done()
         parts.snapshots.turn_ended()
@@ -212,7 +212,7 @@ class Node(Actor):
         departs = parts.shutdown.begun or raft.handover_index
         if raft.role is Role.LEADER and raft.transferee == NO_NODE and not departs:
             parts.reporter.losing("")  # A transfer that was requested has failed.
-            parts.disk_health.look(now)
+            parts.disk_health.check(now)
         parts.applier.timing.arm()
         parts.proposals.expire(now)
         parts.membership.requests.expire(now)
@@ -318,10 +318,10 @@ class Node(Actor):
         parts.journal.event("term-refused", text, sender=message.sender)
         return False
 
-    def on_handshake(self, told: Handshake) -> None:
+    def on_handshake(self, handshake: Handshake) -> None:
         """Another node sends its identity, and asks for this node's."""
         if (source := self.context.sender) is not None:
-            self.context.reply_handle().send(self.components.handshakes.take(told, source.process))
+            self.context.reply_handle().send(self.components.handshakes.take(handshake, source.process))
 
     def state(self) -> State:
         """See `Callbacks`."""
@@ -399,7 +399,7 @@ class Node(Actor):
         ContinueTurn: lambda _self, _message: None,  # The rest is done when the turn ends.
         ProcessUp: on_process_up,
         ProcessDown: on_process_down,
-        IncarnationUsed: lambda self, told: self.components.handshakes.incarnation_used(told),
+        IncarnationUsed: lambda self, used: self.components.handshakes.incarnation_used(used),
         Command: on_command,
         **dict.fromkeys(
             (Query, WhoLeads, AwaitAnswer, *MACHINE_REQUESTS, *MEMBER_REQUESTS, *ADMIN_REQUESTS), on_request

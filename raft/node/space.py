@@ -127,7 +127,7 @@ class Space:
             self._set(alarm=True)
         return self._refusal()
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """At the end of a turn: check the room, and free some if there is little."""
         if self._raft.role is not Role.LEADER:
             self.alarm = False

@@ -82,7 +82,7 @@ class Versions:
         name = type(operation).__name__
         return Refused(f"{name} is for clusters whose members all know it (level {needed}); {who}")
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Notice what has been agreed; as leader, propose what the members can agree on."""
         self.agreement = self._machine.agreement
         if self.agreement.version != self.agreed:

@@ -43,7 +43,7 @@ def test_a_node_whose_incarnation_was_used_stops_and_raises_its_number() -> None
     cluster[node].actor.components.handshakes.note_incarnation = counted.append
     cluster[node].transport.inner.accept(IncarnationUsed(f"n{peer}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
-    assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has heard life 9 of this node")
+    assert cluster.crashes[0].error.startswith(f"RolledBack: n{peer} has seen incarnation 9 of this node")
     assert counted == [9]
     assert cluster.leaders() == [leader]
 
@@ -57,7 +57,7 @@ def test_a_node_without_acknowledgements_only_has_to_start_again() -> None:
     blank.transport.inner.accept(IncarnationUsed(f"n{leader}", 9))  # type: ignore[attr-defined]
     assert cluster.network.run_until(lambda: bool(cluster.crashes), 2.0)
     assert cluster.crashes[0].error.startswith(
-        f"IncarnationAlreadyUsed: n{leader} has heard life 9 of this node"
+        f"IncarnationAlreadyUsed: n{leader} has seen incarnation 9 of this node"
     )
     assert counted == [9]
 

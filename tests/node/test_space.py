@@ -70,7 +70,7 @@ def test_writes_are_refused_before_the_quota_is_reached() -> None:
 def test_a_leader_accepts_commands_in_the_turn_that_elected_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(space.Space, "look", lambda *_: None)  # A turn's end comes after its messages.
+    monkeypatch.setattr(space.Space, "check", lambda *_: None)  # A turn's end comes after its messages.
     cluster = cluster_of()
     assert isinstance(do(cluster, Put(b"k", b"")), Committed)
 

@@ -100,7 +100,7 @@ class DiskHealthMonitor:
         self._journal.event(DISK_FULL, reason)
         self._raft.able_to_lead = False
         self._client_requests.refusal = Refused(f"{DISK_FULL}: node {self._raft.id} has no room for its log")
-        self.look(self._now())
+        self.check(self._now())
 
     def has_room(self) -> None:
         """See `DiskObserver`."""
@@ -116,7 +116,7 @@ class DiskHealthMonitor:
 
     # -- what follows -------------------------------------------------------------------------------
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Relieve a leader that should not go on; to be called every now and then."""
         if self._full:
             self._step_down()

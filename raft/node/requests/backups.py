@@ -39,7 +39,7 @@ OVERTAKEN: Final = Refused("a snapshot of the leader's came in between: ask agai
 class Snapshots(Protocol):
     """Takes snapshots; see `SnapshotCoordinator`."""
 
-    def take_now(self, told: Callable[[Index, str], None]) -> None:
+    def take_now(self, done: Callable[[Index, str], None]) -> None:
         """Take one, and call back with its index, or with the reason why there is none."""
         ...
 
@@ -93,14 +93,14 @@ class Backups:
     def confirmed(self, index: Index, reply: Answerable) -> None:
         """All that was committed when the client asked is applied here, up to that index."""
 
-        def told(taken: Index, failure: str) -> None:
+        def done(taken: Index, failure: str) -> None:
             self._begun -= 1
             if failure or taken < index:
                 reply.send(Refused(failure) if failure else OVERTAKEN)
             else:
                 reply.send(self._keep(self._log.snapshot()))
 
-        self._snapshots.take_now(told)
+        self._snapshots.take_now(done)
 
     def refused(self, answer: object, reply: Answerable) -> None:
         """That was not confirmed."""
@@ -112,7 +112,7 @@ class Backups:
         state, conf_state = unpack_state(snapshot.data), snapshot.conf_state
         ticket = self._slow_requests.new_ticket()
         self._kept[ticket] = _Kept(header + description, snapshot, self._slow_requests.now())
-        self._slow_requests.after(KEEP_SECONDS, self._look)
+        self._slow_requests.after(KEEP_SECONDS, self._check)
         return BackupTaken(
             ticket=ticket,
             index=snapshot.index,
@@ -139,7 +139,7 @@ class Backups:
             del self._kept[request.ticket]
         return BackupPiece(offset, chunk)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         oldest = self._slow_requests.now() - KEEP_SECONDS
         self._kept = {ticket: kept for ticket, kept in self._kept.items() if kept.read_at > oldest}
 

@@ -81,7 +81,7 @@ class LeaseKeeper:
         self._pruned_at = 0
         self._blind_since: float | None = None  # The machine could not be looked at from then on.
         self.behind = False
-        """Whether the last `look` left work for another turn."""
+        """Whether the last `check` left work for another turn."""
 
     def take(self, request: KeepAlive | TimeLeft, reply_handle: Callable[[], Answerable], now: float) -> None:
         """Answer once a quorum has confirmed that this node leads, and all committed till now is applied."""
@@ -90,7 +90,7 @@ class LeaseKeeper:
         process = sender.process if sender is not None else ""
         self._reads.add(lambda: self.answer(request, term, process), reply_handle(), now)
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Count newly granted leases; start over when this node has begun to lead. Call often."""
         if not self._applier.free:
             self._blind_since = now if self._blind_since is None else self._blind_since
@@ -114,7 +114,7 @@ class LeaseKeeper:
         """Propose the end of expired leases."""
         if self._clock is None:
             return  # When a leader begins to count, none is due.
-        self.look(now)
+        self.check(now)
         clock = self._clock
         if clock is None or not self._applier.free:
             return

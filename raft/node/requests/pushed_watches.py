@@ -67,7 +67,7 @@ class Open(Struct):
     to: Address
     number: int
     watch: Watch
-    told: tuple[int, int]  # The revision, and the number of its events, that were sent.
+    sent: tuple[int, int]  # The revision, and the number of its events, that were sent.
     told_at: float
     seen_at: float
     unheard: int = 0
@@ -101,8 +101,8 @@ class PushedWatches:
             return TOO_MANY
         if sum(key[0] == process for key in self.watches) >= OPEN_BY_ONE_MAX:
             return TOO_MANY_BY_ONE
-        to, told = Address(process, CLIENT_ACTOR), (watch.revision, watch.skip)
-        self.watches[process, request.number] = Open(to, request.number, watch, told, now, now)
+        to, sent = Address(process, CLIENT_ACTOR), (watch.revision, watch.skip)
+        self.watches[process, request.number] = Open(to, request.number, watch, sent, now, now)
         self._told_to = 0
         self._context.watch_process(process)
         return WatchOpened()
@@ -141,7 +141,7 @@ class PushedWatches:
             self._send_events(history, now)
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._look(history, now)
+            self._check(history, now)
 
     def _send_events(self, history: History, now: float) -> None:
         self._told_to, self.behind = history.revision, False
@@ -161,11 +161,11 @@ class PushedWatches:
             one.watch = replace(one.watch, revision=answer.next, skip=answer.skip)
             if answer.events:
                 self._tell(one, encoded, now)
-                one.told = answer.next, answer.skip
+                one.sent = answer.next, answer.skip
             if answer.next <= history.revision:  # An answer has a limit.
                 self._told_to, self.behind = 0, True
 
-    def _look(self, history: History, now: float) -> None:
+    def _check(self, history: History, now: float) -> None:
         for key, one in list(self.watches.items()):
             if now - one.seen_at > FORGET_SECONDS:
                 self._end(key, "nothing was confirmed for too long")
@@ -175,12 +175,12 @@ class PushedWatches:
                 self._end(key, NO_LEADER.reason)
             elif one.unheard < UNACKED_MAX and one.watch.revision > history.revision:
                 self._tell(one, encode_answer(Events((), one.watch.revision, history.revision)), now)
-                one.told = one.watch.revision, one.watch.skip
+                one.sent = one.watch.revision, one.watch.skip
 
     def _tell(self, one: Open, result: bytes, now: float) -> None:
         one.unheard += 1
         one.told_at = now
-        self._context.tell(one.to, WatchEvents(one.number, *one.told, result))
+        self._context.tell(one.to, WatchEvents(one.number, *one.sent, result))
 
     def _end(self, key: Key, reason: str) -> None:
         one = self.watches.pop(key)

@@ -58,19 +58,19 @@ class Relay(Actor):
             return
         self._open += 1
         reply = self.context.reply_handle()
-        told = self.context.ask(address_of(self._node), WhoLeads(), LOCAL_SECONDS_MAX)
-        told.then(
+        leader_is = self.context.ask(address_of(self._node), WhoLeads(), LOCAL_SECONDS_MAX)
+        leader_is.then(
             lambda leader: self._forward(request, leader, reply), lambda _: self._answer(reply, NOT_ASKED)
         )
 
-    def _forward(self, request: Any, told: LeaderIs, reply: Reply) -> None:
-        if told.leader == NO_NODE:
-            self._answer(reply, NotLeader(NO_NODE, "", told.term))
+    def _forward(self, request: Any, leader_is: LeaderIs, reply: Reply) -> None:
+        if leader_is.leader == NO_NODE:
+            self._answer(reply, NotLeader(NO_NODE, "", leader_is.term))
             return
         if isinstance(request, KeepAlive):
             # The connection that the leader sees is this node's, and says nothing of the client.
             request = msgspec.structs.replace(request, release_on_disconnect=False)
-        to = address_of(told.leader, "" if told.leader == self._node else told.identity)
+        to = address_of(leader_is.leader, "" if leader_is.leader == self._node else leader_is.identity)
         changes = isinstance(request, CHANGES)
 
         def ended(answer: object) -> None:
@@ -80,7 +80,7 @@ class Relay(Actor):
                 self._answer(reply, answer)
 
         def failed(failure: AskFailed) -> None:
-            reason = f"passed on by node {self._node} to node {told.leader}: {failure}"
+            reason = f"passed on by node {self._node} to node {leader_is.leader}: {failure}"
             surely_not = isinstance(failure, Undeliverable) or not changes
             self._answer(reply, Refused(reason) if surely_not else Unknown(reason))
 

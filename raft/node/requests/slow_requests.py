@@ -127,9 +127,9 @@ class SlowRequests:
     def _wake(self, seconds: float) -> None:
         if not self._set:
             self._set = True
-            self.after(seconds, self._look)
+            self.after(seconds, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._set = False
         now = self.now()
         self._new = [slow for slow in self._new if not slow.over and not self._give_ticket(slow, now)]

@@ -116,25 +116,25 @@ class SnapshotCoordinator:
     def take(self, asker: Requester) -> None:
         """Take a snapshot on request, and answer when it is durable."""
 
-        def told(index: Index, failure: str) -> None:
+        def done(index: Index, failure: str) -> None:
             asker.send(CannotDo(failure) if failure else SnapshotTaken(index))
 
-        self._snapshotter.take(told)
+        self._snapshotter.take(done)
 
-    def take_now(self, told: SnapshotCallback) -> None:
-        """Take a snapshot of the current or a later state; `told` is called when it is durable."""
-        self._snapshotter.take(told)
+    def take_now(self, done: SnapshotCallback) -> None:
+        """Take a snapshot of the current or a later state; `done` is called when it is durable."""
+        self._snapshotter.take(done)
 
-    def last(self, told: SnapshotCallback) -> None:
-        """Before the node ends: take a last snapshot; `told` is called when it is durable, or has failed.
+    def last(self, done: SnapshotCallback) -> None:
+        """Before the node ends: take a last snapshot; `done` is called when it is durable, or has failed.
 
         So another version of the user's own machine need not apply the commands of this one again. Without
-        such a machine no snapshot is taken, and `told` is called at once.
+        such a machine no snapshot is taken, and `done` is called at once.
         """
         if self._has_own_machine:
-            self._snapshotter.take(told)
+            self._snapshotter.take(done)
         else:
-            told(0, "")
+            done(0, "")
 
     def close(self) -> None:
         """Abandon an unfinished snapshot, and stop the worker."""

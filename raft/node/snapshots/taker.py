@@ -132,9 +132,9 @@ class Snapshotter:
         """Take a snapshot soon, even if none is due."""
         self._wanted = True
 
-    def take(self, told: SnapshotCallback) -> None:
+    def take(self, done: SnapshotCallback) -> None:
         """Take a snapshot soon, and call back when it is durable."""
-        self._waiting.append(told)
+        self._waiting.append(done)
         self._wanted = True
         self._not_before = 0.0
 
@@ -275,5 +275,5 @@ class Snapshotter:
     def _end(self, reason: str) -> None:
         self._busy = False
         served, self._served = self._served, []
-        for told in served:
-            told(self._log.snapshot().index, reason)
+        for done in served:
+            done(self._log.snapshot().index, reason)
