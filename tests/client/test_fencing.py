@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.processes.private_files import replace_file
 from raft.client import fencing
 from raft.client.fencing import DamagedToken, FencedFile, FencedRow, StaleToken
 
@@ -168,7 +169,7 @@ def test_a_token_of_which_a_disk_has_changed_a_bit_lets_nobody_in(tmp_path: Path
 def test_a_token_is_durable_before_anything_is_written_with_it(tmp_path: Path) -> None:
     file = FencedFile(tmp_path / "report")
     steps: list[str] = []
-    real_fsync, real_replace = os.fsync, fencing.replace_file
+    real_fsync, real_replace = os.fsync, replace_file
 
     def fsync(descriptor: int) -> None:
         steps.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")

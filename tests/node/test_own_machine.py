@@ -246,7 +246,7 @@ def test_finished_steps_of_a_batch_are_answered_before_a_slow_one_ends() -> None
     class Slow(Counting):
         def apply(self, index: int, command: bytes) -> bytes:
             if index == 2:  # Meanwhile the loop takes a turn.
-                here.check()
+                here.deliver()
                 assert told == [1]
             return b""
 
