@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         ActorInfo,
         Exit,
         GroupChanged,
+        HostChanged,
         Inspect,
+        MonitorHosts,
         NameChanged,
         ProcessDown,
         ProcessInfo,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from actors.handlers import Request, answers, handles
     from actors.mailbox import MailboxPolicy, Overflow
     from actors.pool import Pool
+    from actors.processes.hosts import Host
     from actors.processes.system import ProcessSystem
     from actors.routing import Router, Routing
     from actors.runtime import Runtime
@@ -60,9 +63,12 @@ _HOMES = {
     "GroupChanged": "actors.envelope",
     "Handlers": "actors.actor",
     "handles": "actors.handlers",
+    "Host": "actors.processes.hosts",
+    "HostChanged": "actors.envelope",
     "Inspect": "actors.envelope",
     "MailboxPolicy": "actors.mailbox",
     "ManualClock": "actors.clock",
+    "MonitorHosts": "actors.envelope",
     "MonotonicClock": "actors.clock",
     "NameChanged": "actors.envelope",
     "Outlet": "actors.flow",
@@ -103,9 +109,12 @@ __all__ = [
     "Exit",
     "GroupChanged",
     "Handlers",
+    "Host",
+    "HostChanged",
     "Inspect",
     "MailboxPolicy",
     "ManualClock",
+    "MonitorHosts",
     "MonotonicClock",
     "NameChanged",
     "Outlet",

@@ -239,6 +239,40 @@ class MonitorGroup(Request[GroupChanged], frozen=True):
     watcher: Address
 
 
+class HostState(msgspec.Struct, frozen=True):
+    """From host to host: where I am, my processes, the hosts that I know. Without an endpoint I leave."""
+
+    host: ActorName
+    endpoint: str
+    processes: dict[str, str]
+    hosts: dict[str, str]
+
+
+class Neighbours(msgspec.Struct, frozen=True):
+    """From a host's program to its processes: all that there are to connect to, and where they listen."""
+
+    endpoints: dict[str, str]
+
+
+class Hosts(msgspec.Struct, frozen=True):
+    """The other hosts, each with its state: "up" or "unreachable"."""
+
+    states: dict[str, str]
+
+
+class HostChanged(msgspec.Struct, frozen=True):
+    """Told to those that monitor hosts: one is "up", "unreachable" or "down" now."""
+
+    host: str
+    state: str
+
+
+class MonitorHosts(Request[Hosts], frozen=True):
+    """Asks the actor `hosts` of one's own host to tell `watcher` of all hosts, now and at each change."""
+
+    watcher: Address
+
+
 DIRECTORY_TAG_MAX: Final = -101
 """Tags up to this are those of messages that actors of this package send each other, as users' actors do."""
 
@@ -268,4 +302,9 @@ SYSTEM_TAGS: Final = {
     -108: Leave,
     -109: Members,
     -110: MonitorGroup,
+    -111: HostState,
+    -112: Neighbours,
+    -113: Hosts,
+    -114: HostChanged,
+    -115: MonitorHosts,
 }

@@ -102,6 +102,11 @@ class Runtime:
         return self._office.dead_letters
 
     @property
+    def directory(self) -> Address | None:
+        """Where the names and groups of its system are."""
+        return self._office.directory
+
+    @property
     def peers(self) -> Mapping[str, int]:
         """The processes that can be heard, with their incarnations."""
         return MappingProxyType(self._office.peers)

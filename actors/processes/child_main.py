@@ -24,9 +24,11 @@ from actors.envelope import Join, Terminated
 from actors.errors import ActorsError, AskFailed, GaveUp
 from actors.handlers import is_coroutine_function
 from actors.mailbox import MailboxPolicy
+from actors.processes.hosts import HOSTS, Neighbourhood
 from actors.retry import Attempts
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
+from actors.transport.curve import load
 from actors.transport.sockets import Tuning
 from actors.transport.zeromq import ZeroMqTransport
 
@@ -54,6 +56,7 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     frame_bytes_max: int | None = None
     directory: Address | None = None
     groups: tuple[str, ...] = ()
+    keys: str | None = None
 
 
 def host(argument: bytes, life_fd: int) -> int:
@@ -68,6 +71,7 @@ def host(argument: bytes, life_fd: int) -> int:
         cluster=told.cluster,
         endpoint=told.endpoint,
         tuning=tuning_of(told.frame_bytes_max),
+        keys=None if told.keys is None else load(Path(told.keys)),
     )
     registry = Registry({tag: resolve_class(name) for tag, name in told.tags.items()})
 
@@ -91,6 +95,8 @@ def host(argument: bytes, life_fd: int) -> int:
     actor = resolve_class(told.actor)
     main = runtime.spawn(partial(actor, **convert_arguments(actor, told.arguments)), MAIN)
     runtime.spawn(partial(_ExitWatcher, main, runtime.stop), "mourner")
+    if told.keys is not None:
+        runtime.spawn(partial(Neighbourhood, told.supervisor.process), HOSTS)
     if told.groups and told.directory is not None:
         runtime.spawn(partial(_Joining, main, told.directory, told.groups), "joining")
     try:

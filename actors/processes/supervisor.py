@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -53,6 +53,52 @@ class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
     supervision: RestartPolicy | None = None
     frame_bytes_max: int | None = None
     groups: tuple[str, ...] = ()
+
+
+class Places(Protocol):
+    """Where processes listen, and what they have to know to find each other."""
+
+    cluster: str
+    keys: str | None
+    first_incarnation: int
+    directory: Address
+
+    def check(self, process: str) -> None:
+        """Raise ActorsError for a process that can't have a place."""
+
+    def endpoint(self, process: str) -> str:
+        """Where a process listens."""
+
+    def started(self, process: str) -> None:
+        """A life of a process has been asked for."""
+
+    def forgotten(self, process: str) -> None:
+        """A process has ended for good."""
+
+
+class LocalPlaces:
+    """Sockets in a private directory. See Places."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self.cluster = directory.name
+        self.keys: str | None = None
+        self.first_incarnation = 0
+        self.directory = Address(name, DIRECTORY)
+
+    def check(self, process: str) -> None:
+        """Raise EndpointError for a name that is too long for a socket."""
+        check_endpoint(self.endpoint(process), has_keys=False)
+
+    def endpoint(self, process: str) -> str:
+        """Where a process listens."""
+        return f"ipc://{self._directory / process}"
+
+    def started(self, process: str) -> None:
+        """Nothing."""
+
+    def forgotten(self, process: str) -> None:
+        """Nothing."""
 
 
 class _Branch:
@@ -108,7 +154,7 @@ class ProcessSupervisor(Actor):
     def __init__(
         self,
         fork_server: ForkServer,
-        directory: Path,
+        places: Places,
         log_directory: Path,
         tags: Mapping[int, str],
         policy: RestartPolicy,
@@ -116,7 +162,7 @@ class ProcessSupervisor(Actor):
         unresponsive_seconds: float | None = None,
     ) -> None:
         self._fork_server = fork_server
-        self._directory = directory
+        self._places = places
         self._log_directory = log_directory
         self._tags = dict(tags)
         self._policy = policy
@@ -170,7 +216,8 @@ class ProcessSupervisor(Actor):
         if name in self._processes or name == self.context.address.process:
             raise NameTaken(f"there is a process named {name} already")
         for process in (name, *plan.connect):
-            check_endpoint(self.endpoint(process), has_keys=False)
+            if process != self.context.address.process:
+                self._places.check(process)
         try:
             msgspec.msgpack.encode(plan)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -198,10 +245,6 @@ class ProcessSupervisor(Actor):
         if child is not None:
             child.wait_started(STOP_SECONDS_MAX)
             child.kill(signal.SIGKILL)
-
-    def endpoint(self, process: str) -> str:
-        """Where a process of this system listens."""
-        return f"ipc://{self._directory / process}"
 
     def explain(self, name: str) -> str:
         """Why a process cannot be told anything, as far as it is known."""
@@ -235,11 +278,12 @@ class ProcessSupervisor(Actor):
         lives = self._incarnations.get(plan.name, 0) + 1
         known = (self.context.address.process, *plan.connect)
         hosting = Hosting(
-            cluster=self._directory.name,
+            cluster=self._places.cluster,
             process=plan.name,
-            incarnation=lives,
-            endpoint=self.endpoint(plan.name),
-            connect={process: self.endpoint(process) for process in known},
+            incarnation=self._places.first_incarnation + lives,
+            endpoint=self._places.endpoint(plan.name),
+            connect={process: self._places.endpoint(process) for process in known},
+            keys=self._places.keys,
             supervisor=self.context.address,
             actor=plan.actor,
             arguments=plan.arguments,
@@ -247,7 +291,7 @@ class ProcessSupervisor(Actor):
             mailbox=plan.mailbox,
             supervision=plan.supervision,
             frame_bytes_max=plan.frame_bytes_max,
-            directory=Address(self.context.address.process, DIRECTORY),
+            directory=self._places.directory,
             groups=plan.groups,
         )
         argument = msgspec.msgpack.encode(hosting)
@@ -259,7 +303,8 @@ class ProcessSupervisor(Actor):
         kept.heard_at = self.context.now()
         kept.unresponsive = False
         kept.branch.supervisor.started(plan.name, self.context.now(), plan.restart)
-        self.context.connect(plan.name, self.endpoint(plan.name))
+        self.context.connect(plan.name, self._places.endpoint(plan.name))
+        self._places.started(plan.name)
 
     def _hear(self) -> None:
         changed = self._fork_server.receive()
@@ -373,6 +418,7 @@ class ProcessSupervisor(Actor):
         if len(self._endings) > ENDINGS_KEPT_MAX:
             del self._endings[next(iter(self._endings))]
         self.context.disconnect(name)
+        self._places.forgotten(name)
 
     def _check_all(self, period_seconds: float) -> None:
         """Ask each process whether it still answers, and kill one that does not."""

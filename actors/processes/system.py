@@ -30,10 +30,12 @@ from actors.mailbox import MailboxPolicy
 from actors.pool import Pool
 from actors.processes.child import ForkServer
 from actors.processes.child_main import check_arguments, name_class, name_tags
-from actors.processes.supervisor import STOP_SECONDS_MAX, ProcessPlan, ProcessSupervisor
+from actors.processes.hosts import HOSTS, Host, HostKeeper, HostPlaces
+from actors.processes.supervisor import STOP_SECONDS_MAX, LocalPlaces, Places, ProcessPlan, ProcessSupervisor
 from actors.routing import Routing
 from actors.runtime import Runtime
 from actors.supervision import Restart, RestartPolicy
+from actors.transport.curve import load
 from actors.transport.zeromq import ZeroMqTransport
 
 Answer = TypeVar("Answer")
@@ -55,7 +57,8 @@ class ProcessSystem:
     under. A process that dies is started again as `supervision` says; when that gives up, what waits here
     raises GaveUp. What processes print goes to `log_directory`, or is dropped; their crash reports go to
     `on_crash`. With `unresponsive_seconds` a process that does not answer its supervisor for so long is
-    killed, and started again as one that died.
+    killed, and started again as one that died. With `host` this is one of several machines' systems (see
+    processes.hosts), and its name is that of its key.
 
     For the thread that made it; in other threads use `runtime.post`. It does its work, restarts included,
     while this thread waits in one of its methods (`run_until` waits for anything): what dies meanwhile is
@@ -72,6 +75,7 @@ class ProcessSystem:
         log_directory: Path | None = None,
         on_crash: Callable[[CrashReport], None] = print_crash,
         unresponsive_seconds: float | None = None,
+        host: Host | None = None,
     ) -> None:
         self._closed = True
         self._pid = os.getpid()
@@ -82,14 +86,17 @@ class ProcessSystem:
         if not isinstance(tags, Mapping):
             tags = dict(enumerate(tags, start=1))
         registry, tag_names, policy = Registry(tags), name_tags(tags), supervision or RestartPolicy()
+        keys = None if host is None else load(Path(host.keys))
+        name = name if keys is None else keys.name
         check_process_name(name)
         _check_settings(policy, on_crash, unresponsive_seconds, log_directory)
         _check_descriptors()
         self.directory = Path(tempfile.mkdtemp(prefix="actors-"))
+        self._hosts = None if host is None else HostKeeper(name, host.listen, host.down_after_seconds)
         try:
-            transport = ZeroMqTransport(
-                name, 1, cluster=self.directory.name, endpoint=f"ipc://{self.directory / name}"
-            )
+            places, life = self._places(name, host)
+            endpoint = places.endpoint(name)
+            transport = ZeroMqTransport(name, life, cluster=places.cluster, endpoint=endpoint, keys=keys)
             try:
                 self._fork_server = ForkServer.start(PRELOADED, cleanup=[self.directory])
             except BaseException:
@@ -104,20 +111,49 @@ class ProcessSystem:
             transport=transport,
             registry=registry,
             on_crash=self._note_crash,
-            directory=Address(name, DIRECTORY),
+            directory=places.directory,
         )
         self._supervisor = ProcessSupervisor(
             self._fork_server,
-            self.directory,
+            places,
             log_directory or self.directory,
             tag_names,
             policy,
             on_crash,
             unresponsive_seconds,
         )
+        self._spawn_own_actors(self._hosts)
+
+    def _spawn_own_actors(self, hosts: HostKeeper | None) -> None:
+        """Those of the system itself, in this process."""
         self.runtime.spawn(Directory, DIRECTORY)
+        if hosts is not None:
+            self.runtime.spawn(lambda: hosts, HOSTS, restart=Restart.TEMPORARY)
         self.runtime.spawn(lambda: self._supervisor, _SUPERVISOR, restart=Restart.TEMPORARY)
         self.runtime.run_turn()
+
+    def _places(self, name: str, host: Host | None) -> tuple[Places, int]:
+        """Where processes listen, and which life of its name this one is."""
+        if host is None or self._hosts is None:
+            return LocalPlaces(self.directory, name), 1
+        life = host.next_life()
+        directory = Address(host.directory or name, DIRECTORY)
+        return HostPlaces(host, name, life, self._hosts, directory), life
+
+    def join(self, host: str, endpoint: str) -> None:
+        """Join another host, at its `listen`, and all that it knows; it is tried for as long as it takes."""
+        self._check_usable()
+        self._keeper().join(host, endpoint)
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """The other hosts, each "up" or "unreachable"; one that is down is not there any more."""
+        return dict(self._keeper().states)
+
+    def _keeper(self) -> HostKeeper:
+        if self._hosts is None:
+            raise ActorsError("this system has no other hosts: give it a Host, as in ProcessSystem(host=...)")
+        return self._hosts
 
     def spawn_process(
         self,
@@ -240,7 +276,8 @@ class ProcessSystem:
     @property
     def directory_address(self) -> Address:
         """Where this system's names and groups are known: what `Context.directory` asks."""
-        return Address(self.runtime.name, DIRECTORY)
+        assert self.runtime.directory is not None, "a system has a directory"
+        return self.runtime.directory
 
     def where_is(self, name: str) -> Address | None:
         """Who holds a name in this system's directory."""
@@ -281,8 +318,16 @@ class ProcessSystem:
         """
         self._check_usable()
         up, kept = self.runtime.peers, self._supervisor
-        self.run_until(lambda: name in up or name not in kept.processes, timeout_seconds)
+        ours = self._hosts is None or name.partition(".")[0] == self.runtime.name
+        reaches = self._hosts.reaches if self._hosts is not None and not ours else up.__contains__
+        self.run_until(
+            lambda: (name in up and reaches(name)) or (ours and name not in kept.processes), timeout_seconds
+        )
         if name not in self.runtime.peers:
+            if not ours:
+                raise Undeliverable(
+                    f"{name} is not heard of within {timeout_seconds:g} seconds: {self.hosts}"
+                )
             waited = f" within {timeout_seconds:g} seconds" if name in kept.processes else ""
             raise Undeliverable(f"{name} has not come up{waited}: {kept.explain(name)}")
 
@@ -337,6 +382,8 @@ class ProcessSystem:
         self._closed = True
         try:
             if not self.runtime.stopped:
+                if self._hosts is not None:
+                    self._hosts.leave()
                 self._supervisor.stop_all()
                 self.runtime.run_until(lambda: not self._supervisor.running, STOP_SECONDS_MAX + 1.0)
         finally:

@@ -13,7 +13,7 @@ import pytest
 from actors import Restart, RestartPolicy, Strategy
 from actors.errors import ActorsError, GaveUp, TransportError, UnknownActor
 from actors.processes.child import SpawnFailed
-from actors.processes.supervisor import ProcessPlan, ProcessSupervisor
+from actors.processes.supervisor import LocalPlaces, ProcessPlan, ProcessSupervisor
 from tests.actors.world import AT_ONCE, World
 
 
@@ -96,7 +96,7 @@ class House:
         self.directory = directory
         self.supervisor = ProcessSupervisor(
             self.server,  # type: ignore[arg-type]
-            directory,
+            LocalPlaces(directory, "parent"),
             directory,
             {},
             policy,

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running
+from actors.transport.curve import generate
+from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running, running_program
+from tests.examples.test_examples import free_port
 
 pytestmark = pytest.mark.processes
 
@@ -61,3 +63,22 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
     said = said_by(str(tmp_path / "tutorial.py"))
     assert said == ["balance 12", "ValueError: Alice cannot deposit -1", "balance 0", "sum 328350"]
     assert re.findall(r"`([^`]*)`", after.partition("From here on")[0]) == said
+
+
+def test_a_chat_goes_on_over_three_hosts_when_one_of_them_dies_and_comes_back(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    generate(keys, ["1", "2", "3"])
+    places = {number: f"tcp://127.0.0.1:{free_port()}" for number in (1, 2, 3)}
+    arguments = {1: [places[1]], 2: [places[2], "1", places[1]], 3: [places[3], "2", places[2]]}
+    chat = ROOT / "examples" / "chat.py"
+    with running_program(chat, keys, arguments) as hosts:
+        said = {hosts.hear(r"([123]): hello")[1] for _ in range(6)}  # By each to both others.
+        assert said == {"1", "2", "3"}
+        hosts.signal(3, signal.SIGKILL)
+        for state in ("unreachable", "down"):
+            for _ in range(2):
+                hosts.hear(rf"3 is {state}")
+        with running_program(chat, keys, {3: [places[3], "1", places[1]]}) as back:
+            assert {back.hear(r"([12]): hello")[1] for _ in range(2)} == {"1", "2"}
+            for _ in range(2):
+                hosts.hear("3: hello")
