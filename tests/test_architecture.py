@@ -52,6 +52,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "raft.client": {"actors", "raft.machines", "raft.client", *_PROTOCOL},
     "raft.exporter": {"actors", "raft.client", "raft.exporter", *_PROTOCOL},
+    "raft.engines": {"actors", "raft.node", "raft.client", "raft.embedding", "raft.engines", *_PROTOCOL},
     "raft.embedding": {
         "actors",
         "raft.node",

@@ -37,7 +37,7 @@ _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
 _OF_THE_APP = {"--help", "-h", "--version"}
 INTERRUPTED = 128 + signal.SIGINT
-_GROUPS = {"member", "lease", "check", "backup", "keys"}
+_GROUPS = {"member", "lease", "check", "backup", "keys", "render"}
 _ON_KEYS = {"make", "add", "rotate", "retire", "remove", "list"}
 
 app = Verbs(

@@ -61,7 +61,8 @@ PANELS: Final = (
           "How late nodes are for their ticks: more than a heartbeat costs elections."),
     Panel("Late turns", "ops", ((_rate("raft_late_turns_total", "node, kind"), "n{{node}} {{kind}}"),)),
     Panel("Commit and applied index", "none", (
-        (f"raft_commit_index{_IN}", "n{{node}} committed"), (f"raft_applied_index{_IN}", "n{{node}} applied"))),
+        (f"raft_commit_index{_IN}", "n{{node}} committed"),
+        (f"raft_applied_index{_IN}", "n{{node}} applied"))),
     Panel("Behind the leader", "none", ((f"raft_peer_lag_entries{_IN}", "n{{peer}}"),)),
     Panel("Queues", "none", ((f"sum by (queue) (raft_queue_length{_IN})", "{{queue}}"),)),
     Panel("State of its quota", "percentunit", (
@@ -135,7 +136,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
             "h": HEIGHT,
         },
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}},
         "targets": [
             {
                 "refId": chr(ord("A") + place),

@@ -82,6 +82,9 @@ MEMBER_VERBS = [
 ]
 KEYS_VERBS = ["keys", "keys make", "keys add", "keys rotate", "keys retire", "keys remove", "keys list"]
 BACKUP_VERBS = ["backup", "backup save", "backup show", "backup restore"]
+RENDER_VERBS = [
+    "render", "render dashboard", "render alerts", "render systemd", "render kubernetes", "render containerfile",
+]  # fmt: skip
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
 
@@ -105,12 +108,12 @@ def test_every_verb_is_there() -> None:
     ]
     assert sorted(named) == sorted(VERBS)
     groups = sorted(str(group.name) for group in app.registered_groups)
-    assert groups == ["backup", "check", "keys", "lease", "member"]
+    assert groups == ["backup", "check", "keys", "lease", "member", "render"]
     assert membership in VERB_MODULES
 
 
 @pytest.mark.parametrize(
-    "verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS, *KEYS_VERBS]
+    "verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS, *RENDER_VERBS, *KEYS_VERBS]
 )
 def test_every_verb_has_help_with_an_example_that_fits_80_columns(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
