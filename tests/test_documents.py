@@ -78,6 +78,8 @@ def test_what_a_user_types_is_imported_from_the_packages_themselves(path: Path) 
     for program in _PROGRAM.findall(text) if path.suffix == ".md" else [text]:
         for node in ast.walk(ast.parse(program)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("raft"):
+                if node.module == "raft.engines.ray":  # Which needs Ray.
+                    continue
                 assert node.module in IMPORTED_FROM, f"{node.module}: a user knows {sorted(IMPORTED_FROM)}"
                 package = importlib.import_module(node.module)
                 assert {alias.name for alias in node.names} <= set(package.__all__), ast.unparse(node)

@@ -83,7 +83,8 @@ MEMBER_VERBS = [
 KEYS_VERBS = ["keys", "keys make", "keys add", "keys rotate", "keys retire", "keys remove", "keys list"]
 BACKUP_VERBS = ["backup", "backup save", "backup show", "backup restore"]
 RENDER_VERBS = [
-    "render", "render dashboard", "render alerts", "render systemd", "render kubernetes", "render containerfile",
+    "render", "render dashboard", "render alerts", "render systemd", "render kubernetes",
+    "render containerfile",
 ]  # fmt: skip
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
