@@ -28,6 +28,7 @@ PORT: Final = 7000  # Plus the id, where no endpoints are given.
 SHARE: Final = 0.001  # Of a host's resource, so that it pins an actor, and is not used up.
 START_SECONDS_MAX: Final = 20.0
 STATUS_SECONDS_MAX: Final = 5.0
+LOOK_SECONDS: Final = 0.05
 IN_USE: Final = ("is in use by another process", "in use")
 
 
@@ -53,6 +54,7 @@ class Member:
     """
 
     def __init__(self, plan: MemberPlan) -> None:
+        self._raylet = os.getppid()
         self._node = _entered(plan)
         threading.Thread(target=self._end_with_node, name="raft-member", daemon=True).start()
 
@@ -70,8 +72,13 @@ class Member:
         ray.actor.exit_actor()
 
     def _end_with_node(self) -> None:
-        """A node that was given up may fare better in another process: that is Ray's to start."""
-        self._node.failed.wait()
+        """A node that was given up may fare better in another process: that is Ray's to start.
+
+        Without its raylet this process does not end by itself, and would keep the directory from its
+        successor.
+        """
+        while not self._node.failed.wait(LOOK_SECONDS) and os.getppid() == self._raylet:
+            pass
         os._exit(1)
 
 
