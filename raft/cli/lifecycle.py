@@ -220,8 +220,8 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
         return {node.id: node.endpoint for node in cluster.record.nodes}
 
     record = cluster.record
-    keys = Path(record.keys) if record.keys else None
-    make = scraper_of(endpoints, record.cluster, cluster.spec.name, keys, METRICS_SECONDS_MAX)
+    keys, name = record.keys or None, cluster.spec.name
+    make = scraper_of(endpoints, record.cluster, name, keys, METRICS_SECONDS_MAX)
     with listening_at(address) as at, contextlib.closing(ServerThread(at, make)):
         yield
 

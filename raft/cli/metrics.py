@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,22 +31,6 @@ Listen = Annotated[
         show_default="127.0.0.1:9100",
     ),
 ]
-Endpoints = Annotated[
-    str,
-    typer.Option(
-        metavar="LIST",
-        help="Nodes to ask, as in 1=tcp://h1:7001,2=tcp://h2:7001; else those of the cluster that runs here.",
-    ),
-]
-OfCluster = Annotated[
-    str, typer.Option("--of", metavar="NAME", help="What those nodes were given as --cluster.")
-]
-Keys = Annotated[
-    Path | None,
-    typer.Option(
-        "--keys", metavar="FILE", help="A client's key, if the nodes have keys.", show_default=False
-    ),
-]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -61,9 +46,6 @@ Timeout = Annotated[
 def metrics(
     context: typer.Context,
     listen: Listen = "127.0.0.1:9100",
-    endpoints: Endpoints = "",
-    of: OfCluster = "default",
-    keys: Keys = None,
     timeout: Timeout = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print one scrape, and end.")] = False,
     cluster: options.Cluster = None,
@@ -73,15 +55,13 @@ def metrics(
 
     from raft.exporter.pages import Pages
 
-    if endpoints:
-        asked = options.endpoints(endpoints)
-        make = scraper_of(lambda: asked, of, of, keys, timeout)
-    else:
-        if keys is not None:
-            raise BadUsage("--keys goes with --endpoints: a cluster that runs here has none")
-        record = session_of(context).record(cluster)
-        path = session_of(context).run_directory(cluster).record
-        make = scraper_of(lambda: _nodes_now(path, record), record.cluster, record.name, None, timeout)
+    session = session_of(context)
+    target = session.target(cluster)
+    nodes: Callable[[], Mapping[int, str]] = partial(dict, target.endpoints)
+    if not session.is_remote(cluster):
+        nodes = partial(_nodes_now, session.run_directory(cluster).record, target.endpoints)
+    label = target.name or target.cluster
+    make = scraper_of(nodes, target.cluster, label, target.keys, timeout)
 
     async def print_once() -> None:
         with contextlib.closing(make()) as scraper:
@@ -90,7 +70,7 @@ def metrics(
     if once:
         asyncio.run(_refusing(print_once))
         return
-    if session_of(context).at_prompt:
+    if session.at_prompt:
         raise BadUsage("it would serve for ever: type it at another terminal, or start with `up --metrics`")
     at = listening_at(listen)
     note(context, f"serving http://{address_of(at)}/metrics")
@@ -113,7 +93,7 @@ async def _refusing(serve: Callable[[], object]) -> None:
 
 
 def scraper_of(
-    endpoints: Callable[[], Mapping[int, str]], cluster: str, label: str, keys: Path | None, timeout: float
+    endpoints: Callable[[], Mapping[int, str]], cluster: str, label: str, keys: str | None, timeout: float
 ) -> Callable[[], Scraper]:
     """What makes the exporter's source, inside the loop that it will live in."""
     from raft.exporter.scraper import Scraper
@@ -121,11 +101,11 @@ def scraper_of(
     return lambda: Scraper(endpoints, cluster=cluster, label=label, keys=keys, timeout_seconds=timeout)
 
 
-def _nodes_now(path: Path, before: ClusterRecord) -> dict[int, str]:
-    """The nodes that are there now; those of before, if the cluster has ended."""
+def _nodes_now(path: Path, before: Mapping[int, str]) -> dict[int, str]:
+    """The nodes that a launcher has now; those of before, if it has ended."""
     with contextlib.suppress(VerbFailed):
-        before.nodes = ClusterRecord.read(path).nodes
-    return {node.id: node.endpoint for node in before.nodes}
+        return {node.id: node.endpoint for node in ClusterRecord.read(path).nodes}
+    return dict(before)
 
 
 def listening_at(text: str) -> socket.socket:

@@ -36,7 +36,7 @@ To = Annotated[
     Path | None,
     typer.Option("--to", metavar="DIR", help="Write the files there; else print them.", show_default=False),
 ]
-OfCluster = Annotated[str, typer.Option("--of", metavar="NAME", help="The nodes' --cluster.")]
+ClusterId = Annotated[str, typer.Option(metavar="NAME", help="The nodes' --cluster.")]
 
 
 @render.command(epilog="Example: launcher.py render dashboard > raft.json")
@@ -59,7 +59,7 @@ def alerts() -> None:
 def systemd(
     context: typer.Context,
     members: Members,
-    of: OfCluster = "default",
+    cluster_id: ClusterId = "default",
     python: Annotated[str, typer.Option(metavar="FILE", help="The interpreter.")] = "/usr/bin/python3",
     keys_dir: Annotated[
         str, typer.Option(metavar="DIR", help='Where each host has its keys; "" without any.')
@@ -71,7 +71,12 @@ def systemd(
     from raft.engines.systemd import Hosts, files
 
     asked = options.endpoints(members)
-    for name, value in (("--of", of), ("--python", python), ("--keys-dir", keys_dir), ("--user", user)):
+    for name, value in (
+        ("--cluster-id", cluster_id),
+        ("--python", python),
+        ("--keys-dir", keys_dir),
+        ("--user", user),
+    ):
         if value and not _WORD.fullmatch(value):
             raise BadUsage(f"{name} {value!r}: a unit takes letters, digits and _.@%/:+- there")
     if not python.startswith("/"):
@@ -79,7 +84,11 @@ def systemd(
     local = [at for at in asked.values() if at.startswith(("ipc:", "tcp://127.", "tcp://localhost"))]
     if not keys_dir and len(local) < len(asked):
         raise BadUsage("nodes that listen beyond their own host need keys: give --keys-dir")
-    _write(context, files(Hosts(members=asked, cluster=of, python=python, keys_dir=keys_dir, user=user)), to)
+    _write(
+        context,
+        files(Hosts(members=asked, cluster=cluster_id, python=python, keys_dir=keys_dir, user=user)),
+        to,
+    )
 
 
 @render.command(epilog="Example: launcher.py render kubernetes --namespace shop > raft.yaml")
@@ -87,7 +96,7 @@ def kubernetes(
     members: Annotated[int, typer.Option(metavar="N", help="How many: best 3 or 5.")] = 3,
     name: Annotated[str, typer.Option(metavar="NAME", help="Of all objects, and the pods' prefix.")] = "raft",
     namespace: Annotated[str, typer.Option(metavar="NAME")] = "default",
-    of: OfCluster = "default",
+    cluster_id: ClusterId = "default",
     image: Annotated[
         str, typer.Option(metavar="IMAGE", help="See render containerfile.")
     ] = "raft-actors:latest",
@@ -103,7 +112,7 @@ def kubernetes(
 
     if not 1 <= members <= MEMBERS_MAX:
         raise BadUsage(f"--members {members}: a cluster has 1 to {MEMBERS_MAX} nodes, best 3 or 5")
-    names = {"--name": name, "--namespace": namespace, "--of": of}
+    names = {"--name": name, "--namespace": namespace, "--cluster-id": cluster_id}
     for option, value in {**names, **({"--storage-class": storage_class} if storage_class else {})}.items():
         if not _DNS_NAME.fullmatch(value):
             raise BadUsage(f"{option} {value!r}: write small letters, digits and -, 50 at most")
@@ -113,7 +122,7 @@ def kubernetes(
     if not _WORD.fullmatch(image):
         raise BadUsage(f"--image {image!r}: that is no image")
     shape = Shape(
-        name=name, namespace=namespace, cluster=of, members=members, image=image, storage=storage,
+        name=name, namespace=namespace, cluster=cluster_id, members=members, image=image, storage=storage,
         storage_class=storage_class, memory=memory, cpu=cpu,
     )  # fmt: skip
     out(rendered(shape).rstrip())

@@ -88,7 +88,7 @@ def exporter_script(shape: Shape) -> str:
 set -eu
 id=$(( ${{HOSTNAME##*-}} + 1 ))
 {_own_keys("n$id")}
-exec raft-actors metrics --listen 0.0.0.0:{METRICS_PORT} --of {shape.cluster} \\
+exec raft-actors metrics --listen 0.0.0.0:{METRICS_PORT} --cluster-id {shape.cluster} \\
   --endpoints "$id=tcp://127.0.0.1:{PORT}" --keys "$HOME/keys/n$id.toml"
 """
 
@@ -97,8 +97,9 @@ def hand_over_script(shape: Shape) -> str:
     """What runs before a node is stopped: if it leads, another one does afterwards."""
     return f"""\
 id=$(( ${{HOSTNAME##*-}} + 1 ))
-exec raft-actors step-down --of {shape.cluster} \\
-  --endpoints "$id=tcp://127.0.0.1:{PORT}" --keys "$HOME/keys/n$id.toml"
+export RAFT_ENDPOINTS="$id=tcp://127.0.0.1:{PORT}" RAFT_CLUSTER_ID={shape.cluster}
+export RAFT_KEYS="$HOME/keys/n$id.toml"
+if [ "$(raft-actors leader)" = "$id" ]; then raft-actors step-down; fi
 """
 
 

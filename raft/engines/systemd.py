@@ -125,7 +125,7 @@ After=network-online.target
 
 [Service]
 User={hosts.user}
-ExecStart={hosts.python} -m launcher metrics --listen {hosts.metrics} --of {hosts.cluster} \\
+ExecStart={hosts.python} -m launcher metrics --listen {hosts.metrics} --cluster-id {hosts.cluster} \\
     --endpoints {endpoints}{keys}
 Restart=always
 RestartSec=1

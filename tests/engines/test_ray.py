@@ -26,6 +26,7 @@ from tests.processes.clusters import wait_until  # noqa: E402
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("default"),  # Ray's own.
 ]

@@ -81,7 +81,7 @@ def test_the_manifests_as_yaml_say_the_same() -> None:
         ("render kubernetes --storage much", "--storage 'much'"),
         ("render kubernetes --image a$(b)", "no image"),
         ("render systemd --members h1:7001", "1=tcp://host:port"),
-        ("render systemd --members 1=tcp://h1:7001 --of a%sb;", "--of"),
+        ("render systemd --members 1=tcp://h1:7001 --cluster-id a%sb;", "--cluster-id"),
         ("render systemd --members 1=tcp://h1:7001 --python python3", "whole path"),
         ("render systemd --members 1=tcp://h1:7001 --keys-dir=", "need keys"),
     ],

@@ -86,7 +86,7 @@ def test_the_verb_asks_the_nodes_that_it_is_given_and_prints_one_scrape(cluster:
     nodes = ",".join(f"{node.id}={node.endpoint}" for node in cluster.record.nodes)
     nobody = f"9=tcp://127.0.0.1:{free_port()}"
     command = [
-        sys.executable, "launcher.py", "metrics", "--endpoints", f"{nodes},{nobody}", "--of",
+        sys.executable, "launcher.py", "metrics", "--endpoints", f"{nodes},{nobody}", "--cluster-id",
         cluster.record.cluster, "--once",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
