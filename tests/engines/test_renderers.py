@@ -20,7 +20,7 @@ import pytest
 from actors.transport.curve import generate
 from raft.cli.app import Session
 from raft.cli.main import carry_out
-from raft.client import Client
+from raft.client import Client, OutcomeUnknown
 from raft.cluster.failures import ExitCode
 from raft.engines.kubernetes import (
     PORT,
@@ -238,13 +238,21 @@ class Pods:
         )
 
 
+def write(client: Client, value: bytes) -> None:
+    """Write until it is done; a value that is put twice is the same."""
+    while True:
+        with contextlib.suppress(OutcomeUnknown):
+            client.put(b"k", value, timeout_seconds=30)
+            return
+
+
 @pytest.mark.processes
 def test_pods_run_as_rendered_hand_over_come_back_to_their_volumes_and_may_move(engine: Engine) -> None:
     pods = Pods(engine, Shape(name="db", namespace="shop", cluster="orders"))
     for node in (1, 2, 3):
         pods.start(node)
     with pods.client() as client:
-        client.put(b"k", b"1", timeout_seconds=30)
+        write(client, b"1")
         leader = client.members().leader
 
         # A pod is stopped in good order: its hook hands over first.
@@ -264,7 +272,7 @@ def test_pods_run_as_rendered_hand_over_come_back_to_their_volumes_and_may_move(
         # Another one is killed, comes back to the same volume, and has what was written meanwhile.
         victim = next(node for node in (1, 2, 3) if node != leader)
         engine.end(f"n{victim}", signal.SIGKILL)
-        client.put(b"k", b"2", timeout_seconds=30)
+        write(client, b"2")
         pods.start(victim, first_start="no")
 
         # A third one comes back at another address.
@@ -274,7 +282,7 @@ def test_pods_run_as_rendered_hand_over_come_back_to_their_volumes_and_may_move(
         pods.start(mover, first_start="no")
         client.update_member(mover, pods.endpoints[mover], timeout_seconds=30)
         engine.end(f"n{victim}", signal.SIGKILL)
-        client.put(b"k", b"3", timeout_seconds=30)  # Which needs the one that has moved.
+        write(client, b"3")  # Which needs the one that has moved.
 
         # What lost its volume does not begin anew: it has promised things.
         shutil.rmtree(engine.directory / f"volume{victim}")
