@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from actors.transport.curve import generate
-from raft.cli.app import Session
-from raft.cli.main import carry_out
+from raft.cli.app import Session, carry_out
+from raft.cli.main import VERB_MODULES
 from raft.client import Client, OutcomeUnknown
 from raft.cluster.failures import ExitCode
 from raft.engines.kubernetes import (
@@ -37,6 +37,7 @@ from tests.examples.hosts import environment
 from tests.examples.test_examples import free_port
 from tests.processes.clusters import ROOT, wait_until
 
+assert VERB_MODULES  # All verbs are known.
 MEMBERS = {1: "tcp://h1:7001", 2: "tcp://h2:7001", 3: "tcp://h3:7001"}
 
 

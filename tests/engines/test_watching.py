@@ -46,7 +46,7 @@ VOTERS = [("raft_voters", 'node="1"', "3x300")]
 FOLLOW = [("raft_node_role", f'node="{node}",role="learner"', "0x300") for node in (1, 2, 3)]
 LED = ("raft_is_leader", 'node="1"', "1x300")
 
-CASES = {
+CASES: dict[str, tuple[tuple[Series, ...], str, dict[str, list[str]]]] = {
     "well": (
         (*NODES, *VOTERS, *FOLLOW, LED), "5m",
         {"RaftNoLeader": [], "RaftMemberDown": [], "RaftQuorumAtRisk": [], "RaftNoMetrics": []}),
