@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import NamedTuple
 
 import pytest
 
+from actors.transport.curve import Grant, generate
 from raft.cli import remote
 from raft.cli.app import Session, carry_out
 from raft.cli.main import VERB_MODULES
 from raft.cli.remote import NOT_ALLOWED
 from raft.cluster.failures import ExitCode
+from raft.node.config import NodeConfig
 from tests.client.nodes import Nodes
 
 pytestmark = pytest.mark.processes
@@ -194,3 +197,41 @@ def test_words_that_contradict_each_other_are_refused(
     nodes: Nodes, verb: Verb, words: list[str], reason: str
 ) -> None:
     assert reason in verb("status", *words, code=ExitCode.USAGE).err
+
+
+@pytest.fixture
+def keyed(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """A node on its own that only keys are heard by; the words that name it."""
+    generate(tmp_path / "keys", ["n1", "client", "watcher"], {"watcher": Grant("reader")})
+    endpoint = f"ipc://{tmp_path}/k1"
+    config = NodeConfig(
+        first_start=True,
+        node=1,
+        listen=endpoint,
+        data_dir=str(tmp_path / "data"),
+        keys=str(tmp_path / "keys" / "n1.toml"),
+        log_path=str(tmp_path / "n1.log"),
+    )
+    child = nodes.server.spawn("raft.node.process.main:main", config.encode(), log_path=tmp_path / "out")
+    child.wait_started(10)
+    yield ("--endpoints", f"1={endpoint}")
+    child.kill(signal.SIGKILL)
+    child.wait(5)
+
+
+def test_nodes_with_keys_answer_those_who_have_one_and_do_for_each_what_its_role_allows(
+    keyed: tuple[str, ...], verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "STATUS_SECONDS", 5.0)
+    client = ("--keys", str(tmp_path / "keys" / "client.toml"))
+    verb("leader", "--wait", "5s", *keyed, *client)
+    assert "leader n1" in verb("status", *keyed, *client).out
+    verb("put", "k", "v", *keyed, *client)
+    verb("backup", "save", str(tmp_path / "b"), *keyed, *client)
+    reader = ("--keys", str(tmp_path / "keys" / "watcher.toml"))
+    assert verb("get", "k", *keyed, *reader).out == "v\n"
+    refused = verb("backup", "save", str(tmp_path / "c"), *keyed, *reader, code=ExitCode.FAILURE).err
+    assert "reader" in refused
+    assert not (tmp_path / "c").exists()
+    monkeypatch.setattr(remote, "STATUS_SECONDS", 0.5)
+    assert "do they need no key (--keys)?" in verb("status", *keyed, code=ExitCode.UNREACHABLE).err
