@@ -144,7 +144,6 @@ class HostKeeper(Actor):
     def on_process_up(self, up: ProcessUp) -> None:
         """A host is heard, or a process of our own, which has to know whom to connect to."""
         if up.process in self._known:
-            self.context.cancel_timer(up.process)
             self._change(up.process, UP)
             self._tell_hosts()
         elif up.process in self._own:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from actors import Address, Exit, Restart
 from actors.envelope import Terminated
 from tests.actors.world import Bomb, Probe, World
@@ -132,3 +134,13 @@ def test_the_end_of_another_actor_is_believed_of_ones_own_runtime_only() -> None
     assert world.crashes == []
     assert not any(isinstance(message, Exit | Terminated) for message in seen)
     assert here.dead_letters.counts["undecodable"] == 2
+
+
+def test_a_link_that_was_taken_back_does_not_break_with_its_process_either() -> None:
+    world = World()
+    linked(world)
+    runtimes = {runtime.name: runtime for runtime in world.network._runtimes}
+    world.do(runtimes["a"], Address("a", "probe"), partial(unlinked, Address("b", "probe")))
+    world.network.crash("a")
+    world.settle()
+    assert world.crashes == []
