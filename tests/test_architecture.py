@@ -64,7 +64,16 @@ ARROWS: dict[str, set[str]] = {
     },
     "raft.cluster": {*_BELOW_CLUSTER, "raft.cluster"},
     "raft.lab": {*_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab"},
-    "raft.cli": {*_BELOW_CLUSTER, "raft.cluster", "raft.exporter", "raft.engines", "raft.lab", "raft.cli"},
+    "raft.cli": {
+        *_BELOW_CLUSTER,
+        "raft.cluster",
+        "raft.exporter",
+        "raft.engines",
+        "raft.lab",
+        "raft.live",
+        "raft.cli",
+    },
+    "raft.live": {"actors", "raft.client", "raft.cluster", "raft.live", *_PROTOCOL},
     "launcher": {"raft.cli", "raft.cluster", "raft.lab", "actors.processes"},
 }
 
@@ -251,6 +260,10 @@ def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:
 
 def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:
     assert "prompt_toolkit" not in loaded_after("import raft.cli.main")
+
+
+def test_a_verb_never_loads_what_only_the_live_views_need() -> None:
+    assert not loaded_after("import raft.cli.main, raft.live.sampler") & {"starlette", "uvicorn", "textual"}
 
 
 def test_importing_the_core_never_loads_zeromq() -> None:

@@ -154,12 +154,24 @@ def completed(arguments: Sequence[str]) -> list[str]:
         raise BadUsage("--cluster NAME is followed by a verb; a new cluster's name is --name NAME")
     first = rest[0] if rest else ""
     if first.startswith("-") and first not in _OF_THE_APP:
-        return ["up", *rest]
+        return ["up", *_with_port(rest)]
+    if first == "up":
+        return _with_port(rest)
     if first == "keys" and len(rest) > 1 and not rest[1].startswith("-") and rest[1] not in _ON_KEYS:
         rest = ["keys", "make", *rest[1:]]  # As it was before there were others.
     # Behind the last word of the verb's own name, so before its arguments, of which some take the rest.
     words = 2 if first in _GROUPS else 1
     return [*rest[:words], *before, *rest[words:]]
+
+
+def _with_port(words: list[str]) -> list[str]:
+    """`up --web` without a port means any that is free."""
+    if "--web" not in words:
+        return words
+    after = words.index("--web") + 1
+    if after < len(words) and not words[after].startswith("-"):
+        return words
+    return [*words[:after], "0", *words[after:]]
 
 
 def cluster_before_verb(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

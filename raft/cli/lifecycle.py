@@ -125,6 +125,16 @@ MetricsAt = Annotated[
         show_default=False,
     ),
 ]
+WebAt = Annotated[
+    str | None,
+    typer.Option(
+        "--web",
+        metavar="[PORT]",
+        parser=options.web_address,
+        help="Show the cluster in a browser; a port, or HOST:PORT for other machines.",
+        show_default=False,
+    ),
+]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
 EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
 
@@ -138,6 +148,7 @@ class _UpOptions(Struct, frozen=True):
     output: options.LineFormat
     quiet: bool
     metrics: str | None
+    web: str | None
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
@@ -166,6 +177,7 @@ def up(
     ephemeral_log: EphemeralLog = False,
     repair: options.RepairFromPeers = False,
     metrics: MetricsAt = None,
+    web: WebAt = None,
     hosts: options.Hosts = "",
     output: options.Lines = options.LineFormat.LINE,
 ) -> None:
@@ -192,15 +204,20 @@ def up(
     )
     from raft.cluster.launch import launched  # Here, since no other verb needs what it is made of.
 
-    session = session_of(context)
-    if session.at_prompt:
-        raise BadUsage("a cluster is running here; start another one from another terminal")
+    session = _session_at_a_shell(context)
     spec.check()
     _check_machine(machine)
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
-        wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics)
+        wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics, web)
         ended = _attend(running, session, wanted)
     raise typer.Exit(ended.exit_code)
+
+
+def _session_at_a_shell(context: typer.Context) -> Session:
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("a cluster is running here; start another one from another terminal")
+    return session
 
 
 def _policy(entries: int, bytes_max: int, kept: int) -> SnapshotPolicy:
@@ -223,6 +240,20 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
     keys, name = record.keys or None, cluster.spec.name
     make = scraper_of(endpoints, record.cluster, name, keys, METRICS_SECONDS_MAX)
     with listening_at(address) as at, contextlib.closing(ServerThread(at, make)):
+        yield
+
+
+@contextlib.contextmanager
+def _page_at(address: str | None, cluster: Cluster, tell: Callable[[str], None]) -> Iterator[None]:
+    """Serve the page of a cluster there, and tell its address. Raises as `_metrics_at` does."""
+    if address is None:
+        yield
+        return
+    from raft.cli.live import server_at  # Here, as few clusters are looked at.
+
+    with contextlib.closing(server_at(address, Session(), cluster.spec.name, read_only=False)) as server:
+        server.start()
+        tell(f"page: {server.url}")
         yield
 
 
@@ -264,7 +295,7 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     if wanted.logs:
         Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
     try:
-        with _metrics_at(wanted.metrics, running.cluster):
+        with _metrics_at(wanted.metrics, running.cluster), _page_at(wanted.web, running.cluster, words.print):
             ended = running.run(listener)
     finally:
         if prompt is not None:

@@ -163,6 +163,14 @@ def check_listen_address(text: str) -> str:
 listen_address = checked(check_listen_address)
 
 
+def check_web_address(text: str) -> str:
+    """A port on this machine alone, as in 8080, or a host and a port. Raises BadUsage."""
+    return check_listen_address(f"127.0.0.1:{text}" if text.isdecimal() else text)
+
+
+web_address = checked(check_web_address)
+
+
 def node_ids(text: str) -> set[int]:
     """Ids of nodes, as in 1,n2; none in "". Raises BadUsage."""
     found = set()

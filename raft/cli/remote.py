@@ -356,6 +356,10 @@ def _view(node: int, said: NodeStatus | None, *, votes: bool) -> NodeView:
         used_bytes=said.used_bytes,
         quota_bytes=said.quota_bytes,
         faults=said.faults,
+        vote=said.vote or None,
+        heard_ms={peer: round(1000 * silent, 1) for peer, silent in said.heard_seconds.items()},
+        match=said.match,
+        log_terms=said.log_terms,
         hears=sorted(peer for peer, silent in said.heard_seconds.items() if silent <= HEARS_SECONDS_MAX),
     )
 

@@ -96,10 +96,11 @@ def _printable_character(character: str) -> str:
 
 def event_line(event: Event, paint: Paint, stamp: Stamp = ELAPSED) -> str:
     """One event as a line."""
-    return f"{stamp.of_event(event)}  {_event_words(event, paint)}"
+    return f"{stamp.of_event(event)}  {event_words(event, paint)}"
 
 
-def _event_words(event: Event, paint: Paint) -> str:
+def event_words(event: Event, paint: Paint) -> str:
+    """One event without its time."""
     match event:
         case LeaderElected():
             votes = f"term {event.term}  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms"

@@ -140,4 +140,8 @@ def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeVie
         contact_ms=None if contact is None else round(1000 * contact, 1),
         machine_version=said.version,
         cluster_version=said.cluster_version,
+        vote=said.vote or None,
+        heard_ms={peer: round(1000 * silent, 1) for peer, silent in said.heard_seconds.items()},
+        match=said.match,
+        log_terms=said.log_terms,
     )

@@ -280,7 +280,14 @@ class SupervisorActor(Actor):
         """What is broken on purpose now."""
         del verb
         entries = [
-            FaultEntry(fault.id, fault.kind, list(fault.nodes), fault.text)
+            FaultEntry(
+                fault.id,
+                fault.kind,
+                list(fault.nodes),
+                fault.text,
+                {node: order.to for node, order in fault.links.items()},
+                any(order.cut for order in fault.links.values()),
+            )
             for fault in self._cluster.faults.active
         ]
         self.context.reply(FaultList(entries))

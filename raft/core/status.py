@@ -5,11 +5,14 @@ Owns its shape. A status is a copy, never a view.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import msgspec
 
+from raft.core.log import Log
 from raft.core.progress import Progress
 from raft.core.state import RaftState
-from raft.core.types import ConfState, HardState, Index, NodeId, Role, SoftState
+from raft.core.types import ConfState, HardState, Index, NodeId, Role, SoftState, Term
 
 
 class ProgressStatus(msgspec.Struct, frozen=True):
@@ -55,6 +58,21 @@ def status_of(raft: RaftState) -> Status:
         raft.transferee,
         {node: _describe(peer) for node, peer in raft.tracker.progress.items()} if leads else {},
     )
+
+
+def log_terms(log: Log, entries_max: int) -> list[tuple[Index, Term]]:
+    """The terms of the last `entries_max` entries: each run of equal terms by its first index and its term.
+
+    Terms never fall along a log, so each run is found by bisection.
+    """
+    low, high = max(log.first_index(), log.last - entries_max + 1), log.last
+    runs: list[tuple[Index, Term]] = []
+    while high >= low:
+        term = log.term(high)
+        start = low + bisect_left(range(low, high + 1), term, key=log.term)
+        runs.append((start, term))
+        high = start - 1
+    return runs[::-1]
 
 
 def _describe(peer: Progress) -> ProgressStatus:

@@ -116,6 +116,7 @@ class NodeStatus(Struct, frozen=True):
     heard_seconds: dict[int, float] = {}  # Since the last contact with each peer, if there was any.
     version: int = 1  # Of the code of this node's machine,
     cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
+    log_terms: list[tuple[int, int]] = []  # Where each run of one term begins among its last entries.
 
 
 class GetMetrics(Struct, frozen=True):

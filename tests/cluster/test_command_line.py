@@ -63,6 +63,8 @@ VERBS = [
     "ls",
     "health",
     "metrics",
+    "web",
+    "top",
     "doctor",
     "completion",
     "init",
@@ -101,6 +103,19 @@ def test_up_may_be_left_out() -> None:
     assert completed(["status"]) == ["status"]
     assert completed(["--help"]) == ["--help"]
     assert completed([]) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["--nodes", "3", "--web"], ["up", "--nodes", "3", "--web", "0"]),
+        (["up", "--web", "--detach"], ["up", "--web", "0", "--detach"]),
+        (["--web", "8080"], ["up", "--web", "8080"]),
+        (["put", "--", "--web", "x"], ["put", "--", "--web", "x"]),
+    ],
+)
+def test_the_port_of_the_page_may_be_left_out(typed: list[str], meant: list[str]) -> None:
+    assert completed(typed) == meant
 
 
 def test_every_verb_is_there() -> None:

@@ -1,5 +1,7 @@
 """Log, storage, progress and window of appends against models that are plain lists."""
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,6 +9,7 @@ from raft.core.errors import Compacted, Unavailable
 from raft.core.inflights import Inflights
 from raft.core.log import Log
 from raft.core.progress import Progress, ProgressState
+from raft.core.status import log_terms
 from raft.core.types import NO_LIMIT, Entry, EntryKind, decode_entry
 from raft.storage.memory import MemoryStorage
 
@@ -136,6 +139,22 @@ def test_the_hint_is_the_last_place_that_could_match(steps, index, term):
     known = [0, *terms]
     expected = max(at for at in range(index + 1) if known[at] <= term)
     assert log.find_conflict_by_term(index, term) == (expected, known[expected])
+
+
+@checked
+@given(st.lists(st.integers(0, 2), max_size=12), st.integers(0, 8), st.integers(1, 14))
+def test_the_runs_of_terms_tell_the_term_of_each_of_the_last_entries(steps, compacted, entries_max):
+    terms = [1 + sum(steps[: at + 1]) for at in range(len(steps))]
+    storage = MemoryStorage()
+    storage.append(entries_from(1, terms))
+    if min(compacted, len(terms)):
+        storage.compact(min(compacted, len(terms)))
+    log = Log(storage, NO_LIMIT, applies_unstable=False)
+    first = max(log.first_index(), log.last - entries_max + 1)
+    runs = log_terms(log, entries_max)
+    told = {at: term for start, term in runs for at in range(start, log.last + 1)}
+    assert told == {at: log.term(at) for at in range(first, log.last + 1)}
+    assert all(before[1] < after[1] for before, after in itertools.pairwise(runs))
 
 
 @checked

@@ -39,6 +39,7 @@ LOOK = [
     Step("ls", says="CLUSTER  NODES"),
     Step("doctor", says="ok    clock", wide=True),
     Step("health", says="n3  ok"),
+    Step("web", 130, until="http://127.0.0.1:"),
     Step("metrics --once", says='raft_node_up{cluster="', wide=True),
     Step("status", says="quorum 3/3, can lose 1"),
     Step("status -w --interval 50ms", 130, until="quorum 3/3"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PROMPT = "raft> "
 _LEAVE = {"quit", "exit"}
-_ELSEWHERE = {"up", "chaos", "simulate", "elect", "lock", "observe", "watch"}
+_ELSEWHERE = {"up", "chaos", "simulate", "elect", "lock", "observe", "watch", "web", "top", "tour"}
 _PYTHON = re.compile(r"(\$|uv|run|python[0-9.]*)")
 _HELP_COLUMNS = 78
 _CLOSE_SECONDS_MAX = 0.5

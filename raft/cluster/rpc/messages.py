@@ -229,6 +229,8 @@ class FaultEntry(Struct, frozen=True):
     kind: str
     nodes: list[int]
     text: str
+    links: dict[int, list[int]] = {}  # From each node, to which others it breaks the way.
+    cut: bool = False  # Nothing passes there; else it is slow or lossy.
 
 
 class FaultList(Struct, frozen=True):
@@ -283,6 +285,10 @@ class NodeView(Struct, frozen=True, kw_only=True):
     in_quorum: bool = True  # It hears, and is heard by, those that make the largest group.
     machine_version: int | None = None  # Of the code of the user's own machine in this process,
     cluster_version: int | None = None  # and the one on which all members have agreed, as far as it knows.
+    vote: int | None = None  # To which node it gave its vote in its term.
+    heard_ms: dict[int, float] = {}  # Since it heard each peer last.
+    match: dict[int, int] = {}  # Of a leader: up to which index each peer's log agrees with its own.
+    log_terms: list[tuple[int, int]] = []  # Where each run of one term begins among its last entries.
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from actors.actor import Actor, Handlers
 from raft.core.raft import Raft
-from raft.core.status import Status
+from raft.core.status import Status, log_terms
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.machines.application import Application
 from raft.node.peers import Peers
@@ -19,6 +19,7 @@ from raft.protocol.admin import CannotDo, Done, GetMetrics, GetStatus, NodeMetri
 
 AdminRequest = GetStatus | GetMetrics | Transfer
 ADMIN_REQUESTS = (GetStatus, GetMetrics, Transfer)
+LOG_ENTRIES_TOLD = 64
 
 
 class Faults(Protocol):
@@ -120,6 +121,7 @@ class AdminRequests:
             heard_seconds={peer: now - at for peer, at in self._contacts.seen_at.items()},
             version=self._machine.own.version,
             cluster_version=self._machine.agreement.version,
+            log_terms=log_terms(self._raft.log, LOG_ENTRIES_TOLD),
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:

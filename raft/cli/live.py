@@ -1,0 +1,115 @@
+"""The verbs that show a cluster as it lives: web, top, tour.
+
+Owns their command lines, and what `up --web` adds to a launcher. What they need beyond the package itself
+(the extras `web` and `top`) is loaded here alone, and only by the verb that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raft.cli import options
+from raft.cli.app import LOOK, Session, app, out, say, session_of
+from raft.cli.views import Paint, event_words, printable
+from raft.cluster.failures import BadUsage, VerbFailed
+from raft.cluster.records.events import Event
+from raft.cluster.rpc import messages
+
+if TYPE_CHECKING:
+    from raft.live.actions import Order
+    from raft.live.sampler import Source
+    from raft.live.web import Server
+
+ACT_SECONDS_MAX = 65.0
+_NEEDS = {"web": ("starlette", "uvicorn"), "top": ("textual",)}
+
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Look only: nothing can be broken or mended.")]
+
+
+def require(extra: str) -> None:
+    """Raise VerbFailed where what the extra of that name brings is not installed."""
+    missing = [name for name in _NEEDS[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise VerbFailed(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: "
+            f"pip install 'raft-actors[{extra}]'"
+        )
+
+
+def text_of(event: Event) -> str:
+    """An event for a view, in one line without colours."""
+    return printable(event_words(event, Paint(False)))
+
+
+def act_on(session: Session, cluster: str | None, order: Order) -> tuple[str, list[str]]:
+    """Let the cluster carry out what was chosen in a view; see `raft.live.web.Act`."""
+    from raft.live.actions import request_of
+
+    command, request = request_of(order)
+    with session.launcher(cluster) as launcher:
+        return f"raft-actors {command}", launcher.ask(request, messages.Done, ACT_SECONDS_MAX).lines
+
+
+def source_of(session: Session, cluster: str | None) -> Source:
+    """What a view looks at: a launcher on this machine, or the nodes at their endpoints."""
+    from raft.live.sampler import LauncherSource, NodesSource
+
+    if session.is_remote(cluster):
+        return NodesSource(session.launcher(cluster), text_of)
+    return LauncherSource(partial(session.run_directory, cluster), text_of)
+
+
+def server_at(address: str, session: Session, cluster: str | None, *, read_only: bool) -> Server:
+    """A page at HOST:PORT, bound and not yet served. Raises VerbFailed if it cannot be."""
+    require("web")
+    from raft.live.web import Server, bind
+
+    host, _, port = address.rpartition(":")
+    source, act = source_of(session, cluster), partial(act_on, session, cluster)
+    return Server(bind(host.strip("[]"), int(port)), source, act, read_only=read_only)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py web --listen 8080")
+def web(
+    context: typer.Context,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="PORT",
+            parser=options.web_address,
+            help="Where to serve: a port, or HOST:PORT for other machines; 0: any that is free.",
+        ),
+    ] = "127.0.0.1:0",
+    read_only: ReadOnly = False,
+    cluster: options.Cluster = None,
+) -> None:
+    """The cluster in a browser, live: who leads, who hears whom; break and mend by click. Until Ctrl-C."""
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("it would serve for ever: type it at another terminal, or start with `up --web`")
+    session.target(cluster)  # A name that means nothing is better said now.
+    server = server_at(listen, session, cluster, read_only=read_only)
+    out(server.url)
+    if not listen.startswith(("127.", "localhost:", "[::1]:")):
+        say("note: the page is served without encryption; across a network, use a tunnel (ssh -L)", "yellow")
+    server.run()
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py top")
+def top(context: typer.Context, read_only: ReadOnly = False, cluster: options.Cluster = None) -> None:
+    """The cluster in this terminal, live; a key for each action, Ctrl-P for all of them, q to leave."""
+    session = session_of(context)
+    if session.at_prompt:
+        raise BadUsage("it takes the whole screen: type it at another terminal")
+    session.target(cluster)
+    require("top")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadUsage("top is for a terminal; for programs there is `status -w -o json`")
+    from raft.live.top import Top
+
+    Top(source_of(session, cluster), partial(act_on, session, cluster), read_only=read_only).run()

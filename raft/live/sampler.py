@@ -1,0 +1,288 @@
+"""Asks a cluster for pictures, again and again, while a viewer looks; without one it costs nothing.
+
+Owns the pace (10 a second at most, less for large clusters), the thread that asks, what viewers have not
+been shown yet, and going on when the launcher has ended and another one runs. The pictures are the feed's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+
+from raft.cluster.failures import VerbFailed
+from raft.cluster.records.events import Event, EventReader, kind_of, nodes_of
+from raft.cluster.records.logs import ClusterLogs
+from raft.cluster.rpc.launcher_client import Launcher
+from raft.cluster.rpc.messages import ClusterStatus, FaultList, GetClusterStatus, ListFaults
+from raft.cluster.rundir import RunDirectory
+from raft.live.comparison import answers_seen, leadership_seen
+from raft.live.feed import Feed, Picture, as_json, merge_patch, without_answer
+
+INTERVAL_SECONDS_MIN = 0.1
+INTERVAL_SECONDS_PER_NODE = 0.01
+AGAIN_SECONDS = 1.0  # After a look that failed.
+ANSWER_SECONDS_MAX = 3.0
+RECORDS_KEPT = 2_000
+LOG_LINES_MAX = 100  # Of one look; of more the oldest are left out, and counted.
+TEXT_CHARACTERS_MAX = 2_000
+NODES_HEAR_SECONDS_MAX = 1.0  # As in `raft.cli.remote`: their election timeouts are not known.
+STILL_SECONDS = 1.0  # So often a viewer of a cluster in which nothing happens is told so.
+
+A = TypeVar("A")
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """An event, or a line of a node's log."""
+
+    t: float
+    source: str  # event | log
+    kind: str  # The event's kind, or the line's level.
+    nodes: list[int]
+    text: str
+
+
+class Look(Struct, frozen=True):
+    """What one look has brought."""
+
+    picture: Picture
+    records: list[Record]
+
+
+class Source(Protocol):
+    """A cluster that can be looked at."""
+
+    def look(self) -> Look:
+        """Raises VerbFailed when the cluster does not answer."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection and file; the next look opens them again."""
+        ...
+
+
+class LauncherSource:
+    """A cluster that a launcher runs on this machine; `find` gives its run directory."""
+
+    def __init__(self, find: Callable[[], RunDirectory], event_text: Callable[[Event], str]) -> None:
+        self._find = find
+        self._event_text = event_text
+        self._open = contextlib.ExitStack()
+        self._launcher: Launcher | None = None
+        self._run = ""
+        self._told = 0  # Events of this run.
+        self._skip = 0  # So many of those that are read next have been told.
+
+    def look(self) -> Look:
+        """One picture, and the events and log lines since the last look."""
+        if self._launcher is None:
+            self._connect()
+        assert self._launcher is not None, "connecting raises or connects"
+        events = list(self._events.new())
+        self._feed.tell(events)
+        news, self._skip = events[self._skip :], max(self._skip - len(events), 0)
+        status = self._launcher.ask(GetClusterStatus(), ClusterStatus, ANSWER_SECONDS_MAX)
+        faults = self._launcher.ask(ListFaults(), FaultList, ANSWER_SECONDS_MAX)
+        t = time.monotonic() - self._launcher.record.started_seconds
+        self._told += len(news)
+        return Look(self._feed.picture(status, faults, t), [*map(self._event, news), *self._lines(t)])
+
+    def close(self) -> None:
+        """Let go of the launcher and the files."""
+        self._launcher = None
+        self._open.close()
+
+    def _connect(self) -> None:
+        with contextlib.ExitStack() as stack:
+            launcher = stack.enter_context(Launcher(self._find()))
+            record = launcher.record
+            try:
+                self._events = EventReader(Path(record.events))
+            except OSError as error:
+                raise VerbFailed(f"{record.events} cannot be read: {error.strerror}") from error
+            stack.callback(self._events.close)
+            self._logs = ClusterLogs(Path(record.log_dir))
+            stack.callback(self._logs.close)
+            self._logs.skip()
+            run = f"{record.pid}-{record.started_seconds:.3f}"
+            self._feed = Feed(record.spec.election_seconds_max, run)
+            if run != self._run:
+                self._run, self._told = run, 0
+            self._skip = self._told
+            self._launcher = launcher
+            self._open = stack.pop_all()
+
+    def _event(self, event: Event) -> Record:
+        text = self._event_text(event)[:TEXT_CHARACTERS_MAX]
+        return Record(event.t, "event", kind_of(event), sorted(nodes_of(event)), text)
+
+    def _lines(self, t: float) -> list[Record]:
+        lines = self._logs.arrived()
+        left_out = len(lines) - LOG_LINES_MAX
+        told = [
+            Record(
+                round(t, 2),
+                "log",
+                line.level,
+                [line.node],
+                " ".join(part for part in (line.event, line.message) if part)[:TEXT_CHARACTERS_MAX],
+            )
+            for line in lines[-LOG_LINES_MAX:]
+        ]
+        if left_out > 0:
+            told.insert(0, Record(round(t, 2), "log", "WARNING", [], f"{left_out} log lines left out here"))
+        return told
+
+
+class Asker(Protocol):
+    """Takes a launcher's requests; the nodes of a cluster without one do as well, see `raft.cli.remote`."""
+
+    def ask(self, verb: object, expected: type[A], timeout_seconds: float) -> A:
+        """Raises VerbFailed."""
+        ...
+
+
+class NodesSource:
+    """A cluster without a launcher: its nodes are asked, and what has happened is seen by comparing looks."""
+
+    def __init__(self, asker: Asker, event_text: Callable[[Event], str]) -> None:
+        self._asker = asker
+        self._event_text = event_text
+        self._begun_seconds = time.monotonic()
+        self._feed = Feed(NODES_HEAR_SECONDS_MAX)
+        self._before: ClusterStatus | None = None
+
+    def look(self) -> Look:
+        """One picture, and what is not as it was at the last look."""
+        status = self._asker.ask(GetClusterStatus(), ClusterStatus, ANSWER_SECONDS_MAX)
+        t = round(time.monotonic() - self._begun_seconds, 2)
+        events = leadership_seen(self._before, status, t)
+        records = [
+            *(
+                Record(t, "event", kind_of(event), sorted(nodes_of(event)), self._event_text(event))
+                for event in events
+            ),
+            *(
+                Record(t, "event", "node-" + word, [node], f"{word.upper()} n{node}")
+                for node, word in answers_seen(self._before, status)
+            ),
+        ]
+        self._feed.tell(events)
+        self._before = status
+        return Look(self._feed.picture(status, FaultList([]), t), records)
+
+    def close(self) -> None:
+        """Nothing is kept open between looks."""
+
+
+class Place(Struct):
+    """How far one viewer has been shown the feed."""
+
+    picture: dict[str, Any] = {}
+    number: int = 0  # Of the next record.
+
+
+class Sampler:
+    """The feed of one source for any number of viewers.
+
+    `changed` is called after each look, on the sampler's thread. A viewer that falls behind skips pictures,
+    and is told how many records it has missed; none ever waits for another.
+    """
+
+    def __init__(self, source: Source, changed: Callable[[], None]) -> None:
+        self._source = source
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._viewers = 0
+        self._thread: threading.Thread | None = None
+        self._leave = threading.Event()
+        self._records: deque[Record] = deque(maxlen=RECORDS_KEPT)
+        self._told = 0  # Records ever.
+        self._picture: Picture | None = None
+        self._plain: dict[str, Any] = {}
+
+    @property
+    def picture(self) -> Picture | None:
+        """The latest one."""
+        return self._picture
+
+    @property
+    def looks(self) -> bool:
+        """Is the cluster being asked at present?"""
+        return self._thread is not None
+
+    @contextlib.contextmanager
+    def viewer(self) -> Any:
+        """Look at the cluster for as long as the block lasts; gives the viewer's Place."""
+        with self._lock:
+            self._viewers += 1
+            if self._thread is None:
+                self._leave = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._leave,), name="sampler", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield Place()
+        finally:
+            with self._lock:
+                self._viewers -= 1
+                if not self._viewers:
+                    self._leave.set()
+                    self._thread = None
+
+    def news(self, place: Place) -> dict[str, Any]:
+        """What this viewer has not seen: `picture` or `patch`, `records`, and `missed`. Empty if nothing."""
+        with self._lock:
+            plain, told, records = self._plain, self._told, list(self._records)
+        passed = plain.get("t", 0.0) - place.picture.get("t", 0.0)
+        if told == place.number and 0.0 <= passed < STILL_SECONDS and _is_time(place.picture, plain):
+            return {}
+        news: dict[str, Any] = {}
+        if plain and not place.picture:
+            news["picture"] = plain
+        elif patch := merge_patch(place.picture, plain):
+            news["patch"] = patch
+        oldest = told - len(records)
+        if told > place.number:
+            news["records"] = records[max(place.number - oldest, 0) :]
+            if place.number and oldest > place.number:
+                news["missed"] = oldest - place.number
+        place.picture, place.number = plain, told
+        return news
+
+    def _run(self, leave: threading.Event) -> None:
+        pause_seconds = 0.0
+        while not leave.wait(pause_seconds):
+            begun = time.monotonic()
+            try:
+                look = self._source.look()
+            except VerbFailed as failure:
+                self._source.close()
+                look = Look(without_answer(self._picture, "", str(failure)), [])
+            self._take(look)
+            took = time.monotonic() - begun
+            nodes = len(look.picture.nodes)
+            interval = max(INTERVAL_SECONDS_MIN, INTERVAL_SECONDS_PER_NODE * nodes)
+            pause_seconds = AGAIN_SECONDS if not nodes else max(interval - took, interval / 2)
+        self._source.close()
+
+    def _take(self, look: Look) -> None:
+        with self._lock:
+            self._picture, self._plain = look.picture, as_json(look.picture)
+            self._records += look.records
+            self._told += len(look.records)
+        self._changed()
+
+
+def _is_time(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Do the two pictures differ in their time alone?"""
+    return before.keys() == after.keys() and all(
+        key == "t" or before[key] == value for key, value in after.items()
+    )

@@ -1,0 +1,268 @@
+"""The page in a real browser: it loads, follows the cluster, breaks it by click, and stays harmless."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from raft.cli.app import Session
+from raft.cli.live import server_at
+from raft.cluster.failures import VerbFailed
+from raft.cluster.rpc.messages import ClusterStatus, FaultEntry
+from raft.live import web
+from raft.live.actions import Order, request_of
+from raft.live.sampler import Look, Record
+from tests.live.browser import MISSING, Browser, chromium
+from tests.live.pictures import node, picture_of, status, three
+from tests.processes.clusters import running
+
+pytestmark = [pytest.mark.processes, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+
+TOKEN = "a-secret-of-the-tests"
+HOSTILE = (
+    "<img src=x onerror=\"document.body.dataset.bad='1'\"><script>document.body.dataset.bad='1'</script>"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as one:
+        yield one
+
+
+class Stage:
+    """A page on a cluster that tests make up; what is ordered is kept, and done to nobody."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.status = three()
+        self.faults: list[FaultEntry] = []
+        self.records: list[Record] = []
+        self.failure = ""
+        self.orders: list[Order] = []
+        self._t = 10.0
+        self._lock = threading.Lock()
+        self.read_only = False
+        self.open(port)
+
+    def open(self, port: int = 0) -> None:
+        listener = web.bind("127.0.0.1", port)
+        self.port = int(listener.getsockname()[1])
+        self.server = web.Server(listener, self, self._act, read_only=self.read_only, token=TOKEN)
+        self.server.start()
+
+    def look(self) -> Look:
+        if self.failure:
+            raise VerbFailed(self.failure)
+        with self._lock:
+            self._t += 0.1
+            records, self.records = self.records, []
+        return Look(picture_of(self.status, self.faults, self._t), records)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _act(self, order: Order) -> tuple[str, list[str]]:
+        self.orders.append(order)
+        return f"raft-actors {request_of(order)[0]}", ["done"]
+
+
+@pytest.fixture
+def stage(browser: Browser) -> Iterator[Stage]:
+    one = Stage()
+    browser.size(1300)
+    browser.complaints()
+    show(browser, one)
+    yield one
+    one.server.close()
+
+
+def show(browser: Browser, stage: Stage) -> None:
+    browser.driver.get("about:blank")
+    browser.driver.get(stage.server.url)
+    browser.until(lambda: browser.text("#ring [data-node='1']"))
+
+
+def labels(browser: Browser) -> list[str]:
+    script = "return [...document.querySelectorAll('#ring .node')].map((n) => n.getAttribute('aria-label'))"
+    found: list[str] = browser.js(script)
+    return found
+
+
+def test_the_page_loads_and_the_browser_complains_of_nothing(browser: Browser, stage: Stage) -> None:
+    assert browser.text("#headline") == "n1 leads term 1"
+    assert labels(browser)[0] == "n1, leader, term 1, commit 5"
+    assert browser.text("#records").strip() == ""
+    assert browser.complaints() == []
+
+
+def test_dead_paused_and_cut_off_nodes_are_drawn_apart_as_they_become_so(
+    browser: Browser, stage: Stage
+) -> None:
+    changes = {
+        2: {"state": "down", "role": None},
+        3: {"state": "paused", "role": None},
+        4: {"in_quorum": False},
+    }
+    stage.status = status([node(1, role="leader"), *(node(one, **how) for one, how in changes.items())])
+    browser.until(lambda: "n2, dead" in labels(browser)[1])
+    script = "return [...document.querySelectorAll('#ring .node')].map((n) => n.getAttribute('class'))"
+    assert browser.js(script) == ["node leader", "node dead", "node paused", "node follower cut-off"]
+
+
+def test_a_click_opens_a_menu_whose_entry_orders_what_its_command_line_says(
+    browser: Browser, stage: Stage
+) -> None:
+    browser.click("#ring [data-node='2']")
+    entry = "#menu [data-action='kill']"
+    assert browser.text(f"{entry} code") == "raft-actors kill 2"
+    browser.click(entry)
+    browser.until(lambda: browser.text("#answer") == "$ raft-actors kill 2 · done")
+    assert stage.orders == [Order("kill", [2])]
+
+
+def test_selected_nodes_are_cut_from_the_others_at_once(browser: Browser, stage: Stage) -> None:
+    for one in (1, 3):
+        browser.js(
+            "document.querySelector(arguments[0]).dispatchEvent("
+            "new MouseEvent('click', {bubbles: true, shiftKey: true}))",
+            f"#ring [data-node='{one}']",
+        )
+    browser.until(lambda: "n1 n3" in browser.text("#selection"))
+    browser.click("#selection [data-action='partition']")
+    browser.until(lambda: stage.orders)
+    assert stage.orders == [Order("partition", [1, 3])]
+
+
+def test_a_fault_is_listed_with_its_command_and_healed_by_a_click(browser: Browser, stage: Stage) -> None:
+    stage.faults = [FaultEntry(4, "isolate", [2], "isolate n2", {1: [2], 2: [1]}, cut=True)]
+    browser.until(lambda: "faults clear 4" in browser.text("#faults"))
+    assert browser.js("return document.querySelectorAll('#matrix .cut-cell').length") == 2
+    browser.click("#faults [data-action='clear']")
+    browser.until(lambda: stage.orders)
+    assert stage.orders == [Order("clear", [4])]
+
+
+def test_everything_can_be_done_by_keys(browser: Browser, stage: Stage) -> None:
+    def press(key: str) -> None:
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.driver.execute_cdp_cmd(
+                "Input.dispatchKeyEvent",
+                {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": CODES[key]},
+            )
+
+    press("Tab")
+    assert browser.js("return document.activeElement.dataset.node") == "1"
+    press("Enter")
+    assert browser.js("return document.getElementById('menu').open")
+    press("Escape")
+    browser.until(lambda: not browser.js("return document.getElementById('menu').open"))
+    assert browser.js("return document.activeElement.dataset.node") == "1"
+    browser.js("document.getElementById('matrix').focus()")
+    press("ArrowDown")
+    press("ArrowDown")
+    assert browser.text("#matrix-words").startswith("n3 → n2")
+    press("Enter")
+    assert browser.text("#menu [data-action='lossy'] code") == "raft-actors link 3 2 --drop 20%"
+
+
+CODES = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40}
+
+
+def test_no_value_is_ever_read_as_markup(browser: Browser, stage: Stage) -> None:
+    stage.status = msgspec.structs.replace(three(), cluster=HOSTILE)
+    stage.faults = [FaultEntry(1, HOSTILE, [1], HOSTILE)]
+    stage.records = [Record(10.0, kind, HOSTILE, [1], HOSTILE) for kind in ("event", "log")]
+    browser.js("const f = document.getElementById('filter-kind'); f.value = '';"
+               "f.dispatchEvent(new Event('input'))")  # fmt: skip
+    for place in ("#records", "#faults", "#cluster"):
+        browser.until(lambda place=place: HOSTILE in browser.text(place))
+    assert browser.js("return document.querySelectorAll('img, body script').length") == 0
+    assert browser.js("return document.body.dataset.bad") is None
+    assert browser.complaints() == []
+
+
+def test_the_page_says_when_its_view_is_incomplete_and_goes_on_by_itself(
+    browser: Browser, stage: Stage
+) -> None:
+    stage.failure = "the launcher does not answer"
+    browser.until(lambda: "the launcher does not answer" in browser.text("#banner"))
+    assert browser.text("#headline") == "n1 leads term 1"
+    stage.failure = ""
+    browser.until(lambda: browser.js("return document.getElementById('banner').hidden"))
+    stage.server.close()
+    browser.until(lambda: "no word from the page's server" in browser.text("#banner"))
+    stage.status = status([node(2, role="leader", leader=2)], leader=2)
+    stage.open(stage.port)
+    browser.until(lambda: browser.text("#headline") == "n2 leads term 1")
+
+
+def test_a_moment_that_was_chosen_stays_while_the_cluster_goes_on(browser: Browser, stage: Stage) -> None:
+    browser.click("#pause")
+    stage.status = status([node(2, role="leader", leader=2)], leader=2)
+    browser.until(lambda: "n2" in browser.js("return document.getElementById('said').textContent"))
+    assert browser.text("#headline") == "n1 leads term 1"
+    assert "not live" in browser.text("#banner")
+    browser.click("#pause")
+    browser.until(lambda: browser.text("#headline") == "n2 leads term 1")
+
+
+def test_a_page_to_look_at_only_offers_nothing_to_do(browser: Browser, stage: Stage) -> None:
+    stage.server.close()
+    stage.read_only = True
+    stage.open()
+    stage.faults = [FaultEntry(1, "pause", [2], "pause n2")]
+    show(browser, stage)
+    browser.until(lambda: "pause n2" in browser.text("#faults"))
+    browser.click("#ring [data-node='2']")
+    assert browser.js("return document.querySelectorAll('[data-action]').length") == 0
+
+
+LEADER = "return document.querySelector('#ring .node.leader')?.dataset.node"
+MEASURE = """
+const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2, box.width];
+const boxes = (what) => [...document.querySelectorAll(what)].map((one) => one.getBoundingClientRect());
+const shapes = boxes('#ring .shape').map(middle), heights = boxes('#ring text').map((box) => box.height);
+const close = ([x, y, wide], [u, v]) => Math.hypot(x - u, y - v) < wide * 0.9;
+const overlaps = shapes.filter((one, at) => shapes.slice(at + 1).some((other) => close(one, other)));
+return [Math.min(...heights), overlaps.length];
+"""
+
+
+def fifty_one() -> ClusterStatus:
+    heard = dict.fromkeys(range(2, 52), 30.0)
+    followers = [node(one, heard_ms={1: 20.0}) for one in range(2, 52)]
+    return status([node(1, role="leader", heard_ms=heard), *followers])
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_three_and_fifty_one_nodes_fit_each_width_and_can_be_told_apart(
+    browser: Browser, stage: Stage, width: int
+) -> None:
+    browser.size(width)
+    for seen, count in ((three(), 3), (fifty_one(), 51)):
+        stage.status = seen
+        browser.until(lambda count=count: len(labels(browser)) == count)
+        assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
+        smallest, overlaps = browser.js(MEASURE)
+        assert smallest >= 8 and overlaps == 0, (count, smallest, overlaps)
+
+
+def test_killing_the_leader_of_a_real_cluster_by_click_shows_its_successor(browser: Browser) -> None:
+    with running(3, "--election-timeout", "150ms-300ms") as cluster:
+        server = server_at("127.0.0.1:0", Session(), cluster.name, read_only=False)
+        server.start()
+        try:
+            browser.driver.get(server.url)
+            leader = browser.until(lambda: browser.js(LEADER))
+            browser.click(f"#ring [data-node='{leader}']")
+            browser.click("#menu [data-action='kill']")
+            browser.until(lambda: f"n{leader} ended: its process died" in browser.text("#headline"))
+            browser.until(lambda: "leads term" in browser.text("#headline"))
+            assert f"EXITED n{leader}" in browser.until(lambda: browser.text("#records"))
+            browser.click("#faults [data-action='clear']")
+            browser.until(lambda: "nothing" in browser.text("#faults"))
+        finally:
+            server.close()
