@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,6 +231,25 @@ def test_words_of_a_private_language_do_not_come_back() -> None:
         for match in words.finditer(line)
     }
     assert not found, "\n".join(sorted(found))
+
+
+SMALL_LINES = 60
+SMALL_WITH_ONE_IMPORTER = {
+    "raft/cli/entry.py",  # Starts quickly, so it has nothing beside.
+    "raft/cli/leadership.py",  # One group of verbs.
+}
+
+
+def test_a_small_file_has_at_least_two_importers() -> None:
+    importers = Counter(name for path in SOURCES for name in set(imports(path)))
+    alone = {
+        relative(path)
+        for path in SOURCES
+        if path.name not in {"__init__.py", "__main__.py", "launcher.py"}
+        and len(path.read_text().splitlines()) < SMALL_LINES
+        and importers[module_name(path)] < 2
+    }
+    assert alone <= SMALL_WITH_ONE_IMPORTER, "a small file with one importer belongs to that importer"
 
 
 def modules_after(statement: str) -> set[str]:
