@@ -1,4 +1,4 @@
-"""What one node is told when it starts, and what of it makes no sense.
+"""The configuration of one node, and its validation.
 
 Owns the node's configuration as one value that travels from the launcher as msgpack, its defaults
 and its checks. Knows nothing of how a command line or a cluster's directory is read.
@@ -20,12 +20,12 @@ from raft.protocol.client import MEMBERS_MAX
 
 NODE_ID_MAX = 1_000_000
 EXIT_FAILED = 1
-EXIT_REFUSED = 2  # It cannot start like this, and could not the next time.
-EXIT_REMOVED = 3  # It is no member of its cluster any more.
-EXIT_DISK_FAILED = 4  # What the disk holds is not known any more; a new process can find out.
-EXIT_CORRUPT = 5  # What was durable is damaged: it refuses to start.
+EXIT_REFUSED = 2  # It cannot start like this, and a restart would not help.
+EXIT_REMOVED = 3  # It was removed from its cluster.
+EXIT_DISK_FAILED = 4  # The contents of the disk are unknown; a new process can read them.
+EXIT_CORRUPT = 5  # Durable data are damaged: it refuses to start.
 EXIT_LOG_MISSING = 6  # Its directory is empty, and it has run before: it refuses to start.
-EXIT_DIVERGED = 7  # Its machine has answered otherwise than the leader's: it is not deterministic.
+EXIT_DIVERGED = 7  # Its machine's answers differ from the leader's: it is not deterministic.
 EXIT_ROLLED_BACK = (
     8  # Its log lacks what it had acknowledged: an old copy, or a disk that lost synced writes.
 )
@@ -33,7 +33,7 @@ EXIT_BROKEN_PROMISE = (
     9  # Another member's log contradicts what is committed here: a majority was rolled back.
 )
 EXIT_WRONG_VERSION = 10  # Its machine is older than the members have agreed, or can't read its snapshot.
-EXIT_OUT_OF_MEMORY = 11  # It could not get the memory for what is committed; it goes on when there is more.
+EXIT_OUT_OF_MEMORY = 11  # It had no memory for a committed command; it continues when there is more.
 
 
 IMPORTING = "RAFT_IMPORTS_MACHINE"
@@ -75,7 +75,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     election_seconds_max: float = 0.500
     fsync_handover_seconds: float = 0.0  # A slower leader makes room for a faster one; 0.0: see fsync_limit.
     first_start: bool = False  # May begin with an empty directory: never set for a node that has run before.
-    repair_from_peers: bool = False  # A damaged log is put aside, and the node joins its cluster anew.
+    repair_from_peers: bool = False  # A damaged log is set aside, and the node joins its cluster again.
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
@@ -89,7 +89,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     links: tuple[SetLink, ...] = ()  # Ways to peers that are broken from the first moment on.
     keys: str = ""  # This node's CURVE key file; a must beyond loopback.
     network_namespace: str = ""  # The file of one in which it runs; its supervisor stays outside.
-    trace: str = ""  # A file that is told of every event in the core; all nodes of a machine may share it.
+    trace: str = ""  # A file that gets every event in the core; all nodes of a machine may share it.
     log_path: str = ""  # "" logs to standard error.
     log_level: str = "INFO"
 

@@ -1,4 +1,4 @@
-"""A program with a node beside it, to be killed by a test: says who is who, and waits."""
+"""A program that runs a node, to be killed by a test: prints the process ids, and waits."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Nodes beside a program, as a test needs them."""
+"""Nodes run by a program, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a node beside a program ends: with it, given up, removed, and what the program is told."""
+"""How a node run by a program ends: with it, after failures, or removed; and what the program sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a node is started again, given up or told to end, with no process and no second spent."""
+"""When a node is restarted, given up or stopped; without processes or real time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes beside a program, with real processes: they start, come back, refuse, hand over, and end with it."""
+"""Nodes run by a program, with real processes: start, restart, refusal, transfer, and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node beside a program refuses, and in which words."""
+"""What a node run by a program refuses, and the error texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine of one's own is upgraded host by host, and back, while a program works with it."""
+"""A user's machine is upgraded host by host, and back, while a program uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster of node actors in one process: loopback network, manual clock, disks that wait when told to."""
+"""A cluster of node actors in one process: loopback network, manual clock, disks that wait on request."""
 
 from __future__ import annotations
 

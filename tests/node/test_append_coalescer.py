@@ -1,4 +1,4 @@
-"""Empty appends: those that wait a moment, and those that need not leave at all."""
+"""Empty appends: delayed, or dropped when another append follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what is committed is applied in one turn."""
+"""The limit on entries applied in one turn."""
 
 from __future__ import annotations
 

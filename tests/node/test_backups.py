@@ -1,4 +1,4 @@
-"""A node that is asked for a backup, and whose snapshot is not what it takes."""
+"""Backup requests that the node's snapshot cannot serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster has an identity, and no node of another one has a say in it."""
+"""A cluster has an identity, and nodes of another cluster are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node's configuration: how it travels, and what cannot work."""
+"""A node's configuration: its encoding, and its validation."""
 
 from __future__ import annotations
 

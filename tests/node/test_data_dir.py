@@ -1,4 +1,4 @@
-"""Who may begin in an empty directory, and what comes before a node with a damaged log says anything."""
+"""First starts in an empty directory, and the repair of a node with a damaged log."""
 
 from __future__ import annotations
 

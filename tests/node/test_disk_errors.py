@@ -1,4 +1,4 @@
-"""A disk that fills up, fails or gets slow under a node, and what becomes of its leadership."""
+"""A node whose disk is full, failing or slow, and its leadership."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster of node actors: how leaders come and go."""
+"""A cluster of node actors: elections and changes of the leader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Campaigns ahead of time: who holds the first, and who stands back."""
+"""Early campaigns: the order of candidates, and their delays."""
 
 from __future__ import annotations
 

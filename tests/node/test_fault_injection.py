@@ -1,4 +1,4 @@
-"""Who may break a node on purpose, and where that can be done at all."""
+"""Fault injection is accepted only from the supervisor, and only where it is switched on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node that has no memory left: for what is committed it stops and says so, for a question it refuses."""
+"""A node without memory: it stops at a committed command, and refuses a query."""
 
 from __future__ import annotations
 

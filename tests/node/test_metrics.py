@@ -1,4 +1,4 @@
-"""What a node counts, and that it tells of it when it is asked."""
+"""The metrics of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own machine takes its time, and nothing else waits for it: leases, the store, elections."""
+"""A slow user machine delays nothing else: neither leases nor the store nor elections."""
 
 from __future__ import annotations
 

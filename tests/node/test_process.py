@@ -1,4 +1,4 @@
-"""A node as a process of its own: it starts, refuses with a reason, and ends as it is told to."""
+"""A node as a process of its own: it starts, refuses with a reason, and stops on a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that wait for their fate: what each is told, and when."""
+"""Pending commands: their outcomes, and when they are answered."""
 
 from __future__ import annotations
 

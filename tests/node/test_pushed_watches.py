@@ -1,4 +1,4 @@
-"""Open watches: told as it happens, confirmed, held back for who does not read, ended aloud."""
+"""Open watches: pushed events, acknowledgements, flow control and closing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients read: linearizably from any node, or as stale as they say."""
+"""Queries of clients: linearizable at any node, or stale on request."""
 
 from __future__ import annotations
 

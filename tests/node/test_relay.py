@@ -1,4 +1,4 @@
-"""Requests that reach a member reach the leader, and what is answered keeps its meaning on the way."""
+"""Relays forward requests to the leader, and its answers to the client."""
 
 from __future__ import annotations
 

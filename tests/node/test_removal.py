@@ -1,4 +1,4 @@
-"""Members that leave: by themselves, by request, or as the last to hear of it."""
+"""Removed members and leaders: how they learn of their removal, and when they stop."""
 
 from __future__ import annotations
 

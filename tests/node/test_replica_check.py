@@ -1,4 +1,4 @@
-"""Replicas that answer otherwise than their leader are found out, and stop."""
+"""Replicas whose answers differ from the leader's are detected, and stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster of node actors: what clients are told, and that it is true."""
+"""A cluster of node actors: the answers to clients are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node whose disk went back to an earlier state while it was down."""
+"""A node whose disk was rolled back while it was down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A snapshot that a disk has changed: noticed by each node that reads or is sent it, and repaired."""
+"""A snapshot damaged by a disk: detected by each node that reads or receives it, and replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a node does not believe about snapshots: stale ones, foreign ones, and words about other transfers."""
+"""Snapshots and acknowledgements that a node ignores: stale ones, and those of other clusters or
+transfers."""
 
 from __future__ import annotations
 

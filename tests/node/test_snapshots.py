@@ -1,4 +1,4 @@
-"""Snapshots in running nodes: taken, sent in pieces, installed; over real stores on simulated disks."""
+"""Snapshots in running nodes: taken, sent in chunks, installed; over real stores on simulated disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A quota of state, history and log: writes are turned down before it is reached, and deletes go on."""
+"""A quota of state, history and log: writes are refused before it is reached, and deletes continue."""
 
 from __future__ import annotations
 

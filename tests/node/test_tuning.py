@@ -1,4 +1,4 @@
-"""The core's limits and habits, as a node's configuration sets them."""
+"""The core's limits and options, as a node's configuration sets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no node could apply is refused before the log, and ends no node if it is in the log all the same."""
+"""Commands that no node can apply are refused before the log, and end no node if they are in the log."""
 
 from __future__ import annotations
 

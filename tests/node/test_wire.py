@@ -1,4 +1,4 @@
-"""What travels between processes, and in which bytes."""
+"""The messages between processes, and their encoding."""
 
 from __future__ import annotations
 

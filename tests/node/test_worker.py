@@ -1,4 +1,4 @@
-"""Work beside the loop: its order, and what becomes of what it raises."""
+"""Work on a thread: its order, and its errors."""
 
 from __future__ import annotations
 

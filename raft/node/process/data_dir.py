@@ -1,7 +1,7 @@
-"""A node's data directory at the start of its life: may it begin here, go on, or only join anew?
+"""A node's data directory at its start: whether the node may begin, continue, or has to rejoin.
 
-Owns the rule that an id begins with an empty directory once and never again, the number of this life, and
-the putting aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined.
+Owns the rule that an id begins with an empty directory only once, the incarnation number, and the setting
+aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined.
 
 The command that makes a cluster or reserves an id puts a permit into the node's directory, and the node
 destroys it once its log is durable. So a directory that was wiped has neither log nor permit, and the node
@@ -87,7 +87,7 @@ def check_not_rolled_back(directory: Path) -> None:
 
 
 def repair_of(directory: Path) -> str:
-    """How far a repair of this directory has come; "" when there is none. Raises CorruptLog."""
+    """The step of an unfinished repair of this directory; "" without one. Raises CorruptLog."""
     path = directory / REPAIR
     try:
         step = read_word(path)
@@ -117,11 +117,11 @@ def _open(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, *, cre
 
 
 def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, rejoin: Rejoin) -> Store:
-    """Forget the damaged log, which is kept aside, and go on as a learner without a history.
+    """Set the damaged log aside, and continue as a learner with an empty log.
 
-    This is sound since all that the node ever promised belongs to a membership that has ended: its removal
-    was committed without it, by a majority of the others, each of whom was at most in the leader's term
-    when it took that entry. The winner of a later term needs one of their votes, so it has the entry. In
+    This is safe because everything that the node acknowledged belongs to a membership that has ended: its
+    removal was committed without it, by a majority of the others, each of whom was at most in the leader's
+    term when it took that entry. The winner of a later term needs one of their votes, so it has the entry. In
     the leader's term and before it the node votes for no other node: its new log begins with that vote.
     """
     directory = Path(config.data_dir)
@@ -140,7 +140,7 @@ def _begin_anew(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, 
 
 
 def set_aside(directory: Path, prefix: str = ".damaged") -> None:
-    """Move log and snapshots into a directory of their own, where nothing reads them."""
+    """Move log and snapshots into a separate directory, which is never read."""
     names = sorted(
         path.name for path in directory.iterdir() if path.suffix in (SEGMENT_SUFFIX, SNAPSHOT_SUFFIX)
     )
@@ -170,10 +170,10 @@ def count_incarnation(path: Path, *, sync: bool) -> int:
     return last + 1
 
 
-def note_incarnation(path: Path, life: int, *, sync: bool) -> None:
+def note_incarnation(path: Path, incarnation: int, *, sync: bool) -> None:
     """Raise the stored incarnation number to this one, if it is lower."""
-    if int(read_word(path) or 0) < life:
-        replace_file(path, checked_word(str(life)).encode(), sync=sync)
+    if int(read_word(path) or 0) < incarnation:
+        replace_file(path, checked_word(str(incarnation)).encode(), sync=sync)
 
 
 def checked_word(word: str) -> str:

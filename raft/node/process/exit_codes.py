@@ -1,7 +1,7 @@
 """How a node's process ends, as one table: what each exit code means, and whether starting it again can help.
 
-Owns the table; the numbers are named in raft.node.config. Who supervises nodes, in this project or outside of
-it, goes by this.
+Owns the table; the numbers are named in raft.node.config. Supervisors of nodes, in this project and outside,
+follow this table.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ ENDINGS: Final = (
 )
 
 RESTART_IS_OF_NO_USE: Final = frozenset(each.code for each in ENDINGS if not each.restart_helps and each.code)
-"""A supervisor leaves a node that ends with one of these; any other it starts again, after a signal too."""
+"""A supervisor does not restart a node with one of these exit codes; it does with others, or a signal."""
 
 DATA_NEED_A_DECISION: Final = RESTART_IS_OF_NO_USE - {EXIT_REFUSED, EXIT_REMOVED}
-"""A person has to decide what becomes of the data."""
+"""An operator has to decide what to do with the data."""
 
 
 def as_text() -> str:

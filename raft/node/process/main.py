@@ -1,7 +1,7 @@
-"""A node as a process of its own: from its configuration to its exit code.
+"""A node as a process: from its configuration to its exit code.
 
 Owns what belongs to the process and not to the actor: the order of opening (the data directory's lock
-before the socket), the log file, signals, the life pipe, and the number of this life. Knows nothing of
+before the socket), the log file, signals, the life pipe, and the incarnation number. Knows nothing of
 what the node decides.
 """
 
