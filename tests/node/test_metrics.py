@@ -131,6 +131,7 @@ def test_a_commit_is_not_timed_by_another_leader_s_entry_at_its_index() -> None:
     assert not timing.due
     timing.arm()
     timing.logged(4, 8)
+    clock.seconds = 1.25
     timing.logged(4, 9)  # One batch at a time.
     clock.seconds = 1.5
     timing.committed([Entry(4, 8), Entry(4, 9)])
