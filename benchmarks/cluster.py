@@ -29,7 +29,7 @@ from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.py"
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.002
 NAME = f"bench-{os.getpid()}"
 
@@ -60,7 +60,7 @@ class Running:
 
     def await_event(self, wanted: Callable[[Event], bool]) -> Event:
         """The next event of that sort; what comes before it is passed over."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             for event in self._reader.new():
                 if wanted(event):
@@ -109,7 +109,7 @@ class Running:
     def stop(self) -> None:
         """End it gracefully."""
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(PATIENCE_SECONDS)
+        self._process.wait(TIMEOUT_SECONDS)
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ def running(nodes: int, *options: str) -> Iterator[Running]:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Look again and again, for a bounded time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("waited in vain")

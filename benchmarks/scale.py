@@ -131,7 +131,7 @@ class Quiet:
             if number is not None:
                 body = put_request(f"k{number % KEYS:06}", VALUE)
                 budget = RetryBudget(self.event_queue.now, CALL_SECONDS_MAX)
-                self._caller.converse(routing.command(self._caller.view, body, budget), answered, failed)
+                self._caller.run_call(routing.command(self._caller.view, body, budget), answered, failed)
 
         def answered(committed: Committed) -> None:
             nonlocal done

@@ -23,7 +23,7 @@ import psutil
 from benchmarks.peers.peer import Peer, Plan, plan_of
 from benchmarks.peers.task import Kind, Latencies, Leads, Task, Took
 
-PATIENCE_SECONDS = 90.0
+TIMEOUT_SECONDS = 90.0
 LAST_WORDS_MAX = 300
 ROOT = Path(__file__).resolve().parents[2]
 Told = TypeVar("Told", Latencies, Took, Leads)
@@ -43,7 +43,7 @@ class Asked:
             )
         self._errors = errors
         # Whatever it waits for in vain, the comparison goes on.
-        self._patience = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        self._patience = threading.Timer(TIMEOUT_SECONDS, self.process.kill)
         self._patience.daemon = True
         self._patience.start()
 
@@ -110,7 +110,7 @@ class Members:
 
     def await_exit(self, node: int) -> None:
         """Wait until a member that was told to end has done so."""
-        self.processes.pop(node).wait(PATIENCE_SECONDS)
+        self.processes.pop(node).wait(TIMEOUT_SECONDS)
 
     def end(self) -> None:
         """Kill all that is left; nothing of it is needed any more."""

@@ -1,7 +1,7 @@
-"""The application that all verbs belong to, and the one place where a verb's end becomes an exit code.
+"""The application that all verbs belong to, and the one place where an error becomes an exit code.
 
-Owns how a command line is completed (`--nodes 5` means `up --nodes 5`), carried out, and what is said
-when it fails.
+Owns how a command line is completed (`--nodes 5` means `up --nodes 5`), run, and how its errors are
+reported.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from raft.cli.remote import RemoteCluster, Target
     from raft.cluster.rpc.launcher_client import Launcher
 
-# What typer raises for a wrong command line: a class of click's, of which it may have its own copy.
+# Raised by typer for an invalid command line: a class of click's, of which typer may have its own copy.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
-LOOK, BREAK, LEAD, STORE, RUN = "Look", "Break and mend", "Lead", "Store", "Run"
+OBSERVE, FAULTS, LEADERSHIP, STORE, CLUSTER = "Observe", "Faults", "Leadership", "Store", "Cluster"
 _OF_THE_APP = {"--help", "-h", "--version"}
 INTERRUPTED = 128 + signal.SIGINT
 _GROUPS = {"member", "lease", "check", "backup", "keys", "render"}
@@ -42,8 +42,8 @@ _ON_KEYS = {"make", "add", "rotate", "retire", "remove", "list"}
 
 app = Verbs(
     name=PROGRAM,
-    help="A Raft cluster of real processes on this machine: start it, watch it, break it.",
-    epilog="Example: launcher.py --nodes 5, then, elsewhere: launcher.py kill leader",
+    help="A Raft cluster of real processes on this machine: start it, observe it, inject faults into it.",
+    epilog="Example: launcher.py --nodes 5, then in another terminal: launcher.py kill leader",
     pretty_exceptions_enable=False,
     add_completion=False,  # The verb `completion` serves `python launcher.py`, too.
     # With it, help and usage errors would be bold and dim even where no colours are wanted.
@@ -62,7 +62,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it, and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     del version
@@ -88,15 +89,15 @@ class Session(Struct, frozen=True):
     """Where a verb was typed: at a shell, or at the prompt of the launcher of `cluster`."""
 
     cluster: str | None = None
-    fork_server: Any = None  # Started before everything else, for `up` alone.
+    fork_server: Any = None  # Started before everything else, only for `up`.
     started_seconds: float = 0.0
-    ready_fd: int = -1  # Of a detached `up`: who waits at the other end goes when told.
+    ready_fd: int = -1  # Of a detached `up`: the waiting command exits when this is written.
     quiet: bool = False
     remote: Remote = Remote()
 
     @property
     def at_prompt(self) -> bool:
-        """At a prompt what would follow for ever is refused: events are shown there anyway."""
+        """At the prompt, verbs that would follow without end are refused: events are shown there anyway."""
         return self.cluster is not None
 
     def run_directory(self, asked_for: str | None) -> RunDirectory:
@@ -141,14 +142,14 @@ class Session(Struct, frozen=True):
 
 
 def session_of(context: typer.Context) -> Session:
-    """The session that a verb was typed in."""
+    """The session in which a verb was typed."""
     session = context.obj
-    assert isinstance(session, Session), "verbs are run through `carry_out`"
+    assert isinstance(session, Session), "verbs are run through `run_verb`"
     return session
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
-    """The command line with the verb `up` put where it was left out, and `--cluster` behind the verb."""
+    """The command line with an omitted verb `up` added, and `--cluster` moved after the verb."""
     before, rest = cluster_before_verb(arguments)
     if before and (not rest or rest[0].startswith("-")):
         raise BadUsage("--cluster NAME is followed by a verb; a new cluster's name is --name NAME")
@@ -158,8 +159,8 @@ def completed(arguments: Sequence[str]) -> list[str]:
     if first == "up":
         return _with_port(rest)
     if first == "keys" and len(rest) > 1 and not rest[1].startswith("-") and rest[1] not in _ON_KEYS:
-        rest = ["keys", "make", *rest[1:]]  # As it was before there were others.
-    # Behind the last word of the verb's own name, so before its arguments, of which some take the rest.
+        rest = ["keys", "make", *rest[1:]]  # The form from before the other verbs on keys.
+    # After the last word of the verb's name, but before its arguments, of which some take all the rest.
     words = 2 if first in _GROUPS else 1
     return [*rest[:words], *before, *rest[words:]]
 
@@ -175,7 +176,7 @@ def _with_port(words: list[str]) -> list[str]:
 
 
 def cluster_before_verb(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line's `--cluster NAME` before the verb, if there is one, and what follows."""
+    """Split off `--cluster NAME` before the verb, if there is one, from the rest of the command line."""
     words = list(arguments)
     if words and words[0] == "--cluster":
         return words[:2], words[2:]
@@ -184,11 +185,11 @@ def cluster_before_verb(arguments: Sequence[str]) -> tuple[list[str], list[str]]
     return [], words
 
 
-def carry_out(arguments: Sequence[str], session: Session) -> int:
-    """Run one verb; its exit code, all that there is to say having been said."""
+def run_verb(arguments: Sequence[str], session: Session) -> int:
+    """Run one verb and report its errors; returns its exit code."""
     try:
         with _interruptible():
-            # At the prompt a wrong line is answered by one, and not by a picture of what may be typed.
+            # At the prompt an error is reported in one line, without the usage.
             code = app(
                 args=completed(arguments),
                 obj=session,
@@ -201,14 +202,14 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
         return ExitCode.USAGE
     except SystemExit as ended:
         if ended.code == INTERRUPTED and not session.at_prompt:
-            _throw_away_in_silence()
+            _suppress_unraisable()
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
     except VerbFailed as failure:
         say(f"error: {failure}", "red")
         return failure.exit_code
     except KeyboardInterrupt:
         if not session.at_prompt:
-            _throw_away_in_silence()
+            _suppress_unraisable()
         return INTERRUPTED
     except OSError as error:
         if arguments and not {"--help", "-h"} & set(arguments):
@@ -218,19 +219,19 @@ def carry_out(arguments: Sequence[str], session: Session) -> int:
         return ExitCode.FAILURE
 
 
-def _throw_away_in_silence() -> None:
-    """Ctrl-C may leave an event loop half made, which complains when it is collected: nobody has asked."""
+def _suppress_unraisable() -> None:
+    """Suppress the complaints of a half-made event loop, which Ctrl-C may leave, when it is collected."""
     sys.unraisablehook = lambda _complaint: None
     warnings.simplefilter("ignore")
 
 
 def _program() -> str:
-    """The name that this was called by."""
+    """The name by which this program was called."""
     return called_as().split()[-1]
 
 
 def _short(error: Any) -> str:
-    """What is wrong with a command line, in one line, and where to read more."""
+    """A usage error in one line, and where to read more."""
     context = error.ctx
     verb = context.info_name if context is not None and context.parent is not None else ""
     words = " ".join(error.format_message().splitlines()[:1]) if context is not None else str(error)
@@ -239,7 +240,7 @@ def _short(error: Any) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt meanwhile; before and afterwards it ends the process without a word."""
+    """Ctrl-C raises KeyboardInterrupt meanwhile; before and afterwards it ends the process silently."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
@@ -254,14 +255,14 @@ def _interruptible() -> Iterator[None]:
 
 
 def out_json(**data: object) -> None:
-    """Data as one JSON object, with the version of its form."""
+    """Write data as one JSON object, with the version of its format."""
     out(msgspec.json.encode({"v": 1, **data}).decode())
 
 
 def confirm(
     context: typer.Context, lines: Sequence[str], output: Format = Format.TABLE, /, **data: object
 ) -> None:
-    """What was done: lines for people, which --quiet leaves out; or as JSON, with `data` beside them."""
+    """Report what was done: lines, which --quiet suppresses; or as JSON, with `data` beside them."""
     if output is Format.JSON:
         out_json(**(data or {"lines": lines}))
     elif not session_of(context).quiet:
@@ -270,23 +271,23 @@ def confirm(
 
 
 def note(context: typer.Context, text: str, *styles: str) -> None:
-    """Words about the data that --quiet leaves out."""
+    """Write a remark to stderr, which --quiet suppresses."""
     if not session_of(context).quiet:
         say(text, *styles)
 
 
 def say(text: str, *styles: str) -> None:
-    """Words about the data; they are dropped where standard error takes none."""
+    """Write a message to stderr; dropped if stderr cannot be written."""
     with contextlib.suppress(OSError):
         sys.stderr.write(styled(text, *styles) + "\n")
         sys.stderr.flush()
 
 
 def styled(text: str, *styles: str) -> str:
-    """A text as `say` writes it: in colour where standard error takes any."""
+    """A text as `say` writes it: coloured if stderr takes colours."""
     return Paint(wants_colour(sys.stderr))(text, *styles)
 
 
 def paint() -> Paint:
-    """Colours for what goes to stdout, where it takes any."""
+    """Colours for stdout, if it takes them."""
     return Paint(wants_colour(sys.stdout))

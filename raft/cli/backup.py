@@ -1,7 +1,7 @@
 """The verbs on backups: backup save, show, restore.
 
-Owns their command lines, and the directory that a launcher begins a restored cluster in. Knows nothing of
-the layout of a backup: see raft.storage.backup; nor of what a restore changes: see raft.node.process.restore.
+Owns their command lines, and the creation of a restored cluster's data directory. Knows nothing of the
+layout of a backup (see raft.storage.backup), nor of what a restore changes (see raft.node.process.restore).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import RUN, app, confirm, note, out, out_json
+from raft.cli.app import CLUSTER, app, confirm, note, out, out_json
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.verb import Verbs
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
@@ -39,15 +39,14 @@ NodeId = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Make the directory of this node alone, for python -m raft.node; without it, that of a whole "
-        "cluster, for up.",
+        help="Restore only this node, for python -m raft.node; without it, a whole cluster, for up.",
         show_default=False,
     ),
 ]
 ClusterId = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="Of the node's --cluster; the backup's, if not given.", show_default=False
+        metavar="NAME", help="The --cluster of the nodes; by default the backup's.", show_default=False
     ),
 ]
 TokenText = Annotated[
@@ -55,43 +54,44 @@ TokenText = Annotated[
     typer.Option(
         "--token",
         metavar="TOKEN",
-        help="On further hosts: what the first restore has said.",
+        help="On further hosts: as printed by the first restore.",
         show_default=False,
     ),
 ]
 NodeCount = Annotated[
-    int | None, typer.Option(metavar="N", help="Of a whole cluster; as in the backup.", show_default=False)
+    int | None,
+    typer.Option(metavar="N", help="For a whole cluster; by default as in the backup.", show_default=False),
 ]
 Machine = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CLASS", help="The machine that up is given.", show_default=False),
+    typer.Option(metavar="MODULE:CLASS", help="The machine that up gets.", show_default=False),
 ]
 
 backup = Verbs(
-    help="The state of a whole cluster in one file: save it, look at it, begin a new cluster with it.",
+    help="The state of a whole cluster in one file: save it, inspect it, start a new cluster from it.",
     epilog="Example: launcher.py backup save monday.backup",
 )
-app.add_typer(backup, name="backup", rich_help_panel=RUN)
+app.add_typer(backup, name="backup", rich_help_panel=CLUSTER)
 
 
 @backup.command(epilog="Example: launcher.py backup save monday.backup --via 2")
 def save(
     context: typer.Context,
     file: File,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Save all that was acknowledged by now; from a running cluster, which goes on meanwhile.
+    """Save everything acknowledged so far, from a running cluster, without interrupting it.
 
-    The file has its name only when it is whole, checked and durable. --timeout is for each piece of it.
+    The file gets its name only when it is complete, checked and durable. --timeout applies to each chunk.
     """
     from raft.storage.backup import BackupWriter
     from raft.storage.errors import StoreError
 
-    now = wall_seconds_now()  # Before it is asked for: what is in it is no older.
+    now = wall_seconds_now()  # Before the request: the contents are not older.
     try:
         writer = BackupWriter(file, overwrite=force)
         try:
@@ -112,7 +112,7 @@ def show(
     file: File,
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """What a backup is of, once every byte of it has been checked; exit 1 if it is damaged."""
+    """What a backup contains, after a check of every byte; exit 1 if it is damaged."""
     del context
     found = _read(file)
     if output is options.Format.JSON:
@@ -128,7 +128,7 @@ def show(
         f"saved     {saved} ({age} ago), by raft-actors {head.release}",
         f"members   {members}",
         f"machine   version {head.machine_version}",
-        f"size      {_size(found.size_bytes)}, whole",
+        f"size      {_size(found.size_bytes)}, complete",
         f"sha-256   {found.digest}",
     ):
         out(line)
@@ -147,10 +147,10 @@ def restore(
     machine: Machine = None,
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """Begin a new cluster with the state in a backup.
+    """Start a new cluster from a backup.
 
-    It has an identity of its own: no node or client of the old cluster is heard in it, and its fencing tokens
-    are greater than all that the old one gave out.
+    It has a new identity: nodes and clients of the old cluster cannot talk to it, and its fencing tokens are
+    greater than all tokens of the old one.
     """
     from raft.node.config import BadConfig
     from raft.storage.errors import StoreError
@@ -187,7 +187,7 @@ def _restore_all(found: Backup, data_dir: Path, wanted: int | None, machine: str
         raise BadUsage(f"a cluster has 1 to 64 nodes, not {nodes}")
     now = wall_seconds_now()
     token = Token.draw(first_index(found.head.index, now - found.head.saved_at))
-    new = planned(found, dict.fromkeys(range(1, nodes + 1), ""), token)  # `up` says where they listen.
+    new = planned(found, dict.fromkeys(range(1, nodes + 1), ""), token)  # `up` adds the endpoints.
     restored_data(data_dir, found, new, machine, now)
     return new
 
@@ -224,14 +224,14 @@ def _restore_one(
 
 
 class _Saved:
-    """Takes what comes from a node into a file."""
+    """Writes a backup received from a node into a file."""
 
     def __init__(self, writer: BackupWriter, saved_at: float) -> None:
         self._writer = writer
         self._saved_at = saved_at
 
     def begin(self, taken: BackupTaken) -> None:
-        """A backup begins here."""
+        """A backup begins."""
         from importlib.metadata import version
 
         from raft.storage.backup import BackupHead
@@ -251,17 +251,17 @@ class _Saved:
         self._writer.begin(head, taken.size)
 
     def add(self, piece: bytes) -> None:
-        """The next piece."""
+        """The next chunk."""
         self._writer.add(piece)
 
 
 def wall_seconds_now() -> float:
-    """Seconds since the epoch: for people, and to tell how old a file is."""
+    """Seconds since the epoch: for output, and for the age of a file."""
     return datetime.datetime.now(datetime.UTC).timestamp()
 
 
 def failed(error: Exception) -> VerbFailed:
-    """The end of a verb that files have hindered."""
+    """The error of a verb whose files could not be read or written."""
     text = (
         f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
     )

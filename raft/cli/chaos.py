@@ -1,7 +1,7 @@
-"""The verb that breaks a cluster on purpose while clients use it, and judges what they saw.
+"""The verb that injects faults into a cluster while clients use it, and checks their history: chaos.
 
 Owns its command line, its progress and how the verdict is shown. Everything else is in raft.lab.chaos,
-which is loaded only when this verb is used.
+which is loaded only by this verb.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import typer
 
 from actors.processes.private_files import make_private, write_private
 from raft.cli import options
-from raft.cli.app import BREAK, app, note, out, paint, say, session_of
+from raft.cli.app import FAULTS, app, note, out, paint, say, session_of
 from raft.cli.terminal import completion
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.quantities import format_duration
@@ -35,26 +35,29 @@ if TYPE_CHECKING:
     from raft.lab.chaos.schedule import Schedule
 
 Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="Draws the faults; else one is drawn.", show_default=False)
+    int | None, typer.Option(metavar="N", help="Selects the faults; by default random.", show_default=False)
 ]
 Duration = Annotated[
     float,
     typer.Option(
-        metavar="DURATION", parser=options.positive_duration, help="Of the breaking.", show_default="60s"
+        metavar="DURATION",
+        parser=options.positive_duration,
+        help="Of the fault injection.",
+        show_default="60s",
     ),
 ]
-Nodes = Annotated[int, typer.Option(metavar="N", help="In the cluster that is started.", min=1, max=9)]
+Nodes = Annotated[int, typer.Option(metavar="N", help="In the new cluster.", min=1, max=9)]
 Faults = Annotated[
     str | None,
     typer.Option(
         metavar="KINDS",
         autocompletion=completion.fault_families,
-        help="As in kill,pause, or none; `help` lists them.",
+        help="For example kill,pause, or none; `help` lists them.",
         show_default=False,
     ),
 ]
 OneAtATime = Annotated[
-    bool, typer.Option("--one-at-a-time", help="One node is broken at any time, and the others are whole.")
+    bool, typer.Option("--one-at-a-time", help="At most one node has a fault at any time.")
 ]
 WorkloadName = Annotated[
     str | None,
@@ -65,14 +68,14 @@ WorkloadName = Annotated[
         help="register, append, set, lock, election, watch, counter.",
     ),
 ]
-Rate = Annotated[float, typer.Option(metavar="N", help="Operations a second.", min=1)]
-Clients = Annotated[int, typer.Option(metavar="N", help="At once.", min=1, max=500)]
+Rate = Annotated[float, typer.Option(metavar="N", help="Operations per second.", min=1)]
+Clients = Annotated[int, typer.Option(metavar="N", help="Concurrent clients.", min=1, max=500)]
 ScheduleFile = Annotated[
     Path | None,
     typer.Option(
         "--schedule",
         metavar="FILE",
-        help="Faults as written there, instead of drawn ones.",
+        help="Faults from this file instead of random ones.",
         show_default=False,
     ),
 ]
@@ -80,7 +83,7 @@ Report = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Leave history, events, logs and verdict here; after an earlier run, in DIR.2.",
+        help="Write history, events, logs and verdict here; after an earlier run, to DIR.2.",
         show_default=False,
     ),
 ]
@@ -90,32 +93,32 @@ Recovery = Annotated[
         "--recovery-max",
         metavar="DURATION",
         parser=options.positive_duration,
-        help="With a majority whole, a longer wait for a write fails the run.",
+        help="Fail if a write takes longer than this while a majority is healthy.",
         show_default="10s",
     ),
 ]
 SabotageName = Annotated[
     str,
-    typer.Option("--sabotage", metavar="NAME", help="Wrong on purpose: stale-reads, no-fsync or no-fencing."),
+    typer.Option("--sabotage", metavar="NAME", help="A deliberate bug: stale-reads, no-fsync or no-fencing."),
 ]
 
-# Without a default from the environment or a file: only what is named here is broken.
+# Without a default from the environment or a file: only a cluster named here gets faults.
 Running = Annotated[
     str | None,
     typer.Option(
         "--cluster",
         metavar="NAME",
         autocompletion=completion.clusters,
-        help="Break this cluster, which runs; else one is started.",
+        help="Inject faults into this running cluster; by default, into a new one.",
     ),
 ]
 Shrink = Annotated[
-    bool, typer.Option("--shrink", help="If it fails: repeat it with fewer faults, for as long as it does.")
+    bool, typer.Option("--shrink", help="After a failure: repeat it with fewer faults, as long as it fails.")
 ]
 
 
 @app.command(
-    rich_help_panel=BREAK,
+    rich_help_panel=FAULTS,
     epilog="Example: launcher.py chaos --seed 7 --duration 60s --faults kill,partition --report ./chaos-7",
 )
 def chaos(
@@ -137,7 +140,7 @@ def chaos(
     output: options.Output = options.Format.TABLE,
     cluster: Running = None,
 ) -> None:
-    """Break a cluster of real processes on purpose, while clients use it, and judge what they saw."""
+    """Inject faults into a cluster of real processes while clients use it, and check their history."""
     from raft.lab.chaos.generator import families
     from raft.lab.chaos.order import Order
 
@@ -166,18 +169,18 @@ def chaos(
         else:
             _show(summary)
         if summary.interrupted:
-            note(context, "it was ended early, and what had been done until then was judged")
+            note(context, "it was ended early; the history until then was checked")
         elif shrink and summary.exit_code is ExitCode.VIOLATION:
             _shrink(order, directory)
         if report is not None:
-            note(context, f"everything about it is in {os.path.relpath(directory)}")
+            note(context, f"the results are in {os.path.relpath(directory)}")
     if summary.interrupted and summary.exit_code is not ExitCode.VIOLATION:
         raise typer.Exit(128 + signal.SIGINT)
     raise typer.Exit(summary.exit_code)
 
 
 def _run(context: typer.Context, order: Order, directory: Path) -> Summary:
-    from raft.lab.chaos.run import carry_out
+    from raft.lab.chaos.run import run_chaos
 
     verbose = sys.stderr.isatty() and not session_of(context).quiet
     note(
@@ -185,7 +188,7 @@ def _run(context: typer.Context, order: Order, directory: Path) -> Summary:
         f"seed {order.schedule.seed}: {len(order.schedule.faults)} faults in "
         f"{format_duration(order.schedule.duration_seconds)}, workload {order.workload}",
     )
-    return carry_out(order, directory, say if verbose else _silence)
+    return run_chaos(order, directory, say if verbose else _silence)
 
 
 def _shrink(order: Order, directory: Path) -> None:
@@ -196,7 +199,7 @@ def _shrink(order: Order, directory: Path) -> None:
         raise BadUsage("--shrink needs clusters of its own: leave --cluster out")
     found = shortened(order, directory, say)
     if found is None:
-        say("the same faults did not break it again: there is nothing to shrink")
+        say("the same faults did not make it fail again: there is nothing to shrink")
         return
     text = format_schedule(found)
     write_private(directory / "shrunk.toml", text.encode())
@@ -205,7 +208,7 @@ def _shrink(order: Order, directory: Path) -> None:
 
 
 def _silence(_text: str) -> None:
-    """Progress is for terminals."""
+    """Progress is shown on terminals only."""
 
 
 def _schedule(
@@ -218,12 +221,12 @@ def _schedule(
     sabotage: Sabotage | None,
 ) -> Schedule:
     from raft.lab.chaos.generator import draw_one_at_a_time, draw_schedule, families
-    from raft.lab.chaos.order import TELLING
+    from raft.lab.chaos.order import REVEALING
     from raft.lab.chaos.schedule_file import read_schedule
 
     if file is not None:
         if seed is not None or faults is not None or one_at_a_time:
-            raise BadUsage("--schedule says it all: leave out --seed, --faults and --one-at-a-time")
+            raise BadUsage("--schedule defines all faults: leave out --seed, --faults and --one-at-a-time")
         return read_schedule(file)
     if seed is None:
         seed = int.from_bytes(os.urandom(3))
@@ -231,14 +234,14 @@ def _schedule(
     if one_at_a_time:
         return draw_one_at_a_time(seed, nodes=nodes, duration_seconds=duration, names=asked)
     if faults is None:
-        asked = [*(families() if sabotage is None else TELLING[sabotage][0])]
+        asked = [*(families() if sabotage is None else REVEALING[sabotage][0])]
     return draw_schedule(seed, nodes=nodes, duration_seconds=duration, names=asked)
 
 
 def _workload(sabotage: Sabotage | None) -> str:
-    from raft.lab.chaos.order import TELLING
+    from raft.lab.chaos.order import REVEALING
 
-    return "register" if sabotage is None else TELLING[sabotage][1]
+    return "register" if sabotage is None else REVEALING[sabotage][1]
 
 
 def _sabotage(name: str) -> Sabotage | None:
@@ -251,7 +254,7 @@ def _sabotage(name: str) -> Sabotage | None:
 
 @contextlib.contextmanager
 def report_directory(report: Path | None) -> Iterator[Path]:
-    """Where the run is told of: beside those of earlier runs, none of which is touched."""
+    """The directory of the run's results, beside those of earlier runs, which stay unchanged."""
     if report is None:
         directory = Path(tempfile.mkdtemp(prefix="raft-chaos-"))
         try:
@@ -260,7 +263,7 @@ def report_directory(report: Path | None) -> Iterator[Path]:
             shutil.rmtree(directory, ignore_errors=True)
         return
     if report.exists() and any(report.iterdir()) and not (report / "schedule.toml").exists():
-        raise BadUsage(f"{report} holds something else than an earlier run: name a new directory")
+        raise BadUsage(f"{report} holds something other than an earlier run: name a new directory")
     directory = _unused(report.absolute())
     make_private(directory)
     latest = directory.parent / f"{report.absolute().name}.latest"
@@ -271,7 +274,7 @@ def report_directory(report: Path | None) -> Iterator[Path]:
 
 
 def _unused(report: Path) -> Path:
-    """The directory itself, or, if runs have been told of there: DIR.2, DIR.3 and so on."""
+    """The directory itself or, if it holds results already, DIR.2, DIR.3 and so on."""
     directory, number = report, 1
     while directory.exists() and any(directory.iterdir()):
         number += 1
@@ -295,14 +298,14 @@ def _interruptible() -> Iterator[None]:
 
 
 def _show(summary: Summary) -> None:
-    """The verdict for people."""
+    """Show the verdict on a terminal."""
     style = paint()
     operations = ", ".join(f"{count} {outcome}" for outcome, count in summary.operations.items())
     faults = ", ".join(f"{count} {kind}" for kind, count in summary.faults.items()) or "none"
     out(f"operations  {operations}; {summary.operations_per_second:.0f} a second")
     if summary.latency_ms:
         out("latency     " + ", ".join(f"{name} {took:g} ms" for name, took in summary.latency_ms.items()))
-    out(f"faults      {faults}" + (f"; {summary.refused} could not be done" if summary.refused else ""))
+    out(f"faults      {faults}" + (f"; {summary.refused} could not be injected" if summary.refused else ""))
     gaps = summary.availability
     out(
         f"writes      longest gap {1000 * gaps.longest_gap_seconds:.0f} ms; around a fault p50 "
@@ -315,11 +318,11 @@ def _show(summary: Summary) -> None:
         p50, p99 = 1000 * recovered.p50_seconds, 1000 * recovered.p99_seconds
         longest = 1000 * recovered.max_seconds
         out(
-            f"recovery    a majority being whole, a write came within p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+            f"recovery    a healthy majority served a write within p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
             f"max {longest:.0f} ms"
         )
     for left_out in summary.judgement.notes:
-        out(f"not judged  {left_out}")
+        out(f"unchecked   {left_out}")
     for anomaly in summary.judgement.anomalies:
         out(f"{anomaly.name}{' on ' * bool(anomaly.key)}{anomaly.key}: {anomaly.text}")
         for record in anomaly.operations:

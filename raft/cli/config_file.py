@@ -1,7 +1,7 @@
-"""Defaults of the verbs' options from files: raft-actors.toml where a verb is typed, then the user's own.
+"""Defaults of options from files: raft-actors.toml in the working directory, then the user's own.
 
-Owns where these files are, what may stand in them, and that what is wrong is refused with its place. Options
-on the command line come first, then the environment, then these. Imports nothing slow: often there is none.
+Owns where these files are, what they may contain, and errors with file and line. Options on the command line
+come first, then the environment, then these files. Imports nothing slow: often there is no file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from raft.cluster.failures import BadUsage
 FILE = "raft-actors.toml"
 CONTEXTS = "contexts"
 CONTEXT_KEYS = ("endpoints", "keys", "cluster-id")
-NOT_HERE = {"help", "version", "detach"}  # `detach` splits the process before any file is read.
+NOT_HERE = {"help", "version", "detach"}  # `detach` forks the process before any file is read.
 
 
 def files() -> list[Path]:
-    """The files that there are, the stronger one first; RAFT_CONFIG names another instead, or "" none."""
+    """The existing files, in order of precedence; RAFT_CONFIG names another file instead, or "" for none."""
     named = os.environ.get("RAFT_CONFIG")
     if named is not None:
         return [Path(named)] if named else []
@@ -46,7 +46,7 @@ def context_table(name: str) -> dict[str, str]:
 
 
 class Default:
-    """A value for an option, and where it stands."""
+    """The value of an option, and where it is written."""
 
     def __init__(self, place: str, value: object) -> None:
         self.place = place
@@ -54,7 +54,7 @@ class Default:
 
 
 def defaults(application: Any, verb: str) -> dict[str, Default]:
-    """The defaults of a verb's options, by parameter, all files taken together; raises BadUsage.
+    """The defaults of a verb's options, by parameter, from all files; raises BadUsage.
 
     `application` is the group of all commands, in which `verb` is found by its words.
     """
@@ -95,10 +95,10 @@ class _File:
         except OSError as error:
             raise BadUsage(f"{path} cannot be read: {error.strerror}") from None
         except ValueError as error:  # TOMLDecodeError, and UnicodeDecodeError.
-            raise BadUsage(f"{path} is no TOML: {error}") from None
+            raise BadUsage(f"{path} is not valid TOML: {error}") from None
 
     def defaults(self, commands: dict[str, Any], verb: str) -> dict[str, Default]:
-        """Those of one verb; the names in all tables are looked at."""
+        """The defaults of one verb; the names in all tables are checked."""
         options = {name: _options(command) for name, command in commands.items()}
         general = {name for known in options.values() for name, one in known.items() if one.envvar}
         found: dict[str, Default] = {}
@@ -161,7 +161,7 @@ class _File:
         raise BadUsage(f"{self._place(table, name)}: {name!r} is not known {where}: {hint}")
 
     def _place(self, table: str, name: str) -> str:
-        """The file and, where the line can be found, its number."""
+        """The file and, if the line is found, its number."""
         header = ""
         for number, line in enumerate(self._text.splitlines(), 1):
             found = re.match(r"\s*\[([^]]*)\]", line)

@@ -1,6 +1,6 @@
-"""A verb's own connection to the nodes, without the launcher, and the exit codes of a client's answers.
+"""A verb's own connection to the nodes, without the launcher, and the exit codes of a client's errors.
 
-Owns which of a client's errors ends a verb with which code. Knows nothing of what is asked.
+Owns which client error ends a verb with which code. Knows nothing of the requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raft.cli import options
 from raft.cli.app import session_of
 from raft.cli.terminal import completion
 from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
-from raft.cluster.selectors import Picture, select
+from raft.cluster.selectors import SelectionScope, select
 
 if TYPE_CHECKING:
     from raft.cli.remote import Target
@@ -31,7 +31,7 @@ Timeout = Annotated[
         metavar="DURATION",
         parser=options.positive_duration,
         envvar="RAFT_TIMEOUT",
-        help="Try for so long.",
+        help="Try for this long.",
         show_default="5s",
     ),
 ]
@@ -41,7 +41,7 @@ Via = Annotated[
         metavar="SELECTOR",
         parser=options.selector,
         autocompletion=completion.selectors,
-        help="Know of these nodes only, by id.",
+        help="Connect to these nodes, by id.",
     ),
 ]
 TIMEOUT_SECONDS = 5.0
@@ -51,12 +51,12 @@ TIMEOUT_SECONDS = 5.0
 def connected(
     context: typer.Context, cluster: str | None, via: str, timeout_seconds: float
 ) -> Iterator[Client]:
-    """A client of the cluster that is meant; what it raises ends the verb."""
+    """A client of the selected cluster; its errors end the verb."""
     target = session_of(context).target(cluster)
     from raft.client import client, errors  # Here, since few verbs need them.
 
     everyone = tuple(target.endpoints)
-    known = select(via, Picture(everyone, everyone), random.Random())
+    known = select(via, SelectionScope(everyone, everyone), random.Random())
     try:
         with client.Client(
             {node: target.endpoints[node] for node in known},
@@ -85,7 +85,7 @@ def everyone(context: typer.Context, cluster: str | None) -> Target:
 
 
 def verb_failed(error: ClientError) -> VerbFailed:
-    """The end of a verb whose client has met that error."""
+    """The VerbFailed for a client's error."""
     from raft.client import errors
 
     codes: list[tuple[type[ClientError], ExitCode]] = [

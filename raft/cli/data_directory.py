@@ -1,7 +1,7 @@
-"""The verbs on the data directory of one node that does not run: init, recover.
+"""The verbs on the data directory of a stopped node: init, recover.
 
-Owns their command lines, and the questions that come before a recovery. Knows nothing of what a recovery
-does: see raft.node.process.recovery.
+Owns their command lines, and the questions before a recovery. Knows nothing of what a recovery does: see
+raft.node.process.recovery.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import RUN, app, confirm, say, session_of
+from raft.cli.app import CLUSTER, app, confirm, say, session_of
 from raft.cli.backup import failed, wall_seconds_now
 from raft.cluster.failures import BadUsage, VerbFailed
 
@@ -24,45 +24,47 @@ if TYPE_CHECKING:
     from raft.node.process.recovery import Survivor
 
 DataDir = Annotated[
-    Path, typer.Option(metavar="DIR", help="Of a node that is left, or of a whole cluster of up.")
+    Path, typer.Option(metavar="DIR", help="Of a remaining node, or of a whole cluster of up.")
 ]
 NodeId = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="In the directory of up: not the node with the longest log.", show_default=False
+        metavar="N",
+        help="In the directory of up: another node than that with the longest log.",
+        show_default=False,
     ),
 ]
 Lost = Annotated[
-    str, typer.Option(metavar="N,…", help="These are lost for certain: do not ask them.", show_default=False)
+    str, typer.Option(metavar="N,…", help="These are certainly lost: do not ask them.", show_default=False)
 ]
 PeerList = Annotated[
     str,
     typer.Option(
         "--peers",
         metavar="N=ENDPOINT,…",
-        help="Where others would listen now, if elsewhere.",
+        help="The present endpoints of other nodes, if they differ.",
         show_default=False,
     ),
 ]
 Keys = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A key, to ask others with.", show_default=False)
+    Path | None, typer.Option(metavar="FILE", help="A key for asking other nodes.", show_default=False)
 ]
 Machine = Annotated[
-    str | None, typer.Option(metavar="MODULE:CLASS", help="The node's own.", show_default=False)
+    str | None, typer.Option(metavar="MODULE:CLASS", help="The node's custom machine.", show_default=False)
 ]
 ASK_SECONDS = 2.0
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py init --data-dir /var/lib/raft/n1")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py init --data-dir /var/lib/raft/n1")
 def init(
     context: typer.Context,
     data_dir: options.NewDataDir,
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """Make the data directory of a node that python -m raft.node is to run, once.
+    """Create the data directory of a node that python -m raft.node is to run; once for each node.
 
-    The node is then started with --existing every time, the first time too: it begins in a directory that was
-    made for it, and refuses one that is empty because its disk was lost.
+    From the first start on, start the node with --existing: it then refuses a directory that is empty because
+    its disk was lost.
     """
     from raft.node.process.data_dir import PERMIT, permit_first_start
     from raft.node.process.restore import lock_directory
@@ -76,13 +78,15 @@ def init(
                 "has run there is started with --existing, and needs no init"
             )
         permit_first_start(data_dir)
-        lock_directory(data_dir).close()  # Whether a node could hold it is better known now.
+        lock_directory(
+            data_dir
+        ).close()  # Fails now, rather than at the node's start, if it cannot be locked.
     except (StoreError, OSError) as error:
         raise failed(error) from error
     confirm(context, [f"{data_dir} is ready: start its node with --existing"], output, data_dir=str(data_dir))
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py recover --data-dir ./n1 --dry-run")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py recover --data-dir ./n1 --dry-run")
 def recover(
     context: typer.Context,
     data_dir: DataDir,
@@ -95,10 +99,10 @@ def recover(
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """LAST RESORT, when a majority is lost for good: make a cluster of the one node that is left.
+    """LAST RESORT, when a majority is lost for good: make a cluster of the one remaining node.
 
-    What only the lost nodes had is gone, also if it was acknowledged. Refused while a majority lives. Of
-    several nodes that are left, recover the one whose log is longest: --dry-run shows how long it is.
+    Entries that only the lost nodes had are lost, even if they were acknowledged. Refused while a majority is
+    alive. Of several remaining nodes, recover the one with the longest log: --dry-run shows its length.
     """
     from raft.machines.machine import MachineError, WrongVersion
     from raft.node.config import BadConfig
@@ -108,7 +112,7 @@ def recover(
         with _survivor(data_dir, node_id, machine) as (survivor, data, readable):
             if survivor.resumed:
                 _only_member(survivor, data)
-                confirm(context, [f"{survivor.directory}: the recovery that was interrupted is done"], output)
+                confirm(context, [f"{survivor.directory}: the interrupted recovery is complete"], output)
                 return
             given_up = options.node_ids(lost)
             alive = readable - given_up if data else _who_lives(survivor, given_up, peers, keys)
@@ -138,14 +142,14 @@ def recover(
 def _survivor(
     data_dir: Path, node_id: int | None, machine: str | None
 ) -> Iterator[tuple[Survivor, DataDirectory | None, Set[int]]]:
-    """The node that is left; the cluster's directory, if that is what was named; and whose logs are in it."""
+    """The remaining node, the cluster's directory if that was named, and the nodes whose logs are in it."""
     from raft.cluster.datadir import held_data, is_data_of_a_cluster
     from raft.node.process.main import load_machine
     from raft.node.process.recovery import Survivor
 
     if not is_data_of_a_cluster(data_dir):
         if node_id is not None:
-            raise BadUsage("--node-id chooses a node in the directory of a whole cluster")
+            raise BadUsage("--node-id selects a node in the directory of a whole cluster")
         with Survivor(data_dir, load_machine(machine or "")) as survivor:
             yield survivor, None, set()
         return
@@ -157,7 +161,7 @@ def _survivor(
 
 
 def _log_ends(data: DataDirectory) -> dict[int, tuple[int, int]]:
-    """How up to date each of a cluster's nodes is whose log can be read."""
+    """The last term and index of each node whose log can be read."""
     from raft.node.process.recovery import log_end
     from raft.storage.errors import StoreError
 
@@ -183,8 +187,8 @@ def _who_lives(survivor: Survivor, given_up: Set[int], peers: str, keys: Path | 
     unknown = [node for node in others if not known.get(node)]
     if unknown:
         raise BadUsage(
-            f"where n{unknown[0]} listens is not in this directory: give --peers {unknown[0]}=ENDPOINT, so "
-            f"that it can be asked, or, if it is lost for certain, --lost {unknown[0]}"
+            f"the endpoint of n{unknown[0]} is not in this directory: give --peers {unknown[0]}=ENDPOINT, so "
+            f"that it can be asked, or, if it is certainly lost, --lost {unknown[0]}"
         )
     asked = {node: known[node] for node in others}
     say(f"asking {', '.join(f'n{node} at {at}' for node, at in asked.items()) or 'no other node'}")
@@ -204,7 +208,7 @@ def _who_lives(survivor: Survivor, given_up: Set[int], peers: str, keys: Path | 
             )
         if isinstance(answer, LeaderIs) and survivor.may_be_of(answer.identity):
             alive.add(node)
-            say(f"n{node} LIVES")
+            say(f"n{node} IS ALIVE")
         else:
             say(f"n{node} does not answer as a member of this cluster: {answer}")
     return alive
@@ -214,7 +218,7 @@ def _refuse_while_a_majority_lives(survivor: Survivor, alive: Set[int]) -> None:
     if survivor.is_quorum(set(alive)):
         living = ", ".join(f"n{node}" for node in sorted({*alive, survivor.node}))
         raise VerbFailed(
-            f"a majority is there: {living} are a quorum of {list(survivor.voters)}. Start n{survivor.node} "
+            f"a majority is alive: {living} are a quorum of {list(survivor.voters)}. Start n{survivor.node} "
             "as it is; nothing was changed"
         )
 
@@ -232,15 +236,15 @@ def _warning(survivor: Survivor) -> list[str]:
         *(rolled_back if survivor.was_rolled_back else []),
         f"RECOVERY of node {survivor.node} of {list(survivor.voters)}, cluster {survivor.old_identity}",
         f"its log ends at entry {survivor.last_index} of term {survivor.last_term}; {doubt}",
-        "whatever the others acknowledged and this node never got is LOST, and nobody will be told",
-        "the lost members must never run on their old data again; if they do, they are not heard",
+        "entries that only the other nodes had are LOST, even if they were acknowledged",
+        "the lost members must never run on their old data again; if they do, the new cluster ignores them",
     ]
 
 
 def _ask(context: typer.Context, survivor: Survivor) -> None:
     if session_of(context).at_prompt or not sys.stdin.isatty():
-        raise BadUsage("this is not undone: say --yes if it is meant")
-    say(f"type the node's id, {survivor.node}, to go on:")
+        raise BadUsage("this cannot be undone: confirm it by --yes")
+    say(f"type the node's id, {survivor.node}, to continue:")
     if sys.stdin.readline().strip() not in (str(survivor.node), f"n{survivor.node}"):
         raise VerbFailed("nothing was changed")
 

@@ -1,7 +1,7 @@
-"""The quick way in: a verb that is known loads its own module, and waits for no other.
+"""The fast path: a known verb loads only its own module.
 
-Owns which module a verb lives in. Whatever does not begin with such a verb (options, help, a typing error)
-goes the long way, where all verbs are known.
+Owns which module a verb is in. A command line that does not begin with such a verb (options, help, a typing
+error) takes the slow path, where all verbs are loaded.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ HOMES = {verb: f"raft.cli.{module}" for module, verbs in _VERBS.items() for verb
 def run(
     arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
 ) -> int:
-    """Carry out one command line; returns the exit code."""
+    """Run one command line; returns the exit code."""
     verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
     if arguments[:1] == ["__complete"]:
         from raft.cli.terminal.shells import print_completions
 
         return print_completions(list(arguments[1:]))
-    # What stands in a file for any verb is looked at, so all verbs have to be there.
+    # Defaults in files may be for any verb, so all verbs must be loaded.
     home = HOMES.get(verb[0]) if verb and not files() else None
     if home is None:
         from raft.cli import main
 
         return main.run(arguments, fork_server, started_seconds, ready_fd)
     importlib.import_module(home)
-    from raft.cli.app import Session, carry_out
+    from raft.cli.app import Session, run_verb
 
-    return carry_out(arguments, Session(started_seconds=started_seconds))
+    return run_verb(arguments, Session(started_seconds=started_seconds))

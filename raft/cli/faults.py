@@ -1,6 +1,6 @@
-"""The verbs that break nodes and links, and mend them.
+"""The verbs that inject and clear faults of nodes, links, disks and clocks.
 
-Owns their command lines. What they do is the supervisor's.
+Owns their command lines. The supervisor carries them out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import BREAK, RUN, app, confirm, out, paint, session_of
+from raft.cli.app import CLUSTER, FAULTS, app, confirm, out, paint, session_of
 from raft.cli.terminal import completion
 from raft.cli.views import fault_table
 from raft.cluster.failures import BadUsage
@@ -43,13 +43,13 @@ def _list_crash_points(at: str) -> str:
     return at
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py kill leader --restart-after 2s")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py kill leader --restart-after 2s")
 def kill(
     context: typer.Context,
     selectors: options.Selectors,
     restart_after: Annotated[
         float | None,
-        typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after so long."),
+        typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after this delay."),
     ] = None,
     at: Annotated[
         str,
@@ -58,7 +58,7 @@ def kill(
             autocompletion=completion.crash_points,
             callback=_list_crash_points,
             is_eager=True,
-            help="When its storage next passes this point, as in save.written or now; --at help lists them.",
+            help="When its storage next passes this point, such as save.written; --at help lists them.",
         ),
     ] = "",
     dry_run: options.DryRun = False,
@@ -71,7 +71,7 @@ def kill(
     )
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py stop 2,3")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py stop 2,3")
 def stop(
     context: typer.Context,
     selectors: options.Selectors,
@@ -79,11 +79,11 @@ def stop(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Stop nodes gracefully; a leader hands over first."""
+    """Stop nodes gracefully; a leader transfers leadership first."""
     _carry_out(context, cluster, output, messages.Stop(options.one_selector(selectors), dry_run))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py start all")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py start all")
 def start(
     context: typer.Context,
     selectors: options.Selectors,
@@ -95,18 +95,18 @@ def start(
     _carry_out(context, cluster, output, messages.Start(options.one_selector(selectors), repair))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py restart all --rolling")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py restart all --rolling")
 def restart(
     context: typer.Context,
     selectors: options.Selectors,
     rolling: Annotated[
-        bool, typer.Option("--rolling", help="One after the other, each when its predecessor is back.")
+        bool, typer.Option("--rolling", help="One after the other, each when the previous one is back.")
     ] = False,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Stop nodes gracefully, and start them."""
+    """Stop nodes gracefully, then start them."""
     _carry_out(
         context,
         cluster,
@@ -116,14 +116,14 @@ def restart(
     )
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py snapshot all")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py snapshot all")
 def snapshot(
     context: typer.Context,
     selectors: options.Selectors,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Let nodes take a snapshot now, due or not."""
+    """Let nodes take a snapshot now, even if none is due."""
     _carry_out(
         context,
         cluster,
@@ -133,7 +133,7 @@ def snapshot(
     )
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py pause leader --for 5s")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py pause leader --for 5s")
 def pause(
     context: typer.Context,
     selectors: options.Selectors,
@@ -143,29 +143,29 @@ def pause(
             "--for",
             metavar="DURATION",
             parser=options.positive_duration,
-            help="Resume by itself after so long.",
+            help="Resume after this time.",
         ),
     ] = None,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """SIGSTOP nodes: alive, and silent."""
+    """SIGSTOP nodes: alive, but silent."""
     _carry_out(context, cluster, output, messages.Pause(options.one_selector(selectors), for_, dry_run))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py resume all")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py resume all")
 def resume(
     context: typer.Context,
     selectors: options.Selectors,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """SIGCONT nodes that are paused."""
+    """SIGCONT paused nodes."""
     _carry_out(context, cluster, output, messages.Resume(options.one_selector(selectors)))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py partition 1,2 3,4,5")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py partition 1,2 3,4,5")
 def partition(
     context: typer.Context,
     groups: Annotated[
@@ -174,11 +174,11 @@ def partition(
             metavar="GROUP...",
             parser=options.selector,
             autocompletion=completion.selectors,
-            help="Selectors; one alone is cut from all others.",
+            help="Selectors; a single group is cut from all other nodes.",
         ),
     ],
     one_way: Annotated[
-        bool, typer.Option("--one-way", help="Only what the first group sends to the others is lost.")
+        bool, typer.Option("--one-way", help="Drop only messages from the first group to the others.")
     ] = False,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
@@ -188,7 +188,7 @@ def partition(
     _carry_out(context, cluster, output, messages.Partition(groups, one_way, dry_run))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py isolate leader")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py isolate leader")
 def isolate(
     context: typer.Context,
     selectors: options.Selectors,
@@ -200,7 +200,7 @@ def isolate(
     _carry_out(context, cluster, output, messages.Isolate(options.one_selector(selectors), dry_run))
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py heal")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py heal")
 def heal(
     context: typer.Context, output: options.Output = options.Format.TABLE, cluster: options.Cluster = None
 ) -> None:
@@ -209,13 +209,15 @@ def heal(
 
 
 Share = typer.Option(
-    metavar="SHARE", parser=options.share, help="Of all messages, as in 10%.", show_default=False
+    metavar="SHARE", parser=options.share, help="Of all messages, for example 10%.", show_default=False
 )
-Delay = typer.Option(metavar="DURATION", parser=options.duration, help="As in 20ms.", show_default=False)
+Delay = typer.Option(
+    metavar="DURATION", parser=options.duration, help="For example 20ms.", show_default=False
+)
 
 
 @app.command(
-    rich_help_panel=BREAK, epilog="Example: launcher.py link leader followers --delay 20ms --drop 10%"
+    rich_help_panel=FAULTS, epilog="Example: launcher.py link leader followers --delay 20ms --drop 10%"
 )
 def link(
     context: typer.Context,
@@ -236,7 +238,7 @@ def link(
     drop: Annotated[float, Share] = 0.0,
     duplicate: Annotated[float, Share] = 0.0,
     reorder: Annotated[float, Share] = 0.0,
-    both: Annotated[bool, typer.Option("--both", help="The way back, too.")] = False,
+    both: Annotated[bool, typer.Option("--both", help="In the other direction, too.")] = False,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
@@ -244,11 +246,11 @@ def link(
     """Make links slow or lossy in one direction, until `heal`."""
     verb = messages.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder, dry_run)
     if not any((delay, jitter, drop, duplicate, reorder)):
-        raise BadUsage("say what is wrong with the link: --delay, --jitter, --drop, --duplicate or --reorder")
+        raise BadUsage("name a fault of the link: --delay, --jitter, --drop, --duplicate or --reorder")
     _carry_out(context, cluster, output, verb)
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py disk leader --full")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py disk leader --full")
 def disk(
     context: typer.Context,
     selectors: options.Selectors,
@@ -261,19 +263,19 @@ def disk(
             show_default=False,
         ),
     ] = 0.0,
-    full: Annotated[bool, typer.Option("--full", help="No more room, from the next write on.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The disk is full from the next write on.")] = False,
     fail_fsync: Annotated[
         bool,
         typer.Option(
             "--fail-fsync",
-            help="The next fsync fails, which ends the node; it is started again, its disk whole.",
+            help="The next fsync fails, which ends the node; it is restarted with a healthy disk.",
         ),
     ] = False,
     lose_unsynced: Annotated[
         bool,
-        typer.Option("--lose-unsynced", help="`kill --at now` takes what is not synced."),
+        typer.Option("--lose-unsynced", help="`kill --at now` loses unsynced writes."),
     ] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Mend these nodes' disks.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="End the faults of these nodes' disks.")] = False,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
@@ -281,11 +283,9 @@ def disk(
     """Make disks slow, full or failing, until --clear."""
     broken = bool(fsync_delay or full or fail_fsync or lose_unsynced)
     if clear and dry_run:
-        raise BadUsage("--dry-run is for what breaks a disk, and --clear mends it")
+        raise BadUsage("--dry-run is for faults, not for --clear")
     if broken == clear:
-        raise BadUsage(
-            "say what is wrong: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear"
-        )
+        raise BadUsage("name a fault: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear")
     if clear:
         _carry_out(context, cluster, output, messages.MendDisk(options.one_selector(selectors)))
     else:
@@ -299,44 +299,44 @@ def disk(
         )
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py clock 2 --rate 1.5")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py clock 2 --rate 1.5")
 def clock(
     context: typer.Context,
     selectors: options.Selectors,
     rate: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", min=0.1, max=10.0, help="How many seconds pass on them in one of ours."
+            metavar="NUMBER", min=0.1, max=10.0, help="Seconds on the node's clock in each real second."
         ),
     ],
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Let the clocks of nodes run fast or slow, until `faults clear`."""
+    """Make the clocks of nodes run fast or slow, until `faults clear`."""
     if rate == 1.0:
-        raise BadUsage("a clock at rate 1 is a right one: end a clock fault with `faults clear`")
+        raise BadUsage("rate 1 is the correct rate: end a clock fault with `faults clear`")
     _carry_out(
         context, cluster, output, messages.SetClockRate(options.one_selector(selectors), rate, dry_run)
     )
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py faults clear 3")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py faults clear 3")
 def faults(
     context: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="clear", help="`clear` ends them.")] = "",
+    action: Annotated[str, typer.Argument(metavar="clear", help="`clear` ends faults.")] = "",
     ids: Annotated[
-        list[int] | None, typer.Argument(metavar="ID...", help="Only these; all if none is given.")
+        list[int] | None, typer.Argument(metavar="ID...", help="Only these; by default all.")
     ] = None,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """What is broken on purpose now; `faults clear` mends it all."""
+    """The injected faults in force; `faults clear` ends them all."""
     if action == "clear":
         _carry_out(context, cluster, output, messages.ClearFaults(ids or []))
         return
     if action:
-        raise BadUsage(f"{action!r} cannot be done to faults: write `faults` or `faults clear [ID]`")
+        raise BadUsage(f"unknown action {action!r}: write `faults` or `faults clear [ID]`")
     with session_of(context).launcher(cluster) as launcher:
         listed = launcher.ask(messages.ListFaults(), messages.FaultList)
     if output is options.Format.JSON:

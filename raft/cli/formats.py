@@ -1,6 +1,6 @@
-"""Keys, values and what happens to them, as JSON and as lines.
+"""Keys, values and events as JSON.
 
-Owns their forms, which the verbs of the store share.
+Owns the formats that the verbs of the store share.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def text_field(name: str, data: bytes) -> dict[str, str]:
-    """Bytes for a JSON object: as text where they are UTF-8, else under `name_base64`."""
+    """Bytes for a JSON object: as text if they are UTF-8, else under `name_base64`."""
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:
@@ -21,7 +21,7 @@ def text_field(name: str, data: bytes) -> dict[str, str]:
 
 
 def item_fields(item: Item) -> dict[str, object]:
-    """A bound key, with the numbers that the store keeps of it."""
+    """A key's item, with its numbers."""
     return {
         **text_field("key", item.key),
         **text_field("value", item.value),
@@ -33,7 +33,7 @@ def item_fields(item: Item) -> dict[str, object]:
 
 
 def event_fields(event: Event) -> dict[str, object]:
-    """What happened to a key or an election."""
+    """An event of a key or an election."""
     from raft.machines.results import Item, Led, Removed
 
     if isinstance(event, Item):

@@ -1,6 +1,6 @@
-"""The verbs that say whether all is well: ls, health, doctor.
+"""The verbs that check the state of things: ls, health, doctor.
 
-Owns their command lines and what they look at.
+Owns their command lines and checks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from actors.errors import TransportError
 from raft.cli import options
-from raft.cli.app import LOOK, RUN, app, out, out_json, paint
+from raft.cli.app import CLUSTER, OBSERVE, app, out, out_json, paint
 from raft.cli.config_file import files
 from raft.cli.connection import everyone
 from raft.cli.views import table
@@ -49,7 +49,7 @@ class Running(Struct, frozen=True, kw_only=True):
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """How a linearizable read through one node went."""
+    """The result of a linearizable read through one node."""
 
     node: int
     healthy: bool
@@ -58,7 +58,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; `advice` says what to do if it is not well."""
+    """The result of one check; `advice` says what to do if it is not well."""
 
     subject: str
     well: bool
@@ -66,9 +66,9 @@ class Finding(Struct, frozen=True, kw_only=True):
     advice: str = ""
 
 
-@app.command("ls", rich_help_panel=LOOK, epilog="Example: launcher.py ls -o json")
+@app.command("ls", rich_help_panel=OBSERVE, epilog="Example: launcher.py ls -o json")
 def list_(output: options.Output = options.Format.TABLE) -> None:
-    """The clusters that run here."""
+    """The clusters running on this machine."""
     found = [_running(directory) for directory in running()]
     if output is options.Format.JSON:
         out_json(clusters=found)
@@ -93,7 +93,7 @@ def _running(directory: RunDirectory) -> Running:
     )
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py health -o json")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py health -o json")
 def health(
     context: typer.Context,
     timeout: Annotated[
@@ -101,14 +101,14 @@ def health(
         typer.Option(
             metavar="DURATION",
             parser=options.positive_duration,
-            help="Try each for so long.",
+            help="Try each node for this long.",
             show_default="2s",
         ),
     ] = PROBE_SECONDS_MAX,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Read through each node; exit 3 if there is no leader, 4 if some node does not answer."""
+    """Read through each node; exit 3 if there is no leader, 4 if a node does not answer."""
     target = everyone(context, cluster)
     probes = [_probe(target, node, timeout) for node in target.endpoints]
     if output is options.Format.JSON:
@@ -124,7 +124,7 @@ def health(
 
 
 def _probe(target: Target, node: int, timeout_seconds: float) -> Probe:
-    from raft.client import Client, errors  # Here, since this verb alone needs them.
+    from raft.client import Client, errors  # Here, since only this verb needs them.
 
     begun = time.monotonic()
     try:
@@ -142,9 +142,9 @@ def _probe(target: Target, node: int, timeout_seconds: float) -> Probe:
     return Probe(node=node, healthy=True, took_ms=round(1000 * (time.monotonic() - begun), 1))
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py doctor")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py doctor")
 def doctor(output: options.Output = options.Format.TABLE) -> None:
-    """Look at what this machine offers a cluster; exit 1 if something should be done about it."""
+    """Check what this machine offers a cluster; exit 1 if something should be changed."""
     colours = paint()
     findings = list(_findings())
     well = all(finding.well for finding in findings)
@@ -196,5 +196,5 @@ def _directory(subject: str, path: Path, advice: str) -> Finding:
         subject=subject,
         well=free >= ROOM_BYTES_WANTED,
         found=f"{path}, {free / 1e6:,.0f} MB free",
-        advice=f"make room: less than {ROOM_BYTES_WANTED / 1e6:,.0f} MB",
+        advice=f"free some space: less than {ROOM_BYTES_WANTED / 1e6:,.0f} MB",
     )

@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import RUN, app, confirm, out
+from raft.cli.app import CLUSTER, app, confirm, out
 from raft.cli.verb import Verbs
 from raft.cluster.failures import VerbFailed
 
@@ -22,7 +22,7 @@ keys = Verbs(
     help="CURVE keys for nodes and clients on several hosts, the list of those allowed, and their roles.",
     epilog="Example: launcher.py keys ./keys --nodes 3",
 )
-app.add_typer(keys, name="keys", rich_help_panel=RUN)
+app.add_typer(keys, name="keys", rich_help_panel=CLUSTER)
 
 Directory = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="Where the key files and allowed.toml are.")

@@ -1,6 +1,6 @@
 """The verbs on leases: lease grant, keep, revoke, left.
 
-Owns their command lines. A lease is named by its number, to which `put --lease` and `cas --lease` hang keys.
+Owns their command lines. A lease is named by its number; `put --lease` and `cas --lease` attach keys to it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from raft.cli.verb import Verbs
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 lease = Verbs(
-    help="Leases: keys that are put with one go when it ends.",
+    help="Leases: keys that are attached to one are deleted when it ends.",
     epilog="Example: launcher.py put host alive --lease $(launcher.py lease grant 30s)",
 )
 app.add_typer(lease, name="lease", rich_help_panel=STORE)
 
 Number = Annotated[int, typer.Argument(metavar="LEASE", min=1, help="The number that `lease grant` printed.")]
-KEEP_RATIO = 1 / 3  # Of a lease's time passes until the next keep-alive, so two more fit in.
+KEEP_RATIO = 1 / 3  # Of a lease's time between keep-alives, so that two may fail.
 
 
 @lease.command(epilog="Example: launcher.py lease grant 30s")
@@ -37,7 +37,7 @@ def grant(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Begin a lease that ends TTL after its last keep-alive; prints its number."""
+    """Grant a lease that ends TTL after its last keep-alive; prints its number."""
     with connected(context, cluster, "all", timeout) as client:
         number = client.grant(ttl)
     if output is options.Format.JSON:
@@ -50,12 +50,12 @@ def grant(
 def keep(
     context: typer.Context,
     number: Number,
-    once: Annotated[bool, typer.Option("--once", help="Give it its full time again, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Renew it once, and exit.")] = False,
     timeout: Timeout = TIMEOUT_SECONDS,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Keep a lease alive, for as long as this runs; exit 7 when it has ended."""
+    """Keep a lease alive as long as this runs; exit 7 when it has ended."""
     if session_of(context).at_prompt and not once:
         raise BadUsage("type this verb in a terminal of its own, or with --once")
     with connected(context, cluster, "all", timeout) as client:
@@ -76,12 +76,12 @@ def revoke(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """End a lease and all that hangs on it, at once; exit 7 when it has ended before."""
+    """End a lease and delete its keys at once; exit 7 if it has ended before."""
     if dry_run:
         with connected(context, cluster, "all", timeout) as client:
             if not client.time_left(number):
                 raise _no_lease(number)
-        confirm(context, [f"would end lease {number}, and unbind its keys"], output)
+        confirm(context, [f"would end lease {number}, and delete its keys"], output)
         return
     with connected(context, cluster, "all", timeout) as client:
         if not client.revoke(number):
@@ -97,7 +97,7 @@ def left(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """For how long a lease lasts without a keep-alive; exit 7 when it has ended."""
+    """The time until a lease ends without a keep-alive; exit 7 if it has ended."""
     with connected(context, cluster, "all", timeout) as client:
         left_seconds = client.time_left(number)
     if not left_seconds:
@@ -113,5 +113,5 @@ def _show_left(number: int, left_seconds: float, output: options.Format) -> None
 
 
 def _no_lease(number: int) -> VerbFailed:
-    """The cluster keeps no record of leases that have ended, so it cannot tell them from others."""
-    return VerbFailed(f"there is no lease {number}: it has ended, or there never was one", ExitCode.NOT_FOUND)
+    """The cluster keeps no record of ended leases, so it cannot tell them from others."""
+    return VerbFailed(f"there is no lease {number}: it has ended, or never existed", ExitCode.NOT_FOUND)

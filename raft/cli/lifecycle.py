@@ -1,4 +1,4 @@
-"""The verbs that begin and end a cluster.
+"""The verbs that start and stop a cluster: up, down.
 
 Owns the command line of `up` and what is printed while it runs.
 """
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from actors.processes.private_files import write_private
 from raft.cli import options
-from raft.cli.app import RUN, Session, app, confirm, paint, session_of, styled
+from raft.cli.app import CLUSTER, Session, app, confirm, paint, session_of, styled
 from raft.cli.terminal.detach import detach_from_terminal
 from raft.cli.terminal.printer import Printer, write_line
 from raft.cli.terminal.prompt import Prompt, can_prompt
@@ -46,21 +46,25 @@ STDOUT, STDERR = 1, 2
 METRICS_SECONDS_MAX = 1.0  # For a node's answer to a scrape.
 ELECTION_TIMEOUT = DurationRange(0.250, 0.500)
 
-Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="How many: 1 to 64, best 3, 5 or 7.")]
+Nodes = Annotated[
+    int, typer.Option("--nodes", metavar="N", help="The number of nodes: 1 to 64, best 3, 5 or 7.")
+]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Keep data here, and go on from it; else it is thrown away.", show_default=False
+        metavar="DIR",
+        help="Keep data here, and resume from it; by default it is deleted.",
+        show_default=False,
     ),
 ]
-Keep = Annotated[bool, typer.Option("--keep", help="Leave throw-away data for a look at it.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep throw-away data for inspection.")]
 Heartbeat = Annotated[
     float,
     typer.Option(
         metavar="DURATION",
         parser=options.positive_duration,
-        help="How often a leader sends one.",
+        help="How often a leader sends heartbeats.",
         show_default="50ms",
     ),
 ]
@@ -69,7 +73,7 @@ ElectionTimeout = Annotated[
     typer.Option(
         metavar="MIN-MAX",
         parser=options.duration_range,
-        help="How long a node waits for its leader; drawn anew each time.",
+        help="How long a node waits for its leader; random in this range each time.",
         show_default="250ms-500ms",
     ),
 ]
@@ -79,42 +83,46 @@ Duration = Annotated[
     typer.Option(
         metavar="DURATION",
         parser=options.positive_duration,
-        help="Stop by itself after so long.",
+        help="Stop after this time.",
         show_default=False,
     ),
 ]
 ReportFile = Annotated[
     Path | None,
     typer.Option(
-        "--report", metavar="FILE", help="Write the final report there, as JSON.", show_default=False
+        "--report", metavar="FILE", help="Write the final report here, as JSON.", show_default=False
     ),
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Return when a leader stands; end it with `down`.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return when there is a leader; end it with `down`.")]
 Logs = Annotated[bool, typer.Option("--logs", help="The nodes' logs on stdout, too.")]
 Machine = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CLASS", help="A state machine of your own.", show_default=False),
+    typer.Option(metavar="MODULE:CLASS", help="A custom state machine.", show_default=False),
 ]
 Trace = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Every event in the cores, for a model checker.", show_default=False),
+    typer.Option(
+        metavar="FILE", help="Trace every event in the cores, for a model checker.", show_default=False
+    ),
 ]
 Tune = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=VALUE", help="A limit or habit of the cores; repeatable.", show_default=False),
+    typer.Option(metavar="NAME=VALUE", help="A parameter of the cores; repeatable.", show_default=False),
 ]
 SnapshotEntries = Annotated[
     int,
-    typer.Option(metavar="N", min=0, help="A node takes a snapshot after so many entries; 0: not by these."),
+    typer.Option(metavar="N", min=0, help="A node takes a snapshot after this many entries; 0: no limit."),
 ]
 SnapshotBytes = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Or after so many bytes of commands; 0: not by these.")
+    int, typer.Option(metavar="N", min=0, help="Or after this many bytes of commands; 0: no limit.")
 ]
 KeepEntries = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Left in the log of those that a snapshot covers.")
+    int, typer.Option(metavar="N", min=0, help="Entries that stay in the log behind a snapshot.")
 ]
-NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without asking first.")]
-NoCheckQuorum = Annotated[bool, typer.Option("--no-check-quorum", help="Leaders stay without a quorum.")]
+NoPreVote = Annotated[bool, typer.Option("--no-pre-vote", help="Elections without a pre-vote.")]
+NoCheckQuorum = Annotated[
+    bool, typer.Option("--no-check-quorum", help="Leaders stay leaders without a quorum.")
+]
 MetricsAt = Annotated[
     str | None,
     typer.Option(
@@ -135,12 +143,12 @@ WebAt = Annotated[
         show_default=False,
     ),
 ]
-LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads trust clocks instead of a quorum.")]
+LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads rely on clocks instead of a quorum.")]
 EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
 
 
 class _UpOptions(Struct, frozen=True):
-    """What of a command line concerns the launcher only."""
+    """The options of a command line that concern the launcher only."""
 
     report: Path | None
     detach: bool
@@ -151,7 +159,7 @@ class _UpOptions(Struct, frozen=True):
     web: str | None
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
 def up(
     context: typer.Context,
     nodes: Nodes = 5,
@@ -181,7 +189,7 @@ def up(
     hosts: options.Hosts = "",
     output: options.Lines = options.LineFormat.LINE,
 ) -> None:
-    """Start a cluster and stay with it; Ctrl-C stops it. `up` may be left out."""
+    """Start a cluster and run it in the foreground; Ctrl-C stops it. `up` may be left out."""
     spec = ClusterSpec(
         name=name,
         nodes=nodes,
@@ -202,7 +210,7 @@ def up(
         repair_from_peers=repair,
         hosts=hosts,
     )
-    from raft.cluster.launch import launched  # Here, since no other verb needs what it is made of.
+    from raft.cluster.launch import launched  # Here, since no other verb needs it.
 
     session = _session_at_a_shell(context)
     spec.check()
@@ -258,7 +266,7 @@ def _page_at(address: str | None, cluster: Cluster, tell: Callable[[str], None])
 
 
 def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
-    """Print what happens until the cluster ends, then the report; the cluster never waits for a reader."""
+    """Print events until the cluster ends, then the report; the cluster never waits for a reader."""
     spec, record = running.cluster.spec, running.record
     colours = paint()
     prompt = None
@@ -287,7 +295,7 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
             printer.print(event_line(event, colours))
         if isinstance(event, ClusterReady):
             if wanted.detach:
-                printer.close()  # From here on `events` shows what happens.
+                printer.close()  # From here on the verb `events` shows them.
                 detach_from_terminal(session.ready_fd, running.cluster.run_directory.launcher_log)
             if prompt is not None:
                 prompt.start()
@@ -315,12 +323,12 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
 def _conclude(ended: Ended, report: str, kept: str, printer: Printer, words: Printer) -> None:
     printer.print(report)
     if not printer.close():
-        words.print(f"lines left out, as they could not be printed: {printer.left_out}")
+        words.print(f"lines omitted, since they could not be printed: {printer.left_out}")
     if ended.reason:
         words.print(styled(f"error: {ended.reason}", "bold", "red"))
     if ended.exit_code is ExitCode.VIOLATION:
         words.print(
-            styled("SAFETY VIOLATION: two leaders in one term; the events and logs tell more", "bold", "red")
+            styled("SAFETY VIOLATION: two leaders in one term; see the events and logs", "bold", "red")
         )
     if kept:
         words.print(f"data and logs are kept in {kept}")
@@ -335,7 +343,7 @@ def _write_report(ended: Ended, path: Path) -> None:
 
 
 def _check_machine(machine: str | None) -> None:
-    """A name that means nothing is better said here, once, than by every node."""
+    """Report an unknown machine once here, rather than by every node."""
     if machine is None:
         return
     module, _, name = machine.partition(":")
@@ -347,24 +355,24 @@ def _check_machine(machine: str | None) -> None:
         raise BadUsage(f"--machine {machine}: there is no class {name!r} in {module}")
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py down")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py down")
 def down(
     context: typer.Context,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Stop a cluster: nodes gracefully, then its launcher; prints the final report."""
+    """Stop a cluster: its nodes gracefully, then its launcher; prints the final report."""
     session = session_of(context)
-    import psutil  # Here, since it alone needs it.
+    import psutil  # Here, since only this verb needs it.
 
     with session.launcher(cluster) as launcher:
         record = launcher.record
-        # Known by more than its number: a cluster of the same name may follow at once.
+        # Identified by more than its pid: a cluster of the same name may follow at once.
         process = psutil.Process(record.pid)
         told = _events_to_the_end(record)
         lines = launcher.ask(messages.Down(dry_run), messages.Done).lines
-    if dry_run or session.at_prompt:  # There, the launcher prints the report itself.
+    if dry_run or session.at_prompt:  # At the prompt, the launcher prints the report itself.
         confirm(context, lines, output)
         return
     if output is options.Format.TABLE:
@@ -376,7 +384,7 @@ def down(
 
 
 def _events_to_the_end(record: ClusterRecord) -> Callable[[], list[Event]]:
-    """What gives all events of this run, when it has ended and maybe removed them: they are open by now."""
+    """Opens the events of this run, so that they can be read after the cluster has removed them."""
     try:
         reader = EventReader(Path(record.events))
     except OSError:
@@ -385,7 +393,7 @@ def _events_to_the_end(record: ClusterRecord) -> Callable[[], list[Event]]:
 
 
 def _has_ended(launcher: psutil.Process) -> bool:
-    """Wait until the launcher, which removes everything before, has ended."""
+    """Wait until the launcher, which removes everything first, has ended."""
     import psutil
 
     until = time.monotonic() + DOWN_SECONDS_MAX
@@ -401,7 +409,7 @@ _PAUSE_SECONDS = 0.1
 
 
 class Tail:
-    """Writes every new log line, merged by time as far as one look at the files goes."""
+    """Writes every new log line, merged by time within each reading of the files."""
 
     def __init__(
         self, record: ClusterRecord, write: Callable[[str], None], paint: Paint, stamp: Stamp
@@ -412,7 +420,7 @@ class Tail:
         self._stamp = stamp
 
     def start(self) -> None:
-        """Go on until the process ends; what earlier runs have left is skipped."""
+        """Run until the process ends; lines of earlier runs are skipped."""
         self._logs.skip()
         threading.Thread(target=self._run, name="tail", daemon=True).start()
 

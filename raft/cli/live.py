@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import LOOK, Session, app, out, say, session_of
+from raft.cli.app import OBSERVE, Session, app, out, say, session_of
 from raft.cli.views import Paint, event_words, printable
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.cluster.records.events import Event
@@ -74,7 +74,7 @@ def server_at(address: str, session: Session, cluster: str | None, *, read_only:
     return Server(bind(host.strip("[]"), int(port)), source, act, read_only=read_only)
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py web --listen 8080")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py web --listen 8080")
 def web(
     context: typer.Context,
     listen: Annotated[
@@ -100,7 +100,7 @@ def web(
     server.run()
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py top")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py top")
 def top(context: typer.Context, read_only: ReadOnly = False, cluster: options.Cluster = None) -> None:
     """The cluster in this terminal, live; a key for each action, Ctrl-P for all of them, q to leave."""
     session = session_of(context)

@@ -1,7 +1,7 @@
 """The verbs that run a program under a lease: elect, lock.
 
-Owns their command lines, their exit codes, and which signals a program is sent. How it is ended in time is
-the client library's.
+Owns their command lines, their exit codes, and which signals are forwarded to the program. Ending it in time
+is the client library's.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import LEAD, app, note
-from raft.cli.watches import ENDING, Name, converse, not_ignored
+from raft.cli.app import LEADERSHIP, app, note
+from raft.cli.watches import ENDING, Name, not_ignored, run_with_client
 from raft.cluster.failures import ExitCode, VerbFailed
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ Grace = Annotated[
     typer.Option(
         metavar="DURATION",
         parser=options.duration,
-        help="How long CMD may take to end after an ending signal, while the lease is kept.",
+        help="How long CMD may take to end after a signal, while the lease is kept alive.",
         show_default="10s",
     ),
 ]
@@ -51,7 +51,9 @@ TTL_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 
 
-@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py elect billing --ttl 5s -- ./run-billing")
+@app.command(
+    rich_help_panel=LEADERSHIP, epilog="Example: launcher.py elect billing --ttl 5s -- ./run-billing"
+)
 def elect(
     context: typer.Context,
     name: Name,
@@ -60,24 +62,24 @@ def elect(
     grace: Grace = GRACE_SECONDS,
     cluster: options.Cluster = None,
 ) -> None:
-    """Wait until this process leads NAME, run CMD meanwhile, and end it if leadership is lost; exit 6 then.
+    """Wait until this process leads NAME, then run CMD; it is ended if leadership is lost (exit 6).
 
-    CMD finds its fencing token in FENCING_TOKEN; its own exit code is passed on. INT, TERM, HUP, QUIT, USR1,
-    USR2, TSTP and CONT are passed on to it. The lease is kept until CMD and all processes that it has started
-    have ended: those that are left when CMD ends get SIGTERM, and SIGKILL before the lease can run out. Exit
-    127 if CMD is not found, 126 if it cannot be executed.
+    CMD finds its fencing token in FENCING_TOKEN. Its exit code is passed on. INT, TERM, HUP, QUIT, USR1,
+    USR2, TSTP and CONT are forwarded to it. The lease is kept alive until CMD and all its descendants have
+    ended: those left when CMD ends get SIGTERM, and SIGKILL before the lease can end. Exit 127 if CMD is not
+    found, 126 if it cannot be executed.
     """
     _run_while(context, cluster, command, grace, lambda client: client.election(name, ttl=ttl))
 
 
-@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py lock backup -- ./back-up")
+@app.command(rich_help_panel=LEADERSHIP, epilog="Example: launcher.py lock backup -- ./back-up")
 def lock(
     context: typer.Context,
     name: Name,
     command: Command,
     ttl: Ttl = TTL_SECONDS,
     grace: Grace = GRACE_SECONDS,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit 5 if it is taken.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit 5 if the lock is taken.")] = False,
     cluster: options.Cluster = None,
 ) -> None:
     """Run CMD while no other process holds the lock NAME; otherwise as elect."""
@@ -106,14 +108,14 @@ def _run_while(
             return await lead.run_program(command, foreground=foreground, started=started)
 
     try:
-        code = converse(context, cluster, hold)
+        code = run_with_client(context, cluster, hold)
     except OSError as error:
         raise _cannot_run(command[0], error) from error
     raise typer.Exit(code if code >= 0 else 128 - code)
 
 
 def _check_command(name: str) -> None:
-    """Raise VerbFailed, with a shell's exit code, for what cannot be run; before a lock is asked for."""
+    """Raise VerbFailed, with a shell's exit code, for a program that cannot be run; before locking."""
     if shutil.which(name) is not None:
         return
     there = Path(name).exists() if os.sep in name else shutil.which(name, os.F_OK) is not None
@@ -128,7 +130,7 @@ def _cannot_run(name: str, error: OSError) -> VerbFailed:
 
 
 def _pass_signals_on(program: Program, grace_seconds: float) -> None:
-    """From now on a signal to this process is one to the program, which then has its grace period to end."""
+    """Forward signals to the program, which then has its grace period to end."""
     loop = asyncio.get_running_loop()
 
     def end(number: int) -> None:

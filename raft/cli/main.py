@@ -1,6 +1,6 @@
 """A launcher process from its command line to its exit code.
 
-Owns bringing all verbs together. Loaded only after the nodes are on their way.
+Owns the list of all verbs. Loaded only after the nodes were requested.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from raft.cli import (
     transactions,
     watches,
 )
-from raft.cli.app import Session, app, carry_out
+from raft.cli.app import Session, app, run_verb
 from raft.cli.terminal import shells
 
 __all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
@@ -73,6 +73,6 @@ app.registered_commands.sort(key=lambda verb: _ORDER.index(verb.callback.__modul
 def run(
     arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
 ) -> int:
-    """Carry out one command line; returns the exit code."""
+    """Run one command line; returns the exit code."""
     session = Session(fork_server=fork_server, started_seconds=started_seconds, ready_fd=ready_fd)
-    return carry_out(arguments, session)
+    return run_verb(arguments, session)

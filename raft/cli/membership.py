@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import LEAD, app, confirm, out, paint, session_of
+from raft.cli.app import LEADERSHIP, app, confirm, out, paint, session_of
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.terminal import completion
 from raft.cli.verb import Verbs
@@ -19,7 +19,7 @@ from raft.cli.views import member_table
 from raft.cluster.failures import BadUsage
 from raft.cluster.rpc import messages
 
-# A node that has much to catch up with takes its time.
+# A node that is far behind needs time to catch up.
 CHANGE_SECONDS_MAX = 180.0
 
 New = Annotated[
@@ -33,10 +33,10 @@ New = Annotated[
 
 
 member = Verbs(
-    help="Who belongs to the cluster; nodes join and leave it while it runs.",
+    help="The members of the cluster; nodes join and leave it while it runs.",
     epilog="Example: launcher.py member add",
 )
-app.add_typer(member, name="member", rich_help_panel=LEAD)
+app.add_typer(member, name="member", rich_help_panel=LEADERSHIP)
 
 
 def _node_at(text: str) -> tuple[int, str]:
@@ -58,7 +58,7 @@ def list_(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """All members as the leader knows them: who votes, who learns, how far each one is."""
+    """All members as the leader knows them: voters and learners, and how far their logs are."""
     with session_of(context).launcher(cluster) as launcher:
         listed = launcher.ask(messages.GetMembers(), messages.MemberList)
     if output is options.Format.JSON:
@@ -71,7 +71,7 @@ def list_(
 def add(
     context: typer.Context,
     new: New = "",
-    learner: Annotated[bool, typer.Option("--learner", help="It gets the log, and no vote.")] = False,
+    learner: Annotated[bool, typer.Option("--learner", help="It gets the log, but no vote.")] = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
@@ -102,7 +102,7 @@ def remove(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Take a node out of the cluster, and stop it."""
+    """Remove a node from the cluster, and stop it."""
     _carry_out(context, cluster, output, messages.RemoveMember(options.one_selector(selectors), dry_run))
 
 
@@ -123,7 +123,7 @@ def replace(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Start one more node, let it catch up and take a node's place in one change, and stop that one."""
+    """Start a new node, let it replace a node once it has caught up, in one change, and stop that one."""
     node, endpoint = _node_at(new) if new else (0, "")
     _carry_out(context, cluster, output, messages.ReplaceMember(old, dry_run, node, endpoint))
 

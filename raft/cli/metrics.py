@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import LOOK, app, note, out, session_of
+from raft.cli.app import OBSERVE, app, note, out, session_of
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.cluster.spec import ClusterRecord
 
@@ -42,7 +42,7 @@ Timeout = Annotated[
 ]
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py metrics --listen 127.0.0.1:9100")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py metrics --listen 127.0.0.1:9100")
 def metrics(
     context: typer.Context,
     listen: Listen = "127.0.0.1:9100",

@@ -1,6 +1,6 @@
-"""The verbs that only look at nodes: status, leader, wal.
+"""The verbs that only observe nodes: status, leader, wal.
 
-Owns their command lines. Events, logs and the report have a module of their own.
+Owns their command lines. Events, logs and the report are in records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import LOOK, Session, app, note, out, out_json, paint, session_of
+from raft.cli.app import OBSERVE, Session, app, note, out, out_json, paint, session_of
 from raft.cli.terminal import completion
 from raft.cli.views import record_line, status_table, wants_colour
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
@@ -36,23 +36,23 @@ _SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _ERASE_RIGHT, _ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py status -o json")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py status -o json")
 def status(
     context: typer.Context,
     output: options.Output = options.Format.TABLE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeatedly, until Ctrl-C.")] = False,
     interval: Annotated[
         float,
         typer.Option(
             metavar="DURATION",
             parser=options.positive_duration,
-            help="From one look of --watch to the next.",
+            help="Between two updates of --watch.",
             show_default="1s",
         ),
     ] = WATCH_SECONDS,
     cluster: options.Cluster = None,
 ) -> None:
-    """Every node at one glance, and whether a quorum of them hear each other."""
+    """The state of every node, and whether a quorum of them hear each other."""
     session = session_of(context)
     if watch and session.at_prompt:
         raise BadUsage("at the prompt, type `status` again; -w is for another terminal")
@@ -77,14 +77,14 @@ def _status(launcher: Launcher | RemoteCluster, output: options.Format) -> str:
 
 
 def _frame(text: str) -> str:
-    """A text under a clock, in place of the last one; what does not fit is left out rather than scrolled."""
+    """A text under a clock, replacing the previous one; lines that do not fit are omitted."""
     lines = [time.strftime("%H:%M:%S"), *text.splitlines()][: shutil.get_terminal_size().lines - 1]
     return _HOME + "\n".join(line + _ERASE_RIGHT for line in lines) + _ERASE_BELOW
 
 
 @contextlib.contextmanager
 def _alternate_screen() -> Iterator[None]:
-    """A screen of its own, so that what was on the terminal is there again afterwards, however this ends."""
+    """Use the terminal's alternate screen, and restore the normal one, however this ends."""
 
     def end(number: int, _frame: object) -> None:
         raise typer.Exit(128 + number)
@@ -99,7 +99,7 @@ def _alternate_screen() -> Iterator[None]:
             out(_SCREEN_OFF)
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py leader --wait 5s")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py leader --wait 5s")
 def leader(
     context: typer.Context,
     wait: Annotated[
@@ -123,7 +123,7 @@ def leader(
         out(str(found.leader))
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py wal leader, or: wal ./data/n1")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py wal leader, or: wal ./data/n1")
 def wal(
     context: typer.Context,
     where: Annotated[
@@ -138,7 +138,7 @@ def wal(
     cluster: options.Cluster = None,
 ) -> None:
     """Every record of a log, damaged ones too."""
-    from raft.storage.dump import dump  # Here, since this verb alone reads logs.
+    from raft.storage.dump import dump  # Here, since only this verb reads logs.
 
     for directory in _logs_at(where, session_of(context), cluster):
         note(context, f"{directory}", "bold")
@@ -163,7 +163,7 @@ def _logs_at(where: str, session: Session, cluster: str | None) -> list[Path]:
 
 
 def _launcher_in_time(session: Session, cluster: str | None, until: float) -> Launcher | RemoteCluster:
-    """A cluster that is being started at this moment is worth the wait, too."""
+    """Also waits for a cluster that is just being started."""
     while True:
         try:
             return session.launcher(cluster)

@@ -1,6 +1,6 @@
 """Arguments and options that several verbs share, each checked as it is read.
 
-Owns their names, help and notation; a wrong one is a usage error that says how to write it.
+Owns their names, help and notation. An invalid one is a usage error that says how to write it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class LineFormat(enum.StrEnum):
 
 
 def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
-    """A parser whose refusal is a usage error; what is a value already (a default) is left alone."""
+    """A parser whose refusal is a usage error.
+
+    A value that is parsed already (a default) passes unchanged.
+    """
 
     def parser(text: str | T) -> T:
         if not isinstance(text, str):
@@ -54,7 +57,7 @@ def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
         except BadUsage as refusal:
             raise typer.BadParameter(str(refusal)) from None
 
-    parser.__name__ = "text"  # What help shows as its type.
+    parser.__name__ = "text"  # Shown in help as the type.
     return parser
 
 
@@ -65,7 +68,7 @@ _FOR_PEOPLE, _FOR_PROGRAMS = ("table", "line", "pretty"), ("json", "jsonl")
 def one_of(choices: type[Choice]) -> Callable[[str | Choice], Choice]:
     """A parser for the name of an output format.
 
-    One default serves all verbs: what is json to one is jsonl to another, and table, line or pretty likewise.
+    One default serves all verbs: json and jsonl mean the same, and so do table, line and pretty.
     """
 
     def parse(text: str) -> Choice:
@@ -73,7 +76,7 @@ def one_of(choices: type[Choice]) -> Callable[[str | Choice], Choice]:
             if text in alike and text not in list(choices):
                 text = next((name for name in alike if name in list(choices)), text)
         if text not in list(choices):
-            raise BadUsage(f"{text!r} is no format here: choose among {', '.join(choices)}")
+            raise BadUsage(f"{text!r} is not a format of this verb: choose among {', '.join(choices)}")
         return choices(text)
 
     return checked(parse)
@@ -109,7 +112,7 @@ Cluster = Annotated[
         metavar="NAME",
         autocompletion=completion.clusters,
         envvar="RAFT_CLUSTER",
-        help="Which cluster, if several run; also before the verb.",
+        help="The cluster, if several are running; also before the verb.",
         show_default=False,
     ),
 ]
@@ -122,30 +125,32 @@ Selectors = Annotated[
         help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
     ),
 ]
-Output = Annotated[Format, output_option(Format, "Words to read, or JSON.")]
-Lines = Annotated[LineFormat, output_option(LineFormat, "Lines to read, or JSON, one object a line.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
+Output = Annotated[Format, output_option(Format, "A table, or JSON.")]
+Lines = Annotated[LineFormat, output_option(LineFormat, "Lines, or JSON, one object a line.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 Time = Annotated[
     TimeStyle,
-    typer.Option("--time", envvar="RAFT_TIME", help="Moments since the start, by the wall, or how long ago."),
+    typer.Option(
+        "--time", envvar="RAFT_TIME", help="Times since the start, on the wall clock, or how long ago."
+    ),
 ]
 
 
 def event_kinds(words: list[str] | None) -> frozenset[str] | None:
-    """The kinds of events that were named; raises BadUsage for one that is none."""
+    """The named kinds of events; raises BadUsage for an unknown one."""
     unknown = sorted(set(words or ()) - KINDS)
     if unknown:
-        raise BadUsage(f"{unknown[0]!r} is no kind of event: choose among {', '.join(sorted(KINDS))}")
+        raise BadUsage(f"{unknown[0]!r} is not a kind of event: choose among {', '.join(sorted(KINDS))}")
     return frozenset(words) if words else None
 
 
 def endpoints(text: str) -> dict[int, str]:
-    """Where nodes listen, as in 1=tcp://h1:7001,2=tcp://h2:7001. Raises BadUsage."""
+    """Endpoints of nodes, such as 1=tcp://h1:7001,2=tcp://h2:7001. Raises BadUsage."""
     found: dict[int, str] = {}
     for word in text.split(","):
         node, equals, endpoint = word.strip().partition("=")
         if not (equals and node.isascii() and node.isdecimal() and "://" in endpoint):
-            raise BadUsage(f"{word!r} is no node's endpoint: write 1=tcp://host:port,2=tcp://host:port")
+            raise BadUsage(f"{word!r} is not a node's endpoint: write 1=tcp://host:port,2=tcp://host:port")
         if int(node) in found:
             raise BadUsage(f"node {node} is given twice")
         found[int(node)] = endpoint
@@ -172,33 +177,33 @@ web_address = checked(check_web_address)
 
 
 def node_ids(text: str) -> set[int]:
-    """Ids of nodes, as in 1,n2; none in "". Raises BadUsage."""
+    """Ids of nodes, such as 1,n2; none for "". Raises BadUsage."""
     found = set()
     for word in filter(None, text.split(",")):
         number = word.strip().removeprefix("n")
         if not (number.isascii() and number.isdecimal()):
-            raise BadUsage(f"{word!r} is no node's id")
+            raise BadUsage(f"{word!r} is not a node's id")
         found.add(int(number))
     return found
 
 
 def one_selector(words: list[str]) -> str:
-    """Several selectors as the one that means all of them."""
+    """Several selectors as one that means all of them."""
     return ",".join(words)
 
 
 def for_terminal(line: str) -> str:
-    """A line that is shown as it is to programs, and harmless to a terminal."""
+    """A line made harmless for a terminal; unchanged for programs."""
     return printable(line) if sys.stdout.isatty() else line
 
 
-NewDataDir = Annotated[Path, typer.Option(metavar="DIR", help="New or empty; made if need be.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+NewDataDir = Annotated[Path, typer.Option(metavar="DIR", help="New or empty; created if necessary.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue with new ones.")]
 RepairFromPeers = Annotated[
     bool,
     typer.Option(
         "--repair-from-peers",
-        help="Put a damaged log aside: the node leaves the cluster, and joins it anew as a learner.",
+        help="Put a damaged log aside: the node leaves the cluster, and rejoins it as a learner.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The verbs that put a running cluster to the test: check perf.
+"""The verbs that measure a running cluster: check perf.
 
 Owns their command lines, the progress and how figures are shown. The load is in raft.cluster.performance.
 """
@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import LOOK, app, out, paint, session_of
+from raft.cli.app import OBSERVE, app, out, paint, session_of
 from raft.cli.connection import verb_failed
 from raft.cli.verb import Verbs
 from raft.cluster.failures import ExitCode
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 BAR_CHARACTERS = 30
 
 check = Verbs(
-    help="Put a running cluster to the test.",
+    help="Measure a running cluster.",
     epilog="Example: launcher.py check perf",
 )
-app.add_typer(check, name="check", rich_help_panel=LOOK)
+app.add_typer(check, name="check", rich_help_panel=OBSERVE)
 
 Seconds = Annotated[
     float,
@@ -37,15 +37,15 @@ Seconds = Annotated[
         "--duration",
         metavar="DURATION",
         parser=options.positive_duration,
-        help="For so long.",
+        help="How long.",
         show_default="5s",
     ),
 ]
-Clients = Annotated[int, typer.Option("--clients", metavar="N", min=1, max=4096, help="Calls open at once.")]
+Clients = Annotated[int, typer.Option("--clients", metavar="N", min=1, max=4096, help="Concurrent calls.")]
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", min=0, max=2**20, help="Of each value.")]
-Reads = Annotated[bool, typer.Option("--reads", help="Linearizable reads in place of writes.")]
+Reads = Annotated[bool, typer.Option("--reads", help="Linearizable reads instead of writes.")]
 AtLeast = Annotated[
-    float, typer.Option("--at-least", metavar="N", min=0, help="Operations a second to pass.")
+    float, typer.Option("--at-least", metavar="N", min=0, help="Operations per second required to pass.")
 ]
 
 
@@ -60,15 +60,15 @@ def perf(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Load the cluster for a short while, and leave nothing behind; exit 1 when it does not do well."""
+    """Load the cluster for a short time, with temporary keys; exit 1 if it performs badly."""
     target = session_of(context).target(cluster)
     from raft.client.errors import ClientError
-    from raft.cluster.performance import Load, put_to_the_test
+    from raft.cluster.performance import Load, run_load
 
     load = Load(seconds=duration, callers=clients, value_bytes=size, reads=reads, at_least=at_least)
     told, wipe = progress(wanted=not session_of(context).quiet)
     try:
-        test = put_to_the_test(target.endpoints, target.cluster, load, told, target.keys)
+        test = run_load(target.endpoints, target.cluster, load, told, target.keys)
         figures = asyncio.run(test)
     except ClientError as error:
         raise verb_failed(error) from error
@@ -80,7 +80,7 @@ def perf(
 
 
 def progress(*, wanted: bool = True) -> tuple[Callable[[float, int], None], Callable[[], None]]:
-    """What tells how far it is, and what wipes that away; on a terminal only."""
+    """Functions that show the progress and that wipe it; on a terminal only."""
     on_terminal = wanted and sys.stderr.isatty()
 
     def told(share: float, done: int) -> None:
@@ -100,7 +100,7 @@ def progress(*, wanted: bool = True) -> tuple[Callable[[float, int], None], Call
 
 
 def show(target: Target, load: Load, figures: Figures, output: options.Format) -> None:
-    """The figures and what to think of them."""
+    """The figures and their assessment."""
     checks = figures.checks(load)
     if output is options.Format.JSON:
         told = {

@@ -1,7 +1,7 @@
-"""The verbs that show what was written down: report, events, logs.
+"""The verbs that show records: report, events, logs.
 
-Owns their command lines, and following files for as long as the cluster runs. They read files only, so that
-they need no answer from a process.
+Owns their command lines, and following files while the cluster runs. They only read files, so they need no
+answer from a process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from msgspec import Struct
 
 from raft.cli import options
-from raft.cli.app import LOOK, app, out, paint, session_of
+from raft.cli.app import OBSERVE, app, out, paint, session_of
 from raft.cli.terminal import completion
 from raft.cli.views import event_line, log_line, report_table
 from raft.cluster.failures import BadUsage, NoLeader, Unreachable
@@ -28,7 +28,7 @@ from raft.cluster.records.logs import ClusterLogs, LogFilter, LogLine, log_filte
 from raft.cluster.records.report import encode_report, leader_report
 from raft.cluster.records.timestamps import Stamp, TimeStyle, stamp_for, wall_seconds
 from raft.cluster.rundir import RunDirectory
-from raft.cluster.selectors import Picture, select
+from raft.cluster.selectors import SelectionScope, select
 from raft.cluster.spec import ClusterRecord
 
 FOLLOW_SECONDS = 0.05
@@ -37,11 +37,9 @@ Shown = TypeVar("Shown")
 
 Since = Annotated[
     float | None,
-    typer.Option(metavar="DURATION", parser=options.duration, help="Not older than so long, as in 10s."),
+    typer.Option(metavar="DURATION", parser=options.duration, help="Not older than this, for example 10s."),
 ]
-Last = Annotated[
-    int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="Only the last lines, so many.")
-]
+Last = Annotated[int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="Only the last N lines.")]
 
 
 class LogFormat(enum.StrEnum):
@@ -53,7 +51,7 @@ class LogFormat(enum.StrEnum):
 
 
 class EventFilter(Struct, frozen=True):
-    """Which events are wanted; None means no condition."""
+    """Which events to show; None means no condition."""
 
     since: float | None = None  # On the wall clock.
     nodes: frozenset[int] | None = None
@@ -68,14 +66,14 @@ class EventFilter(Struct, frozen=True):
         return self.kinds is None or kind_of(event) in self.kinds
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py report -o json")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py report -o json")
 def report(
     context: typer.Context,
     output: options.Output = options.Format.TABLE,
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
-    """All leaders so far: when, for how long, by how many votes, and why they ended."""
+    """All leaders so far: when and for how long, their votes, and why they ended."""
     record = session_of(context).record(cluster)
     so_far = read(record)
     found = leader_report(so_far, time.monotonic() - record.started_seconds)
@@ -85,7 +83,7 @@ def report(
         out(report_table(found, paint(), stamp_for(time_style, so_far)))
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: launcher.py events -f -o jsonl")
+@app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py events -f -o jsonl")
 def events(
     context: typer.Context,
     follow: options.Follow = False,
@@ -97,7 +95,7 @@ def events(
             metavar="SELECTOR",
             parser=options.selector,
             autocompletion=completion.selectors,
-            help="Only those about these nodes.",
+            help="Only events of these nodes.",
         ),
     ] = None,
     kind: Annotated[
@@ -105,14 +103,14 @@ def events(
         typer.Option(
             metavar="KIND",
             autocompletion=completion.event_kinds,
-            help="Only these, as in leader-elected; repeatable.",
+            help="Only these kinds, for example leader-elected; repeatable.",
         ),
     ] = None,
     output: options.Lines = options.LineFormat.LINE,
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
-    """What has happened: leaders, processes, faults; of a durable cluster also in its earlier runs."""
+    """The events so far: leaders, processes, faults; for a durable cluster also those of earlier runs."""
     session = session_of(context)
     _refuse_follow(follow and session.at_prompt)
     run_directory = session.run_directory(cluster)
@@ -127,12 +125,12 @@ def events(
     _show_events(_ends_of(filter(wanted.wants, reader.new()), last), output, stamp)
     while follow and _goes_on(run_directory):
         _show_events(filter(wanted.wants, reader.new()), output, stamp)
-    if follow:  # What was written in the cluster's last moment.
+    if follow:  # Events written in the cluster's last moment.
         _show_events(filter(wanted.wants, reader.new()), output, stamp)
 
 
 @app.command(
-    rich_help_panel=LOOK, epilog="Example: launcher.py logs -f leader --level warning --grep 'term 4'"
+    rich_help_panel=OBSERVE, epilog="Example: launcher.py logs -f leader --level warning --grep 'term 4'"
 )
 def logs(
     context: typer.Context,
@@ -142,20 +140,20 @@ def logs(
             metavar="SELECTOR...",
             parser=options.selector,
             autocompletion=completion.selectors,
-            help="Whose; all, if not given. -f follows a role.",
+            help="Of these nodes; by default all. -f follows a role.",
         ),
     ] = None,
     follow: options.Follow = False,
     level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="This level and above, as in warning.")
+        str | None, typer.Option(metavar="LEVEL", help="This level and above, for example warning.")
     ] = None,
-    grep: Annotated[str | None, typer.Option(metavar="RE", help="Lines whose words match.")] = None,
-    exclude: Annotated[str | None, typer.Option(metavar="RE", help="No lines whose words match.")] = None,
+    grep: Annotated[str | None, typer.Option(metavar="RE", help="Only lines that match.")] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="RE", help="No lines that match.")] = None,
     since: Since = None,
     last: Last = None,
     output: Annotated[
         LogFormat,
-        options.output_option(LogFormat, "Lines to read, as written, or all that is known of each."),
+        options.output_option(LogFormat, "Formatted lines, lines as written, or JSON with all fields."),
     ] = LogFormat.PRETTY,
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
@@ -177,7 +175,10 @@ def logs(
 
 
 class FollowedLogs:
-    """The lines of the nodes that a selector means, at each moment anew: `leader` is a role, not a node."""
+    """The lines of the selected nodes; the selector is evaluated repeatedly.
+
+    `leader` is a role, not a node.
+    """
 
     def __init__(self, selector: str, record: ClusterRecord, wanted: LogFilter) -> None:
         self._selector = selector
@@ -188,29 +189,29 @@ class FollowedLogs:
         self._roles = {"leader"} & set(selector.split(","))
 
     def history(self, last: int | None) -> Iterable[LogLine]:
-        """All lines so far; only the `last` ones if that is given."""
+        """All lines so far, or only the `last` ones."""
         return _ends_of(filter(self._is_of_interest, self._logs.history()), last)
 
     def arrived(self) -> list[LogLine]:
         """The lines written since the last call, by time."""
         lines = self._logs.arrived()
         if "random" not in self._selector:
-            with contextlib.suppress(NoLeader):  # Between two leaders the last one is still of interest.
+            with contextlib.suppress(NoLeader):  # Between two leaders, continue with the former one.
                 self._nodes = chosen_by_files(self._selector, self._record)
         return [line for line in lines if self._is_of_interest(line)]
 
     def _is_of_interest(self, line: LogLine) -> bool:
-        # A new leader's first lines are written before the launcher has heard of it.
+        # A new leader's first lines are written before the launcher knows of it.
         return (line.node in self._nodes or line.role in self._roles) and self._wanted.wants(line)
 
 
 def chosen_by_files(selector: str, record: ClusterRecord) -> list[int]:
-    """Nodes by what files tell, those that have left included: their lines are still there."""
+    """The selected nodes according to files, including nodes that have left: their logs are kept."""
     members = {node.id for node in record.nodes}
     everyone = tuple(sorted(members | ClusterLogs.nodes_in(Path(record.log_dir))))
     leaderships = leader_report(read(record), 0.0).leaders
     leads = leaderships[-1].node if leaderships and leaderships[-1].ended is None else 0
-    return select(selector, Picture(everyone, everyone, leads), random.Random())
+    return select(selector, SelectionScope(everyone, everyone, leads), random.Random())
 
 
 def read(record: ClusterRecord) -> list[Event]:

@@ -39,7 +39,7 @@ from raft.cluster.rpc.messages import (
     RemoveMember,
     ReplaceMember,
 )
-from raft.cluster.selectors import Picture, names, select, select_one
+from raft.cluster.selectors import SelectionScope, names, select, select_one
 
 if TYPE_CHECKING:
     from raft.client import Client
@@ -304,12 +304,12 @@ class RemoteCluster:
         if "leader" in selector or "followers" in selector:
             with self._client(REQUEST_SECONDS) as client:
                 leader = client.leader().leader
-        return select(selector, Picture(tuple(members), tuple(members), leader), random.Random())
+        return select(selector, SelectionScope(tuple(members), tuple(members), leader), random.Random())
 
     def _one(self, selector: str, members: dict[int, str], leader: int = 0) -> int:
         if not leader and ("leader" in selector or "followers" in selector):
             leader = self._leader(GetLeader()).leader
-        return select_one(selector, Picture(tuple(members), tuple(members), leader), random.Random())
+        return select_one(selector, SelectionScope(tuple(members), tuple(members), leader), random.Random())
 
 
 def _named(node: int, endpoint: str, example: str) -> tuple[int, str]:

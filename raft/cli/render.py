@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from raft.cli import options
-from raft.cli.app import RUN, app, confirm, out
+from raft.cli.app import CLUSTER, app, confirm, out
 from raft.cli.verb import Verbs
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.protocol.client import MEMBERS_MAX
@@ -26,7 +26,7 @@ render = Verbs(
     help="Files for Prometheus, Grafana, systemd and Kubernetes.",
     epilog="Example: launcher.py render alerts",
 )
-app.add_typer(render, name="render", rich_help_panel=RUN)
+app.add_typer(render, name="render", rich_help_panel=CLUSTER)
 
 Members = Annotated[
     str,

@@ -1,6 +1,6 @@
-"""The verbs that tell what happened: a verdict on a history, a picture of a run.
+"""The verbs that evaluate a run: judge for a history, timeline for a page or a trace.
 
-Owns their command lines. Judges and painters are in raft.lab, which is loaded only when these verbs are used.
+Owns their command lines. Checkers and reports are in raft.lab, which is loaded only by these verbs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import BREAK, LOOK, Session, app, note, out, paint, session_of
+from raft.cli.app import FAULTS, OBSERVE, Session, app, note, out, paint, session_of
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.records.events import encode_event, read_events
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from raft.lab.reports.run import Run
 
 
-class Picture(enum.StrEnum):
-    """What a timeline is drawn as."""
+class SelectionScope(enum.StrEnum):
+    """The formats of a timeline."""
 
     HTML = "html"
     SVG = "svg"
@@ -33,21 +33,21 @@ class Picture(enum.StrEnum):
     JSONL = "jsonl"
 
 
-@app.command(rich_help_panel=BREAK, epilog="Example: launcher.py judge ./chaos-7")
+@app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py judge ./chaos-7")
 def judge(
     path: Annotated[
         Path,
         typer.Argument(
             metavar="FILE|DIR",
-            help="A history in JSON lines, whatever wrote it, or the directory of a run of chaos.",
+            help="A history in JSON lines, from any program, or the directory of a chaos run.",
         ),
     ],
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """Could what clients saw have happened? Exit 0 if it could, 10 if not, 1 if it cannot be told.
+    """Check a history. Exit 0 if it is consistent, 10 if not, 1 if that cannot be decided.
 
-    Of a directory, history.jsonl is judged, and the elections in events.jsonl with it. The logs of the nodes,
-    which chaos reads too, are not looked at.
+    In a directory, history.jsonl is checked, together with the elections in events.jsonl. The logs of the
+    nodes, which chaos reads too, are ignored.
     """
     from raft.lab.checkers.judge import judge_file
     from raft.lab.checkers.records import MalformedHistory
@@ -59,7 +59,7 @@ def judge(
     except MalformedHistory as wrong:
         raise BadUsage(f"{path}: {wrong}") from None
     except msgspec.DecodeError as error:
-        raise BadUsage(f"{path} holds what is no event: {error}") from None
+        raise BadUsage(f"{path} holds a line that is no event: {error}") from None
     except OSError as error:
         raise BadUsage(f"{error.filename or path} cannot be read: {error.strerror}") from None
     if output is options.Format.JSON:
@@ -83,18 +83,18 @@ def _show(verdict: Verdict, took_seconds: float) -> None:
     style = paint()
     out(style(verdict.sentence(), "green" if verdict.passed else "red"))
     for left_out in verdict.notes:
-        out(f"not judged: {left_out}")
+        out(f"unchecked: {left_out}")
     for anomaly in verdict.anomalies:
         out(f"\n{style(anomaly.name, 'bold')}  {anomaly.text}")
         for record in anomaly.operations:
             until = "…" if record.returned is None else f"{record.returned:.6f}s"
             place = f"  (line {record.line})" if record.line else ""
             out(f"  {record.call:.6f}s – {until}  {record.describe()}{place}")
-    out(f"judged in {took_seconds:.2f} s")
+    out(f"checked in {took_seconds:.2f} s")
 
 
 @app.command(
-    rich_help_panel=LOOK,
+    rich_help_panel=OBSERVE,
     epilog="Example: launcher.py timeline --to now.html --open",
 )
 def timeline(
@@ -102,23 +102,26 @@ def timeline(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="PATH", help="An events.jsonl or the directory of a run; else the running cluster."
+            metavar="PATH", help="An events.jsonl or the directory of a run; by default the running cluster."
         ),
     ] = None,
     output: Annotated[
-        Picture, typer.Option("--output", "-o", help="A page, a drawing, a trace for Perfetto, or lines.")
-    ] = Picture.HTML,
+        SelectionScope,
+        typer.Option("--output", "-o", help="A page, a drawing, a trace for Perfetto, or lines."),
+    ] = SelectionScope.HTML,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE", help="Write it there; else to stdout.", show_default=False),
+        typer.Option(
+            "--to", metavar="FILE", help="Write to this file; by default to stdout.", show_default=False
+        ),
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="With --to: show it in a browser.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="With --to: open the file in a browser.")] = False,
     cluster: options.Cluster = None,
 ) -> None:
-    """A picture of what happened: who led when, what was broken, how clients fared."""
+    """The run as a picture: leaders, faults, and the clients' operations over time."""
     if open_ and to is None:
-        raise BadUsage("--open shows a file: name it with --to FILE")
-    if to is None and output is not Picture.JSONL and sys.stdout.isatty():
+        raise BadUsage("--open needs a file: name it with --to FILE")
+    if to is None and output is not SelectionScope.JSONL and sys.stdout.isatty():
         raise BadUsage(f"{output.value} is not for a terminal: write it to a file with --to FILE")
     from raft.lab.reports.perfetto import trace
     from raft.lab.reports.report import page, picture
@@ -131,13 +134,13 @@ def timeline(
     except OSError as error:
         raise BadUsage(f"{path} cannot be read: {error.strerror}") from None
     match output:
-        case Picture.HTML:
+        case SelectionScope.HTML:
             text = page(run)
-        case Picture.SVG:
+        case SelectionScope.SVG:
             text = picture(run)
-        case Picture.PERFETTO:
+        case SelectionScope.PERFETTO:
             text = trace(run)
-        case Picture.JSONL:
+        case SelectionScope.JSONL:
             text = "\n".join(encode_event(event).decode() for event in run.events)
     if to is None:
         out(text)
@@ -148,7 +151,7 @@ def timeline(
         raise VerbFailed(f"{to} cannot be written: {error.strerror}") from error
     note(context, f"written to {to}")
     if open_ and not _show_in_browser(to):
-        raise VerbFailed(f"there is no browser that could be started; {to} is written")
+        raise VerbFailed(f"no browser could be started; {to} is written")
 
 
 def _show_in_browser(path: Path) -> bool:

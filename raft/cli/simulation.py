@@ -1,7 +1,7 @@
-"""The verb that simulates whole clusters, faults and all.
+"""The verb that simulates whole clusters with faults: simulate.
 
-Owns its command line, and how results are shown. Everything else is in raft.lab, which is loaded only
-when this verb is used.
+Owns its command line, and how results are shown. Everything else is in raft.lab, which is loaded only by
+this verb.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import BREAK, app, out, out_json, paint, say, session_of
+from raft.cli.app import FAULTS, app, out, out_json, paint, say, session_of
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.rundir import called_as
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from raft.lab.simulation.campaign import Campaign
     from raft.lab.simulation.simulation import Result
 
-SHRUNK_MAX = 3  # Of the seeds that fail; shrinking takes a hundred runs each.
+SHRUNK_MAX = 3  # Of the failing seeds; shrinking takes a hundred runs each.
 PROGRESS_SECONDS = 2.0
 
 Seeds = Annotated[
@@ -31,10 +31,10 @@ Seeds = Annotated[
 ]
 First = Annotated[int, typer.Option("--first", metavar="N", help="The first seed.")]
 OneSeed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Tell the story of this seed.", show_default=False)
+    int | None, typer.Option("--seed", metavar="N", help="Show the run of this seed.", show_default=False)
 ]
 Shrunk = Annotated[
-    bool, typer.Option("--shrunk", help="With --seed: its failure with as few faults as will do.")
+    bool, typer.Option("--shrunk", help="With --seed: reproduce its failure with as few faults as possible.")
 ]
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes in the cluster.", min=1, max=9)]
 Length = Annotated[
@@ -52,7 +52,7 @@ Jobs = Annotated[int, typer.Option("--jobs", metavar="N", help="Processes to run
 
 
 @app.command(
-    rich_help_panel=BREAK,
+    rich_help_panel=FAULTS,
     epilog="Example: launcher.py simulate --seeds 1000, then: launcher.py simulate --seed 7",
 )
 def simulate(
@@ -67,7 +67,7 @@ def simulate(
     jobs: Jobs = 1,
     output: options.Output = options.Format.TABLE,
 ) -> None:
-    """Run the nodes' own code in a simulated world that breaks, and judge everything it does."""
+    """Run the nodes' own code in a simulated world with faults, and check every step."""
     from raft.lab.simulation.campaign import Campaign
 
     if seed is not None and seeds is not None:
@@ -91,7 +91,7 @@ def simulate(
 
 
 def _tell(campaign: Campaign, output: options.Format, *, shrunk: bool) -> bool:
-    """Replay one seed line by line; whether it broke a promise."""
+    """Replay one seed line by line; returns whether a check failed."""
     from raft.lab.simulation.campaign import shrunk as shrink
     from raft.lab.simulation.simulation import simulate as simulate_one
 
@@ -99,7 +99,7 @@ def _tell(campaign: Campaign, output: options.Format, *, shrunk: bool) -> bool:
     if shrunk:
         failure = simulate_one(setting, plan).failure
         if failure is None:
-            say(f"seed {campaign.first} keeps every promise: there is nothing to shrink")
+            say(f"seed {campaign.first} passes every check: there is nothing to shrink")
             return False
         plan = shrink(setting, plan, failure.at_seconds)
     if output is options.Format.JSON:
@@ -109,15 +109,15 @@ def _tell(campaign: Campaign, output: options.Format, *, shrunk: bool) -> bool:
         out_json(seed=result.seed, faults=len(plan), digest=result.digest, broken=broken, story=story)
         return result.failure is not None
     result = simulate_one(setting, plan, out)
-    verdict = "every promise was kept" if result.failure is None else f"BROKEN: {result.failure.reason}"
-    say(f"seed {result.seed}, {len(plan)} faults, story {result.digest}: {verdict}")
+    verdict = "every check passed" if result.failure is None else f"BROKEN: {result.failure.reason}"
+    say(f"seed {result.seed}, {len(plan)} faults, run {result.digest}: {verdict}")
     if result.failure is not None and not shrunk:
         say(f"with fewer faults: {called_as()} simulate --seed {result.seed} --shrunk")
     return result.failure is not None
 
 
 def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: bool) -> bool:
-    """Run many seeds and sum them up; whether any broke a promise."""
+    """Run many seeds and sum them up; returns whether a check failed for any."""
     from raft.lab.simulation.campaign import run
 
     counts: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: boo
         if progress and now - last_said >= PROGRESS_SECONDS:
             last_said = now
             speed = simulated_seconds / (now - start)
-            say(f"{len(digests)} of {campaign.seeds} seeds, {speed:.0f} simulated seconds a second")
+            say(f"{len(digests)} of {campaign.seeds} seeds, {speed:.0f} simulated seconds per second")
     for result in failed[:SHRUNK_MAX]:
         _shrink(campaign, result)
     digest = blake2b("".join(digests[seed] for seed in sorted(digests)).encode(), digest_size=8).hexdigest()
@@ -161,16 +161,16 @@ def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: boo
     for name, number in sorted(counts.items()):
         out(f"{number:>10}  {name}")
     out(_headline(counts))
-    verdict = style(f"{len(failed)} BROKEN", "red") if failed else "every promise was kept"
+    verdict = style(f"{len(failed)} BROKEN", "red") if failed else "every check passed"
     out(
-        f"{len(digests)} seeds, {simulated_seconds:.0f} simulated seconds at {speed:.0f} a second, "
-        f"stories {digest}: {verdict}"
+        f"{len(digests)} seeds, {simulated_seconds:.0f} simulated seconds at {speed:.0f} per second, "
+        f"runs {digest}: {verdict}"
     )
     return bool(failed)
 
 
 def _headline(counts: Counter[str]) -> str:
-    """What the seeds went through, in one line."""
+    """The most important counts, in one line."""
     names = {
         "elections": ["leader-elected"],
         "crashes": [name for name in counts if name in ("kills", "power cuts") or name.startswith("died at")],

@@ -1,7 +1,7 @@
 """The verbs of the replicated store: put, get, del, cas.
 
-Owns their command lines, and which exit code says which of a client's honest answers. They talk to the
-nodes themselves; the launcher has no part in it.
+Owns their command lines, and the exit codes of a client's answers. They connect to the nodes themselves,
+without the launcher.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Any text, up to 4 KiB.")]
 Lease = Annotated[
-    int, typer.Option(metavar="LEASE", min=0, help="Unbind the key when that lease ends: see lease grant.")
+    int, typer.Option(metavar="LEASE", min=0, help="Delete the key when that lease ends: see lease grant.")
 ]
 FencedBy = Annotated[
     int | None,
     typer.Option(
         metavar="TOKEN",
         min=1,
-        help="Only while the candidate of that token leads, or holds its lock; else exit 5. "
-        "elect and lock give it to a program as FENCING_TOKEN.",
+        help="Only while this token leads, or holds its lock; else exit 5. "
+        "elect and lock pass it to a program as FENCING_TOKEN.",
         show_default=False,
     ),
 ]
@@ -45,7 +45,7 @@ def put(
     context: typer.Context,
     key: Key,
     value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="Any text, up to 1 MiB; - is what standard input holds.")
+        str, typer.Argument(metavar="VALUE", help="Any text, up to 1 MiB; - reads it from standard input.")
     ],
     fence: FencedBy = None,
     lease: Lease = 0,
@@ -54,10 +54,10 @@ def put(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Bind a key to a value; returns when that is committed. Exit 7 if the lease has ended."""
+    """Set a key's value; returns when that is committed. Exit 7 if the lease has ended."""
     if value == "-" and session_of(context).at_prompt:
         raise BadUsage(
-            "standard input is the prompt's: put K - is for a shell, as in: date | raft-actors put K -"
+            "the prompt reads standard input itself: use put K - in a shell: date | raft-actors put K -"
         )
     content = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
     with connected(context, cluster, via, timeout) as client:
@@ -70,19 +70,21 @@ def get(
     context: typer.Context,
     key: Key,
     prefix: Annotated[
-        bool, typer.Option("--prefix", help="All keys that begin so: KEY, a tab and VALUE, a line each.")
+        bool, typer.Option("--prefix", help="All keys with this prefix: KEY, a tab and VALUE, a line each.")
     ] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="What some node believes; asks no quorum.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="From one node's own state, without a quorum.")
+    ] = False,
     timeout: Timeout = TIMEOUT_SECONDS,
     via: Via = "all",
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """What a key holds, as fresh as any answered command; exit 7 when it holds nothing."""
+    """A key's value, by a linearizable read; exit 7 if the key does not exist."""
     with connected(context, cluster, via, timeout) as client:
         items = list(client.items(os.fsencode(key), stale=stale)) if prefix else _item(client, key, stale)
     if not items:
-        missing = f"no key begins with {key!r}" if prefix else f"{key!r} is not bound"
+        missing = f"no key begins with {key!r}" if prefix else f"there is no key {key!r}"
         raise VerbFailed(missing, ExitCode.NOT_FOUND)
     if output is options.Format.JSON:
         out_json(items=[item_fields(item) for item in items])
@@ -96,7 +98,7 @@ def _item(client: Client, key: str, stale: bool) -> list[Item]:
     from raft.machines.results import Value
 
     found = client.ask(Get(os.fsencode(key)), stale=stale)
-    assert isinstance(found, Value), f"a get is not answered by {found}"
+    assert isinstance(found, Value), f"unexpected answer to a get: {found}"
     return [] if found.item is None else [found.item]
 
 
@@ -105,7 +107,7 @@ def delete(
     context: typer.Context,
     key: Key,
     prefix: Annotated[
-        bool, typer.Option("--prefix", help="All keys that begin so, as one revision.")
+        bool, typer.Option("--prefix", help="All keys with this prefix, in one revision.")
     ] = False,
     fence: FencedBy = None,
     dry_run: options.DryRun = False,
@@ -114,7 +116,7 @@ def delete(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Unbind a key; prints how many were bound. With --prefix and \"\" as KEY: all keys."""
+    """Delete a key; prints how many existed. With --prefix and \"\" as KEY: all keys."""
     from raft.machines.commands import Delete, DeleteRange
     from raft.machines.keys import prefix_end
     from raft.machines.results import Deleted
@@ -133,7 +135,7 @@ def delete(
         done = client.call(
             DeleteRange(start, prefix_end(start), fencing) if prefix else Delete(start, fencing)
         )
-    assert isinstance(done, Deleted), f"a deletion is not answered by {done}"
+    assert isinstance(done, Deleted), f"unexpected answer to a deletion: {done}"
     if output is options.Format.JSON:
         out_json(deleted=done.count)
     else:
@@ -154,8 +156,8 @@ def _would_delete(context: typer.Context, keys: list[bytes], output: options.For
 def cas(
     context: typer.Context,
     key: Key,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="What it must hold.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="What it is to hold.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The expected value.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new value.")],
     fence: FencedBy = None,
     lease: Lease = 0,
     timeout: Timeout = TIMEOUT_SECONDS,
@@ -163,7 +165,7 @@ def cas(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Bind a key to NEW if it holds OLD; exit 5 when it holds something else."""
+    """Set a key to NEW if its value is OLD; exit 5 if it is another one."""
     with connected(context, cluster, via, timeout) as client:
         answer = client.cas(
             os.fsencode(key), os.fsencode(old), os.fsencode(new), lease=lease, fence=fence_of(fence)
@@ -179,7 +181,7 @@ def cas(
 
 
 def fence_of(token: int | None) -> Fence | None:
-    """What `--fence` means to the store."""
+    """The store's fence for `--fence`."""
     if token is None:
         return None
     from raft.machines.commands import Fence

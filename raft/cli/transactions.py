@@ -1,7 +1,7 @@
-"""The verb that does several things to the store at once, on conditions: txn.
+"""The verb for conditional transactions: txn.
 
-Owns how conditions and operations are written, and how the answers are shown. They are carried out by the
-replicated store, all as one revision.
+Owns the notation of conditions and operations, and how the answers are shown. The replicated store carries
+them out in one revision.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from raft.machines.results import PartDone, TransactionDone
 
 _NUMBER_OF = re.compile(r"(version|created|revision|lease)\(([^)]+)\)(!=|=|<|>)([0-9]{1,19})", re.ASCII)
-_FUNCTION = re.compile(r"\w+\(.*\)", re.DOTALL)  # A slip of the pen rather than a key.
+_FUNCTION = re.compile(r"\w+\(.*\)", re.DOTALL)  # Probably a typing error rather than a key.
 _VALUE_OF = re.compile(r"([^=!<>]+)(!=|=|<|>)(.*)", re.DOTALL)
 _RELATIONS = {"=": "EQUAL", "!=": "NOT_EQUAL", "<": "LESS", ">": "GREATER"}
 _PARTS = {"put": ("put KEY VALUE", 2), "get": ("get KEY", 1), "del": ("del KEY or del --prefix KEY", 1)}
@@ -37,7 +37,7 @@ Conditions = Annotated[
     typer.Option(
         "--if",
         metavar="CONDITION",
-        help="KEY=VALUE, or with != < >; version(KEY)=0 is an unbound key. Repeatable: all must hold.",
+        help="KEY=VALUE, or with != < >; version(KEY)=0 is a missing key. Repeatable: all must hold.",
         show_default=False,
     ),
 ]
@@ -53,7 +53,7 @@ Then = Annotated[
 Else = Annotated[
     list[str] | None,
     typer.Option(
-        "--else", metavar="OPERATION", help="Done if some condition does not hold.", show_default=False
+        "--else", metavar="OPERATION", help="Done if a condition does not hold.", show_default=False
     ),
 ]
 
@@ -73,13 +73,13 @@ def txn(
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Do all of --then if all conditions hold, else all of --else, as one; exit 5 if they do not hold.
+    """Do all of --then if all conditions hold, otherwise all of --else, atomically; exit 5 in that case.
 
-    Prints a line for each operation that was done: OK for put, the value for get (empty if there is none),
-    for del how many keys were bound. Also created(KEY), revision(KEY) and lease(KEY) can be compared.
+    Prints a line for each operation: OK for put, the value for get (empty if there is none), the number of
+    deleted keys for del. created(KEY), revision(KEY) and lease(KEY) can be compared, too.
     """
     if not then and not otherwise:
-        raise BadUsage("say what is to be done: --then 'put KEY VALUE', --then 'del KEY' or --then 'get KEY'")
+        raise BadUsage("no operation was given: --then 'put KEY VALUE', --then 'del KEY' or --then 'get KEY'")
     from raft.machines.commands import Transaction
     from raft.machines.results import TransactionDone
 
@@ -91,15 +91,15 @@ def txn(
     )
     with connected(context, cluster, via, timeout) as client:
         done = client.call(asked)
-    assert isinstance(done, TransactionDone), f"a transaction is not answered by {done}"
+    assert isinstance(done, TransactionDone), f"unexpected answer to a transaction: {done}"
     _show(done, output)
     if not done.succeeded:
-        what = "what --else says was done" if otherwise else "nothing was done"
+        what = "the operations of --else were done" if otherwise else "nothing was done"
         raise VerbFailed(f"the conditions do not hold: {what}", ExitCode.REJECTED)
 
 
 def compare(text: str) -> Compare:
-    """A condition as it is typed; raises BadUsage."""
+    """Parse a condition; raises BadUsage."""
     from raft.machines.commands import CompareNumber, CompareValue, Field, Relation
 
     if found := _NUMBER_OF.fullmatch(text):
@@ -112,13 +112,13 @@ def compare(text: str) -> Compare:
         key, relation, value = found.groups()
         return CompareValue(os.fsencode(key), Relation[_RELATIONS[relation]], os.fsencode(value))
     raise BadUsage(
-        f"--if {text!r:.100} is no condition: write KEY=VALUE, KEY!=VALUE, KEY<VALUE or KEY>VALUE; "
+        f"--if {text!r:.100} is not a condition: write KEY=VALUE, KEY!=VALUE, KEY<VALUE or KEY>VALUE; "
         "or compare version(KEY), created(KEY), revision(KEY) or lease(KEY) with a number"
     )
 
 
 def part(text: str) -> TransactionPart:
-    """An operation as it is typed; raises BadUsage."""
+    """Parse an operation; raises BadUsage."""
     from raft.machines.commands import Delete, DeleteRange, Get, Put
     from raft.machines.keys import prefix_end
 
@@ -132,11 +132,11 @@ def part(text: str) -> TransactionPart:
     name = words[0] if words else ""
     if name not in _PARTS:
         raise BadUsage(
-            f"{text!r:.100} is no operation: there are " + ", ".join(form for form, _ in _PARTS.values())
+            f"{text!r:.100} is not an operation: there are " + ", ".join(form for form, _ in _PARTS.values())
         )
     form, arguments = _PARTS[name]
     if len(words) != 1 + arguments or words[1] == "--prefix":
-        raise BadUsage(f"{text!r:.100}: write {form}, with quotes around what has spaces in it")
+        raise BadUsage(f"{text!r:.100}: write {form}, with quotes around words with spaces")
     kinds: dict[str, Callable[..., TransactionPart]] = {"put": Put, "get": Get, "del": Delete}
     return kinds[name](*map(os.fsencode, words[1:]))
 

@@ -1,4 +1,4 @@
-"""What all verbs have in common: --quiet, defaults from files, and examples for the program as it is called.
+"""The parts common to all verbs: --quiet, defaults from files, and examples with the program's name.
 
 Owns the class of their commands. Knows no verb.
 """
@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from raft.cli.config_file import CONTEXT_KEYS, context_table, defaults, files
 from raft.cluster.failures import BadUsage
 
-PROGRAM = "launcher.py"  # As it is written in help and epilogs.
+PROGRAM = "launcher.py"  # As written in help and epilogs.
 
 
 class Verb(TyperCommand):
@@ -23,7 +23,7 @@ class Verb(TyperCommand):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        # Paragraphs are filled to the terminal's width, and not broken where the source is.
+        # Paragraphs are filled to the terminal's width, without the line breaks of the source.
         self.help = "\n\n".join(" ".join(part.split()) for part in (self.help or "").split("\n\n"))
         for parameter in self.params:
             self._show_default_as_typed(parameter)
@@ -52,7 +52,7 @@ class Verb(TyperCommand):
         return parser
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """With the defaults that the user's files have for this verb's options."""
+        """Parse with the defaults from the user's files."""
         if files():
             ctx.default_map = self._defaults(ctx)
         left = super().parse_args(ctx, args)
@@ -64,7 +64,7 @@ class Verb(TyperCommand):
         verb = ctx.command_path.removeprefix(root.info_name).strip()
         found = defaults(root.command, verb)
         if ctx.obj is not None and ctx.obj.cluster is not None:
-            found.pop("cluster", None)  # What is typed at a prompt means the cluster that runs there.
+            found.pop("cluster", None)  # At the prompt, verbs mean the cluster that runs there.
         parameters = {parameter.name: parameter for parameter in self.params}
         return {
             name: _checked(ctx, parameters[name], default.place, default.value)
@@ -72,7 +72,7 @@ class Verb(TyperCommand):
         }
 
     def _show_default_as_typed(self, parameter: Any) -> None:
-        """A default that is written out is shown as it would be typed, not in parentheses."""
+        """Show a default value as it would be typed, not in parentheses."""
         written = getattr(parameter, "show_default", None)
         if isinstance(written, str):
             escape = "\\" if self.rich_markup_mode == "rich" else ""
@@ -80,16 +80,16 @@ class Verb(TyperCommand):
             parameter.show_default = False
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """With the name of the program as it was called."""
+        """With the name by which the program was called."""
         self.epilog = _as_called(self.epilog, ctx)
         super().format_help(ctx, formatter)
 
 
 class Group(TyperGroup):
-    """Verbs that have one help."""
+    """Verbs with a common help."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """With the name of the program as it was called."""
+        """With the name by which the program was called."""
         self.epilog = _as_called(self.epilog, ctx)
         super().format_help(ctx, formatter)
 
@@ -117,7 +117,7 @@ class Verbs(typer.Typer):
 
 
 def _checked(ctx: Any, parameter: Any, place: str, value: object) -> object:
-    """A value as the command line would have it; raises BadUsage for one that the option does not take."""
+    """A value as parsed from the command line; raises BadUsage if the option does not take it."""
     name = max(parameter.opts, key=len).removeprefix("--")
     if parameter.is_flag:
         if not isinstance(value, bool):

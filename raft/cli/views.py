@@ -1,7 +1,7 @@
-"""How the cluster looks as text: event lines, tables, log lines.
+"""The cluster as text: event lines, tables, log lines.
 
-Owns layout and colour, and nothing else: values in, strings out. Colour is left out where the
-reader is no terminal or asks for none (NO_COLOR, TERM=dumb).
+Owns layout and colour only: values in, strings out. There is no colour if the output is no terminal or
+refuses it (NO_COLOR, TERM=dumb).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _STATUS_SPARE = (
     "RESTARTS",
     "PID",
     "COMMIT",
-)  # The first is left out first.
+)  # In the order of omission.
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -66,7 +66,7 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 class Paint:
-    """Colours, or none."""
+    """ANSI colours, or none."""
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
@@ -130,13 +130,13 @@ def event_words(event: Event, paint: Paint) -> str:
         case ClusterStarted():
             return f"CLUSTER  {_count(event.nodes, 'node')}, pid {event.pid}, {event.wall}"
         case EventsLost():
-            return paint(f"LOST {_count(event.lost, 'event')} before this one: no room on the disk", "red")
+            return paint(f"LOST {_count(event.lost, 'event')} before this one: the disk was full", "red")
         case RunDirectoryRemoved():
             return paint(f"RUN DIRECTORY {printable(event.path)} {event.text}", "red")
         case ClusterReady():
             return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
         case SpaceAlarm():
-            return paint(f"OUT OF SPACE  {_space(event)}: only deleting goes on", "bold", "red")
+            return paint(f"OUT OF SPACE  {_space(event)}: only deletions are accepted", "bold", "red")
         case SpaceAgain():
             return f"SPACE AGAIN  {_space(event)}"
         case Violation():
@@ -167,7 +167,7 @@ def _exit_words(event: NodeExited, paint: Paint) -> str:
 
 
 def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None) -> str:
-    """The status: a header, what is cut off, a line for each node; too narrow, columns are left out."""
+    """The status: a header, the nodes cut off, a line for each node; columns are omitted to fit the width."""
     lead = "no leader" if status.leader is None else f"leader n{status.leader}"
     header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {_quorum_words(status, paint)}"
     if status.out_of_space:
@@ -250,7 +250,7 @@ def _status_style(node: NodeView) -> tuple[str, ...]:
 
 
 def report_table(report: LeaderReport, paint: Paint, stamp: Stamp = ELAPSED) -> str:
-    """The leader report: a line for each leader, then the sums."""
+    """The leader report: a line for each leader, then the totals."""
     titles = ["TERM", "NODE", "ELECTED", "LASTED", "TOOK", "VOTES", "REASON", "ENDED"]
     rows = [_report_row(leadership, stamp) for leadership in report.leaders]
     lines = [table(titles, rows, paint, left={1, 6, 7})] if rows else ["no leader so far"]
@@ -280,13 +280,13 @@ def _report_row(leadership: Leadership, stamp: Stamp) -> list[str]:
 
 
 def fault_table(faults: FaultList, paint: Paint) -> str:
-    """What is broken on purpose."""
+    """The injected faults."""
     rows = [[str(fault.id), fault.kind, names(fault.nodes), fault.text] for fault in faults.faults]
     return table(["ID", "KIND", "NODES", "WHAT"], rows, paint, left={1, 2, 3}) if rows else "no faults"
 
 
 def member_table(listed: MemberList, paint: Paint) -> str:
-    """Who belongs to the cluster."""
+    """The members of the cluster."""
     rows = [
         [
             f"n{member.id}",
@@ -304,7 +304,7 @@ def member_table(listed: MemberList, paint: Paint) -> str:
 
 
 def log_line(line: LogLine, paint: Paint, stamp: Stamp = ELAPSED) -> str:
-    """One line of a node's log, as people read it; a traceback follows on lines of its own."""
+    """One formatted line of a node's log; a traceback follows on lines of its own."""
     clock = f"{stamp.of_wall(line.moment) if line.time else '':>12}"
     where = f"{line.role} t{line.term}" if line.role and line.term is not None else ""
     level = line.level if line.level in _LEVEL_COLOURS else ""
@@ -358,7 +358,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def record_line(record: DumpedRecord, paint: Paint) -> str:
-    """One record of a log, or one damaged stretch."""
+    """One record of a log, or one damaged range."""
     place = f"{record.segment}:{record.offset:<8}"
     index = "" if record.index is None else str(record.index)
     term = "" if record.term is None else str(record.term)

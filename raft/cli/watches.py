@@ -1,6 +1,6 @@
-"""The verbs that follow what changes: observe, watch; and the event loop of verbs that go on.
+"""The verbs that follow changes: observe, watch; and the event loop for verbs that run on.
 
-Owns their command lines and exit codes. They talk to the nodes themselves, in an event loop that ends with
+Owns their command lines and exit codes. They connect to the nodes themselves, in an event loop that ends with
 the verb.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from raft.cli import options
-from raft.cli.app import LEAD, STORE, app, note, out, out_json, session_of
+from raft.cli.app import LEADERSHIP, STORE, app, note, out, out_json, session_of
 from raft.cli.connection import verb_failed
 from raft.cli.formats import event_fields
 from raft.cluster.failures import BadUsage
@@ -30,14 +30,17 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 bytes.")]
 
 
-@app.command(rich_help_panel=LEAD, epilog="Example: launcher.py observe billing")
+@app.command(rich_help_panel=LEADERSHIP, epilog="Example: launcher.py observe billing")
 def observe(
     context: typer.Context,
     name: Name,
     output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:
-    """Who leads NAME, a line for each change: the revision, led or left, the token, what is announced."""
+    """The leader of NAME, a line for each change.
+
+    The revision, led or left, the token, the announced value.
+    """
 
     _title(context, "REVISION EVENT TOKEN VALUE", output)
 
@@ -45,21 +48,23 @@ def observe(
         async for event in client.election(name).observe():
             _show(event, output)
 
-    converse(context, cluster, follow)
+    run_with_client(context, cluster, follow)
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py watch jobs/ --prefix")
 def watch(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or what keys begin with.")],
-    prefix: Annotated[bool, typer.Option("--prefix", help="All keys that begin so.")] = False,
-    revision: Annotated[int, typer.Option(metavar="N", min=0, help="From there on; 0 is from now on.")] = 0,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or a prefix of keys.")],
+    prefix: Annotated[bool, typer.Option("--prefix", help="All keys with this prefix.")] = False,
+    revision: Annotated[
+        int, typer.Option(metavar="N", min=0, help="From this revision on; 0 is from now on.")
+    ] = 0,
     output: options.Lines = options.LineFormat.LINE,
     cluster: options.Cluster = None,
 ) -> None:
-    """What happens to a key, one line for each event: the revision, put or deleted, the key and the value.
+    """Changes of a key, one line for each event: the revision, put or deleted, the key and the value.
 
-    Should events be forgotten before they were told, the difference is told instead.
+    If events are forgotten before they were shown, the difference is shown instead.
     """
 
     _title(context, "REVISION EVENT KEY VALUE", output)
@@ -68,7 +73,7 @@ def watch(
         async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
             _show(event, output)
 
-    converse(context, cluster, follow)
+    run_with_client(context, cluster, follow)
 
 
 def _title(context: typer.Context, titles: str, output: options.LineFormat) -> None:
@@ -96,26 +101,26 @@ def _line(event: Event) -> str:
 
 
 def not_ignored(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
-    """Those signals that the parent has not chosen to have ignored, as nohup does."""
+    """The signals that the parent process has not set to be ignored, as nohup does."""
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def converse(
+def run_with_client(
     context: typer.Context, cluster: str | None, follow: Callable[[AsyncClient], Awaitable[Result]]
 ) -> Result:
-    """Run a conversation with the nodes in an event loop; its result, or the end of the verb."""
+    """Run a coroutine with a client in an event loop; returns its result, or ends the verb."""
     session = session_of(context)
     if session.at_prompt:
-        raise BadUsage("type this verb in a terminal of its own: it goes on until it is ended")
+        raise BadUsage("type this verb in a terminal of its own: it runs until it is ended")
     target = session.target(cluster)
-    import asyncio  # Here, since few verbs need what follows, and all load this module.
+    import asyncio  # Here, since few verbs need it, and all load this module.
 
     from raft.client import AsyncClient, errors
 
     ended_by: list[int] = []
 
     async def whole() -> Result:
-        # Whichever signal ends it, what is held is given back first.
+        # However it ends, leases and locks are released first.
         task = asyncio.current_task()
         assert task is not None
 

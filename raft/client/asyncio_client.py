@@ -10,20 +10,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
-from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, SupportsIndex, TypeVar, overload
+from typing import Literal, Self, TypeVar, overload
 
 import msgspec
 
 from actors.address import Address
 from actors.asyncio_driver import AsyncioDriver
 from actors.errors import AskFailed
-from raft.client.asyncio_keys import AsyncKeys
-from raft.client.calls import application, membership, routing, sessions, store
-from raft.client.calls.application import decode_or_raise, plain, question_bytes
-from raft.client.calls.cluster_view import ClusterView
+from raft.client.asyncio_calls import AsyncCalls, CallFactory
+from raft.client.calls import routing, sessions, store
 from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Request, RetryBudget, Step
 from raft.client.calls.store import Text
 from raft.client.calls.watches import KeysObserver, Observer
@@ -37,18 +34,12 @@ from raft.client.sessions.asyncio_session import AsyncSession
 from raft.client.watches.channels import Channel
 from raft.client.watches.iterators import AsyncWatching, Changed, KeyEvent, Seen, previous_of_async
 from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.commands import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.commands import Grant, ListLeases, Watch
 from raft.machines.results import Event, Events
-from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.protocol.client import (
     Answer,
     Committed,
-    KeepAlive,
-    LeaderIs,
-    MemberChange,
-    Members,
     QueryResult,
-    TimeLeft,
 )
 
 Result = TypeVar("Result")
@@ -57,18 +48,8 @@ A = TypeVar("A")
 # This many requests travel in one frame. With more, the leader starts on the first ones meanwhile.
 ASKS_PER_FRAME = 128
 
-Result_co = TypeVar("Result_co", covariant=True)
 
-
-class CallFactory(Protocol[Result_co]):
-    """Makes the step generator of a call; see raft.client.calls.routing."""
-
-    def __call__(self, view: ClusterView, *, budget: RetryBudget) -> Generator[Step, Outcome, Result_co]:
-        """The call's steps."""
-        ...
-
-
-class AsyncClient(AsyncKeys):
+class AsyncClient(AsyncCalls):
     """One connection to a cluster, for one event loop. Also an asynchronous context manager.
 
     Create it inside a running loop. See Client for the arguments. Calls may run concurrently, in any number.
@@ -119,60 +100,7 @@ class AsyncClient(AsyncKeys):
         self._driver.end()
         self._connection.channels.wake()
 
-    # -- custom machines and generic calls --------------------------------------------------------
-
-    async def command(
-        self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
-    ) -> Committed:
-        """Commit a command of a custom machine. Not retried once it may be in a log.
-
-        Raises UnsupportedVersion unless the machines of all members have version `since_version` or newer.
-        """
-        done = await self._command(application.own_command(body, since_version), timeout_seconds)
-        return msgspec.structs.replace(done, result=application.own_result(done.result))
-
-    async def query(
-        self, body: bytes, *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> QueryResult:
-        """Answer a query of a custom machine."""
-        found = await self._query(application.own_query(body), timeout_seconds, stale=stale)
-        return msgspec.structs.replace(found, result=application.own_result(found.result))
-
-    async def execute(
-        self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None
-    ) -> Result:
-        """Commit a typed command of a custom machine. Not retried once it may be in a log.
-
-        Raises CommandRefused if the machine refuses it. After msgspec.ValidationError the command was carried
-        out by a machine of another version, whose answer does not match the command's class.
-        """
-        needed = version_needed(command)
-        done = await self.command(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
-        return answer_to(command, done.result)
-
-    async def evaluate(
-        self, query: TypedQuery[Result], *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> Result:
-        """Answer a typed query of a custom machine."""
-        found = await self.query(body_of(query), stale=stale, timeout_seconds=timeout_seconds)
-        return answer_to(query, found.result)
-
-    async def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
-        """Commit any operation, outside of a session. Not retried once it may be in a log."""
-        done = await self._command(plain(operation), timeout_seconds)
-        answer: A = decode_or_raise(done.result)  # type: ignore[assignment]  # The machine sees to that.
-        return answer
-
-    async def ask(
-        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> A:
-        """Answer any question, linearizably; with `stale`, from one node's own state.
-
-        The type of the answer depends on the question: a Range is answered by Items.
-        """
-        found = await self._query(question_bytes(question), timeout_seconds, stale=stale)
-        answer: A = decode_or_raise(found.result)  # type: ignore[assignment]  # The machine sees to that.
-        return answer
+    # -- commands and queries ---------------------------------------------------------------------
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
@@ -205,49 +133,6 @@ class AsyncClient(AsyncKeys):
         budget = RetryBudget(self._clock.now, seconds, began_at)
         return await self._drive(routing.query(view, request, budget, tried))
 
-    async def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
-        """The leader's id, and the endpoints of all members."""
-        return await self._drive(routing.find_leader(self._view, self._budget(timeout_seconds)))
-
-    # -- membership -----------------------------------------------------------------------------
-
-    async def members(self, *, timeout_seconds: Duration | None = None) -> Members:
-        """The members of the cluster, as the leader knows them."""
-        return await self._drive(membership.members(self._view, self._budget(timeout_seconds)))
-
-    async def add_member(
-        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
-    ) -> Members:
-        """Add a node that was started to join; wait until it has caught up and votes, unless `learner`."""
-        budget = self._budget(timeout_seconds)
-        return await self._drive(membership.add(self._view, node, endpoint, budget, learner=learner))
-
-    async def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Give a learner a vote once it has caught up."""
-        return await self._drive(membership.promote(self._view, node, self._budget(timeout_seconds)))
-
-    async def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Remove a member. Its process then stops by itself."""
-        return await self._drive(membership.remove(self._view, node, self._budget(timeout_seconds)))
-
-    async def replace_member(
-        self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
-    ) -> Members:
-        """Let a newly started node catch up, then let it replace a member, in one configuration change."""
-        budget = self._budget(timeout_seconds)
-        return await self._drive(membership.replace(self._view, old, new, endpoint, budget))
-
-    async def update_member(
-        self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None
-    ) -> Members:
-        """Announce a member's new endpoint to all. The member must be restarted to listen there."""
-        budget = self._budget(timeout_seconds)
-        return await self._drive(membership.update(self._view, node, endpoint, budget))
-
-    async def change_members(self, request: MemberChange) -> Members:
-        """Make one change, optionally only to an expected configuration; CommandRefused for another one."""
-        return await self._drive(membership.change(self._view, request, self._budget()))
-
     # -- leases -----------------------------------------------------------------------------------
 
     async def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> AsyncLease:
@@ -266,27 +151,6 @@ class AsyncClient(AsyncKeys):
             for after, ttl_ms in page.leases:
                 yield AsyncLease(self, after, ttl_ms / 1000)
             more = page.more
-
-    async def grant(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> int:
-        """Grant a lease that ends `ttl` after its last keep-alive; returns its number."""
-        return (await self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)).lease
-
-    async def keep_alive(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """Renew a lease for its full time. Returns the seconds left, 0 if it has ended."""
-        return await self._lease_time(KeepAlive(index(lease)), timeout_seconds)
-
-    async def time_left(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """The seconds until a lease ends without a keep-alive, 0 if it has ended."""
-        return await self._lease_time(TimeLeft(index(lease)), timeout_seconds)
-
-    async def revoke(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> bool:
-        """End a lease and delete the keys attached to it. Returns whether it was still active."""
-        return bool((await self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds)).leases)
-
-    async def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
-        budget = self._budget(timeout_seconds)
-        answer, _ = await self._drive(sessions.lease_time(self._view, request, budget))
-        return answer.left_seconds
 
     # -- sessions, elections and locks ------------------------------------------------------------
 

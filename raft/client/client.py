@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import msgspec
 from msgspec import Struct
 
-from raft.client.calls import application, backup, membership, routing, sessions, store
-from raft.client.calls.application import decode_or_raise, plain, question_bytes
+from raft.client.asyncio_calls import AsyncCalls, CallFactory
+from raft.client.blocking import blocking
+from raft.client.calls import backup, routing, sessions, store
+from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.steps import Outcome, RetryBudget, Step
 from raft.client.calls.store import Text
 from raft.client.calls.watches import KeysObserver, Observer
@@ -29,18 +30,12 @@ from raft.client.sessions.lease import Lease
 from raft.client.shared_connection import SharedConnection
 from raft.client.watches.iterators import Changed, KeyEvent, Seen, Watching, previous_of
 from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.commands import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.commands import Grant, ListLeases, Watch
 from raft.machines.results import Event, Events
-from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.protocol.client import (
     BackupTaken,
     Committed,
-    KeepAlive,
-    LeaderIs,
-    MemberChange,
-    Members,
     QueryResult,
-    TimeLeft,
 )
 
 if TYPE_CHECKING:
@@ -101,69 +96,29 @@ class Client(Keys):
         self._finalizer.detach()
         self._shared.close()
 
-    # -- custom machines and generic calls --------------------------------------------------------
+    @property
+    def unsuspended(self) -> UnsuspendedClient:
+        """The same calls as coroutines that block instead of suspending."""
+        return UnsuspendedClient(self, self._view, self._budget, self._drive)
 
-    def command(
-        self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
-    ) -> Committed:
-        """Commit a command of a custom machine. Not retried once it may be in a log.
-
-        Raises UnsupportedVersion unless the machines of all members have version `since_version` or newer.
-        """
-        done = self._command(application.own_command(body, since_version), timeout_seconds)
-        return msgspec.structs.replace(done, result=application.own_result(done.result))
-
-    def query(
-        self, body: bytes, *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> QueryResult:
-        """Answer a query of a custom machine."""
-        found = self._query(application.own_query(body), timeout_seconds, stale=stale)
-        return msgspec.structs.replace(found, result=application.own_result(found.result))
-
-    def execute(self, command: TypedCommand[Result], *, timeout_seconds: Duration | None = None) -> Result:
-        """Commit a typed command of a custom machine. Not retried once it may be in a log.
-
-        Raises CommandRefused if the machine refuses it. After msgspec.ValidationError the command was carried
-        out by a machine of another version, whose answer does not match the command's class.
-        """
-        needed = version_needed(command)
-        done = self.command(body_of(command), since_version=needed, timeout_seconds=timeout_seconds)
-        return answer_to(command, done.result)
-
-    def evaluate(
-        self, query: TypedQuery[Result], *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> Result:
-        """Answer a typed query of a custom machine."""
-        found = self.query(body_of(query), stale=stale, timeout_seconds=timeout_seconds)
-        return answer_to(query, found.result)
-
-    def call(self, operation: Answered[A], *, timeout_seconds: Duration | None = None) -> A:
-        """Commit any operation, outside of a session. Not retried once it may be in a log."""
-        done = self._command(plain(operation), timeout_seconds)
-        answer: A = decode_or_raise(done.result)  # type: ignore[assignment]  # The machine sees to that.
-        return answer
-
-    def ask(
-        self, question: Answered[A], *, stale: bool = False, timeout_seconds: Duration | None = None
-    ) -> A:
-        """Answer any question, linearizably; with `stale`, from one node's own state.
-
-        The type of the answer depends on the question: a Range is answered by Items.
-        """
-        found = self._query(question_bytes(question), timeout_seconds, stale=stale)
-        answer: A = decode_or_raise(found.result)  # type: ignore[assignment]  # The machine sees to that.
-        return answer
-
-    def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
-        return self._drive(routing.command(self._view, body, self._budget(timeout_seconds)))
-
-    def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
-        query = store.query(body, stale=stale)
-        return self._drive(routing.query(self._view, query, self._budget(timeout_seconds)))
-
-    def leader(self, *, timeout_seconds: Duration | None = None) -> LeaderIs:
-        """The leader's id, and the endpoints of all members."""
-        return self._drive(routing.find_leader(self._view, self._budget(timeout_seconds)))
+    command = blocking(AsyncCalls.command)
+    query = blocking(AsyncCalls.query)
+    execute = blocking(AsyncCalls.execute)
+    evaluate = blocking(AsyncCalls.evaluate)
+    call = blocking(AsyncCalls.call)
+    ask = blocking(AsyncCalls.ask)
+    leader = blocking(AsyncCalls.leader)
+    members = blocking(AsyncCalls.members)
+    add_member = blocking(AsyncCalls.add_member)
+    promote_member = blocking(AsyncCalls.promote_member)
+    remove_member = blocking(AsyncCalls.remove_member)
+    replace_member = blocking(AsyncCalls.replace_member)
+    update_member = blocking(AsyncCalls.update_member)
+    change_members = blocking(AsyncCalls.change_members)
+    grant = blocking(AsyncCalls.grant)
+    keep_alive = blocking(AsyncCalls.keep_alive)
+    time_left = blocking(AsyncCalls.time_left)
+    revoke = blocking(AsyncCalls.revoke)
 
     def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
         """Read the state of the whole cluster as of now into a sink. The time-out applies to each chunk."""
@@ -187,27 +142,6 @@ class Client(Keys):
             for after, ttl_ms in page.leases:
                 yield Lease(self, after, ttl_ms / 1000)
             more = page.more
-
-    def grant(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> int:
-        """Grant a lease that ends `ttl` after its last keep-alive; returns its number."""
-        return self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds).lease
-
-    def keep_alive(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """Renew a lease for its full time. Returns the seconds left, 0 if it has ended."""
-        return self._lease_time(KeepAlive(index(lease)), timeout_seconds)
-
-    def time_left(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> float:
-        """The seconds until a lease ends without a keep-alive, 0 if it has ended."""
-        return self._lease_time(TimeLeft(index(lease)), timeout_seconds)
-
-    def revoke(self, lease: SupportsIndex, *, timeout_seconds: Duration | None = None) -> bool:
-        """End a lease and delete the keys attached to it. Returns whether it was still active."""
-        return bool(self.call(Revoke(index(lease)), timeout_seconds=timeout_seconds).leases)
-
-    def _lease_time(self, request: KeepAlive | TimeLeft, timeout_seconds: Duration | None) -> float:
-        budget = self._budget(timeout_seconds)
-        answer, _ = self._drive(sessions.lease_time(self._view, request, budget))
-        return answer.left_seconds
 
     # -- sessions, elections and locks ------------------------------------------------------------
 
@@ -326,42 +260,6 @@ class Client(Keys):
             at.endpoints, cluster=at.cluster, keys=at.keys, timeout_seconds=self.timeout_seconds
         )
 
-    # -- membership -----------------------------------------------------------------------------
-
-    def members(self, *, timeout_seconds: Duration | None = None) -> Members:
-        """The members of the cluster, as the leader knows them."""
-        return self._drive(membership.members(self._view, self._budget(timeout_seconds)))
-
-    def add_member(
-        self, node: int, endpoint: str, *, learner: bool = False, timeout_seconds: Duration | None = None
-    ) -> Members:
-        """Add a node that was started to join; wait until it has caught up and votes, unless `learner`."""
-        budget = self._budget(timeout_seconds)
-        return self._drive(membership.add(self._view, node, endpoint, budget, learner=learner))
-
-    def promote_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Give a learner a vote once it has caught up."""
-        return self._drive(membership.promote(self._view, node, self._budget(timeout_seconds)))
-
-    def remove_member(self, node: int, *, timeout_seconds: Duration | None = None) -> Members:
-        """Remove a member. Its process then stops by itself."""
-        return self._drive(membership.remove(self._view, node, self._budget(timeout_seconds)))
-
-    def replace_member(
-        self, old: int, new: int, endpoint: str, *, timeout_seconds: Duration | None = None
-    ) -> Members:
-        """Let a newly started node catch up, then let it replace a member, in one configuration change."""
-        budget = self._budget(timeout_seconds)
-        return self._drive(membership.replace(self._view, old, new, endpoint, budget))
-
-    def update_member(self, node: int, endpoint: str, *, timeout_seconds: Duration | None = None) -> Members:
-        """Announce a member's new endpoint to all. The member must be restarted to listen there."""
-        return self._drive(membership.update(self._view, node, endpoint, self._budget(timeout_seconds)))
-
-    def change_members(self, request: MemberChange) -> Members:
-        """Make one change, optionally only to an expected configuration; CommandRefused for another one."""
-        return self._drive(membership.change(self._view, request, self._budget()))
-
     # -------------------------------------------------------------------------------------------
 
     def _budget(self, timeout_seconds: Duration | None = None) -> RetryBudget:
@@ -370,3 +268,38 @@ class Client(Keys):
 
     def _drive(self, steps: Generator[Step, Outcome, Result]) -> Result:
         return self._shared.run_call(steps)
+
+
+class UnsuspendedClient(AsyncCalls):
+    """AsyncCalls whose coroutines never suspend: they block in the calls of `client`."""
+
+    def __init__(
+        self,
+        client: Client,
+        view: ClusterView,
+        budget: Callable[[Duration | None], RetryBudget],
+        drive: Callable[[Generator[Step, Outcome, Any]], Any],
+    ) -> None:
+        self._client = client
+        self._view = view
+        self._budget = budget
+        self._drive = drive
+
+    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait for events."""
+        return self._client.await_events(watch, timeout_seconds=timeout_seconds)
+
+    async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
+        steps = routing.command(self._view, body, self._budget(timeout_seconds))
+        committed: Committed = self._drive(steps)
+        return committed
+
+    async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
+        query = store.query(body, stale=stale)
+        found: QueryResult = self._drive(routing.query(self._view, query, self._budget(timeout_seconds)))
+        return found
+
+    async def run_call(self, begin: CallFactory[Result], timeout_seconds: Duration | None = None) -> Result:
+        """Run a call's steps; see raft.client.calls.routing."""
+        result: Result = self._drive(begin(self._view, budget=self._budget(timeout_seconds)))
+        return result

@@ -1,5 +1,5 @@
-"""What the launcher is made of: one machine's cluster of node processes, steered and watched.
+"""The launcher's parts: a cluster of node processes on one machine, controlled and observed.
 
-Owns starting, supervising, breaking and observing nodes, and what a person types and reads.
-Knows nothing of consensus: what nodes say about it arrives as reports.
+Owns starting, supervising, fault injection and observation of nodes.
+Knows nothing of consensus: nodes report what concerns it.
 """

@@ -1,6 +1,6 @@
-"""The running cluster as its supervisor holds it: one place for what all verbs look at.
+"""The running cluster as its supervisor holds it: the state that all verbs share.
 
-Owns the state (nodes, leadership, faults, the journal) and the choice of nodes. Acts on nothing.
+Owns the state (nodes, leadership, faults, the journal) and the selection of nodes. Performs no actions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from raft.cluster.processes.node_process import NodeProcess, NodeState
 from raft.cluster.records.journal import Journal
 from raft.cluster.records.leader_history import LeaderHistory
 from raft.cluster.rundir import RunDirectory
-from raft.cluster.selectors import NothingMatches, Picture, select, select_one
+from raft.cluster.selectors import NothingMatches, SelectionScope, select, select_one
 from raft.cluster.spec import ClusterRecord, NodeRecord
 
 
 class Cluster:
-    """State only; changed by the supervisor and by those who carry out verbs for it."""
+    """State only; changed by the supervisor and by the classes that carry out verbs for it."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Cluster:
         self.hosts = hosts
         self.faults = FaultRegistry(cuts_outside=hosts is not None)
         self.ending = False
-        self.out_of_space = False  # Says the last leader that said anything of it.
-        self.record_error = ""  # Why the record in the run directory is an old one; empty if it is not.
+        self.out_of_space = False  # As last reported by a leader.
+        self.record_error = ""  # Why the record in the run directory is out of date; empty if it is not.
 
     def endpoint_of(self, node: int) -> str:
         """Where a node listens, and others reach it."""
@@ -51,26 +51,26 @@ class Cluster:
             return self.hosts.endpoint(node)
         return self.run_directory.node_endpoint(node)
 
-    def admit(self, node: int) -> NodeProcess:
-        """One more node, which has no process yet."""
+    def add_node(self, node: int) -> NodeProcess:
+        """Add a node, which has no process yet."""
         log = str(Path(self.record.log_dir) / f"n{node}.log")
         self.record.nodes.append(NodeRecord(id=node, endpoint=self.endpoint_of(node), log=log))
         process = self.nodes[node] = NodeProcess(node)
         self.save_record()
         return process
 
-    def dismiss(self, node: NodeProcess) -> None:
-        """A node that is part of this no longer, and has no process."""
+    def remove_node(self, node: NodeProcess) -> None:
+        """Remove a node that has left the cluster and has no process."""
         self.record.nodes = [entry for entry in self.record.nodes if entry.id != node.id]
         self.nodes.pop(node.id, None)
         for fault in self.faults.active:
-            if fault.nodes == (node.id,) and not fault.links:  # Its process and its disk are gone.
+            if fault.nodes == (node.id,) and not fault.links:  # Its process and its disk no longer exist.
                 self.faults.remove(fault.id)
         self.save_record()
 
     @property
-    def hopeful(self) -> list[int]:
-        """The nodes that run, or may be expected to."""
+    def expected_up(self) -> list[int]:
+        """The nodes that run, or are expected to run soon."""
         return [node.id for node in self.nodes.values() if node.state is not NodeState.GAVE_UP]
 
     def in_state(self, states: Collection[NodeState]) -> list[NodeProcess]:
@@ -78,12 +78,12 @@ class Cluster:
         return [node for node in self.nodes.values() if node.state in states]
 
     def choose(self, selector: str, states: Collection[NodeState] = tuple(NodeState)) -> list[NodeProcess]:
-        """The nodes that a selector means now; words for groups mean those in one of `states` only.
+        """The nodes that a selector means now; group words select only nodes in one of `states`.
 
-        Raises VerbFailed for a node that was named and is in none of them.
+        Raises VerbFailed for a node that was named but is in none of them.
         """
         try:
-            chosen = [self.nodes[node] for node in select(selector, self._picture(states), self.random)]
+            chosen = [self.nodes[node] for node in select(selector, self._scope(states), self.random)]
         except NothingMatches:
             if self.in_state(states):
                 raise
@@ -97,10 +97,10 @@ class Cluster:
 
     def choose_one(self, selector: str) -> NodeProcess:
         """The one node that a selector means now."""
-        return self.nodes[select_one(selector, self._picture(tuple(NodeState)), self.random)]
+        return self.nodes[select_one(selector, self._scope(tuple(NodeState)), self.random)]
 
     def save_record(self) -> None:
-        """Let other processes see who runs where. On a full disk the old record stays until there is room."""
+        """Publish which nodes run where. On a full disk the old record stays until there is space."""
         for entry in self.record.nodes:
             entry.pid = self.nodes[entry.id].pid or 0
         try:
@@ -110,9 +110,9 @@ class Cluster:
         else:
             self.record_error = ""
 
-    def _picture(self, states: Collection[NodeState]) -> Picture:
+    def _scope(self, states: Collection[NodeState]) -> SelectionScope:
         leader = self.history.leader
-        return Picture(
+        return SelectionScope(
             tuple(self.nodes),
             tuple(node.id for node in self.in_state(states)),
             leader.node if leader is not None else 0,
@@ -120,13 +120,13 @@ class Cluster:
 
 
 class ElectionSafety:
-    """Remembers who led which term."""
+    """Remembers the leader of each term."""
 
     def __init__(self) -> None:
         self._leaders: dict[int, list[int]] = {}
 
-    def rival(self, term: int, node: int) -> int | None:
-        """Note that `node` led `term`; the node that did before, if that is news."""
+    def note_leader(self, term: int, node: int) -> int | None:
+        """Note that `node` leads `term`; returns another node that did before, if there is one."""
         leaders = self._leaders.setdefault(term, [])
         if node in leaders:
             return None

@@ -1,7 +1,7 @@
-"""Waiting for the cluster to become such and such, without blocking anybody.
+"""Waiting for a condition of the cluster, without blocking.
 
-Owns the list of open waits. A condition is looked at after every turn in which the supervisor
-learnt something, and its end is called exactly once.
+Owns the list of open waits. Conditions are checked after every turn in which the supervisor received
+something, and each wait ends exactly once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Conditions:
             wait.timer = self._context.after(timeout_seconds, lambda: self._end(wait, False))
 
     def check(self) -> None:
-        """End every wait whose condition holds now, and those that come to hold by that."""
+        """End every wait whose condition holds now, and those whose condition holds as a consequence."""
         while due := [wait for wait in self._waits if wait.holds()]:
             for wait in due:
                 self._end(wait, True)

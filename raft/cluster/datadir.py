@@ -1,7 +1,7 @@
-"""Where a cluster's data is, and of what shape it is.
+"""Where a cluster's data is, and the cluster's shape recorded there.
 
-Owns the difference between a durable directory and a throw-away one, the shape recorded in the
-former, and its lock. What a node keeps inside its own directory belongs to the node.
+Owns the difference between a durable and a throw-away directory, the recorded shape of a durable one, and
+its lock. The contents of a node's own directory belong to the node.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raft.node.process.restore import NewCluster
     from raft.storage.backup import Backup
 
-VERSION = 2  # Since then with a checksum.
+VERSION = 2  # Since this one with a checksum.
 _SHAPE = "cluster.json"
 _PREFIX = "raft-actors-"
 _THROW_AWAY = "throw-away"  # A mark: when no launcher holds this directory, it may be removed.
@@ -41,15 +41,15 @@ class Shape(Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     cluster: str
-    nodes: int  # With so many it began: 1 to that.
+    nodes: int  # The initial number of nodes: ids 1 to that.
     machine: str | None = None
-    changed_members: list[int] | None = None  # Those of now, once they are others than the first.
-    last_id: int = 0  # The highest id that was ever given away; none is given twice.
-    checksum: int = 0  # CRC-32 of all the rest: an id or a member that a disk has changed is not believed.
+    changed_members: list[int] | None = None  # The present members, once they differ from the first ones.
+    last_id: int = 0  # The highest id ever assigned; no id is assigned twice.
+    checksum: int = 0  # CRC-32 of the other fields, so that a change by the disk is detected.
 
     @property
     def members(self) -> list[int]:
-        """The ids of the nodes of now."""
+        """The ids of the present nodes."""
         return list(range(1, self.nodes + 1)) if self.changed_members is None else self.changed_members
 
 
@@ -66,30 +66,30 @@ class DataDirectory:
 
     @property
     def members(self) -> list[int]:
-        """The ids of the nodes whose data this is."""
+        """The ids of the nodes that this data belongs to."""
         return self._shape.members
 
     @property
     def machine(self) -> str | None:
-        """The machine of one's own that its nodes run."""
+        """The custom machine that its nodes run."""
         return self._shape.machine
 
     def reserve_id(self) -> int:
-        """An id that no node has ever had; durable, so that no later node gets it either."""
+        """A new id that no node has ever had. Durable on return."""
         node = max(self._shape.last_id, self._shape.nodes) + 1
         self._change(msgspec.structs.replace(self._shape, last_id=node))
         permit_first_start(self.of_node(node))
         return node
 
     def change_members(self, members: list[int]) -> None:
-        """Make other nodes the ones that a later start brings back; durable."""
+        """Record the nodes that a later start brings back. Durable on return."""
         if members != self.members:
             self._change(msgspec.structs.replace(self._shape, changed_members=members))
 
     def joins(self, node: int) -> bool:
-        """Does this node, if it knows nothing yet, learn of the cluster from its leader?
+        """Does this node, while its data is empty, learn the cluster from its leader?
 
-        The first nodes know by themselves, but what they know is true of the first start only.
+        The first nodes are configured with the members, but only for the first start.
         """
         return node > self._shape.nodes or self._shape.changed_members is not None
 
@@ -98,26 +98,26 @@ class DataDirectory:
         self._shape = shape
 
     def of_node(self, node: int) -> Path:
-        """One node's own directory."""
+        """A node's own directory."""
         return self.path / f"n{node}"
 
     @property
     def logs(self) -> Path:
-        """Where nodes' logs and the cluster's events go."""
+        """The directory of the nodes' logs and the cluster's events."""
         return self.path / "logs"
 
     def close(self) -> None:
-        """Let others have it; a throw-away one is removed."""
+        """Release the directory. A throw-away one is removed."""
         if not self.keep:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock_fd)
 
 
 def open_data(spec: ClusterSpec) -> DataDirectory:
-    """The data directory that `spec` asks for, made if need be and locked.
+    """The data directory for `spec`, created if necessary, and locked.
 
-    Raises BadUsage for data of another shape or of something else, VerbFailed when it is in use or
-    cannot be made. Existing data is not touched before all of this is known.
+    Raises BadUsage for data of another shape or other contents, VerbFailed if it is in use or cannot be
+    created. Existing data is not changed before all of this is checked.
     """
     try:
         if spec.data_dir is None:
@@ -129,11 +129,11 @@ def open_data(spec: ClusterSpec) -> DataDirectory:
 
 
 def restored_data(path: Path, backup: Backup, new: NewCluster, machine: str | None, now: float) -> None:
-    """Make a durable directory whose nodes begin with a backup: `up` goes on from it.
+    """Create a durable directory whose nodes begin with a backup: `up` continues from it.
 
-    Raises BadUsage or VerbFailed for a directory that is not new, and what `restore` does.
+    Raises BadUsage or VerbFailed for a directory that is not new, and the errors of `restore`.
     """
-    from raft.node.process.restore import restore  # Here, since a start of nodes does not wait for it.
+    from raft.node.process.restore import restore  # Here, so that starting a cluster does not load it.
 
     path = path.absolute()
     make_private(path)
@@ -146,14 +146,14 @@ def restored_data(path: Path, backup: Backup, new: NewCluster, machine: str | No
         shape = Shape(cluster=name, nodes=len(new.members), machine=machine)
         for node in new.members:
             restore(backup, path / f"n{node}", new, cluster=name, node=node, now=now)
-        _write_shape(path, shape)  # The last step: without it nothing of this is a cluster's data.
+        _write_shape(path, shape)  # Last: without it, this is not a cluster's data.
     finally:
         os.close(lock_fd)
 
 
 @contextlib.contextmanager
 def held_data(path: Path) -> Iterator[DataDirectory]:
-    """A cluster's durable directory, while no launcher has it. Raises BadUsage or VerbFailed."""
+    """A cluster's durable directory, locked against launchers. Raises BadUsage or VerbFailed."""
     path = path.absolute()
     lock_fd = _lock(path)
     try:
@@ -166,12 +166,12 @@ def held_data(path: Path) -> Iterator[DataDirectory]:
 
 
 def is_data_of_a_cluster(path: Path) -> bool:
-    """Did a launcher make that directory?"""
+    """Was that directory created by a launcher?"""
     return (path / _SHAPE).exists()
 
 
 def clear_abandoned() -> None:
-    """Remove throw-away data that no launcher holds: one was killed together with its fork server."""
+    """Remove throw-away data whose launcher was killed together with its fork server."""
     for directory in rundir.abandoned():
         with contextlib.suppress(Unreachable):
             _remove_abandoned(Path(ClusterRecord.read(directory.record).data_dir))
@@ -192,7 +192,7 @@ def _remove_abandoned(path: Path) -> None:
 
 def _throw_away(spec: ClusterSpec) -> DataDirectory:
     path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{spec.name}-"))
-    lock_fd = _lock(path)  # Before the mark by which others take it for abandoned.
+    lock_fd = _lock(path)  # Before the mark, by which other launchers would take it for abandoned.
     if not spec.keep:
         (path / _THROW_AWAY).touch(mode=0o600)
     shape = _new_shape(spec)
@@ -219,7 +219,7 @@ def _durable(path: Path, spec: ClusterSpec) -> DataDirectory:
 
 
 def _begin(path: Path, shape: Shape) -> None:
-    """A new cluster: only now may its nodes begin with nothing, and each of them once."""
+    """Allow the nodes of a new cluster to begin with empty data, each of them once."""
     for node in shape.members:
         permit_first_start(path / f"n{node}")
     _write_shape(path, shape)
@@ -240,24 +240,24 @@ def _lock(path: Path) -> int:
 
 
 def _read_shape(path: Path) -> Shape | None:
-    """The recorded shape; None for an empty directory. Raises BadUsage for anything else."""
+    """The recorded shape; None for an empty directory. Raises BadUsage for any other contents."""
     try:
         raw = (path / _SHAPE).read_bytes()
     except FileNotFoundError:
         if any(path.iterdir()):
             raise BadUsage(
-                f"{path} holds something else than a cluster's data: choose an empty directory"
+                f"{path} holds something other than a cluster's data: choose an empty directory"
             ) from None
         return None
     try:
         shape = msgspec.json.decode(raw, type=Shape)
     except msgspec.DecodeError as error:
-        raise BadUsage(f"{path / _SHAPE} does not say what the data is: {error}") from error
+        raise BadUsage(f"{path / _SHAPE} does not describe a cluster's data: {error}") from error
     if shape.v > VERSION:
         raise BadUsage(f"the data in {path} was written by a newer version of this program")
     if shape.v != 1 and shape.checksum != _checksum(shape):
         raise BadUsage(
-            f"{path / _SHAPE} is damaged: its checksum is wrong. Bring it back from a copy, or correct it, "
+            f"{path / _SHAPE} is damaged: its checksum is wrong. Restore it from a copy, or correct it, "
             "with 1 as its v and without the checksum"
         )
     return msgspec.structs.replace(shape, v=VERSION)
@@ -277,11 +277,11 @@ def _check_shape(path: Path, shape: Shape, spec: ClusterSpec) -> None:
     if shape.machine != spec.machine:
         raise BadUsage(
             f"the data in {path} belongs to the machine {shape.machine or 'built in'}, "
-            f"not {spec.machine or 'built in'}: its log would mean nothing to another one"
+            f"not {spec.machine or 'built in'}, which cannot read its log"
         )
 
 
 def _write_shape(path: Path, shape: Shape) -> None:
-    """Whole and durable, or not there at all."""
+    """Atomically and durably."""
     shape = msgspec.structs.replace(shape, checksum=_checksum(shape))
     replace_file(path / _SHAPE, msgspec.json.format(msgspec.json.encode(shape), indent=2) + b"\n")

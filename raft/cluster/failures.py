@@ -1,7 +1,6 @@
-"""What ends a verb other than well, and the exit code that says so to a program.
+"""The errors of verbs, and their exit codes.
 
-Owns the exit codes and the exceptions that carry them from where something is found wrong to
-the one place where the process exits.
+Owns the exit codes, and the exceptions that carry them to the one place where the process exits.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """What a launcher process tells its caller."""
+    """The exit codes of a launcher process."""
 
     OK = 0
     FAILURE = 1
@@ -29,7 +28,7 @@ class ExitCode(enum.IntEnum):
 
 
 class VerbFailed(Exception):
-    """A verb could not do what it was asked; the message is for the person who asked."""
+    """A verb could not be carried out; the message is for the user."""
 
     exit_code = ExitCode.FAILURE
 
@@ -40,7 +39,7 @@ class VerbFailed(Exception):
 
 
 class BadUsage(VerbFailed):
-    """What was typed cannot be meant; nothing was changed."""
+    """The arguments make no sense; nothing was changed."""
 
     exit_code = ExitCode.USAGE
 

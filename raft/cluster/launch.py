@@ -1,7 +1,7 @@
-"""One cluster's life in the foreground: claimed, started, supervised, ended, cleaned up.
+"""One cluster's run in the foreground: claim, start, supervise, end, clean up.
 
-Owns the order in which directories, fork server, runtime and supervisor come and go. What the
-supervisor does meanwhile is its own; what is printed is decided by who listens.
+Owns the order in which directories, fork server, runtime and supervisor are created and removed. What the
+supervisor does is its own; what is printed is decided by the listener.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from raft.node.config import NodeConfig
 from raft.node.tuning import parse_tuning
 from raft.protocol.registry import SUPERVISOR, TAGS
 
-SAME_WISH_SECONDS = 1.0
-LOOK_SECONDS = 1.0
-DESCRIPTORS_MIN, DESCRIPTORS_PER_NODE = 48, 6  # Of a process; measured: 40 with three nodes, 60 with seven.
+SAME_SIGNAL_SECONDS = 1.0
+CHECK_SECONDS = 1.0
+DESCRIPTORS_MIN, DESCRIPTORS_PER_NODE = 48, 6  # Per process; measured: 40 with three nodes, 60 with seven.
 
 
 class Ended(Struct, frozen=True):
-    """How a cluster's life in this process went; `reason` is empty when it ended as it was asked to."""
+    """How a run ended; `reason` is empty if it was asked to end."""
 
     exit_code: ExitCode
     reason: str
@@ -82,7 +82,7 @@ class RunningCluster:
             cluster=cluster.record.cluster,
             endpoint=cluster.run_directory.launcher_endpoint,
         )
-        # A supervisor that has lost its mind must not restart nodes: then the launcher ends, and all with it.
+        # A crashed supervisor must not restart nodes: the launcher ends, and the nodes with it.
         self._runtime = Runtime(
             SUPERVISOR.process,
             transport=transport,
@@ -102,10 +102,10 @@ class RunningCluster:
             ),
             SUPERVISOR.actor,
         )
-        self._runtime.spawn(lambda: Repeated(LOOK_SECONDS, self._look_after_run_directory), "run-directory")
+        self._runtime.spawn(lambda: Repeated(CHECK_SECONDS, self._check_run_directory), "run-directory")
 
     def run(self, listener: Callable[[Event], None]) -> Ended:
-        """Until it is asked to end, by a verb or a signal; `listener` is told of every event."""
+        """Run until asked to end, by a verb or a signal; `listener` is called with every event."""
         self.cluster.journal.listener = listener
         try:
             self._runtime.run()
@@ -119,8 +119,8 @@ class RunningCluster:
         """Ask for the end; from any thread."""
         self._runtime.post(SUPERVISOR, Down())
 
-    def _look_after_run_directory(self) -> None:
-        """Make it again where something has swept it away, as cleaners of temporary files do."""
+    def _check_run_directory(self) -> None:
+        """Recreate it if something has removed it, such as a cleaner of temporary files."""
         if not self._run_directory_lost and not self._lock.is_in_place:
             path, text = str(self.cluster.run_directory.path), "was removed, and made again"
             try:
@@ -133,11 +133,11 @@ class RunningCluster:
             self.cluster.save_record()
 
     @contextlib.contextmanager
-    def obeying_signals(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM or a closed terminal end the cluster gracefully; a later one ends it at once.
+    def handling_signals(self) -> Iterator[None]:
+        """Ctrl-C, SIGTERM or a closed terminal end the cluster gracefully; a second one ends it at once.
 
-        Several within a second are one wish: a closed terminal or a service manager may send two.
-        What the parent has chosen to ignore (nohup) stays ignored.
+        Several within a second count as one: a closed terminal or a service manager may send two.
+        A signal that the parent process ignores (nohup) stays ignored.
         """
 
         def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -145,7 +145,7 @@ class RunningCluster:
             if self._asked_to_end_seconds is None:
                 self._asked_to_end_seconds = now
                 self.end()
-            elif now - self._asked_to_end_seconds > SAME_WISH_SECONDS:
+            elif now - self._asked_to_end_seconds > SAME_SIGNAL_SECONDS:
                 raise SystemExit(128 + number)
 
         numbers = [
@@ -183,7 +183,8 @@ class RunningCluster:
             machine=spec.machine or "",
             sync=not spec.ephemeral_log,
             snapshots=spec.snapshots,
-            # Each life draws anew, or a node that lost a race once would lose it in the same way again.
+            # Each incarnation gets another seed, or a node that lost a race would lose it in the same way
+            # again.
             seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
             supervisor=self.cluster.run_directory.launcher_endpoint,
             fault_injection=True,
@@ -194,11 +195,11 @@ class RunningCluster:
 
 
 def _check_descriptors(nodes: int) -> None:
-    """Better said here, once, than by nodes that fail one after the other."""
+    """Report this once here, rather than by nodes that fail one after the other."""
     limit, needed = raise_descriptor_limit(), DESCRIPTORS_MIN + DESCRIPTORS_PER_NODE * nodes
     if limit != resource.RLIM_INFINITY and limit < needed:
         raise VerbFailed(
-            f"a process may have {limit} files open here, and with {nodes} nodes each needs {needed}: "
+            f"a process may open {limit} files, but with {nodes} nodes each needs {needed}: "
             "raise the limit (ulimit -n)"
         )
 
@@ -210,9 +211,9 @@ def launched(
     started_seconds: float,
     duration_seconds: float | None = None,
 ) -> Iterator[RunningCluster]:
-    """A cluster of this shape, which has been checked, ready to `run`; all is gone when the block is left.
+    """A cluster of this (checked) shape, ready to `run`; everything is removed when the block is left.
 
-    Raises VerbFailed, before anything was started, for what cannot be.
+    Raises VerbFailed before anything was started.
     """
     _check_descriptors(spec.nodes)
     clock = MonotonicClock()
@@ -225,7 +226,7 @@ def launched(
         stack.callback(data.close)
         if not data.keep:
             fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
-        # Its children use these directories, so that it has to be gone before they are removed.
+        # Its children use these directories, so it must end before they are removed.
         stack.callback(_close, fork_server)
         hosts = None
         if spec.hosts:
@@ -238,7 +239,7 @@ def launched(
             cluster = Cluster(record, run_directory, journal, random.Random(spec.seed), hosts)
             journal.record(ClusterStarted(nodes=len(data.members), pid=record.pid), clock.now())
             running = RunningCluster(cluster, data, fork_server, clock, duration_seconds, lock)
-            stack.enter_context(running.obeying_signals())
+            stack.enter_context(running.handling_signals())
             yield running
         except TransportError as error:
             raise VerbFailed(f"the cluster cannot run: {error}") from error
@@ -250,9 +251,9 @@ def launched(
 
 
 def _close(fork_server: ForkServer) -> None:
-    """End the fork server in good order: then this process removes everything itself.
+    """End the fork server in order; this process then removes everything itself.
 
-    Otherwise the server would wait for this process to give its locks free, as a killed one soon does.
+    Otherwise the server would wait for this process to release its locks, as after a kill.
     """
     with contextlib.suppress(ForkServerGone):
         fork_server.set_cleanup([])

@@ -1,8 +1,8 @@
 """Adding, promoting, removing and replacing nodes by request.
 
-Owns the order of the steps: a process before it is a member, a member no longer before its process
-ends, and the data directory's record after what the cluster's own log says. Knows nothing of how a
-change is agreed on; the leader is asked for it until it is made, which changes nothing if it is already.
+Owns the order of the steps: a process starts before it becomes a member, and ends after it has left; the
+data directory's record follows the cluster's own log. Knows nothing of how a change is agreed on; the leader
+is asked until the change is made. Requests are idempotent.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from raft.protocol.client import (
 from raft.protocol.registry import address_of
 
 ASK_SECONDS_MAX = 2.0
-AGAIN_SECONDS = 0.05
+RETRY_SECONDS = 0.05
 CHANGE_SECONDS_MAX = 15.0
 CATCH_UP_SECONDS_MAX = 120.0
-LEADERLESS_SECONDS_MAX = 5.0  # A node may take its time to catch up, an election may not.
+LEADERLESS_SECONDS_MAX = 5.0  # A node may catch up slowly, but an election may not take long.
 
 NO_LEADER = "the cluster has no leader"
 
@@ -58,13 +58,13 @@ Failed = Callable[[str], None]
 
 
 class Roster(Protocol):
-    """The lasting record of which nodes there are."""
+    """The durable record of the cluster's nodes."""
 
     def reserve_id(self) -> int:
-        """An id that no node has ever had."""
+        """A new id that no node has ever had."""
 
     def change_members(self, members: list[int]) -> None:
-        """Make these the nodes that a later start brings back."""
+        """Record the nodes that a later start brings back."""
 
 
 class _Request(Struct, frozen=True):
@@ -78,10 +78,12 @@ class _Request(Struct, frozen=True):
 class MemberVerbs:
     """Carries out verbs on the membership."""
 
-    def __init__(self, context: Context, cluster: Cluster, steering: ProcessControl, roster: Roster) -> None:
+    def __init__(
+        self, context: Context, cluster: Cluster, process_control: ProcessControl, roster: Roster
+    ) -> None:
         self._context = context
         self._cluster = cluster
-        self._steering = steering
+        self._process_control = process_control
         self._roster = roster
 
     def list(self, _verb: GetMembers, answer: Callable[[MemberList], None], failed: Failed) -> None:
@@ -89,7 +91,7 @@ class MemberVerbs:
         self._ask(ListMembers(), ASK_SECONDS_MAX, lambda members: answer(self._listed(members)), failed)
 
     def add(self, verb: AddMember, answer: Answer) -> None:
-        """Answered when the new node votes, or when it is a learner if it is to be one."""
+        """Answered when the new node votes, or is a learner if that was asked for."""
         _refuse_others(verb.node)
 
         def joined(node: NodeProcess, members: Members) -> None:
@@ -121,7 +123,7 @@ class MemberVerbs:
         self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, self._failing(answer))
 
     def replace(self, verb: ReplaceMember, answer: Answer) -> None:
-        """Answered when the new node votes in the old one's place, and the old one has stopped."""
+        """Answered when the new node votes in place of the old one, and the old one has stopped."""
         _refuse_others(verb.node)
         old = self._cluster.choose_one(verb.selector)
         if verb.dry_run:
@@ -141,11 +143,11 @@ class MemberVerbs:
         self._start_learner(joined, self._failing(answer))
 
     def left(self, node: NodeProcess) -> None:
-        """A node has stopped by itself, since it is no member any more."""
+        """A node has stopped by itself, since it is no longer a member."""
         self._forget(node)
 
     def _failing(self, answer: Answer) -> Failed:
-        """Say why it failed; with the exit code that says so, if there is no leader to ask."""
+        """Answer with the reason, and with the exit code for it if there is no leader."""
 
         def failed(reason: str) -> None:
             led = self._cluster.history.leader is not None
@@ -156,11 +158,11 @@ class MemberVerbs:
     # -- steps --------------------------------------------------------------------------------------
 
     def _start_learner(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
-        """Only under a leader: without one, no process is started in vain."""
+        """Only while there is a leader; otherwise the process would be started in vain."""
         self._ask(ListMembers(), CHANGE_SECONDS_MAX, lambda _: self._start_new(then, failed), failed)
 
     def _start_new(self, then: Callable[[NodeProcess, Members], None], failed: Failed) -> None:
-        node = self._cluster.admit(self._roster.reserve_id())
+        node = self._cluster.add_node(self._roster.reserve_id())
 
         def give_up(reason: str) -> None:
             self._end(node, lambda: failed(reason), lambda _: failed(reason))
@@ -173,7 +175,7 @@ class MemberVerbs:
             endpoint = self._cluster.endpoint_of(node.id)
             self._ask(AddLearner(node.id, endpoint), CHANGE_SECONDS_MAX, joined, give_up)
 
-        self._steering.begin([node], started, give_up)
+        self._process_control.begin([node], started, give_up)
 
     def _promote(self, node: NodeProcess, answer: Answer, line: str) -> None:
         def promoted(members: Members) -> None:
@@ -191,10 +193,13 @@ class MemberVerbs:
             then()
 
         running = [node] if node.state in HAS_PROCESS else []
-        self._steering.terminate(running, ended, failed)
+        self._process_control.terminate(running, ended, failed)
 
     def _done_under_a_leader(self, answer: Answer, line: str) -> None:
-        """Answer once somebody leads: if the leader itself has gone, the next verb may name the new one."""
+        """Answer once there is a leader.
+
+        If the leader itself has gone, the next verb may need the new one.
+        """
 
         def done(_: object) -> None:
             answer.done([line])
@@ -204,7 +209,7 @@ class MemberVerbs:
     def _forget(self, node: NodeProcess) -> None:
         """It may have stopped by itself while it was being stopped."""
         if self._cluster.nodes.get(node.id) is node:
-            self._cluster.dismiss(node)
+            self._cluster.remove_node(node)
             self._roster.change_members(list(self._cluster.nodes))
 
     def _note(self, text: str, members: Members) -> None:
@@ -222,7 +227,7 @@ class MemberVerbs:
         self._try(request, NO_LEADER)
 
     def _try(self, request: _Request, reason: str) -> None:
-        """Ask once, and again after a while; `reason` is why the last time did not do."""
+        """Ask once, and again after a while; `reason` is why the last attempt failed."""
         now = self._context.now()
         left_seconds = request.until_seconds - now
         if left_seconds <= 0:
@@ -252,7 +257,7 @@ class MemberVerbs:
             self._again(request, answer.reason if isinstance(answer, Refused | Unknown) else before)
 
     def _again(self, request: _Request, reason: str) -> None:
-        self._context.after(AGAIN_SECONDS, lambda: self._try(request, reason))
+        self._context.after(RETRY_SECONDS, lambda: self._try(request, reason))
 
     # -- the list ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""Hosts that are network namespaces of this machine, each with an address of its own on one bridge.
+"""Hosts as network namespaces of this machine, each with an address of its own on one bridge.
 
-Owns the namespaces, the cables between them and the bridge, and the packet filter's rules on it. This process
-sits at the bridge, too, and reaches all of them. Needs root, iproute2 and nftables. Knows nothing of Raft.
+Owns the namespaces, their veth pairs, the bridge, and its packet filter rules. This process has an address
+on the bridge, too, and reaches all hosts. Needs root, iproute2 and nftables. Knows nothing of Raft.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raft.cluster.failures import VerbFailed
 NAMED: Final = Path("/run/netns")
 _CONFIGURED: Final = Path("/etc/netns")  # Where `ip netns exec` finds a namespace's own resolv.conf.
 HOSTS_MAX: Final = 200
-# Set aside for measurements between networks (RFC 2544), so that no real host has one of these.
+# Reserved for benchmarks of networks (RFC 2544), so no real host has one of these.
 _SUBNETS: Final = tuple(f"198.{18 + half}.{third}" for half in range(2) for third in range(256))
 _OWN_HOST: Final = 254
 _PREFIX: Final = "raft"
@@ -27,13 +27,13 @@ _COMMAND_SECONDS_MAX: Final = 20.0
 
 
 class NoNamespaces(VerbFailed):
-    """Network namespaces cannot be had here; the text says what is missing."""
+    """Network namespaces are unavailable here; the text says what is missing."""
 
 
 def why_unavailable() -> str:
     """What is missing for hosts in namespaces; "" if nothing is."""
     if os.geteuid() != 0:
-        return "network namespaces are made by root only"
+        return "network namespaces need root"
     missing = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
     if missing:
         return f"network namespaces need {' and '.join(missing)} (packages iproute2 and nftables)"
@@ -52,9 +52,9 @@ def why_unavailable() -> str:
 
 
 class NamespaceHosts:
-    """Hosts by number, from 1 on; close it, or leave its block, and all of it is gone.
+    """Hosts by number, from 1 on. Closing it, or leaving its block, removes everything.
 
-    Raises NoNamespaces where they cannot be had. Those that a process has left which was killed are removed.
+    Raises NoNamespaces where they are unavailable. Removes those left by a killed process.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class NamespaceHosts:
         _remove_abandoned()
         self._bridge = f"{_PREFIX}{os.getpid()}"
         self._subnet = _free_subnet()
-        self._hosts: dict[int, str] = {}  # By number: the address that it has now.
+        self._hosts: dict[int, str] = {}  # By number: the present address.
         self._batch(
             [
                 f"link add {self._bridge} type bridge",
@@ -83,7 +83,7 @@ class NamespaceHosts:
     # -- hosts ------------------------------------------------------------------------------------
 
     def add(self, number: int) -> str:
-        """One more host; its address."""
+        """Add a host; returns its address."""
         assert 1 <= number <= HOSTS_MAX, f"hosts have numbers from 1 to {HOSTS_MAX}, not {number}"
         name, cable, address = self.name(number), self._cable(number), f"{self._subnet}.{number}"
         self._batch(
@@ -106,7 +106,7 @@ class NamespaceHosts:
         return address
 
     def name(self, number: int) -> str:
-        """That of a host's namespace, for `ip netns exec`."""
+        """The name of a host's namespace, for `ip netns exec`."""
         return f"{_PREFIX}-{os.getpid()}-n{number}"
 
     def address(self, number: int) -> str:
@@ -114,29 +114,32 @@ class NamespaceHosts:
         return self._hosts[number]
 
     def ipv6_address(self, number: int) -> str:
-        """The other one that it has."""
+        """The host's IPv6 address on the bridge."""
         assert number in self._hosts, f"there is no host {number}"
         return self._ipv6(number)
 
     def on_host(self, number: int, command: Sequence[str]) -> list[str]:
-        """The command that runs another one on a host; the process is that of the latter."""
+        """The command line that runs a command on a host, as the same process."""
         return ["ip", "netns", "exec", self.name(number), *command]
 
     @property
     def own_address(self) -> str:
-        """That of this process on the bridge."""
+        """The address of this process on the bridge."""
         return f"{self._subnet}.{_OWN_HOST}"
 
     def ask_names_at(self, number: int, address: str, options: str) -> None:
-        """The name server of what runs `on_host` from now on; `options` as in resolv.conf(5)."""
+        """Set the name server of processes started by `on_host` from now on.
+
+        `options` as in resolv.conf(5).
+        """
         directory = _CONFIGURED / self.name(number)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "resolv.conf").write_text(f"nameserver {address}\noptions {options}\n")
 
-    # -- what can be broken ------------------------------------------------------------------------
+    # -- faults ------------------------------------------------------------------------------------
 
     def cut(self, ways: Mapping[int, Collection[int]]) -> None:
-        """Drop, without a word, what goes from each of these hosts to those; and nothing else."""
+        """Silently drop packets from each of these hosts to those, and no others."""
         drops = "".join(
             f"ip saddr {self._hosts[source]} ip daddr {self._hosts[target]} drop;\n"
             for source, targets in ways.items()
@@ -144,22 +147,22 @@ class NamespaceHosts:
             if source in self._hosts and target in self._hosts
         )
         table = f"table bridge {self._bridge}"
-        # The first line makes sure that there is something to delete.
+        # The first line ensures that there is a table to delete.
         script = f"{table}\ndelete {table}\n"
         if drops:
             script += f"{table} {{ chain cuts {{ type filter hook forward priority 0;\n{drops}}}\n}}\n"
-        _run(["nft", "-f", "-"], script)  # All at one stroke.
+        _run(["nft", "-f", "-"], script)  # Atomically.
 
     def pull_cable(self, number: int) -> None:
-        """The link goes down; nothing is told to either end of a connection."""
+        """Take the link down; neither end of a connection is notified."""
         self._batch([f"link set {self._cable(number)} down"])
 
     def plug_cable(self, number: int) -> None:
-        """The link comes up again."""
+        """Bring the link up."""
         self._batch([f"link set {self._cable(number)} up"])
 
     def change_address(self, number: int, last_part: int) -> str:
-        """The host has that address, and the one before no longer; connections by that one hang."""
+        """Give the host another address. Connections by the old one hang."""
         before, address = self._hosts[number], f"{self._subnet}.{last_part}"
         self._batch(
             [f"address delete {before}/24 dev eth0", f"address add {address}/24 dev eth0"], host=number
@@ -168,13 +171,13 @@ class NamespaceHosts:
         return address
 
     def close(self) -> None:
-        """Remove all of it. Idempotent; processes that still run on a host stay there, unreachable."""
+        """Remove everything. Idempotent. Processes that still run on a host stay there, unreachable."""
         with suppress(NoNamespaces):
             self.cut({})
         _remove(self._bridge, [self.name(number) for number in self._hosts])
         self._hosts = {}
 
-    # -- how ---------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------
 
     def _cable(self, number: int) -> str:
         return f"{self._bridge}n{number}"
@@ -209,7 +212,7 @@ def _free_subnet() -> str:
 
 
 def _remove(bridge: str, names: Sequence[str]) -> None:
-    # A namespace takes its cables along, though a process may hold it for a while.
+    # A namespace takes its links along, but a process may keep it alive for a while.
     for link in _links_of(bridge):
         with suppress(NoNamespaces):
             _run(["ip", "link", "delete", link])
@@ -229,7 +232,7 @@ def _links_of(bridge: str) -> list[str]:
 
 
 def _remove_abandoned() -> None:
-    """What processes have left that are there no more."""
+    """Remove what dead processes have left."""
     try:
         names = [path.name for path in NAMED.iterdir()]
     except OSError:

@@ -1,7 +1,7 @@
-"""A short load on a running cluster, and what to think of it.
+"""A short load on a running cluster, and its assessment.
 
-Owns the load (callers that wait for their answer before they ask again), the figures of it and the checks on
-them. It writes keys of its own, and removes them again. Knows nothing of how figures are shown.
+Owns the load (closed-loop callers), its figures and the checks on them. It writes keys of its own, and
+deletes them again. Knows nothing of how figures are shown.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from raft.client.errors import ClientError
 KEYS = 100
 SLOWEST_SECONDS_MAX = 0.5
 SPREAD_SECONDS_MAX = 0.1  # One standard deviation. Both limits are those of `etcdctl check perf`.
-TOLD_EVERY_SECONDS = 0.2
+PROGRESS_SECONDS = 0.2
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """What is asked of the cluster; `at_least` is a number of operations per second."""
+    """The load to apply; `at_least` is a number of operations per second."""
 
     seconds: float
     callers: int
@@ -34,14 +34,14 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 class Check(Struct, frozen=True):
-    """One thing that should be so, and whether it is."""
+    """One requirement, and whether it is met."""
 
     ok: bool
     says: str
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What came of it; durations are those of operations that succeeded."""
+    """The result; durations are those of successful operations."""
 
     operations: int
     failed: int
@@ -55,7 +55,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     first_failure: str
 
     def checks(self, load: Load) -> list[Check]:
-        """What should be so of any cluster that is well."""
+        """The requirements for any healthy cluster."""
         what = "reads" if load.reads else "writes"
         slowest_ms, spread_ms = 1000 * SLOWEST_SECONDS_MAX, 1000 * SPREAD_SECONDS_MAX
         return [
@@ -80,7 +80,7 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class _Tally:
-    """What the callers have seen so far."""
+    """The callers' results so far."""
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
@@ -88,12 +88,12 @@ class _Tally:
         self.first_failure = ""
 
     def note(self, error: ClientError) -> None:
-        """An operation did not succeed."""
+        """An operation failed."""
         self.failed += 1
         self.first_failure = self.first_failure or str(error)
 
     def figures(self, seconds: float) -> Figures:
-        """All of it, in the end."""
+        """The final figures."""
         latencies = sorted(self.latencies) or [0.0]
         return Figures(
             operations=len(self.latencies),
@@ -110,20 +110,20 @@ class _Tally:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank."""
+    """By nearest rank."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def put_to_the_test(
+async def run_load(
     endpoints: dict[int, str],
     cluster: str,
     load: Load,
     told: Callable[[float, int], None],
     keys: str | None = None,
 ) -> Figures:
-    """Load the cluster; `told` hears now and then which share of the time is over, and how much was done.
+    """Apply the load; `told` is called regularly with the share of the time elapsed and the operations done.
 
-    Raises a ClientError if the cluster has no leader that can be reached to begin with.
+    Raises a ClientError if no leader can be reached at the beginning.
     """
     prefix = f"check-perf/{secrets.token_hex(4)}/"
     tally, value = _Tally(), b"x" * load.value_bytes
@@ -166,5 +166,5 @@ async def _call(
 
 async def _tell(tally: _Tally, began: float, seconds: float, told: Callable[[float, int], None]) -> None:
     while True:
-        await asyncio.sleep(TOLD_EVERY_SECONDS)
+        await asyncio.sleep(PROGRESS_SECONDS)
         told(min(1.0, (time.monotonic() - began) / seconds), len(tally.latencies))

@@ -1,7 +1,7 @@
-"""Durations and probabilities as people type and read them.
+"""Durations and probabilities as users type and read them.
 
-Owns shares such as `10%`, and how all are shown. `raft.durations` says what a duration or a range of them is.
-Inside the program all are floats.
+Owns shares such as `10%`, and the output of all. The grammar of durations and of their ranges is in
+`raft.durations`. Inside the program all are floats.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class DurationRange(Struct, frozen=True):
 
 
 def parse_duration(text: str) -> float:
-    """The seconds that `text` means, as in `500ms`, `5s`, `2m`, `1m30s` or `1d`; raises BadUsage."""
+    """The seconds in `text`, such as `500ms`, `5s`, `2m`, `1m30s` or `1d`; raises BadUsage."""
     try:
         return seconds_of(text)
     except ValueError as error:
@@ -35,7 +35,7 @@ def parse_positive_duration(text: str) -> float:
     """Like `parse_duration`, but zero is refused."""
     seconds = parse_duration(text)
     if seconds == 0:
-        raise BadUsage(f"{text!r} must be more than nothing")
+        raise BadUsage(f"{text!r} must be more than 0")
     return seconds
 
 
@@ -59,7 +59,7 @@ def parse_probability(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in the unit that fits, in the notation that `parse_duration` reads."""
+    """A duration in a suitable unit, in the notation that `parse_duration` reads."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f}us" if seconds else "0s"
     if seconds < 1:
@@ -77,6 +77,6 @@ def format_share(probability: float) -> str:
 
 
 def _short(number: float) -> str:
-    """Three digits or so, without zeros that say nothing."""
+    """About three digits, without trailing zeros."""
     text = f"{number:.0f}" if number >= 100 else f"{number:.1f}"
     return text.removesuffix(".0")

@@ -1,7 +1,7 @@
-"""The run directory: where a running cluster's sockets are, and how a verb finds the cluster.
+"""The run directory: the sockets of a running cluster, and how a verb finds the cluster.
 
-Owns its place, its mode, its lock (on the directory's own descriptor, so that no lock file can be
-left behind) and its removal. There is one below a private directory per user for each cluster name.
+Owns its place, its mode, its lock (on the directory's own descriptor, so that no lock file can be left
+behind) and its removal. There is one for each cluster name, below a private directory of the user.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ IPC_PATH_BYTES_MAX = 107
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _LOCK_TRIES = 100
 _LOCK_PAUSE_SECONDS = 0.02
-_REFUSALS_MAX = 5  # A verb that looks whether the cluster is alive holds the lock for microseconds only.
+_REFUSALS_MAX = 5  # A verb that checks whether the cluster is alive holds the lock for microseconds only.
 
 
 def run_base() -> Path:
-    """The user's private directory below which all run directories are."""
+    """The user's private directory that holds all run directories."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
     return parent / f"raft-actors-{os.getuid()}"
 
 
 def called_as() -> str:
-    """This program as it was called, for what a person is told to type."""
+    """This program's name as it was called, for instructions to the user."""
     return "raft-actors" if Path(sys.argv[0]).name == "raft-actors" else "python launcher.py"
 
 
 def check_name(name: str) -> str:
-    """Return the cluster's name if it can be one; raises BadUsage."""
+    """Return a valid cluster name; raises BadUsage for others."""
     if not _NAME.fullmatch(name):
-        raise BadUsage(f"{name!r} cannot be a cluster's name: use up to 64 letters, digits, '.', '_' or '-'")
+        raise BadUsage(f"{name!r} is not a valid cluster name: use up to 64 letters, digits, '.', '_' or '-'")
     return name
 
 
@@ -71,7 +71,7 @@ class RunDirectory:
         return f"ipc://{self.path / f'n{node}.sock'}"
 
     def check_paths(self, nodes: int) -> None:
-        """Raise BadUsage if a socket's path would be longer than the kernel takes."""
+        """Raise BadUsage if a socket's path would be too long for the kernel."""
         longest = max((self.launcher_endpoint, self.node_endpoint(nodes)), key=len).removeprefix("ipc://")
         size = len(os.fsencode(longest))
         if size > IPC_PATH_BYTES_MAX:
@@ -90,34 +90,34 @@ class RunLock:
 
     @property
     def is_in_place(self) -> bool:
-        """Is the run directory still the one that was locked? It may have been removed, and made anew."""
+        """Is the run directory still the one that was locked? It may have been removed and recreated."""
         return _is_same(self._fd, self._directory.path)
 
     def restore(self) -> None:
-        """Make the run directory anew, and lock it, after it was removed behind our back.
+        """Recreate and lock the run directory after something else removed it.
 
-        Raises VerbFailed when it cannot be made, or when another launcher has taken the name meanwhile.
+        Raises VerbFailed if it cannot be created, or if another launcher has taken the name meanwhile.
         """
         try:
             _make_private(self._directory.path.parent)
             self._directory.path.mkdir(mode=0o700, exist_ok=True)
             fd = os.open(self._directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise VerbFailed(f"it cannot be made again: {error.strerror}") from error
+            raise VerbFailed(f"it cannot be created again: {error.strerror}") from error
         if not _try_lock(fd, fcntl.LOCK_EX):
             os.close(fd)
-            raise VerbFailed("another cluster has taken its name, which verbs reach from now on")
+            raise VerbFailed("another cluster has taken its name, and receives its verbs from now on")
         os.close(self._fd)
         self._fd = fd
 
     def release(self) -> None:
-        """Give the name free, and leave the directory."""
+        """Release the name, and leave the directory."""
         os.close(self._fd)
 
     def remove(self) -> None:
-        """Remove the run directory, and the user's own directory with the last one; then give the name free.
+        """Remove the run directory, and with the last one the user's directory; then release the name.
 
-        What is in its place by now, and is not ours, is left alone.
+        A directory of another launcher in its place is left alone.
         """
         if self.is_in_place:
             shutil.rmtree(self._directory.path, ignore_errors=True)
@@ -127,10 +127,10 @@ class RunLock:
 
 
 def claim(name: str, nodes: int) -> tuple[RunDirectory, RunLock]:
-    """Make the run directory of a cluster that is about to start.
+    """Create the run directory of a cluster that is about to start.
 
-    Raises BadUsage for a name or path that cannot be, VerbFailed when a cluster of that name runs
-    or the directory cannot be made.
+    Raises BadUsage for an invalid name or path, VerbFailed if a cluster of that name is running or the
+    directory cannot be created.
     """
     directory = RunDirectory(run_base() / check_name(name))
     directory.check_paths(nodes)
@@ -144,14 +144,14 @@ def claim(name: str, nodes: int) -> tuple[RunDirectory, RunLock]:
 
 
 def running() -> list[RunDirectory]:
-    """The run directories of all clusters that run, by name."""
+    """The run directories of all running clusters, by name."""
     return [RunDirectory(path) for path in sorted(_listed(run_base())) if _is_alive(path)]
 
 
 def find(name: str | None) -> RunDirectory:
-    """The run directory of the cluster called `name`, or of the only one that runs.
+    """The run directory of the cluster called `name`, or of the only running one.
 
-    Raises Unreachable when there is none, BadUsage when there are several to choose from.
+    Raises Unreachable if there is none, BadUsage if there are several to choose from.
     """
     if name is not None:
         directory = RunDirectory(run_base() / check_name(name))
@@ -172,7 +172,7 @@ def find(name: str | None) -> RunDirectory:
 def abandoned() -> Iterator[RunDirectory]:
     """The run directories of launchers that were killed together with their fork servers.
 
-    Each is locked while the caller looks at it, and removed afterwards.
+    Each is locked while the caller inspects it, and removed afterwards.
     """
     for path in _listed(run_base()):
         with contextlib.suppress(OSError):
@@ -189,16 +189,16 @@ def _make_private(path: Path) -> None:
     make_private(path)
     seen = path.lstat()
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
-        raise VerbFailed(f"{path} belongs to somebody else: set XDG_RUNTIME_DIR to a directory of your own")
+        raise VerbFailed(f"{path} belongs to another user: set XDG_RUNTIME_DIR to a directory of your own")
     if stat.S_IMODE(seen.st_mode) != 0o700:
         path.chmod(0o700)
 
 
 def _lock(directory: RunDirectory) -> RunLock:
-    """Lock the directory, making it first.
+    """Lock the directory, creating it first.
 
-    A record in a directory that nobody holds was left by a launcher that was killed; its fork server
-    is about to remove the directory, and must not remove it under a successor.
+    A record in an unlocked directory was left by a killed launcher; its fork server is about to remove the
+    directory, and must not remove it from under a successor.
     """
     refusals = 0
     for tries_left in reversed(range(_LOCK_TRIES)):
@@ -227,7 +227,7 @@ def _is_same(fd: int, path: Path) -> bool:
 
 
 def _sweep(directory: RunDirectory) -> None:
-    """Remove what a launcher left that was killed together with its fork server."""
+    """Remove the files of a launcher that was killed together with its fork server."""
     for path in directory.path.iterdir():
         path.unlink()
 

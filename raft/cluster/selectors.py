@@ -1,7 +1,7 @@
-"""Choosing nodes by what is typed: `3`, `n3`, `1,2,4`, `leader`, `followers`, `all`, `random:2`.
+"""Selectors for nodes: `3`, `n3`, `1,2,4`, `leader`, `followers`, `all`, `random:2`.
 
-Owns the notation and its meaning against a picture of the cluster. Knows nothing of what is
-then done to the nodes.
+Owns the notation and its meaning for a given state of the cluster. Knows nothing of what is done to the
+selected nodes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _WORDS = {"leader", "followers", "all"}
 
 
 class NothingMatches(VerbFailed):
-    """A selector is well formed, and no node, or too few, are as it asks."""
+    """A selector is well formed, but no nodes, or too few, match it."""
 
 
-class Picture(Struct, frozen=True):
-    """The cluster as a selector sees it.
+class SelectionScope(Struct, frozen=True):
+    """The state of the cluster that a selector depends on.
 
-    `eligible` are the nodes that the verb could be carried out on; words that mean groups
-    choose among them. A node named by number is chosen whether eligible or not: the verb refuses it by name.
+    `eligible` are the nodes that the verb can be carried out on; words for groups select among them. A node
+    named by number is selected in any case: the verb then refuses it by name.
     """
 
     nodes: tuple[int, ...]
@@ -36,21 +36,21 @@ class Picture(Struct, frozen=True):
 
 
 def check_selector(text: str) -> str:
-    """Return `text` if it is well formed; raises BadUsage. Says nothing about whether it matches."""
+    """Return `text` if it is well formed; raises BadUsage. Does not check whether anything matches."""
     for part in _parts(text):
         if part not in _WORDS and not _NODE.fullmatch(part) and not _is_random(part):
             raise BadUsage(
-                f"{part!r:.100} chooses no node: write an id (3 or n3), ids (1,2,4), "
+                f"{part!r:.100} is not a selector: write an id (3 or n3), ids (1,2,4), "
                 "leader, followers, all, random or random:2"
             )
     return text
 
 
-def select(text: str, picture: Picture, rng: random.Random) -> list[int]:
-    """The nodes that `text` means, each once, in the order in which it names them.
+def select(text: str, picture: SelectionScope, rng: random.Random) -> list[int]:
+    """The nodes that `text` means, each once, in the order of the text.
 
-    Raises BadUsage for an id outside the cluster, NoLeader where a leader is needed and none stands,
-    VerbFailed when nothing matches.
+    Raises BadUsage for an id outside the cluster, NoLeader if a leader is needed and there is none,
+    VerbFailed if nothing matches.
     """
     check_selector(text)
     chosen: dict[int, None] = {}
@@ -61,18 +61,16 @@ def select(text: str, picture: Picture, rng: random.Random) -> list[int]:
     return list(chosen)
 
 
-def select_one(text: str, picture: Picture, rng: random.Random) -> int:
+def select_one(text: str, picture: SelectionScope, rng: random.Random) -> int:
     """Like `select`, but must mean exactly one node."""
     chosen = select(text, picture, rng)
     if len(chosen) > 1:
-        raise BadUsage(
-            f"{text!r} means {len(chosen)} nodes ({names(chosen)}), and only one can be meant here"
-        )
+        raise BadUsage(f"{text!r} means {len(chosen)} nodes ({names(chosen)}), but only one is allowed here")
     return chosen[0]
 
 
 def names(nodes: Collection[int]) -> str:
-    """Nodes as they are written for people: `n1 n2 n5`."""
+    """The names of nodes in output: `n1 n2 n5`."""
     return " ".join(f"n{node}" for node in nodes)
 
 
@@ -90,12 +88,12 @@ def _is_random(part: str) -> bool:
     return found is not None and found[1] != "0"
 
 
-def _meaning(part: str, picture: Picture, rng: random.Random) -> Collection[int]:
+def _meaning(part: str, picture: SelectionScope, rng: random.Random) -> Collection[int]:
     if part == "all":
         return picture.eligible
     if part in ("leader", "followers"):
         if not picture.leader:
-            raise NoLeader(f"{part!r} means nothing now: the cluster has no leader")
+            raise NoLeader(f"{part!r} matches no node now: the cluster has no leader")
         if part == "leader":
             return [picture.leader]
         return [node for node in picture.eligible if node != picture.leader]
@@ -103,7 +101,7 @@ def _meaning(part: str, picture: Picture, rng: random.Random) -> Collection[int]
         count = int(found[1] or 1)
         if count > len(picture.eligible):
             raise NothingMatches(
-                f"{part!r} wants {count} nodes, and only {len(picture.eligible)} can be chosen now"
+                f"{part!r} wants {count} nodes, but only {len(picture.eligible)} can be chosen now"
             )
         return sorted(rng.sample(picture.eligible, count))
     found = _NODE.fullmatch(part)

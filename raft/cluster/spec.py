@@ -1,7 +1,7 @@
-"""What a cluster is asked to be, and what it is once it runs.
+"""The requested shape of a cluster, and the record of a running one.
 
-Owns the shape that a person asked for, checked as a whole, and the record in the run directory
-by which other processes find the nodes, the logs and the clock.
+Owns the checks of the shape as a whole, and the record in the run directory by which other processes find
+the nodes, the logs and the clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NETNS = "netns"
 
 
 class ClusterSpec(Struct, frozen=True, kw_only=True):
-    """A cluster as asked for; `check` before use."""
+    """A requested cluster; call `check` before use."""
 
     name: str = "default"
     nodes: int = 5
@@ -45,7 +45,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     hosts: str = ""  # NETNS: each node in a network namespace of its own.
 
     def check(self) -> None:
-        """Raise BadUsage for what cannot work, naming the options that contradict each other."""
+        """Raise BadUsage for an invalid shape, naming the options that contradict each other."""
         if not 1 <= self.nodes <= NODES_MAX:
             raise BadUsage(f"--nodes {self.nodes}: a cluster has 1 to {NODES_MAX} nodes, best 3, 5 or 7")
         if self.heartbeat_seconds * 2 > self.election_seconds_min:
@@ -65,8 +65,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
 
 
 def check_tuning(words: tuple[str, ...]) -> None:
-    """Raise BadUsage for words that tune nothing, or limits that cannot work together."""
-    # Here, as few commands tune and all load this module.
+    """Raise BadUsage for invalid tuning, or limits that contradict each other."""
+    # Imported here: few commands tune, but all load this module.
     from raft.node.config import BadConfig, NodeConfig
     from raft.node.environment import core_config
     from raft.node.tuning import BadTuning, parse_tuning
@@ -97,7 +97,7 @@ class ClusterRecord(Struct, kw_only=True):
 
     v: int = VERSION
     name: str
-    cluster: str  # The id that frames and data directories carry.
+    cluster: str  # The id in frames and data directories.
     pid: int
     started_seconds: float  # Monotonic: the zero of every event's `t`.
     data_dir: str
@@ -108,15 +108,15 @@ class ClusterRecord(Struct, kw_only=True):
     nodes: list[NodeRecord]
 
     def write(self, path: Path) -> None:
-        """Replace the file as a whole, so that a reader sees the old or the new one."""
+        """Replace the file atomically, so that a reader sees the old or the new one."""
         replace_file(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n", sync=False)
 
     @classmethod
     def read(cls, path: Path) -> ClusterRecord:
-        """Raises Unreachable when there is none, or none that this version understands."""
+        """Raises Unreachable if there is none, or none that this version understands."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError:
-            raise Unreachable(f"no cluster runs here: {path} is not there") from None
+            raise Unreachable(f"no cluster runs here: {path} does not exist") from None
         except (msgspec.DecodeError, OSError) as error:
             raise Unreachable(f"{path} cannot be read: {error}") from error

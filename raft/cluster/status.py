@@ -1,7 +1,7 @@
-"""One look at the whole cluster.
+"""The status of the whole cluster.
 
-Owns asking every node at once, not waiting long for those that cannot answer, and putting
-together what they say with what the supervisor knows. How it is shown is the view's.
+Owns asking every node at once, with a short time-out, and combining the answers with what the supervisor
+knows. Display is the view's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANSWER_SECONDS_MAX = 0.1
 
 
 class StatusRound:
-    """One question to all nodes; `then` gets the whole when all have answered or time is up."""
+    """One question to all nodes; `then` gets the status when all have answered or time is up."""
 
     def __init__(self, context: Context, cluster: Cluster, then: Callable[[ClusterStatus], None]) -> None:
         self._context = context
@@ -80,7 +80,7 @@ class StatusRound:
         return {node: said.heard_seconds for node, said in self._said.items()}
 
     def _group(self, views: list[NodeView]) -> set[int]:
-        """The largest group of nodes that hear each other; which it is, voters decide."""
+        """The largest group of nodes that hear each other, counted by voters."""
         running = [view.id for view in views if view.state == NodeState.RUNNING.value]
         voters = [view.id for view in views if view.votes and view.id in running]
         leaders = {view.id for view in views if view.role == "leader"}
@@ -99,7 +99,7 @@ class StatusRound:
         since: float | None = None
         if reachable < needed:
             since = seconds_without_quorum(voters, self._ages)
-        elif history.leader is not None:  # It would not have been elected, or stayed, without one.
+        elif history.leader is not None:  # Without a quorum it would not lead.
             since = self._context.now() - history.elected_seconds
         return Quorum(needed, reachable, None if since is None else round(since, 3))
 
@@ -107,7 +107,7 @@ class StatusRound:
         now = self._context.now()
         said = self._said.get(node.id)
         if said is None and node.state is NodeState.RUNNING and node.pid and is_stopped(node.pid):
-            node.state = NodeState.PAUSED  # From outside: nobody told us.
+            node.state = NodeState.PAUSED  # From outside.
         usage = node.usage(now)
         view = NodeView(
             id=node.id,

@@ -1,7 +1,27 @@
-"""The actor that keeps a cluster running, hears its nodes, and answers whoever steers it.
+"""The actor that keeps a cluster running, receives its nodes' reports and answers verbs.
 
-Owns the order of things: start all, learn who leads, restart what crashed, stop all. What a verb
-does step by step is in `steering` and `network`; how a process is handled, in `processes`.
+Owns the order of events: start all nodes, learn who leads, restart what crashed, stop all. The steps of a
+verb are in `process_control` and `network`; the handling of processes in `processes`.
+
+Theory of operation. A node is in one of five states (NodeState):
+
+- starting: a process was requested from the fork server. Its NodeUp report makes it running;
+- running: it sends Alive reports. One that is silent for too long is killed, unless it is stopped (SIGSTOP
+  from outside), which makes it paused; the next Alive report makes it running again;
+- paused: by request or from outside, until resumed;
+- down: its process has ended. A crash is followed by a restart after a backoff; after an injected kill or
+  a stop it stays down until a verb starts it;
+- gave-up: it crashed too often within a window, or cannot start. Only `start` tries again.
+
+Leadership is learnt from reports alone: BecameLeader, LostLeadership, SawLeader, and what each Alive report
+repeats, in case one was lost. A leader's exit ends its leadership. Verbs that wait (for an exit, a leader,
+a restart) register a condition, checked at the end of each turn (conditions.py).
+
+The launcher ends when a verb or a signal asks for it, when the fork server has died (and all nodes with it),
+or when every node was given up. The node that leads is stopped last.
+
+What can never happen: a node has two processes at once; a report of an earlier process changes the state of
+the present one; two leaders of one term go unnoticed, if both report (a Violation event is recorded).
 """
 
 from __future__ import annotations
@@ -63,7 +83,7 @@ from raft.cluster.rpc.messages import (
     Start,
     Stop,
 )
-from raft.cluster.rpc.replies import Answer, ReplyAnswer, carried_out, refusable
+from raft.cluster.rpc.replies import Answer, ReplyAnswer, refusable, verb_handler
 from raft.cluster.status import StatusRound
 from raft.protocol.admin import (
     Alive,
@@ -81,7 +101,7 @@ HAND_OVER_SECONDS_MAX = 5.0
 
 
 def of_nodes(handle: Callable[[SupervisorActor, Any], None]) -> Callable[[SupervisorActor, Any], None]:
-    """The handler of a report, which only the node that it speaks of may give."""
+    """The handler of a report that is accepted only from the node that it is about."""
 
     def handler(supervisor: SupervisorActor, report: Any) -> None:
         sender = supervisor.context.sender
@@ -92,7 +112,7 @@ def of_nodes(handle: Callable[[SupervisorActor, Any], None]) -> Callable[[Superv
 
 
 class Ending:
-    """How a launcher's life ends; written by the supervisor, read once its runtime has stopped."""
+    """How a launcher ends; written by the supervisor, read once its runtime has stopped."""
 
     def __init__(self) -> None:
         self.exit_code = ExitCode.OK
@@ -121,7 +141,10 @@ class SupervisorActor(Actor):
         self._duration_seconds = duration_seconds
 
     def on_start(self) -> None:
-        """Ask for all processes at once. They connect to us, and are answered on the same connections."""
+        """Request all processes at once.
+
+        They connect to the launcher, and are answered on these connections.
+        """
         cluster, context = self._cluster, self.context
         self._conditions = Conditions(context)
         self._processes = Processes(
@@ -133,18 +156,20 @@ class SupervisorActor(Actor):
             lambda: self._end(ExitCode.FAILURE, "the fork server has ended, and all nodes with it"),
         )
         self.network = Network(context, cluster)
-        self.steering = ProcessControl(
-            context, cluster, self._processes, self._conditions, self.network.bring_up_to_date
+        self.process_control = ProcessControl(
+            context, cluster, self._processes, self._conditions, self.network.resend_orders
         )
-        self.storage = StorageFaults(context, cluster, self.network, self.steering)
-        self.members = MemberVerbs(context, cluster, self.steering, self._roster)
+        self.storage = StorageFaults(context, cluster, self.network, self.process_control)
+        self.members = MemberVerbs(context, cluster, self.process_control, self._roster)
         for node in cluster.nodes.values():
             self._processes.start(node)
 
         if self._duration_seconds is not None:
             left_seconds = self._duration_seconds - cluster.journal.elapsed_seconds(context.now())
             context.after(max(left_seconds, 0.0), lambda: self._end(self._ending.exit_code, ""))
-        self._conditions.wait(lambda: cluster.history.agreed(cluster.hopeful) is not None, None, self._ready)
+        self._conditions.wait(
+            lambda: cluster.history.agreed(cluster.expected_up) is not None, None, self._ready
+        )
         self._conditions.wait(
             lambda: len(cluster.in_state({NodeState.GAVE_UP})) == len(cluster.nodes),
             None,
@@ -152,35 +177,35 @@ class SupervisorActor(Actor):
         )
 
     def on_turn_end(self) -> None:
-        """Something was learnt: see whose waiting is over."""
+        """State may have changed: check the open waits."""
         self._conditions.check()
 
-    # -- what nodes tell ---------------------------------------------------------------------------
+    # -- reports of nodes --------------------------------------------------------------------------
 
     def on_node_up(self, report: NodeUp) -> None:
-        """A node has recovered its log and takes part."""
-        node = self._living(report)
+        """A node has recovered its log and is up."""
+        node = self._current_node(report)
         if node is not None:
             self._came_up(node, report.pid, report.incarnation, report.at_seconds)
 
     def on_alive(self, report: Alive) -> None:
-        """A node's loop turns; and what it has told before, should that have been lost on its way."""
-        node = self._living(report)
+        """A node's loop runs; also repeats its earlier reports, in case they were lost."""
+        node = self._current_node(report)
         if node is None:
             return
         node.heard_seconds = self.context.now()
-        if not node.came_up:
+        if not node.is_up:
             self._came_up(node, report.pid, report.incarnation, report.up_at_seconds)
         if report.leader == node.id:
-            self._leads(node.id, report.term, report.at_seconds)
+            self._note_leader(node.id, report.term, report.at_seconds)
         else:
             self._cluster.history.saw(node.id, Leader(report.leader, report.term))
         if node.state is NodeState.PAUSED and self._cluster.faults.process_fault(PAUSE, node.id) is None:
-            node.state = NodeState.RUNNING  # Whoever stopped it from outside has let it go on.
-            self.network.bring_up_to_date(node)
+            node.state = NodeState.RUNNING  # It was resumed from outside.
+            self.network.resend_orders(node)
 
     def on_became_leader(self, report: BecameLeader) -> None:
-        """An election was won; the one moment at which safety can be seen to be broken."""
+        """An election was won; the only point at which a violation of election safety can be detected."""
         cluster = self._cluster
         elected = LeaderElected(
             node=report.node,
@@ -192,19 +217,19 @@ class SupervisorActor(Actor):
             reason=report.reason,
         )
         cluster.journal.record(elected, report.at_seconds)
-        self._leads(report.node, report.term, report.at_seconds)
+        self._note_leader(report.node, report.term, report.at_seconds)
         node = cluster.nodes.get(report.node)
-        if node is not None and self._living(report) is None:
-            self._lose_dead_leader(node, self.context.now())  # It won, said so, and died.
+        if node is not None and self._current_node(report) is None:
+            self._lose_dead_leader(node, self.context.now())  # It won, reported that, and died.
 
     def on_lost_leadership(self, report: LostLeadership) -> None:
-        """A leader leads no more."""
+        """A leader has stopped leading."""
         self._cluster.history.lost(report.node, report.term)
         lost = LeaderLost(node=report.node, term=report.term, reason=report.reason)
         self._cluster.journal.record(lost, report.at_seconds)
 
     def on_space(self, report: SpaceIs) -> None:
-        """The leader says how much it holds; the alarm belongs to the cluster, not to one leader."""
+        """The leader reports its space usage; the alarm belongs to the cluster, not to one leader."""
         cluster = self._cluster
         if report.alarm == cluster.out_of_space:
             return
@@ -214,36 +239,36 @@ class SupervisorActor(Actor):
         cluster.journal.record(event, report.at_seconds)
 
     def on_saw_leader(self, report: SawLeader) -> None:
-        """A node follows somebody else than before."""
-        if self._living(report) is not None:
+        """A node follows another leader than before."""
+        if self._current_node(report) is not None:
             self._cluster.history.saw(report.node, Leader(report.leader, report.term))
 
     def _came_up(self, node: NodeProcess, pid: int, incarnation: int, up_seconds: float) -> None:
-        node.pid, node.incarnation, node.came_up, node.up_seconds = pid, incarnation, True, up_seconds
+        node.pid, node.incarnation, node.is_up, node.up_seconds = pid, incarnation, True, up_seconds
         node.heard_seconds = self.context.now()
         if node.state is NodeState.STARTING:
             node.state = NodeState.RUNNING
         took_ms = round(1000 * (up_seconds - node.started_seconds), 3)
         started = NodeStarted(node=node.id, pid=pid, incarnation=incarnation, took_ms=took_ms)
         self._cluster.journal.record(started, up_seconds)
-        self.network.bring_up_to_date(node)
+        self.network.resend_orders(node)
 
-    def _leads(self, node: int, term: int, at_seconds: float) -> None:
+    def _note_leader(self, node: int, term: int, at_seconds: float) -> None:
         cluster = self._cluster
-        rival = cluster.safety.rival(term, node)
+        rival = cluster.safety.note_leader(term, node)
         if rival is not None:
             text = f"two leaders in term {term}: n{rival} and n{node}"
             cluster.journal.record(Violation(term=term, nodes=[rival, node], text=text), at_seconds)
             self._ending.exit_code = ExitCode.VIOLATION
         cluster.history.elected(node, term, at_seconds)
 
-    def _living(self, report: NodeUp | Alive | BecameLeader | SawLeader) -> NodeProcess | None:
-        """The node that reports, unless that life of it is over."""
+    def _current_node(self, report: NodeUp | Alive | BecameLeader | SawLeader) -> NodeProcess | None:
+        """The node that reports, unless the report is of an earlier process."""
         node = self._cluster.nodes.get(report.node)
-        return node if node is not None and node.belongs_to_this_life(report.at_seconds) else None
+        return node if node is not None and node.is_of_present_process(report.at_seconds) else None
 
     def _on_exit(self, node: NodeProcess, now: float) -> None:
-        self.steering.forget_faults_of_dead(node)
+        self.process_control.forget_faults_of_dead(node)
         self.storage.node_exited(node)
         self._lose_dead_leader(node, now)
         if node.removed:
@@ -255,7 +280,7 @@ class SupervisorActor(Actor):
             reason = "stopping" if node.expected is Cause.STOPPED else "died"
             self._cluster.journal.record(LeaderLost(node=node.id, term=ended.term, reason=reason), now)
 
-    # -- what people ask ---------------------------------------------------------------------------
+    # -- verbs -------------------------------------------------------------------------------------
 
     def on_status(self, verb: GetClusterStatus) -> None:
         """Ask all nodes; those that cannot answer delay it by a moment at most."""
@@ -263,7 +288,7 @@ class SupervisorActor(Actor):
         StatusRound(self.context, self._cluster, self.context.reply_handle().send).begin()
 
     def on_get_leader(self, verb: GetLeader) -> None:
-        """At once if one stands."""
+        """At once if there is one."""
         reply = self.context.reply_handle()
 
         def answer(held: bool) -> None:
@@ -277,7 +302,7 @@ class SupervisorActor(Actor):
         self._conditions.check()
 
     def on_list_faults(self, verb: ListFaults) -> None:
-        """What is broken on purpose now."""
+        """The faults in force."""
         del verb
         entries = [
             FaultEntry(
@@ -296,7 +321,7 @@ class SupervisorActor(Actor):
         """End all network faults."""
         del verb
         broken = self._cluster.faults.network_faults()
-        nothing = [] if broken else ["no link is broken on purpose"]
+        nothing = [] if broken else ["no network fault is in force"]
         self.network.clear(broken, ReplyAnswer(self.context.reply_handle()), nothing)
 
     def on_clear_faults(self, verb: ClearFaults) -> None:
@@ -306,15 +331,15 @@ class SupervisorActor(Actor):
         if unknown:
             raise VerbFailed(f"no fault has the id {min(unknown)}", ExitCode.NOT_FOUND)
         chosen = [fault for fault in faults.active if not verb.ids or fault.id in verb.ids]
-        lines = [] if chosen else ["nothing is broken on purpose"]
+        lines = [] if chosen else ["no fault is in force"]
         for fault in chosen:
             node = self._cluster.nodes.get(fault.nodes[0])
             if node is None or fault.kind not in (PAUSE, KILL, CRASH):
                 continue
             if fault.kind == PAUSE:
-                self.steering.wake(node)
+                self.process_control.wake(node)
             elif fault.kind == KILL or node.state in HAS_NONE:
-                self.steering.begin([node], lambda: None, lambda _: None)
+                self.process_control.begin([node], lambda: None, lambda _: None)
             else:
                 continue
             lines.append(f"{fault} cleared ({fault.text})")
@@ -323,24 +348,24 @@ class SupervisorActor(Actor):
         self.network.clear(left, answer, lines)
 
     def on_get_members(self, verb: GetMembers) -> None:
-        """Ask the leader, who knows."""
+        """Ask the leader."""
         reply = self.context.reply_handle()
         self.members.list(verb, reply.send, lambda reason: reply.send(Failed(reason, ExitCode.NO_LEADER)))
 
     def kill(self, verb: Kill, answer: Answer) -> None:
-        """Now, or at a point of a write."""
-        (self.storage.arm if verb.at else self.steering.kill)(verb, answer)
+        """Now, or at a crash point of a write."""
+        (self.storage.arm if verb.at else self.process_control.kill)(verb, answer)
 
     def restart(self, verb: Restart, answer: Answer) -> None:
         """All at once, or one after the other."""
         if not verb.rolling:
-            self.steering.restart(verb, answer)
+            self.process_control.restart(verb, answer)
             return
         chosen = self._cluster.choose(verb.selector)
         if verb.dry_run:
             answer.done([f"would restart {node.name}, one after the other" for node in chosen])
             return
-        RollingRestart(self.context, self._cluster, self.steering, chosen, answer).next()
+        RollingRestart(self.context, self._cluster, self.process_control, chosen, answer).next()
 
     def snapshot(self, verb: ForceSnapshot, answer: Answer) -> None:
         """Ask the nodes themselves."""
@@ -351,10 +376,10 @@ class SupervisorActor(Actor):
         cluster = self._cluster
         leader = cluster.history.leader
         if leader is None:
-            raise NoLeader("there is no leader that could hand over")
+            raise NoLeader("there is no leader to transfer leadership from")
         target = cluster.choose_one(verb.to).id if verb.to else 0
         if target == leader.node:
-            raise VerbFailed(f"n{target} leads already")
+            raise VerbFailed(f"n{target} is the leader already")
         reply = self.context.reply_handle()
 
         def succeeded() -> bool:
@@ -366,7 +391,7 @@ class SupervisorActor(Actor):
             if held and now is not None:
                 reply.send(Done([f"n{now.node} leads term {now.term}, after n{leader.node}"]))
             else:
-                reply.send(Failed("leadership has not moved", ExitCode.TIMED_OUT))
+                reply.send(Failed("leadership was not transferred", ExitCode.TIMED_OUT))
 
         def accepted(message: object) -> None:
             if isinstance(message, CannotDo):
@@ -378,7 +403,7 @@ class SupervisorActor(Actor):
         pending.then(accepted, lambda failure: reply.send(Failed(str(failure), ExitCode.FAILURE)))
 
     def on_down(self, verb: Down) -> None:
-        """Stop all nodes gracefully, and end; at the second time of asking, by force."""
+        """Stop all nodes gracefully, and end; at the second request, by force."""
         count = len(self._cluster.in_state(HAS_PROCESS))
         nodes = f"{count} node{'' if count == 1 else 's'}"
         if verb.dry_run:
@@ -389,7 +414,7 @@ class SupervisorActor(Actor):
         self.context.reply(Done([f"stopping {nodes}"]))
         self._end(self._ending.exit_code, "")
 
-    # -- the order of things -----------------------------------------------------------------------
+    # -- start and end -----------------------------------------------------------------------------
 
     def _ready(self, _held: bool) -> None:
         leader = self._cluster.history.leader
@@ -397,7 +422,7 @@ class SupervisorActor(Actor):
         now = self.context.now()
         took_ms = round(1000 * self._cluster.journal.elapsed_seconds(now), 3)
         ready = ClusterReady(
-            nodes=len(self._cluster.hopeful), leader=leader.node, term=leader.term, took_ms=took_ms
+            nodes=len(self._cluster.expected_up), leader=leader.node, term=leader.term, took_ms=took_ms
         )
         self._cluster.journal.record(ready, now)
 
@@ -411,11 +436,11 @@ class SupervisorActor(Actor):
         others = [node for node in running if node not in last]
 
         def stop_last(_failure: str = "") -> None:
-            # After the others, or it would try to hand over to one that is leaving, too.
+            # After the others, or it would transfer leadership to a node that is ending, too.
             remaining = [node for node in last if node.state in HAS_PROCESS]
-            self.steering.terminate(remaining, self._stop_runtime, lambda _: self._stop_runtime())
+            self.process_control.terminate(remaining, self._stop_runtime, lambda _: self._stop_runtime())
 
-        self.steering.terminate(others, stop_last, stop_last)
+        self.process_control.terminate(others, stop_last, stop_last)
 
     handlers: ClassVar[Handlers] = {
         NodeUp: of_nodes(on_node_up),
@@ -426,24 +451,24 @@ class SupervisorActor(Actor):
         SawLeader: of_nodes(on_saw_leader),
         GetClusterStatus: on_status,
         GetLeader: on_get_leader,
-        Kill: carried_out(lambda self: self.kill),
-        BreakDisk: carried_out(lambda self: self.storage.break_disk),
-        MendDisk: carried_out(lambda self: self.storage.mend),
-        SetClockRate: carried_out(lambda self: self.storage.set_clock),
-        Stop: carried_out(lambda self: self.steering.stop),
-        Start: carried_out(lambda self: self.steering.start),
-        Restart: carried_out(lambda self: self.restart),
-        Pause: carried_out(lambda self: self.steering.pause),
-        Resume: carried_out(lambda self: self.steering.resume),
-        Partition: carried_out(lambda self: self.network.partition),
-        Isolate: carried_out(lambda self: self.network.isolate),
-        Link: carried_out(lambda self: self.network.link),
-        ForceSnapshot: carried_out(lambda self: self.snapshot),
+        Kill: verb_handler(lambda self: self.kill),
+        BreakDisk: verb_handler(lambda self: self.storage.break_disk),
+        MendDisk: verb_handler(lambda self: self.storage.mend),
+        SetClockRate: verb_handler(lambda self: self.storage.set_clock),
+        Stop: verb_handler(lambda self: self.process_control.stop),
+        Start: verb_handler(lambda self: self.process_control.start),
+        Restart: verb_handler(lambda self: self.restart),
+        Pause: verb_handler(lambda self: self.process_control.pause),
+        Resume: verb_handler(lambda self: self.process_control.resume),
+        Partition: verb_handler(lambda self: self.network.partition),
+        Isolate: verb_handler(lambda self: self.network.isolate),
+        Link: verb_handler(lambda self: self.network.link),
+        ForceSnapshot: verb_handler(lambda self: self.snapshot),
         GetMembers: on_get_members,
-        AddMember: carried_out(lambda self: self.members.add),
-        PromoteMember: carried_out(lambda self: self.members.promote),
-        RemoveMember: carried_out(lambda self: self.members.remove),
-        ReplaceMember: carried_out(lambda self: self.members.replace),
+        AddMember: verb_handler(lambda self: self.members.add),
+        PromoteMember: verb_handler(lambda self: self.members.promote),
+        RemoveMember: verb_handler(lambda self: self.members.remove),
+        ReplaceMember: verb_handler(lambda self: self.members.replace),
         Heal: on_heal,
         ListFaults: on_list_faults,
         ClearFaults: refusable(on_clear_faults),

@@ -1,7 +1,7 @@
-"""Where a cluster is broken on purpose, and what its clients saw is judged.
+"""Fault injection into clusters, and the checking of what their clients saw.
 
-Owns what only tests, experiments and judges need: `simulated` worlds, `chaos` among real processes, `judging`
-of histories, `pictures` of what happened. No node process imports it.
+Owns what only tests, experiments and checkers need: `simulation` of whole clusters, `chaos` among real
+processes, `checkers` of histories, `reports` of runs. No node process imports it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A failing run with fewer faults, and so a story that can be read.
+"""Shrinking: a failing run with fewer faults, which is easier to understand.
 
-Owns the search: halves, quarters and so on are left out (Zeller's delta debugging) for as long as what is
+Owns the search (Zeller's delta debugging): parts of the plan are left out as long as the rest still fails.
+Knows nothing of why it fails.
 left still fails. Knows nothing of why it fails.
 """
 
@@ -17,7 +18,7 @@ RUNS_MAX = 150
 def shrink(
     plan: Sequence[Fault], fails: Callable[[Sequence[Fault]], bool], *, runs_max: int = RUNS_MAX
 ) -> tuple[Fault, ...]:
-    """A part of the plan that fails, from which nothing could be left out within so many runs."""
+    """A part of the plan that still fails, made as small as possible within that many runs."""
     kept = list(plan)
     runs = 0
     pieces = 1

@@ -43,7 +43,7 @@ def test_keys_change_after_so_many_steps_and_are_all_remembered() -> None:
     [
         (OutcomeUnknown("?"), "unknown"),
         (SessionExpired("it may have been done before"), "unknown"),
-        (Unreachable("nobody"), "refused"),
+        (Unreachable("no node"), "refused"),
         (FenceRejected("e", 1, 2), "refused"),
     ],
 )
@@ -76,7 +76,7 @@ def test_availability_tells_the_gap_around_each_fault() -> None:
     assert measured.gap_seconds_max == pytest.approx(0.6)
 
 
-def test_that_nobody_writes_once_the_clients_have_gone_home_is_no_gap() -> None:
+def test_the_time_after_the_clients_have_stopped_is_no_gap() -> None:
     writes = [
         Record(client="c", op="put", key="k", value="v", call=at, returned=at, outcome="done")
         for at in (0.0, 0.1, 0.2, 0.3)
@@ -215,5 +215,5 @@ def test_a_report_never_overwrites_an_earlier_one(tmp_path: Path) -> None:
 
 def test_a_report_is_not_put_where_something_else_is(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("")
-    with pytest.raises(BadUsage, match="something else"), report_directory(tmp_path):
+    with pytest.raises(BadUsage, match="something other"), report_directory(tmp_path):
         pass

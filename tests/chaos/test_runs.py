@@ -217,7 +217,7 @@ def test_ctrl_c_ends_a_run_with_its_verdict_and_its_history(shell: Shell) -> Non
         ("--sabotage no-fencing --workload set", "lock or election"),
         ("--schedule nowhere.toml", "cannot be read"),
         ("--schedule a --seed 3", "--schedule says it all"),
-        ("--report ..", "holds something else"),
+        ("--report ..", "holds something other"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(shell: Shell, line: str, complaint: str) -> None:

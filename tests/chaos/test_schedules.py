@@ -96,24 +96,24 @@ def one(fault: str) -> str:
     [
         ("nonsense", "not TOML"),
         ("seed = 1", "duration is missing"),
-        ('duration = "10s"\nfaults = 3', "'faults' means nothing"),
+        ('duration = "10s"\nfaults = 3', "'faults' is unknown"),
         ("duration = 10", "duration is a duration such as"),
         ('duration = "10"', "has no unit"),
         ('duration = "10s"\nseed = "x"', "whole number"),
         (one('at = "1s"\nkind = "kil"'), "fault 1: its kind is one of kill, "),
         (one('kind = "kill"\nnodes = "all"'), "does not say when"),
-        (one('at = "1s"\nkind = "kill"\nnodes = "al"'), "'al' chooses no node"),
-        (one('at = "1s"\nkind = "kill"\nnodes = "all"\nrate = 2.0'), "'rate' means nothing"),
-        (one('at = "1s"\nkind = "kill"\nnodes = "all"\nfro = "2s"'), "'fro' means nothing"),
-        (one('at = "11s"\nkind = "kill"\nnodes = "all"'), "begins at 11 s, and the run lasts 10 s"),
+        (one('at = "1s"\nkind = "kill"\nnodes = "al"'), "'al' is not a selector"),
+        (one('at = "1s"\nkind = "kill"\nnodes = "all"\nrate = 2.0'), "'rate' is not a parameter"),
+        (one('at = "1s"\nkind = "kill"\nnodes = "all"\nfro = "2s"'), "'fro' is unknown"),
+        (one('at = "11s"\nkind = "kill"\nnodes = "all"'), "begins at 11 s, but the run lasts 10 s"),
         (one('at = "9s"\nkind = "kill"\nnodes = "all"\nfor = "2s"'), "ends after the run"),
         (one('at = "1s"\nkind = "partition"\ngroups = ["1,2"]'), "two groups or more"),
         (one('at = "1s"\nkind = "partition"\ngroups = "1,2"'), "a list of groups"),
         (one('at = "1s"\nkind = "crash"\nnodes = "1"\npoint = "nowhere"'), "no crash point 'nowhere'"),
-        (one('at = "1s"\nkind = "link"\nnodes = "1"\nto = "2"'), "what is wrong with the link"),
+        (one('at = "1s"\nkind = "link"\nnodes = "1"\nto = "2"'), "name a fault of the link"),
         (one('at = "1s"\nkind = "link"\nnodes = "1"\nto = "2"\ndrop = "200%"'), "between 0% and 100%"),
         (one('at = "1s"\nkind = "link"\nnodes = "1"\nto = "2"\nboth = 1'), "true or false"),
-        (one('at = "1s"\nkind = "disk"\nnodes = "1"'), "what is wrong with the disk"),
+        (one('at = "1s"\nkind = "disk"\nnodes = "1"'), "name a fault of the disk"),
         (one('at = "1s"\nkind = "clock"\nnodes = "1"\nrate = 50'), "0.1 to 10 times"),
     ],
 )
@@ -130,5 +130,5 @@ def test_faults_are_put_in_their_order() -> None:
 
 
 def test_a_kind_of_fault_that_there_is_not_is_refused_by_name() -> None:
-    with pytest.raises(BadUsage, match="'fire' is no kind of fault: there are kill"):
+    with pytest.raises(BadUsage, match="'fire' is not a kind of fault: choose among kill"):
         draw_schedule(1, nodes=3, duration_seconds=10.0, names=["fire"])

@@ -164,7 +164,7 @@ def random_history(random: Random, workload: str, size: int):
     spans = [(call, call + random.randrange(1, length)) for call in calls]
     state, states, records = STARTS[workload], [STARTS[workload]], []
     lies = random.choice([0.0, 0.8])
-    # Taking effect in the middle, all of them in order: legal, until somebody lies.
+    # Taking effect in the middle, all of them in order: legal, until an answer is wrong.
     for number, (call, returned) in enumerate(sorted(spans, key=sum)):
         seen = random.choice(states) if random.random() < lies else state
         outcome = random.choices(["done", "unknown", "refused"], [8, 1, 1])[0]

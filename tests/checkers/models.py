@@ -199,7 +199,7 @@ def growing(workload: str, seed: int) -> RecordedHistory:
 # -- locks ---------------------------------------------------------------------------------------
 
 
-class Office:
+class LockState:
     """A lock's queue and seats; leases end on time."""
 
     def __init__(self, world: World, seats: int) -> None:
@@ -229,7 +229,7 @@ class Office:
 
 def locks(seed: int, seats: int = 1) -> RecordedHistory:
     world = World("lock", seed)
-    office = Office(world, seats)
+    office = LockState(world, seats)
 
     def write(name: Names, token: int, value: str) -> Process:
         record = world.called(str(name), "fenced-put", "guarded", value, token)

@@ -13,7 +13,7 @@ from raft.cluster.records.events import LeaderElected
 from raft.lab.checkers.judge import judge
 from raft.lab.checkers.leadership import StateHash, judge_events, judge_states
 from raft.lab.checkers.registers import calls_of
-from raft.lab.checkers.search import MISFIT, Call, search
+from raft.lab.checkers.search import CONTRADICTION, Call, search
 from raft.lab.checkers.verdict import Ruling
 from tests.checkers.histories import (
     acquire,
@@ -114,7 +114,7 @@ ILLEGAL = {
         + [event("w1", value, revision, 10) for value, revision in (("a", 1), ("b", 2), ("c", 3))]
         + [event("w2", value, revision, 11) for value, revision in (("a", 1), ("c", 3))],
     ),
-    "missed-event that nobody was told of": (
+    "missed-event that no watcher got": (
         "watch",
         [put("a", 1, 2), put("b", 3, 4), put("c", 5, 6), event("w1", "a", 1, 7), event("w1", "c", 3, 8)],
     ),
@@ -280,7 +280,7 @@ def sums_to(reading, adds):
         Call(called=1, returned=inf if optional else 9, effect=plus(number), optional=optional, alike=number)
         for number, optional in adds
     ]
-    look = Call(called=10, returned=11, effect=lambda s: s if s == reading else MISFIT, reads=True)
+    look = Call(called=10, returned=11, effect=lambda s: s if s == reading else CONTRADICTION, reads=True)
     return search([*calls, look], 0, steps_max=60_000).ruling
 
 

@@ -1,4 +1,4 @@
-"""`judge FILE` takes anybody's history: exit codes for programs, line numbers for people."""
+"""`judge FILE` takes a history from any program: exit codes for programs, line numbers for users."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_a_verdict_is_json_for_programs(tmp_path, capsys):
         (b"", "line 1: the file is empty"),
         (b"hello\n", "line 1: no header"),
         (b'{"v":2,"kind":"history","workload":"register"}\n', "line 1: version 2"),
-        (b'{"v":1,"kind":"history","workload":"queue"}\n', "line 1: workload 'queue' is none of"),
+        (b'{"v":1,"kind":"history","workload":"queue"}\n', "line 1: workload 'queue' is unknown"),
         (HEADER + b"\n{", "line 3:"),
         (HEADER + b'{"client":"c","op":"get","key":"k"}\n', "line 2: Object missing required field `call`"),
         (
             HEADER + b'{"client":"c","op":"pop","call":1}\n',
-            "line 2: op 'pop' is none of the workload register",
+            "line 2: op 'pop' is not part of the workload register",
         ),
         (
             HEADER + b'{"client":"c","op":"get","call":1,"outcome":"done"}\n',
@@ -89,7 +89,7 @@ def test_a_verdict_is_json_for_programs(tmp_path, capsys):
             HEADER + b'{"client":"c","op":"get","call":1,"return":2,"outcome":"done","result":[7]}\n',
             "line 2: its result is neither text nor null",
         ),
-        (HEADER + b'{"client":"c","op":"put","call":1}\n', "line 2: its value is no text"),
+        (HEADER + b'{"client":"c","op":"put","call":1}\n', "line 2: its value is not text"),
         (
             HEADER + b'{"client":"c","op":"cas","call":1,"return":2,"outcome":"done","result":true}\n',
             "line 2: its result is not",

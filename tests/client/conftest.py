@@ -1,4 +1,4 @@
-"""One cluster of processes for each file of tests; whoever was killed is there again for the next test."""
+"""One cluster of processes for each file of tests; killed nodes are restarted before the next test."""
 
 from __future__ import annotations
 

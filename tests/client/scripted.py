@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from actors.clock import ManualClock
-from raft.client.asyncio_client import AsyncClient, CallFactory
+from raft.client.asyncio_calls import CallFactory
+from raft.client.asyncio_client import AsyncClient
 from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.steps import Ask, Outcome, RetryBudget
 

@@ -69,7 +69,7 @@ def test_a_holder_that_was_paused_wakes_believing_and_its_writes_are_turned_down
         holder.kill()
 
 
-def test_whoever_was_too_slow_is_told_that_events_are_forgotten_and_goes_on_from_there(nodes: Nodes) -> None:
+def test_a_watcher_that_is_too_slow_learns_that_events_are_forgotten_and_continues(nodes: Nodes) -> None:
     with Client(nodes.endpoints) as client:
         first = client.put("slow/a", "1")
         last = client.put("slow/a", "2")

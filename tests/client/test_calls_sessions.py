@@ -91,7 +91,7 @@ def test_increments_through_kills_of_leaders_are_made_exactly_once(nodes: Nodes)
                 value = await session.get("n")
                 assert value is not None
                 swapped = await session.cas("n", value, str(int(value) + 1))
-                assert swapped.swapped, "somebody else has written, and there is nobody else"
+                assert swapped.swapped, "another client has written, but there is none"
 
             for number in range(INCREMENTS):
                 if number % (INCREMENTS // KILLS) == 20:

@@ -71,7 +71,7 @@ def test_what_never_catches_up_is_refused_with_the_leaders_reason() -> None:
 
 
 @pytest.mark.parametrize("lost", [Unknown("lost"), TargetDown("died"), AskTimeout("late")])
-def test_a_change_whose_end_nobody_has_seen_is_asked_for_again(lost: Outcome) -> None:
+def test_a_change_with_an_unknown_outcome_is_requested_again(lost: Outcome) -> None:
     talk = Talk(1, 2)
     answers = iter([lost, SO])
     assert talk.run(membership.remove(talk.view, 3, talk.budget()), lambda _ask: next(answers)) == SO

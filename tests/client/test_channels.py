@@ -170,4 +170,4 @@ def test_a_channel_from_which_nothing_is_taken_is_closed() -> None:
     for _ in range(2 * module.IDLE_LOOKS):
         again.waiting[lambda: None] = None
         desk.channels.look()
-    assert desk.channels.of(watch(1)) is again, "somebody waits"
+    assert desk.channels.of(watch(1)) is again, "an iterator waits"

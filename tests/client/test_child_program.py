@@ -1,4 +1,4 @@
-"""Programs under a lease: they end with whoever has started them, whenever that is."""
+"""Programs under a lease: they end with the process that started them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_program_ends_at_its_deadline_whatever_its_starter_does(tmp_path: Path
         await asyncio.to_thread(until, lambda: is_running(str(tmp_path)))
         programs[0].until(time.monotonic())
         until(lambda: not is_running(str(tmp_path)))
-        programs[0].until(time.monotonic())  # Nobody hears it any more; how it ended is still to be read.
+        programs[0].until(time.monotonic())  # The guard no longer reads; its last lines are still to be read.
         return await running
 
     assert asyncio.run(stand_still()) == -signal.SIGKILL

@@ -70,7 +70,7 @@ def test_a_closed_client_says_so_and_no_thread_is_left(nodes: Nodes) -> None:
 def test_a_cluster_that_is_not_there_is_unreachable_within_the_time_given() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="rc") as name,
-        Client([f"ipc://{name}/nobody"], timeout_seconds=0.3) as client,
+        Client([f"ipc://{name}/no-node"], timeout_seconds=0.3) as client,
     ):
         start = time.monotonic()
         with pytest.raises(Unreachable):

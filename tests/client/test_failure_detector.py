@@ -109,7 +109,7 @@ def test_the_only_other_node_that_can_be_reached_is_asked_again_before_the_silen
     assert set(talk.asked) == {PAUSED, SECOND} and set(requests) == {WhoLeads}
 
 
-def test_with_nobody_else_to_ask_the_silent_leader_is_asked() -> None:
+def test_without_another_node_the_suspected_leader_is_asked() -> None:
     talk = Talk(1)
     unanswered(talk)
     assert talk.command(lambda ask: DONE) == DONE
@@ -130,7 +130,7 @@ def test_any_answer_shows_that_the_leader_stands_and_what_waited_goes_to_it() ->
     assert len(talk.asked) == 3 and talk.asked[1:] == [PAUSED, PAUSED]
 
 
-def test_a_leader_that_answers_slowly_is_waited_for_and_nobody_else_is_bothered() -> None:
+def test_a_slow_leader_is_waited_for_and_no_other_node_is_asked() -> None:
     talk = Talk(1, 2, 3)
     slow_seconds = 3 * ANSWER_SECONDS_MIN
     with pytest.raises(StopIteration):
@@ -235,7 +235,7 @@ def test_a_node_that_is_back_after_its_connection_ended_is_not_silent() -> None:
     assert talk.asked == [PAUSED]
 
 
-def test_whoever_leads_is_asked_of_nodes_that_answer() -> None:
+def test_the_leader_is_looked_up_at_nodes_that_answer() -> None:
     talk = Talk(1, 2, 3)
     unanswered(talk)
     query = routing.query(talk.view, Query(b"q"), talk.budget())

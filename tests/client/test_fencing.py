@@ -1,4 +1,4 @@
-"""Guarded resources: whoever comes with an older token than was seen before is turned away."""
+"""Protected resources: writes with an older token than the newest one are rejected."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_a_row_that_is_not_there_is_no_stale_token(database: sqlite3.Connection)
         FencedRow("jobs", key="name").update(database.cursor(), "weekly", 3, {"state": "begun"})
 
 
-def test_a_database_that_counts_only_what_differs_accuses_nobody(database: sqlite3.Connection) -> None:
+def test_a_database_that_does_not_count_equal_values_causes_no_stale_token(
+    database: sqlite3.Connection,
+) -> None:
     class Picky:
         """As MySQL's drivers count: a row that is set to what it held is not touched."""
 
@@ -148,7 +150,7 @@ def test_tokens_that_were_let_in_never_go_back(tokens: list[int]) -> None:
         assert let_in == sorted(let_in)
 
 
-def test_a_token_of_which_a_disk_has_changed_a_bit_lets_nobody_in(tmp_path: Path) -> None:
+def test_a_token_damaged_by_the_disk_rejects_all_writes(tmp_path: Path) -> None:
     file = FencedFile(tmp_path / "report")
     file.write(5, b"five")
     sound = file.token_path.read_bytes()

@@ -1,4 +1,4 @@
-"""The store's calls, of the blocking kind, on one application; those for event loops are the same text."""
+"""The blocking key-value calls on one application; they are twins of the asyncio ones."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_a_blocking_twin_refuses_to_suspend() -> None:
 
 
 def test_each_call_may_have_a_time_out_of_its_own(tmp_path: Path) -> None:
-    with Client({1: f"ipc://{tmp_path}/nobody"}, timeout_seconds="1h") as client:
+    with Client({1: f"ipc://{tmp_path}/no-node"}, timeout_seconds="1h") as client:
         for call in (
             lambda: client.get("a", timeout_seconds=0.02),
             lambda: client.put("a", "1", timeout_seconds="20ms"),
@@ -234,7 +234,7 @@ def test_each_call_may_have_a_time_out_of_its_own(tmp_path: Path) -> None:
 
 def test_in_an_event_loop_too(tmp_path: Path) -> None:
     async def body() -> None:
-        async with AsyncClient({1: f"ipc://{tmp_path}/nobody"}, timeout_seconds="1h") as client:
+        async with AsyncClient({1: f"ipc://{tmp_path}/no-node"}, timeout_seconds="1h") as client:
             for call in (
                 client.get("a", timeout_seconds=0.02),
                 client.cas("a", "1", "2", timeout_seconds="20ms"),

@@ -349,7 +349,7 @@ def test_readers_share_a_lock_and_a_writer_is_alone_though_holders_die(seed: int
         one = world.join()
         one.begin(work(one))
     world.run()
-    assert all(one.script is None for one in world.all), "somebody waits for ever"
+    assert all(one.script is None for one in world.all), "a participant waits for ever"
     assert tokens == sorted(tokens)
     assert not world.ask(page(b"lock/", None)).items
 

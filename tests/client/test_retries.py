@@ -77,16 +77,16 @@ def test_waits_grow_up_to_the_longest_and_begin_anew_when_something_went_well() 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "5", True])
 def test_a_time_out_in_which_nothing_can_be_done_is_refused_when_the_client_is_made(seconds: float) -> None:
     async def make() -> None:
-        AsyncClient({1: "ipc:///tmp/nobody"}, timeout_seconds=seconds)
+        AsyncClient({1: "ipc:///tmp/no-node"}, timeout_seconds=seconds)
 
     with pytest.raises((ValueError, TypeError), match="timeout_seconds"):
-        Client({1: "ipc:///tmp/nobody"}, timeout_seconds=seconds)
+        Client({1: "ipc:///tmp/no-node"}, timeout_seconds=seconds)
     with pytest.raises((ValueError, TypeError), match="timeout_seconds"):
         asyncio.run(make())
 
 
 def test_keys_values_and_commands_of_other_types_are_told_apart_before_anything_is_sent() -> None:
-    with Client({1: "ipc:///tmp/nobody"}) as client:
+    with Client({1: "ipc:///tmp/no-node"}) as client:
         for use in (
             lambda: client.put("k", 5),  # type: ignore[call-overload]
             lambda: client.put(None, "v"),  # type: ignore[call-overload]

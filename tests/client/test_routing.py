@@ -235,7 +235,7 @@ def test_asking_who_leads_learns_all_members() -> None:
     assert talk.view.choose(0, talk.clock.now()) == 2
 
 
-def test_a_client_needs_somebody_to_ask() -> None:
+def test_a_client_needs_at_least_one_endpoint() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Talk()
 

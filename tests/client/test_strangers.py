@@ -85,10 +85,10 @@ def test_what_is_told_of_a_member_never_breaks_a_client(
 
 
 def test_a_client_that_is_cut_off_from_the_leader_alone_writes_and_leads_all_the_same(nodes: Nodes) -> None:
-    with Client(nodes.endpoints) as witness:
-        leader = witness.leader().leader
+    with Client(nodes.endpoints) as observer:
+        leader = observer.leader().leader
         with tempfile.TemporaryDirectory(prefix="rc") as name:
-            own = {**nodes.endpoints, leader: f"ipc://{name}/nobody"}
+            own = {**nodes.endpoints, leader: f"ipc://{name}/no-node"}
             with Client(own) as client:
                 client._connection._unusable[leader] = {nodes.endpoints[leader]}  # Nor by what others tell.
                 client.put("around", "1")
@@ -96,4 +96,4 @@ def test_a_client_that_is_cut_off_from_the_leader_alone_writes_and_leads_all_the
                 assert client.keep_alive(lease) > 0.0
                 assert client.members().leader == leader
                 assert not client._connection.is_up(leader)
-        assert witness.get("around") == b"1"
+        assert observer.get("around") == b"1"

@@ -123,8 +123,8 @@ def test_another_file_or_none_is_named_by_the_environment(
         ("[status]\nwatch = 1\n", "status", ":2: watch is true or false"),
         ("[status]\ninterval = true\n", "status", ":2: interval takes text or a number"),
         ("[status]\ninterval = ['1s']\n", "status", ":2: interval takes one value, not a list"),
-        ("[status]\noutput = 'xml'\n", "status", ":2: output: 'xml' is no format here"),
-        ("output = \n", "ls", " is no TOML: Invalid value (at line 1"),
+        ("[status]\noutput = 'xml'\n", "status", ":2: output: 'xml' is not a format of this verb"),
+        ("output = \n", "ls", " is not valid TOML: Invalid value (at line 1"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_file_line_and_key(

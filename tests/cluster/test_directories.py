@@ -60,7 +60,7 @@ def test_a_name_is_claimed_once_at_a_time() -> None:
     rundir.claim("alpha", 5)[1].release()
 
 
-def test_a_directory_that_nobody_holds_is_no_cluster() -> None:
+def test_an_unlocked_run_directory_is_no_cluster() -> None:
     rundir.claim("alpha", 5)[1].release()
     with pytest.raises(Unreachable) as refusal:
         rundir.find(None)
@@ -142,7 +142,7 @@ def test_data_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "letters").write_text("dear")
-    with pytest.raises(BadUsage, match="something else"):
+    with pytest.raises(BadUsage, match="something other"):
         open_data(ClusterSpec(data_dir=str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["letters"]
 
@@ -179,7 +179,7 @@ def test_the_members_of_now_come_back_and_an_id_is_given_once_in_all_lives(tmp_p
     again = open_data(ClusterSpec(data_dir=path, nodes=3))
     assert again.members == [2, 3, 4]
     assert again.reserve_id() == 6
-    # Whoever has lost its data must not found the cluster a second time.
+    # A node that has lost its data must not found the cluster a second time.
     assert again.joins(2)
     again.close()
 

@@ -13,7 +13,7 @@ import pytest
 
 from actors.transport.curve import Grant, generate
 from raft.cli import remote
-from raft.cli.app import Session, carry_out
+from raft.cli.app import Session, run_verb
 from raft.cli.main import VERB_MODULES
 from raft.cli.remote import NOT_ALLOWED
 from raft.cluster.failures import ExitCode
@@ -59,7 +59,7 @@ def verb(capsys: pytest.CaptureFixture[str]) -> Verb:
 
     def carry(*words: str, code: int = 0) -> Said:
         capsys.readouterr()
-        ended = carry_out(words, Session())
+        ended = run_verb(words, Session())
         said = Said(*capsys.readouterr())
         assert ended == code, (words, ended, said)
         return said
@@ -185,7 +185,7 @@ def test_a_context_is_a_table_in_a_file(nodes: Nodes, verb: Verb, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--endpoints", "1"], "is no node's endpoint"),
+        (["--endpoints", "1"], "is not a node's endpoint"),
         (["--endpoints", "1=ipc:///a,1=ipc:///b"], "given twice"),
         (["--endpoints", "1=ipc:///a", "--cluster", "c"], "choose one"),
         (["--endpoints", "1=ipc:///a", "--context", "c"], "choose one"),

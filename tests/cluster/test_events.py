@@ -105,10 +105,10 @@ def test_a_reader_goes_on_where_it_was_and_waits_for_the_end_of_a_line(tmp_path:
 
 def test_a_second_leader_in_a_term_is_a_violation_and_the_same_one_again_is_not() -> None:
     safety = ElectionSafety()
-    assert safety.rival(1, 3) is None
-    assert safety.rival(1, 3) is None
-    assert safety.rival(2, 4) is None
-    assert safety.rival(1, 5) == 3
+    assert safety.note_leader(1, 3) is None
+    assert safety.note_leader(1, 3) is None
+    assert safety.note_leader(2, 4) is None
+    assert safety.note_leader(1, 5) == 3
 
 
 @pytest.mark.parametrize("colour", [True, False])

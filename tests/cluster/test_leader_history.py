@@ -40,7 +40,7 @@ def test_an_old_report_of_a_follower_does_not_undo_a_newer_one() -> None:
     assert history.agreed([1, 2]) == Leader(1, 2)
 
 
-def test_whoever_died_agrees_with_nobody() -> None:
+def test_a_dead_node_agrees_with_no_leader() -> None:
     history = LeaderHistory()
     history.elected(1, 2)
     history.saw(2, Leader(1, 2))

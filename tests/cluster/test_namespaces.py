@@ -13,7 +13,7 @@ from raft.cluster.namespaces import NAMED, NamespaceHosts, NoNamespaces, why_una
 
 def test_without_the_right_or_the_tools_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(NoNamespaces, match="by root only"):
+    with pytest.raises(NoNamespaces, match="need root"):
         NamespaceHosts()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda tool: None if tool == "nft" else tool)

@@ -47,7 +47,7 @@ def test_a_reader_that_stands_still_costs_lines_and_is_told_how_many() -> None:
         os.sched_yield()
     printer.print("again")
     assert not printer.close()
-    assert reader.seen[-2:] == ["(left out, as they could not be printed: 5)", "again"]
+    assert reader.seen[-2:] == ["(omitted, since they could not be printed: 5)", "again"]
 
 
 def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
@@ -94,7 +94,7 @@ def test_a_full_disk_costs_the_lines_that_it_has_no_room_for() -> None:
     full = False
     printer.print("two")
     assert not printer.close()
-    assert seen == ["(left out, as they could not be printed: 1)", "two"]
+    assert seen == ["(omitted, since they could not be printed: 1)", "two"]
 
 
 def test_a_line_goes_whole_through_a_pipe_that_would_block() -> None:

@@ -14,7 +14,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from raft.cli import main
-from raft.cli.app import Session, carry_out
+from raft.cli.app import Session, run_verb
 from raft.cli.terminal.completion import candidates
 from raft.cli.terminal.line_editor import Editor
 from raft.cli.terminal.prompt import attend, overview, unwrapped
@@ -32,7 +32,7 @@ def editor(
         yield Editor(candidates, history, write, terminal_in=keys, terminal_out=DummyOutput()), keys
 
 
-def carried_out(typed: str, history: Path | None = None) -> list[str]:
+def verb_handler(typed: str, history: Path | None = None) -> list[str]:
     """The lines that were carried out, until the end was confirmed."""
     lines: list[str] = []
     with editor(history) as (lines_of, keys):
@@ -42,31 +42,31 @@ def carried_out(typed: str, history: Path | None = None) -> list[str]:
 
 
 def test_ctrl_c_clears_the_line_and_on_an_empty_one_asks() -> None:
-    assert carried_out(f"half{CTRL_C}whole\r{CTRL_C}n\rmore\r{CTRL_C}{CTRL_C}") == ["whole", "more"]
+    assert verb_handler(f"half{CTRL_C}whole\r{CTRL_C}n\rmore\r{CTRL_C}{CTRL_C}") == ["whole", "more"]
 
 
 @pytest.mark.parametrize("answer", ["y\r", "Y\r", "yes\r", CTRL_C, CTRL_D])
 def test_the_question_is_confirmed_by_yes_or_by_asking_again(answer: str) -> None:
-    assert carried_out(f"{CTRL_D}\rone\r{CTRL_C}{answer}") == ["one"]
+    assert verb_handler(f"{CTRL_D}\rone\r{CTRL_C}{answer}") == ["one"]
 
 
 def test_several_lines_that_are_pasted_are_carried_out_one_by_one() -> None:
-    assert carried_out(f"\x1b[200~one\ntwo\x1b[201~\r{CTRL_C}y\r") == ["one", "two"]
+    assert verb_handler(f"\x1b[200~one\ntwo\x1b[201~\r{CTRL_C}y\r") == ["one", "two"]
 
 
 def test_the_history_is_a_private_file_that_the_next_session_reads(tmp_path: Path) -> None:
     path = tmp_path / "state" / "history"
-    carried_out(f"put a 1\r{CTRL_C}{CTRL_C}", path)
+    verb_handler(f"put a 1\r{CTRL_C}{CTRL_C}", path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert list(FileHistory(str(path)).load_history_strings()) == ["put a 1"]
-    carried_out(f"get a\r{CTRL_C}n\r{CTRL_C}{CTRL_C}", path)
+    verb_handler(f"get a\r{CTRL_C}n\r{CTRL_C}{CTRL_C}", path)
     assert list(FileHistory(str(path)).load_history_strings()) == ["get a", "put a 1"]
 
 
 def test_a_history_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
-    assert carried_out(f"one\r{CTRL_C}{CTRL_C}", tmp_path / "state" / "history") == ["one"]
+    assert verb_handler(f"one\r{CTRL_C}{CTRL_C}", tmp_path / "state" / "history") == ["one"]
 
 
 def test_lines_are_written_while_another_one_is_typed_and_between_lines() -> None:
@@ -149,7 +149,7 @@ def test_the_help_of_the_prompt_fits_a_screen() -> None:
 def test_an_error_at_the_prompt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(cluster="none")
     for line in ("frobnicate", "kill", "kill 1 --for", "pause 1 --for 5"):
-        assert carry_out(line.split(), session) == ExitCode.USAGE
+        assert run_verb(line.split(), session) == ExitCode.USAGE
         said = capsys.readouterr().err
         assert len(said.splitlines()) == 1
         assert said.startswith("error: ")
@@ -158,5 +158,5 @@ def test_an_error_at_the_prompt_is_one_line(capsys: pytest.CaptureFixture[str]) 
 def test_a_value_from_standard_input_is_refused_where_that_is_the_prompt_s(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert carry_out(["put", "key", "-"], Session(cluster="none")) == ExitCode.USAGE
-    assert "put K - is for a shell" in capsys.readouterr().err
+    assert run_verb(["put", "key", "-"], Session(cluster="none")) == ExitCode.USAGE
+    assert "use put K - in a shell" in capsys.readouterr().err

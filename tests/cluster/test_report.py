@@ -48,7 +48,7 @@ def test_a_cluster_without_a_leader_now_counts_on() -> None:
     assert report(10.0, elected(1.0, 3, 1), lost(4.0, 3, 1)).leaderless_s == 6.0
 
 
-def test_terms_that_nobody_won_are_elections_without_a_leader() -> None:
+def test_terms_that_no_node_won_are_elections_without_a_leader() -> None:
     story = report(10.0, elected(1.0, 3, 1), lost(2.0, 3, 1), elected(3.0, 2, 4))
     assert story.elections == 4
     assert story.leaderless_terms == [2, 3]

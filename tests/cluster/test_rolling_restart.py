@@ -46,7 +46,7 @@ def test_a_node_that_has_left_meanwhile_holds_nothing_up() -> None:
     assert Goal(4).why_not_reached(status(view(1), view(2), view(3))) == ""
 
 
-def test_without_a_leader_nobody_can_be_spared() -> None:
+def test_without_a_leader_no_node_can_be_spared() -> None:
     assert why_not_without(2, status(view(1), view(2), view(3), leader=None))
 
 

@@ -7,13 +7,13 @@ import random
 import pytest
 
 from raft.cluster.failures import BadUsage, ExitCode, NoLeader, VerbFailed
-from raft.cluster.selectors import Picture, check_selector, names, select, select_one
+from raft.cluster.selectors import SelectionScope, check_selector, names, select, select_one
 
 FIVE = (1, 2, 3, 4, 5)
-ALL_RUN = Picture(FIVE, FIVE, leader=3)
+ALL_RUN = SelectionScope(FIVE, FIVE, leader=3)
 
 
-def chosen(text: str, picture: Picture = ALL_RUN, seed: int = 1) -> list[int]:
+def chosen(text: str, picture: SelectionScope = ALL_RUN, seed: int = 1) -> list[int]:
     return select(text, picture, random.Random(seed))
 
 
@@ -50,24 +50,24 @@ def test_a_node_outside_the_cluster_is_a_usage_error_that_names_the_cluster() ->
 def test_without_a_leader_leader_and_followers_mean_nothing() -> None:
     for text in ("leader", "followers"):
         with pytest.raises(NoLeader) as refusal:
-            chosen(text, Picture(FIVE, FIVE, leader=0))
+            chosen(text, SelectionScope(FIVE, FIVE, leader=0))
         assert refusal.value.exit_code is ExitCode.NO_LEADER
 
 
 def test_words_for_groups_choose_among_the_eligible_and_numbers_do_not() -> None:
-    picture = Picture(FIVE, eligible=(1, 4), leader=0)
+    picture = SelectionScope(FIVE, eligible=(1, 4), leader=0)
     assert chosen("all", picture) == [1, 4]
     assert chosen("2", picture) == [2]
 
 
 def test_nothing_eligible_is_a_failure_and_no_usage_error() -> None:
     with pytest.raises(VerbFailed) as refusal:
-        chosen("all", Picture(FIVE, ()))
+        chosen("all", SelectionScope(FIVE, ()))
     assert refusal.value.exit_code is ExitCode.FAILURE
 
 
 def test_random_draws_as_many_as_asked_from_the_eligible_alone() -> None:
-    picture = Picture(FIVE, eligible=(2, 4, 5))
+    picture = SelectionScope(FIVE, eligible=(2, 4, 5))
     drawn = {tuple(chosen("random:2", picture, seed)) for seed in range(50)}
     assert drawn == {(2, 4), (2, 5), (4, 5)}
     assert len(chosen("random", picture)) == 1

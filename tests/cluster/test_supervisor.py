@@ -112,7 +112,7 @@ class FakeRoster:
 
 
 class Lab:
-    """A supervisor, somebody who asks it, and a clock that is moved by hand."""
+    """A supervisor, a process that sends it verbs, and a clock that is moved by hand."""
 
     def __init__(self, directory: Path) -> None:
         self.clock = ManualClock(100.0)
@@ -219,7 +219,7 @@ class Lab:
         for _ in range(round(seconds / 0.5)):
             self.turn(0.5)
             for node in self.cluster.nodes.values():
-                if node.id not in silent and node.child is not None and node.came_up:
+                if node.id not in silent and node.child is not None and node.is_up:
                     self.alive(node.id)
 
     def states(self) -> list[str]:
@@ -407,8 +407,8 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(lab: Lab) -> None:
 
 
 def test_mending_what_is_whole_says_so(lab: Lab) -> None:
-    assert lab.ask(messages.Heal()) == messages.Done(["no link is broken on purpose"])
-    assert lab.ask(messages.ClearFaults()) == messages.Done(["nothing is broken on purpose"])
+    assert lab.ask(messages.Heal()) == messages.Done(["no network fault is in force"])
+    assert lab.ask(messages.ClearFaults()) == messages.Done(["no fault is in force"])
 
 
 def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
@@ -428,8 +428,8 @@ def answer_in_time(lab: Lab, verb: object, seconds: float) -> Any:
 
 
 def test_an_id_that_is_gone_is_refused_with_those_that_there_are(lab: Lab) -> None:
-    lab.cluster.admit(4)
-    lab.cluster.dismiss(lab.cluster.nodes[2])
+    lab.cluster.add_node(4)
+    lab.cluster.remove_node(lab.cluster.nodes[2])
     refused = lab.ask(messages.Partition(["1,2"]))
     assert refused == messages.Failed("there is no node 2: the cluster has n1 n3 n4", ExitCode.USAGE)
 
@@ -451,8 +451,8 @@ def test_an_isolated_node_alone_is_concerned_by_that_fault(lab: Lab) -> None:
 
 
 def test_a_disk_whose_fsync_fails_is_said_to_end_the_node_and_come_back(lab: Lab) -> None:
-    assert "it is started again" in answer_in_time(lab, messages.BreakDisk("1", fail_fsync=True), 2.0).reason
-    assert "it is started again" not in answer_in_time(lab, messages.BreakDisk("1", full=True), 2.0).reason
+    assert "it is restarted" in answer_in_time(lab, messages.BreakDisk("1", fail_fsync=True), 2.0).reason
+    assert "it is restarted" not in answer_in_time(lab, messages.BreakDisk("1", full=True), 2.0).reason
 
 
 @pytest.mark.parametrize(

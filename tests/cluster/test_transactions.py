@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft.cli.app import Session, carry_out
+from raft.cli.app import Session, run_verb
 from raft.cli.transactions import compare, part
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.machines.commands import (
@@ -65,5 +65,5 @@ def test_an_operation_with_something_missing_is_refused_with_what_there_is(text:
 
 
 def test_a_transaction_that_does_nothing_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert carry_out(["txn", "--if", "k=v"], Session()) == ExitCode.USAGE
+    assert run_verb(["txn", "--if", "k=v"], Session()) == ExitCode.USAGE
     assert "--then 'put KEY VALUE'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from actors.transport.curve import generate
-from raft.cli.app import Session, carry_out
+from raft.cli.app import Session, run_verb
 from raft.cli.main import VERB_MODULES
 from raft.client import Client, OutcomeUnknown
 from raft.cluster.failures import ExitCode
@@ -90,7 +90,7 @@ def test_the_manifests_as_yaml_say_the_same() -> None:
 def test_a_shape_that_cannot_be_is_refused_with_what_to_write(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert carry_out(line.split(), Session()) == ExitCode.USAGE
+    assert run_verb(line.split(), Session()) == ExitCode.USAGE
     printed = capsys.readouterr()
     assert said in printed.err
     assert printed.out == ""
@@ -100,11 +100,11 @@ def test_units_are_written_into_a_directory_that_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["render", "systemd", "--members", "1=tcp://h1:7001,2=tcp://h2:7001", "--to", str(tmp_path / "u")]
-    assert carry_out(line, Session()) == ExitCode.OK
+    assert run_verb(line, Session()) == ExitCode.OK
     assert {path.name for path in (tmp_path / "u").iterdir()} == {
         "raft@.service", "1.env", "2.env", "raft-metrics.service",
     }  # fmt: skip
-    assert carry_out([*line[:-1], "/proc/nowhere"], Session()) == ExitCode.FAILURE
+    assert run_verb([*line[:-1], "/proc/nowhere"], Session()) == ExitCode.FAILURE
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -167,7 +167,7 @@ def test_a_unit_s_command_line_starts_a_node_that_is_ready_and_starts_again_on_i
     with contextlib.closing(told):
         engine.start("n1", words, **listening)
         assert engine.running.pop("n1").wait(30) in RESTART_IS_OF_NO_USE, "it was not made by init"
-        assert carry_out(["init", "--data-dir", str(tmp_path / "data" / "1")], Session()) == ExitCode.OK
+        assert run_verb(["init", "--data-dir", str(tmp_path / "data" / "1")], Session()) == ExitCode.OK
         for value in (b"1", b"2"):
             engine.start("n1", words, **listening)
             assert told.recv(100) == b"READY=1"

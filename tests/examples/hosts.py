@@ -56,17 +56,17 @@ class Hosts:
         self._said.put(None)
 
     def hear(self, pattern: str) -> re.Match[str]:
-        """The next line that is like that, whoever says it."""
+        """The next line that matches, from any process."""
         while self._silent < len(self.programs):
             try:
                 line = self._said.get(timeout=PATIENCE_SECONDS)
             except Empty:
-                raise AssertionError(f"nobody says {pattern!r}") from None
+                raise AssertionError(f"no process prints {pattern!r}") from None
             if line is None:
                 self._silent += 1
             elif (found := re.fullmatch(pattern, line.rstrip("\n"))) is not None:
                 return found
-        raise AssertionError(f"all have ended, and nobody has said {pattern!r}")
+        raise AssertionError(f"all have ended, and none has printed {pattern!r}")
 
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to one host's program; its node is another process."""

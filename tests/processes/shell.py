@@ -47,7 +47,7 @@ def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def has_process(pid: int) -> bool:
-    """Is it there, and not only as a zombie that nobody of ours could reap?"""
+    """Is the process alive, and not a zombie that another process has to reap?"""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -15,7 +15,7 @@ import pytest
 
 from actors.transport.curve import generate
 from raft.cli import data_directory
-from raft.cli.app import Session, carry_out
+from raft.cli.app import Session, run_verb
 from raft.cli.main import VERB_MODULES
 from raft.client import Client, ClientError, Unreachable
 from raft.client.survey import ask_each
@@ -46,7 +46,7 @@ def launcher(capsys: pytest.CaptureFixture[str]) -> Launcher:
     assert VERB_MODULES, "all verbs are there"
 
     def carry(*words: str, code: int = 0) -> Said:
-        ended = carry_out(words, Session())
+        ended = run_verb(words, Session())
         said = Said(*capsys.readouterr())
         assert ended == code, (words, ended, said)
         return said

@@ -43,7 +43,7 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            # It goes on writing with whoever belongs to the cluster now.
+            # It continues to write, to the present members.
             count = len(self.acknowledged)
             until(lambda: len(self.acknowledged) > count + 20 or not self._thread.is_alive())
         self._end.set()
@@ -196,7 +196,7 @@ def test_a_node_that_a_client_removes_stops_by_itself_and_is_not_started_again(s
     assert finish(up).code == 0
 
 
-def test_a_node_of_its_own_joins_through_the_client_library_without_knowing_anybody(shell: Shell) -> None:
+def test_a_node_without_a_launcher_joins_through_the_client_library(shell: Shell) -> None:
     directory = shell.runtime
     server = ForkServer.start(["raft.node.process.main"])
     at = {node: f"ipc://{directory}/s{node}" for node in (1, 2)}

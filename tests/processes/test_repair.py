@@ -27,7 +27,7 @@ class Nodes:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.keys = directory / "keys"
-        curve.generate(self.keys, [*(f"n{node}" for node in NODES), "somebody"])
+        curve.generate(self.keys, [*(f"n{node}" for node in NODES), "app"])
         with ExitStack() as sockets:
             held = [sockets.enter_context(socket.socket()) for _ in NODES]
             for each in held:
@@ -54,7 +54,7 @@ class Nodes:
         return self.directory / f"n{node}"
 
     def client(self) -> Client:
-        return Client(self.endpoints, keys=self.keys / "somebody.toml", timeout_seconds=2.0)
+        return Client(self.endpoints, keys=self.keys / "app.toml", timeout_seconds=2.0)
 
 
 @pytest.fixture

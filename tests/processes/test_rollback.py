@@ -60,7 +60,7 @@ def put_many(nodes: Nodes, prefix: str) -> None:
 
 def has(nodes: Nodes, node: int, key: str) -> bool:
     """Has this node applied the write of a key?"""
-    keys = nodes.keys / "somebody.toml"
+    keys = nodes.keys / "app.toml"
     with Client({node: nodes.endpoints[node]}, keys=keys, timeout_seconds=2.0) as client:
         try:
             return client.get(key) == key.encode()
@@ -80,7 +80,7 @@ def test_the_healthy_third_does_not_follow_a_majority_that_was_copied_back(nodes
     copy_back(nodes, copies)
     for node in copies:
         nodes.start(node, PATIENT, "--existing")
-    put_many(nodes, "other")  # A majority has forgotten what it acknowledged: nobody else can know yet.
+    put_many(nodes, "other")  # A majority has lost what it acknowledged: no other node can know yet.
     third.send_signal(signal.SIGCONT)
     wait_until(lambda: any(process.poll() is not None for process in nodes.processes.values()), 90.0)
     ended = {process.poll() for process in nodes.processes.values()} - {None}

@@ -53,7 +53,7 @@ def test_a_cluster_outlives_the_reader_of_its_output(shell: Shell) -> None:
     assert "lines left out" in (shell.home / "err").read_text()
 
 
-def test_a_cluster_whose_output_nobody_reads_goes_on(shell: Shell) -> None:
+def test_a_cluster_whose_output_is_not_read_continues(shell: Shell) -> None:
     os.mkfifo(shell.home / "pipe")
     reader = os.open(shell.home / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     started(shell, "exec LAUNCHER --nodes 3 --logs >pipe 2>err")
@@ -263,6 +263,6 @@ def test_too_few_descriptors_are_said_before_anything_is_started(limit: int, lin
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"a process may have {limit} files open here" in done.stderr
+    assert f"a process may open {limit} files" in done.stderr
     assert "ulimit -n" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -45,7 +45,7 @@ class Answer(Struct):
     err: str = ""
 
 
-def carry_out(request: Request) -> Answer:
+def run_verb(request: Request) -> Answer:
     """Fork, and wait for the end."""
     streams = [] if request.columns else [os.pipe(), os.pipe()]
     if request.columns:
@@ -140,7 +140,7 @@ def main() -> None:
     typer.main.get_command = lambda _app: command
     gc.freeze()
     for line in sys.stdin.buffer:
-        answer = carry_out(msgspec.json.decode(line, type=Request))
+        answer = run_verb(msgspec.json.decode(line, type=Request))
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 

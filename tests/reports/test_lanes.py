@@ -23,7 +23,7 @@ def test_a_node_is_up_between_its_start_and_its_exit():
     assert spans(picture_of(EVENTS).lanes[0].up) == [(0.2, 4.0), (6.1, 9.0)]
 
 
-def test_nobody_leads_between_a_death_and_the_next_election():
+def test_there_is_no_leader_between_a_death_and_the_next_election():
     assert spans(picture_of(EVENTS).leaderless) == [(4.0, 4.1)]
 
 
@@ -64,13 +64,13 @@ def test_each_slice_of_time_has_its_own_throughput_and_latency():
     assert (second.done, second.failed, round(second.p50_ms)) == (1, 1, 500)
 
 
-def test_a_gap_is_a_time_in_which_somebody_waited_to_write():
+def test_a_gap_is_a_period_in_which_a_client_waited_for_a_write():
     waited = [put("a", 0.0, 0.1), put("b", 0.2, 3.0)]
     assert [(gap.start, gap.end) for gap in gaps_of(waited)] == [(0.2, 3.0)]
     waited_before = [put("a", 0.0, 0.1), put("b", 0.05, 3.0)]
     assert [(gap.start, gap.end) for gap in gaps_of(waited_before)] == [(0.1, 3.0)]
-    nobody_asked = [put("a", 0.0, 0.1), put("b", 3.0, 3.1)]
-    assert gaps_of(nobody_asked) == []
+    no_call = [put("a", 0.0, 0.1), put("b", 3.0, 3.1)]
+    assert gaps_of(no_call) == []
     quick = [put("a", 0.0, 0.1), put("b", 0.2, 0.3)]
     assert gaps_of(quick) == []
 

@@ -37,7 +37,7 @@ def browsed(html, tmp_path):
 def test_a_legal_run_is_shown_without_complaint(tmp_path):
     dom, complaints = browsed(page(a_legal_run()), tmp_path)
     assert not complaints
-    assert "Every promise was kept" in dom
+    assert "The history is legal" in dom
     for name in ('id="verdict"', 'id="timeline"', 'id="leaders"', 'id="faults"', "leader, term 3"):
         assert name in dom
     assert 'data-tip="n2 won term 3' in dom, "the script of the page has run"
@@ -46,7 +46,7 @@ def test_a_legal_run_is_shown_without_complaint(tmp_path):
 def test_an_illegal_run_shows_the_operations_that_prove_it(tmp_path):
     dom, complaints = browsed(page(an_illegal_run()), tmp_path)
     assert not complaints
-    assert "A promise was broken" in dom
+    assert "The history is illegal" in dom
     assert dom.count('class="proof"') == 1
     assert "get k  →  a" in dom
 
@@ -89,13 +89,13 @@ def test_terms_that_no_node_won_are_listed():
 def test_a_cluster_that_starts_again_has_not_started_at_first():
     html = page(Run(events=[*EVENTS, elected(9.5, 3, 4, "startup")]))
     assert html.count("<td>the cluster started</td>") == 1
-    assert "no node knew of a leader any more" in html
+    assert "no node knew of a leader any longer" in html
 
 
 def test_a_disk_made_ready_for_a_power_cut_is_no_fault_of_the_whole_run():
-    text = "n1 n2 n3  a power cut takes what is not synced"
+    text = "n1 n2 n3  unsynced writes are lost in a power cut"
     ready = FaultInjected(t=0.1, id=9, kind="disk", nodes=[1, 2, 3], text=text)
-    assert page(Run(events=[ready, *EVENTS])).count("power cut takes") == 0
+    assert page(Run(events=[ready, *EVENTS])).count("in a power cut") == 0
     slow = FaultInjected(t=0.1, id=9, kind="disk", nodes=[1, 2, 3], text="n1 n2 n3  fsync +10ms")
     assert "fsync +10ms" in page(Run(events=[slow, *EVENTS]))
 
@@ -146,5 +146,5 @@ def test_a_trace_has_a_track_for_each_node_and_spans_for_leaders_and_faults():
 def test_a_directory_with_events_alone_gets_a_report(tmp_path):
     (tmp_path / "events.jsonl").write_bytes(b"".join(encode_event(event) + b"\n" for event in EVENTS))
     html = write_report(tmp_path).read_text()
-    assert "A cluster's story" in html.replace("&#39;", "'")
+    assert "A cluster's timeline" in html.replace("&#39;", "'")
     assert "its process died" in html

@@ -1,1 +1,1 @@
-"""The terminal under the verbs: printing, the prompt, completion, and what a process finds when it starts."""
+"""The terminal: printing, the prompt, completion, and the setup of a process."""

@@ -1,7 +1,7 @@
-"""Which words may come next on a command line.
+"""Completion of command lines.
 
-Owns the candidates: verbs, their options, and values where these are known. Serves the launcher's prompt and,
-through the options' own completion, the shells. Knows nothing of terminals.
+Owns the candidates: verbs, their options, and values where they are known. Serves the launcher's prompt and,
+by the options' own completion, the shells. Knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from raft.cluster.records.events import KINDS
 
 
 def candidates(before: str) -> Iterator[tuple[str, str]]:
-    """Words that may end the line that begins with `before`, each with its meaning."""
+    """Words that may end the line that begins with `before`, each with its description."""
     try:
         words = shlex.split(before)
-    except ValueError:  # A quote is open.
+    except ValueError:  # An unclosed quote.
         return
     begun = words.pop() if words and not before[-1:].isspace() else ""
     yield from completions(words, begun)
 
 
 def completions(words: list[str], begun: str) -> list[tuple[str, str]]:
-    """What may follow these words and begins with `begun`, each with its meaning."""
+    """Words that may follow `words` and begin with `begun`, each with its description."""
     import raft.cli.main  # noqa: F401 - Here, since its verbs complete their options by this module.
     from raft.cli.app import app, cluster_before_verb
 
@@ -35,7 +35,7 @@ def completions(words: list[str], begun: str) -> list[tuple[str, str]]:
     if words == ["--cluster"]:
         return [(name, "") for name in clusters(begun)]
     _, rest = cluster_before_verb(words)
-    if (rest or [begun])[0].startswith("-"):  # The verb `up` may be left out.
+    if (rest or [begun])[0].startswith("-"):  # The verb `up` was left out.
         more = [("--cluster", ""), ("--version", ""), ("--help", "")] if not words else []
         found = [*_words_of(command.commands["up"], rest, begun), *more]
         return sorted(pair for pair in found if pair[0].startswith(begun))
@@ -52,7 +52,7 @@ def completions(words: list[str], begun: str) -> list[tuple[str, str]]:
 
 
 def _words_of(command: Any, arguments: list[str], begun: str) -> Iterator[tuple[str, str]]:
-    """Options, or values for the option or argument that comes next."""
+    """Options, or values for the next option or argument."""
     by_name = {name: one for one in command.params for name in one.opts}
     option = by_name.get(arguments[-1]) if arguments else None
     if option is not None and arguments[-1].startswith("-") and not option.is_flag:
@@ -70,21 +70,21 @@ def _values(command: Any, parameter: Any, begun: str) -> Iterator[tuple[str, str
 
 
 def selectors(incomplete: str) -> list[str]:
-    """Selectors that begin like this; behind a comma, what may follow it."""
+    """Selectors that begin like this; after a comma, their continuations."""
     before, comma, last = incomplete.rpartition(",")
     words = ["leader", "followers", "all", "random", *_node_ids()]
     return [f"{before}{comma}{word}" for word in words if word.startswith(last)]
 
 
 def clusters(incomplete: str) -> list[str]:
-    """Clusters that run here, whose names begin like this."""
+    """Running clusters whose names begin like this."""
     from raft.cluster.rundir import running
 
     return [directory.name for directory in running() if directory.name.startswith(incomplete)]
 
 
 def fault_families(incomplete: str) -> list[str]:
-    """What `chaos --faults` takes; behind a comma, what may follow it."""
+    """Values of `chaos --faults`; after a comma, their continuations."""
     from raft.lab.chaos.generator import families
 
     before, comma, last = incomplete.rpartition(",")
@@ -92,14 +92,14 @@ def fault_families(incomplete: str) -> list[str]:
 
 
 def workloads(incomplete: str) -> list[str]:
-    """What `chaos --workload` takes."""
+    """Values of `chaos --workload`."""
     from raft.lab.checkers.records import WORKLOADS
 
     return [name for name in WORKLOADS if name.startswith(incomplete)]
 
 
 def crash_points(incomplete: str) -> list[str]:
-    """What `kill --at` takes."""
+    """Values of `kill --at`."""
     from raft.protocol.admin import AT_ONCE
     from raft.storage.device import CRASH_POINTS
 
@@ -112,7 +112,7 @@ def event_kinds(incomplete: str) -> list[str]:
 
 
 def _node_ids() -> list[str]:
-    """Of the cluster that runs here, if there is just one."""
+    """Of the running cluster, if there is just one."""
     from raft.cluster.failures import VerbFailed
     from raft.cluster.rundir import find
     from raft.cluster.spec import ClusterRecord

@@ -1,7 +1,7 @@
-"""`up --detach`: a launcher that outlives the command which started it.
+"""`up --detach`: a launcher that outlives the command that started it.
 
-Owns the split into the command, which waits until a leader stands, and the launcher, which then
-lets go of the terminal. Until that moment the launcher's complaints go where the command was typed.
+Owns the fork into the command, which waits until there is a leader, and the launcher, which then detaches
+from the terminal. Until then the launcher's errors go to the command's terminal.
 Imports nothing slow, since it runs before everything else.
 """
 
@@ -19,7 +19,7 @@ _READY = b"1"
 
 
 def split_off() -> int:
-    """Fork. The child, in a session of its own, gets the descriptor to tell on; the parent never returns.
+    """Fork. The child, in a session of its own, gets a descriptor for its report; the parent never returns.
 
     The parent's exit code is 0 once the child is ready, and otherwise the child's.
     """
@@ -39,7 +39,7 @@ def split_off() -> int:
 
 
 def detach_from_terminal(ready_fd: int, log_path: Path) -> None:
-    """Let go of the terminal, then let the waiting command go."""
+    """Detach from the terminal, then let the waiting command exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     null_fd = os.open(os.devnull, os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""The line that is typed at the launcher's prompt: its keys, its history, its completion.
+"""Line editing at the launcher's prompt: keys, history, completion.
 
-Owns all that needs prompt_toolkit. It takes a quarter of a second to load, so the prompt loads this module
-in its own thread when the cluster is up; nodes, and verbs from a shell, never do. Knows no verb.
+Owns all use of prompt_toolkit. It takes a quarter of a second to import, so the prompt loads this module in
+its own thread when the cluster is up; nodes, and verbs from a shell, never do. Knows no verb.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 HISTORY_BYTES_MAX = 256 * 1024
 
 Complete = Callable[[str], Iterable[tuple[str, str]]]
-"""From the text before the cursor to pairs: a whole word that may end it, and what that word means."""
+"""From the text before the cursor to pairs: a whole word that may end it, and its description."""
 
 
 class Editor:
@@ -86,7 +86,7 @@ class Editor:
         written.wait()
 
     def close(self) -> None:
-        """End the reading, now and for good; from any thread."""
+        """End the reading for good; from any thread."""
         self._closing = True
         with contextlib.suppress(RuntimeError):  # The loop has ended by itself.
             if (loop := self._loop) is not None:
@@ -98,7 +98,7 @@ class Editor:
             return session.prompt(
                 FormattedText([("bold", message)]),
                 pre_run=self._begin,
-                handle_sigint=False,  # Keys are read as such; a signal is the launcher's own.
+                handle_sigint=False,  # Ctrl-C is read as a key; signals are handled by the launcher.
                 set_exception_handler=False,
             )
         finally:
@@ -127,7 +127,7 @@ class Editor:
         with self._lock:
             while self._above:
                 text, written = self._above[0]
-                with contextlib.suppress(OSError):  # The terminal is gone, and takes nothing.
+                with contextlib.suppress(OSError):  # The terminal is gone.
                     self._write(text)
                 self._above.popleft()
                 written.set()
@@ -159,14 +159,14 @@ def _keys() -> KeyBindings:
     @keys.add("c-z")
     @keys.add("c-\\")
     def _nothing(event: KeyPressEvent) -> None:
-        # A stopped launcher would be one that does not supervise.
+        # A suspended launcher could not supervise.
         del event
 
     return keys
 
 
 class _PrivateHistory(FileHistory):
-    """A history that goes on without its file when that cannot be written."""
+    """A history that continues without its file when that cannot be written."""
 
     def store_string(self, string: str) -> None:
         with contextlib.suppress(OSError):
@@ -191,7 +191,7 @@ def _open_history(path: Path | None) -> History:
 
 
 def open_terminal(stream: TextIO) -> Output:
-    """Writes to a terminal without asking it where its cursor is: some never answer."""
+    """Writes to a terminal without asking for its cursor's position: some never answer."""
     output = Vt100_Output.from_pty(stream, term=os.environ.get("TERM"))
     output.enable_cpr = False
     return output

@@ -1,8 +1,7 @@
 """Printing for a process that must not wait for its terminal.
 
-Owns a bounded queue of lines and the thread that writes them. A reader that is slow, stopped (Ctrl-S) or
-gone, and a disk that is full, cost lines, which are counted; they never hold up the caller. Knows nothing
-of what the lines say.
+Owns a bounded queue of lines and the thread that writes them. If the reader is slow, stopped (Ctrl-S) or
+gone, or a disk is full, lines are dropped and counted; the caller never waits. Knows nothing of the lines.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EAGAIN})
 class Printer:
     """Prints lines in order through `write`, which may block.
 
-    A line for which `write` raises OSError is left out. After any error but a full disk nothing more is
+    A line for which `write` raises OSError is dropped. After any error except a full disk nothing more is
     written: the output is gone.
     """
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        # Each line, and how many missing lines it speaks for: none, unless it is a notice about them.
+        # Each line, and how many dropped lines it reports: 0, unless it is a notice about them.
         self._lines: deque[tuple[str, int]] = deque()
         self._bytes = 0
         self._missing = 0
@@ -41,28 +40,29 @@ class Printer:
 
     @property
     def left_out(self) -> int:
-        """How many lines were not printed, so far."""
+        """How many lines were dropped so far."""
         return self._left_out
 
     def print(self, line: str) -> None:
-        """Queue one line, from any thread and without waiting; where there is no room it is left out."""
+        """Queue one line, from any thread, without waiting; dropped if the queue is full."""
         with self._changed:
             if self._closing:
                 return
             has_room = len(self._lines) < LINES_MAX and self._bytes + len(line) <= BYTES_MAX
-            # Once lines are missing, what was queued before them is printed first, then how many are missing.
+            # Once lines were dropped, the lines queued before are printed first, then the number of dropped
+            # ones.
             if self._gone or not has_room or (self._missing and self._lines):
                 self._missing += 1
                 self._left_out += 1
                 return
             if self._missing:
-                self._append(f"(left out, as they could not be printed: {self._missing})", self._missing)
+                self._append(f"(omitted, since they could not be printed: {self._missing})", self._missing)
                 self._missing = 0
             self._append(line, 0)
             self._changed.notify()
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS_MAX) -> bool:
-        """Print what is queued, waiting for it up to so long; False if some lines were not printed."""
+        """Print the queued lines, waiting up to the time-out; False if some were not printed."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -105,9 +105,9 @@ def write_line(fd: int, line: str) -> None:
 
 
 def write_all(fd: int, text: str) -> None:
-    """Write a whole text, waiting for a descriptor that is slow, whether or not it would block.
+    """Write a whole text, waiting for a slow descriptor, blocking or not.
 
-    Not through `sys.stdout`: what its buffer keeps for a reader that is gone would be written again at exit.
+    Not through `sys.stdout`: the rest of its buffer for a closed reader would be written again at exit.
     """
     rest = memoryview(text.encode(errors="backslashreplace"))
     while rest:

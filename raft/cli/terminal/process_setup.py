@@ -1,7 +1,7 @@
-"""What a process finds when it starts, made such as the rest of the program may take for granted.
+"""The setup of a process, before the rest of the program runs.
 
-Owns the standard descriptors, inherited signal settings, the limit of open files and the encoding of what is
-printed. Imports nothing slow, since it runs before everything else.
+Owns the standard descriptors, inherited signal settings, the limit of open files and the encoding of output.
+Imports nothing slow, since it runs before everything else.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import sys
 
 from actors.processes.descriptors import raise_descriptor_limit
 
-DESCRIPTORS_MIN = 32  # Of a verb; a cluster needs more, and says so itself.
+DESCRIPTORS_MIN = 32  # For a verb; a cluster needs more, and checks that itself.
 
 
 def make_sane() -> None:
-    """Call it first of all, in the main thread.
+    """Call it first, in the main thread.
 
-    Ctrl-C ends the process quietly until a verb takes care of it. A SIGCHLD that the parent ignores would
-    hide how children end. A closed standard descriptor would be given to the next file that is opened.
+    Ctrl-C ends the process silently until a verb handles it. An inherited ignored SIGCHLD would hide how
+    children end. A closed standard descriptor would be reused for the next file that is opened.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -31,13 +31,13 @@ def make_sane() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = _printable(sys.stdout, 1)
     sys.stderr = _printable(sys.stderr, 2)
-    # Raised only if need be: a program that `lock` runs inherits it, and may rely on a low one.
+    # Raised only if necessary: a program that `lock` runs inherits it, and may rely on a low one.
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= limit < DESCRIPTORS_MIN:  # Less than 0 is no limit.
+    if 0 <= limit < DESCRIPTORS_MIN:  # Negative is no limit.
         limit = raise_descriptor_limit()
     if 0 <= limit < DESCRIPTORS_MIN:
         sys.exit(
-            f"error: a process may have {limit} files open here, and {DESCRIPTORS_MIN} are needed: "
+            f"error: a process may open {limit} files, and {DESCRIPTORS_MIN} are needed: "
             "raise the limit (ulimit -n)"
         )
 
@@ -54,7 +54,7 @@ def _open_if_closed(fd: int, flags: int) -> None:
 
 
 def _printable(stream: object, fd: int) -> io.TextIOWrapper:
-    """A stream that prints any text, whatever its encoding lacks: names of files may be any bytes."""
+    """A stream that prints any text, even characters that its encoding lacks, such as bytes in file names."""
     if not isinstance(stream, io.TextIOWrapper):
         stream = open(fd, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
     stream.reconfigure(errors="backslashreplace")

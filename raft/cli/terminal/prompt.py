@@ -1,8 +1,7 @@
-"""The launcher's prompt: the same verbs, typed where the cluster runs.
+"""The launcher's prompt: the same verbs, typed in the launcher's own terminal.
 
-Owns the thread that reads and carries out what is typed, and the terminal's settings meanwhile. A verb runs
-in that thread exactly as it would in another terminal: as a client of the launcher. How a line
-is edited is the editor's.
+Owns the thread that reads and runs the lines, and the terminal's settings meanwhile. A verb runs in that
+thread as it would in another terminal: as a client of the launcher. Line editing is in line_editor.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raft.cli.app import BREAK, LEAD, LOOK, RUN, STORE, Session, app, carry_out, out, say
+from raft.cli.app import CLUSTER, FAULTS, LEADERSHIP, OBSERVE, STORE, Session, app, out, run_verb, say
 from raft.cli.terminal.printer import write_line
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ _CLOSE_SECONDS_MAX = 0.5
 
 
 def can_prompt() -> bool:
-    """Is there a person at a terminal that can move its cursor, and are we in its foreground?"""
+    """Are stdin and stdout a terminal that can move its cursor, with this process in its foreground?"""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         return False
     return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def history_file() -> Path:
-    """Where typed lines are kept from one session to the next."""
+    """The file of typed lines, kept from one session to the next."""
     state = os.environ.get("XDG_STATE_HOME", "")
     return (Path(state) if state.startswith("/") else Path.home() / ".local/state") / "raft-actors/prompt"
 
@@ -63,14 +62,14 @@ class Prompt:
         self._thread.start()
 
     def print(self, text: str) -> None:
-        """A line above the one that is being typed; from any thread."""
+        """Print a line above the one that is being typed; from any thread."""
         if self._editor is None:
             write_line(sys.stdout.fileno(), text)
         else:
             self._editor.print(text)
 
     def close(self) -> None:
-        """Give the terminal back as it was, maybe in the middle of a line, without waiting long for it."""
+        """Restore the terminal's settings, maybe in the middle of a line, with a short wait."""
         if self._editor is not None:
             self._editor.close()
             self._thread.join(_CLOSE_SECONDS_MAX)
@@ -78,11 +77,11 @@ class Prompt:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
 
     def _run(self) -> None:
-        # Here, since they take long to load: the cluster is up by now.
+        # Here, since they take long to import: the cluster is up by now.
         from raft.cli.terminal.completion import candidates
         from raft.cli.terminal.line_editor import Editor, open_terminal
 
-        # A default for verbs from a shell; what is typed here means the cluster that runs here.
+        # A default for verbs from a shell; at the prompt, verbs mean this cluster.
         os.environ.pop("RAFT_CLUSTER", None)
         write = partial(write_line, sys.stdout.fileno())
         editor = Editor(candidates, history_file(), write, terminal_out=open_terminal(sys.stdout))
@@ -93,9 +92,9 @@ class Prompt:
         self._leave()
 
     def _take_keys(self) -> None:
-        """Let Ctrl-C be a key: one pressed while a verb works takes back what was typed meanwhile.
+        """Make Ctrl-C a key: pressed while a verb runs, it discards what was typed meanwhile.
 
-        What is typed then is shown by the next prompt, not amid the verb's output.
+        That text is shown by the next prompt, not amid the verb's output.
         """
         settings = termios.tcgetattr(sys.stdin.fileno())
         settings[3] &= ~(termios.ISIG | termios.ECHO)
@@ -115,7 +114,7 @@ class Prompt:
             return False
         if words[0] in _ELSEWHERE or words[0].startswith("-"):
             say(
-                f"error: `{words[0]}` starts a cluster or goes on until it is stopped; "
+                f"error: `{words[0]}` starts a cluster or runs until it is stopped; "
                 f"use another terminal: raft-actors {shlex.join(words)}",
                 "red",
             )
@@ -125,12 +124,12 @@ class Prompt:
                 out(overview())
                 return True
             words = [*words[1:], "--help"]
-        carry_out(words, self._session)
+        run_verb(words, self._session)
         return words[0] != "down"
 
 
-def attend(editor: Editor, carry_out_line: Callable[[str], bool], question: str) -> None:
-    """Carry out lines until one is the last, or until Ctrl-C or Ctrl-D is confirmed."""
+def attend(editor: Editor, run_line: Callable[[str], bool], question: str) -> None:
+    """Run lines until one is the last, or until Ctrl-C or Ctrl-D is confirmed."""
     while True:
         try:
             text = editor.read(_PROMPT)
@@ -142,12 +141,12 @@ def attend(editor: Editor, carry_out_line: Callable[[str], bool], question: str)
                 return
             continue
         # Several lines may have been pasted at once.
-        if not all(carry_out_line(line) for line in text.splitlines()):
+        if not all(run_line(line) for line in text.splitlines()):
             return
 
 
 def unwrapped(words: list[str]) -> list[str]:
-    """The verb and its arguments, without the program before it in a line that was copied from elsewhere."""
+    """The verb and its arguments, without the program before it in a line copied from elsewhere."""
     for position, word in enumerate(words):
         if Path(word).name in ("launcher.py", "raft-actors"):
             return words[position + 1 :]
@@ -157,8 +156,8 @@ def unwrapped(words: list[str]) -> list[str]:
 
 
 def overview() -> str:
-    """All verbs on a screen."""
-    panels: dict[str, list[str]] = {panel: [] for panel in (LOOK, BREAK, LEAD, STORE, RUN)}
+    """All verbs on one screen."""
+    panels: dict[str, list[str]] = {panel: [] for panel in (OBSERVE, FAULTS, LEADERSHIP, STORE, CLUSTER)}
     for command in app.registered_commands:
         name = command.name or str(getattr(command.callback, "__name__", ""))
         if name not in _ELSEWHERE and not command.hidden:
@@ -180,6 +179,6 @@ def overview() -> str:
         [
             *lines,
             "nodes: 3, 1,2,4, leader, followers, all, random:2",
-            "`help VERB` tells more; Tab completes; `quit` ends the cluster",
+            "`help VERB` explains one; Tab completes; `quit` ends the cluster",
         ]
     )

@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: their scripts, how they are installed, and what they ask.
+"""Completion in bash, zsh and fish: the scripts, their installation, and the verb that they call.
 
-Owns the verb `completion` and the hidden `__complete`, by which a script asks what may come next. What that
-is, `completing` knows.
+Owns the verb `completion` and the hidden `__complete`, by which a script gets the candidates. The candidates
+are in completion.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from raft.cli.app import RUN, app, note, out
+from raft.cli.app import CLUSTER, app, note, out
 from raft.cli.terminal.completion import completions
 from raft.cli.terminal.output import discard_output
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
@@ -81,7 +81,7 @@ complete -c python3 -n __raft_actors_by_python -f -a '(__raft_actors)'
 
 
 class ShellName(enum.StrEnum):
-    """The shells that there is a script for."""
+    """The shells with a script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -92,7 +92,10 @@ SCRIPTS = {ShellName.BASH: _BASH, ShellName.ZSH: _ZSH, ShellName.FISH: _FISH}
 
 
 def print_completions(words: list[str]) -> int:
-    """What may follow all words but the last, which has been begun: a line each, a tab before its meaning."""
+    """Print what may follow all words but the last, incomplete one.
+
+    A line each, with a tab and description.
+    """
     *before, begun = words or [""]
     found = completions(before, begun)
     try:
@@ -103,20 +106,20 @@ def print_completions(words: list[str]) -> int:
     return ExitCode.OK
 
 
-@app.command(rich_help_panel=RUN, epilog="Example: launcher.py completion bash --install")
+@app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py completion bash --install")
 def completion(
     context: typer.Context,
     shell: Annotated[
         ShellName | None,
         typer.Argument(
-            metavar="bash|zsh|fish", help="Whose script; else that of $SHELL.", show_default=False
+            metavar="bash|zsh|fish", help="The shell; by default that of $SHELL.", show_default=False
         ),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="Write it where that shell reads it; else to stdout.")
+        bool, typer.Option("--install", help="Install it for that shell; by default it goes to stdout.")
     ] = False,
 ) -> None:
-    """Complete verbs, options, selectors and values with Tab, also behind `python launcher.py`."""
+    """Complete verbs, options, selectors and values with Tab, also after `python launcher.py`."""
     name = shell or Path(os.environ.get("SHELL", "")).name
     if name not in list(ShellName):
         raise BadUsage(f"there is no completion for {name or 'no shell'}: name one of {', '.join(ShellName)}")
@@ -130,11 +133,11 @@ def completion(
         raise VerbFailed(f"{error.filename} cannot be written: {error.strerror}") from error
     for path in written:
         out(str(path))
-    note(context, f"it works in every {name} that is started from now on")
+    note(context, f"it works in every {name} started from now on")
 
 
 def _install(shell: ShellName, script: str) -> list[Path]:
-    """Write the script, and once, into what the shell reads when it starts, that it is to be read, too."""
+    """Write the script, and add it once to the shell's startup file."""
     home = Path.home()
     if shell is ShellName.FISH:
         path = _directory("XDG_CONFIG_HOME", home / ".config") / "fish/conf.d/raft-actors.fish"

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from raft.client.asyncio_calls import AsyncCalls
 from raft.client.errors import ClientError
 from raft.machines.commands import GetLease
-
-if TYPE_CHECKING:
-    from raft.client.asyncio_client import AsyncClient
 
 
 class AsyncLease:
@@ -22,7 +20,7 @@ class AsyncLease:
     As an asynchronous context manager it is revoked at the end, which deletes the keys attached to it.
     """
 
-    def __init__(self, client: AsyncClient, lease: int, ttl_seconds: float) -> None:
+    def __init__(self, client: AsyncCalls, lease: int, ttl_seconds: float) -> None:
         self.id = lease
         self.ttl_seconds = ttl_seconds
         """How long it lasts after a refresh."""

@@ -9,8 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from raft.client.blocking import blocking
 from raft.client.errors import ClientError
-from raft.machines.commands import GetLease
+from raft.client.sessions.asyncio_lease import AsyncLease
 
 if TYPE_CHECKING:
     from raft.client.client import Client
@@ -26,7 +27,7 @@ class Lease:
         self.id = lease
         self.ttl_seconds = ttl_seconds
         """How long it lasts after a refresh."""
-        self._client = client
+        self.unsuspended = AsyncLease(client.unsuspended, lease, ttl_seconds)
 
     def __index__(self) -> int:
         return self.id
@@ -43,23 +44,7 @@ class Lease:
         with suppress(ClientError):  # If this fails, the lease ends by itself.
             self.revoke()
 
-    def refresh(self) -> float:
-        """Renew it for its full time. Returns the seconds left, 0 if it has ended."""
-        return self._client.keep_alive(self.id)
-
-    def remaining(self) -> float:
-        """The seconds until it ends without a refresh, 0 if it has ended."""
-        return self._client.time_left(self.id)
-
-    def keys(self) -> tuple[bytes, ...]:
-        """The keys attached to it, in order. Many keys are read in several pages. Raises LeaseEnded."""
-        state = self._client.ask(GetLease(self.id))
-        keys = list(state.keys)
-        while state.more:
-            state = self._client.ask(GetLease(self.id, keys[-1]))
-            keys += state.keys
-        return tuple(keys)
-
-    def revoke(self) -> bool:
-        """End it and delete the keys attached to it. Returns whether it was still active."""
-        return self._client.revoke(self.id)
+    refresh = blocking(AsyncLease.refresh)
+    remaining = blocking(AsyncLease.remaining)
+    keys = blocking(AsyncLease.keys)
+    revoke = blocking(AsyncLease.revoke)

@@ -1,1 +1,1 @@
-"""What is broken on purpose in a running cluster, and how it is mended."""
+"""Fault injection in a running cluster, and its removal."""

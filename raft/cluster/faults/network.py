@@ -1,7 +1,7 @@
-"""Cutting, spoiling and mending the links between nodes by request.
+"""Network faults by request: partitions, isolation, bad links, and their removal.
 
-Owns what each of those verbs asks of which node, and that a node which could not be told (it is
-paused or down) is told when it is back. The breaking itself is done by each node, on its own outgoing ways.
+Owns which node is sent which orders by each verb, and that a node which could not be reached (it is paused
+or down) gets them when it is back. Each node carries the faults out itself, on its outgoing links.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from raft.cluster.faults.registry import (
     Ways,
     cleared,
     injected,
-    isolation_ways,
-    link_ways,
-    partition_ways,
+    isolation_links,
+    links_between,
+    partition_links,
 )
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess, NodeState
 from raft.cluster.quantities import format_duration, format_share
@@ -30,8 +30,8 @@ from raft.cluster.selectors import names
 from raft.protocol.admin import ClearFault, SetLink
 from raft.protocol.registry import address_of
 
-AGAIN_SECONDS = 0.05
-TELL_SECONDS_MAX = 1.0
+RETRY_SECONDS = 0.05
+CONFIRM_SECONDS_MAX = 1.0
 
 
 class Network:
@@ -42,7 +42,7 @@ class Network:
         self._cluster = cluster
 
     def partition(self, verb: Partition, answer: Answer) -> None:
-        """Answered when every node that runs has cut its ways."""
+        """Answered when every running node has cut its links."""
         if not verb.groups:
             raise BadUsage("a partition has groups: write partition 1,2 3,4,5")
         groups = [[node.id for node in self._cluster.choose(group)] for group in verb.groups]
@@ -50,28 +50,28 @@ class Network:
             groups.append([node for node in self._cluster.nodes if node not in groups[0]])
         _check_groups(groups)
         arrow = " -> " if verb.one_way else " | "
-        ways = partition_ways(groups, one_way=verb.one_way)
+        ways = partition_links(groups, one_way=verb.one_way)
         text = arrow.join(names(group) for group in groups)
         if verb.one_way:
             text += " cut"
         hint = self._bridge(groups)
-        if self._is_refused_or_dry("partition", ways, text, verb.dry_run, answer, hint):
+        if self._refuse_or_dry_run("partition", ways, text, verb.dry_run, answer, hint):
             return
-        self._break("partition", ways, SetLink(0, [], cut=True), text, answer, hint=hint)
+        self._inject_links("partition", ways, SetLink(0, [], cut=True), text, answer, hint=hint)
 
     def isolate(self, verb: Isolate, answer: Answer) -> None:
-        """Answered when every node that runs has cut its ways."""
+        """Answered when every running node has cut its links."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
-        ways = isolation_ways(chosen, self._cluster.nodes)
-        if self._is_refused_or_dry("isolate", ways, names(chosen), verb.dry_run, answer):
+        ways = isolation_links(chosen, self._cluster.nodes)
+        if self._refuse_or_dry_run("isolate", ways, names(chosen), verb.dry_run, answer):
             return
-        self._break("isolate", ways, SetLink(0, [], cut=True), names(chosen), answer, about=chosen)
+        self._inject_links("isolate", ways, SetLink(0, [], cut=True), names(chosen), answer, about=chosen)
 
     def link(self, verb: Link, answer: Answer) -> None:
-        """Answered when every node that runs has spoilt its ways."""
+        """Answered when every running node has changed its links."""
         sources = [node.id for node in self._cluster.choose(verb.sources)]
         targets = [node.id for node in self._cluster.choose(verb.targets)]
-        ways = link_ways(sources, targets, both=verb.both)
+        ways = links_between(sources, targets, both=verb.both)
         if not ways:
             raise BadUsage(f"{verb.sources!r} and {verb.targets!r} are the same node: there is no link")
         rule = SetLink(
@@ -85,61 +85,61 @@ class Network:
         )
         arrow = " <-> " if verb.both else " -> "
         text = f"{names(sources)}{arrow}{names(targets)}{_rule_words(rule)}"
-        if self._is_refused_or_dry("link", ways, text, verb.dry_run, answer):
+        if self._refuse_or_dry_run("link", ways, text, verb.dry_run, answer):
             return
-        self._break("link", ways, rule, text, answer)
+        self._inject_links("link", ways, rule, text, answer)
 
     def clear(self, faults: Iterable[Fault], answer: Answer, lines: list[str]) -> None:
-        """End faults that nodes carry out; answered when every node that runs has mended its own."""
+        """End faults inside nodes; answered when every running node has ended its own."""
         orders: list[tuple[NodeProcess, object]] = []
         faults = list(faults)
         for fault in faults:
             self._cluster.faults.remove(fault.id)
             self._cluster.journal.record(cleared(fault), self._context.now())
             lines.append(f"{fault} cleared ({fault.text})")
-            # A node that is down forgets by itself.
+            # A node that is down forgets them by itself.
             told = [self._cluster.nodes[node] for node in fault.orders if node in self._cluster.nodes]
             orders += [(node, ClearFault(fault.id)) for node in told if node.state in HAS_PROCESS]
         self._cut_between_hosts(faults)
-        self._tell(orders, lambda silent: self._finish(silent, lines, answer))
+        self._send_orders(orders, lambda unconfirmed: self._finish(unconfirmed, lines, answer))
 
     def _cut_between_hosts(self, changed: Iterable[Fault]) -> None:
         if self._cluster.hosts is not None and any(fault.outside for fault in changed):
             self._cluster.hosts.cut(self._cluster.faults.network_faults())
 
-    def bring_up_to_date(self, node: NodeProcess) -> None:
-        """Tell a node that was away all that is to be broken in it now, and nothing else.
+    def resend_orders(self, node: NodeProcess) -> None:
+        """Send a node that was away the orders in force, replacing any others.
 
-        It may have begun with cuts that were mended while it began. It is told again until it confirms, for
-        in its first moments it may be heard and not hear.
+        It may have started with cuts that were healed meanwhile. Repeated until the node confirms, since in
+        its first moments it may be able to send but not to receive.
         """
         life, to = node.lives, address_of(node.id)
 
         def again(_: AskFailed) -> None:
             if node.lives == life and node.state is NodeState.RUNNING:
-                self._context.after(AGAIN_SECONDS, lambda: self.bring_up_to_date(node))
+                self._context.after(RETRY_SECONDS, lambda: self.resend_orders(node))
 
-        self._context.ask(to, ClearFault(0), TELL_SECONDS_MAX).then(lambda _: None, again)
+        self._context.ask(to, ClearFault(0), CONFIRM_SECONDS_MAX).then(lambda _: None, again)
         # In the same frame, so that no cut is open meanwhile.
         for order in self._cluster.faults.orders_of(node.id):
             self._context.tell(to, order)
 
     def _bridge(self, groups: Sequence[Collection[int]]) -> str:
-        """A word about the nodes that are in no group, and so reach all of them."""
+        """A remark about the nodes in no group, which can still reach all of them."""
         left = [node for node in self._cluster.nodes if not any(node in group for group in groups)]
         return f"{names(left)} in no group, still linked with every group (a bridge)" if left else ""
 
-    def _is_refused_or_dry(
+    def _refuse_or_dry_run(
         self, kind: str, ways: Ways, text: str, dry_run: bool, answer: Answer, hint: str = ""
     ) -> bool:
-        """Raise BadUsage for what breaks no link; answer what would be done, if no more is wanted."""
+        """Raise BadUsage for a fault on no link; with dry_run, answer what would be done. True if so."""
         if not any(ways.values()):
             raise BadUsage("there is no link between these nodes and others")
         if dry_run:
             answer.done([f"would {kind} {text}".replace("  ", ", "), *([hint] if hint else [])])
         return dry_run
 
-    def _break(
+    def _inject_links(
         self,
         kind: str,
         ways: Ways,
@@ -154,47 +154,47 @@ class Network:
         self.inject([fault], answer, [hint] if hint else [])
 
     def inject(self, faults: Sequence[Fault], answer: Answer, hints: Sequence[str] = ()) -> None:
-        """Answered when every node that runs carries its part of the faults out."""
+        """Answered when every running node carries out its part of the faults."""
         orders: list[tuple[NodeProcess, object]] = []
         for fault in faults:
             self._cluster.journal.record(injected(fault), self._context.now())
             orders += [(self._cluster.nodes[node], order) for node, order in fault.orders.items()]
         self._cut_between_hosts(faults)
         lines = [*(f"{fault}  {fault.text}" for fault in faults), *hints]
-        self._tell(orders, lambda silent: self._finish(silent, lines, answer))
+        self._send_orders(orders, lambda unconfirmed: self._finish(unconfirmed, lines, answer))
 
-    def _finish(self, silent: list[NodeProcess], lines: list[str], answer: Answer) -> None:
-        away = [node for node in silent if node.state is not NodeState.RUNNING]
-        lines += [f"{node.name} is {node.state.value}: it is told when it is back" for node in away]
-        deaf = [node.id for node in silent if node not in away]
-        if deaf:
-            answer.failed(f"{names(deaf)} did not confirm: " + "; ".join(lines))
+    def _finish(self, unconfirmed: list[NodeProcess], lines: list[str], answer: Answer) -> None:
+        away = [node for node in unconfirmed if node.state is not NodeState.RUNNING]
+        lines += [f"{node.name} is {node.state.value}: it gets this when it is back" for node in away]
+        silent = [node.id for node in unconfirmed if node not in away]
+        if silent:
+            answer.failed(f"{names(silent)} did not confirm: " + "; ".join(lines))
         else:
             answer.done(lines)
 
-    def _tell(
+    def _send_orders(
         self, orders: list[tuple[NodeProcess, object]], then: Callable[[list[NodeProcess]], None]
     ) -> None:
-        """Ask every running node; `then` gets those that did not confirm."""
-        silent = dict.fromkeys(node for node, _ in orders if node.state is not NodeState.RUNNING)
-        open_orders = [(node, order) for node, order in orders if node not in silent]
+        """Send orders to every running node; `then` gets those that did not confirm."""
+        unconfirmed = dict.fromkeys(node for node, _ in orders if node.state is not NodeState.RUNNING)
+        open_orders = [(node, order) for node, order in orders if node not in unconfirmed]
         remaining = len(open_orders)
         if not remaining:
-            then(list(silent))
+            then(list(unconfirmed))
 
-        def one_less(unconfirmed: NodeProcess | None) -> None:
+        def one_less(silent: NodeProcess | None) -> None:
             nonlocal remaining
             remaining -= 1
-            if unconfirmed is not None:
-                silent[unconfirmed] = None
+            if silent is not None:
+                unconfirmed[silent] = None
             if not remaining:
-                then(list(silent))
+                then(list(unconfirmed))
 
         def lost(node: NodeProcess, _failure: AskFailed) -> None:
             one_less(node)
 
         for node, order in open_orders:
-            pending = self._context.ask(address_of(node.id), order, TELL_SECONDS_MAX)
+            pending = self._context.ask(address_of(node.id), order, CONFIRM_SECONDS_MAX)
             pending.then(lambda _: one_less(None), partial(lost, node))
 
 

@@ -1,7 +1,7 @@
-"""What is broken on purpose now.
+"""The faults in force.
 
-Owns the list of injected faults, their ids, and what each means for every single node. Knows
-nothing of how a fault is carried out.
+Owns the list of injected faults, their ids, and the orders of each for every node. Knows nothing of how a
+fault is carried out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from raft.protocol.admin import ArmCrash, SetClock, SetDisk, SetLink
 KILL, PAUSE, DISK, CRASH, CLOCK = "kill", "pause", "disk", "crash", "clock"
 
 Inside = SetDisk | SetClock | ArmCrash
-"""What a node breaks in itself."""
+"""An order for a fault inside a node."""
 
 Ways = Mapping[int, Collection[int]]
 """From each node, to which others."""
 
 
 class Fault(Struct, frozen=True):
-    """One injected fault; `links` or `inside` are the orders, by the node that carries them out."""
+    """One injected fault; `links` or `inside` are its orders, by the node that carries them out."""
 
     id: int
     kind: str
@@ -35,7 +35,7 @@ class Fault(Struct, frozen=True):
 
     @property
     def orders(self) -> dict[int, SetLink | Inside]:
-        """What the nodes have to be told; nothing for what is done to their processes."""
+        """The orders for the nodes; none for a fault of a process, or for one carried out between hosts."""
         return {**({} if self.outside else self.links), **self.inside}
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Fault(Struct, frozen=True):
 
 
 class FaultRegistry:
-    """All faults that are in force; ids are never used again."""
+    """All faults in force. Ids are never reused."""
 
     def __init__(self, *, cuts_outside: bool = False) -> None:
         """With `cuts_outside` what is cut is the network's, and not the nodes', to cut."""
@@ -53,7 +53,7 @@ class FaultRegistry:
 
     @property
     def active(self) -> list[Fault]:
-        """In the order in which they were injected."""
+        """In the order of injection."""
         return list(self._active.values())
 
     def add_process_fault(self, kind: str, node: int, text: str = "") -> Fault:
@@ -63,9 +63,9 @@ class FaultRegistry:
     def add_network_fault(
         self, kind: str, ways: Ways, rule: SetLink, text: str, about: Sequence[int] = ()
     ) -> Fault:
-        """`rule` on every one of `ways`; its own `fault` and `to` are filled in here.
+        """`rule` for each of these links; its `fault` and `to` are filled in here.
 
-        `about`: the nodes that it concerns, if those are not all at either end of a way.
+        `about`: the nodes concerned, if not all ends of the links are.
         """
         links = {
             source: SetLink(
@@ -87,22 +87,22 @@ class FaultRegistry:
         return self._add(Fault(self._next_id, kind, nodes, text, links, outside=outside))
 
     def add_disk_fault(self, nodes: Sequence[int], rule: SetDisk, text: str) -> Fault:
-        """`rule` on every one of `nodes`; its own `fault` is filled in here."""
+        """`rule` for each of these nodes; its `fault` is filled in here."""
         order = structs.replace(rule, fault=self._next_id)
         return self._add(Fault(self._next_id, DISK, tuple(nodes), text, {}, dict.fromkeys(nodes, order)))
 
     def add_clock_fault(self, nodes: Sequence[int], rate: float, text: str) -> Fault:
-        """The clocks of these nodes run at that rate."""
+        """Run the clocks of these nodes at that rate."""
         order = SetClock(self._next_id, rate)
         return self._add(Fault(self._next_id, CLOCK, tuple(nodes), text, {}, dict.fromkeys(nodes, order)))
 
     def add_crash(self, node: int, point: str, text: str) -> Fault:
-        """The node dies when it passes that crash point."""
+        """Kill the node when it passes that crash point."""
         order = ArmCrash(self._next_id, point)
         return self._add(Fault(self._next_id, CRASH, (node,), text, {}, {node: order}))
 
     def without(self, fault: Fault, node: int) -> Fault | None:
-        """One node less for a fault inside nodes; what is left of it, None if nothing is."""
+        """Remove one node from a fault inside nodes; returns the remaining fault, None if there is none."""
         left = {other: order for other, order in fault.inside.items() if other != node}
         if not left:
             self.remove(fault.id)
@@ -112,11 +112,11 @@ class FaultRegistry:
         return rest
 
     def remove(self, fault_id: int) -> Fault | None:
-        """Forget a fault; None if there is none of that id."""
+        """Forget a fault; None if there is none with that id."""
         return self._active.pop(fault_id, None)
 
     def of_node(self, node: int) -> list[Fault]:
-        """The faults that touch `node`."""
+        """The faults that concern `node`."""
         return [fault for fault in self._active.values() if node in fault.nodes]
 
     def process_fault(self, kind: str, node: int) -> Fault | None:
@@ -125,15 +125,15 @@ class FaultRegistry:
         return next(found, None)
 
     def network_faults(self) -> list[Fault]:
-        """All that `heal` ends."""
+        """All faults that `heal` ends."""
         return [fault for fault in self._active.values() if fault.links]
 
     def orders_of(self, node: int) -> list[SetLink | Inside]:
-        """What `node` must be told after a start or a pause, for its side of the faults."""
+        """The orders that `node` needs after a start or a pause."""
         return [fault.orders[node] for fault in self._active.values() if node in fault.orders]
 
     def links_of(self, node: int) -> tuple[SetLink, ...]:
-        """The ways from `node` that are broken, for a process that is to start with them."""
+        """The orders for the links from `node`, for a process that starts with them."""
         return tuple(order for order in self.orders_of(node) if isinstance(order, SetLink))
 
     def _add(self, fault: Fault) -> Fault:
@@ -143,17 +143,17 @@ class FaultRegistry:
 
 
 def injected(fault: Fault) -> FaultInjected:
-    """The event that tells of the fault."""
+    """The event for an injected fault."""
     return FaultInjected(id=fault.id, kind=fault.kind, nodes=list(fault.nodes), text=fault.text)
 
 
 def cleared(fault: Fault) -> FaultCleared:
-    """The event that tells of its end."""
+    """The event for a cleared fault."""
     return FaultCleared(id=fault.id, kind=fault.kind, nodes=list(fault.nodes), text=fault.text)
 
 
-def partition_ways(groups: Sequence[Collection[int]], *, one_way: bool) -> dict[int, set[int]]:
-    """Between all groups; one way: nothing from the first group reaches the others."""
+def partition_links(groups: Sequence[Collection[int]], *, one_way: bool) -> dict[int, set[int]]:
+    """Between all groups; with `one_way`, only from the first group to the others."""
     ways: dict[int, set[int]] = {}
     for position, group in enumerate(groups):
         if one_way and position:
@@ -164,8 +164,8 @@ def partition_ways(groups: Sequence[Collection[int]], *, one_way: bool) -> dict[
     return ways
 
 
-def isolation_ways(isolated: Collection[int], nodes: Collection[int]) -> dict[int, set[int]]:
-    """Each of `isolated` alone: from all others, and from it to all others."""
+def isolation_links(isolated: Collection[int], nodes: Collection[int]) -> dict[int, set[int]]:
+    """From each of `isolated` to all others, and back."""
     return {
         node: set(nodes) - {node} if node in isolated else set(isolated)
         for node in nodes
@@ -173,8 +173,8 @@ def isolation_ways(isolated: Collection[int], nodes: Collection[int]) -> dict[in
     }
 
 
-def link_ways(sources: Collection[int], targets: Collection[int], *, both: bool) -> dict[int, set[int]]:
-    """From each source to each target but itself, and back if `both`."""
+def links_between(sources: Collection[int], targets: Collection[int], *, both: bool) -> dict[int, set[int]]:
+    """From each source to each other target, and back if `both`."""
     ways: dict[int, set[int]] = {}
     for source in sources:
         for target in targets:

@@ -1,7 +1,7 @@
-"""Breaking disks and clocks, and killing nodes in the middle of a write, by request.
+"""Faults of disks and clocks, and kills in the middle of a write, by request.
 
-Owns what each of those verbs asks of which node, and when such a fault is over. The breaking is done by
-each node, below its storage; telling it is the network's.
+Owns which node is sent which orders by each verb, and when such a fault ends. Each node carries the faults
+out itself, below its storage; the orders are sent by Network.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from raft.protocol.admin import AT_ONCE, ClearFault, SetDisk
 from raft.protocol.registry import address_of
 from raft.storage.device import CRASH_POINTS
 
-LOSES_UNSYNCED = "a power cut takes what is not synced"
-"""Said of a disk that works as ever until then: alone, this hurts no one."""
+LOSES_UNSYNCED = "unsynced writes are lost in a power cut"
+"""The description of a disk that works normally until then: alone, this fault has no effect."""
 
 
 class StorageFaults:
-    """Carries out verbs on disks."""
+    """Carries out verbs on disks and clocks."""
 
     def __init__(
         self, context: Context, cluster: Cluster, network: Network, steering: ProcessControl
@@ -38,7 +38,7 @@ class StorageFaults:
         self._back_after_seconds: dict[int, float] = {}
 
     def break_disk(self, verb: BreakDisk, answer: Answer) -> None:
-        """Answered when every node that runs has a broken disk."""
+        """Answered when every running node has the fault."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         rule = SetDisk(0, verb.fsync_delay_seconds, verb.full, verb.fail_fsync, verb.lose_unsynced)
         text = f"{names(chosen)}  {_words(rule)}"
@@ -46,11 +46,11 @@ class StorageFaults:
             answer.done([f"would break the disk of {text}".replace("  ", ", ")])
             return
         faults = [self._cluster.faults.add_disk_fault(chosen, rule, text)]
-        hint = "the next fsync ends the node; it is started again, its disk whole"
+        hint = "the next fsync ends the node; it is restarted with a healthy disk"
         self._network.inject(faults, answer, [hint] if rule.fail_fsync else [])
 
     def set_clock(self, verb: SetClockRate, answer: Answer) -> None:
-        """Answered when the clock of every node that runs has that rate."""
+        """Answered when the clock of every running node has that rate."""
         chosen = [node.id for node in self._cluster.choose(verb.selector)]
         text = f"{names(chosen)}  clock at {verb.rate:g} times its rate"
         if verb.dry_run:
@@ -59,7 +59,7 @@ class StorageFaults:
         self._network.inject([self._cluster.faults.add_clock_fault(chosen, verb.rate, text)], answer)
 
     def mend(self, verb: MendDisk, answer: Answer) -> None:
-        """Answered when every node that runs has a whole disk; one that was chosen loses no other fault."""
+        """Answered when the disk of every running node is healthy. Other faults of the nodes stay."""
         lines: list[str] = []
         for node in self._cluster.choose(verb.selector):
             for fault in [*self._cluster.faults.of_node(node.id)]:
@@ -69,7 +69,7 @@ class StorageFaults:
         answer.done(lines or ["no disk was broken"])
 
     def arm(self, verb: Kill, answer: Answer) -> None:
-        """Answered when every node that runs waits for the point."""
+        """Answered when every running node waits for the crash point."""
         if verb.at not in (*CRASH_POINTS, AT_ONCE):
             raise BadUsage(
                 f"there is no crash point {verb.at!r}; there are {AT_ONCE}, {', '.join(CRASH_POINTS)}"
@@ -89,7 +89,7 @@ class StorageFaults:
         self._network.inject(faults, answer)
 
     def node_exited(self, node: NodeProcess) -> None:
-        """A disk that failed is another one for the next process; who died as ordered may come back."""
+        """After a crash the next process has a healthy disk; a node that died as ordered may be started."""
         for fault in [*self._cluster.faults.of_node(node.id)]:
             order = fault.inside.get(node.id)
             if isinstance(order, SetDisk) and order.fail_fsync:

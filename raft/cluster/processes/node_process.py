@@ -1,7 +1,7 @@
 """One supervised node, as its supervisor knows it.
 
-Owns the facts: its process, its state, how its end is to be understood, what was last heard of
-it. Who acts on them is the supervisor; what the node itself is doing is the node's to tell.
+Owns the facts: its process, its state, the expected cause of its exit, its last reports. The supervisor acts
+on them; the node's own work is known to the node only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raft.cluster.processes.usage import Usage, UsageMeter
 
 
 class NodeState(enum.Enum):
-    """What the supervisor sees of a node."""
+    """A node's state as the supervisor sees it."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -28,7 +28,7 @@ HAS_NONE = frozenset({NodeState.DOWN, NodeState.GAVE_UP})
 
 
 class Cause(enum.Enum):
-    """Why a process ended, as told in its `node-exited`."""
+    """Why a process ended, as reported in its `node-exited`."""
 
     INJECTED = "injected"
     STOPPED = "stopped"
@@ -36,7 +36,7 @@ class Cause(enum.Enum):
 
 
 class NodeProcess:
-    """What is known of one node; `started_seconds` is when its present life was asked for."""
+    """What is known of one node; `started_seconds` is when its present process was requested."""
 
     def __init__(self, node: int) -> None:
         self.id = node
@@ -47,42 +47,40 @@ class NodeProcess:
         self.lives = 0
         self.exits = 0
         self.started_seconds = 0.0
-        self.came_up = False  # Has the present life said that it is up?
+        self.is_up = False  # Has the present process reported that it is up?
         self.up_seconds = 0.0
         self.heard_seconds = 0.0
         self.expected = Cause.CRASH
-        self.last_words = ""  # Of the process before, if it crashed.
-        self.repair = False  # A damaged log is to be put aside at the next start.
-        self.removed = False  # It has stopped by itself, being a member no longer.
-        self.output_offset = 0  # Where in its output file the present life begins.
-        self.crash_armed = (
-            False  # This life was told to die at some point of a write, whatever it was told since.
-        )
-        self.owed_signals: list[signal.Signals] = []  # To a process that was asked for and is not there yet.
+        self.last_output = ""  # The last output of the previous process, if it crashed.
+        self.repair = False  # Put a damaged log aside at the next start.
+        self.removed = False  # It has stopped by itself, since it is no longer a member.
+        self.output_offset = 0  # Where the present process begins in the output file.
+        self.crash_armed = False  # A crash point was armed in this process, even if it was disarmed later.
+        self.owed_signals: list[signal.Signals] = []  # For a process that was requested and is not there yet.
         self._meter: UsageMeter | None = None
 
     @property
     def restarts(self) -> int:
-        """How often it was started again, by whomever."""
+        """How often it was started again, for any reason."""
         return max(self.lives - 1, 0)
 
     @property
     def name(self) -> str:
-        """Its name as people write it."""
+        """Its name in output."""
         return f"n{self.id}"
 
-    def begin_life(self, child: ChildProcess, now: float) -> None:
-        """A process was asked for."""
+    def begin_process(self, child: ChildProcess, now: float) -> None:
+        """A process was requested."""
         assert self.child is None, f"{self.name} has a process already"
         self.child, self.state, self.expected = child, NodeState.STARTING, Cause.CRASH
         self.pid = self._meter = None
-        self.crash_armed = self.came_up = False
+        self.crash_armed = self.is_up = False
         self.owed_signals.clear()
         self.lives += 1
         self.started_seconds = self.heard_seconds = now
 
-    def end_life(self) -> Cause:
-        """The process is gone; why, as far as the supervisor had a hand in it."""
+    def end_process(self) -> Cause:
+        """The process has ended; returns the cause, as far as the supervisor knows it."""
         assert self.child is not None, f"{self.name} has no process that could end"
         self.child = self.pid = None
         self.state = NodeState.DOWN
@@ -90,13 +88,13 @@ class NodeProcess:
         return self.expected
 
     def usage(self, now: float) -> Usage | None:
-        """What its process costs; None without one."""
+        """Its process's resource usage; None without a process."""
         if self.pid is None:
             return None
         if self._meter is None:
             self._meter = UsageMeter(self.pid, self.started_seconds)
         return self._meter.read(now)
 
-    def belongs_to_this_life(self, at_seconds: float) -> bool:
-        """Can a report of that moment come from the process that runs now?"""
+    def is_of_present_process(self, at_seconds: float) -> bool:
+        """Can a report of that time come from the present process?"""
         return self.child is not None and at_seconds >= self.started_seconds

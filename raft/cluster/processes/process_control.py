@@ -1,7 +1,7 @@
-"""Ending, starting, pausing and waking nodes by request.
+"""Ending, starting, pausing and resuming nodes by request.
 
-Owns what each of those verbs means step by step, and what is answered when all steps are done.
-Knows nothing of how it was asked for.
+Owns the steps of each of those verbs, and the answer when all steps are done. Knows nothing of how a
+verb is received.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ProcessControl:
         self._on_wake = on_wake
 
     def kill(self, verb: Kill, answer: Answer) -> None:
-        """SIGKILL; answered when they are dead."""
+        """SIGKILL; answered when the processes have ended."""
         chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
         lines = [f"{node.name} killed (pid {node.pid})" for node in chosen]
         back = verb.restart_after_seconds
@@ -62,7 +62,7 @@ class ProcessControl:
         self._when_ended(chosen, ended, answer.failed)
 
     def stop(self, verb: Stop, answer: Answer) -> None:
-        """SIGTERM; answered when they have ended."""
+        """SIGTERM; answered when the processes have ended."""
         chosen = self._cluster.choose(verb.selector, HAS_PROCESS)
         if verb.dry_run:
             answer.done([f"would stop {node.name} (pid {node.pid})" for node in chosen])
@@ -71,14 +71,14 @@ class ProcessControl:
         self.terminate(chosen, lambda: answer.done(lines), answer.failed)
 
     def start(self, verb: Start, answer: Answer) -> None:
-        """Answered when they take part."""
+        """Answered when the nodes are up."""
         chosen = self._cluster.choose(verb.selector, HAS_NONE)
         for node in chosen:
             node.repair = verb.repair_from_peers
         self.begin(chosen, lambda: answer.done(self._started_lines(chosen)), answer.failed)
 
     def restart(self, verb: Restart, answer: Answer) -> None:
-        """Stop those that run and start all, at once; a rolling one is in `rolling`."""
+        """Stop the running ones and start all, in parallel; a rolling restart is in `rolling_restart`."""
         chosen = self._cluster.choose(verb.selector)
         running = [node for node in chosen if node.state in HAS_PROCESS]
         if verb.dry_run:
@@ -116,7 +116,7 @@ class ProcessControl:
         answer.done([f"{node.name} resumed (pid {node.pid})" for node in chosen])
 
     def wake(self, node: NodeProcess) -> None:
-        """Let a paused node go on, and make up for what it missed."""
+        """Resume a paused node, and send it what it missed."""
         self._processes.resume(node)
         self._on_wake(node)
         self._clear(PAUSE, node)
@@ -124,7 +124,7 @@ class ProcessControl:
     def terminate(
         self, nodes: Sequence[NodeProcess], then: Callable[[], None], failed: Callable[[str], None]
     ) -> None:
-        """SIGTERM, and SIGKILL to those that have not ended in time."""
+        """SIGTERM, then SIGKILL for those that have not ended in time."""
         for node in nodes:
             self._processes.terminate(node)
         exits = {node: node.exits for node in nodes}
@@ -145,7 +145,7 @@ class ProcessControl:
     def begin(
         self, nodes: Sequence[NodeProcess], then: Callable[[], None], failed: Callable[[str], None]
     ) -> None:
-        """Start them, and wait until all take part."""
+        """Start them, and wait until all are up."""
         for node in nodes:
             self._clear(KILL, node)
             self._clear(CRASH, node)
@@ -162,7 +162,7 @@ class ProcessControl:
         )
 
     def forget_faults_of_dead(self, node: NodeProcess) -> None:
-        """A process that has gone is no longer paused."""
+        """A process that has ended is no longer paused."""
         self._clear(PAUSE, node)
 
     def _when_ended(
@@ -176,7 +176,7 @@ class ProcessControl:
         )
 
     def start_later(self, node: NodeProcess, seconds: float) -> None:
-        """Start a node that is down after a while, unless somebody has done so meanwhile."""
+        """Start a node after a delay, unless it was started meanwhile."""
         exits = node.exits
 
         def start() -> None:
@@ -211,7 +211,7 @@ class ProcessControl:
         late = [node for node in nodes if node.state is not NodeState.RUNNING]
         gave_up = [node for node in late if node.state is NodeState.GAVE_UP]
         if gave_up:
-            return "; ".join(f"{node.name} gave up: {node.last_words}" for node in gave_up)
+            return "; ".join(f"{node.name} gave up: {node.last_output}" for node in gave_up)
         return f"not up within {format_duration(START_SECONDS_MAX)}: " + ", ".join(
             f"{node.name} is {node.state.value}" for node in late
         )

@@ -1,8 +1,8 @@
-"""Starting, signalling and burying node processes.
+"""Starting, signalling and reaping node processes.
 
-Owns the way between a node and its process: asking the fork server, seeing the end, restarting
-what crashed with backoff until it is given up. Whether an end was wanted is noted before it comes. What
-leadership makes of it is the supervisor's.
+Owns the way between a node and its process: requests to the fork server, the detection of exits, restarts
+of crashed nodes with backoff until they are given up. Expected exits are noted beforehand. The
+consequences for leadership are the supervisor's.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SILENT_SECONDS = 1.5
 HUNG_SECONDS = 5.0
 HUNG_CHECK_SECONDS = 1.0
 NODE_ENTRY = "raft.node.process.main:main"
-_LAST_WORDS_BYTES_MAX = 4096
+_LAST_OUTPUT_BYTES_MAX = 4096
 _OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 
 class ForkServerLike(Protocol):
-    """What is needed of a fork server."""
+    """The part of a fork server that is used here."""
 
     @property
     def ended(self) -> bool:
-        """Is it gone, and all children with it?"""
+        """Has it ended, and all its children with it?"""
 
     def fileno(self) -> int:
         """Readable when `receive` has something to do."""
@@ -49,11 +49,11 @@ class ForkServerLike(Protocol):
         """The children that started, failed or ended."""
 
     def spawn(self, target: str, argument: bytes, *, log_path: Path) -> ChildProcess:
-        """Ask for a child."""
+        """Request a child."""
 
 
 class Processes:
-    """The node processes of one cluster; `on_exit` is called after each end, before any restart."""
+    """The node processes of one cluster; `on_exit` is called after each exit, before a restart."""
 
     def __init__(
         self,
@@ -72,20 +72,20 @@ class Processes:
         self._on_fork_server_gone = on_fork_server_gone
         self._supervisors = {node: Supervisor(POLICY, cluster.random) for node in cluster.nodes}
         self._checked_seconds = context.now()
-        context.add_reader(fork_server.fileno(), self._hear_fork_server)
-        context.every(HUNG_CHECK_SECONDS, self._look_for_hung)
+        context.add_reader(fork_server.fileno(), self._read_fork_server)
+        context.every(HUNG_CHECK_SECONDS, self._kill_hung)
 
     def start(self, node: NodeProcess) -> None:
-        """Ask for a process, unless the cluster ends; one that had been given up gets a clean slate."""
+        """Request a process, unless the cluster is ending. Resets the restart count of a node given up."""
         if self._cluster.ending or self._cluster.nodes.get(node.id) is not node:
             return
         if node.state is NodeState.GAVE_UP:
             self._supervisors[node.id] = Supervisor(POLICY, self._cluster.random)
         now = self._context.now()
         output = self._output_of(node)
-        node.output_offset = _turn_over(output)
+        node.output_offset = _rotate_output(output)
         child = self._fork_server.spawn(NODE_ENTRY, self._argument_of(node), log_path=output)
-        node.begin_life(child, now)
+        node.begin_process(child, now)
         self._supervisors.setdefault(node.id, Supervisor(POLICY, self._cluster.random)).started(
             node.name, now
         )
@@ -95,7 +95,7 @@ class Processes:
         self._end(node, signal.SIGKILL, cause)
 
     def terminate(self, node: NodeProcess) -> None:
-        """SIGTERM, on which a node ends in good order; a paused one is woken for it."""
+        """SIGTERM, for a graceful stop; a paused node is resumed for it."""
         self._end(node, signal.SIGTERM, Cause.STOPPED)
         if node.state is NodeState.PAUSED:
             self._signal(node, signal.SIGCONT)
@@ -122,33 +122,33 @@ class Processes:
         else:
             node.child.kill(number)
 
-    def _hear_fork_server(self) -> None:
+    def _read_fork_server(self) -> None:
         nodes = {id(node.child): node for node in self._cluster.nodes.values() if node.child is not None}
         for child in self._fork_server.receive():
             node = nodes.get(id(child))
             if node is None:
                 continue
-            self._born(node, child)
+            self._spawned(node, child)
             if child.returncode is not None or child.error is not None:
-                self._bury(node, child)
+                self._reap(node, child)
         self._cluster.save_record()
         if self._fork_server.ended:
             self._context.remove_reader(self._fork_server.fileno())
             self._on_fork_server_gone()
 
-    def _born(self, node: NodeProcess, child: ChildProcess) -> None:
+    def _spawned(self, node: NodeProcess, child: ChildProcess) -> None:
         node.pid = child.pid
         while node.owed_signals:
             child.kill(node.owed_signals.pop(0))
 
-    def _bury(self, node: NodeProcess, child: ChildProcess) -> None:
+    def _reap(self, node: NodeProcess, child: ChildProcess) -> None:
         now = self._context.now()
         if child.returncode == EXIT_REMOVED:
             node.removed, node.expected = True, Cause.STOPPED
         if child.returncode == -signal.SIGKILL and self._cluster.faults.process_fault(CRASH, node.id):
             node.expected = Cause.INJECTED
-        cause = node.end_life()
-        # The word that a fault is cleared may have come too late.
+        cause = node.end_process()
+        # The report that a fault was cleared may have arrived too late.
         ordered = node.crash_armed and child.returncode == -signal.SIGKILL
         words = self._record_exit(node, child, Cause.INJECTED if ordered else cause, now)
         self._on_exit(node, now)
@@ -163,8 +163,8 @@ class Processes:
         if child.error is not None:
             words = str(child.error)
         elif cause is Cause.CRASH:
-            words = self._last_words(node)
-        node.last_words = words
+            words = self._read_last_output(node)
+        node.last_output = words
         exited = NodeExited(
             node=node.id,
             pid=child.pid or 0,
@@ -176,13 +176,13 @@ class Processes:
         self._cluster.journal.record(exited, now)
         return words
 
-    def _last_words(self, node: NodeProcess) -> str:
-        """What the node printed before it ended: a traceback, or else its last line."""
+    def _read_last_output(self, node: NodeProcess) -> str:
+        """The last output of the node: a traceback, or else its last line."""
         try:
             with self._output_of(node).open("rb") as output:
                 size = os.fstat(output.fileno()).st_size
-                output.seek(max(node.output_offset, size - _LAST_WORDS_BYTES_MAX))
-                text = output.read(_LAST_WORDS_BYTES_MAX).decode(errors="replace")
+                output.seek(max(node.output_offset, size - _LAST_OUTPUT_BYTES_MAX))
+                text = output.read(_LAST_OUTPUT_BYTES_MAX).decode(errors="replace")
         except OSError:
             return ""
         start = text.rfind("Traceback (most recent call last)")
@@ -210,12 +210,12 @@ class Processes:
         self._cluster.journal.record(gave_up, now)
 
     def _start_if_still_down(self, node: NodeProcess, lives: int) -> None:
-        """Unless somebody was quicker, or wants it down by now."""
+        """Unless it was started meanwhile, or is to stay down."""
         if node.lives == lives and node.state is NodeState.DOWN and node.expected is Cause.CRASH:
             self.start(node)
 
-    def _look_for_hung(self) -> None:
-        """Kill what has a process and says nothing; whatever was stopped from outside is only paused."""
+    def _kill_hung(self) -> None:
+        """Kill silent processes; one that was stopped from outside only counts as paused."""
         now = self._context.now()
         if self._cluster.record_error:
             self._cluster.save_record()
@@ -223,7 +223,7 @@ class Processes:
         self._checked_seconds = now
         for node in self._cluster.in_state(HAS_PROCESS - {NodeState.PAUSED}):
             silent_seconds = now - node.heard_seconds
-            if asleep:  # It was this process that stood still, and what they said is not yet read.
+            if asleep:  # This process was not running itself, and has unread reports.
                 node.heard_seconds = now
             elif silent_seconds > SILENT_SECONDS and node.pid is not None and is_stopped(node.pid):
                 node.state = NodeState.PAUSED
@@ -231,8 +231,8 @@ class Processes:
                 self.kill(node, Cause.CRASH)
 
 
-def _turn_over(output: Path) -> int:
-    """Put a file aside that has grown too long; how many bytes it has then."""
+def _rotate_output(output: Path) -> int:
+    """Put an output file aside that has grown too long; returns its size afterwards."""
     try:
         size = output.stat().st_size
         if size <= _OUTPUT_BYTES_MAX:

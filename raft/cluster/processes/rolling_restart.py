@@ -1,8 +1,8 @@
-"""Restarting nodes one after the other, without ever taking the quorum away.
+"""Restarting nodes one after the other without losing the quorum.
 
-Owns when the next node may go: the others have to be a quorum without it, up and following the leader,
-and the one before has to be back and as far as the leader was when it came. Knows nothing of how a
-process is ended or started.
+Owns when the next node may be restarted: the others must be a quorum without it, up and following the
+leader, and the previous node must have caught up with the leader's commit of when it returned. Knows
+nothing of how a process is ended or started.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from raft.cluster.status import StatusRound
 from raft.protocol.admin import SnapshotTaken, TakeSnapshot
 from raft.protocol.registry import address_of
 
-LOOK_AGAIN_SECONDS = 0.03
+POLL_SECONDS = 0.03
 HEALTH_SECONDS_MAX = 15.0
 CATCH_UP_SECONDS_MAX = 120.0
 
 
 class RollingRestart:
-    """One such restart of `nodes`, from its beginning to its answer."""
+    """One rolling restart of `nodes`."""
 
     def __init__(
         self,
         context: Context,
         cluster: Cluster,
-        steering: ProcessControl,
+        process_control: ProcessControl,
         nodes: Sequence[NodeProcess],
         answer: Answer,
     ) -> None:
         self._context = context
         self._cluster = cluster
-        self._steering = steering
+        self._process_control = process_control
         self._left = list(nodes)
         self._lines: list[str] = []
         self._answer = answer
 
     def next(self) -> None:
-        """Go on with the next node; the leader comes last, so that leadership moves only once."""
+        """Continue with the next node; the leader comes last, so that leadership moves only once."""
         self._left = [node for node in self._left if self._is_member(node)]
         if not self._left:
             self._answer.done(self._lines)
@@ -54,12 +54,12 @@ class RollingRestart:
         followers = [node for node in self._left if leader is None or node.id != leader.node]
         node = (followers or self._left)[0]
         self._left.remove(node)
-        self._look_until(
+        self._poll_until(
             lambda status: why_not_without(node.id, status), HEALTH_SECONDS_MAX, lambda: self._restart(node)
         )
 
     def _is_member(self, node: NodeProcess) -> bool:
-        """It may have been removed since it was chosen."""
+        """It may have been removed since it was selected."""
         return self._cluster.nodes.get(node.id) is node
 
     def _restart(self, node: NodeProcess) -> None:
@@ -68,14 +68,16 @@ class RollingRestart:
             return
         running = [node] if node.state in HAS_PROCESS else []
         failed = self._fail
-        self._steering.terminate(running, lambda: self._steering.begin([node], back, failed), failed)
+        self._process_control.terminate(
+            running, lambda: self._process_control.begin([node], back, failed), failed
+        )
 
         def back() -> None:
             self._lines.append(f"{node.name} restarted (pid {node.pid})")
             goal = Goal(node.id)
-            self._look_until(goal.why_not_reached, CATCH_UP_SECONDS_MAX, self.next)
+            self._poll_until(goal.why_not_reached, CATCH_UP_SECONDS_MAX, self.next)
 
-    def _look_until(
+    def _poll_until(
         self, why_not: Callable[[ClusterStatus], str], seconds_max: float, then: Callable[[], None]
     ) -> None:
         until_seconds = self._context.now() + seconds_max
@@ -87,7 +89,7 @@ class RollingRestart:
             elif status.voters <= 2 or self._context.now() >= until_seconds:
                 self._fail(reason)
             else:
-                self._context.after(LOOK_AGAIN_SECONDS, look)
+                self._context.after(POLL_SECONDS, look)
 
         def look() -> None:
             StatusRound(self._context, self._cluster, seen).begin()
@@ -100,7 +102,7 @@ class RollingRestart:
 
 
 class Goal:
-    """What a node has to have applied to be back: as much as was committed when it was first seen."""
+    """What a restarted node must have applied: everything committed when it was first seen again."""
 
     def __init__(self, node: int) -> None:
         self._node = node
@@ -128,7 +130,7 @@ def why_not_without(node: int, status: ClusterStatus) -> str:
     needed = status.voters // 2 + 1
     view = next((view for view in status.nodes if view.id == node), None)
     if view is None or not view.votes:
-        return ""  # No quorum counts it.
+        return ""  # It does not count for the quorum.
     others = [view.id for view in status.nodes if view.votes and view.id != node and _follows(view, status)]
     if len(others) >= needed:
         return ""
@@ -150,7 +152,7 @@ SNAPSHOT_SECONDS_MAX = 60.0
 
 
 class ForcedSnapshots:
-    """One request, from its beginning to its answer."""
+    """One request for snapshots."""
 
     def __init__(self, context: Context, cluster: Cluster, verb: ForceSnapshot, answer: Answer) -> None:
         self._answer = answer

@@ -1,7 +1,7 @@
-"""What a node's process costs, and whether somebody stopped it from outside.
+"""The resource usage of a node's process, and whether it was stopped from outside.
 
-Owns the questions to the operating system. psutil is loaded with the first one, so that
-starting a cluster does not wait for it.
+Owns the questions to the operating system. psutil is imported with the first one, so that starting a
+cluster does not wait for it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Usage(Struct, frozen=True):
 
 
 class UsageMeter:
-    """One process's consumption: since its start at first, then since the last look.
+    """One process's usage: since its start at first, then since the last reading.
 
-    Two looks in quick succession measure from the same moment, or rounding would be all they show.
+    Readings in quick succession measure from the same time, since rounding would dominate them otherwise.
     """
 
     def __init__(self, pid: int, started_seconds: float) -> None:
@@ -49,7 +49,7 @@ class UsageMeter:
 
 
 def is_stopped(pid: int) -> bool:
-    """Has somebody sent it SIGSTOP?"""
+    """Was it sent SIGSTOP?"""
     import psutil
 
     try:

@@ -1,1 +1,1 @@
-"""What happened in a cluster: events, leader report, logs."""
+"""The record of a cluster: events, leader report, logs."""

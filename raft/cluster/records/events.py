@@ -1,7 +1,7 @@
-"""What happened to the cluster, as one stream: from it the leader report and the timeline are made.
+"""The events of a cluster as one stream, from which the leader report and the timeline are made.
 
-Owns the kinds of events, their one-line-a-JSON-object form, and the file that keeps them.
-`t` is monotonic seconds since the launcher started; `wall` is for people and decides nothing.
+Owns the kinds of events, their encoding as JSON lines, and their file.
+`t` is monotonic seconds since the launcher started; `wall` is informative and decides nothing.
 """
 
 from __future__ import annotations
@@ -20,36 +20,39 @@ FILE_BYTES_MAX = 16 * 1024 * 1024
 _STARTED = b'"event":"cluster-started"'
 
 
-class Happening(Struct, frozen=True, kw_only=True, tag_field="event"):
-    """What all events have; the journal fills in when."""
+class ClusterEvent(Struct, frozen=True, kw_only=True, tag_field="event"):
+    """The fields of all events; the journal fills in the time."""
 
     v: int = VERSION
     t: float = 0.0
     wall: str = ""
 
 
-class ClusterStarted(Happening, frozen=True, kw_only=True, tag="cluster-started"):
-    """A launcher has begun to run the cluster; all that follows, up to the next one, is of that run."""
+class ClusterStarted(ClusterEvent, frozen=True, kw_only=True, tag="cluster-started"):
+    """A launcher has begun to run the cluster.
+
+    Later events, up to the next one of this kind, belong to that run.
+    """
 
     nodes: int
     pid: int
 
 
-class EventsLost(Happening, frozen=True, kw_only=True, tag="events-lost"):
-    """So many events before this one could not be written."""
+class EventsLost(ClusterEvent, frozen=True, kw_only=True, tag="events-lost"):
+    """That many events before this one could not be written."""
 
     lost: int
 
 
-class RunDirectoryRemoved(Happening, frozen=True, kw_only=True, tag="run-directory-removed"):
-    """Something outside the cluster removed the directory of its sockets; `text` says what became of it."""
+class RunDirectoryRemoved(ClusterEvent, frozen=True, kw_only=True, tag="run-directory-removed"):
+    """Something outside the cluster removed the directory of its sockets; `text` says what was done."""
 
     path: str
     text: str
 
 
-class ClusterReady(Happening, frozen=True, kw_only=True, tag="cluster-ready"):
-    """For the first time all nodes are up and follow one leader; `took_ms` since the launcher started."""
+class ClusterReady(ClusterEvent, frozen=True, kw_only=True, tag="cluster-ready"):
+    """All nodes are up and follow one leader for the first time; `took_ms` since the launcher started."""
 
     nodes: int
     leader: int
@@ -57,7 +60,7 @@ class ClusterReady(Happening, frozen=True, kw_only=True, tag="cluster-ready"):
     took_ms: float
 
 
-class LeaderElected(Happening, frozen=True, kw_only=True, tag="leader-elected"):
+class LeaderElected(ClusterEvent, frozen=True, kw_only=True, tag="leader-elected"):
     """A node won an election, `took_ms` after it had noticed that there was no leader."""
 
     node: int
@@ -69,16 +72,16 @@ class LeaderElected(Happening, frozen=True, kw_only=True, tag="leader-elected"):
     reason: str  # startup | leader-died | timeout | transfer
 
 
-class LeaderLost(Happening, frozen=True, kw_only=True, tag="leader-lost"):
-    """A leader no longer leads: it said so, or its process died."""
+class LeaderLost(ClusterEvent, frozen=True, kw_only=True, tag="leader-lost"):
+    """A leader has stopped leading: it reported so, or its process died."""
 
     node: int
     term: int
     reason: str  # died | higher-term | no-quorum | transfer | stopping | removed | disk-full | slow-fsync
 
 
-class NodeStarted(Happening, frozen=True, kw_only=True, tag="node-started"):
-    """A node has recovered its log and takes part, `took_ms` after its process was asked for."""
+class NodeStarted(ClusterEvent, frozen=True, kw_only=True, tag="node-started"):
+    """A node has recovered its log and is up, `took_ms` after its process was requested."""
 
     node: int
     pid: int
@@ -86,8 +89,8 @@ class NodeStarted(Happening, frozen=True, kw_only=True, tag="node-started"):
     took_ms: float
 
 
-class NodeExited(Happening, frozen=True, kw_only=True, tag="node-exited"):
-    """A node's process ended, by a signal or with a code; a crash tells its last words."""
+class NodeExited(ClusterEvent, frozen=True, kw_only=True, tag="node-exited"):
+    """A node's process ended, by a signal or with a code; after a crash with its last output."""
 
     node: int
     pid: int
@@ -97,8 +100,8 @@ class NodeExited(Happening, frozen=True, kw_only=True, tag="node-exited"):
     traceback: str | UnsetType = UNSET
 
 
-class NodeGaveUp(Happening, frozen=True, kw_only=True, tag="node-gave-up"):
-    """A node failed too often, or cannot start; it is not started again until somebody asks for it."""
+class NodeGaveUp(ClusterEvent, frozen=True, kw_only=True, tag="node-gave-up"):
+    """A node failed too often, or cannot start; it is not started again until a user asks for it."""
 
     node: int
     restarts: int
@@ -106,8 +109,8 @@ class NodeGaveUp(Happening, frozen=True, kw_only=True, tag="node-gave-up"):
     reason: str | UnsetType = UNSET
 
 
-class FaultInjected(Happening, frozen=True, kw_only=True, tag="fault"):
-    """Something was broken on purpose."""
+class FaultInjected(ClusterEvent, frozen=True, kw_only=True, tag="fault"):
+    """A fault was injected."""
 
     id: int
     kind: str  # kill | pause | partition | isolate | link | disk | crash
@@ -115,8 +118,8 @@ class FaultInjected(Happening, frozen=True, kw_only=True, tag="fault"):
     text: str
 
 
-class FaultCleared(Happening, frozen=True, kw_only=True, tag="fault-cleared"):
-    """Something that was broken on purpose was mended."""
+class FaultCleared(ClusterEvent, frozen=True, kw_only=True, tag="fault-cleared"):
+    """A fault was cleared."""
 
     id: int
     kind: str
@@ -124,7 +127,7 @@ class FaultCleared(Happening, frozen=True, kw_only=True, tag="fault-cleared"):
     text: str
 
 
-class MembersChanged(Happening, frozen=True, kw_only=True, tag="members-changed"):
+class MembersChanged(ClusterEvent, frozen=True, kw_only=True, tag="members-changed"):
     """Nodes joined or left the cluster by request, or got a vote."""
 
     text: str
@@ -132,24 +135,24 @@ class MembersChanged(Happening, frozen=True, kw_only=True, tag="members-changed"
     learners: list[int]
 
 
-class SpaceAlarm(Happening, frozen=True, kw_only=True, tag="out-of-space"):
-    """The leader takes in nothing any more that lets the state grow; until `SpaceAgain`."""
+class SpaceAlarm(ClusterEvent, frozen=True, kw_only=True, tag="out-of-space"):
+    """The leader refuses commands that let the state grow, until `SpaceAgain`."""
 
     node: int
     used_bytes: int
     quota_bytes: int
 
 
-class SpaceAgain(Happening, frozen=True, kw_only=True, tag="space-again"):
-    """There is room again."""
+class SpaceAgain(ClusterEvent, frozen=True, kw_only=True, tag="space-again"):
+    """There is space again."""
 
     node: int
     used_bytes: int
     quota_bytes: int
 
 
-class Violation(Happening, frozen=True, kw_only=True, tag="violation"):
-    """What must never happen did: two nodes led in one term."""
+class Violation(ClusterEvent, frozen=True, kw_only=True, tag="violation"):
+    """A safety property was violated: two nodes led in one term."""
 
     term: int
     nodes: list[int]
@@ -181,22 +184,22 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def encode_event(event: Event) -> bytes:
-    """The event as a JSON object, without the line's end."""
+    """The event as a JSON object, without a newline."""
     return _encode(event)
 
 
 def decode_event(line: bytes | str) -> Event:
-    """The event of one line; raises msgspec.DecodeError for what is none."""
+    """The event of one line; raises msgspec.DecodeError for other lines."""
     return _decoder.decode(line)
 
 
 def kind_of(event: Event) -> str:
-    """The event's kind, as it stands in its JSON form."""
+    """The event's kind, as in its JSON form."""
     return str(event.__struct_config__.tag)
 
 
 def nodes_of(event: Event) -> frozenset[int]:
-    """The nodes that the event is about; none for one that concerns the cluster as a whole."""
+    """The nodes that the event is about; none for one about the whole cluster."""
     if isinstance(event, FaultInjected | FaultCleared | Violation):
         return frozenset(event.nodes)
     node = getattr(event, "node", None)
@@ -204,11 +207,11 @@ def nodes_of(event: Event) -> frozenset[int]:
 
 
 class EventLog:
-    """The file that a cluster's events are appended to, a line each and at once.
+    """The file that a cluster's events are appended to, one line each, immediately.
 
-    It is kept over restarts; each run begins with a ClusterStarted. A file that has grown beyond
-    `file_bytes_max` is put aside as `FILE.1`, in the place of the one before. An event that cannot be
-    written, as on a full disk, is counted, and the next one that can be written is preceded by an EventsLost.
+    It is kept over restarts; each run begins with a ClusterStarted. A file that exceeds `file_bytes_max` is
+    renamed to `FILE.1`, replacing the previous one. An event that cannot be written, as on a full disk, is
+    counted, and the next one that can be written is preceded by an EventsLost.
     """
 
     def __init__(self, path: Path, file_bytes_max: int = FILE_BYTES_MAX) -> None:
@@ -234,7 +237,7 @@ class EventLog:
         os.close(self._fd)
 
     def _write(self, line: bytes) -> bool:
-        """Append a line as a whole, or leave at most a torn one, which the next line keeps apart."""
+        """Append a whole line, or leave at most a torn one, from which the next line is kept apart."""
         try:
             if self._size > self._bytes_max:
                 self._put_aside()
@@ -274,10 +277,10 @@ def read_events(path: Path) -> list[Event]:
 
 
 class EventReader:
-    """Reads an event file as far as it goes, again and again, from the beginning of the present run.
+    """Reads an event file to its end, repeatedly, from the beginning of the present run.
 
-    With `all_runs` from the oldest event that was kept. Lines that are no events, as a crash may have
-    torn one, are left out.
+    With `all_runs` from the oldest event that was kept. Lines that are no events, such as those torn by a
+    crash, are skipped.
     """
 
     def __init__(self, path: Path, *, all_runs: bool = False) -> None:
@@ -293,7 +296,7 @@ class EventReader:
         """The events written since the last call."""
         yield from self._rest()
         while self._was_put_aside():
-            yield from self._rest()  # Written between our last look and the moment when it was put aside.
+            yield from self._rest()  # Written between the last reading and the renaming of the file.
             self._file.close()
             self._file, self._partial = self._path.open("rb"), b""
             yield from self._rest()
@@ -319,5 +322,5 @@ class EventReader:
 
 
 def _start_of_run(data: bytes) -> int:
-    """Where the line of the last ClusterStarted begins; 0 where there is none."""
+    """Where the line of the last ClusterStarted begins; 0 if there is none."""
     return data.rfind(b"\n", 0, max(data.rfind(_STARTED), 0)) + 1

@@ -1,7 +1,7 @@
-"""The running cluster's memory of what happened: stamped, kept in a file, passed to who listens.
+"""The events of the running cluster: stamped, kept in a file, passed to a listener.
 
-Owns the moment zero of the cluster's time and the order in which events are recorded. What an
-event means is the report's; how it looks is the view's.
+Owns the zero of the cluster's time and the order of events. Their meaning is the report's; their display
+is the view's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raft.cluster.records.events import Event, EventLog
 
 
 class Journal:
-    """Records events; `listener` is told of each after it is in the file."""
+    """Records events; `listener` is called with each after it is in the file."""
 
     def __init__(self, log: EventLog, *, started_seconds: float) -> None:
         self._log = log
@@ -25,13 +25,13 @@ class Journal:
 
     @property
     def events(self) -> list[Event]:
-        """Everything so far, in the order of recording."""
+        """All events so far, in the order of recording."""
         return self._events
 
     def record(self, event: Event, at_seconds: float) -> None:
-        """Keep the event for good, as of a moment on the machine's monotonic clock, and tell the listener."""
+        """Record the event, as of a time on the machine's monotonic clock, and call the listener."""
         t = round(at_seconds - self._started_seconds, 6)
-        # Read now: counted from the start it would be wrong after a suspension or when the clock was set.
+        # Read now: counted from the start it would be wrong after a suspension or a change of the clock.
         wall = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         stamped = msgspec.structs.replace(event, t=t, wall=wall.replace("+00:00", "Z"))
         self._events.append(stamped)
@@ -39,7 +39,7 @@ class Journal:
         self.listener(stamped)
 
     def elapsed_seconds(self, now_seconds: float) -> float:
-        """The cluster's time now, on which events are stamped."""
+        """The cluster's time now, as stamped on events."""
         return now_seconds - self._started_seconds
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Who leads now, as far as the nodes' reports tell.
+"""The present leader, by the nodes' reports.
 
-Owns what the launcher believes about leadership: the leader of the highest term that still
-stands, whom each node follows, and whether all of them agree. Pure; it is told and asked.
+Owns the launcher's view of leadership: the leader of the highest term that still leads, whom each node
+follows, and whether all of them agree. Pure.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ class Leader(Struct, frozen=True):
 
 
 class LeaderHistory:
-    """Told of elections and losses in any order; a lower term never displaces a higher one."""
+    """Receives elections and losses in any order; a lower term never displaces a higher one."""
 
     def __init__(self) -> None:
         self.leader: Leader | None = None
         self.term = 0
-        self.elected_seconds = 0.0  # When the leader was.
+        self.elected_seconds = 0.0  # When the present leader was elected.
         self._followed: dict[int, Leader] = {}
 
     def elected(self, node: int, term: int, at_seconds: float = 0.0) -> bool:
-        """`node` leads `term`; True if that is news."""
+        """`node` leads `term`; True if that was not known."""
         self.saw(node, Leader(node, term))
         if term < self.term or self.leader == Leader(node, term):
             return False
@@ -36,14 +36,14 @@ class LeaderHistory:
         return True
 
     def lost(self, node: int, term: int) -> bool:
-        """`node` no longer leads `term`; True if it was taken for the leader until now."""
+        """`node` no longer leads `term`; True if it was the present leader."""
         if self.leader != Leader(node, term):
             return False
         self.leader = None
         return True
 
     def died(self, node: int) -> Leader | None:
-        """The process of `node` is gone; the leadership that this ended, if it led."""
+        """The process of `node` has ended; returns the leadership that this ended, if it led."""
         self._followed.pop(node, None)
         ended = self.leader
         if ended is None or ended.node != node:
@@ -52,13 +52,13 @@ class LeaderHistory:
         return ended
 
     def saw(self, node: int, leader: Leader) -> None:
-        """`node` follows `leader`, or nobody (node 0) in its term."""
+        """`node` follows `leader`, or no leader (node 0) in its term."""
         known = self._followed.get(node)
         if known is None or leader.term >= known.term:
             self._followed[node] = leader
 
     def agreed(self, nodes: Collection[int]) -> Leader | None:
-        """The leader that stands and that all of `nodes` follow, if they do."""
+        """The present leader if all of `nodes` follow it."""
         if self.leader is None or any(self._followed.get(node) != self.leader for node in nodes):
             return None
         return self.leader

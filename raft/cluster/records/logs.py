@@ -1,8 +1,8 @@
 """The nodes' logs as one: merged by time, filtered, followed.
 
-Owns reading the files, rotated ones included, and choosing lines. Nodes write one JSON object a
-line; what is none (a word from a library) keeps its place and is shown as it is. The lines of different
-nodes are ordered by wall-clock time, since it is all that log files have in common.
+Owns reading the files, including rotated ones, and filtering lines. Nodes write one JSON object a line; any
+other line (from a library) keeps its place and is shown unchanged. Lines of different nodes are ordered by
+wall-clock time, since log files have no other time in common.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from raft.cluster.failures import BadUsage
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 _READ_BYTES_MAX = 1 << 20
-LINE_BYTES_MAX = 16 << 20  # Of a longer line the rest is left out.
+LINE_BYTES_MAX = 16 << 20  # The rest of a longer line is skipped.
 
 
 class _Fields(Struct):
-    """What a node writes about a line, as far as choosing and showing it needs."""
+    """The fields of a node's log line that are needed for filtering and display."""
 
     time: str = ""
     level: str = "INFO"
@@ -39,7 +39,7 @@ class _Fields(Struct):
 
 
 class LogLine(Struct, frozen=True):
-    """One line of one node's log; `moment` is its wall-clock time in seconds, for order only."""
+    """One line of one node's log; `moment` is its wall-clock time in seconds, for ordering only."""
 
     moment: float
     time: str
@@ -53,14 +53,14 @@ class LogLine(Struct, frozen=True):
     traceback: str = ""
 
     def as_json(self) -> str:
-        """The line as one JSON object, whatever it was."""
+        """The line as one JSON object, also if it was none."""
         if self.time:
             return '{"v":1,' + self.raw.lstrip()[1:]
         return msgspec.json.encode({"v": 1, "node": f"n{self.node}", "message": self.message}).decode()
 
 
 class LogFilter(Struct, frozen=True):
-    """Which lines are wanted; None or 0 means no condition."""
+    """Which lines to show; None or 0 means no condition."""
 
     level: str | None = None
     pattern: re.Pattern[str] | None = None
@@ -82,9 +82,9 @@ class LogFilter(Struct, frozen=True):
 def log_filter(
     level: str | None, grep: str | None, since_seconds: float | None, exclude: str | None = None
 ) -> LogFilter:
-    """The filter that was typed; raises BadUsage for a level or an expression that is none."""
+    """The filter for these options; raises BadUsage for an invalid level or expression."""
     if level is not None and level.upper() not in LEVELS:
-        raise BadUsage(f"{level!r} is no level: choose one of {', '.join(LEVELS).lower()}")
+        raise BadUsage(f"{level!r} is not a level: choose one of {', '.join(LEVELS).lower()}")
     since = 0.0
     if since_seconds is not None:
         since = datetime.datetime.now(datetime.UTC).timestamp() - since_seconds
@@ -104,7 +104,7 @@ def _expression(text: str | None) -> re.Pattern[str] | None:
 
 
 def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
-    """One line as a node wrote it; a line that is no object takes its predecessor's time."""
+    """One line as a node wrote it; a line that is no JSON object takes its predecessor's time."""
     try:
         fields = msgspec.json.decode(raw, type=_Fields)
         moment = datetime.datetime.fromisoformat(fields.time).timestamp()
@@ -125,7 +125,7 @@ def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
 
 
 class NodeLog:
-    """One node's log from its oldest file on, read as far as it goes, again and again."""
+    """One node's log from its oldest file on, read to its end repeatedly."""
 
     def __init__(self, path: Path, node: int) -> None:
         self.node = node
@@ -135,19 +135,19 @@ class NodeLog:
         self._partial = b""
 
     def history(self) -> Iterator[LogLine]:
-        """All that rotation has put aside, oldest first; then what the present file holds."""
+        """The lines of the rotated files, oldest first, then those of the present file."""
         for path in _rotated(self._path):
-            with contextlib.suppress(FileNotFoundError):  # The oldest one may go at any moment.
+            with contextlib.suppress(FileNotFoundError):  # The oldest one may be removed at any time.
                 yield from self._parse(path.read_bytes() + b"\n")
         yield from self.new()
 
     def new(self) -> Iterator[LogLine]:
-        """What was written since the last call, also to files that were put aside meanwhile."""
+        """The lines written since the last call, also in files rotated meanwhile."""
         if self._file is None and not self._open(self._path):
             return
         yield from self._rest()
         for following in self._put_aside_since():
-            yield from self._rest()  # Written between our last look and the moment when it was put aside.
+            yield from self._rest()  # Written between the last reading and the rotation.
             if self._open(following):
                 yield from self._rest()
 
@@ -161,13 +161,13 @@ class NodeLog:
         return True
 
     def close(self) -> None:
-        """Close the file; a further look begins anew."""
+        """Close the file; the next reading begins from the start."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _rest(self) -> Iterator[LogLine]:
-        """The whole lines from where we are to the end of the open file."""
+        """The whole lines from the present position to the end of the open file."""
         assert self._file is not None, "nothing is open"
         if os.fstat(self._file.fileno()).st_size < self._file.tell():
             self._file.seek(0)  # It was truncated.
@@ -181,7 +181,7 @@ class NodeLog:
                 self._partial += rest
 
     def _put_aside_since(self) -> list[Path]:
-        """The files that follow the open one, which is no longer the present one."""
+        """The files after the open one, which is no longer the present one."""
         assert self._file is not None, "nothing is open"
         ours = os.fstat(self._file.fileno())
         files = [*_rotated(self._path), self._path]
@@ -189,10 +189,10 @@ class NodeLog:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(ours, path.stat()):
                     return files[number + 1 :]
-        return files if self._path.exists() else []  # Ours is gone: it was the oldest one.
+        return files if self._path.exists() else []  # The open file was removed: it was the oldest one.
 
     def _parse(self, data: bytes) -> Iterator[LogLine]:
-        # Split at newlines only: what else Unicode calls the end of a line may stand in a message.
+        # Split at newlines only: other Unicode line ends may be part of a message.
         for raw in data.split(b"\n"):
             if raw:
                 line = parse_line(raw[:LINE_BYTES_MAX].decode(errors="replace"), self.node, self._moment)
@@ -201,7 +201,7 @@ class NodeLog:
 
 
 class ClusterLogs:
-    """All logs in a cluster's log directory, also of nodes that join later and of those that have left."""
+    """All logs in a cluster's log directory, including those of later nodes and of former ones."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -218,11 +218,11 @@ class ClusterLogs:
         return heapq.merge(*(log.history() for log in self._all()), key=_moment)
 
     def arrived(self) -> list[LogLine]:
-        """The lines that were written since the last look, by time."""
+        """The lines written since the last call, by time."""
         return sorted((line for log in self._all() for line in log.new()), key=_moment)
 
     def skip(self) -> None:
-        """Take what is there now as seen."""
+        """Skip the lines written so far."""
         self.arrived()
 
     def close(self) -> None:

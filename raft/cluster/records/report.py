@@ -1,7 +1,7 @@
-"""The leader report: who led, in which term, for how long, and why it ended.
+"""The leader report: who led in which term, for how long, and why it ended.
 
-Owns the arithmetic from the stream of events to the report, as a pure function. It is the same
-whether the events come from a running launcher or from a file.
+Owns the computation of the report from the stream of events, as a pure function; the events may come from a
+running launcher or from a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from raft.cluster.records.events import (
 
 VERSION = 1
 SILENCING = frozenset({"kill", "crash", "pause", "partition", "isolate"})
-"""Faults after which a leader may not be heard of; with others it leads on, or says why it does not."""
+"""Faults that may silence a leader; under others it continues, or reports why it does not."""
 
 
 class Leadership(Struct):
@@ -50,8 +50,8 @@ class ViolationReport(Struct, frozen=True):
 class LeaderReport(Struct, frozen=True, kw_only=True):
     """All leaders so far.
 
-    `elections` counts the terms in which one was held since the first leader, won or not; those
-    that nobody won are `leaderless_terms`. `leaderless_s` is the time without a leader since the first one.
+    `elections` counts the terms with an election since the first leader, won or not; those that no node won
+    are `leaderless_terms`. `leaderless_s` is the time without a leader since the first one.
     """
 
     v: int = VERSION
@@ -63,8 +63,11 @@ class LeaderReport(Struct, frozen=True, kw_only=True):
 
 
 def leader_report(events: Iterable[Event], now_t: float) -> LeaderReport:
-    """The report at `now_t`, on the events' own clock. Nodes report on their own, so order is by `t`."""
-    story = _Story()
+    """The report at `now_t`, on the events' clock.
+
+    Nodes report independently, so events are sorted by `t`.
+    """
+    story = _ReportBuilder()
     for event in sorted(events, key=lambda event: event.t):
         story.tell(event)
     leaders = story.leaderships
@@ -86,8 +89,8 @@ def encode_report(report: LeaderReport) -> bytes:
     return msgspec.json.encode(report)
 
 
-class _Story:
-    """The events told so far, as leaderships."""
+class _ReportBuilder:
+    """Turns events into leaderships."""
 
     def __init__(self) -> None:
         self.leaderships: list[Leadership] = []
@@ -102,7 +105,7 @@ class _Story:
                     Leadership(event.term, event.node, event.t, 0.0, event.took_ms, event.votes, event.reason)
                 )
             case LeaderLost():
-                # A leader that comes back from a pause says this long after its successor rose.
+                # A leader that resumes after a pause reports this long after its successor was elected.
                 last = self.leaderships[-1] if self.leaderships else None
                 if last is not None and (last.term, last.node) == (event.term, event.node):
                     self._end_last(event.t, event.reason)
@@ -121,7 +124,7 @@ class _Story:
             last.ended, last.lasted_s = reason, round(max(t - last.elected_t, 0.0), 6)
 
     def _supersede(self, event: LeaderElected) -> None:
-        """End a leadership that has not said so itself; its successor may know why, or a fault tells."""
+        """End a leadership that was not reported as lost; the reason comes from its successor or a fault."""
         if not self.leaderships:
             return
         last = self.leaderships[-1]

@@ -1,6 +1,6 @@
-"""When something happened, as its reader wants it: since the start, on the wall clock, or how long ago.
+"""Times for users: since the start, on the wall clock, or how long ago.
 
-Owns the three forms. Decides nothing by them: what a wall clock says is for people.
+Owns the three forms. Decides nothing by them: wall-clock time is for display only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raft.cluster.records.events import Event
 
 
 class TimeStyle(enum.StrEnum):
-    """How moments are written."""
+    """How times are written."""
 
     ELAPSED = "elapsed"
     WALL = "wall"
@@ -25,7 +25,7 @@ class TimeStyle(enum.StrEnum):
 
 
 class Stamp(Struct, frozen=True):
-    """Writes moments in one style; `zero` and `now` are seconds on the wall clock.
+    """Writes times in one style; `zero` and `now` are seconds on the wall clock.
 
     `zero` is the start of the launcher, from which an event's `t` counts.
     """
@@ -35,17 +35,17 @@ class Stamp(Struct, frozen=True):
     now: float = 0.0
 
     def of_event(self, event: Event) -> str:
-        """An event's own `t`, or the wall time that was read when it was recorded."""
+        """An event's own `t`, or the wall time read when it was recorded."""
         if self.style is TimeStyle.ELAPSED or not event.wall:
             return f"{event.t:.3f}s"
         return self._of(wall_seconds(event.wall))
 
     def of_elapsed(self, t: float) -> str:
-        """A moment on the clock of the present run's events."""
+        """A time on the clock of the present run's events."""
         return f"{t:.3f}s" if self.style is TimeStyle.ELAPSED else self._of(self.zero + t)
 
     def of_wall(self, moment: float) -> str:
-        """A moment on the wall clock, as it stands in a log."""
+        """A time on the wall clock, as in a log."""
         return f"{moment - self.zero:.3f}s" if self.style is TimeStyle.ELAPSED else self._of(moment)
 
     def _of(self, moment: float) -> str:
@@ -56,18 +56,18 @@ class Stamp(Struct, frozen=True):
 
 
 def stamp_for(style: TimeStyle, events: Iterable[Event]) -> Stamp:
-    """The stamp for moments of the run whose events these are."""
+    """The stamp for times of the run that these events belong to."""
     now = datetime.datetime.now(datetime.UTC).timestamp()
     first = next((event for event in events if event.wall), None)
     return Stamp(style, now if first is None else wall_seconds(first.wall) - first.t, now)
 
 
 def stamp_of_run(started_seconds: float) -> Stamp:
-    """The stamp for a run that began at that moment of the monotonic clock, and is going on."""
+    """The stamp for a run that began at that time of the monotonic clock and still lasts."""
     now = datetime.datetime.now(datetime.UTC).timestamp()
     return Stamp(TimeStyle.ELAPSED, now - (time.monotonic() - started_seconds), now)
 
 
 def wall_seconds(text: str) -> float:
-    """The seconds since the epoch that an RFC 3339 text means."""
+    """The seconds since the epoch of an RFC 3339 text."""
     return datetime.datetime.fromisoformat(text).timestamp()

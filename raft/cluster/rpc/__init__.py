@@ -1,1 +1,1 @@
-"""What is asked of a running launcher, and how it answers."""
+"""Requests to a running launcher, and their answers."""

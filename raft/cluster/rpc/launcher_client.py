@@ -1,7 +1,7 @@
-"""A short-lived process's conversation with a running launcher.
+"""The connection of a short-lived process to a running launcher.
 
-Owns the guest that a verb is: it connects, asks one thing or a few, and goes. What is asked is in
-`verbs`; what is printed, the command line's.
+Owns a client that connects, asks one thing or a few, and disconnects. The requests are in `messages`; output
+belongs to the command line.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ CONNECT_SECONDS_MAX = 3.0
 ASK_SECONDS_MAX = 30.0
 _SUPERVISOR = Address(SUPERVISOR_PROCESS, SUPERVISOR_ACTOR)
 
-# The kernel tells of a launcher's death. One that is silent was stopped, with the whole machine perhaps, and
-# has not forgotten what it was asked.
-_PATIENT = Tuning(heartbeat_timeout_milliseconds=30_000)
+# The kernel reports a launcher's death. A silent one was stopped, perhaps with the whole machine, and
+# still knows what it was asked.
+_TUNING = Tuning(heartbeat_timeout_milliseconds=30_000)
 
 A = TypeVar("A")
 
 
-def call_on(record: ClusterRecord, run_directory: RunDirectory) -> tuple[Runtime, ZeroMqTransport]:
-    """A guest that connects to the launcher of a cluster."""
+def connect_to_launcher(
+    record: ClusterRecord, run_directory: RunDirectory
+) -> tuple[Runtime, ZeroMqTransport]:
+    """A runtime that connects to the launcher of a cluster."""
     name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
-    transport = ZeroMqTransport(name, 1, cluster=record.cluster, tuning=_PATIENT)
+    transport = ZeroMqTransport(name, 1, cluster=record.cluster, tuning=_TUNING)
     transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
     return Runtime(name, transport=transport, registry=Registry(VERB_TAGS)), transport
 
 
 class Launcher:
-    """The running launcher of one cluster, for as long as the `with` block lasts."""
+    """The running launcher of one cluster, for the duration of a `with` block."""
 
     def __init__(self, run_directory: RunDirectory) -> None:
         self.record = ClusterRecord.read(run_directory.record)
-        self._runtime, _ = call_on(self.record, run_directory)
+        self._runtime, _ = connect_to_launcher(self.record, run_directory)
         if not self._runtime.run_until(self._is_connected, CONNECT_SECONDS_MAX):
             raise Unreachable(f"the launcher of cluster {self.record.name!r} does not answer")
 
@@ -66,13 +68,13 @@ class Launcher:
         return SUPERVISOR_PROCESS in self._runtime.peers
 
     def ask(self, verb: object, expected: type[A], timeout_seconds: float = ASK_SECONDS_MAX) -> A:
-        """The launcher's answer. Raises what it refused with, or Unreachable when it says nothing."""
+        """The launcher's answer. Raises its refusal, or Unreachable if it does not answer."""
         pending = self._runtime.ask(_SUPERVISOR, verb, timeout_seconds)
         self._runtime.run_until(pending, timeout_seconds + 1.0)
         try:
             answer = pending.result()
         except AskTimeout:
-            raise VerbFailed("the launcher has not answered in time", ExitCode.TIMED_OUT) from None
+            raise VerbFailed("the launcher did not answer in time", ExitCode.TIMED_OUT) from None
         except AskFailed as failure:
             raise Unreachable(f"cluster {self.record.name!r} cannot be reached: {failure}") from failure
         if isinstance(answer, Failed):

@@ -1,8 +1,8 @@
-"""What a launcher process may be asked by another one, and its answers: a struct for each verb.
+"""Requests to a launcher process, and its answers: one struct for each verb.
 
-Owns the conversation between the command line and the supervisor. How a verb is typed, shown or
-carried out is not known here. Selectors travel as typed, and are resolved where the cluster is known.
-With `dry_run` a verb is checked as ever, and then only told of.
+Owns the protocol between the command line and the supervisor. Knows nothing of how a verb is typed, shown
+or carried out. Selectors travel as typed, and are resolved where the cluster is known. With `dry_run` a
+verb is checked as usual, and its effects are only described.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class GetLeader(Struct, frozen=True):
 
 
 class Kill(Struct, frozen=True):
-    """SIGKILL, now or at the crash point `at`; the nodes stay down, or are started again after a while.
+    """SIGKILL, now or at the crash point `at`; the nodes stay down, or restart after a delay.
 
-    At AT_ONCE (see raft.protocol.admin), where disks lose what is not synced, it is a power cut.
+    At AT_ONCE (see raft.protocol.admin), where disks lose unsynced writes, it is a power cut.
     """
 
     selector: Selector
@@ -48,7 +48,7 @@ class Stop(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Start nodes that are down; `repair_from_peers` lets those with a damaged log join anew."""
+    """Start nodes that are down; `repair_from_peers` lets those with a damaged log rejoin with empty data."""
 
     selector: Selector
     repair_from_peers: bool = False
@@ -63,7 +63,7 @@ class Restart(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """SIGSTOP, for good or for a while."""
+    """SIGSTOP, until `Resume` or for a while."""
 
     selector: Selector
     for_seconds: Seconds | None = None
@@ -83,7 +83,7 @@ class ForceSnapshot(Struct, frozen=True):
 
 
 class Partition(Struct, frozen=True):
-    """Cut the links between groups; one group alone is cut from the rest."""
+    """Cut the links between groups; a single group is cut from all other nodes."""
 
     groups: Annotated[list[Selector], Meta(max_length=10_000)]
     one_way: bool = False
@@ -98,7 +98,7 @@ class Isolate(Struct, frozen=True):
 
 
 class Link(Struct, frozen=True):
-    """Make the ways from some nodes to others bad."""
+    """Delay, drop, duplicate or reorder messages from some nodes to others."""
 
     sources: Selector
     targets: Selector
@@ -123,7 +123,7 @@ class BreakDisk(Struct, frozen=True):
 
 
 class SetClockRate(Struct, frozen=True):
-    """Let the clocks of nodes run at another rate, until the fault is cleared."""
+    """Run the clocks of nodes at another rate, until the fault is cleared."""
 
     selector: Selector
     rate: Rate
@@ -131,7 +131,7 @@ class SetClockRate(Struct, frozen=True):
 
 
 class MendDisk(Struct, frozen=True):
-    """End all faults of these nodes' disks."""
+    """End all disk faults of these nodes."""
 
     selector: Selector
 
@@ -145,13 +145,13 @@ class ListFaults(Struct, frozen=True):
 
 
 class ClearFaults(Struct, frozen=True):
-    """End the faults of these ids, or all: the paused are resumed, the killed started."""
+    """End the faults with these ids, or all: paused nodes are resumed, killed ones started."""
 
     ids: Annotated[list[SignedNumber], Meta(max_length=100_000)] = []
 
 
 class HandOver(Struct, frozen=True):
-    """Move leadership to the node that `to` means, or away from the present leader ("")."""
+    """Transfer leadership to the node that `to` means, or away from the present leader ("")."""
 
     to: Selector = ""
 
@@ -197,26 +197,26 @@ class ReplaceMember(Struct, frozen=True):
 
 
 class Down(Struct, frozen=True):
-    """Stop all nodes gracefully and end; answered first."""
+    """Stop all nodes gracefully and end; answered before that."""
 
     dry_run: bool = False
 
 
 class Done(Struct, frozen=True):
-    """It was carried out; `lines` say what that was."""
+    """It was carried out; `lines` describe the result."""
 
     lines: list[str] = []
 
 
 class Failed(Struct, frozen=True):
-    """It was not, or not wholly; `exit_code` is the verb's."""
+    """It was not carried out, or not wholly; `exit_code` is the verb's."""
 
     reason: str
     exit_code: int
 
 
 class LeaderAnswer(Struct, frozen=True):
-    """Who leads."""
+    """The present leader."""
 
     leader: int
     term: int
@@ -247,8 +247,8 @@ class MemberEntry(Struct, frozen=True):
     role: str  # voter | learner | leaving (a voter until the change in progress is done)
     state: str | None  # Of its process; None if it is not one of the launcher's.
     endpoint: str
-    match: int  # How far its log is known to agree with the leader's.
-    lag: int  # What is committed beyond that.
+    match: int  # Up to this index its log is known to agree with the leader's.
+    lag: int  # The number of committed entries beyond that.
 
 
 class MemberList(Struct, frozen=True):
@@ -261,12 +261,12 @@ class MemberList(Struct, frozen=True):
 
 
 class NodeView(Struct, frozen=True, kw_only=True):
-    """One node in the status; what only the node itself knows is None while it does not answer."""
+    """One node in the status; fields that only the node itself knows are None if it does not answer."""
 
     id: int
     pid: int | None
     state: str
-    votes: bool = True  # A learner does not; of a node that is down, as the leader has it.
+    votes: bool = True  # False for a learner; for a node that is down, as the leader reports it.
     role: str | None = None
     term: int | None = None
     leader: int | None = None
@@ -281,8 +281,8 @@ class NodeView(Struct, frozen=True, kw_only=True):
     used_bytes: int | None = None
     quota_bytes: int | None = None
     faults: list[str] = []
-    hears: list[int] | None = None  # Which peers, of late; followers hear each other only in elections.
-    in_quorum: bool = True  # It hears, and is heard by, those that make the largest group.
+    hears: list[int] | None = None  # The peers heard lately; followers hear each other only in elections.
+    in_quorum: bool = True  # It belongs to the largest group of nodes that hear each other.
     machine_version: int | None = None  # Of the code of the user's own machine in this process,
     cluster_version: int | None = None  # and the one on which all members have agreed, as far as it knows.
     vote: int | None = None  # To which node it gave its vote in its term.
@@ -292,7 +292,7 @@ class NodeView(Struct, frozen=True, kw_only=True):
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):
-    """The whole cluster at one moment; `leader` is None while there is none."""
+    """The state of the whole cluster; `leader` is None while there is none."""
 
     v: int = 1
     cluster: str
@@ -309,7 +309,7 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
 
 VerbAnswer = Done | Failed | LeaderAnswer | FaultList | ClusterStatus | MemberList
 
-# Numbers of their own, above those of the conversations with nodes, which travel the same way.
+# Tags above those of messages to nodes, which travel the same way.
 VERB_TAGS: dict[int, type] = dict(
     enumerate(
         (

@@ -1,7 +1,6 @@
-"""How a verb is answered, whoever carries it out.
+"""How a verb is answered.
 
-Owns the two ends that a verb can have, and that a refusal becomes an answer. Knows nothing of what
-verbs do.
+Owns the two outcomes of a verb, and the answer for a refusal. Knows nothing of what verbs do.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ Lines = list[str]
 
 
 class Answer(Protocol):
-    """How a verb's end is told; one of the two, once."""
+    """Receives a verb's outcome: one of the two, once."""
 
     def done(self, lines: Lines) -> None:
         """It was carried out."""
 
     def failed(self, reason: str, exit_code: ExitCode = ExitCode.FAILURE) -> None:
-        """It was begun, and did not end well."""
+        """It was begun, and failed."""
 
 
 class ReplyAnswer:
-    """An Answer to whoever asked."""
+    """An Answer by a reply to the sender."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -42,7 +41,7 @@ class ReplyAnswer:
 
 
 def refusable(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """A verb's handler that may refuse by raising VerbFailed, and then has changed nothing."""
+    """A verb's handler that may refuse by raising VerbFailed, having changed nothing."""
 
     def handler(actor: Any, verb: Any) -> None:
         try:
@@ -53,10 +52,10 @@ def refusable(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return handler
 
 
-def carried_out(
+def verb_handler(
     by: Callable[[Any], Callable[[Any, Answer], None]],
 ) -> Callable[[Any, Any], None]:
-    """The handler of a verb that `steering` or `network` carries out."""
+    """The handler of a verb that one of the supervisor's parts carries out."""
 
     def handler(actor: Any, verb: Any) -> None:
         reply = actor.context.reply_handle()

@@ -1,6 +1,6 @@
-"""A cluster for one run: started, found, and gone at the end, however that comes.
+"""A cluster for one run: started, found, and removed at the end, however the run ends.
 
-Owns the launcher process that it is made with. Knows nothing of what is done to the cluster meanwhile.
+Owns the launcher process that it starts. Knows nothing of the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 def hosted(
     name: str, nodes: int, data_dir: Path, options: Sequence[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A launcher of our own, which ends with the block, and with this process if that should be killed."""
+    """A launcher that ends with the block, and with this process if it is killed."""
     arguments = ["up", "--name", name, "--nodes", str(nodes), "--data-dir", str(data_dir), *options]
     prctl = ctypes.CDLL(None).prctl
     with (data_dir.parent / "launcher.err").open("wb") as complaints:
@@ -38,7 +38,7 @@ def hosted(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
-            start_new_session=True,  # Ctrl-C is ours to deal with.
+            start_new_session=True,  # Ctrl-C is handled by this process.
             preexec_fn=partial(prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),
         )
     try:
@@ -53,7 +53,7 @@ def hosted(
 
 
 async def found(name: str, launcher: subprocess.Popen[bytes], complaints: Path) -> rundir.RunDirectory:
-    """The cluster's run directory, once it is there. Raises VerbFailed with the launcher's last words."""
+    """The cluster's run directory, once it exists. Raises VerbFailed with the launcher's last output."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_SECONDS_MAX
     while loop.time() < deadline:
@@ -64,4 +64,4 @@ async def found(name: str, launcher: subprocess.Popen[bytes], complaints: Path) 
         if launcher.poll() is not None:
             raise VerbFailed(f"the cluster did not start: {complaints.read_text().strip()}")
         await asyncio.sleep(_LOOK_SECONDS)
-    raise VerbFailed(f"the cluster was not there within {START_SECONDS_MAX:g} s")
+    raise VerbFailed(f"the cluster did not start within {START_SECONDS_MAX:g} s")

@@ -1,7 +1,7 @@
-"""What the disks say in the end: which values were really committed, and what each node made of them.
+"""Evidence from the disks at the end: which values were committed, and the state hash of each node.
 
-Owns reading the directories of nodes that have stopped. A log that no longer begins with the first entry
-can't tell that something never happened; then nothing is said. Knows nothing of what clients were told.
+Owns reading the directories of stopped nodes. A log that no longer begins with the first entry cannot prove
+that something never happened; then nothing is concluded. Knows nothing of what clients were told.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FIRST_INDEX = 2  # The first configuration is at 1.
 
 
 def committed_values(data: Path, members: Collection[int]) -> frozenset[str] | None:
-    """Every text that a client wrote and a log has; None if no member's log is whole.
+    """Every text that a client wrote and a log holds; None if no member's log is complete.
 
-    For members that have all applied the same entries, and then were stopped: so the longest log is the log.
-    What removed nodes have left ends too early.
+    For members that have all applied the same entries and were then stopped, so the longest log is the log.
+    Logs of removed nodes end too early.
     """
     logs = [log for node in members if (log := _log_of(data / f"n{node}")) is not None]
     if not logs:
@@ -42,13 +42,13 @@ def committed_values(data: Path, members: Collection[int]) -> frozenset[str] | N
 
 
 def state_hashes(data: Path, members: Collection[int]) -> list[StateHash]:
-    """What the machine of each member was at each of its snapshots."""
+    """The hash of each member's machine at each of its snapshots."""
     hashes = []
     for node in members:
         directory = data / f"n{node}"
         replay = _replay_of(directory)
         for marker in replay.markers if replay is not None else ():
-            with contextlib.suppress(CorruptLog):  # The log may name older ones, which are gone.
+            with contextlib.suppress(CorruptLog):  # The log may name older snapshots, which were removed.
                 snapshot = read_snapshot(RealFiles(), directory, marker)
                 digest = blake2b(digest_size=16)
                 for part in unpack_state(snapshot.data).machine:
@@ -58,7 +58,7 @@ def state_hashes(data: Path, members: Collection[int]) -> list[StateHash]:
 
 
 def _log_of(directory: Path) -> list[Entry] | None:
-    """A node's log from its beginning, None if there is less of it, or something else."""
+    """A node's log from its beginning, None if it is incomplete or not readable."""
     replay = _replay_of(directory)
     if replay is None or not replay.entries or replay.entries[0].index != FIRST_INDEX:
         return None
@@ -66,7 +66,7 @@ def _log_of(directory: Path) -> list[Entry] | None:
 
 
 def _replay_of(directory: Path) -> Replay | None:
-    """What a node's log amounts to; None if it makes no sense."""
+    """The result of replaying a node's log; None if it is invalid."""
     segments = sorted(
         (sequence, path) for path in directory.iterdir() if (sequence := sequence_of(path.name)) is not None
     )
@@ -83,7 +83,7 @@ def _replay_of(directory: Path) -> Replay | None:
 
 
 def _values(entry: Entry) -> Iterator[str]:
-    """What the command in an entry writes; sets have their elements in keys."""
+    """What the command in an entry writes; the elements of sets are in keys."""
     call = decode_call(bytes(entry.data)) if entry.kind is EntryKind.NORMAL and entry.data else None
     match call and call.operation:
         case Put(key, b""):

@@ -1,7 +1,7 @@
-"""Schedules drawn by seed: the same seed, the same faults.
+"""Random schedules: the same seed gives the same faults.
 
-Owns the families of faults that a person can ask for, how often and how badly each strikes, and the gap
-between them. Knows nothing of how a fault is carried out.
+Owns the families of faults, how often and how severely each strikes, and the gaps between them. Knows
+nothing of how a fault is carried out.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from raft.cluster.failures import BadUsage
 from raft.lab.chaos.schedule import Fault, Kind, Schedule, check
 from raft.storage.device import CRASH_POINTS
 
-# Both at most; less in a short run, as shares of it.
-QUIET_SECONDS, QUIET_SHARE = 1.0, 0.2  # At first, so that there is something to lose.
-GAP_SECONDS, GAP_SHARE = 1.5, 0.125  # Between beginnings, on average: about as long as faults last.
+# Upper limits; in a short run, these shares of it.
+QUIET_SECONDS, QUIET_SHARE = 1.0, 0.2  # At the beginning, so that there is data to lose.
+GAP_SECONDS, GAP_SHARE = 1.5, 0.125  # Between the beginnings of faults, on average: about their length.
 FAULT_SECONDS = (0.4, 3.0)
-LONGEST_SHARE = 0.25  # Of the run, for any one fault.
-# Where one node is to be broken at any time: for so long, then some time for it to come back.
+LONGEST_SHARE = 0.25  # Of the run, for any single fault.
+# With one faulty node at a time: the length of a fault, then time for the node to recover.
 ONE_BROKEN_SECONDS, ONE_BACK_SECONDS = 1.7, 0.3
 
 Drawn = dict[str, Any]
 
 
 class Dice:
-    """The draws of one schedule, among the places of its nodes."""
+    """The random choices of one schedule."""
 
     def __init__(self, seed: int, nodes: int) -> None:
         self.random = Random(f"chaos/{seed}")
@@ -34,47 +34,47 @@ class Dice:
 
     @property
     def minority(self) -> int:
-        """How many may be lost."""
+        """The largest number of nodes that the cluster can lose."""
         return (len(self.places) - 1) // 2
 
     def some(self, count: int) -> str:
-        """So many nodes."""
+        """That many random nodes."""
         return ",".join(map(str, sorted(self.random.sample(self.places, min(count, len(self.places))))))
 
     def one(self) -> str:
-        """The leader, as often as not: that is where it hurts."""
+        """One node: half of the time the leader, where faults have the greatest effect."""
         return "leader" if self.random.random() < 0.5 else self.some(1)
 
-    def anybody(self) -> str:
+    def any_nodes(self) -> str:
         """One node, the leader, a minority, a majority or all."""
         choices = [self.one(), self.one(), "leader", self.some(self.minority or 1)]
         choices += [self.some(self.minority + 1), "all"]
         return self.random.choice(choices)
 
     def shuffled(self) -> list[int]:
-        """All nodes in some order."""
+        """All nodes in random order."""
         return self.random.sample(self.places, len(self.places))
 
     def between(self, low: float, high: float) -> float:
-        """A number with few digits, for a file that people read."""
+        """A number with few digits, for a readable file."""
         return float(f"{self.random.uniform(low, high):.2g}")
 
 
 def families() -> tuple[str, ...]:
-    """What can be asked for, each a name of related faults."""
+    """The names of all families of faults."""
     return tuple(_FAMILIES)
 
 
 def check_families(names: Collection[str]) -> tuple[str, ...]:
-    """Return the names, or raise BadUsage for one that is none."""
+    """Return the names, or raise BadUsage for an unknown one."""
     for name in names:
         if name not in _FAMILIES:
-            raise BadUsage(f"{name!r} is no kind of fault: there are {', '.join(_FAMILIES)}")
+            raise BadUsage(f"{name!r} is not a kind of fault: choose among {', '.join(_FAMILIES)}")
     return tuple(names)
 
 
 def draw_schedule(seed: int, *, nodes: int, duration_seconds: float, names: Collection[str]) -> Schedule:
-    """The schedule of a seed, of faults from these families."""
+    """The schedule of a seed, with faults of these families."""
     dice = Dice(seed, nodes)
     chosen = sorted(check_families(names))
     gap_seconds = min(GAP_SECONDS, GAP_SHARE * duration_seconds)
@@ -90,11 +90,11 @@ def draw_schedule(seed: int, *, nodes: int, duration_seconds: float, names: Coll
 def draw_one_at_a_time(
     seed: int, *, nodes: int, duration_seconds: float, names: Collection[str] = ()
 ) -> Schedule:
-    """One node broken at any time, and the others whole: a cluster has to go on working all the while."""
+    """At most one faulty node at any time: the cluster must continue to serve all the while."""
     dice = Dice(seed, nodes)
     chosen = [name for name in sorted(check_families(names or _ONE_AT_A_TIME)) if name in _OF_ONE_NODE]
     if not chosen:
-        raise BadUsage(f"one at a time goes for {', '.join(_OF_ONE_NODE)}")
+        raise BadUsage(f"one at a time is possible for {', '.join(_OF_ONE_NODE)}")
     faults = []
     moment = QUIET_SECONDS
     while moment + ONE_BROKEN_SECONDS < duration_seconds:
@@ -120,18 +120,18 @@ _LASTING = set(Kind) - {
 
 
 def _kill(dice: Dice) -> Drawn:
-    return {"kind": Kind.KILL, "nodes": dice.anybody()}
+    return {"kind": Kind.KILL, "nodes": dice.any_nodes()}
 
 
 def _power_cut(dice: Dice) -> Drawn:
-    return {"kind": Kind.POWER_CUT, "nodes": dice.random.choice(["all", dice.anybody()])}
+    return {"kind": Kind.POWER_CUT, "nodes": dice.random.choice(["all", dice.any_nodes()])}
 
 
 def _crash(dice: Dice) -> Drawn:
-    # Most points are on the way of each write; the others wait for a snapshot or a full segment.
+    # Most points are passed by each write; the others wait for a snapshot or a full segment.
     saves = [point for point in CRASH_POINTS if point.startswith("save.")]
     point = dice.random.choice(saves if dice.random.random() < 0.6 else CRASH_POINTS)
-    return {"kind": Kind.CRASH, "nodes": dice.anybody(), "point": point}
+    return {"kind": Kind.CRASH, "nodes": dice.any_nodes(), "point": point}
 
 
 def _restart(dice: Dice) -> Drawn:
@@ -139,7 +139,7 @@ def _restart(dice: Dice) -> Drawn:
 
 
 def _pause(dice: Dice) -> Drawn:
-    return {"kind": Kind.PAUSE, "nodes": dice.anybody()}
+    return {"kind": Kind.PAUSE, "nodes": dice.any_nodes()}
 
 
 def _partition(dice: Dice) -> Drawn:
@@ -171,7 +171,7 @@ def _flapping(dice: Dice) -> Drawn:
 
 def _ring(dice: Dice) -> Drawn:
     if len(dice.places) < 4:
-        return _halves(dice)  # Of three each hears both others.
+        return _halves(dice)  # With three nodes, each hears both others.
     return {"kind": Kind.RING, "nodes": ",".join(map(str, dice.shuffled()))}
 
 
@@ -201,15 +201,15 @@ def _disk(dice: Dice) -> Drawn:
     broken: Drawn = dice.random.choice(
         [{"fsync_delay_seconds": dice.between(0.01, 0.3)}, {"full": True}, {"fail_fsync": True}]
     )
-    return {"kind": Kind.DISK, "nodes": dice.anybody(), **broken}
+    return {"kind": Kind.DISK, "nodes": dice.any_nodes(), **broken}
 
 
 def _clock(dice: Dice) -> Drawn:
-    return {"kind": Kind.CLOCK, "nodes": dice.anybody(), "rate": dice.between(0.5, 2.0)}
+    return {"kind": Kind.CLOCK, "nodes": dice.any_nodes(), "rate": dice.between(0.5, 2.0)}
 
 
 def _snapshot(dice: Dice) -> Drawn:
-    return {"kind": Kind.SNAPSHOT, "nodes": dice.anybody()}
+    return {"kind": Kind.SNAPSHOT, "nodes": dice.any_nodes()}
 
 
 def _transfer(dice: Dice) -> Drawn:
@@ -240,7 +240,7 @@ _FAMILIES: Mapping[str, Callable[[Dice], Drawn]] = {
     "power": _power_cut,
 }
 
-_ONE_AT_A_TIME = ("kill", "pause", "partition")  # Unless something else is asked for.
+_ONE_AT_A_TIME = ("kill", "pause", "partition")  # By default.
 
 _OF_ONE_NODE: Mapping[str, Callable[[Dice], Drawn]] = {
     "kill": lambda dice: {"kind": Kind.KILL, "nodes": dice.one()},

@@ -1,8 +1,9 @@
-"""How soon a write is acknowledged when the cluster could acknowledge one.
+"""How soon a write is acknowledged when the cluster is able to acknowledge one.
 
-Owns the question of when it could: while a majority of the voters runs, undisturbed, and each of them hears
-each other, by the events of the run. A voter that is paused, or whose disk or clock is broken, does not
-count, and neither does a link that is cut or spoilt, if only one way. Knows nothing of why a write came late.
+Owns the question of when it is able: while a majority of the voters runs undisturbed, and all of them hear
+each other, according to the run's events. A voter that is paused, or has a disk or clock fault, does not
+count; neither does a link that is cut or faulty, even in one direction. Knows nothing of why a write was
+late.
 """
 
 from __future__ import annotations
@@ -36,19 +37,19 @@ Pair = tuple[int, int]
 class Recoveries(Struct, frozen=True, kw_only=True):
     """How long it took until a write was acknowledged.
 
-    Counted from each moment at which one could be, or at which something changed while it could.
+    Measured from each moment at which one became possible, or at which something changed meanwhile.
     """
 
     count: int = 0
     p50_seconds: float = 0.0
     p99_seconds: float = 0.0
     max_seconds: float = 0.0
-    max_at: float = 0.0  # When the longest of them began, by the run's clock.
-    able_seconds: float = 0.0  # For so long in all a write could be acknowledged.
+    max_at: float = 0.0  # When the longest of them began, on the run's clock.
+    able_seconds: float = 0.0  # The total time in which writes could be acknowledged.
 
 
 class Spell(Struct):
-    """A time in which some majority was whole, and the moments at which something changed."""
+    """A period with a healthy majority, and the moments at which something changed in it."""
 
     start: float
     end: float
@@ -56,10 +57,10 @@ class Spell(Struct):
 
 
 def recoveries(events: Sequence[Event], writes: Sequence[float], begin: float, end: float) -> Recoveries:
-    """Measure from `begin` to `end`, between which clients wrote; `writes` were acknowledged then."""
+    """Measure from `begin` to `end`, while clients wrote; `writes` are the times of acknowledgements."""
     moments = sorted(writes)
     waits: list[tuple[float, float]] = []
-    unanswered: list[tuple[float, float]] = []  # While it could be: they took so long at the least.
+    unanswered: list[tuple[float, float]] = []  # Waits without a write: they are lower bounds.
     spells = [spell for spell in spells_of(events, end) if spell.end > begin]
     for spell in spells:
         stop = min(spell.end, end)
@@ -82,7 +83,7 @@ def recoveries(events: Sequence[Event], writes: Sequence[float], begin: float, e
 
 
 def spells_of(events: Iterable[Event], end: float) -> list[Spell]:
-    """All times in which some majority was whole."""
+    """All periods with a healthy majority."""
     in_order = sorted(events, key=lambda event: event.t)
     state = _State(_first_voters(in_order))
     spells: list[Spell] = []
@@ -105,7 +106,7 @@ def spells_of(events: Iterable[Event], end: float) -> list[Spell]:
 
 
 def _first_voters(events: Sequence[Event]) -> set[int]:
-    """Who voted at first: all that started before the cluster was ready, or before its first change."""
+    """The initial voters: all nodes that started before the cluster was ready, or before its first change."""
     voters: set[int] = set()
     for event in events:
         if isinstance(event, ClusterReady | MembersChanged):
@@ -116,7 +117,7 @@ def _first_voters(events: Sequence[Event]) -> set[int]:
 
 
 class _State:
-    """Who runs, who votes and what is broken."""
+    """Which nodes run, which are voters, and which faults are in force."""
 
     def __init__(self, voters: set[int]) -> None:
         self._up: set[int] = set()
@@ -124,7 +125,7 @@ class _State:
         self._faults: dict[int, FaultInjected] = {}
 
     def tell(self, event: Event) -> bool:
-        """One more event; does it change what runs or who hears whom?"""
+        """Add an event; returns whether it changes which nodes run or hear each other."""
         match event:
             case NodeStarted():
                 self._up.add(event.node)
@@ -141,7 +142,7 @@ class _State:
         return True
 
     def whole_majorities(self) -> set[Core]:
-        """Every smallest majority of the voters of which each node runs, is whole and hears each other."""
+        """Every smallest majority of the voters whose nodes run, are healthy and hear each other."""
         broken: set[int] = set()
         cut: set[Pair] = set()
         for fault in self._faults.values():
@@ -159,7 +160,7 @@ class _State:
 
 
 def _cut_by(fault: FaultInjected, nodes: Iterable[int]) -> set[Pair]:
-    """The pairs, smaller number first, that do not hear each other as they should."""
+    """The pairs, smaller id first, whose link is affected."""
     groups = [[int(found) for found in NODE.findall(part)] for part in ARROWS.split(fault.text)]
     if fault.kind == "isolate":
         groups = [groups[0], list(nodes)]

@@ -1,7 +1,7 @@
-"""Carries out a schedule on a running cluster, by the verbs that a person would type.
+"""Carries out a schedule on a running cluster, by the launcher's verbs.
 
-Owns what each kind of fault asks of the launcher, that it ends, and that all is whole after `heal`. Knows
-nothing of how a schedule is drawn, or of what follows from it.
+Owns the requests for each kind of fault, its end, and that everything is healthy after `heal`. Knows nothing
+of how a schedule is made, or of its consequences.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Tell = Callable[[str], None]
 
 
 class InjectedFault(Struct):
-    """What was really done, and when, by the run's clock; `end` is None while it lasts.
+    """What was actually injected, and when, on the run's clock; `end` is None while it lasts.
 
-    `refused` is why it was not done, or not wholly.
+    `refused` is why it could not be injected, or not wholly.
     """
 
     fault: Fault
@@ -42,11 +42,14 @@ class InjectedFault(Struct):
 
 
 class NotSettled(VerbFailed):
-    """The cluster did not get well in the time that it was given."""
+    """The cluster did not recover in time."""
 
 
 class Nemesis:
-    """Breaks one cluster. `now` is the run's clock; `tell` hears of each fault in words."""
+    """Injects faults into one cluster.
+
+    `now` is the run's clock; `tell` receives a description of each fault.
+    """
 
     def __init__(self, launcher: AsyncLauncherClient, now: Now, tell: Tell) -> None:
         self.injected_faults: list[InjectedFault] = []
@@ -56,26 +59,26 @@ class Nemesis:
         self._tell = tell
 
     async def run(self, schedule: Schedule) -> None:
-        """Carry out all faults, each from its time on; returns when the last has ended."""
+        """Carry out all faults, each at its time; returns when the last has ended."""
         self._zero = self._now()
         if any(fault.kind is Kind.POWER_CUT for fault in schedule.faults):
-            # From now on, so that there is something to lose; crash points are power cuts then, too.
+            # From the beginning, so that there is data to lose; crash points are power cuts then, too.
             await self._injected(messages.BreakDisk("all", lose_unsynced=True))
         async with asyncio.TaskGroup() as group:
             for fault in schedule.faults:
-                group.create_task(self._inflict(fault))
+                group.create_task(self._inject(fault))
 
     async def heal(self, size: int, seconds_max: float) -> list[int]:
-        """End what is broken, start what is down, and wait until `size` nodes agree; these.
+        """End all faults, start nodes that are down, and wait until `size` nodes agree; returns their ids.
 
         Raises NotSettled.
         """
         deadline = self._now() + seconds_max
-        reason = "it was not asked"
+        reason = "there was no attempt"
         while self._now() < deadline:
             try:
                 await self._launcher.ask(messages.ClearFaults(), messages.Done)
-                reason = await self._tend(size)
+                reason = await self._repair_step(size)
             except VerbFailed as failure:
                 reason = str(failure)
             if not reason:
@@ -83,8 +86,8 @@ class Nemesis:
             await asyncio.sleep(SETTLE_PAUSE_SECONDS)
         raise NotSettled(f"the cluster has not settled within {seconds_max:g} s: {reason}")
 
-    async def _tend(self, size: int) -> str:
-        """Bring up who is down, fill up who is missing; why that does not do yet."""
+    async def _repair_step(self, size: int) -> str:
+        """Start nodes that are down and add missing members; returns what is still wrong, or ""."""
         status = await self._status()
         down = [node.id for node in status.nodes if node.state in ("down", "gave-up")]
         if down:
@@ -112,15 +115,15 @@ class Nemesis:
 
     # -- one fault ----------------------------------------------------------------------------------
 
-    async def _inflict(self, fault: Fault) -> None:
+    async def _inject(self, fault: Fault) -> None:
         await asyncio.sleep(max(0.0, self._zero + fault.at_seconds - self._now()))
         injected = InjectedFault(fault, self._now())
         self.injected_faults.append(injected)
         self._tell(fault.describe())
         try:
-            await _DEEDS[fault.kind](self, fault)
+            await _ACTIONS[fault.kind](self, fault)
         except VerbFailed as refusal:
-            # No leader stands, or the node is down already: then there is nothing to break here.
+            # There is no leader, or the node is down already: then there is nothing to inject.
             injected.refused = str(refusal)
             self._tell(f"{fault.describe()}: {refusal}")
         injected.end = self._now()
@@ -132,7 +135,7 @@ class Nemesis:
         return [node.id for node in (await self._status()).nodes]
 
     async def _nodes(self, text: str) -> str:
-        """Places made ids: the ids of today's members, in their order, counted round and round."""
+        """Turn positions into ids: those of the present members, in order, modulo their number."""
         if not any(character.isdigit() for character in text.replace("random:", "")):
             return text
         members = await self._members()
@@ -140,7 +143,7 @@ class Nemesis:
         return ",".join(_id_at(part, members) for part in parts)
 
     async def _broken(self, fault: Fault, injected_faults: Sequence[object]) -> None:
-        """Let orders take effect, for as long as the fault lasts; flapping, if it is to."""
+        """Keep orders in force while the fault lasts; alternately on and off if it is to flap."""
         if not fault.every_seconds:
             await self._for(fault.seconds, injected_faults)
             return
@@ -161,7 +164,7 @@ class Nemesis:
                 await self._mend(number)
 
     async def _injected(self, order: object) -> list[int]:
-        """The ids of the faults; one that some nodes have not confirmed takes effect all the same."""
+        """The ids of the faults; a fault that some nodes have not confirmed takes effect all the same."""
         try:
             return _ids_in("\n".join(await self._do(order)))
         except VerbFailed as failure:
@@ -174,7 +177,7 @@ class Nemesis:
         try:
             await self._do(messages.ClearFaults([number]))
         except VerbFailed:
-            return  # It has ended already: a disk that failed is whole for the next process.
+            return  # It has ended already: after a disk fault, the next process has a healthy disk.
 
     # -- processes ------------------------------------------------------------------------------------
 
@@ -183,12 +186,12 @@ class Nemesis:
         await asyncio.sleep(fault.seconds)
 
     async def _crash(self, fault: Fault) -> None:
-        """Whoever has not passed the point by the end lives on."""
+        """A node that has not passed the point by the end stays alive."""
         order = messages.Kill(await self._nodes(fault.nodes), min(0.3, fault.seconds), fault.point)
         await self._broken(fault, [order])
 
     async def _cut_power(self, fault: Fault) -> None:
-        """Disks lose what is not synced, since `run` has told them so."""
+        """The disks lose unsynced writes: `run` has prepared them for that."""
         nodes = await self._nodes(fault.nodes)
         await self._do(messages.Kill(nodes, fault.seconds, AT_ONCE))
         await asyncio.sleep(fault.seconds)
@@ -214,7 +217,7 @@ class Nemesis:
         await self._broken(fault, [messages.Isolate(await self._nodes(fault.nodes))])
 
     async def _ring(self, fault: Fault) -> None:
-        """Each node keeps its neighbours, so many to each side that with itself they are a majority."""
+        """Each node keeps as many neighbours on each side as make it a majority with itself."""
         nodes = (await self._nodes(fault.nodes)).split(",")
         size = len(nodes)
         near = -(-(size // 2) // 2)
@@ -263,7 +266,7 @@ class Nemesis:
         await self._do(messages.ReplaceMember(await self._nodes(fault.nodes)), MEMBER_SECONDS_MAX)
 
 
-_DEEDS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
+_ACTIONS: Mapping[Kind, Callable[[Nemesis, Fault], Awaitable[None]]] = {
     Kind.KILL: Nemesis._kill,
     Kind.POWER_CUT: Nemesis._cut_power,
     Kind.CRASH: Nemesis._crash,

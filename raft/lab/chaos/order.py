@@ -1,6 +1,6 @@
-"""What one run is asked to be.
+"""The parameters of one run.
 
-Owns the parameters, their defaults, and what contradicts what. Knows nothing of how they were typed.
+Owns their defaults and consistency. Knows nothing of how they were typed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ RECOVERY_SECONDS_MAX = 10.0
 
 
 class Sabotage(enum.StrEnum):
-    """A promise that is broken on purpose, to see that the judge notices."""
+    """A deliberate bug, to see that the checkers find it."""
 
     STALE_READS = "stale-reads"
     NO_FSYNC = "no-fsync"
     NO_FENCING = "no-fencing"
 
 
-# What shows it soon: these faults, and this workload.
-TELLING = {
+# The faults and the workload that reveal it soon.
+REVEALING = {
     Sabotage.STALE_READS: (("partition", "pause"), "register"),
     Sabotage.NO_FSYNC: (("power",), "register"),
     Sabotage.NO_FENCING: (("kill", "transfer"), "lock"),
@@ -35,22 +35,22 @@ TELLING = {
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """One run, whole and checked by `check`."""
+    """One run, to be checked by `check`."""
 
     schedule: Schedule
     nodes: int = 5
     workload: str = "register"
-    rate: float = RATE  # Operations a second, of all clients together.
+    rate: float = RATE  # Operations per second, of all clients together.
     clients: int = CLIENTS
     sabotage: Sabotage | None = None
-    recovery_seconds_max: float = RECOVERY_SECONDS_MAX  # For a write, when one could be acknowledged.
-    name: str = ""  # Of the cluster to start; "" takes one that runs: `cluster`.
+    recovery_seconds_max: float = RECOVERY_SECONDS_MAX  # For a write, when one is possible.
+    name: str = ""  # Of the cluster to start; "" uses a running one: `cluster`.
     cluster: str | None = None
-    hosts: str = ""  # Of what kind its hosts are; see ClusterSpec.
-    command: str = ""  # How the run can be had again.
+    hosts: str = ""  # The kind of its hosts; see ClusterSpec.
+    command: str = ""  # How to repeat the run.
 
     def check(self) -> Order:
-        """Return the order, or raise BadUsage for what cannot be."""
+        """Return the order, or raise BadUsage if it is inconsistent."""
         if self.workload not in WORKLOADS:
             raise BadUsage(f"there is no workload {self.workload!r}; there are {', '.join(WORKLOADS)}")
         if self.sabotage is Sabotage.STALE_READS and self.workload not in ("register", "append", "set"):

@@ -1,7 +1,7 @@
-"""What clients ask and are told, noted as it happens.
+"""The operations of clients, recorded as they happen.
 
-Owns the run's clock in what is noted, and the honesty of outcomes: without an answer it is unknown. The
-form of a record is the judge's. Knows nothing of what is asked.
+Owns the times and outcomes of records: without an answer the outcome is unknown. The format of a record is
+the checkers'. Knows nothing of the operations.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Recorder:
         value: str | int | None = None,
         expected: str | int | None = None,
     ) -> Record:
-        """A client asks; until it is told otherwise the outcome is unknown."""
+        """A client calls; until an answer comes the outcome is unknown."""
         record = Record(client=client, op=op, key=key, value=value, expected=expected, call=self.now())
         self.records.append(record)
         return record
 
     def done(self, record: Record, result: Any = None, index: int = 0) -> None:
-        """It took place, and this is what the client was told; `index` if it was told where in the log."""
+        """It took place with this result; `index` is its place in the log, if the client was told."""
         record.returned, record.outcome, record.result = self.now(), "done", result
         record.index = index
 
     def noted(self, client: str, op: str, key: str, result: Any, *, value: str | None = None) -> Record:
-        """Something that a client was told unasked, or knows: it is so at this moment."""
+        """Something that a client was told unasked, or knows, as of this moment."""
         record = self.called(client, op, key, value=value)
         self.done(record, result)
         record.returned = record.call
@@ -53,9 +53,9 @@ class Recorder:
         record.returned, record.outcome = self.now(), "refused"
 
     async def settle(self, record: Record, work: Awaitable[Result]) -> Result | None:
-        """Wait for what comes of something that was called; the result, None if there is none.
+        """Wait for the result of a recorded call; None if there is none.
 
-        Whoever called it says when it is `done`. A session that has expired may have done it before.
+        The caller notes when it is `done`. A session that has expired may have carried it out before.
         """
         try:
             return await work

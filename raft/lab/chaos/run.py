@@ -1,8 +1,7 @@
-"""A run from its order to its verdict, and the directory that tells of it.
+"""A run from its order to its verdict, and the directory of its results.
 
-Owns what is in that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json, report.html and the
-nodes' logs.
-Knows nothing of how any of it comes about.
+Owns the contents of that directory: schedule.toml, history.jsonl, events.jsonl, verdict.json, report.html
+and the nodes' logs. Knows nothing of how each of them is made.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ from raft.lab.chaos.nemesis import InjectedFault
 from raft.lab.chaos.order import Order, Sabotage
 from raft.lab.chaos.schedule import Fault, Schedule
 from raft.lab.chaos.schedule_file import format_schedule
-from raft.lab.chaos.trial import Told
+from raft.lab.chaos.trial import RunResult
 from raft.lab.chaos.workers import Workload
 from raft.lab.chaos.workloads.collections import Appends, Counters, Sets
-from raft.lab.chaos.workloads.locks import Holdings
+from raft.lab.chaos.workloads.locks import LockWorkload
 from raft.lab.chaos.workloads.register import Registers
 from raft.lab.chaos.workloads.watches import Watches
 from raft.lab.checkers import judge as judging
@@ -56,20 +55,20 @@ from raft.node.config import EXIT_DISK_FAILED
 Tell = Callable[[str], None]
 
 WRITES = frozenset({"put", "cas", "append", "add", "fenced-put", "acquire"})
-AFTER_SECONDS = 1.0  # A fault may be felt for a while after its end.
+AFTER_SECONDS = 1.0  # A fault may have effects for a while after its end.
 TALLY = "raft.lab.chaos.tally:Tally"
 OWN_MACHINE = frozenset({"append", "counter"})
 SHORTENING_RUNS_MAX = 20
-# After so many entries, and how many are kept. Logs that are never cut settle every unknown outcome.
+# After how many entries, and how many are kept. Logs that are never compacted settle all unknown outcomes.
 SNAPSHOT_LIMITS = ((0, 10_000_000), (300, 50), (100, 5))
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What verdict.json says of a run."""
+    """The contents of verdict.json."""
 
     v: int = 1
     ruling: Ruling
-    reason: str  # In a sentence.
+    reason: str  # One sentence.
     seed: int
     nodes: int
     workload: str
@@ -77,34 +76,34 @@ class Summary(Struct, frozen=True, kw_only=True):
     command: str
     operations: dict[str, int]  # By outcome.
     operations_per_second: float
-    latency_ms: dict[str, float]  # Of those that were done, as percentiles.
+    latency_ms: dict[str, float]  # Percentiles, of operations that were done.
     availability: Availability
     recoveries: Recoveries
     recovery_seconds_max: float  # A longer one fails the run.
-    faults: dict[str, int]  # By kind; those that were refused are not among them.
-    refused: int  # Faults that could not be done, since what they were for was down or gone.
+    faults: dict[str, int]  # By kind, without those that were refused.
+    refused: int  # Faults that could not be injected, since their target was down or gone.
     cpu_share: float
-    machines_compared: int  # So many of them stood at the same entry, and were equal unless it is said below.
+    machines_compared: int  # Pairs of machines at the same entry; differences are anomalies.
     judgement: Verdict
     injected_faults: list[InjectedFault]
-    host_load: list[float]  # Of a minute, before and after the run.
+    host_load: list[float]  # One-minute average before and after the run.
     interrupted: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the verb ends with."""
+        """The verb's exit code."""
         by_ruling = {Ruling.LEGAL: ExitCode.OK, Ruling.ILLEGAL: ExitCode.VIOLATION}
         return by_ruling.get(self.ruling, ExitCode.FAILURE)
 
 
-def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
-    """Run, judge, and leave everything in `directory`, which is there and empty."""
+def run_chaos(order: Order, directory: Path, tell: Tell) -> Summary:
+    """Run, check, and write everything into `directory`, which exists and is empty."""
     load_before = round(os.getloadavg()[0], 2)
     write_private(directory / "schedule.toml", format_schedule(order.schedule).encode())
     if order.name:
         data = directory / "data"
         with hosted(order.name, order.nodes, data, _options(order)) as launcher:
-            told = asyncio.run(_on_our_own(order, launcher, directory, tell))
+            told = asyncio.run(_on_new_cluster(order, launcher, directory, tell))
         logs = data / "logs"
     else:
         running = find(order.cluster)
@@ -123,7 +122,9 @@ def carry_out(order: Order, directory: Path, tell: Tell) -> Summary:
     return summary
 
 
-async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory: Path, tell: Tell) -> Told:
+async def _on_new_cluster(
+    order: Order, launcher: subprocess.Popen[bytes], directory: Path, tell: Tell
+) -> RunResult:
     running = await found(order.name, launcher, directory / "launcher.err")
     return await trial.run(order, workload_of(order), running, tell)
 
@@ -131,7 +132,7 @@ async def _on_our_own(order: Order, launcher: subprocess.Popen[bytes], directory
 def _options(order: Order) -> list[str]:
     seed = order.schedule.seed
     options = ["--seed", str(seed)]
-    # Some clusters take snapshots all the time, and send them to whoever falls behind; some never do.
+    # Some clusters take snapshots often, and send them to nodes that fall behind; some never do.
     limits = Random(f"cluster/{seed}").choice(SNAPSHOT_LIMITS)
     options += ["--snapshot-entries", str(limits[0]), "--keep-entries", str(limits[1])]
     if order.hosts:
@@ -154,7 +155,7 @@ def _keep(logs: Path, directory: Path) -> None:
             (directory / "launcher.err").unlink()
 
 
-def _judge(order: Order, told: Told, directory: Path, load_before: float) -> Summary:
+def _judge(order: Order, told: RunResult, directory: Path, load_before: float) -> Summary:
     schedule = order.schedule
     header = Header(
         workload=order.workload,
@@ -210,7 +211,7 @@ def _judge(order: Order, told: Told, directory: Path, load_before: float) -> Sum
 
 
 def _crash(event: Event) -> str:
-    """What the event tells of a node that died by itself, not because it was broken; "" if nothing."""
+    """Describe a node that died without a fault; "" if the event is something else."""
     if isinstance(event, NodeExited) and event.cause == Cause.CRASH.value and event.code != EXIT_DISK_FAILED:
         return f"n{event.node} died by itself: {event.traceback or event.signal or event.code}"
     if isinstance(event, NodeGaveUp):
@@ -219,13 +220,16 @@ def _crash(event: Event) -> str:
 
 
 def _acknowledged(records: Sequence[Record]) -> list[float]:
-    """When writes were acknowledged; of locks anything, since their clients wait for each other as well."""
+    """When writes were acknowledged.
+
+    For locks any operation, since their clients also wait for each other.
+    """
     asked = WRITES | {"release", "read"} if any(r.op == "acquire" for r in records) else WRITES
     return [r.returned for r in records if r.done and r.op in asked and r.returned is not None]
 
 
 def _too_long(recovered: Recoveries, seconds_max: float) -> tuple[Anomaly, ...]:
-    """A cluster that could acknowledge writes has to."""
+    """A cluster that is able to acknowledge writes must do so in time."""
     if recovered.max_seconds <= seconds_max:
         return ()
     text = (
@@ -235,7 +239,7 @@ def _too_long(recovered: Recoveries, seconds_max: float) -> tuple[Anomaly, ...]:
     return (Anomaly(name="unavailable", key="", text=text),)
 
 
-def _latencies(told: Told) -> dict[str, float]:
+def _latencies(told: RunResult) -> dict[str, float]:
     took = sorted(
         record.returned - record.call
         for record in told.records
@@ -248,7 +252,7 @@ def _latencies(told: Told) -> dict[str, float]:
 
 
 class Availability(Struct, frozen=True, kw_only=True):
-    """Gaps between writes that went well: the longest one, and the longest around each fault."""
+    """Gaps between successful writes: the longest one, and the longest around each fault."""
 
     longest_gap_seconds: float
     gap_seconds_p50: float
@@ -259,7 +263,7 @@ class Availability(Struct, frozen=True, kw_only=True):
 def availability(
     records: Sequence[Record], faults: Sequence[tuple[float, float]], begin: float, end: float
 ) -> Availability:
-    """Measure from `begin` to `end`, between which clients wrote; each fault is a pair of its times."""
+    """Measure from `begin` to `end`, while clients wrote; each fault is a pair of times."""
     moments = sorted(
         record.returned
         for record in records
@@ -278,7 +282,7 @@ def availability(
 
 
 def longest_gap(moments: Sequence[float], begin: float, end: float) -> float:
-    """The longest stretch without one of the moments that meets the time from `begin` to `end`, whole."""
+    """The longest gap between the moments that overlaps the time from `begin` to `end`, in full."""
     first = max(bisect_left(moments, begin) - 1, 0)
     last = min(bisect_right(moments, end) + 1, len(moments))
     near = moments[first:last]
@@ -289,7 +293,7 @@ def longest_gap(moments: Sequence[float], begin: float, end: float) -> float:
 
 
 def workload_of(order: Order) -> Workload:
-    """A new one, inside a running event loop."""
+    """A new workload, inside a running event loop."""
     stale = order.sabotage is Sabotage.STALE_READS
     match order.workload:
         case "append":
@@ -300,7 +304,7 @@ def workload_of(order: Order) -> Workload:
             return Counters(stale=stale)
         case "lock" | "election" as kind:
             fenced = order.sabotage is not Sabotage.NO_FENCING
-            return Holdings(kind, fenced=fenced, clock_rate_max=_fastest_clock(order))
+            return LockWorkload(kind, fenced=fenced, clock_rate_max=_fastest_clock(order))
         case "watch":
             return Watches()
         case _:
@@ -320,7 +324,7 @@ def shortened(order: Order, directory: Path, tell: Tell) -> Schedule | None:
         place.mkdir()
         again = msgspec.structs.replace(order, schedule=order.schedule.with_faults(faults))
         try:
-            failed = carry_out(again, place, _ignore).ruling is Ruling.ILLEGAL
+            failed = run_chaos(again, place, _ignore).ruling is Ruling.ILLEGAL
         finally:
             shutil.rmtree(place)
         tell(f"with {len(faults)} of {len(order.schedule.faults)} faults: {'fails' if failed else 'passes'}")
@@ -332,4 +336,4 @@ def shortened(order: Order, directory: Path, tell: Tell) -> Schedule | None:
 
 
 def _ignore(_text: str) -> None:
-    """Each of these runs is told of in one line."""
+    """These runs are reported in one line each."""

@@ -1,10 +1,9 @@
-"""What is broken when: the faults of a run, as data that can be drawn, written down, shared and shrunk.
+"""Schedules: the faults of a run as data that can be generated, saved, shared and shrunk.
 
-Owns the kinds of faults, what each needs to be told, and which of them make sense. Knows nothing of how a
-fault is carried out, and nothing of files.
-
-Nodes are places: 1 is the first of those that are members when the fault begins, and so on, so a schedule
-holds for clusters whose members change.
+Owns the kinds of faults, the parameters of each, and their validation. Knows nothing of how a fault is
+carried out, and nothing of files.
+Nodes are positions: 1 is the first of those that are members when the fault begins, and so on, so a schedule
+is valid for clusters whose members change.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from raft.storage.device import CRASH_POINTS
 
 
 class BadSchedule(BadUsage):
-    """A schedule that cannot be meant; the text says which fault is wrong, and how to write it."""
+    """An invalid schedule; the text says which fault is wrong, and how to write it."""
 
 
 class Kind(enum.StrEnum):
-    """What can be done to a cluster. None of it is allowed to break a promise."""
+    """The kinds of faults. A correct cluster keeps its guarantees under all of them."""
 
     KILL = "kill"
-    POWER_CUT = "power-cut"  # A kill that also takes what was written and not synced.
+    POWER_CUT = "power-cut"  # A kill that also loses unsynced writes.
     CRASH = "crash"  # Killed when a write passes `point`.
-    RESTART = "restart"  # Gracefully; all of them one after the other.
+    RESTART = "restart"  # Gracefully; all nodes one after the other.
     PAUSE = "pause"
-    PARTITION = "partition"  # Between `groups`; a node in no group can still talk to everybody.
+    PARTITION = "partition"  # Between `groups`; a node in no group can still talk to all.
     ISOLATE = "isolate"
     RING = "ring"  # Each node hears a majority, and no two hear the same one.
-    LINK = "link"  # Slow, lossy, doubling, reordering.
+    LINK = "link"  # Slow, lossy, duplicating, reordering.
     DISK = "disk"  # Slow, full or failing.
     CLOCK = "clock"  # A node's clock runs at `rate`.
     SNAPSHOT = "snapshot"
@@ -45,7 +44,7 @@ class Kind(enum.StrEnum):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """One fault: when, what, to whom and for how long. What else there is depends on the kind."""
+    """One fault: when, what, where and for how long. The other fields depend on the kind."""
 
     at_seconds: float
     kind: Kind
@@ -53,7 +52,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     groups: tuple[str, ...] = ()
     one_way: bool = False
-    every_seconds: float = 0.0  # It comes and goes: so long there, so long not.
+    every_seconds: float = 0.0  # It flaps: in force this long, then not for as long.
     to: str = ""
     both: bool = False
     delay_seconds: float = 0.0
@@ -69,11 +68,11 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @property
     def end_seconds(self) -> float:
-        """When it is over."""
+        """When it ends."""
         return self.at_seconds + self.seconds
 
     def describe(self) -> str:
-        """In words, for a line of progress."""
+        """One line, for progress."""
         words = [self.kind.value, self.nodes or " | ".join(self.groups)]
         if self.point:
             words.append(f"at {self.point}")
@@ -99,7 +98,7 @@ class Schedule(Struct, frozen=True, kw_only=True):
 _COMMON = {"at_seconds", "kind", "nodes", "seconds"}
 _LINK = {"delay_seconds", "jitter_seconds", "drop", "duplicate", "reorder"}
 
-# What a fault of each kind may be told, beyond when it is; what it must be told is in `check`.
+# The optional fields of each kind; required ones are in `check`.
 FIELDS: dict[Kind, set[str]] = {
     Kind.KILL: {"nodes", "seconds"},
     Kind.POWER_CUT: {"nodes", "seconds"},
@@ -124,9 +123,9 @@ _RATE_MIN, _RATE_MAX = 0.1, 10.0
 
 
 def check(schedule: Schedule) -> Schedule:
-    """Return the schedule, its faults in order, or raise BadSchedule for the first that cannot be."""
+    """Return the schedule, its faults in order, or raise BadSchedule for the first invalid one."""
     if schedule.duration_seconds <= 0:
-        raise BadSchedule("the duration of a schedule must be more than nothing")
+        raise BadSchedule("the duration of a schedule must be more than 0")
     for number, fault in enumerate(schedule.faults, 1):
         try:
             _check_fault(fault, schedule.duration_seconds)
@@ -141,9 +140,9 @@ def _check_fault(fault: Fault, duration_seconds: float) -> None:
         if name in {"at_seconds", "kind"} | FIELDS[fault.kind]:
             continue
         if getattr(fault, name) != getattr(defaults, name):
-            raise BadUsage(f"{written_name(name)!r} means nothing to it")
+            raise BadUsage(f"{written_name(name)!r} is not a parameter of it")
     if not 0 <= fault.at_seconds < duration_seconds:
-        raise BadUsage(f"it begins at {fault.at_seconds:g} s, and the run lasts {duration_seconds:g} s")
+        raise BadUsage(f"it begins at {fault.at_seconds:g} s, but the run lasts {duration_seconds:g} s")
     if fault.end_seconds > duration_seconds + 1e-9:
         raise BadUsage("it ends after the run: give a shorter 'for'")
     if fault.kind not in _WITHOUT_NODES:
@@ -165,9 +164,9 @@ def _check_details(fault: Fault) -> None:
         case Kind.LINK if not fault.to:
             raise BadUsage('say to whom the link is bad, as in to = "followers"')
         case Kind.LINK if not any(getattr(fault, name) for name in _LINK):
-            raise BadUsage("say what is wrong with the link: delay, jitter, drop, duplicate or reorder")
+            raise BadUsage("name a fault of the link: delay, jitter, drop, duplicate or reorder")
         case Kind.DISK if not (fault.fsync_delay_seconds or fault.full or fault.fail_fsync):
-            raise BadUsage("say what is wrong with the disk: fsync_delay, full or fail_fsync")
+            raise BadUsage("name a fault of the disk: fsync_delay, full or fail_fsync")
         case Kind.CLOCK if not _RATE_MIN <= fault.rate <= _RATE_MAX:
             raise BadUsage(
                 f"a clock runs at {_RATE_MIN:g} to {_RATE_MAX:g} times its rate, not {fault.rate:g}"
@@ -175,5 +174,5 @@ def _check_details(fault: Fault) -> None:
 
 
 def written_name(field: str) -> str:
-    """How a field is called in a file."""
+    """A field's name in a file."""
     return {"seconds": "for"}.get(field, field.removesuffix("_seconds"))

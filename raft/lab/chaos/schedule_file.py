@@ -1,7 +1,7 @@
 """A schedule as a TOML file: read, checked, written.
 
-Owns the notation, and what is said of a file that is wrong. Durations and shares are written as on the
-command line. Knows nothing of what the faults do.
+Owns the notation, and the errors for an invalid file. Durations and shares are written as on the command
+line. Knows nothing of what the faults do.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from raft.lab.chaos.schedule import BadSchedule, Fault, Kind, Schedule, check, w
 _NAMES = {written_name(field): field for field in Fault.__struct_fields__}
 _SHARES = {"drop", "duplicate", "reorder"}
 _FLAGS = {"one_way", "both", "full", "fail_fsync"}
-DIGITS = 6  # Finer than anybody writes, so that what is written and what is read are the same numbers.
+DIGITS = 6  # More than a user writes, so that writing and reading gives the same numbers.
 _TOP = {"seed", "duration", "fault"}
 
 
 def read_schedule(path: Path) -> Schedule:
-    """Raises BadSchedule for a file that is none."""
+    """Raises BadSchedule for an invalid file."""
     try:
         return parse_schedule(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -33,14 +33,14 @@ def read_schedule(path: Path) -> Schedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """The schedule that a text means; raises BadSchedule."""
+    """The schedule in a text; raises BadSchedule."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSchedule(f"this is not TOML: {error}") from None
     unknown = sorted(set(table) - _TOP)
     if unknown:
-        raise BadSchedule(f"{unknown[0]!r} means nothing here: there are seed, duration and [[fault]]")
+        raise BadSchedule(f"{unknown[0]!r} is unknown here: there are seed, duration and [[fault]]")
     faults = table.get("fault", [])
     if not isinstance(faults, list) or not all(isinstance(fault, dict) for fault in faults):
         raise BadSchedule("faults are written as [[fault]], one after the other")
@@ -69,7 +69,7 @@ def _fault(number: int, table: Mapping[str, Any]) -> Fault:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in _NAMES:
-            raise BadSchedule(f"{where}{name!r} means nothing: there are {', '.join(_NAMES)}")
+            raise BadSchedule(f"{where}{name!r} is unknown: there are {', '.join(_NAMES)}")
         values[_NAMES[name]] = _value(name, value, where)
     return Fault(**values)
 
@@ -78,7 +78,7 @@ def _value(name: str, value: object, where: str) -> Any:
     if name == "kind":
         return Kind(str(value))
     if name in ("nodes", "to", "point"):
-        return str(value)  # `nodes = 3` is what anybody would write.
+        return str(value)  # So that `nodes = 3` is valid, too.
     parse, what = _notation(name)
     try:
         return parse(value)
@@ -125,7 +125,7 @@ def _groups(value: object) -> tuple[str, ...]:
 
 
 def format_schedule(schedule: Schedule) -> str:
-    """The schedule as `parse_schedule` reads it; the same schedule always gives the same text."""
+    """The schedule as `parse_schedule` reads it; deterministic."""
     lines = [f"seed = {schedule.seed}", f'duration = "{_seconds(schedule.duration_seconds)}"']
     for fault in schedule.faults:
         defaults = Fault(at_seconds=0.0, kind=fault.kind)

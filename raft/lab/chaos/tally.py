@@ -1,6 +1,6 @@
-"""A machine of one's own, as any program may bring one: lists that are appended to, and counters.
+"""A custom machine: lists that are appended to, and counters.
 
-Owns their state and its bytes. Knows nothing of sessions: a command that was applied twice shows.
+Owns their state and its encoding. Knows nothing of sessions: a command that is applied twice shows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Append(Struct, frozen=True, array_like=True, tag=1):
-    """Add a value at the end of a list."""
+    """Append a value to a list."""
 
     key: str
     value: str
@@ -24,13 +24,13 @@ class Add(Struct, frozen=True, array_like=True, tag=2):
 
 
 class ReadList(Struct, frozen=True, array_like=True, tag=3):
-    """Ask for a list; answered by an array."""
+    """Read a list; answered by an array."""
 
     key: str
 
 
 class ReadCounter(Struct, frozen=True, array_like=True, tag=4):
-    """Ask for a counter; answered by a number."""
+    """Read a counter; answered by a number."""
 
     key: str
 
@@ -48,7 +48,7 @@ encode = msgspec.msgpack.encode
 
 
 def index_in(answer: bytes) -> int:
-    """Where in the log a command stands, by its answer."""
+    """A command's place in the log, from its answer."""
     return msgspec.msgpack.decode(answer, type=int)
 
 
@@ -68,7 +68,7 @@ class Tally:
         return _encode(index)
 
     def query(self, query: bytes) -> bytes:
-        """What is there."""
+        """Answer a ReadList or ReadCounter."""
         match _QUERIES.decode(query):
             case ReadList(key):
                 return _encode(self._state.lists.get(key, []))
@@ -76,9 +76,9 @@ class Tally:
                 return _encode(self._state.counters.get(key, 0))
 
     def snapshot(self) -> bytes:
-        """Everything."""
+        """The whole state."""
         return _encode(self._state)
 
     def restore(self, data: bytes) -> None:
-        """Become what a snapshot says."""
+        """Load a snapshot."""
         self._state = msgspec.msgpack.decode(data, type=_State) if data else _State()

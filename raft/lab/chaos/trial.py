@@ -1,7 +1,6 @@
-"""One run: clients and nemesis at once, then everything healed, read back and written down.
+"""One run: clients and nemesis concurrently, then everything is healed, read back and written down.
 
-Owns the order of these things, and what of them is kept. Knows nothing of which operations or faults there
-are, or of what the judge will say.
+Owns the order of these steps, and what is kept of them. Knows nothing of the operations, faults or checks.
 """
 
 from __future__ import annotations
@@ -36,22 +35,22 @@ PROGRESS_SECONDS = 2.0
 Tell = Callable[[str], None]
 
 
-class Told(Struct, kw_only=True):
-    """What a run has brought, by the run's clock: that of the cluster's events."""
+class RunResult(Struct, kw_only=True):
+    """The results of a run, on the clock of the cluster's events."""
 
     records: list[Record]
     injected_faults: list[InjectedFault]
     begin: float
     end: float
-    unsettled: str  # Why the cluster did not get well; "" if it did.
-    members: list[int]  # In the end, if it did.
+    unsettled: str  # Why the cluster did not recover; "" if it did.
+    members: list[int]  # At the end, if it recovered.
     cpu_share: float  # Of one processor, for clients, nemesis and recorder together.
     size: int
-    interrupted: bool  # It was ended early, by Ctrl-C.
+    interrupted: bool  # Ended early by Ctrl-C.
 
 
-async def run(order: Order, workload: Workload, directory: RunDirectory, tell: Tell) -> Told:
-    """Carry out the order on the cluster that runs there."""
+async def run(order: Order, workload: Workload, directory: RunDirectory, tell: Tell) -> RunResult:
+    """Carry out the order on the running cluster."""
     record = ClusterRecord.read(directory.record)
     zero_seconds = record.started_seconds
 
@@ -78,9 +77,9 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
                     await workload.read_back(worker)
             await workload.close()
             await _ended(beside)
-        if order.name and not unsettled:  # Of a cluster of somebody else's the disks are not looked at.
-            unsettled = await _write_states_down(launcher, members)
-    return Told(
+        if order.name and not unsettled:  # The disks of a cluster that this run did not start are not read.
+            unsettled = await _snapshot_all(launcher, members)
+    return RunResult(
         records=recorder.records,
         injected_faults=nemesis.injected_faults,
         begin=begin,
@@ -96,9 +95,9 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
 async def _break(
     order: Order, workload: Workload, workers: list[Worker], nemesis: Nemesis, tell: Tell
 ) -> bool:
-    """Clients and faults, for as long as the schedule says and as the last fault takes.
+    """Run clients and faults, for the schedule's duration and until the last fault has ended.
 
-    Ctrl-C ends both early, and what has been done until then is judged: true, if so it came.
+    Ctrl-C ends both early; the history until then is still checked.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + order.schedule.duration_seconds
@@ -120,13 +119,13 @@ async def _break(
             broken.cancel()
             await asyncio.wait([broken])
     if not broken.cancelled():
-        broken.result()  # A nemesis that has failed must not pass for one that had nothing to do.
+        broken.result()  # Raise a nemesis's error: it must not pass for a run without faults.
     return interrupted.is_set()
 
 
 @contextlib.contextmanager
 def _interruptible(loop: asyncio.AbstractEventLoop, interrupted: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C is noted; the next one ends the program as ever."""
+    """The first Ctrl-C ends the run early; the next one interrupts the program."""
     before = signal.getsignal(signal.SIGINT)
 
     def note() -> None:
@@ -154,7 +153,7 @@ async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: floa
 
 async def _ended(beside: asyncio.Future[None]) -> None:
     beside.cancel()
-    await asyncio.wait([beside])  # Awaited itself, it would hide that we are cancelled.
+    await asyncio.wait([beside])  # Awaiting it directly would hide a cancellation of this task.
     if not beside.cancelled():
         beside.result()
 
@@ -167,13 +166,13 @@ async def _settle(nemesis: Nemesis, size: int, tell: Tell) -> tuple[list[int], s
         return [], str(failure)
 
 
-async def _write_states_down(launcher: AsyncLauncherClient, members: list[int]) -> str:
-    """Have a snapshot of every machine, to be compared; what is in the way, if it can't be had."""
+async def _snapshot_all(launcher: AsyncLauncherClient, members: list[int]) -> str:
+    """Make snapshots of every machine for comparison; returns why that is impossible, or ""."""
     verb = messages.ForceSnapshot(",".join(map(str, members)))
     try:
         await launcher.ask(verb, messages.Done, SNAPSHOT_SECONDS_MAX)
     except VerbFailed as failure:
-        return f"no last snapshot could be had: {failure}"
+        return f"no final snapshot: {failure}"
     return ""
 
 
@@ -191,7 +190,7 @@ async def _launcher(directory: RunDirectory) -> AsyncIterator[AsyncLauncherClien
 async def _workers(
     order: Order, record: ClusterRecord, recorder: Recorder, patience_seconds: float
 ) -> AsyncIterator[list[Worker]]:
-    """Clients over a few connections, each of which has its own idea of who leads."""
+    """Clients over a few connections, each of which has its own view of the leader."""
     endpoints = {node.id: node.endpoint for node in record.nodes}
     nodes = sorted(endpoints)
     with contextlib.ExitStack() as stack:

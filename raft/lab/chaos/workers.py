@@ -1,7 +1,7 @@
-"""Clients that keep asking at a steady rate, all in one event loop.
+"""Clients that call at a steady rate, all in one event loop.
 
-Owns the pace, and who is who: a client that has an operation of unknown outcome goes on under a new name,
-since that operation may still be under way. Knows nothing of what is asked.
+Owns the rate and the client names: a client with an operation of unknown outcome continues under a new name,
+since that operation may still be in progress. Knows nothing of the operations.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from raft.client.asyncio_client import AsyncClient
 from raft.lab.chaos.recorder import Recorder
 from raft.lab.checkers.records import Record
 
-LATE_SECONDS_MAX = 0.1  # A worker that has fallen behind makes up for so much.
+LATE_SECONDS_MAX = 0.1  # A worker that is behind its schedule catches up at most this much.
 
 
 class Worker:
-    """One client at a time: `number` of `count`, with draws of its own."""
+    """One client at a time: `number` of `count`, with its own random numbers."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Worker:
     ) -> None:
         self.number = number
         self.client = client
-        self.nodes = nodes  # The members, as far as is known.
+        self.nodes = nodes  # The members, as far as known.
         self.recorder = recorder
         self.dice = Random(f"worker/{seed}/{number}")
         self._count = count
@@ -50,39 +50,39 @@ class Worker:
         return f"w{self.number}.{self._serial}"
 
     def took(self, record: Record) -> None:
-        """An operation has come to what end it has."""
+        """An operation has ended."""
         if record.outcome == "unknown":
             self.vanish()
 
     def vanish(self) -> None:
-        """Go on as another client."""
+        """Continue as another client."""
         self._lives += 1
 
 
 class Workload(Protocol):
-    """What workers do."""
+    """The operations of workers."""
 
-    patience_seconds: float  # Until an operation's outcome is called unknown.
+    patience_seconds: float  # After this time an operation's outcome counts as unknown.
 
     async def step(self, worker: Worker) -> None:
         """One operation, or a few that belong together."""
         ...
 
     async def beside(self, worker: Worker) -> None:
-        """What goes on besides all steps, until it is cancelled."""
+        """Runs beside all steps, until it is cancelled."""
         ...
 
     async def read_back(self, worker: Worker) -> None:
-        """When all is whole again: read everything that was written."""
+        """After healing: read everything that was written."""
         ...
 
     async def close(self) -> None:
-        """Give back what is held."""
+        """Release sessions and locks."""
         ...
 
 
 async def work(workload: Workload, workers: Sequence[Worker], rate: float, until: Callable[[], bool]) -> None:
-    """Let all workers step, `rate` steps a second together, until it is time."""
+    """Let all workers step, `rate` steps per second together, until it is time."""
     gap_seconds = len(workers) / rate
     async with asyncio.TaskGroup() as group:
         for worker in workers:

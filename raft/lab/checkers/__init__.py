@@ -1,5 +1,5 @@
-"""What clients asked and were told, and whether it could have happened.
+"""Histories of what clients asked and were told, and their checkers.
 
-Owns histories and their judges: `records` reads and writes the file, `judge.judge` gives the verdict, the
-other modules hold one rule each. Knows nothing of how the clusters were made, or broken.
+Owns histories and their checkers: `records` reads and writes the file, `judge.judge` gives the verdict, the
+other modules hold one rule each. Knows nothing of clusters or faults.
 """

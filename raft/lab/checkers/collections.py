@@ -1,7 +1,7 @@
-"""Lists that are appended to, and sets that are added to: nothing lost, doubled, or out of order.
+"""Lists with appends and sets with additions: nothing lost, duplicated, or out of order.
 
-Owns an exact judgement without a search. Such a collection only grows, so the reads say in which order
-things took place; left to see is whether real time allows that order.
+Owns an exact check without a search. Such a collection only grows, so the reads give the order in which
+operations took place; what remains is whether real time allows that order.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from raft.lab.checkers.records import Record, show
 
 
 def judge_appends(findings: Findings) -> None:
-    """Every read of a list is the beginning of every longer one."""
+    """Every read of a list is a prefix of every longer one."""
     for key, records in findings.by_key({"append", "read"}).items():
         values = [record.value for record in records if record.op == "append"]
         if len(values) != len(set(values)):
-            findings.cannot_tell(key)  # Which of two equal elements was seen cannot be known.
+            findings.cannot_tell(key)  # Which of two equal elements was seen is unknown.
         else:
             _Collection(findings, key, records, ordered=True).judge()
 
 
 def judge_sets(findings: Findings) -> None:
-    """Every read of a set is contained in every larger one; adding twice is adding once."""
+    """Every read of a set is contained in every larger one; adding is idempotent."""
     for key, records in findings.by_key({"add", "read"}).items():
         _Collection(findings, key, records, ordered=False).judge()
 
@@ -38,22 +38,23 @@ class _Collection:
         self._ordered = ordered
         self._verb = "append" if ordered else "add"
         reads = [record for record in records if record.op == "read" and record.done]
-        # Of equally long reads the earliest first: then the latest call of those before is the last one's.
+        # Of equally long reads the earliest first: then the latest call before a read is that of the last
+        # one.
         self._reads = sorted(reads, key=lambda read: (len(read.result), read.call))
-        self._sound: set[object] = set()  # Elements known to have been written; most reads show them again.
+        self._sound: set[object] = set()  # Elements known to have been written.
         self._writers: dict[object, list[Record]] = {}
         for record in records:
             if record.op == self._verb:
                 self._writers.setdefault(record.value, []).append(record)
 
     def judge(self) -> None:
-        """Each read by itself, then each next to the one before it, then all against clock and log."""
+        """Each read by itself, then each with the one before it, then all against clock and log."""
         if all(self._is_sound(read) for read in self._reads) and self._agree():
             self._fits_time()
             self._fits_the_log()
 
     def _is_sound(self, read: Record) -> bool:
-        """Is everything in this read there once, and for a reason?"""
+        """Was everything in this read written, and is it there once?"""
         elements = read.result
         if len(set(elements)) != len(elements):
             twice = next(element for place, element in enumerate(elements) if element in elements[:place])
@@ -96,7 +97,7 @@ class _Collection:
         return True
 
     def _fits_time(self) -> None:
-        """Place everything as early as it can be, in the order that the reads tell: is anything too late?"""
+        """Place everything as early as possible, in the order of the reads: is anything too late?"""
         moment = -inf
         because: Record | None = None  # Why nothing that follows can be earlier.
         known: list[str] = []
@@ -123,7 +124,7 @@ class _Collection:
         self._all_seen(seen, moment, because)
 
     def _fits_the_log(self) -> None:
-        """A read that has seen the log up to some place shows what was written up to there, no more."""
+        """A read that has seen the log up to an index shows exactly what was written up to there."""
         placed = {
             element: min(known, key=lambda writer: writer.index)
             for element, writers in self._writers.items()
@@ -147,7 +148,7 @@ class _Collection:
                 return
 
     def _all_seen(self, seen: set[str], moment: float, because: Record | None) -> None:
-        """What no read has shown took place after all of them."""
+        """An element that no read has shown must have been written after all of them."""
         lost = [
             self._span(element)[2]
             for element, writers in self._writers.items()
@@ -163,7 +164,7 @@ class _Collection:
             self._wrong(f"lost-{self._verb}", text, [lost[0], last, because])
 
     def _span(self, element: object) -> tuple[float, float, Record]:
-        """From when on the element may be there, and from when on it must be."""
+        """From when on the element may be there, from when on it must be, and its writer."""
         writers = [writer for writer in self._writers[element] if writer.outcome != "refused"]
         if not writers:
             return inf, inf, self._writers[element][0]

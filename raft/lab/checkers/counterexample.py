@@ -1,7 +1,7 @@
-"""The few operations that prove that a history is illegal.
+"""Minimal counterexamples: the few operations that prove that a history is illegal.
 
-Owns the narrowing. It only ever weakens what is claimed: a read is forgotten, a write becomes one that may
-have taken place or not. So what is left is illegal for the same reason as the whole, not for a new one.
+Owns the narrowing. It only weakens claims: a read is dropped, a write becomes one that may or may not have
+taken place. So the rest is illegal for the same reason as the whole.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from raft.lab.checkers.records import Record
 from raft.lab.shrinking import shrink
 
 FIRST_GUESS = 16
-RUNS_MAX = 60  # A proof that is not the shortest is one all the same.
+RUNS_MAX = 60  # A longer proof is valid, too.
 READS = frozenset({"get", "read"})
 
 
 def weakened(record: Record) -> Record | None:
-    """The operation, claiming less; None for a read, which claims nothing else."""
+    """The operation with a weaker claim; None for a read, which claims nothing else."""
     if record.op in READS:
         return None
     return msgspec.structs.replace(record, outcome="unknown", returned=None, result=None, index=0)
 
 
 def prefix(records: Sequence[Record], until: float) -> list[Record]:
-    """The history as it was at a moment: what had not returned had no answer yet."""
+    """The history as of a moment: calls that had not returned have no answer."""
     seen: list[Record] = []
     for record in records:
         if record.call > until:
@@ -42,7 +42,7 @@ def prefix(records: Sequence[Record], until: float) -> list[Record]:
 def prove(records: Sequence[Record], is_illegal: Callable[[Sequence[Record]], bool]) -> list[Record]:
     """The operations among these that cannot be weakened; `records` is illegal.
 
-    With them come unknown writes only if their value is needed: leave those to the caller.
+    Unknown writes are included only if their value is needed.
     """
     claims = sorted((record for record in records if record.done), key=_end)
 

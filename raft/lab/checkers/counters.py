@@ -1,6 +1,6 @@
-"""Counters: does every read tell a sum that can have been there?
+"""Counters: is every read a sum that is possible at that time?
 
-Owns the words for a sum that is too small or too large; whether an order exists is the search's.
+Owns the descriptions of sums that are too small or too large; whether an order exists is up to the search.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import accumulate
 from raft.lab.checkers.counterexample import prefix, prove
 from raft.lab.checkers.evidence import Findings, end_of
 from raft.lab.checkers.records import Record
-from raft.lab.checkers.search import MISFIT, STEPS_MAX, Call, Effect, search
+from raft.lab.checkers.search import CONTRADICTION, STEPS_MAX, Call, Effect, search
 from raft.lab.checkers.verdict import Ruling
 
 PROOF_STEPS_MAX = 2_000
@@ -24,7 +24,7 @@ def judge_counter(findings: Findings) -> None:
         relevant = [record for record in records if _matters(record)]
         found = search([_call_of(record) for record in relevant], 0, steps_max=STEPS_MAX)
         if found.ruling is Ruling.UNDECIDED:
-            if not _told_of_a_read(findings, key, relevant, relevant, alone=True):
+            if not _reported_a_read(findings, key, relevant, relevant, alone=True):
                 findings.cannot_tell(key)
         elif found.ruling is Ruling.ILLEGAL:
             _tell(findings, key, relevant, relevant[found.stuck])
@@ -59,7 +59,7 @@ def _adds(number: int) -> Effect:
 
 
 def _tells(number: int) -> Effect:
-    return lambda state: state if state == number else MISFIT
+    return lambda state: state if state == number else CONTRADICTION
 
 
 def _is_illegal(records: Sequence[Record]) -> bool:
@@ -69,15 +69,15 @@ def _is_illegal(records: Sequence[Record]) -> bool:
 
 def _tell(findings: Findings, key: str, records: Sequence[Record], stuck: Record) -> None:
     kept = prove(prefix(records, end_of(stuck)), _is_illegal)
-    if _told_of_a_read(findings, key, kept, records):
+    if _reported_a_read(findings, key, kept, records):
         return
     findings.wrong("not-linearizable", key, f"no order of the additions to {key} explains these reads", kept)
 
 
-def _told_of_a_read(
+def _reported_a_read(
     findings: Findings, key: str, kept: Sequence[Record], records: Sequence[Record], *, alone: bool = False
 ) -> bool:
-    """Tell of the first read that no sum explains; there may be none even where no order is possible."""
+    """Report the first read that no sum explains; there may be none even if no order is possible."""
     bounds = _Bounds(records)
     for read in kept:
         told = bounds.broken_by(read) if read.op == "read" else None
@@ -88,7 +88,7 @@ def _told_of_a_read(
 
 
 class _Bounds:
-    """What a read can have found at the least and at the most, by sums over time."""
+    """The smallest and largest possible results of a read, by sums over time."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         adds = [record for record in records if record.op == "add"]
@@ -98,7 +98,7 @@ class _Bounds:
         self._certain_negative = _Sums([(end_of(add), min(_number(add), 0)) for add in adds])
 
     def broken_by(self, read: Record) -> tuple[str, str] | None:
-        """Is what was read less than what must, or more than what can have been added?"""
+        """Is the result less than what must, or more than what can have been added?"""
         begin, end = read.call, end_of(read)
         low = self._certain_positive.before(begin) + self._negative.until(end)
         high = self._positive.until(end) + self._certain_negative.before(begin)

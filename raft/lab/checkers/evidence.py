@@ -1,4 +1,4 @@
-"""What the rules of a judge share: the operations by key, what was found, and what durable logs settle.
+"""The common part of all rules: operations by key, findings, and what durable logs settle.
 
 Owns the collecting. Knows no workload.
 """
@@ -13,11 +13,11 @@ import msgspec
 from raft.lab.checkers.records import Outcome, Record
 from raft.lab.checkers.verdict import Anomaly
 
-_BLIND = {"put", "append", "add", "fenced-put"}  # Their effect is their value, whatever was there before.
+_BLIND = {"put", "append", "add", "fenced-put"}  # Their effect does not depend on the state before.
 
 
 class Findings:
-    """The operations under judgement, and what is wrong with them so far."""
+    """The operations to check, and the anomalies found so far."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
@@ -34,33 +34,33 @@ class Findings:
         return keys
 
     def wrong(self, name: str, key: str, text: str, operations: Iterable[Record]) -> None:
-        """Something cannot have happened; `operations` prove it."""
+        """Report an anomaly; `operations` prove it."""
         proof = tuple(sorted(operations, key=lambda record: record.call))
         self.anomalies.append(Anomaly(name=name, key=key, text=text, operations=proof))
 
     def cannot_tell(self, key: str) -> None:
-        """No search came to an end with this key."""
+        """The search for this key came to no result."""
         self.undecided.append(key)
 
     def note(self, text: str) -> None:
-        """Something could not be judged, since the history does not tell enough."""
+        """Something could not be checked, since the history lacks information."""
         if text not in self.notes:
             self.notes.append(text)
 
 
 def end_of(record: Record) -> float:
-    """When it had taken place at the latest; never known for one that has no answer."""
+    """The latest time at which it took place; infinite for one without an answer."""
     return record.returned if record.done and record.returned is not None else inf
 
 
 def settle(records: Iterable[Record], committed: Collection[str]) -> list[Record]:
-    """Decide unknown outcomes by durable logs: such a write is done, at some time, or never will be."""
+    """Settle unknown outcomes by durable logs: such a write was done at some time, or never will be."""
     values = frozenset(committed)
     settled = []
     for record in records:
         if record.outcome == "unknown" and record.op in _BLIND and isinstance(record.value, str):
             outcome: Outcome = "refused"
-            if record.value in values:  # A fence may still have turned it down.
+            if record.value in values:  # A fence may still have rejected it.
                 outcome = "unknown" if record.op == "fenced-put" else "done"
             settled.append(msgspec.structs.replace(record, outcome=outcome, returned=None))
         else:
@@ -69,7 +69,7 @@ def settle(records: Iterable[Record], committed: Collection[str]) -> list[Record
 
 
 def judge_durability(findings: Findings, committed: Collection[str]) -> None:
-    """What was acknowledged is in the logs."""
+    """Acknowledged writes are in the logs."""
     values = frozenset(committed)
     for record in findings.records:
         blind = record.op in _BLIND and record.op != "fenced-put"

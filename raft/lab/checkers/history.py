@@ -1,7 +1,7 @@
-"""What clients asked and what they were told: the only evidence that a judge of a store may use.
+"""The history of simulated clients: what they asked and were told.
 
-Owns the shape of an operation and the honesty of its outcome. Order is by numbers that grow with every
-call and return. Knows nothing of how a request travels or of what is true.
+Owns the shape of an operation and its outcome. Order is by numbers that grow with every call and return.
+Knows nothing of how a request travels or of what is true.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import enum
 from msgspec import Struct
 
 PADDING = b"~"  # Makes a value longer, so that a write spans sectors; not shown.
-NEVER = 1 << 62  # When an operation returns of which nobody knows whether it took place.
+NEVER = 1 << 62  # The return of an operation with unknown outcome.
 
 
 class Kind(enum.Enum):
-    """What was asked."""
+    """The kinds of operations."""
 
     PUT = "put"
     GET = "get"
@@ -23,20 +23,20 @@ class Kind(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What a client may believe."""
+    """What a client knows."""
 
     PENDING = "pending"
     DONE = "done"
     REFUSED = "refused"  # It did not take place, and never will.
-    UNKNOWN = "unknown"  # It may have taken place, or may yet.
+    UNKNOWN = "unknown"  # It may have taken place, or may still do so.
 
 
 class Operation(Struct, kw_only=True):
     """One operation on one key.
 
-    `value` is what a put or a cas writes, `expected` what a cas compares with. Of one that is DONE, `found`
-    is what a get returned, or what the key held after a cas, and `swapped` says whether a cas was made.
-    `index` is where the node said that it stands in the log, or up to where a get has seen it.
+    `value` is what a put or a cas writes, `expected` what a cas compares with. If it is DONE, `found` is the
+    result of a get, or the key's value after a cas, and `swapped` says whether a cas was made. `index` is its
+    place in the log, by the node's answer, or up to where a get has seen the log.
     """
 
     client: str
@@ -52,7 +52,7 @@ class Operation(Struct, kw_only=True):
     index: int = 0
 
     def describe(self) -> str:
-        """One line for the story."""
+        """One line for the run log."""
         asked = {
             Kind.PUT: f"put {self.key} {show(self.value)}",
             Kind.GET: f"get {self.key}",
@@ -77,7 +77,7 @@ class History:
     def called(
         self, client: str, key: str, kind: Kind, value: bytes | None = None, expected: bytes | None = None
     ) -> Operation:
-        """A client asks."""
+        """A client calls."""
         operation = Operation(
             client=client, key=key, kind=kind, value=value, expected=expected, called=self._next()
         )
@@ -85,7 +85,7 @@ class History:
         return operation
 
     def returned(self, operation: Operation, outcome: Outcome) -> None:
-        """A client has its answer; one that is UNKNOWN never ends."""
+        """A client has its answer; an UNKNOWN operation never ends."""
         operation.outcome = outcome
         if outcome is not Outcome.UNKNOWN:
             operation.returned = self._next()
@@ -103,5 +103,5 @@ class History:
 
 
 def show(value: bytes | None) -> str:
-    """A value in words."""
+    """A value for display."""
     return "nothing" if value is None else value.rstrip(PADDING).decode(errors="replace")

@@ -1,6 +1,6 @@
-"""From a history to a verdict: which rules hold for which workload.
+"""From a history to a verdict: which rules apply to which workload.
 
-Owns that table and nothing else; each rule is in a module of its own.
+Owns that table only; each rule is in a module of its own.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RULES: dict[str, tuple[Callable[[Findings], None], ...]] = {
     "counter": (judge_counter,),
 }
 
-# Of so many operations or more at least such a share must be done, or the run has shown nothing.
+# With this many operations or more, at least this share must be done, or the run proves nothing.
 ASKED_MIN, DONE_SHARE_MIN = 50, 0.05
 
 
 def judge(history: RecordedHistory, *, committed: Collection[str] | None = None) -> Verdict:
-    """Judge what clients saw.
+    """Check a history.
 
-    `committed`, if the durable logs of the nodes have been read, are all values in them: then an operation
-    of unknown outcome took place if its value is among them, and never will if it is not.
+    `committed`, if the durable logs of the nodes were read, are all values in them: an operation of unknown
+    outcome took place if its value is among them, and never will otherwise.
     """
     records = history.records if committed is None else settle(history.records, committed)
     findings = Findings(records)
@@ -44,7 +44,7 @@ def judge(history: RecordedHistory, *, committed: Collection[str] | None = None)
         judge_durability(findings, committed)
     for rule in RULES[history.header.workload]:
         rule(findings)
-    if not findings.anomalies:  # Else it has been told already, and in better words.
+    if not findings.anomalies:  # Otherwise it was reported already, more precisely.
         judge_revisions(findings)
     reason = _too_little(history)
     if findings.anomalies:
@@ -65,18 +65,18 @@ def judge(history: RecordedHistory, *, committed: Collection[str] | None = None)
 
 
 def _too_little(history: RecordedHistory) -> str:
-    """Why what was done is too little for a verdict; "" if it is enough."""
+    """Why there were too few operations for a verdict; "" if there were enough."""
     asked = [record for record in history.records if record.op not in EVENTS]
     done = sum(record.done for record in asked)
     if not done:
-        return "nothing was done, so nothing can be said of it"
+        return "no operation was done, so nothing can be concluded"
     if len(asked) >= ASKED_MIN and done < DONE_SHARE_MIN * len(asked):
         return f"of {len(asked)} operations only {done} were done, which is too little for a verdict"
     if history.header.workload == "watch" and not any(record.op in EVENTS for record in history.records):
-        return "there was no watcher, so nothing can be said of watches"
+        return "there was no watcher, so nothing can be concluded about watches"
     return ""
 
 
 def judge_file(path: Path, *, committed: Collection[str] | None = None) -> Verdict:
-    """Judge a file; raises MalformedHistory or OSError if it is none."""
+    """Check a file; raises MalformedHistory or OSError if it is not readable."""
     return judge(read_history(path), committed=committed)

@@ -1,6 +1,6 @@
-"""What a cluster's own reports prove: two leaders in a term, or machines that differ after the same entries.
+"""Checks on a cluster's own reports: two leaders in a term, or machines that differ after the same entries.
 
-Owns these two rules. They need no client, and see what no client may have noticed.
+Owns these two rules. They need no client, and find errors that no client noticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raft.lab.checkers.verdict import Anomaly
 
 
 class StateHash(Struct, frozen=True, kw_only=True):
-    """What a node's machine is after it has applied its log up to an index."""
+    """The hash of a node's machine after applying its log up to an index."""
 
     node: int
     applied: int

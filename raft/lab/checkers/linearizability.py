@@ -1,7 +1,7 @@
-"""Is there an order of the operations on a key that explains every answer, and agrees with real time?
+"""Linearizability of simulated histories: an order that explains every answer and agrees with real time.
 
-Owns what the operations of a simulated client do to a key, as the search sees it. An operation of unknown
-outcome may be placed anywhere after its call, or nowhere; one that was refused is nowhere.
+Owns the effect of a simulated client's operations on a key, for the search. An operation of unknown outcome
+may be placed anywhere after its call, or nowhere; a refused one is nowhere.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from math import inf
 from msgspec import Struct
 
 from raft.lab.checkers.history import Kind, Operation, Outcome
-from raft.lab.checkers.search import MISFIT, STEPS_MAX, Call, Effect, search
+from raft.lab.checkers.search import CONTRADICTION, STEPS_MAX, Call, Effect, search
 from raft.lab.checkers.verdict import Ruling
 
 
 class Verdict(enum.Enum):
-    """What the search has found."""
+    """The result of the search."""
 
     LINEARIZABLE = "linearizable"
     VIOLATED = "not linearizable"
@@ -40,7 +40,7 @@ _VERDICTS = {
 
 
 def judge(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Judgement:
-    """Judge the operations on one key, which nothing held before the first of them."""
+    """Check the operations on one key, which did not exist before the first of them."""
     relevant = _without_the_unseen([op for op in operations if op.outcome is not Outcome.REFUSED])
     found = search([_call_of(operation) for operation in relevant], None, steps_max=steps_max)
     stuck = relevant[found.stuck] if found.ruling is Ruling.ILLEGAL else None
@@ -48,10 +48,10 @@ def judge(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Jud
 
 
 def _without_the_unseen(operations: list[Operation]) -> list[Operation]:
-    """Leave out what has no answer and no trace.
+    """Leave out operations with neither an answer nor an effect on one.
 
-    A read without an answer explains nothing. Neither does an unknown write whose value nobody could have
-    seen: in an order that holds it, it can be struck out, for no answer depends on it.
+    A read without an answer explains nothing. Neither does an unknown write whose value no operation could
+    have seen: an order that contains it is still an order without it, since no answer depends on it.
     """
     seen: set[bytes | None] = set()
     for operation in operations:
@@ -84,7 +84,7 @@ def _call_of(operation: Operation) -> Call:
     return Call(
         called=called,
         returned=returned,
-        effect=_swap(operation.expected, MISFIT if lies else operation.value),
+        effect=_swap(operation.expected, CONTRADICTION if lies else operation.value),
         optional=not known,
         needs=operation.expected,
         makes=operation.value,
@@ -92,12 +92,12 @@ def _call_of(operation: Operation) -> Call:
 
 
 def _holds(value: bytes | None) -> Effect:
-    return lambda state: state if state == value else MISFIT
+    return lambda state: state if state == value else CONTRADICTION
 
 
 def _differs(expected: bytes | None, found: bytes | None) -> Effect:
-    return lambda state: state if state == found != expected else MISFIT
+    return lambda state: state if state == found != expected else CONTRADICTION
 
 
 def _swap(expected: bytes | None, after: Hashable) -> Effect:
-    return lambda state: after if state == expected else MISFIT
+    return lambda state: after if state == expected else CONTRADICTION

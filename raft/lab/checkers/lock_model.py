@@ -1,8 +1,8 @@
-"""A lock, its seats and the store behind its fence as one sequential object: does any order explain it all?
+"""A lock, its seats and the store behind its fence as one sequential object for the search.
 
-Owns what each operation does to that object. Its state is who holds the seats, the newest token that has held
-one, and what the guarded keys hold. Leases end at moments that no client sees, so the end of each tenure is
-an operation of its own, which may be placed anywhere after the last proof that the token still held.
+Owns the effect of each operation on that object. Its state is which tokens hold the seats, the newest token
+that has held one, and the values of the guarded keys. Leases end at times that no client sees, so the end of
+each hold is an operation of its own, which may be placed anywhere after the last proof that it lasted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from msgspec import Struct
 
 from raft.lab.checkers.evidence import end_of
 from raft.lab.checkers.records import Record
-from raft.lab.checkers.search import MISFIT, Call, Effect, search
+from raft.lab.checkers.search import CONTRADICTION, Call, Effect, search
 from raft.lab.checkers.tenures import Lock, Tenure, token_of
 from raft.lab.checkers.verdict import Ruling
 
 
-class Office(Struct, frozen=True):
+class LockState(Struct, frozen=True):
     """The object's state."""
 
     holders: tuple[int, ...] = ()
@@ -49,11 +49,11 @@ def search_lock(lock: Lock, reads: Sequence[Record], steps_max: int) -> Ruling:
         for read in reads
         if read.done
     ]
-    return search(calls, Office(values=(None,) * len(places)), steps_max=steps_max).ruling
+    return search(calls, LockState(values=(None,) * len(places)), steps_max=steps_max).ruling
 
 
 def _matters(tenure: Tenure, seen: set[object]) -> bool:
-    """Does any answer tell of this token?"""
+    """Does any answer depend on this token?"""
     records = [*tenure.claims, *tenure.releases, *tenure.writes]
     return any(record.done or (record.op == "fenced-put" and record.value in seen) for record in records)
 
@@ -96,52 +96,54 @@ def _write(write: Record, token: int, places: dict[str, int], seen: set[object])
 
 
 def _saw(event: Record) -> Call:
-    """What an observer was told was so by the time that it was told."""
+    """A notification of an observer: it was true by the time of the notification."""
     token = cast(int, event.result["token"])
     has_left = event.op == "left"
 
     def effect(state: Hashable) -> Hashable:
-        office = cast(Office, state)
-        return state if office.newest >= token and not (has_left and token in office.holders) else MISFIT
+        office = cast(LockState, state)
+        return (
+            state if office.newest >= token and not (has_left and token in office.holders) else CONTRADICTION
+        )
 
     return Call(called=end_of(event), returned=end_of(event), effect=effect, reads=True)
 
 
 def _takes_seat(token: int, seats: int) -> Effect:
     def effect(state: Hashable) -> Hashable:
-        office = cast(Office, state)
+        office = cast(LockState, state)
         if token <= office.newest or len(office.holders) >= seats:
-            return MISFIT
-        return Office((*office.holders, token), token, office.values)
+            return CONTRADICTION
+        return LockState((*office.holders, token), token, office.values)
 
     return effect
 
 
 def _leaves(token: int) -> Effect:
     def effect(state: Hashable) -> Hashable:
-        office = cast(Office, state)
+        office = cast(LockState, state)
         if token not in office.holders:
-            return MISFIT
+            return CONTRADICTION
         left = tuple(holder for holder in office.holders if holder != token)
-        return Office(left, office.newest, office.values)
+        return LockState(left, office.newest, office.values)
 
     return effect
 
 
 def _holds_not(token: int) -> Effect:
-    return lambda state: state if token not in cast(Office, state).holders else MISFIT
+    return lambda state: state if token not in cast(LockState, state).holders else CONTRADICTION
 
 
 def _writes(token: int, place: int, value: str) -> Effect:
     def effect(state: Hashable) -> Hashable:
-        office = cast(Office, state)
+        office = cast(LockState, state)
         if token not in office.holders:
-            return MISFIT
+            return CONTRADICTION
         values = (*office.values[:place], value, *office.values[place + 1 :])
-        return Office(office.holders, office.newest, values)
+        return LockState(office.holders, office.newest, values)
 
     return effect
 
 
 def _reads(place: int, value: str | None) -> Effect:
-    return lambda state: state if cast(Office, state).values[place] == value else MISFIT
+    return lambda state: state if cast(LockState, state).values[place] == value else CONTRADICTION

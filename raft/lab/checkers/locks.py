@@ -1,7 +1,7 @@
-"""Locks and elections: so many holders as there are seats, tokens that grow, and fences that hold.
+"""Locks and elections: no more holders than seats, growing tokens, and fences that hold.
 
-Owns the rules by which what is wrong gets a name. What none of them names is found by the search over the
-whole object (`seats`): the queue, the seats, and the store behind the fence.
+Owns the rules that give an anomaly its name. Other anomalies are found by the search over the whole object
+(`lock_model`): the queue, the seats, and the store behind the fence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raft.lab.checkers.tenures import Lock, Tenure, locks_of, says_until, token_
 from raft.lab.checkers.verdict import Ruling
 
 PROOF_STEPS_MAX = 5_000
-# Of an older history: so many refused releases tell that holders lost what they held, and not why.
+# In an older history: this many refused releases show that holders lost their locks, but not why.
 REFUSED_MIN, REFUSED_SHARE_MAX = 10, 0.25
 
 Rule = Callable[[Findings, Lock], bool]
@@ -36,11 +36,11 @@ def judge_holds(findings: Findings) -> None:
     for lock in locks.values():
         named = any(rule(findings, lock) for rule in RULES)
         if not named and sound:
-            _fits_together(findings, lock, by_key)
-    _say_what_is_missing(findings)
+            _check_whole_object(findings, lock, by_key)
+    _note_missing_fields(findings)
 
 
-def _say_what_is_missing(findings: Findings) -> None:
+def _note_missing_fields(findings: Findings) -> None:
     if not any(record.op == "acquire" for record in findings.records):
         findings.note("no acquisition is recorded: tokens were compared with each other only")
     elif not says_until(findings.records):
@@ -55,7 +55,7 @@ def _say_what_is_missing(findings: Findings) -> None:
             findings.cannot_tell("the locks")
 
 
-# -- rules, each true if it has found something ---------------------------------------------------
+# -- rules; each returns whether it found something ----------------------------------------------
 
 
 def _tokens_are_given_once(findings: Findings, lock: Lock) -> bool:
@@ -83,12 +83,12 @@ def _tokens_grow(findings: Findings, lock: Lock) -> bool:
 
 
 def _seats_suffice(findings: Findings, lock: Lock) -> bool:
-    """When a token has its seat, fewer older ones than there are seats hold theirs, then or later."""
+    """When a token gets its seat, fewer older tokens than there are seats hold theirs, then or later."""
     held: list[tuple[float, int, Record, Tenure]] = []  # The longest, as many as there are seats.
     for tenure in lock.in_order:
         seen = tenure.seen_by
         if seen is not None and len(held) == lock.seats and held[0][0] > seen[0]:
-            _tell_of_too_many(findings, lock, [entry[2:] for entry in held], tenure, seen[1])
+            _report_too_many_holders(findings, lock, [entry[2:] for entry in held], tenure, seen[1])
             return True
         proof = tenure.last_proof
         if proof is not None:
@@ -100,7 +100,7 @@ def _seats_suffice(findings: Findings, lock: Lock) -> bool:
     return False
 
 
-def _tell_of_too_many(
+def _report_too_many_holders(
     findings: Findings, lock: Lock, older: Sequence[tuple[Record, Tenure]], newer: Tenure, seen: Record
 ) -> None:
     proof, tenure = older[0]
@@ -145,8 +145,8 @@ def _nothing_after_release(findings: Findings, lock: Lock) -> bool:
     return False
 
 
-def _holders_are_let_in(findings: Findings, lock: Lock) -> bool:
-    """Neither its writes nor its release are refused to a token that holds its seat afterwards."""
+def _holders_are_accepted(findings: Findings, lock: Lock) -> bool:
+    """Neither writes nor release are refused to a token that holds its seat afterwards."""
     for tenure in lock.in_order:
         proof = tenure.last_proof
         if proof is None:
@@ -165,7 +165,7 @@ def _holders_are_let_in(findings: Findings, lock: Lock) -> bool:
     return False
 
 
-def _releases_are_of_something(findings: Findings, lock: Lock) -> bool:
+def _releases_match_acquisitions(findings: Findings, lock: Lock) -> bool:
     for release in lock.astray[:1]:
         text = f"{release.client} released {lock.key}, which it had not been given"
         findings.wrong("release-without-acquisition", lock.key, text, [release])
@@ -185,7 +185,7 @@ def _releases_are_of_something(findings: Findings, lock: Lock) -> bool:
 
 
 def _tokens_were_given(findings: Findings, lock: Lock) -> bool:
-    """What the fence lets in shows a token that someone had asked for, and was given."""
+    """A write accepted by the fence shows a token that was requested and granted."""
     acquisitions = [record for record in findings.records if record.op == "acquire"]
     if not acquisitions:
         return False
@@ -208,10 +208,10 @@ def _tokens_were_given(findings: Findings, lock: Lock) -> bool:
 RULES: Sequence[Rule] = (
     _tokens_are_given_once,
     _tokens_grow,
-    _releases_are_of_something,
+    _releases_match_acquisitions,
     _nothing_after_release,
     _seats_suffice,
-    _holders_are_let_in,
+    _holders_are_accepted,
     _tokens_were_given,
 )
 
@@ -219,7 +219,7 @@ RULES: Sequence[Rule] = (
 # -- the whole object --------------------------------------------------------------------------
 
 
-def _fits_together(findings: Findings, lock: Lock, by_key: dict[str, list[Record]]) -> None:
+def _check_whole_object(findings: Findings, lock: Lock, by_key: dict[str, list[Record]]) -> None:
     reads = [record for key in lock.guarded for record in by_key.get(key, ()) if record.op in READS]
     ruling = search_lock(lock, reads, STEPS_MAX)
     if ruling is Ruling.UNDECIDED:

@@ -1,7 +1,7 @@
-"""A history as a file that anybody can write: JSON lines, one for the run, then one an operation.
+"""A history as a file that any program can write: JSON lines, one for the run, then one for each operation.
 
-Owns the form of those lines, what each kind of operation must say, and where a malformed file is wrong.
-Knows nothing of what is legal.
+Owns the format of those lines, the required fields of each kind of operation, and the errors of a malformed
+file. Knows nothing of what is legal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Outcome = Literal["done", "refused", "unknown"]
 
 
 class Header(Struct, kw_only=True, omit_defaults=False):
-    """The first line: which run this was, and how it can be had again."""
+    """The first line: which run this was, and how to repeat it."""
 
     v: int = VERSION
     kind: Literal["history"] = "history"
@@ -34,12 +34,12 @@ class Header(Struct, kw_only=True, omit_defaults=False):
 
 
 class Record(Struct, kw_only=True):
-    """One operation: what a client asked, and what it may believe about it.
+    """One operation: what a client asked, and what it knows of the outcome.
 
     Times are seconds on one monotonic clock. A refused operation did not take place and never will; an
-    unknown one may have taken place at any moment after its call, or may yet. `index` is where it stands in
-    the log, of a read up to where in the log it has seen, 0 if that is not known. `line` is where it stood in
-    the file, 0 if it came from none.
+    unknown one may have taken place at any time after its call, or may still do so. `index` is its place in
+    the log, for a read up to where it has seen the log, 0 if unknown. `line` is its line in the file, 0 if
+    there is no file.
     """
 
     client: str
@@ -61,11 +61,11 @@ class Record(Struct, kw_only=True):
         return self.outcome == "done"
 
     def describe(self) -> str:
-        """One line for people: who asked what, and what came of it."""
+        """One line for display: the client, its request, and the outcome."""
         return f"{self.client}: {self.asked()} → {self.answered()}"
 
     def asked(self) -> str:
-        """What was asked, in words."""
+        """The request, in words."""
         if self.op == "cas":
             return f"cas {self.key} {show(self.expected)} → {show(self.value)}"
         if self.op == "fenced-put":
@@ -79,7 +79,7 @@ class Record(Struct, kw_only=True):
         return f"{self.op} {self.key} {show(self.value)}"
 
     def answered(self) -> str:
-        """What came of it, in words."""
+        """The outcome, in words."""
         if not self.done:
             return self.outcome
         match self.op, self.result:
@@ -92,31 +92,31 @@ class Record(Struct, kw_only=True):
             case "keep", result:
                 return f"ok{_until(result)}"
             case "release" | "resign", {"held": False}:
-                return "held no more"
+                return "no longer held"
             case "led" | "left", result:
                 return f"token {result['token']}"
             case "watch", result:
                 return f"revisions {result['first']} to {result['last']}"
             case "fenced-put", result:
-                return "accepted" if result["accepted"] else "turned down"
+                return "accepted" if result["accepted"] else "rejected"
             case "event", result:
                 return f"revision {result['revision']}"
         return "ok"
 
 
 class RecordedHistory(Struct, kw_only=True):
-    """A run's header and its operations in order of their calls; a watcher's events as delivered."""
+    """A run's header and its operations in order of their calls; a watcher's events in order of delivery."""
 
     header: Header
     records: list[Record]
 
 
 class MalformedHistory(Exception):
-    """What was read is not a history; the message says which line, and why."""
+    """The input is not a history; the message says which line is wrong, and why."""
 
 
 class HistoryWriter:
-    """Writes a history line by line; what is written is in the file at once."""
+    """Writes a history line by line, immediately."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self._file: BinaryIO = open(path, "wb", buffering=0, opener=open_private)  # noqa: SIM115
@@ -132,7 +132,7 @@ class HistoryWriter:
 
 
 def encode_record(record: Record) -> bytes:
-    """The operation as a JSON object, without the line's end."""
+    """The operation as a JSON object, without a newline."""
     fields = msgspec.to_builtins(record)
     del fields["line"]
     return msgspec.json.encode(fields)
@@ -151,7 +151,7 @@ def read_history(path: Path) -> RecordedHistory:
 
 
 def parse_history(lines: Sequence[bytes]) -> RecordedHistory:
-    """A history from its lines; raises MalformedHistory for the first that is wrong."""
+    """A history from its lines; raises MalformedHistory for the first invalid one."""
     if not lines:
         raise MalformedHistory("line 1: the file is empty; a history begins with its header")
     header = _header(lines[0])
@@ -168,12 +168,12 @@ def parse_history(lines: Sequence[bytes]) -> RecordedHistory:
             raise MalformedHistory(f"line {number}: {error}") from error
         record.line = number
         records.append(record)
-    records.sort(key=lambda record: record.call)  # Stable: events of one moment stay in their order.
+    records.sort(key=lambda record: record.call)  # Stable: simultaneous events keep their order.
     return RecordedHistory(header=header, records=records)
 
 
 def show(value: object) -> str:
-    """A value in words."""
+    """A value for display."""
     if value is None:
         return "nothing"
     if isinstance(value, list):
@@ -194,19 +194,19 @@ def _header(line: bytes) -> Header:
     if header.v != VERSION:
         raise MalformedHistory(f"line 1: version {header.v} is not known here; this is version {VERSION}")
     if header.workload not in WORKLOADS:
-        raise MalformedHistory(f"line 1: workload {header.workload!r} is none of {', '.join(WORKLOADS)}")
+        raise MalformedHistory(f"line 1: workload {header.workload!r} is unknown: {', '.join(WORKLOADS)}")
     return header
 
 
-Check = Callable[[Record], str]  # What is wrong with the record, in words; nothing if all is well.
+Check = Callable[[Record], str]  # What is wrong with the record, or "".
 
 
 def _check(record: Record, checks: dict[str, Check], workload: str) -> None:
-    """Refuse what a judge could not read; what is illegal is not refused here."""
+    """Reject what a checker could not read; an illegal history is not rejected here."""
     check = checks.get(record.op)
     wrong = ""
     if check is None:
-        wrong = f"op {record.op!r} is none of the workload {workload}: {', '.join(checks)}"
+        wrong = f"op {record.op!r} is not part of the workload {workload}: {', '.join(checks)}"
     elif record.done and record.returned is None:
         wrong = "an operation that is done has a return"
     elif record.returned is not None and record.returned < record.call:
@@ -234,13 +234,13 @@ def _moment_or_none(value: object) -> bool:
 
 
 def _field(record: Record, name: str, fits: Callable[[object], bool]) -> bool:
-    """Does the answer, if there is one, have this field?"""
+    """Does the result, if there is one, have this field?"""
     result = record.result
     return not record.done or (isinstance(result, dict) and fits(result.get(name)))
 
 
 def _writes(record: Record) -> str:
-    return "" if isinstance(record.value, str) else "its value is no text"
+    return "" if isinstance(record.value, str) else "its value is not text"
 
 
 def _reads_text(record: Record) -> str:
@@ -250,11 +250,11 @@ def _reads_text(record: Record) -> str:
 def _reads_list(record: Record) -> str:
     result = record.result
     fits = isinstance(result, list) and all(isinstance(element, str) for element in result)
-    return "" if not record.done or fits else "its result is no list of texts"
+    return "" if not record.done or fits else "its result is not a list of texts"
 
 
 def _reads_number(record: Record) -> str:
-    return "" if not record.done or _whole(record.result) else "its result is no whole number"
+    return "" if not record.done or _whole(record.result) else "its result is not a whole number"
 
 
 def _swaps(record: Record) -> str:
@@ -266,7 +266,7 @@ def _swaps(record: Record) -> str:
 
 def _acquires(record: Record) -> str:
     if record.value is not None and not (_whole(record.value) and int(record.value) > 0):
-        return "its value is no number of seats"
+        return "its value is not a number of seats"
     if not (_field(record, "token", _whole) and _field(record, "until", _moment_or_none)):
         return 'its result is not {"token": number, "until": seconds or null}'
     return ""
@@ -274,26 +274,26 @@ def _acquires(record: Record) -> str:
 
 def _keeps(record: Record) -> str:
     if not _whole(record.expected):
-        return "what it expects is no token"
+        return "its expected value is not a token"
     return "" if _field(record, "until", _moment) else 'its result is not {"until": seconds}'
 
 
 def _releases(record: Record) -> str:
     if not (record.expected is None or _whole(record.expected)):
-        return "what it expects is no token"
+        return "its expected value is not a token"
     held = record.result.get("held", True) if isinstance(record.result, dict) else True
     return "" if isinstance(held, bool) else 'its result is not {"held": bool}'
 
 
 def _sees(record: Record) -> str:
     if not record.done:
-        return "an event is something done"
+        return "an event must be done"
     return "" if _field(record, "token", _whole) else 'its result is not {"token": number}'
 
 
 def _watches(record: Record) -> str:
     if not record.done:
-        return "a watch is written down as done, with what it has covered"
+        return "a watch must be done, with the revisions that it covers"
     fits = _field(record, "first", _whole) and _field(record, "last", _whole)
     fits = fits and _field(record, "forgotten", lambda value: value is None or _whole(value))
     return "" if fits else 'its result is not {"first": revision, "last": revision}'
@@ -301,19 +301,19 @@ def _watches(record: Record) -> str:
 
 def _fences(record: Record) -> str:
     if not isinstance(record.value, str) or not _whole(record.expected):
-        return "its value is text, and what it expects is a token"
+        return "its value must be text, and its expected value a token"
     fits = _field(record, "accepted", lambda value: isinstance(value, bool))
     return "" if fits else 'its result is not {"accepted": bool}'
 
 
 def _observes(record: Record) -> str:
     if not record.done:
-        return "an event is something done"
+        return "an event must be done"
     return "" if _field(record, "revision", _whole) else 'its result is not {"revision": number}'
 
 
 def _counts(record: Record) -> str:
-    return "" if _whole(record.value) else "its value is no whole number"
+    return "" if _whole(record.value) else "its value is not a whole number"
 
 
 _REGISTER: dict[str, Check] = {"put": _writes, "get": _reads_text, "cas": _swaps}

@@ -1,7 +1,7 @@
 """Registers: is there an order of the reads, writes and swaps on a key that explains every answer?
 
-Owns what each of them does to a key, and the names of what can go wrong with it. Operations that tell where
-they stand in the log (`index`) are placed in that order, the others wherever they fit.
+Owns the effect of each operation on a key, and the names of anomalies. Operations with an `index` are placed
+in that order, the others wherever they fit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from raft.lab.checkers.counterexample import READS, prefix, prove
 from raft.lab.checkers.evidence import Findings, end_of
 from raft.lab.checkers.records import Record, show
-from raft.lab.checkers.search import MISFIT, NOTHING_KNOWN, STEPS_MAX, Call, Effect, search
+from raft.lab.checkers.search import CONTRADICTION, NOTHING_KNOWN, STEPS_MAX, Call, Effect, search
 from raft.lab.checkers.verdict import Ruling
 
 OPERATIONS = frozenset({"put", "get", "cas", "fenced-put", "read"})
@@ -22,7 +22,7 @@ _UNSEEN = ("a value that no answer tells of",)
 
 
 def judge_registers(findings: Findings) -> None:
-    """Every key on its own, which held nothing at first (linearizability is local)."""
+    """Every key on its own, from a missing key (linearizability is local)."""
     for key, records in findings.by_key(OPERATIONS).items():
         judge_register(findings, key, records)
 
@@ -40,14 +40,14 @@ def judge_register(findings: Findings, key: str, records: Sequence[Record]) -> N
 
 
 def calls_of(records: Sequence[Record]) -> list[Call]:
-    """The operations as the search sees them; those that no answer depends on are left out."""
+    """The operations for the search, without those that no answer depends on."""
     relevant = without_the_unseen(records)
     seen = _seen(relevant)
     return [call_of(record, seen) for record in relevant]
 
 
 def call_of(record: Record, seen: Collection[Value]) -> Call:
-    """One operation as the search sees it; of the values, `seen` are those that some answer tells of."""
+    """One operation for the search; `seen` are the values that some answer shows."""
     called, returned, value = record.call, end_of(record), record.value
     index = record.index if record.done else 0
     if record.op in READS:
@@ -57,7 +57,7 @@ def call_of(record: Record, seen: Collection[Value]) -> Call:
         )
     optional = not record.done
     if record.op != "cas":
-        unseen = optional and value not in seen  # Then any is as good as another.
+        unseen = optional and value not in seen  # Then all such values are equivalent.
         return Call(
             called=called,
             returned=returned,
@@ -72,7 +72,7 @@ def call_of(record: Record, seen: Collection[Value]) -> Call:
         return Call(
             called=called,
             returned=returned,
-            effect=_swap(record.expected, MISFIT if lies else value),
+            effect=_swap(record.expected, CONTRADICTION if lies else value),
             optional=optional,
             needs=record.expected,
             makes=value,
@@ -85,11 +85,11 @@ def call_of(record: Record, seen: Collection[Value]) -> Call:
 
 
 def without_the_unseen(records: Sequence[Record]) -> list[Record]:
-    """Leave out what has no answer and no trace.
+    """Leave out operations with neither an answer nor an effect on one.
 
-    A read without an answer explains nothing. Neither does an unknown write whose value no answer tells of:
-    in an order that holds it, it can be struck out, for no answer depends on it. Unless there is a swap that
-    was not made and does not say what it found: any value but the expected one explains that.
+    A read without an answer explains nothing. Neither does an unknown write whose value no answer shows: an
+    order that contains it is still an order without it, since no answer depends on it. The exception is a
+    failed swap that does not say what it found: any value but the expected one explains it.
     """
     seen = _seen(records)
     anything = any(_found_something_else(record) for record in records)
@@ -111,7 +111,7 @@ def _found_something_else(record: Record) -> bool:
 
 
 def observed(record: Record) -> tuple[Value, ...]:
-    """The values that an operation tells of, or depends on."""
+    """The values that an operation shows, or depends on."""
     if record.op == "cas":
         found: Value = record.result.get("found") if record.done else None
         return (record.expected, found)
@@ -124,11 +124,11 @@ def _matters(record: Record) -> bool:
 
 
 def _holds(value: Value) -> Effect:
-    return lambda state: state if state == value else MISFIT
+    return lambda state: state if state == value else CONTRADICTION
 
 
 def _swap(expected: Value, value: Hashable) -> Effect:
-    return lambda state: value if state == expected else MISFIT
+    return lambda state: value if state == expected else CONTRADICTION
 
 
 def _differs(record: Record) -> Effect:
@@ -136,12 +136,12 @@ def _differs(record: Record) -> Effect:
 
     def effect(state: Hashable) -> Hashable:
         fits = state != expected and ("found" not in result or result["found"] == state)
-        return state if fits else MISFIT
+        return state if fits else CONTRADICTION
 
     return effect
 
 
-# -- what went wrong, in words -------------------------------------------------------------------
+# -- names for anomalies -------------------------------------------------------------------------
 
 
 def _is_illegal(records: Sequence[Record]) -> bool:
@@ -151,7 +151,7 @@ def _is_illegal(records: Sequence[Record]) -> bool:
 def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequence[Record]) -> None:
     kept = prove(illegal, _is_illegal)
     proof = _with_writers(kept, records)
-    for explain in (_answers_another, _nobody_wrote, _swapped_twice, _overwritten):
+    for explain in (_answers_another, _never_written, _swapped_twice, _overwritten):
         told = explain(proof, records)
         if told is not None:
             name, text, more = told
@@ -162,7 +162,7 @@ def _tell(findings: Findings, key: str, records: Sequence[Record], illegal: Sequ
 
 
 def _with_writers(kept: Sequence[Record], records: Sequence[Record]) -> list[Record]:
-    """The proof, and who wrote what it tells of."""
+    """The proof, with the writers of the values in it."""
     seen = {value for record in kept for value in observed(record)} - {None}
     chosen = {id(record): record for record in kept}
     for record in records:
@@ -171,12 +171,12 @@ def _with_writers(kept: Sequence[Record], records: Sequence[Record]) -> list[Rec
     return list(chosen.values())
 
 
-Told = tuple[str, str, list[Record]] | None
-Explain = Callable[[Sequence[Record], Sequence[Record]], Told]
+Explanation = tuple[str, str, list[Record]] | None
+Explain = Callable[[Sequence[Record], Sequence[Record]], Explanation]
 
 
 def _claims(record: Record) -> Value:
-    """What the key held, says the operation, when it took place."""
+    """The key's value when the operation took place, according to the operation."""
     if record.op == "cas":
         return record.expected if record.result["swapped"] else record.result.get("found")
     value: Value = record.result
@@ -184,7 +184,7 @@ def _claims(record: Record) -> Value:
 
 
 def _reads(proof: Sequence[Record]) -> list[Record]:
-    """All that tell what the key held; a swap that was not made need not."""
+    """All operations that show the key's value; a failed swap may not."""
     return [
         record
         for record in proof
@@ -200,8 +200,8 @@ def _writers(records: Sequence[Record], value: Value) -> list[Record]:
     return [r for r in records if r.op in WRITES and r.value == value]
 
 
-def _answers_another(proof: Sequence[Record], records: Sequence[Record]) -> Told:
-    """A swap tells what the key holds after it."""
+def _answers_another(proof: Sequence[Record], records: Sequence[Record]) -> Explanation:
+    """A swap's answer is the key's value after it."""
     del records
     for swap in proof:
         if swap.op == "cas" and swap.done and swap.result["swapped"]:
@@ -212,7 +212,7 @@ def _answers_another(proof: Sequence[Record], records: Sequence[Record]) -> Told
     return None
 
 
-def _nobody_wrote(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+def _never_written(proof: Sequence[Record], records: Sequence[Record]) -> Explanation:
     for read in _reads(proof):
         value = _claims(read)
         if value is None:
@@ -229,7 +229,7 @@ def _nobody_wrote(proof: Sequence[Record], records: Sequence[Record]) -> Told:
     return None
 
 
-def _swapped_twice(proof: Sequence[Record], records: Sequence[Record]) -> Told:
+def _swapped_twice(proof: Sequence[Record], records: Sequence[Record]) -> Explanation:
     swaps = [record for record in proof if record.done and record.op == "cas" and record.result["swapped"]]
     for place, swap in enumerate(swaps):
         for other in swaps[place + 1 :]:
@@ -239,8 +239,8 @@ def _swapped_twice(proof: Sequence[Record], records: Sequence[Record]) -> Told:
     return None
 
 
-def _overwritten(proof: Sequence[Record], records: Sequence[Record]) -> Told:
-    """A read of what had been written over before it began, as a write or another read shows."""
+def _overwritten(proof: Sequence[Record], records: Sequence[Record]) -> Explanation:
+    """A read of a value that was overwritten before it began, as a write or another read shows."""
     for read in _reads(proof):
         value = _claims(read)
         old = _writers(records, value)
@@ -260,7 +260,7 @@ def _overwritten(proof: Sequence[Record], records: Sequence[Record]) -> Told:
 
 
 def _leaves(record: Record) -> Value:
-    """What the key held, says the operation, when it had taken place."""
+    """The key's value after the operation, according to the operation."""
     if not record.done or record.op in READS:
         value: Value = record.result
         return value

@@ -1,7 +1,7 @@
-"""Where operations stand in the log: one place for each write, and an order that agrees with real time.
+"""Places in the log: a different one for each write, in an order that agrees with real time.
 
-Owns what holds between all keys, since they share one log. An operation that does not tell its `index` is
-not judged here. What the order means for the values is each workload's own rule.
+Owns the rules across keys, which share one log. An operation without an `index` is not checked here. What
+the order means for the values is up to each workload's rules.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from raft.lab.checkers.counterexample import READS
 from raft.lab.checkers.evidence import Findings, end_of
 from raft.lab.checkers.records import Record
 
-EVENTS = frozenset({"event", "watch", "led", "left", "keep"})  # What clients were told unasked.
+EVENTS = frozenset({"event", "watch", "led", "left", "keep"})  # Notifications.
 
 
 def judge_revisions(findings: Findings) -> None:
-    """All operations that tell where they stand."""
+    """All operations with an index."""
     placed = [record for record in findings.records if _is_placed(record)]
     if _given_once(findings, placed):
         _agrees_with_time(findings, placed)
@@ -49,7 +49,7 @@ def _given_once(findings: Findings, placed: Sequence[Record]) -> bool:
 
 
 def _agrees_with_time(findings: Findings, placed: Sequence[Record]) -> None:
-    """What was over before another began stands before it, or was seen by it."""
+    """An operation that was over before another began is placed before it, or was seen by it."""
     by_end = sorted(placed, key=end_of)
     latest: Record | None = None
     place = 0
@@ -60,7 +60,7 @@ def _agrees_with_time(findings: Findings, placed: Sequence[Record]) -> None:
             place += 1
         if latest is None:
             continue
-        # A read may have seen just what the one before it has; a write stands behind both.
+        # A read may have seen the same as the one before it; a write is placed after both.
         if record.index < latest.index or (changes(record) and record.index == latest.index):
             text = (
                 f"{latest.asked()} was over, and had come to {latest.index} in the log, before "

@@ -1,14 +1,13 @@
-"""Is there an order of operations that explains every answer, and agrees with real time?
+"""The search for an order of operations that explains every answer and agrees with real time.
 
-Owns the search: Wing and Gong's, with Lowe's memory of what was tried ("Testing for linearizability",
-2017). Knows nothing of registers or counters: an operation says what it makes of a state.
+Owns the search: that of Wing and Gong, with Lowe's memoization ("Testing for linearizability", 2017). Knows
+nothing of registers or counters: an operation defines its effect on a state.
 
-Four things make it quick. A read that fits is placed at once, since it is in nobody's way. A state that
-somebody has yet to see is not left for good. Of several operations of unknown outcome that are alike the
-oldest is placed first. And what is placed is remembered as a number of the oldest operations and a few bits
-beyond.
+Four optimizations: a read that fits is placed at once, since it cannot hinder others. A state that another
+operation still needs is not left for good. Of several equivalent operations of unknown outcome the oldest is
+placed first. The set of placed operations is stored as a count of the oldest ones and a few bits beyond.
 
-A search that takes too long ends undecided, which proves nothing and must not pass for a proof.
+A search that takes too long ends undecided, which proves nothing and must not count as a pass.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from raft.lab.checkers.verdict import Ruling
 STEPS_MAX = 2_000_000
 
 
-class Misfit:
-    """What an operation makes of a state that its answer does not fit."""
+class Contradiction:
+    """The effect of an operation on a state that contradicts its answer."""
 
 
-MISFIT = Misfit()
-NOTHING_KNOWN = Misfit()  # Of what an operation needs, or makes.
+CONTRADICTION = Contradiction()
+NOTHING_KNOWN = Contradiction()  # For `needs` and `makes`.
 Effect = Callable[[Hashable], Hashable]
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One operation as the search sees it.
+    """One operation for the search.
 
-    `effect` gives the state after it, or MISFIT. One that is `optional` may be placed anywhere after its
-    call, or nowhere; `alike` is equal for optional ones that do the same. `reads` says that it never
+    `effect` gives the state after it, or CONTRADICTION. An `optional` one may be placed anywhere after its
+    call, or nowhere; `alike` is equal for optional ones with the same effect. `reads` says that it never
     changes the state. `needs` is the only state that it fits, if there is one; then all operations that may
-    lead to that state say so by `makes`. Those with an `index` are placed in its order, at one index those
-    that change the state first; 0 is none.
+    lead to that state must give it as `makes`. Those with an `index` are placed in its order, at equal
+    indexes those that change the state first; 0 means none.
     """
 
     called: float
@@ -55,7 +54,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True):
-    """The ruling; if it is ILLEGAL, no order explains the answers up to the return of call number `stuck`."""
+    """The ruling; if ILLEGAL, no order explains the answers up to the return of call number `stuck`."""
 
     ruling: Ruling
     stuck: int = -1
@@ -66,7 +65,7 @@ def search(calls: Sequence[Call], start: Hashable, *, steps_max: int = STEPS_MAX
     found = _Search(calls, start, looks_ahead=True).run(steps_max)
     if found.ruling is not Ruling.ILLEGAL:
         return found
-    # Whoever looks ahead gives up before the return at which everybody else would see that it is over.
+    # Lookahead gives up before the return at which the plain search would report the failure.
     again = _Search(calls, start, looks_ahead=False).run(steps_max)
     if again.ruling is Ruling.ILLEGAL:
         return again
@@ -75,13 +74,13 @@ def search(calls: Sequence[Call], start: Hashable, *, steps_max: int = STEPS_MAX
 
 
 class _Search:
-    """Marks are calls and returns in order of time; those of operations not yet placed form a chain."""
+    """Marks are calls and returns in order of time; those of operations not yet placed are a linked list."""
 
     def __init__(self, calls: Sequence[Call], start: Hashable, *, looks_ahead: bool) -> None:
         self._calls = calls
         self._start = start
         order = sorted(range(len(calls)), key=lambda number: calls[number].called)
-        # At one moment calls come first: operations that merely touch overlap.
+        # At equal times calls come first: operations that merely touch are concurrent.
         marks = [(calls[number].called, 0, number) for number in order]
         marks += [(call.returned, 1, number) for number, call in enumerate(calls) if not call.optional]
         marks.sort()
@@ -91,25 +90,25 @@ class _Search:
         for mark, (_, kind, number) in enumerate(marks):
             if kind == 1:
                 self._return_of[number] = mark
-        # The last place is before the first mark and behind the last.
+        # The last place is before the first mark and after the last.
         self._following = [*range(1, len(marks) + 1), 0]
         self._previous = [len(marks), *range(len(marks))]
         self._places = _places(calls, order)
         self._elder = _elders(calls, order)
         self._ranks = _ranks(calls)
-        # Of what is not placed: how many need a state, and how many may make it.
+        # Among unplaced operations: how many need a state, and how many may make it.
         self._needs = [NOTHING_KNOWN if call.optional or not looks_ahead else call.needs for call in calls]
         self._makes = [call.makes for call in calls]
         self._wanted, self._makers = Counter(self._needs), Counter(self._makes)
 
     def run(self, steps_max: int) -> Found:
-        """The search itself; one loop, since it is all there is to speed up."""
+        """The search itself; one loop, for speed."""
         calls, following, is_call, numbers = self._calls, self._following, self._is_call, self._numbers
         places, elder, ranks = self._places, self._elder, self._ranks
         next_rank = 0
         end = len(numbers)
         needed = sum(not call.optional for call in calls)
-        # Placed are: the first `oldest` operations that must be, more of them by bits, optional ones by bits.
+        # Placed operations: the first `oldest` mandatory ones, more of them by bits, optional ones by bits.
         oldest, bits, chosen, state = 0, 0, 0, self._start
         tried: set[tuple[int, int, int, Hashable]] = set()
         trail: list[tuple[int, int, int, int, Hashable, bool]] = []
@@ -122,8 +121,8 @@ class _Search:
                 number = numbers[mark]
                 call = calls[number]
                 rank = ranks[number]
-                after = call.effect(state) if rank < 0 or rank == next_rank else MISFIT
-                fits = after is not MISFIT
+                after = call.effect(state) if rank < 0 or rank == next_rank else CONTRADICTION
+                fits = after is not CONTRADICTION
                 if call.optional:
                     fits = fits and (elder[number] < 0 or chosen >> elder[number] & 1 == 1)
                     step = (oldest, bits, chosen | 1 << places[number], after)
@@ -155,7 +154,7 @@ class _Search:
         return Found(Ruling.UNDECIDED)
 
     def _strands(self, number: int, state: Hashable) -> bool:
-        """Would somebody who needs this state wait for ever, if it were left by this operation?"""
+        """Would an operation that needs this state be unplaceable if this one left the state?"""
         wanted = self._wanted.get(state, 0) - (self._needs[number] == state)
         return wanted > 0 and not self._makers.get(state, 0)
 
@@ -181,7 +180,7 @@ class _Search:
 
 
 def _places(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
-    """Each operation's number by age, among those that must be placed or among those that may."""
+    """Each operation's rank by age, among the mandatory ones or among the optional ones."""
     places = [0] * len(calls)
     counts = [0, 0]
     for number in order:
@@ -192,7 +191,7 @@ def _places(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
 
 
 def _ranks(calls: Sequence[Call]) -> list[int]:
-    """For each operation with an index its place among those that have one, or -1."""
+    """For each operation with an index its rank among those, or -1."""
     ranks = [-1] * len(calls)
     indexed = [number for number, call in enumerate(calls) if call.index]
     indexed.sort(key=lambda number: (calls[number].index, calls[number].reads, calls[number].called))
@@ -202,7 +201,7 @@ def _ranks(calls: Sequence[Call]) -> list[int]:
 
 
 def _elders(calls: Sequence[Call], order: Sequence[int]) -> list[int]:
-    """For each optional operation the place of the one alike that was called just before it, or -1."""
+    """For each optional operation the rank of the equivalent one called just before it, or -1."""
     places, youngest = _places(calls, order), dict[Hashable, int]()
     elders = [-1] * len(calls)
     for number in order:

@@ -1,10 +1,9 @@
-"""What is known of each fencing token: who was given it, and from when to when it surely held its seat.
+"""The history of each fencing token: its owner, and from when to when it certainly held its seat.
 
 Owns the collecting, lock by lock. Knows no rules.
-
-A client that was stopped may believe that it holds what it has lost. So a token holds for certain only up to
-where something proves it: a write that the fence let in, a release that found it held, or `until`, the moment
-up to which its holder could be sure of its lease, as long as it had not begun to give it up.
+A paused client may believe that it holds what it has lost. So a token holds for certain only until the last
+proof: a write accepted by the fence, a release that found it held, or `until`, the time until which its
+holder could rely on its lease, as long as it had not begun to release it.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from raft.lab.checkers.evidence import Findings, end_of
 from raft.lab.checkers.records import Record
 
 RELEASES = frozenset({"release", "resign"})
-CLAIMS = frozenset({"acquire", "keep"})  # They may say until when the holder is sure.
+CLAIMS = frozenset({"acquire", "keep"})  # They may say until when the holder relies on it.
 OPERATIONS = frozenset({"acquire", "keep", "led", "left", *RELEASES})
 
 
 class Tenure(Struct, kw_only=True):
-    """One token of one lock; `acquired` is None for a token that no acquisition in the history was given."""
+    """One token of one lock; `acquired` is None for a token without an acquisition in the history."""
 
     token: int
     acquired: Record | None = None
@@ -39,22 +38,22 @@ class Tenure(Struct, kw_only=True):
 
     @property
     def given_up(self) -> float:
-        """When its holder began to give it up, whatever came of that."""
+        """When its holder began to release it, whatever the outcome."""
         return min((release.call for release in self.releases), default=inf)
 
     @property
     def accepted(self) -> list[Record]:
-        """The writes that were let in."""
+        """The writes that the fence accepted."""
         return [write for write in self.writes if write.done and write.result["accepted"]]
 
     @property
     def turned_down(self) -> list[Record]:
-        """The writes that were not."""
+        """The writes that the fence rejected."""
         return [write for write in self.writes if write.done and not write.result["accepted"]]
 
     @property
     def released(self) -> list[Record]:
-        """The releases that found it held: one at most, if all is well."""
+        """The releases that found it held: at most one in a legal history."""
         return [release for release in self.releases if release.done and found_held(release)]
 
     @property
@@ -63,12 +62,12 @@ class Tenure(Struct, kw_only=True):
         return [release for release in self.releases if release.done and not found_held(release)]
 
     def sure_until(self, claim: Record) -> float:
-        """Up to when a claim makes it certain that the token holds; -inf for one that says nothing."""
+        """Until when a claim makes it certain that the token holds; -inf for one that does not say."""
         until = until_of(claim)
         return -inf if until is None else min(until, self.given_up)
 
     def proofs(self) -> list[tuple[float, Record]]:
-        """All moments at which it held its seat for certain, each with what proves it."""
+        """All times at which it held its seat for certain, each with its proof."""
         proofs = [(write.call, write) for write in self.accepted]
         proofs += [(release.call, release) for release in self.released]
         proofs += [(self.sure_until(claim), claim) for claim in self.claims]
@@ -81,7 +80,7 @@ class Tenure(Struct, kw_only=True):
 
     @property
     def seen_by(self) -> tuple[float, Record] | None:
-        """The earliest moment by which it had taken its seat for certain, and what proves it."""
+        """The earliest time by which it had its seat for certain, and the proof."""
         proofs = [(end_of(write), write) for write in self.accepted]
         if self.acquired is not None:
             proofs.append((self.since, self.acquired))
@@ -89,14 +88,14 @@ class Tenure(Struct, kw_only=True):
 
 
 class Lock(Struct, kw_only=True):
-    """One lock or election, its tokens in their order, and the keys that it guards."""
+    """One lock or election, its tokens in order, and the keys that it guards."""
 
     key: str
     seats: int = 1
     tenures: dict[int, Tenure] = {}
-    twice: list[tuple[Record, Record]] = []  # Acquisitions that were given one token.
-    astray: list[Record] = []  # Releases that belong to no acquisition.
-    seen: list[Record] = []  # What observers were told.
+    twice: list[tuple[Record, Record]] = []  # Pairs of acquisitions with the same token.
+    astray: list[Record] = []  # Releases without an acquisition.
+    seen: list[Record] = []  # Notifications of observers.
     guarded: list[str] = []
 
     @property
@@ -105,7 +104,7 @@ class Lock(Struct, kw_only=True):
         return [self.tenures[token] for token in sorted(self.tenures)]
 
     def tenure(self, token: int) -> Tenure:
-        """That of a token."""
+        """The record of a token."""
         return self.tenures.setdefault(token, Tenure(token=token, claims=[], releases=[], writes=[]))
 
 
@@ -117,7 +116,7 @@ def locks_of(findings: Findings) -> dict[str, Lock]:
     for key, writes in findings.by_key({"fenced-put"}).items():
         lock = _guardian(key, writes, locks)
         if lock is None:
-            findings.note(f"which lock guards {key} cannot be told: its tokens belong to several")
+            findings.note(f"it is unknown which lock guards {key}: its tokens belong to several")
             continue
         lock.guarded.append(key)
         for write in writes:
@@ -126,21 +125,21 @@ def locks_of(findings: Findings) -> dict[str, Lock]:
 
 
 def token_of(record: Record) -> int:
-    """The token that an operation was given, or that it shows."""
+    """The token that an operation was given, or presents."""
     if record.op in ("acquire", "led", "left"):
         return cast(int, record.result["token"])
     return cast(int, record.expected)
 
 
 def until_of(claim: Record) -> float | None:
-    """Until when the holder was sure of its lease, by its own word."""
+    """Until when the holder relied on its lease, by its own account."""
     if not claim.done or not isinstance(claim.result, dict):
         return None
     return cast(float | None, claim.result.get("until"))
 
 
 def found_held(release: Record) -> bool:
-    """Was the seat held until this release? One that is done and does not say so has found it held."""
+    """Was the seat held until this release? If it is done and does not say so, yes."""
     return not isinstance(release.result, dict) or bool(release.result.get("held", True))
 
 
@@ -168,7 +167,7 @@ def _lock_of(key: str, records: Sequence[Record], everything: Sequence[Record]) 
 
 
 def _release(lock: Lock, release: Record, records: Sequence[Record], everything: Sequence[Record]) -> None:
-    """Find the token that it gives up: it says so, or it is the one that its client was given last."""
+    """Find the token that it releases: the one that it names, or the one that its client got last."""
     if release.expected is not None:
         tenure = lock.tenure(token_of(release))
     else:
@@ -188,10 +187,10 @@ def _release(lock: Lock, release: Record, records: Sequence[Record], everything:
 
 
 def _explained(lock: Lock, release: Record, records: Sequence[Record], everything: Sequence[Record]) -> bool:
-    """May a release without a token that its client was given be in order all the same?
+    """Is a release without an acquisition by its client still possible?
 
-    Its client may have asked for the lock without hearing of it. And a client goes on under a new name after
-    an operation of unknown outcome: then it releases what it was given under its old one.
+    Its client may have requested the lock without getting an answer. And a client continues under a new name
+    after an unknown outcome: then it releases what it got under its old name.
     """
     for record in records:
         asked = record.op == "acquire" and record.call <= release.call
@@ -208,7 +207,7 @@ def _explained(lock: Lock, release: Record, records: Sequence[Record], everythin
 
 
 def _guardian(key: str, writes: Iterable[Record], locks: dict[str, Lock]) -> Lock | None:
-    """The lock whose tokens guard a key; one that has no other record if the tokens are those of none."""
+    """The lock whose tokens guard a key; an anonymous one if the tokens belong to none."""
     named = [lock for name, lock in locks.items() if name and key.endswith(f"/{name}")]
     if named:
         return named[0]
@@ -222,5 +221,5 @@ def _guardian(key: str, writes: Iterable[Record], locks: dict[str, Lock]) -> Loc
 
 
 def says_until(history: Iterable[Record]) -> bool:
-    """Do the acquisitions of a history say until when they were believed?"""
+    """Do the acquisitions of a history contain `until`?"""
     return all(until_of(record) is not None for record in history if record.op == "acquire" and record.done)

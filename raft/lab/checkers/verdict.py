@@ -1,6 +1,6 @@
-"""What a judge says of a history: legal, illegal with proof, or undecided.
+"""The verdict on a history: legal, illegal with proof, or undecided.
 
-Owns the words. An undecided verdict is not a pass.
+Owns its wording. An undecided verdict is not a pass.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Ruling(enum.Enum):
 
 
 class Anomaly(Struct, frozen=True, kw_only=True):
-    """Something that cannot have happened in a correct cluster, and the few operations that prove it."""
+    """Something impossible in a correct cluster, and the few operations that prove it."""
 
-    name: str  # Of this kind of anomaly: stale-read, lost-append, ...
+    name: str  # The kind of anomaly: stale-read, lost-append, ...
     key: str
     text: str  # In plain words.
     operations: tuple[Record, ...] = ()
@@ -35,8 +35,8 @@ class Anomaly(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """The verdict on one history.
 
-    `undecided` are the keys that no search came to an end with, and `notes` say what could not be judged for
-    want of something in the history. With too little done nothing is decided, and `reason` says so.
+    `undecided` are the keys whose search came to no result, and `notes` say what could not be checked for
+    lack of information. With too few operations nothing is decided, and `reason` says so.
     """
 
     v: int = VERSION
@@ -56,14 +56,14 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return self.ruling is Ruling.LEGAL
 
     def with_more(self, anomalies: tuple[Anomaly, ...]) -> Verdict:
-        """This verdict, with what other evidence than the clients' has shown (events, state hashes)."""
+        """This verdict, with anomalies from other evidence than the clients' (events, state hashes)."""
         if not anomalies:
             return self
         every = self.anomalies + anomalies
         return msgspec.structs.replace(self, ruling=Ruling.ILLEGAL, anomalies=every)
 
     def sentence(self) -> str:
-        """The verdict in words, for a reader who has never judged a history."""
+        """The verdict in words, for readers without previous knowledge."""
         scope = (
             f"{_count(self.operations, 'operation')} on {_count(self.keys, 'key')}, {self.unknown} of them "
             "of unknown outcome"

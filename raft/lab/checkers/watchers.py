@@ -1,12 +1,11 @@
-"""Who watched what: the events that each watcher was told, over all its lives, and what it had to be told.
+"""The watchers of a history: the events that each one got, over all its sessions, and those it must get.
 
 Owns the reading of a history for that. Knows no rules.
-
-A client named `name.N` is life N of the watcher `name`: a new life goes on behind the last event of the one
-before. A `watch` record says which keys a life covered (those that begin with `key`), from which revision to
-which, and up to where events had been forgotten before it began. Without such a record, a watcher with lives
-watches all keys until the end of the run, and any other only the keys that it has heard of, from its first
-event to its last.
+A client named `name.N` is session N of the watcher `name`: a new session continues after the last event of
+the previous one. A `watch` record says which keys a session covered (those that begin with `key`), from which
+revision to which, and up to where events had been forgotten before it began. Without such a record, a watcher
+with sessions watches all keys until the end of the run, and any other only the keys of its events, from its
+first event to its last.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from raft.lab.checkers.records import Record
 
 
 class Watcher(Struct, kw_only=True):
-    """One watcher; `prefix` is None if it watches the keys that it has heard of."""
+    """One watcher; `prefix` is None if it watches the keys of its events only."""
 
     name: str
-    events: list[Record]  # As they were told.
+    events: list[Record]  # In order of delivery.
     prefix: str | None
     first: int
     last: int
-    forgotten: list[tuple[int, int]]  # Revisions, both included, that it was told not to be told of.
+    forgotten: list[tuple[int, int]]  # Ranges of revisions that it was told are forgotten, inclusive.
 
     def had_to_hear(self, key: str, revision: int) -> bool:
-        """Had it to be told of a change of this key at this revision?"""
+        """Must it get a change of this key at this revision?"""
         if not self.first <= revision <= self.last:
             return False
         if any(low <= revision <= high for low, high in self.forgotten):
@@ -38,14 +37,14 @@ class Watcher(Struct, kw_only=True):
         return self.watches(key)
 
     def watches(self, key: str) -> bool:
-        """Is this one of its keys?"""
+        """Does it watch this key?"""
         if self.prefix is None:
             return any(event.key == key for event in self.events)
         return key.startswith(self.prefix)
 
 
 def revision_of(event: Record) -> int:
-    """At which revision it happened."""
+    """The event's revision."""
     return cast(int, event.result["revision"])
 
 
@@ -65,7 +64,7 @@ def watchers_of(records: Iterable[Record]) -> list[Watcher]:
 
 
 def _name_of(client: str) -> tuple[str, int]:
-    """The watcher's name, and which of its lives it is; -1 if its name tells of none."""
+    """The watcher's name, and the number of the session; -1 if the name has none."""
     stem, dot, life = client.rpartition(".")
     return (stem, int(life)) if dot and stem and life.isdigit() else (client, -1)
 
@@ -86,7 +85,7 @@ def _watcher(name: str, parts: dict[str, list[Record]], end: int) -> Watcher:
 
 
 def _forgotten(spans: Sequence[Record]) -> list[tuple[int, int]]:
-    """The ranges between two lives of which the later one was told that they are forgotten."""
+    """The ranges between two sessions that the later one was told are forgotten."""
     ranges = []
     behind = 0
     for span in spans:

@@ -1,7 +1,7 @@
 """Watches: every change, once, in order, and none that did not happen.
 
 Owns these rules, and what the order of events means for reads: each change has its place in the log, and the
-reads have to fit between them. Who had to be told of what is read by `watchers`.
+reads must fit between them. Which watcher must get what is determined by `watchers`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from raft.lab.checkers.registers import judge_registers
 from raft.lab.checkers.watchers import Watcher, revision_of, watchers_of
 
 WRITES = frozenset({"put", "cas"})
-WRITES_MIN, TOLD_SHARE_MIN = 10, 0.5  # Of what was written, if nothing says what was watched.
+WRITES_MIN, TOLD_SHARE_MIN = 10, 0.5  # Of all writes, if no `watch` record says what was watched.
 
 Writers = dict[tuple[str, object], list[Record]]
-Told = dict[tuple[str, int], Record]  # By key and revision, the first event of a change.
+FirstEvents = dict[tuple[str, int], Record]  # By key and revision, the first event of a change.
 
 
 def judge_watches(findings: Findings) -> None:
@@ -30,7 +30,7 @@ def judge_watches(findings: Findings) -> None:
     for record in findings.records:
         if record.op in WRITES:
             writers.setdefault((record.key, record.value), []).append(record)
-    told: Told = {}
+    told: FirstEvents = {}
     for watcher in watchers:
         _in_order(findings, watcher.events)
         for event in watcher.events:
@@ -71,7 +71,7 @@ def _in_order(findings: Findings, stream: Sequence[Record]) -> None:
 
 
 def _has_reason(findings: Findings, event: Record, writers: Sequence[Record]) -> None:
-    """Was there a write that this event can tell of? A deletion is a swap for nothing."""
+    """Is there a write that explains this event? A deletion is a swap to None."""
     what = "a deletion" if event.value is None else str(event.value)
     if not writers:
         text = f"{event.client} was told of {what}, which was never asked for"
@@ -102,7 +102,7 @@ def _did_not_swap(writer: Record) -> bool:
 
 
 def _only_writer(event: Record, writers: Writers) -> Record | None:
-    """The write that the event tells of, if only one can be meant."""
+    """The write of the event, if it is unique."""
     found = writers.get((event.key, event.value), [])
     return found[0] if len(found) == 1 and event.value is not None else None
 
@@ -110,7 +110,7 @@ def _only_writer(event: Record, writers: Writers) -> Record | None:
 # -- all events against the writes --------------------------------------------------------------------
 
 
-def _deletions_were_asked_for(findings: Findings, told: Told, writers: Writers) -> None:
+def _deletions_were_asked_for(findings: Findings, told: FirstEvents, writers: Writers) -> None:
     """No more deletions of a key than may have been made."""
     deletions: dict[str, list[Record]] = {}
     for event in told.values():
@@ -123,7 +123,7 @@ def _deletions_were_asked_for(findings: Findings, told: Told, writers: Writers) 
             findings.wrong("phantom-event", key, text, [*asked, *events])
 
 
-def _in_order_of_time(findings: Findings, told: Told, writers: Writers) -> None:
+def _in_order_of_time(findings: Findings, told: FirstEvents, writers: Writers) -> None:
     """A write that was over before another began has the smaller revision; and no write has two."""
     of_write: dict[int, Record] = {}
     earliest_end: tuple[float, Record, Record] | None = None
@@ -151,8 +151,8 @@ def _in_order_of_time(findings: Findings, told: Told, writers: Writers) -> None:
             earliest_end = (end_of(writer), event, writer)
 
 
-def _agree_with_the_log(findings: Findings, told: Told, writers: Writers) -> None:
-    """Where its writer was told that a change stands, there its event is, and no other."""
+def _agree_with_the_log(findings: Findings, told: FirstEvents, writers: Writers) -> None:
+    """If a writer knows the index of its change, the event has that revision, and no other."""
     at_index = {
         writer.index: writer
         for found in writers.values()
@@ -177,11 +177,11 @@ def _agree_with_the_log(findings: Findings, told: Told, writers: Writers) -> Non
             return
 
 
-# -- what was not told ------------------------------------------------------------------------------
+# -- missing events ----------------------------------------------------------------------------------
 
 
-def _complete(findings: Findings, watchers: Sequence[Watcher], told: Told) -> None:
-    """Each watcher is told of every change within what it watches that is known to have been made."""
+def _complete(findings: Findings, watchers: Sequence[Watcher], told: FirstEvents) -> None:
+    """Each watcher gets every change that is known to have been made in the range that it watches."""
     known = dict(told)
     for record in findings.records:
         if record.op in WRITES and record.done and record.index and not _did_not_swap(record):
@@ -200,15 +200,17 @@ def _complete(findings: Findings, watchers: Sequence[Watcher], told: Told) -> No
 
 
 def _neighbours(stream: Sequence[Record], revision: int) -> list[Record]:
-    """The event before a revision, and the one behind it."""
+    """The event before a revision, and the one after it."""
     place = bisect_left(stream, revision, key=revision_of)
     return list(stream[max(place - 1, 0) : place + 1])
 
 
-def _nothing_skipped(findings: Findings, watchers: Sequence[Watcher], told: Told, writers: Writers) -> None:
-    """A write that surely lies between two changes that a watcher was told of was told, too.
+def _nothing_skipped(
+    findings: Findings, watchers: Sequence[Watcher], told: FirstEvents, writers: Writers
+) -> None:
+    """A write that certainly lies between two changes that a watcher got must have reached it, too.
 
-    That is so for its keys, and for a key of which no watcher has heard anything.
+    This holds for its keys, and for a key of which no watcher has an event.
     """
     seen = {(event.key, event.value) for event in told.values()}
     heard_of = {event.key for event in told.values()}
@@ -227,11 +229,11 @@ def _nothing_skipped(findings: Findings, watchers: Sequence[Watcher], told: Told
                 return
 
 
-Pair = tuple[Record, Record]  # A write, and the event that tells of it.
+Pair = tuple[Record, Record]  # A write, and its event.
 
 
 def _spans(watcher: Watcher, writers: Writers) -> list[tuple[Pair, Pair]]:
-    """Of what a watcher was told of, the write that ended first and the one that began last."""
+    """Of a watcher's events, the write that ended first and the one that began last."""
     pairs = [
         (writer, event) for event in watcher.events
         if (writer := _only_writer(event, writers)) is not None
@@ -244,8 +246,8 @@ def _spans(watcher: Watcher, writers: Writers) -> list[tuple[Pair, Pair]]:
 # -- what events mean for reads ---------------------------------------------------------------------
 
 
-def _placed(records: Sequence[Record], told: Told, writers: Writers) -> list[Record]:
-    """The records, of which those that an event tells of were done, and stand at its revision."""
+def _placed(records: Sequence[Record], told: FirstEvents, writers: Writers) -> list[Record]:
+    """The records; those that an event confirms were done, and are placed at its revision."""
     revisions = {
         id(writer): revision_of(event)
         for event in told.values()
@@ -261,11 +263,11 @@ def _placed(records: Sequence[Record], told: Told, writers: Writers) -> list[Rec
     return placed
 
 
-def _enough_is_known(findings: Findings, watchers: Sequence[Watcher], told: Told) -> None:
-    """Where nothing says what was watched, that most of it was told to no one leaves it open."""
+def _enough_is_known(findings: Findings, watchers: Sequence[Watcher], told: FirstEvents) -> None:
+    """Without `watch` records, nothing can be concluded if most writes reached no watcher."""
     if any(record.op == "watch" for record in findings.records):
         return
-    findings.note("no `watch` says up to which revision it went: whether a watcher fell silent is left open")
+    findings.note("no `watch` record says up to which revision it went: a silent watcher stays undetected")
     written = [r for r in findings.records if r.op in WRITES and r.done and not _did_not_swap(r)]
     seen = {(event.key, event.value) for event in told.values()}
     heard = sum((record.key, record.value) in seen for record in written)

@@ -1,4 +1,4 @@
-"""What happened, made visible: timelines and reports.
+"""Timelines and reports of runs.
 
-Owns the drawing. Knows nothing of how it was measured or judged.
+Owns the drawing. Knows nothing of how a run was measured or checked.
 """

@@ -1,4 +1,4 @@
-"""Panels about the clients: operations a second, how long they took, and when no write came back.
+"""Panels about the clients: throughput, latency, and periods without a write.
 
 Owns how these are drawn.
 """
@@ -16,11 +16,11 @@ from raft.lab.reports.panel import Panel, heading, label
 from raft.lab.reports.svg import Scale, area, element, group, line, polyline, rect, round_step, text
 
 HEIGHT = 96
-DOTS_MAX = 3_000  # More are thinned out, except those that were not done.
+DOTS_MAX = 3_000  # More are sampled, except operations that were not done.
 
 
 def panels(records: Sequence[Record], x: Scale) -> list[Panel]:
-    """Both charts; times without a write are marked in the upper one."""
+    """Both charts; periods without a write are marked in the upper one."""
     bins = bins_of(records, x.low, x.high)
     return [_throughput(records, bins, x), _latency(records, bins, x)]
 
@@ -46,7 +46,7 @@ def _throughput(records: Sequence[Record], bins: Sequence[Bin], x: Scale) -> Pan
 
 
 def _latency(records: Sequence[Record], bins: Sequence[Bin], x: Scale) -> Panel:
-    """On a logarithmic scale: what is usual and what is rare are both to be seen, and single operations."""
+    """On a logarithmic scale: median, rare latencies, and single operations."""
     known = [part for part in bins if part.p50_ms is not None]
     low = min((part.p50_ms or 1.0 for part in known), default=1.0)
     high = max((part.p99_ms or 1.0 for part in known), default=1.0)
@@ -104,7 +104,7 @@ def _value(part: Bin, name: str) -> float | None:
 
 
 def _pieces(bins: Sequence[Bin], name: str) -> list[list[Bin]]:
-    """Where there is nothing to measure, a curve has a hole."""
+    """A curve has a gap where there is nothing to measure."""
     pieces: list[list[Bin]] = [[]]
     for part in bins:
         if _value(part, name) is None:

@@ -1,6 +1,6 @@
-"""The one large drawing: leaders, nodes, faults and clients above each other, on one axis of time.
+"""The main drawing: leaders, nodes, faults and clients above each other, on one time axis.
 
-Owns the layout: which panel is where, and the axis that they share.
+Owns the layout: the place of each panel, and the common axis.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ TICKS = 12
 
 
 class Figure(Struct, frozen=True):
-    """A drawing, and how high it is."""
+    """A drawing and its height."""
 
     content: str
     height: float
 
     def as_svg(self, style: str = "") -> str:
-        """A whole SVG element; with a `style` sheet it can stand alone."""
+        """A complete SVG element; with a `style` sheet it is self-contained."""
         return element(
             "svg",
             (f"<style>{style}</style>" if style else "") + PATTERNS + self.content,
@@ -46,7 +46,7 @@ PATTERNS = (
 
 
 def figure_of(run: Run) -> Figure:
-    """Draw the run; panels without anything to show are left out."""
+    """Draw the run; empty panels are left out."""
     records = run.history.records if run.history is not None else []
     picture = run.picture()
     first = min((event.t for event in run.events), default=0.0)

@@ -1,9 +1,8 @@
-"""Who was what, when: the events of a run as spans of time, a lane for each node.
+"""The events of a run as spans of time, one lane for each node.
 
-Owns the arithmetic from events to spans; a pure function. Knows nothing of drawing.
-
-A node is down, up, paused or leading. What a node was while it merely followed, events do not tell, and
-need not: whoever is up and does not lead follows, or is about to find out whom.
+Owns the computation from events to spans; a pure function. Knows nothing of drawing.
+A node is down, up, paused or leading. Events do not say more of a follower, and need not: a node that is up
+and does not lead is a follower or a candidate.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from raft.cluster.records.events import (
     Violation,
 )
 
-# What a fault is made of that names all nodes but hurts only the way between them.
+# Faults that name all nodes but affect only the links between them.
 LINKS = frozenset({"partition", "link", "isolate", "ring"})
 
 
 class Span(Struct, kw_only=True):
-    """Some time in which something held; `term` is 0 where there is none."""
+    """A period in which something held; `term` is 0 if there is none."""
 
     kind: str  # up | leader | no-leader, or a kind of fault
     start: float
@@ -40,7 +39,7 @@ class Span(Struct, kw_only=True):
 
 
 class Election(Struct, kw_only=True):
-    """An election that was won at `t`, and why it was held."""
+    """An election that was won at `t`, and its reason."""
 
     t: float
     node: int
@@ -52,7 +51,7 @@ class Election(Struct, kw_only=True):
 
 
 class Fault(Struct, kw_only=True):
-    """Something that was broken, from when to when, and where."""
+    """A fault: from when to when, and where."""
 
     id: int
     kind: str
@@ -70,8 +69,8 @@ class Crash(Struct, kw_only=True):
     text: str
 
 
-class OwnMachineWorker(Struct, kw_only=True):
-    """One node's story."""
+class Lane(Struct, kw_only=True):
+    """One node's spans."""
 
     node: int
     up: list[Span] = []
@@ -83,7 +82,7 @@ class Picture(Struct, kw_only=True):
     """A run, ready to be drawn."""
 
     end: float
-    lanes: list[OwnMachineWorker]
+    lanes: list[Lane]
     elections: list[Election]
     faults: list[Fault]
     leaderless: list[Span]
@@ -91,33 +90,33 @@ class Picture(Struct, kw_only=True):
 
 
 def is_set_up(event: FaultInjected) -> bool:
-    """Is this no fault yet, but a disk made ready for a power cut?"""
+    """Is this not a fault yet, but a disk prepared for a power cut?"""
     return event.text.rpartition("  ")[2] == LOSES_UNSYNCED
 
 
 def picture_of(events: Sequence[Event], end: float | None = None) -> Picture:
-    """The picture up to `end`, or up to the last event. Nodes report on their own, so order is by `t`."""
+    """The picture up to `end`, or up to the last event. Nodes report independently, so order is by `t`."""
     ordered = sorted(events, key=lambda event: event.t)
     last = ordered[-1].t if ordered else 0.0
-    story = _Story(max(end or 0.0, last))
+    story = _RunBuilder(max(end or 0.0, last))
     for event in ordered:
         story.tell(event)
     return story.picture()
 
 
-class _Story:
-    """The events told so far."""
+class _RunBuilder:
+    """The events so far."""
 
     def __init__(self, end: float) -> None:
         self._end = end
-        self._lanes: dict[int, OwnMachineWorker] = {}
+        self._lanes: dict[int, Lane] = {}
         self._faults: dict[int, Fault] = {}
         self._open_faults: dict[int, Fault] = {}
         self._elections: list[Election] = []
         self._violations: list[Violation] = []
 
     def tell(self, event: Event) -> None:
-        """One more event; what is not told of here is no part of a picture."""
+        """Add an event; others than these are not drawn."""
         match event:
             case NodeStarted():
                 self._lane(event.node).up.append(Span(kind="up", start=event.t, end=self._end))
@@ -155,7 +154,7 @@ class _Story:
                 pass
 
     def picture(self) -> Picture:
-        """All of it."""
+        """The result."""
         return Picture(
             end=self._end,
             lanes=[self._lanes[node] for node in sorted(self._lanes)],
@@ -165,8 +164,8 @@ class _Story:
             violations=self._violations,
         )
 
-    def _lane(self, node: int) -> OwnMachineWorker:
-        return self._lanes.setdefault(node, OwnMachineWorker(node=node))
+    def _lane(self, node: int) -> Lane:
+        return self._lanes.setdefault(node, Lane(node=node))
 
     def _down(self, node: int, t: float, crash: Crash) -> None:
         lane = self._lane(node)
@@ -187,7 +186,7 @@ class _Story:
         )
 
     def _leaderless(self) -> list[Span]:
-        """Where nobody led; a leader that had been cut off and did not know it yet still counts."""
+        """Periods without a leader; a leader that was cut off and does not know it yet still counts."""
         led = sorted((span.start, span.end) for lane in self._lanes.values() for span in lane.led)
         spans = []
         free_since = led[0][0] if led else self._end

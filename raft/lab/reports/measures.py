@@ -1,6 +1,6 @@
-"""How clients fared over time: throughput, latency, and when nobody could write.
+"""The clients' measurements over time: throughput, latency, and periods without a write.
 
-Owns the arithmetic on a history. Knows nothing of drawing.
+Owns the computation from a history. Knows nothing of drawing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from raft.lab.checkers.revisions import EVENTS
 
 WRITES = frozenset({"put", "cas", "append", "add", "fenced-put", "acquire"})
 BINS = 120
-GAP_SECONDS = 0.25  # Shorter pauses between writes are not worth a mark.
+GAP_SECONDS = 0.25  # Shorter pauses between writes are not marked.
 
 
 class Bin(Struct, kw_only=True):
-    """A slice of time: what ended in it, and how long that had taken; None where nothing ended."""
+    """A slice of time: operations that ended in it, and their latency; None if there were none."""
 
     start: float
     end: float
@@ -31,12 +31,12 @@ class Bin(Struct, kw_only=True):
 
     @property
     def per_second(self) -> float:
-        """Operations done a second."""
+        """Operations done per second."""
         return self.done / (self.end - self.start)
 
 
 class Gap(Struct, frozen=True):
-    """A time in which some client waited for a write, and none came back."""
+    """A period in which a client waited for a write, and none was acknowledged."""
 
     start: float
     end: float
@@ -64,16 +64,16 @@ def bins_of(records: Sequence[Record], start: float, end: float, count: int = BI
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that so large a share of them does not exceed."""
+    """The value that this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[int(share * (len(ordered) - 1))]
 
 
 def gaps_of(records: Sequence[Record], longer_than_seconds: float = GAP_SECONDS) -> list[Gap]:
-    """Times between two writes that went well, of those in which some write was waiting for its answer.
+    """Periods between two acknowledged writes in which another write was waiting for its answer.
 
-    One of unknown outcome waits, too; until when is not recorded, so it counts from its call to the next
-    write that went well.
+    A write of unknown outcome waits, too; the end of its wait is not recorded, so it counts from its call to
+    the next acknowledged write.
     """
     writes = [record for record in records if record.op in WRITES]
     done = sorted(record.returned for record in writes if record.done and record.returned is not None)
@@ -92,7 +92,7 @@ def gaps_of(records: Sequence[Record], longer_than_seconds: float = GAP_SECONDS)
 
 
 def _waits_until(write: Record, done: Sequence[float]) -> float:
-    """When its answer came, or that of the next write that has one."""
+    """The time of its answer, or of the next answered write."""
     if write.returned is not None:
         return write.returned
     place = bisect_right(done, write.call)

@@ -1,4 +1,4 @@
-"""Panels about the cluster: elections, a lane for each node, and what was broken.
+"""Panels about the cluster: elections, a lane for each node, and the faults.
 
 Owns how these are drawn.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from raft.lab.reports.lanes import LINKS, Election, Fault, OwnMachineWorker, Picture
+from raft.lab.reports.lanes import LINKS, Election, Fault, Lane, Picture
 from raft.lab.reports.panel import Panel, heading, label
 from raft.lab.reports.svg import Scale, circle, group, line, rect, text, width_of
 
@@ -21,8 +21,8 @@ ROW_GAP = 5
 REASONS = {
     "startup": "the cluster started",
     "leader-died": "the leader died",
-    "timeout": "the leader was not heard of",
-    "transfer": "the leader handed over",
+    "timeout": "the leader was silent",
+    "transfer": "leadership was transferred",
 }
 KINDS = {
     "kill": "kill", "crash": "kill", "power-cut": "kill", "pause": "pause", "partition": "net",
@@ -31,12 +31,12 @@ KINDS = {
 
 
 def class_of(kind: str) -> str:
-    """The style of a kind of fault; kinds that look alike are alike."""
+    """The style class of a kind of fault; similar kinds share one."""
     return KINDS.get(kind, "other")
 
 
 def elections_panel(picture: Picture, x: Scale) -> Panel:
-    """A mark for each election that was won, with words where there is room."""
+    """A mark for each election that was won, with a label if there is space."""
     parts = [label(11, "elections")]
     places = [x(election.t) for election in picture.elections]
     for election, place, free_until in zip(
@@ -63,25 +63,25 @@ def election_words(election: Election) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A short time, as short as it is precise enough."""
+    """A short time, with suitable precision."""
     return (
         f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
     )
 
 
 def lanes_panel(picture: Picture, x: Scale) -> Panel:
-    """Each node: down, up, paused, leading; and where nobody led."""
+    """Each node: down, up, paused, leading; and the periods without a leader."""
     height = len(picture.lanes) * (LANE + LANE_GAP) - LANE_GAP
     parts = [heading("nodes")]
     for span in picture.leaderless:
-        tip = f"nobody led for {milliseconds(1000 * (span.end - span.start))}, from {span.start:.3f} s"
+        tip = f"no leader for {milliseconds(1000 * (span.end - span.start))}, from {span.start:.3f} s"
         parts.append(rect(x(span.start), -3, x(span.end) - x(span.start), height + 6, "leaderless", tip=tip))
     for row, lane in enumerate(picture.lanes):
         parts.append(_lane(lane, picture.faults, row * (LANE + LANE_GAP), x))
     return Panel(content=group(parts, label="nodes"), height=height, above=14)
 
 
-def _lane(lane: OwnMachineWorker, faults: Iterable[Fault], y: float, x: Scale) -> str:
+def _lane(lane: Lane, faults: Iterable[Fault], y: float, x: Scale) -> str:
     middle = y + LANE / 2
     parts = [
         label(middle + 4, f"n{lane.node}", "label strong"),
@@ -115,7 +115,7 @@ def _lane(lane: OwnMachineWorker, faults: Iterable[Fault], y: float, x: Scale) -
 
 
 def _cross(x: float, y: float, tip: str, cause: str) -> str:
-    """Where a process ended; in good order that is a mere stop."""
+    """The mark where a process ended; smaller for a graceful stop."""
     if cause == "stopped":
         return line(x, y - 7, x, y + 7, "stop", tip)
     return group(
@@ -127,7 +127,7 @@ def _cross(x: float, y: float, tip: str, cause: str) -> str:
 
 
 def merged(faults: Iterable[Fault]) -> list[Fault]:
-    """Faults of one kind that came and went together, as one."""
+    """Faults of one kind with the same period, as one."""
     alike: list[Fault] = []
     counts: list[int] = []
     for fault in faults:
@@ -144,7 +144,7 @@ def merged(faults: Iterable[Fault]) -> list[Fault]:
 
 
 def faults_panel(picture: Picture, x: Scale) -> Panel:
-    """A row for each kind of fault, with words where there is room."""
+    """A row for each kind of fault, with a label if there is space."""
     kinds = list(dict.fromkeys(fault.kind for fault in picture.faults))
     if not kinds:
         return Panel(content="", height=0)

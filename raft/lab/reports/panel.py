@@ -1,4 +1,4 @@
-"""What every panel of the large drawing has: its content from zero down, its height, its place on the page.
+"""The common part of all panels of the main drawing: content from zero down, height, margins.
 
 Owns the margins that all panels share, so that they line up.
 """
@@ -15,7 +15,7 @@ RIGHT = 20
 
 
 class Panel(Struct, frozen=True, kw_only=True):
-    """`above` is room for its heading."""
+    """`above` is the space for its heading."""
 
     content: str
     height: float

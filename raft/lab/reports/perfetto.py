@@ -1,6 +1,6 @@
-"""A run as a trace that ui.perfetto.dev and chrome://tracing open.
+"""A run as a trace for ui.perfetto.dev and chrome://tracing.
 
-Owns the form: complete events on a track for each node and each kind of fault, times in microseconds.
+Owns the format: complete events on a track for each node and each kind of fault, times in microseconds.
 """
 
 from __future__ import annotations

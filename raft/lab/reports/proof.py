@@ -1,6 +1,7 @@
-"""An anomaly, drawn: the few operations that prove it, a row each, on the time that they share.
+"""An anomaly, drawn: the few operations that prove it, a row each, on a common time axis.
 
-Owns how these are drawn. Time here is bent: each moment has the same room, since only their order proves.
+Owns how these are drawn. The axis is not linear: all moments are equally far apart, since only their order
+matters.
 """
 
 from __future__ import annotations

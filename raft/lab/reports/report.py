@@ -1,6 +1,6 @@
-"""The report of a run: one file of HTML that needs nothing else, and reads well on paper.
+"""The report of a run: one self-contained HTML file, which can be printed.
 
-Owns what is said and in which order; the template owns how it looks. jinja2 is loaded only here.
+Owns the contents and their order; the template owns the layout. jinja2 is loaded only here.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from raft.lab.reports.nodes import REASONS, class_of, milliseconds
 from raft.lab.reports.proof import proof_svg
 from raft.lab.reports.run import Run, read_run
 
-SHOWN_MAX = 3  # Anomalies that are drawn; the first is the one to understand.
+SHOWN_MAX = 3  # Anomalies that are drawn.
 WORDS = {
     "kill": "a process ended by SIGKILL",
-    "power-cut": "a process killed, and all that it had not synced lost",
+    "power-cut": "a process killed, with all its unsynced writes lost",
     "crash": "a process killed at a chosen point of a write",
-    "pause": "a process stopped by SIGSTOP: alive, and silent",
+    "pause": "a process stopped by SIGSTOP: alive, but silent",
     "partition": "no messages between groups of nodes",
-    "isolate": "a node that nobody can talk to",
-    "link": "messages late, lost, doubled or out of order",
+    "isolate": "a node cut off from all others",
+    "link": "messages delayed, lost, duplicated or reordered",
     "disk": "a disk that is slow, full or failing",
     "clock": "a clock that runs too fast or too slow",
-    "ring": "each node hears a majority, no two the same one",
-    "restart": "processes stopped and started in good order",
-    "snapshot": "a snapshot in the middle of it all",
-    "transfer": "leadership handed over by request",
+    "ring": "each node hears a majority, but no two the same one",
+    "restart": "processes stopped gracefully and started again",
+    "snapshot": "a snapshot by request",
+    "transfer": "leadership transferred by request",
     "grow": "a node added",
     "shrink": "a node removed",
     "replace": "a node replaced by a new one",
@@ -46,7 +46,7 @@ ENDINGS = {
     "died": "its process died",
     "higher-term": "it heard of a newer term",
     "no-quorum": "it could not reach a majority",
-    "transfer": "it handed over",
+    "transfer": "it transferred leadership",
     "stopping": "it was stopped",
     "removed": "it was removed",
     "disk-full": "its disk was full",
@@ -59,9 +59,9 @@ ENDINGS = {
     "superseded": "another one was elected",
 }
 TITLES = {
-    "legal": "Every promise was kept",
-    "illegal": "A promise was broken",
-    "undecided": "Undecided, which is no pass",
+    "legal": "The history is legal",
+    "illegal": "The history is illegal",
+    "undecided": "Undecided, which is not a pass",
 }
 
 
@@ -74,14 +74,14 @@ class Number(Struct, frozen=True):
 
 
 def write_report(directory: Path) -> Path:
-    """Write report.html into the directory of a run, from the files that are there."""
+    """Write report.html into the directory of a run, from the files in it."""
     path = directory / "report.html"
     write_private(path, page(read_run(directory)).encode())
     return path
 
 
 def picture(run: Run) -> str:
-    """The timeline alone, as a file of SVG that carries its own style."""
+    """The timeline alone, as a self-contained SVG file."""
     return figure_of(run).as_svg(_resource("style.css"))
 
 
@@ -105,7 +105,7 @@ def _content(run: Run) -> dict[str, Any]:
     found = leader_report(run.events, drawn.end)
     return {
         "style": _resource("style.css"),
-        "heading": "A run of chaos" if run.history else "A cluster's story",
+        "heading": "A chaos run" if run.history else "A cluster's timeline",
         "subtitle": _subtitle(run, drawn.end, len(drawn.lanes)),
         "verdict": _verdict(run, bool(found.violations)),
         "numbers": _numbers(run, faults, len(found.leaders), found.leaderless_s),
@@ -136,12 +136,12 @@ def _content(run: Run) -> dict[str, Any]:
 
 def _why(leader: Leadership, *, is_first: bool) -> str:
     if leader.reason == "startup" and not is_first:
-        return "no node knew of a leader any more"  # All of them had started again.
+        return "no node knew of a leader any longer"  # All of them were restarted.
     return REASONS.get(leader.reason, leader.reason)
 
 
 def _who_leads(found: LeaderReport, end: float) -> str:
-    """The first line: who leads, since when, and how the one before ended."""
+    """The first line: the leader, since when, and how the previous one ended."""
     if not found.leaders:
         return "There has been no leader."
     last = found.leaders[-1]
@@ -185,20 +185,20 @@ def _for_a_newcomer(run: Run, tone: str) -> str:
             return f"{run.summary.reason}."
         few = "it" if anomalies == 1 else "the first of them" if anomalies > SHOWN_MAX else "them"
         return (
-            f"Clients asked {asked:,} things of the cluster, and were told something that cannot have been: "
+            f"Clients made {asked:,} calls to the cluster, and some of its answers are impossible: "
             f"{anomalies} {'anomaly' if anomalies == 1 else 'anomalies'}. Below are the few operations that "
             f"prove {few}."
         )
     if tone == "undecided":
-        return f"{run.summary.reason}. Nothing wrong was found, but nothing was proved either."
+        return f"{run.summary.reason}. No error was found, but nothing was proved either."
     broken, unknown = sum(run.summary.faults.values()), operations.get("unknown", 0)
     words = (
-        f"While {broken} faults were injected, clients asked {asked:,} things of the cluster. There is an "
-        "order of all that was done, true to real time, in which every answer is the one that a single "
+        f"During {broken} injected faults, clients made {asked:,} calls to the cluster. There is an "
+        "order of all operations, consistent with real time, in which every answer is the one that a single "
         "machine that never fails would have given."
     )
     if unknown:
-        words += f" Of {unknown} operations no client can know whether they took place; either was allowed."
+        words += f" It is unknown whether {unknown} of the operations took place; either was allowed."
     return words
 
 
@@ -217,7 +217,7 @@ def _numbers(run: Run, faults: Sequence[Fault], leaders: int, leaderless_s: floa
         gap = 1000 * summary.availability["longest_gap_seconds"]
         numbers.append(Number("no write for at most", f"{gap:.0f}", "ms"))
     if summary.recoveries.get("count"):
-        # From the moment that a majority is whole and connected again to the first write.
+        # From the time that a majority is healthy and connected again to the first write.
         p99, longest = (1000 * summary.recoveries[f"{name}_seconds"] for name in ("p99", "max"))
         numbers.append(Number("recovery, p99", f"{p99:.0f}", f"ms, max {longest:.0f}"))
     return numbers
@@ -234,7 +234,7 @@ def _anomaly(anomaly: Anomaly) -> dict[str, str]:
 
 
 def _faults(run: Run, faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """Each kind of fault; some are over at once, and leave no time to add up."""
+    """Each kind of fault; some have no duration."""
     seconds: dict[str, float] = {}
     for fault in faults:
         seconds[fault.kind] = seconds.get(fault.kind, 0.0) + fault.end - fault.start

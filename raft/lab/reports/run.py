@@ -1,6 +1,6 @@
-"""A run as pictures need it: its events, and what else its directory holds.
+"""A run for reports: its events, and the other contents of its directory.
 
-Owns the reading. A run of chaos has a history and a verdict, a cluster that was steered by hand only events.
+Owns the reading. A chaos run has a history and a verdict, a manually controlled cluster only events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raft.lab.reports.lanes import Picture, picture_of
 
 
 class Summary(Struct, kw_only=True):
-    """What verdict.json says, as far as a report shows it; all of it may be missing."""
+    """The part of verdict.json that a report shows; all of it may be missing."""
 
     ruling: str = ""
     reason: str = ""
@@ -36,7 +36,7 @@ class Summary(Struct, kw_only=True):
 
 
 class Run(Struct, kw_only=True):
-    """What is known of a run; `now` is on the events' own clock if the run goes on, else 0."""
+    """The data of a run; `now` is on the events' own clock if the run is still going on, else 0."""
 
     events: list[Event]
     now: float = 0.0
@@ -44,14 +44,14 @@ class Run(Struct, kw_only=True):
     summary: Summary = msgspec.field(default_factory=Summary)
 
     def picture(self) -> Picture:
-        """Its events as spans, up to the last that is known of it."""
+        """Its events as spans, up to its last known time."""
         records = self.history.records if self.history is not None else []
         last = max((record.returned or record.call for record in records), default=0.0)
         return picture_of(self.events, max(last, self.now))
 
 
 def read_run(path: Path) -> Run:
-    """The run that left this directory, or this file of events; raises OSError or msgspec.DecodeError."""
+    """The run in this directory, or in this file of events; raises OSError or msgspec.DecodeError."""
     if not path.is_dir():
         return Run(events=read_events(path))
     run = Run(events=read_events(path / "events.jsonl"))

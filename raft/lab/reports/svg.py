@@ -1,6 +1,6 @@
 """Small functions that write SVG: a scale, shapes, text.
 
-Owns the notation. How things look is the style sheet's: shapes carry classes, not colours.
+Owns the notation. Appearance is the style sheet's: shapes have classes, not colours.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Scale(Struct, frozen=True):
     end: float
 
     def __call__(self, value: float) -> float:
-        """Where a value is; what is outside the scale is put at its edge."""
+        """The position of a value; values outside the scale are put at its edge."""
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return round(self.begin + min(max(share, 0.0), 1.0) * (self.end - self.begin), 2)
 
     def ticks(self, about: int) -> list[float]:
-        """Round values within the scale, about so many."""
+        """Round values within the scale, about `about` of them."""
         step = round_step((self.high - self.low) / max(about, 1))
         first = -floor(-self.low / step)
         return [round(step * n, 9) for n in range(first, floor(self.high / step + 1e-9) + 1)]
@@ -41,7 +41,10 @@ def round_step(least: float) -> float:
 
 
 def element(name: str, content: str = "", /, **attributes: object) -> str:
-    """One element; `class_` is written class, `stroke_width` stroke-width, None not at all."""
+    """One element; `class_` becomes class, `stroke_width` stroke-width.
+
+    Attributes that are None are left out.
+    """
     parts = [
         f'{key.rstrip("_").replace("_", "-")}="{escape(_written(value))}"'
         for key, value in attributes.items()
@@ -54,7 +57,7 @@ def element(name: str, content: str = "", /, **attributes: object) -> str:
 def rect(
     x: float, y: float, width: float, height: float, class_: str, *, tip: str = "", round_: float = 0
 ) -> str:
-    """A box; `tip` is shown when it is pointed at."""
+    """A box with a tooltip."""
     return element(
         "rect", title(tip), x=x, y=y, width=max(width, 0.0), height=height, rx=round_ or None, class_=class_
     )
@@ -71,7 +74,7 @@ def circle(x: float, y: float, radius: float, class_: str, tip: str = "") -> str
 
 
 def text(x: float, y: float, words: str, class_: str = "", anchor: str | None = None) -> str:
-    """Words, their base line at `y`."""
+    """Text with its base line at `y`."""
     return element("text", escape(words), x=x, y=y, class_=class_ or None, text_anchor=anchor)
 
 
@@ -81,7 +84,7 @@ def polyline(points: Sequence[tuple[float, float]], class_: str) -> str:
 
 
 def area(points: Sequence[tuple[float, float]], base: float, class_: str) -> str:
-    """What is between a line and its base."""
+    """The area between a line and its base."""
     if not points:
         return ""
     corners = [(points[0][0], base), *points, (points[-1][0], base)]
@@ -89,17 +92,17 @@ def area(points: Sequence[tuple[float, float]], base: float, class_: str) -> str
 
 
 def group(content: Iterable[str], class_: str = "", label: str = "") -> str:
-    """Several elements as one, named for whoever cannot see it."""
+    """Several elements as one, with a label for screen readers."""
     return element("g", "".join(content), class_=class_ or None, aria_label=label or None)
 
 
 def title(words: str) -> str:
-    """What a browser shows when the element around it is pointed at."""
+    """A tooltip for the element around it."""
     return f"<title>{escape(words)}</title>" if words else ""
 
 
 def width_of(words: str, pixels: float = 11.0) -> float:
-    """About how wide the words are, at that size of letters; no font is asked."""
+    """The approximate width of a text at that font size."""
     return 0.56 * pixels * len(words)
 
 

@@ -1,4 +1,4 @@
-"""A simulated world: production nodes, storage and machines; a clock, network and disk that obey a seed.
+"""A simulated world: production nodes, storage and machines on a seeded clock, network and disk.
 
-Owns all that makes one process behave like many that fail. Knows nothing of real processes.
+Owns everything that makes one process behave like many that fail. Knows nothing of real processes.
 """

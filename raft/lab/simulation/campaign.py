@@ -1,7 +1,7 @@
-"""Many seeds, on as many processors as asked for.
+"""Many seeds, on several processors.
 
-Owns the division of the work among processes, each of which writes one result a line. What a seed does
-depends on nothing but the seed, so that it does not matter who runs it. Knows nothing of what is simulated.
+Owns the division of the work among processes, each of which writes one result a line. A run depends on
+nothing but its seed, so any process may run it. Knows nothing of what is simulated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
-    """Which seeds to run: so many from `first`, every `stride`th. `steps` limits the faults of each."""
+    """Which seeds to run: `seeds` of them from `first`, every `stride`th.
+
+    `steps` limits the faults of each.
+    """
 
     first: int
     seeds: int
@@ -41,7 +44,7 @@ class Campaign(Struct, frozen=True, kw_only=True):
         return setting, draw_plan(setting)[: self.steps]
 
     def shares(self, jobs: int) -> list[Campaign]:
-        """The same seeds, dealt out to so many processes."""
+        """The same seeds, divided among that many processes."""
         return [
             msgspec.structs.replace(
                 self, first=self.first + job, seeds=len(range(job, self.seeds, jobs)), stride=jobs
@@ -52,9 +55,9 @@ class Campaign(Struct, frozen=True, kw_only=True):
 
 def run_here(campaign: Campaign) -> Iterator[Result]:
     """Run the seeds in this process, one after another."""
-    gc.freeze()  # What is there before the first world is no part of any.
+    gc.freeze()  # Objects from before the first world are not part of any.
     for number in range(campaign.seeds):
-        # A world is small and short: looking for cycles in it while it lives costs a quarter of the time.
+        # A world is small and short-lived: collecting garbage during its life costs a quarter of the time.
         gc.disable()
         try:
             result = simulate(*campaign.world(campaign.first + number * campaign.stride))
@@ -65,7 +68,7 @@ def run_here(campaign: Campaign) -> Iterator[Result]:
 
 
 def run(campaign: Campaign, *, jobs: int) -> Iterator[Result]:
-    """Run the seeds in `jobs` processes, which end with the generator; the results come as they are ready."""
+    """Run the seeds in `jobs` processes, which end with the generator; results come as they are ready."""
     if jobs == 1:
         yield from run_here(campaign)
         return

@@ -1,7 +1,7 @@
-"""The check of a state machine in interpreters whose hash seeds differ, as those of replicas do.
+"""The check of a state machine in interpreters with different hash seeds, as in replicas.
 
-Owns the running of a log elsewhere; what is compared belongs to `raft.machines.testkit`. For a machine of
-one's own it is one line of a test:
+Owns the running of a log elsewhere; the comparison is in `raft.machines.testkit`. For a custom machine it is
+one line of a test:
 
     check_machine("shop.stock:Stock", [b"add 1", b"add 2"], queries=[b"sum"])
 """
@@ -43,7 +43,7 @@ def check_machine(
 
 
 def load(target: str) -> Callable[[], StateMachine]:
-    """The class that `package.module:Class` names."""
+    """The class named by `package.module:Class`."""
     module, _, name = target.partition(":")
     make: Callable[[], StateMachine] = getattr(importlib.import_module(module), name)
     return make

@@ -1,8 +1,7 @@
-"""Listens on the wire, and holds each node to what it has said, in every life that follows.
+"""Checks that a node keeps what it has sent, in every later incarnation.
 
-Owns the rule that a node persists before it speaks: at the moment at which a vote or an
-acknowledgement leaves, the disk has it; and the next life of the node still has it. Knows nothing of
-how a node keeps its word.
+Owns the rule that a node persists before it sends: when a vote or an acknowledgement leaves, the disk has it,
+and the node's next incarnation still has it. Knows nothing of how a node does that.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _acknowledgement = msgspec.msgpack.Decoder(AppendReply)
 
 
 class Word(Struct):
-    """What a node has given its word on: a term, a vote in it, and how far its log goes."""
+    """What a node has committed itself to: a term, a vote in it, and an acknowledged log."""
 
     term: Term = 0
     vote: NodeId = 0
@@ -42,7 +41,7 @@ class DurabilityChecker:
         self._append_tag = REGISTRY.tag(AppendReply)
 
     def heard(self, source: str, to: str, frame: bytes) -> None:
-        """A frame leaves."""
+        """A frame is sent."""
         member = self._members.get(source)
         if member is None or to not in self._members:
             return
@@ -57,7 +56,7 @@ class DurabilityChecker:
                     self._voted(member, vote)
 
     def started(self, member: Member) -> None:
-        """A life begins with what the disk has: is it what was promised?"""
+        """An incarnation begins with the disk's state: does it agree with what was sent?"""
         self._members[member.name] = member
         word = self._words.setdefault(member.name, Word())
         state, _ = member.store.initial_state()
@@ -69,19 +68,19 @@ class DurabilityChecker:
                 f"{member.name} voted for {word.vote} in term {state.term}, and comes back with {state.vote}"
             )
         last = member.store.last_index()
-        # A later leader may have had the entries replaced.
+        # A later leader may have replaced the entries.
         assert last >= word.index or state.term > word.index_term, (
             f"{member.name} acknowledged {word.index} in term {word.index_term}, and comes back with {last}"
         )
 
     def forgotten(self, member: Member) -> None:
-        """It is as if this member had never said anything."""
+        """Forget everything that this member has sent."""
         self._words.pop(member.name, None)
         for key in [key for key in self._votes if key[0] == member.name]:
             del self._votes[key]
 
     def dismissed(self, member: Member) -> None:
-        """What this member says is not listened to any more."""
+        """Ignore this member from now on."""
         self._members.pop(member.name, None)
 
     def _voted(self, member: Member, vote: VoteReply) -> None:

@@ -1,7 +1,7 @@
-"""The guards that keep a cluster's promises, each with a way to take it away.
+"""The guards that a cluster's guarantees rest on, each with a way to remove it.
 
-Owns the sabotages. Each replaces a function of the production code in memory, and hands back the old
-one; nothing in the production code knows of it. Knows nothing of how a sabotage is found out.
+Owns the sabotages. Each replaces a function of the production code in memory, and returns the old one;
+nothing in the production code knows of it. Knows nothing of how a sabotage is detected.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Patch = Callable[[], AbstractContextManager[None]]
 
 
 class Sabotage(Struct, frozen=True):
-    """A guard that can be taken away, and what that means."""
+    """A guard that can be removed, and the consequence."""
 
     name: str
     description: str
@@ -165,7 +165,7 @@ def _rolled_back_goes_on() -> AbstractContextManager[None]:
 
 @contextmanager
 def _majorities_are_followed() -> Iterator[None]:
-    """A leader counts what it does not have, and a follower looks at what it has yet to commit only."""
+    """A leader counts entries that it lacks, and a follower checks only what it has yet to commit."""
     step = Raft.step
 
     def count(raft: Raft, message: Any) -> None:
@@ -227,10 +227,10 @@ def _appends_always_truncate() -> AbstractContextManager[None]:
 
 @contextmanager
 def _commits_what_is_not_verified() -> Iterator[None]:
-    """Two guards at once, for either will do.
+    """Removes two guards at once, for either suffices.
 
-    A leader finds exactly where a log parts from its own, so that the first entry which it sends there
-    replaces all that was not compared. So here it begins from the first entry.
+    A leader finds exactly where a log differs from its own, so the first entry that it sends there replaces
+    all that was not compared. So here it begins from the first entry.
     """
     append, reject = Log.try_append, Progress.reject
 
@@ -329,7 +329,7 @@ def _carries_out_retries() -> AbstractContextManager[None]:
 
 
 def _holds_what_has_ended() -> AbstractContextManager[None]:
-    """A seat outlives its lease, for the fence at least."""
+    """A seat outlives its lease, at least for the fence."""
     return replaced(Elections, "rejection", lambda _elections, _fence: None)
 
 
@@ -383,7 +383,7 @@ def _refuses_what_is_logged() -> AbstractContextManager[None]:
 
 @contextmanager
 def _foreign_nodes_are_added() -> Iterator[None]:
-    """A node may say what it likes of its history."""
+    """A node's claims about its history are not checked."""
     with (
         replaced(Handshakes, "_objection", lambda _handshakes, _told, _endpoint: ""),
         replaced(handshakes, "fits", lambda _origin, _told: True),
@@ -395,7 +395,7 @@ def _own_machine_on_the_loop() -> AbstractContextManager[None]:
     make = Member._make_applying
 
     def on_the_loop(member: Any, post: Any) -> Any:
-        """The node stands still for as long as its user's machine works."""
+        """The node is blocked while the custom machine works."""
         simulated_worker, host = make(member, post), member.host
 
         def give_back() -> None:
@@ -470,10 +470,10 @@ SABOTAGES = (
     Sabotage("wiped-disk-begins", "a node that lost its disk votes again", _wiped_disks_begin),
     Sabotage("no-sessions-in-snapshot", "a snapshot leaves the clients' sessions out", _forgets_sessions),
     Sabotage("retry-carried-out", "a session's retry is carried out again", _carries_out_retries),
-    Sabotage("no-fence", "a fenced write passes whoever holds the seat", _holds_what_has_ended),
+    Sabotage("no-fence", "a fenced write passes without a seat", _holds_what_has_ended),
     Sabotage("lease-cut-short", "a keep-alive is answered and does not count", _leases_end_early),
     Sabotage("answer-before-commit", "a write is answered when it is logged", _answers_before_commit),
-    Sabotage("read-without-quorum", "a leader answers reads without asking anybody", _reads_without_a_quorum),
+    Sabotage("read-without-quorum", "a leader answers reads without a quorum", _reads_without_a_quorum),
     Sabotage(
         "read-before-commit", "a new leader reads before its first commit", _reads_before_the_first_commit
     ),
@@ -484,7 +484,7 @@ SABOTAGES = (
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Let `owner` have another attribute of that name meanwhile."""
+    """Replace an attribute of `owner` for the duration of the block."""
     before = owner.__dict__[name]
     setattr(owner, name, value)
     try:

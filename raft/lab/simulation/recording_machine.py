@@ -1,4 +1,4 @@
-"""The production machine, remembering everything it was told to do.
+"""The production machine, recording its commands.
 
 Owns the evidence that each replica applies the same commands at the same indexes, once and in order.
 Knows nothing of what the commands mean.
@@ -23,11 +23,11 @@ _INDEX = struct.Struct(">Q")
 
 
 class AppliedTwice(Exception):
-    """A command came out of order, or again. No command's own fault, so that the node stops."""
+    """A command was applied twice or out of order. Not a command's own error, so the node stops."""
 
 
 class RecordingMachine(Application):
-    """`chain` stands for the whole sequence of commands; it is part of each snapshot."""
+    """`chain` is a hash of the whole sequence of commands; it is part of each snapshot."""
 
     def __init__(self, own: StateMachine | None = None) -> None:
         super().__init__(own)

@@ -1,8 +1,7 @@
-"""Looks at each node after each of its turns, and holds what Raft promises of all of them over time.
+"""Checks Raft's safety properties after each turn of each node, over the whole run.
 
-Owns the memory that outlives every node: who led which term, which entries were ever seen, which are
-committed. What is looked at is only what has changed. Every broken promise is an AssertionError.
-Knows nothing of faults, clients or the network.
+Owns the memory across all nodes: the leader of each term, all entries ever seen, the committed ones. Only
+changes are checked. Every violation is an AssertionError. Knows nothing of faults, clients or the network.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from raft.lab.simulation.run_log import RunLog
 
 _INDEX = struct.Struct(">Q")
 
-COMPARED_WHOLE = 16  # At every index that is a multiple of this; at others, all answers so far.
+COMPARED_WHOLE = 16  # At multiples of this index the whole state is compared; elsewhere, all answers so far.
 
 Content = tuple[EntryKind, bytes]
 
 
 class Seen(NamedTuple):
-    """An entry as it was first seen, with the term of the one before it."""
+    """An entry as first seen, with the term of the one before it."""
 
     before: Term
     content: Content
 
 
 class View:
-    """What was last seen of one life of a node."""
+    """The last seen state of one incarnation of a node."""
 
     def __init__(self, life: int) -> None:
         self.life = life
@@ -48,12 +47,12 @@ class View:
 
     @property
     def last(self) -> Index:
-        """Where its log ended."""
+        """The last index of its log."""
         return self.floor + len(self.terms)
 
 
 class Referee:
-    """Judges members. `committed` is the one sequence of entries that all of them agree on."""
+    """Checks members. `committed` is the one sequence of entries that all of them agree on."""
 
     def __init__(self, run_log: RunLog, on_commit: Callable[[Index, Content], None]) -> None:
         self.committed: dict[Index, tuple[Term, Content]] = {}
@@ -69,12 +68,12 @@ class Referee:
         self._members: dict[NodeId, Member] = {}
 
     def started(self, member: Member) -> None:
-        """A life has begun."""
+        """An incarnation has begun."""
         self._members[member.node] = member
         self._views[member.node] = View(member.lives)
 
     def looked(self, member: Member) -> None:
-        """Hold everything that concerns what has changed."""
+        """Check everything that has changed."""
         raft = member.raft
         if raft is None:
             return
@@ -100,12 +99,12 @@ class Referee:
         view.configuration = raft.tracker.configuration
 
     def check_all(self) -> None:
-        """Compare all logs with each other, entry by entry: the same promises, without what is remembered."""
+        """Compare all logs with each other, entry by entry: the same properties, without the memory."""
         rafts = [member.raft for member in self._members.values()]
         check_cluster(raft for raft in rafts if raft is not None)
 
     def _see_log(self, raft: Raft, view: View) -> None:
-        """Entries of one index and term are equal, and so are all before them: Log Matching, by induction."""
+        """Entries of one index and term are equal, like all before them (Log Matching, by induction)."""
         log, floor = raft.log, raft.log.first_index() - 1
         if floor > view.last or view.floor == 0:
             if view.floor:
@@ -142,7 +141,7 @@ class Referee:
         assert known == seen, f"{node} holds {entry} after term {before}, elsewhere it is {known}"
 
     def _see_commit(self, raft: Raft, view: View, member: Member, *, leads: bool) -> None:
-        """What is committed is never another entry, and a majority's disks hold it (State Machine Safety).
+        """Committed entries never change, and a majority's disks hold them (State Machine Safety).
 
         A leader commits by an entry of its own term (thesis section 3.6.2).
         """
@@ -170,7 +169,7 @@ class Referee:
             self._chain()
 
     def _see_quorum(self, raft: Raft, index: Index, view: View, member: Member) -> None:
-        """By the configuration of before the turn or after it: what is committed may change it at once."""
+        """By the configuration of before or after the turn: a committed entry may change it at once."""
         term = raft.log.term(index)
         now = raft.tracker.configuration
         before = view.configuration or now
@@ -185,7 +184,7 @@ class Referee:
             return False
         store = member.store
         if index < store.first_index():
-            return True  # Compacted away: it was committed.
+            return True  # Compacted: it was committed.
         return index <= store.last_index() and store.term(index) == term
 
     def _see_leader(self, raft: Raft, member: Member) -> None:
@@ -206,7 +205,7 @@ class Referee:
             )
 
     def _see_progress(self, raft: Raft, member: Member) -> None:
-        """Whoever a leader counts holds the entries durably, the leader itself included."""
+        """The entries that a leader counts for a node, including itself, are durable there."""
         for node, peer in raft.tracker.progress.items():
             other = self._members.get(node)
             if other is None or not other.up or other.rolled_back or peer.match == 0:
@@ -219,9 +218,9 @@ class Referee:
                 )
 
     def _see_machine(self, view: View, member: Member) -> None:
-        """Equal states at equal indexes, which are those that the committed commands lead to.
+        """Equal states at equal indexes: those that the committed commands lead to.
 
-        The machine tells where it stands: with a thread of its own it may be before or behind the core.
+        The machine reports its position: with a thread of its own it may be before or behind the core.
         """
         machine = member.machine
         if machine.last == view.machine_last:
@@ -234,7 +233,7 @@ class Referee:
         answer_checksum = machine.answer_checksum
         state = crc32(_INDEX.pack(answer_checksum.last.answer_checksum), answer_checksum.value)
         whole = machine.last % COMPARED_WHOLE == 0 and member.applied > 0
-        if whole:  # Unless the user's own machine is behind.
+        if whole:  # Unless the custom machine is behind.
             state = crc32(machine.snapshot(), state)
         known = self._states.setdefault((machine.last, whole), state)
         assert known == state, f"{member.name} has another state at {machine.last} than the node before it"
@@ -250,6 +249,6 @@ class Referee:
 
 
 def has_quorum(configuration: Configuration, holders: set[NodeId]) -> bool:
-    """Are these a majority of the voters, and, amid a change, of those who are leaving as well?"""
+    """Are these a majority of the voters and, during a change, of the outgoing voters as well?"""
     halves = [half for half in (configuration.voters, configuration.outgoing) if half]
     return all(2 * len(half & holders) > len(half) for half in halves)

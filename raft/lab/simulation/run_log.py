@@ -1,7 +1,7 @@
-"""What happened in a simulated world: a readable line for each thing of note, a digest of everything.
+"""The log of a simulated run: a readable line for each notable event, a digest of everything.
 
-Owns the record. Two runs with the same digest did the same things at the same moments, down to the last
-byte on the network. Knows nothing of what the lines mean.
+Owns the record. Two runs with the same digest did the same things at the same times, down to the last byte
+on the network. Knows nothing of what the lines mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOMENT = struct.Struct(">d")
 
 
 class RunLog:
-    """Lines, counts and a digest. `listener` hears each line as it is written."""
+    """Lines, counts and a digest. `listener` is called with each line as it is written."""
 
     def __init__(self, now: Callable[[], float], listener: Callable[[str], None] | None = None) -> None:
         self.counts: Counter[str] = Counter()
@@ -25,7 +25,7 @@ class RunLog:
 
     @property
     def digest(self) -> str:
-        """Stands for everything so far."""
+        """A hash of everything so far."""
         return self._hash.hexdigest()
 
     def tell(self, who: str, what: str) -> None:
@@ -36,9 +36,9 @@ class RunLog:
             self._listener(line)
 
     def count(self, what: str, times: int = 1) -> None:
-        """Something of this kind has happened, and may have happened often."""
+        """Count an event of this kind."""
         self.counts[what] += times
 
     def carried(self, way: bytes, payload: bytes) -> None:
-        """A frame has arrived: part of the digest, not of the lines."""
+        """A frame has arrived: part of the digest, but not of the lines."""
         self._hash.update(_MOMENT.pack(self._now()) + way + payload)

@@ -1,8 +1,8 @@
-"""Proof that the simulation bites: guards are taken away one by one, and some seed has to notice.
+"""Proof that the simulation detects errors: guards are removed one by one, and some seed must fail.
 
     python -m raft.lab.simulation.sabotage [--seeds N] [--seconds S] [NAME ...]
 
-Owns the hunt and its report. Exits with 1 if a sabotage survives all seeds. Knows nothing of the guards.
+Owns the search and its report. Exits with 1 if a sabotage survives all seeds. Knows nothing of the guards.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ REASON_CHARACTERS = 150
 
 
 class Hunt(Struct, frozen=True):
-    """How a sabotage fared: how many seeds it survived, and what ended it, if anything did."""
+    """The fate of a sabotage: how many seeds it survived, and the failure that revealed it, if any."""
 
     survived: int
     reason: str | None
 
 
 def hunt(sabotage: Sabotage, *, seeds: int, seconds: float, nodes: int = 5) -> Hunt:
-    """Run seeds 1, 2, 3 and so on without a guard, until one of them notices."""
+    """Run seeds 1, 2, 3 and so on without a guard, until one of them fails."""
     with sabotage.patch():
         for seed in range(1, seeds + 1):
             setting = draw_setting(seed, nodes=nodes, seconds=seconds)
@@ -41,9 +41,9 @@ def hunt(sabotage: Sabotage, *, seeds: int, seconds: float, nodes: int = 5) -> H
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hunt the sabotages that are named, or all; the exit code."""
+    """Test the named sabotages, or all; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m raft.lab.simulation.sabotage", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=200, help="give up after so many (200)")
+    parser.add_argument("--seeds", type=int, default=200, help="give up after this many (200)")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated seconds of each (60)")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *(s.name for s in SABOTAGES)])
     asked = parser.parse_args(arguments)
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
             words = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
             sys.stdout.write(f"{'':<24} {words[:REASON_CHARACTERS]}\n")
         sys.stdout.flush()
-    sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} sabotages were found out\n")
+    sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} sabotages were detected\n")
     return 1 if survivors else 0
 
 

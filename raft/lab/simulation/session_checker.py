@@ -1,8 +1,8 @@
-"""What holders of sessions asked for and were told, and what must be true of it.
+"""The commands of session clients, and the guarantees for them.
 
-Owns the promises that go beyond a store's: each command of a session is carried out once, tokens grow with
-every leadership, nobody passes a fence with a token that another one has followed, and a lease ends for its
-holder before it ends for anybody else. Knows nothing of how holders behave.
+Owns the guarantees beyond a store's: each command of a session is carried out once, tokens grow with every
+leadership, no token passes a fence after a newer one has, and a lease ends for its holder before it ends in
+the cluster. Knows nothing of how clients behave.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NEVER = float("inf")
 
 
 class Model:
-    """One machine that is told the whole log, and nothing else: its answers and events are the true ones."""
+    """One machine that applies the whole log, and nothing else: its answers and events are the true ones."""
 
     def __init__(self, log: Mapping[Index, tuple[int, Content]], last: Index) -> None:
         self.tally = Tally()
@@ -40,7 +40,7 @@ class Model:
                 self.events += news.events if isinstance(news, Events) else ()
 
     def check_watched(self, events: Sequence[Event], following: int) -> None:
-        """Hold what a watcher was told: all that happened before the revision `following`, in order."""
+        """Check a watcher's events: all that happened before the revision `following`, in order."""
         true = [event for event in self.events if event.revision < following]
         for told, happened in zip_longest(events, true):
             assert told == happened, f"a watcher was told {told} where {happened} happened"
@@ -59,18 +59,18 @@ class SessionCall(Struct, kw_only=True):
 
 
 class SessionChecker:
-    """All commands of all holders. `sure` tells of each lease whether its holder still relies on it."""
+    """All commands of all clients. `sure` returns for each lease whether its holder still relies on it."""
 
     def __init__(self) -> None:
         self.all: list[SessionCall] = []
         self._sure: dict[int, Callable[[], bool]] = {}
 
     def relies(self, lease: int, sure: Callable[[], bool]) -> None:
-        """Somebody holds a lease."""
+        """A client holds a lease."""
         self._sure[lease] = sure
 
     def committed(self, index: Index, content: Content) -> None:
-        """An entry is committed, a moment ago at most: no lease may run out that is relied upon."""
+        """An entry was just committed: no lease may expire that its holder relies on."""
         kind, data = content
         call = decode_call(data) if data and kind is EntryKind.NORMAL else None
         if call is None or not isinstance(call.operation, Expire):
@@ -82,7 +82,7 @@ class SessionChecker:
             )
 
     def check(self, model: Model) -> None:
-        """Hold all deeds against the whole log, and against each other."""
+        """Check all commands against the whole log, and against each other."""
         for session_call in self.all:
             if session_call.answer is not None:
                 told = f"{session_call.client} was told {session_call.answer} of {session_call.operation}"
@@ -95,7 +95,7 @@ class SessionChecker:
 
 
 def check_counts(session_checker: Sequence[SessionCall], counts: Mapping[bytes, int]) -> None:
-    """Exactly once, or, if nobody knows, at most once; and each after what was done before it began."""
+    """Exactly once, or at most once if the outcome is unknown; and after all commands that ended before."""
     done = []
     for session_call in session_checker:
         if not isinstance(session_call.operation, Own):
@@ -117,7 +117,7 @@ def check_counts(session_checker: Sequence[SessionCall], counts: Mapping[bytes, 
 
 
 def check_seats(session_checker: Sequence[SessionCall]) -> None:
-    """Whoever takes a seat after another one has a higher token."""
+    """A later seat has a higher token."""
     seats = [
         (session_call.answer.token, session_call)
         for session_call in session_checker

@@ -1,7 +1,7 @@
-"""What kind of world a seed stands for: how fast its network and disks are, how its nodes are set up.
+"""The kind of world of a seed: the speed of its network and disks, the configuration of its nodes.
 
-Owns the draw. The faults are drawn elsewhere, so that they can be taken away one by one without
-changing the world that they happen in. Knows nothing of how a world is built.
+Owns the random choice. Faults are chosen elsewhere, so that they can be removed one by one without changing
+the world. Knows nothing of how a world is built.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raft.node.tuning import Tuning
 from raft.protocol.registry import process_of
 
 DATA_DIR = "/data"
-LEASE_READ_SPREAD_MAX = 0.05  # A leader's lease is a tenth shorter than the others' pledge.
+LEASE_READ_SPREAD_MAX = 0.05  # A leader's lease is a tenth shorter than the followers' promise.
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -34,24 +34,24 @@ class Setting(Struct, frozen=True, kw_only=True):
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False
-    apply_on_worker: bool = False  # The clients' own machine has a thread,
-    own_seconds: float = 0.001  # and takes about so long for what it is given at a time.
+    apply_on_worker: bool = False  # The custom machine has a thread,
+    own_seconds: float = 0.001  # and takes about this long for each batch.
     segment_bytes: int = 16 * 1024
-    append_bytes_max: int = 512 * 1024  # Of one message: few, and appends come in many pieces.
+    append_bytes_max: int = 512 * 1024  # Per message: with a small value, appends are split often.
     apply_bytes_max: int = 64 * 1024
     padding_bytes_max: int = 0  # Of a client's value.
     entries_kept: int = 0  # Of those that a snapshot covers.
-    snapshot_entries: int = 0  # A node takes a snapshot after so many; 0: only when it is told to.
-    clock_spread: float = 0.0  # By so much of the true rate a node's clock may be fast or slow.
+    snapshot_entries: int = 0  # A node takes a snapshot after this many; 0: only by request.
+    clock_spread: float = 0.0  # A node's clock may be fast or slow by up to this share.
     latency_seconds: float = 0.001
     write_seconds: float = 0.002
-    wake_seconds: float = 0.0  # At most, from something to do to the turn that does it: what comes joins it.
+    wake_seconds: float = 0.0  # The longest delay from work to the turn that does it.
     think_seconds: float = 0.4
     fault_gap_seconds: float = 1.5
     fault_seconds: float = 1.5
 
     def dice(self, purpose: str) -> Random:
-        """Random numbers for one purpose, which no other purpose uses up."""
+        """Random numbers for one purpose, independent of all others."""
         return Random(f"{self.seed}:{purpose}")
 
     def clock_rate(self, node: int) -> float:
@@ -60,11 +60,11 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def clocks_agree(self) -> bool:
-        """Are the clocks as good as the holder of a lease expects?"""
+        """Are the clocks as accurate as the holder of a lease assumes?"""
         return self.clock_spread <= DRIFT_RATIO / 2
 
     def config(self, node: int, life: int, *, joins: bool) -> NodeConfig:
-        """The configuration of one life of a node, which is one of the first or joins them later."""
+        """The configuration of one incarnation of a node, which is an initial member or joins later."""
         return NodeConfig(
             node=node,
             listen=endpoint_of(node),
@@ -86,11 +86,11 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def ids(self) -> range:
-        """The ids of the first members."""
+        """The ids of the initial members."""
         return range(1, self.nodes + 1)
 
     def describe(self) -> str:
-        """One line for the story."""
+        """One line for the run log."""
         words = [
             f"{self.nodes} nodes, {self.clients} clients, {self.holders} holders, {self.seconds:g} s",
             f"network {self.latency_seconds * 1000:.1f} ms, disk {self.write_seconds * 1000:.1f} ms",
@@ -108,7 +108,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 def endpoint_of(node: int) -> str:
-    """Where a node would listen if this were real."""
+    """A node's (unused) endpoint."""
     return f"ipc:///simulated/{process_of(node)}"
 
 

@@ -1,7 +1,7 @@
 """One seed from its beginning to its verdict.
 
-Owns the building of a world, the course of a run (faults, then healing, then proof that it lives) and
-the checks at its end. Knows nothing of many seeds.
+Owns the building of a world, the course of a run (faults, then healing, then a liveness check) and the
+checks at its end. Knows nothing of many seeds.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from raft.machines.commands import CompareAndSwap, Put
 
 RECOVERY_SECONDS_MAX = 30.0  # From the end of all faults to an answered write: a dozen election timeouts.
 COMPARED_EVERY_SECONDS = 5.0
-FOREIGNERS_SHARE = 0.5  # So many runs end with a node of another cluster that is to be added.
-REMOVALS_SHARE = 0.5  # So many runs end with leaders that are removed, and die at their answer.
-ROLLBACKS_SHARE = 0.5  # So many runs end with disks that go back to an earlier state.
-BLACKOUT_SHARE = 0.5  # So many runs end with a loss of all power, to see what was really written.
+FOREIGN_NODE_SHARE = 0.5  # Of runs that end with an attempt to add a foreign node.
+REMOVALS_SHARE = 0.5  # Of runs that end with leaders that are removed, and die at their answer.
+ROLLBACKS_SHARE = 0.5  # Of runs that end with disks that go back to an earlier state.
+BLACKOUT_SHARE = 0.5  # Of runs that end with a power cut of all nodes, to see what was durable.
 
 
 class Failure(Struct, frozen=True):
-    """A broken promise: which, when, and where in the code it was noticed."""
+    """A violated guarantee: which, when, and where in the code it was detected."""
 
     reason: str
     at_seconds: float
@@ -56,7 +56,7 @@ class Failure(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What came of a run. `digest` stands for all that happened in it."""
+    """The result of a run. `digest` is a hash of everything in it."""
 
     seed: int
     digest: str
@@ -66,7 +66,7 @@ class Result(Struct, frozen=True):
 
 
 class World:
-    """A cluster, its clients, and everything that it stands on."""
+    """A cluster, its clients, and everything below them."""
 
     def __init__(self, setting: Setting, listener: Callable[[str], None] | None = None) -> None:
         self.setting = setting
@@ -149,12 +149,12 @@ class World:
             self.referee.looked(member)
 
     def dismiss(self, member: Member) -> None:
-        """Judge this member no more: its disk has been changed beyond what a cluster can bear."""
+        """Stop checking this member: its disk was changed beyond what a cluster can tolerate."""
         self.dismissed.add(member)
         self.promises.dismissed(member)
 
     def run(self, plan: Sequence[Fault]) -> None:
-        """Let it all happen; an AssertionError is a broken promise."""
+        """Run the plan; an AssertionError is a violated guarantee."""
         setting, event_queue = self.setting, self.event_queue
         self.run_log.tell("WORLD", setting.describe())
         for member in self.members.values():
@@ -165,10 +165,10 @@ class World:
             self.nemesis.plan(fault)
         self._let_pass(plan[-1].at_seconds if plan else 0.0, setting.seconds * 0.75)
         self._heal()
-        self._prove_alive()
+        self._check_liveness()
         self._let_pass(0.0, setting.seconds)
-        if setting.dice("foreigners").random() < FOREIGNERS_SHARE:
-            self._have_foreigner_added()
+        if setting.dice("foreigners").random() < FOREIGN_NODE_SHARE:
+            self._add_foreign_node()
         if setting.dice("removals").random() < REMOVALS_SHARE:
             self.removals.remove_leaders()
         self._settle()
@@ -189,7 +189,7 @@ class World:
         self.run_log.tell("WORLD", "everything is mended")
         self.nemesis.rest()
 
-    def _have_foreigner_added(self) -> None:
+    def _add_foreign_node(self) -> None:
         foreigners = ForeignNodes(
             self._caller("foreigners"),
             make=partial(self._member, joins=True),
@@ -200,7 +200,7 @@ class World:
         foreigners.try_to_join()
 
     def _roll_disks_back(self) -> bool:
-        """Is there one history afterwards?"""
+        """Returns whether there is one history afterwards."""
         rollbacks = DiskRollbacks(
             members=self.members,
             operator=self.operator,
@@ -212,7 +212,7 @@ class World:
         )
         return rollbacks.roll_back()
 
-    def _prove_alive(self) -> None:
+    def _check_liveness(self) -> None:
         """Each client is served again, and a write that was begun after the healing is done."""
         limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
         started, acted = len(self.history.operations), len(self.session_checker.all)
@@ -233,14 +233,14 @@ class World:
 
         healed_at = self.event_queue.now()
         assert self.event_queue.run_until(limit, alive), (
-            f"no progress for {RECOVERY_SECONDS_MAX:g} s after everything was mended: {self._standing()}"
+            f"no progress for {RECOVERY_SECONDS_MAX:g} s after healing: {self._describe_members()}"
         )
         self.run_log.tell(
             "WORLD", f"all clients are served again after {self.event_queue.now() - healed_at:.2f} s"
         )
 
     def _settle(self) -> None:
-        """The clients fall silent, read everything once more, and all nodes come to the same end."""
+        """The clients stop, read everything once more, and all nodes reach the same state."""
         for program in self.programs:
             program.stop()
         limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
@@ -251,17 +251,19 @@ class World:
         for key in self.history.by_key():
             read = reader.read(key)
             limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
-            assert self.event_queue.run_until(limit, lambda: reader.idle), f"nobody reads {key}"
+            assert self.event_queue.run_until(limit, lambda: reader.idle), (
+                f"the last read of {key} does not end"
+            )
             assert read.outcome is Outcome.DONE, f"the last read of {key} ended {read.outcome.value}"
         assert self.event_queue.run_until(self.event_queue.now() + RECOVERY_SECONDS_MAX, self._agree), (
-            f"the nodes do not come to one end: {self._standing()}"
+            f"the nodes do not come to one end: {self._describe_members()}"
         )
         self.referee.check_all()
         check_history(self.history, self.referee)
         self._check_machines(Model(self.referee.committed, self.referee.last_committed))
 
     def _check_machines(self, model: Model) -> None:
-        """What holders and watchers were told, and the state of every node, are what the log says."""
+        """The answers to session clients and watchers, and every node's state, agree with the log."""
         self.session_checker.check(model)
         model.check_watched(self.watcher.events, self.watcher.next)
         state = model.machine.snapshot()
@@ -270,7 +272,7 @@ class World:
                 assert member.machine.bare_snapshot() == state, f"{member.name} ends in another state"
 
     def _agree(self) -> bool:
-        """All who can take part have applied all that is committed, and follow one leader."""
+        """All nodes that can take part have applied everything committed, and follow one leader."""
         up = [member.raft for member in self.members.values() if member.raft is not None]
         leader = max((raft for raft in up if raft.role is Role.LEADER), key=_term, default=None)
         if leader is None or leader.tracker.configuration.joint:
@@ -284,7 +286,7 @@ class World:
                 ends.add((member.raft.leader, member.raft.term, member.applied, member.raft.log.last))
         return len(ends) == 1 and leader.log.applied == self.referee.last_committed
 
-    def _standing(self) -> str:
+    def _describe_members(self) -> str:
         return "; ".join(member.describe() for member in self.members.values())
 
     def _member(self, node: int, observer: Observer | None = None, *, joins: bool = False) -> Member:
@@ -336,7 +338,7 @@ def _term(raft: Raft) -> Term:
 
 
 def check_history(history: History, referee: Referee) -> None:
-    """What clients were told is what was committed, and what they saw is linearizable."""
+    """The clients' answers agree with what was committed, and their history is linearizable."""
     logged = {content[1] for _, content in referee.committed.values() if content[1]}
     values = {written[1] for data in logged if (written := _written(data)) is not None}
     for operation in history.operations:
@@ -371,7 +373,7 @@ def _written(data: bytes) -> tuple[bytes, bytes | None] | None:
 def simulate(
     setting: Setting, plan: Sequence[Fault], listener: Callable[[str], None] | None = None
 ) -> Result:
-    """Run a world through a plan."""
+    """Run a world with a plan."""
     world = World(setting, listener)
     failure: Failure | None = None
     try:

@@ -1,4 +1,4 @@
-"""A user's own machine that cannot bear a command twice: it counts how often each was carried out.
+"""A custom machine that reveals repeated commands: it counts how often each was carried out.
 
 Owns the evidence for exactly-once. Knows nothing of sessions.
 """
@@ -11,7 +11,7 @@ _COUNTS = msgspec.msgpack.Decoder(dict[bytes, int])
 
 
 class Tally:
-    """A `StateMachine`. A command is a name; the answer says how many have been counted with it."""
+    """A `StateMachine`. A command is a name; the answer is how many were counted with it."""
 
     def __init__(self) -> None:
         self.counts: dict[bytes, int] = {}

@@ -1,4 +1,4 @@
-"""What clients do while a cluster is broken, one module for each workload.
+"""The operations of clients during faults, one module for each workload.
 
-Owns the operations, and how what was answered is written down. Knows nothing of faults.
+Owns the operations and their records. Knows nothing of faults.
 """

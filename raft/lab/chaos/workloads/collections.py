@@ -1,7 +1,7 @@
-"""Lists and sets that only grow, and counters: what is lost, or done twice, shows in every later read.
+"""Lists and sets that only grow, and counters: lost or repeated writes show in every later read.
 
-Owns these three workloads. All writes go through sessions, so each is carried out once, however often it
-is sent. Lists and counters are a machine of one's own, sets are keys of the store.
+Owns these three workloads. All writes go through sessions, so each is carried out once, however often it is
+sent. Lists and counters are a custom machine, sets are keys of the store.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ STEPS_PER_KEY = 400
 
 
 class Growing(ABC):
-    """What the three have in common; `stale` reads are wrong on purpose."""
+    """The common part of the three; `stale` reads are a deliberate bug."""
 
     verb: str
     prefix: str
-    patience_seconds = 4.0  # Sessions try again, and so have better uses for time than to give up.
+    patience_seconds = 4.0  # Sessions retry, so giving up early is useless.
 
     def __init__(self, *, stale: bool = False) -> None:
         self._stale = stale
@@ -39,15 +39,15 @@ class Growing(ABC):
 
     @abstractmethod
     def fresh(self, worker: Worker) -> str | int:
-        """What to write."""
+        """The next value to write."""
 
     @abstractmethod
     async def write(self, session: AsyncSession, key: str, value: Any) -> int:
-        """Write it; where in the log it stands."""
+        """Write it; returns its place in the log."""
 
     @abstractmethod
     async def read(self, worker: Worker, key: str) -> tuple[list[str] | int, int]:
-        """Read all, and up to where in the log that is seen."""
+        """Read all; returns the result, and up to where in the log it reaches."""
 
     async def step(self, worker: Worker) -> None:
         """One operation."""
@@ -70,7 +70,7 @@ class Growing(ABC):
         del worker
 
     async def read_back(self, worker: Worker) -> None:
-        """Every key there was."""
+        """Read every key that was used."""
         for key in self._keys.used():
             await self._read(worker, key)
 
@@ -111,7 +111,7 @@ class Counters(Growing):
     verb, prefix = "add", "n"
 
     def fresh(self, worker: Worker) -> int:
-        """Numbers whose sums tell much about which of them are in."""
+        """Powers and the like, whose sums reveal which of them are included."""
         return worker.dice.randint(1, 1_000_000)
 
     async def write(self, session: AsyncSession, key: str, value: Any) -> int:

@@ -1,6 +1,6 @@
-"""Which key is used now: each for so many steps, then a new one, and so all through the run.
+"""The key in use: after a number of steps, a new one.
 
-Owns the names and the count. A history on one key stays short enough to be judged.
+Owns the names and the count. The history of each key stays short enough to be checked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 
 
 class Keys:
-    """Keys in some groups, each of which is at one key at a time."""
+    """Keys in groups; each group uses one key at a time."""
 
     def __init__(self, prefix: str, steps_per_key: int) -> None:
         self._prefix = prefix

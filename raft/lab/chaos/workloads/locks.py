@@ -1,11 +1,10 @@
-"""Locks and elections, and something that they guard with a fencing token.
+"""Locks and elections, and a key that they guard by a fencing token.
 
 Owns the order of one turn: acquire, write, release; the turns that are longer than a lease; the clients
-that vanish while they hold; and the late write of a holder that does not know that it holds no more. `fenced`
-false lets that one through: wrong on purpose.
-
-What a holder may be sure of is written down with its turn: `until` when its lease lasts for certain. Nodes'
-clocks may run `clock_rate_max` times as fast as ours, and a lease is then so much shorter.
+that vanish while they hold a lock; and the late write of a former holder. With `fenced` false that write is
+accepted: a deliberate bug.
+Each turn is recorded with what its holder may rely on: `until` when its lease lasts for certain. Nodes'
+clocks may run `clock_rate_max` times as fast as the client's, and a lease is then that much shorter.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from raft.machines.commands import Campaign, Fence, Get, Resign
 from raft.machines.results import Led, Resigned, Standing, Value
 
 TTL_SECONDS = 1.5
-GROUPS = 4  # Of workers: those of one compete.
+GROUPS = 4  # Of workers that compete with each other.
 TURNS_PER_KEY = 60
 ACQUIRE_SECONDS_MAX = 5.0
 READ_SHARE = 0.3
-LATE_SHARE = 0.2  # Of turns: a write comes when the lock may be another client's already.
+LATE_SHARE = 0.2  # Of turns: with a write when the lock may have another holder already.
 LATE_SECONDS = 0.3
-LONG_SHARE = 0.005  # Of turns: longer than a lease lasts without being kept alive.
+LONG_SHARE = 0.005  # Of turns: longer than a lease without keep-alives.
 LONG_SECONDS = 2.5
 LONG_PAUSE_SECONDS = 0.2  # Between the writes of such a turn.
-VANISH_SHARE = 0.005  # Of turns: the client is not heard of again.
+VANISH_SHARE = 0.005  # Of turns: the client is never heard from again.
 
 Accepted = tuple[bool, int]
 
 
-class Holdings:
+class LockWorkload:
     """Either of the two workloads."""
 
     patience_seconds = 2.0
@@ -69,12 +68,12 @@ class Holdings:
         """Nothing."""
 
     async def read_back(self, worker: Worker) -> None:
-        """What is guarded."""
+        """Read the guarded keys."""
         for key in self._keys.used():
             await self._read(worker, key)
 
     async def close(self) -> None:
-        """Wait for the late ones, and stop observing."""
+        """Wait for the late writes, and stop observing."""
         if self._late:
             await asyncio.wait(self._late)
         for _, task in self._observers.values():
@@ -117,7 +116,7 @@ class Holdings:
             await self._put(worker, key, lead.fence)
 
     def _sure_until(self, worker: Worker, lead: AsyncLead) -> float:
-        """Up to when its lease lasts for certain, by the run's clock."""
+        """Up to when its lease lasts for certain, on the run's clock."""
         shorter_seconds = TTL_SECONDS * (1 - MARGIN_RATIO) * (1 - 1 / self._clock_rate_max)
         return worker.recorder.now() + lead.remaining - shorter_seconds
 
@@ -156,7 +155,7 @@ class Holdings:
         return accepted()
 
     async def _release(self, worker: Worker, key: str, lead: AsyncLead) -> None:
-        """Whether or not it is carried out: from its call on the holder is sure of nothing."""
+        """From its call on, the holder can rely on nothing, whether or not it is carried out."""
         record = worker.recorder.called(worker.name, "release", key, expected=lead.token)
 
         async def release() -> bool:
@@ -169,10 +168,10 @@ class Holdings:
             worker.recorder.done(record, {"held": held})
         worker.took(record)
 
-    # -- what is beside the turns -----------------------------------------------------------------
+    # -- beside the turns -------------------------------------------------------------------------
 
     async def _vanish(self, worker: Worker, key: str) -> None:
-        """Take a free seat with a lease that is never kept alive, write, and be gone."""
+        """Take a free seat with a lease that is never kept alive, write, and vanish."""
         record = worker.recorder.called(worker.name, "acquire", key)
         name = f"{'lock' if self._is_lock else 'election'}/{key}"
         sent = worker.recorder.now()
@@ -195,7 +194,7 @@ class Holdings:
         worker.vanish()
 
     async def _write_late(self, worker: Worker, key: str, fence: Fence) -> None:
-        """As a process does that was stopped before its write, and now goes on."""
+        """As by a process that was paused before its write."""
         await asyncio.sleep(worker.dice.uniform(0.0, LATE_SECONDS))
         await self._put(worker, key, fence)
 
@@ -211,7 +210,7 @@ class Holdings:
         worker.took(record)
 
     def _observe(self, worker: Worker, group: int, key: str) -> None:
-        """Follow the election that this group stands for now."""
+        """Follow the election that this group uses now."""
         before = self._observers.get(group)
         if before is not None and before[0] == key:
             return

@@ -1,7 +1,7 @@
-"""Many registers: put, get and compare-and-swap, a few clients at once on each key.
+"""Many registers: put, get and compare-and-swap, by a few clients on each key.
 
-Owns the mix. A key is left for a new one after some hundred operations, so that its history can be judged.
-Values are unique. Some reads are put to one node, whichever it takes itself for: any node may answer.
+Owns the mix. A key is replaced after some hundred operations, so that its history can be checked. Values are
+unique. Some reads are sent to one node, whatever its role: any node may answer.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from raft.protocol.client import QueryResult
 
 CLIENTS_PER_KEY = 5
 OPERATIONS_PER_KEY = 400
-GET_SHARE, PUT_SHARE = 0.45, 0.40  # The rest compares and swaps.
-ANYWHERE_SHARE = 0.5  # Of reads: asked of a node of the worker's choice.
+GET_SHARE, PUT_SHARE = 0.45, 0.40  # The rest are compare-and-swaps.
+ANYWHERE_SHARE = 0.5  # Of reads: sent to a node of the worker's choice.
 NODE_SECONDS_MAX = 0.5
 
 
 class Registers:
-    """The workload; with `stale`, reads are answered by anybody without asking others: wrong on purpose."""
+    """The workload; with `stale`, one node answers reads from its own state: a deliberate bug."""
 
     patience_seconds = 1.0
 
@@ -49,7 +49,7 @@ class Registers:
             await self._swap(worker, key)
 
     async def read_back(self, worker: Worker) -> None:
-        """Every key there was, read linearizably."""
+        """Read every key that was used, linearizably."""
         for key in self._keys.used():
             await self._get(worker, key)
 
@@ -57,7 +57,7 @@ class Registers:
         """Nothing."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     async def _put(self, worker: Worker, key: str) -> None:
         value = worker.fresh_value()
@@ -102,7 +102,7 @@ class Registers:
         swap = CompareAndSwap(key.encode(), maybe_bytes(expected), value.encode())
         swapped = await worker.recorder.settle(record, worker.client.call(swap))
         if swapped is not None:
-            assert isinstance(swapped, Swapped), f"a compare-and-swap is not answered by {swapped}"
+            assert isinstance(swapped, Swapped), f"unexpected answer to a compare-and-swap: {swapped}"
             found, item = text_of(swapped.item), swapped.item
             index = item.revision if swapped.swapped and item is not None else 0
             worker.recorder.done(record, {"swapped": swapped.swapped, "found": found}, index)
@@ -111,11 +111,11 @@ class Registers:
 
 
 def value_in(answer: Answer) -> Value:
-    """What a get is answered by."""
-    assert isinstance(answer, Value), f"a get is not answered by {answer}"
+    """The answer to a get."""
+    assert isinstance(answer, Value), f"unexpected answer to a get: {answer}"
     return answer
 
 
 def text_of(item: Item | None) -> str | None:
-    """What a key holds."""
+    """A key's value as text."""
     return None if item is None else item.value.decode()

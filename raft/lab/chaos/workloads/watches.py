@@ -1,6 +1,6 @@
-"""Registers that three watchers watch: every change, once and in order, whichever nodes tell of it.
+"""Registers with three watchers, which must get every change, once and in order, from any nodes.
 
-Owns the watchers. What is written, and how, is the registers'.
+Owns the watchers. The writes are those of registers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ PREFIX = b"r"
 class Watches(Registers):
     """The register workload, watched.
 
-    Each life of a watcher is written down when it ends: from which revision on it watched, and up to which
-    one it had to be told. At the end of the run that is the last one there is, whether or not it was told.
+    Each session of a watcher is recorded when it ends: from which revision on it watched, and up to which one
+    it must have been sent events. At the end of the run that is the last revision, whether or not it was
+    sent.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Watches(Registers):
                 group.create_task(self._watch(number, worker))
 
     async def read_back(self, worker: Worker) -> None:
-        """Read all, then wait until all watchers have been told of all."""
+        """Read all, then wait until all watchers have all events."""
         await super().read_back(worker)
         self._last = value_in(await worker.client.ask(Get(PREFIX))).revision
         try:
@@ -48,7 +49,7 @@ class Watches(Registers):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            return  # What a watcher lacks is for the judge to see.
+            return  # The checker finds what a watcher lacks.
 
     async def _watch(self, number: int, worker: Worker) -> None:
         life, forgotten = 0, 0
@@ -64,7 +65,7 @@ class Watches(Registers):
                 up_to = gap.revision
             except ClientError:
                 pass
-            finally:  # The end of the run cancels it.
+            finally:  # Cancelled at the end of the run.
                 covered = {"first": first, "last": max(self._seen[number], self._last)}
                 worker.recorder.done(record, covered | ({"forgotten": forgotten} if forgotten else {}))
             self._seen[number] = max(self._seen[number], up_to)

@@ -1,7 +1,7 @@
-"""One client program's way to the cluster: its process, and the conversations that it leads.
+"""A simulated client process and its calls.
 
-Owns the driving of the production client's conversations by the agenda instead of a thread. Knows nothing
-of what is asked for.
+Owns running the production client's calls by the event queue instead of a thread. Knows nothing of the
+requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Failed = Callable[[ClientError], None]
 
 
 class Caller:
-    """Leads any number of conversations at once; `view` is what all of them know of the cluster."""
+    """Runs any number of calls at once; `view` is their common view of the cluster."""
 
     def __init__(self, host: Host, *, setting: Setting, event_queue: EventQueue) -> None:
         self.name = host.runtime.name
@@ -42,19 +42,19 @@ class Caller:
         for node, endpoint in endpoints.items():
             self._connect(node, endpoint)
 
-    def converse(
+    def run_call(
         self,
         conversation: Generator[Step, Outcome, Result],
         done: Callable[[Result], None],
         failed: Failed,
     ) -> None:
-        """Lead a conversation to its end, which one of the two is told."""
-        self._go_on(conversation, done, failed, None)
+        """Run a call; one of the two callbacks gets its end."""
+        self._resume_call(conversation, done, failed, None)
 
     def _connect(self, node: int, endpoint: str) -> None:
         self._host.transport.connect(process_of(node), endpoint)
 
-    def _go_on(
+    def _resume_call(
         self,
         conversation: Generator[Step, Outcome, Result],
         done: Callable[[Result], None],
@@ -68,11 +68,11 @@ class Caller:
         except ClientError as error:
             failed(error)
         else:
-            self._take(step, lambda outcome: self._go_on(conversation, done, failed, outcome))
+            self._take(step, lambda outcome: self._resume_call(conversation, done, failed, outcome))
 
     def _take(self, step: Step, go_on: Callable[[Outcome], None]) -> None:
         if isinstance(step, AwaitChannel):
-            # In a turn of its own: whoever is told may be in the middle of telling.
+            # In a turn of its own: the channel may be in the middle of calling its waiters.
             step.channel.waiting[lambda: self._event_queue.after(0.0, lambda: go_on(None))] = None
             return
         if not isinstance(step, Ask):

@@ -1,7 +1,7 @@
-"""Changes of who belongs to the simulated cluster, asked for as an operator's program would ask.
+"""Membership changes of the simulated cluster, requested as by an operator's program.
 
-Owns the new nodes, and the way back of one whose disk was wiped: out of the cluster and in again, as the
-production node goes it. Knows nothing of when any of this happens.
+Owns the new nodes, and the return of one whose disk was wiped: out of the cluster and in again, as the
+production node does it. Knows nothing of when any of this happens.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from raft.lab.simulation.run_log import RunLog
 from raft.lab.simulation.setting import Setting, endpoint_of
 from raft.protocol.client import Members, Remove
 
-PATIENCE_SECONDS = 15.0
+TIMEOUT_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 VOTERS_MIN = 3
-NEWCOMERS_MAX = 2  # More than there were members at first.
+NEWCOMERS_MAX = 2  # Beyond the initial number of members.
 
 
 class MembershipOperator:
-    """Makes changes, several at once if it has to; what cannot be made in time is given up."""
+    """Makes changes, several at once if necessary; gives up what cannot be done in time."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class MembershipOperator:
             self._lead("removed", membership.remove(self._caller.view, node, self._tries()))
 
     def swap(self, node: int) -> None:
-        """Let a new node take the place of another, by way of a joint configuration."""
+        """Replace a node by a new one, through a joint configuration."""
         if node in self._voters:
             new = self._begin_new()
             view, tries = self._caller.view, self._tries()
             self._lead("replaced", membership.replace(view, node, new, endpoint_of(new), tries))
 
     def wipe(self, member: Member) -> None:
-        """Let a node lose its disk, if all others are whole; it takes part again once it is added anew."""
+        """Let a node lose its disk if all others are healthy; it returns once it is added again."""
         whole = (Condition.UP, Condition.DOWN, Condition.GONE)
         others = [other for other in self._members.values() if other is not member]
         if (
@@ -80,7 +80,7 @@ class MembershipOperator:
             self._event_queue.after(2 * RETRY_SECONDS, partial(self._take_out, member))
 
     def repair(self, member: Member) -> None:
-        """Let a node that cannot believe its log begin anew, as `--repair-from-peers` does."""
+        """Let a node with a damaged log rejoin with an empty one, as `--repair-from-peers` does."""
         self._take_out(member)
 
     def _take_out(self, member: Member) -> None:
@@ -90,7 +90,7 @@ class MembershipOperator:
             self._take_in(member)
 
         change = membership.change(self._caller.view, Remove(member.node), self._tries())
-        self._caller.converse(change, out, self._again(partial(self._take_out, member)))
+        self._caller.run_call(change, out, self._again(partial(self._take_out, member)))
 
     def _take_in(self, member: Member) -> None:
         member.come_back()
@@ -98,7 +98,7 @@ class MembershipOperator:
             self._caller.view, member.node, endpoint_of(member.node), self._tries(), learner=False
         )
         done = partial(self._learn, "taken in")
-        self._caller.converse(add, done, self._again(partial(self._take_in, member)))
+        self._caller.run_call(add, done, self._again(partial(self._take_in, member)))
 
     def _again(self, call: Callable[[], None]) -> Callable[[ClientError], None]:
         return lambda _error: self._event_queue.after(RETRY_SECONDS, call)
@@ -109,17 +109,17 @@ class MembershipOperator:
         return member.node
 
     def _lead(self, what: str, conversation: membership.Steps) -> None:
-        self._caller.converse(conversation, partial(self._learn, what), partial(self._give_up, what))
+        self._caller.run_call(conversation, partial(self._learn, what), partial(self._give_up, what))
 
     def _learn(self, what: str, members: Members) -> None:
         self._voters = set(members.voters)
         self._run_log.count(f"members {what}")
         self._run_log.tell(
-            "steward", f"{what}: voters {list(members.voters)}, learners {list(members.learners)}"
+            "operator", f"{what}: voters {list(members.voters)}, learners {list(members.learners)}"
         )
 
     def _give_up(self, what: str, error: ClientError) -> None:
-        self._run_log.tell("steward", f"not {what}: {error}")
+        self._run_log.tell("operator", f"not {what}: {error}")
 
     def _tries(self) -> RetryBudget:
-        return RetryBudget(self._caller.now, PATIENCE_SECONDS)
+        return RetryBudget(self._caller.now, TIMEOUT_SECONDS)

@@ -1,7 +1,7 @@
-"""Simulated clients that hold sessions: they count, campaign, write behind fences, and vanish.
+"""Simulated clients with sessions: they count, campaign, make fenced writes, and vanish.
 
-Owns what a holder does and when, by the production client's numbering, retries and count of its lease.
-Knows nothing of what must be true of it.
+Owns their actions, with the production client's numbering, retries and lease clock. Knows nothing of the
+guarantees.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ ELECTION = "office"
 GUARDED = b"guarded"
 TTLS_MS = (2_000, 4_000, 8_000)
 TIMEOUTS_SECONDS = (1.0, 3.0, 10.0)
-VANISHING_SHARE = 0.03  # Of all acts: the holder forgets its session without a word.
+VANISHING_SHARE = 0.03  # Of all actions: the client silently forgets its session.
 
 
 class Session:
-    """One session as its holder sees it."""
+    """One session, as its client sees it."""
 
     def __init__(self, opened: Opened, sent_seconds: float) -> None:
         self.lease = opened.session
         self.calls = CommandWindow(opened.session)
         self.held = HeldLease(opened.ttl_ms / 1000, sent_seconds)
-        self.token = 0  # As long as it holds the seat.
+        self.token = 0  # While it holds the seat.
 
 
 class SessionClient:
-    """One holder, with one command on its way at a time, and its keep-alives beside it."""
+    """One client, with one command in progress at a time, and keep-alives beside it."""
 
     def __init__(
         self,
@@ -65,18 +65,18 @@ class SessionClient:
         self._may_rely = setting.clocks_agree
         self._stopped = False
         self._session: Session | None = None
-        self._token = 0  # The last one that was gained, perhaps in an earlier session.
+        self._token = 0  # The last one gained, perhaps in an earlier session.
 
     def start(self) -> None:
         """Begin to act."""
         self._event_queue.after(self._dice.expovariate(1 / self._think_seconds), self._act)
 
     def stop(self) -> None:
-        """Do nothing more, and let the lease run out."""
+        """Stop acting, and let the lease run out."""
         self._stopped = True
         self._session = None
 
-    # -- acts ---------------------------------------------------------------------------------------
+    # -- actions ------------------------------------------------------------------------------------
 
     def _act(self) -> None:
         if self._stopped:
@@ -140,7 +140,7 @@ class SessionClient:
                 assert not sure, f"{self.name} relies on its session, which has expired"
                 self._end(
                     session_call, Outcome.UNKNOWN
-                )  # An earlier try of the same may have been carried out.
+                )  # An earlier attempt of the same may have been carried out.
             else:
                 if then is not None:
                     then(session_call.answer)
@@ -150,7 +150,7 @@ class SessionClient:
             session.calls.end(sequence)
             self._end(session_call, Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED)
 
-        self._caller.converse(commit_idempotent(self._caller.view, body, self._tries()), done, failed)
+        self._caller.run_call(commit_idempotent(self._caller.view, body, self._tries()), done, failed)
 
     def _end(self, session_call: SessionCall, outcome: Outcome) -> None:
         session_call.outcome = outcome
@@ -171,7 +171,7 @@ class SessionClient:
     # -- the lease ----------------------------------------------------------------------------------
 
     def _relies(self, session: Session) -> bool:
-        """Is the lease this holder's, by its own count?"""
+        """Is the lease still this client's, by its own clock?"""
         return session.held.remaining_seconds(self._caller.now()) > 0
 
     def _open(self) -> None:
@@ -182,7 +182,7 @@ class SessionClient:
 
         def done(committed: Committed) -> None:
             opened = decode_or_raise(committed.result)
-            assert isinstance(opened, Opened), f"opening a session is not answered by {opened}"
+            assert isinstance(opened, Opened), f"unexpected answer to the opening of a session: {opened}"
             session = Session(opened, sent_seconds)
             if not self._stopped:
                 self._session = session
@@ -191,7 +191,7 @@ class SessionClient:
                 self._event_queue.after(session.held.ttl_seconds / 3, partial(self._keep_alive, session))
             self._rest()
 
-        self._caller.converse(
+        self._caller.run_call(
             commit_idempotent(self._caller.view, body, self._tries()), done, lambda _error: self._rest()
         )
 
@@ -214,4 +214,4 @@ class SessionClient:
 
         request = KeepAlive(session.lease)
         tries = RetryBudget(self._caller.now, left_seconds)
-        self._caller.converse(lease_time(self._caller.view, request, tries), done, failed)
+        self._caller.run_call(lease_time(self._caller.view, request, tries), done, failed)

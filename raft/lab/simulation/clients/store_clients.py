@@ -1,7 +1,7 @@
-"""Simulated clients: the production client's logic, driven by the agenda instead of a thread.
+"""Simulated clients of the store: the production client's calls, run by the event queue.
 
-Owns what they ask for, and when. Each value is written once, so that whoever reads it knows where it
-is from. A key is given up after some hundred operations, because a judge's work grows with their number.
+Owns their requests and timing. Each value is written once, so that a reader knows its writer. A key is
+replaced after some hundred operations, because a checker's work grows with their number.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from raft.lab.simulation.run_log import RunLog
 from raft.lab.simulation.setting import Setting
 from raft.protocol.client import Committed, QueryResult
 
-# Some wait until the node itself says that it does not know; others soon look elsewhere.
+# Some wait until the node itself answers that the outcome is unknown; others soon ask elsewhere.
 TIMEOUTS_SECONDS = (0.3, 1.0, 6.0, 10.0)
 PATIENT_SECONDS = 20.0
 OPERATIONS_PER_KEY = 200
 KEYS_AT_ONCE = 2
-ELSEWHERE_SHARE = 0.3  # Of all requests go to any node, not to the one that led last.
+ELSEWHERE_SHARE = 0.3  # Of all requests: to any node, not to the last known leader.
 
-# How often a client writes, reads and swaps: some of them hardly write.
+# The weights of writes, reads and swaps: some clients hardly write.
 HABITS = ((4, 4, 3), (1, 10, 0), (3, 3, 3), (6, 2, 2))
 
 Conversation = Generator[Step, Answer, Committed | QueryResult]
@@ -48,7 +48,7 @@ class Keys:
 
 
 class Client:
-    """One client, with one request on its way at a time."""
+    """One client, with one request in progress at a time."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Client:
         self._known: dict[str, bytes | None] = {}
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Begin to make requests."""
         self._event_queue.after(self._dice.expovariate(1 / self._think_seconds), self._ask_something)
 
     def stop(self) -> None:
-        """Ask nothing more of your own accord."""
+        """Make no further requests on its own."""
         self._stopped = True
 
     def read(self, key: str) -> Operation:
@@ -100,7 +100,7 @@ class Client:
         return operation
 
     def swap(self, key: str) -> Operation:
-        """Swap what the key was last seen to hold for a new value."""
+        """Swap the last seen value of the key for a new one."""
         value, expected = self._new_value(), self._known.get(key)
         operation = self._history.called(self.name, key, Kind.CAS, value=value, expected=expected)
         self._begin(
@@ -133,7 +133,7 @@ class Client:
             unknown = isinstance(error, OutcomeUnknown)
             self._end(operation, Outcome.UNKNOWN if unknown else Outcome.REFUSED)
 
-        self._caller.converse(conversation, lambda answer: self._done(operation, answer), failed)
+        self._caller.run_call(conversation, lambda answer: self._done(operation, answer), failed)
 
     def _done(self, operation: Operation, answer: Committed | QueryResult) -> None:
         operation.index = answer.index

@@ -1,6 +1,6 @@
-"""A simulated client that watches all keys, and lets the cluster forget what it has seen.
+"""A simulated client that watches all keys, and compacts the history that it has seen.
 
-Owns the stream as it was told, by the production client's conversation. Knows nothing of what happened.
+Owns the events that it got, by the production client's calls. Knows nothing of what happened.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPACTING_SHARE = 0.2
 
 
 class Watcher:
-    """`events` is all it was told, which is all that happened before the revision `next`."""
+    """`events` are all events before the revision `next`."""
 
     def __init__(self, caller: Caller, *, setting: Setting, event_queue: EventQueue, run_log: RunLog) -> None:
         self.name = caller.name
@@ -43,7 +43,7 @@ class Watcher:
         self._event_queue.after(self._dice.expovariate(1 / self._think_seconds), self._watch)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop watching."""
         self._stopped = True
 
     def _watch(self) -> None:
@@ -51,7 +51,7 @@ class Watcher:
             return
         self.idle = False
         watch = WatchKeys(self.next, b"", None)
-        self._caller.converse(await_events(self._caller.view, watch, self._tries()), self._told, self._failed)
+        self._caller.run_call(await_events(self._caller.view, watch, self._tries()), self._told, self._failed)
 
     def _told(self, told: Events) -> None:
         self.events += told.events
@@ -59,7 +59,7 @@ class Watcher:
         self._run_log.count("events watched", len(told.events))
         if self.next > 1 and self._dice.random() < COMPACTING_SHARE:
             body = plain(Compact(min(self.next - 1, told.revision)))
-            self._caller.converse(
+            self._caller.run_call(
                 commit_idempotent(self._caller.view, body, self._tries()), self._compacted, self._failed
             )
         else:
@@ -67,7 +67,7 @@ class Watcher:
 
     def _compacted(self, committed: Committed) -> None:
         answer = decode_or_raise(committed.result)
-        assert isinstance(answer, results.Compacted), f"a compaction is not answered by {answer}"
+        assert isinstance(answer, results.Compacted), f"unexpected answer to a compaction: {answer}"
         self._rest()
 
     def _failed(self, _error: ClientError) -> None:

@@ -1,1 +1,1 @@
-"""The faults of a simulated run, and what carries them out."""
+"""The faults of a simulated run, and their execution."""

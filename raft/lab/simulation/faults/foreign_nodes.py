@@ -1,7 +1,7 @@
-"""The end of some runs: a node that has begun a cluster of its own is to be added.
+"""The end of some runs: a node that has founded a cluster of its own is to be added.
 
-Owns that node, its history, and the promise that it tries: a node with a history of its own is not added, and
-named. Knows nothing of the faults before.
+Owns that node, its history, and the guarantee under test: a node with a history of its own is refused by
+name. Knows nothing of the faults before.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from raft.lab.simulation.run_log import RunLog
 from raft.lab.simulation.setting import endpoint_of
 from raft.protocol.client import AddLearner, Members
 
-FOREIGNER = 900  # An id that no member gets.
+FOREIGN_NODE = 900  # An id that no member gets.
 ENTRIES_MAX = 40
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 ELECTION_SECONDS_MAX = 10.0
 
 
 class Unobserved:
-    """What a foreign node does is no matter of this cluster's promises."""
+    """An observer that ignores a foreign node, which is not part of this cluster."""
 
     def started(self, member: Member) -> None:
         """See `Observer`."""
@@ -40,7 +40,7 @@ class Unobserved:
 
 
 class ForeignNodes:
-    """Has a foreign node added to a cluster in which nothing else is broken any more."""
+    """Tries to add a foreign node to a cluster after all faults have ended."""
 
     def __init__(
         self,
@@ -58,20 +58,18 @@ class ForeignNodes:
         self._dice = dice
 
     def try_to_join(self) -> None:
-        """An AssertionError says that it was added."""
-        node = self._make(FOREIGNER, Unobserved())
+        """Raises AssertionError if it was added."""
+        node = self._make(FOREIGN_NODE, Unobserved())
         node.begin_alone(self._dice.randint(1, ENTRIES_MAX))
         assert self._event_queue.run_until(
             self._event_queue.now() + ELECTION_SECONDS_MAX,
             lambda: node.raft is not None and node.raft.role is Role.LEADER,
         ), f"{node.name} is alone, and does not lead"
         answers: list[Members | ClientError] = []
-        request = AddLearner(FOREIGNER, endpoint_of(FOREIGNER))
-        change = membership.change(
-            self._caller.view, request, RetryBudget(self._caller.now, PATIENCE_SECONDS)
-        )
-        self._caller.converse(change, answers.append, answers.append)
-        self._event_queue.run_until(self._event_queue.now() + 2 * PATIENCE_SECONDS, lambda: bool(answers))
+        request = AddLearner(FOREIGN_NODE, endpoint_of(FOREIGN_NODE))
+        change = membership.change(self._caller.view, request, RetryBudget(self._caller.now, TIMEOUT_SECONDS))
+        self._caller.run_call(change, answers.append, answers.append)
+        self._event_queue.run_until(self._event_queue.now() + 2 * TIMEOUT_SECONDS, lambda: bool(answers))
         (answer,) = answers
         assert not isinstance(answer, Members), (
             f"{node.name}, which has a history of its own, was added: {answer}"

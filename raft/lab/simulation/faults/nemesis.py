@@ -1,7 +1,7 @@
 """Carries out the faults of a plan.
 
-Owns what each kind of fault does to the world, and that it ends. Knows nothing of how a plan is drawn,
-or of what follows from it.
+Owns the effect of each kind of fault on the world, and its end. Knows nothing of how a plan is made, or of
+its consequences.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRANSFER_SECONDS = 1.0
 
 
 class Nemesis:
-    """Breaks `members` and `network`. After `rest` nothing is broken, and nothing will be."""
+    """Injects faults into `members` and `network`. After `rest` there are no faults, and no new ones."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Nemesis:
         self._resting = False
 
     def plan(self, fault: Fault) -> None:
-        """Let a fault happen when its time has come."""
+        """Schedule a fault."""
         self._event_queue.at(fault.at_seconds, partial(self._begin, fault))
 
     def rest(self) -> None:
-        """End all faults, and start whoever is down."""
+        """End all faults, and start all nodes that are down."""
         self._resting = True
         self._network.clear()
         for member in self._members.values():
@@ -156,7 +156,7 @@ class Nemesis:
     # -- network ------------------------------------------------------------------------------------
 
     def _cut(self, fault: Fault, pairs: set[tuple[int, int]]) -> None:
-        """Cut these ways."""
+        """Cut these links."""
         for source, target in sorted(pairs):
             names = self._members[source].name, self._members[target].name
             cut = network_faults.Fault(cut=True)
@@ -190,7 +190,7 @@ class Nemesis:
             self._cut(fault, {(member.node, b) for b in others} | {(b, member.node) for b in others})
 
     def _cut_one_way(self, fault: Fault) -> None:
-        """What a node says is not heard, or it hears nothing, or it hears one other node no more."""
+        """The others do not hear a node, or it hears none, or it does not hear one other node."""
         for member in self._victims(fault):
             others = [node for node in self._members if node != member.node]
             if fault.amount < 0.3:
@@ -225,9 +225,9 @@ class Nemesis:
         self._break_disk(fault, DiskFault(slower_seconds=3.0 * fault.amount**3))
 
     def _write_late(self, fault: Fault) -> None:
-        """A node and the leader are cut off together, for as long as the others take to elect another.
+        """A node and the leader are cut off together, for as long as the others need to elect another one.
 
-        What the old leader has it write is still on its way to the disk when the new one replaces it.
+        Writes from the old leader are then still in progress when the new leader replaces them.
         """
         (victim,) = self._victims(fault)
         leaders = {member.node for member in self._members.values() if _leads(member)} - {victim.node}
@@ -329,4 +329,4 @@ def _disarm(member: Member) -> None:
 
 
 def _ignore(_result: object) -> None:
-    """What came of it shows in what follows."""
+    """The outcome shows in what follows."""

@@ -1,7 +1,7 @@
-"""The faults of a run: what happens to whom and when, drawn before the run begins.
+"""The faults of a run, as a plan made before the run begins.
 
-Owns the plan, as data, from which single faults can be taken away without moving the others. Knows
-nothing of how a fault is carried out.
+Owns the plan, as data, from which single faults can be removed without moving the others. Knows nothing of
+how a fault is carried out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from msgspec import Struct
 from raft.lab.simulation.setting import Setting
 from raft.storage.device import CRASH_POINTS
 
-LEADER = 0  # Stands for whoever leads when the fault begins.
+LEADER = 0  # Stands for the leader when the fault begins.
 
 
 class Kind(enum.Enum):
-    """What can go wrong."""
+    """The kinds of faults."""
 
     KILL = "kill"
     POWER_CUT = "power cut"
@@ -27,20 +27,20 @@ class Kind(enum.Enum):
     STOP = "stop"  # Gracefully.
     PAUSE = "pause"
     PARTITION = "partition"
-    ISOLATION = "isolation"  # From the other nodes, not from the clients.
+    ISOLATION = "isolation"  # From the other nodes, but not from the clients.
     ONE_WAY = "one-way cut"
     BRIDGE = "bridge"  # Two halves that share one node.
-    RING = "ring"  # Everybody hears two neighbours only.
+    RING = "ring"  # Each node hears only two neighbours.
     SLOW_LINKS = "slow links"
-    BAD_LINKS = "bad links"  # Frames are lost, doubled and reordered.
+    BAD_LINKS = "bad links"  # Frames are lost, duplicated and reordered.
     SLOW_DISK = "slow disk"
-    LATE_WRITE = "late write"  # Cut off with its leader, a node still writes what the next one replaces.
+    LATE_WRITE = "late write"  # A node cut off with its leader writes what the next leader replaces.
     FULL_DISK = "full disk"
     FAILING_DISK = "failing disk"  # Every sync fails.
-    BIT_FLIP = "bit flip"  # And a kill, so that it is read again.
+    BIT_FLIP = "bit flip"  # With a kill, so that it is read again.
     LOST_SEGMENT = "lost segment"  # The newest one of a log, while the node is down.
     SNAPSHOT_ROT = "snapshot rot"  # A received snapshot changes on its disk, and its node leads.
-    WRITE_BACK = "write-back"  # The kernel brings to the disk what nobody has synced.
+    WRITE_BACK = "write-back"  # The kernel writes unsynced data to the disk.
     SNAPSHOT = "snapshot"
     TRANSFER = "transfer"
     GROWTH = "new member"
@@ -76,20 +76,20 @@ WEIGHTS = {
     Kind.REPLACEMENT: 2,
     Kind.WIPE: 1,
 }
-# A log that is refused stays away for good; with fewer members than at first, too few might be left.
+# A node that refuses its log stays away for good; with fewer members than at first, too few might be left.
 CHANGES_OF_MEMBERS = frozenset((Kind.GROWTH, Kind.REMOVAL, Kind.REPLACEMENT, Kind.WIPE))
 
-# Drawn apart from the others, and for seeds whose members stay: a node that refuses its disk stays away.
+# Chosen separately, and for seeds without membership changes: a node that refuses its disk stays away.
 LOSSES = (Kind.LOST_SEGMENT, Kind.SNAPSHOT_ROT)
 LOSS_SECONDS_MAX = 4.0
 
-QUIET_SECONDS_MAX = 3.0  # At first, so that somebody leads.
+QUIET_SECONDS_MAX = 3.0  # At the beginning, so that there is a leader.
 QUIET_SHARE = 0.15
-FAULTY_SHARE = 0.75  # Of the run; the rest is for getting well.
+FAULTY_SHARE = 0.75  # Of the run; the rest is for recovery.
 
 
 class Fault(Struct, frozen=True):
-    """One fault. What `amount` and `detail` mean depends on the kind."""
+    """One fault. The meaning of `amount` and `detail` depends on the kind."""
 
     at_seconds: float
     kind: Kind
@@ -99,16 +99,16 @@ class Fault(Struct, frozen=True):
     detail: str = ""
 
     def describe(self) -> str:
-        """One line for the story."""
+        """One line for the run log."""
         nodes = ", ".join("the leader" if node == LEADER else f"n{node}" for node in self.nodes)
         words = [self.kind.value, self.detail, f"of {nodes}" if nodes else "", f"for {self.seconds:.2f} s"]
         return " ".join(word for word in words if word)
 
 
 def draw_plan(setting: Setting) -> tuple[Fault, ...]:
-    """The faults of a seed, in the order of their time."""
+    """The faults of a seed, in order of time."""
     dice = setting.dice("plan")
-    # Each seed has its own character: some kinds often, others never, so that some meet that rarely would.
+    # Each seed prefers some kinds and omits others, so that rare combinations occur, too.
     kinds = [kind for kind in WEIGHTS if dice.random() < 0.6]
     avoided = {Kind.BIT_FLIP} if dice.random() < 0.5 else CHANGES_OF_MEMBERS
     kinds = [kind for kind in kinds if kind not in avoided] or [Kind.POWER_CUT]
@@ -121,7 +121,7 @@ def draw_plan(setting: Setting) -> tuple[Fault, ...]:
         kind = dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         fault = _draw(dice, setting, kind, moment)
         if kind is Kind.BIT_FLIP:
-            # A majority keeps its disks whole, or there is nothing left to recover from.
+            # A majority keeps healthy disks, or recovery would be impossible.
             if len(spoilt | set(fault.nodes)) > (setting.nodes - 1) // 2:
                 continue
             spoilt.update(fault.nodes)

@@ -1,7 +1,7 @@
-"""The end of some runs: leader after leader is removed, and dies in the moment in which it says that it is.
+"""The end of some runs: leader after leader is removed, and dies at the moment of its answer.
 
-Owns these steps and the promise that they try: when a leader answers that it has been removed, the members
-that remain can elect another one without it. Knows nothing of the faults before.
+Owns these steps and the guarantee under test: when a leader answers that it was removed, the remaining
+members can elect another one without it. Knows nothing of the faults before.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from raft.lab.simulation.hosts.member import Member
 from raft.lab.simulation.hosts.network import SimulatedNetwork, Trouble
 from raft.lab.simulation.run_log import RunLog
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 ELECTION_SECONDS_MAX = 30.0
 REST_SECONDS = 1.0
 TRIES_MAX = 8
-LOST_SHARE = 0.5  # Of what a removed leader tells the others.
+LOST_SHARE = 0.5  # Of a removed leader's messages to the others.
 
 
 class LeaderRemovals:
-    """Removes leaders of a cluster in which nothing else is broken any more."""
+    """Removes leaders of a cluster after all faults have ended."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class LeaderRemovals:
         self._run_log = run_log
 
     def remove_leaders(self) -> None:
-        """As many as can be; an AssertionError says that the others were left without a leader."""
+        """As many as possible; raises AssertionError if the others were left without a leader."""
         for _ in range(TRIES_MAX):
             leader = self._leader(self._members)
             if leader is not None:
@@ -56,12 +56,12 @@ class LeaderRemovals:
             self._event_queue.run_until(self._event_queue.now() + REST_SECONDS)
 
     def _remove(self, raft: Raft) -> None:
-        """Remove it, if it leads on until it answers; then it is gone, and the others have elected."""
+        """Remove it; if it leads until its answer, it dies then, and the others must elect a leader."""
         configuration, leader = raft.tracker.configuration, self._members[raft.id]
         rest = [self._members[node] for node in sorted(configuration.voters - {raft.id})]
         if configuration.joint or not rest or not all(member.raft is not None for member in rest):
             return
-        # One of them stands still, if the others are a majority without it.
+        # One of them is paused, if the others are a majority without it.
         still = rest[-1:] if len(rest) > 2 else []
         for member in still:
             member.pause()
@@ -90,10 +90,10 @@ class LeaderRemovals:
 
         self._caller.view.leader = leader.node
         conversation = membership.remove(
-            self._caller.view, leader.node, RetryBudget(self._caller.now, PATIENCE_SECONDS)
+            self._caller.view, leader.node, RetryBudget(self._caller.now, TIMEOUT_SECONDS)
         )
-        self._caller.converse(conversation, lambda _members: answers.append(True), failed)
-        self._event_queue.run_until(self._event_queue.now() + 2 * PATIENCE_SECONDS, lambda: bool(answers))
+        self._caller.run_call(conversation, lambda _members: answers.append(True), failed)
+        self._event_queue.run_until(self._event_queue.now() + 2 * TIMEOUT_SECONDS, lambda: bool(answers))
         return answers == [True] and leader.up
 
     def _leader(self, members: Mapping[int, Member]) -> Raft | None:

@@ -1,8 +1,8 @@
-"""The end of some runs: disks go back to an earlier state, as a restored snapshot of a virtual machine does.
+"""The end of some runs: disks go back to an earlier state, like a restored snapshot of a virtual machine.
 
-Owns these steps and the promises that they try: one node whose disk went back stops, and is repaired from
-its peers; when a majority's disks went back, no other node follows them with another history. Numbers of
-lives do not go back here, so that the logs alone have to tell. Knows nothing of the faults before.
+Owns these steps and the guarantees under test: a single node whose disk went back stops, and is repaired from
+its peers; when a majority's disks went back, no other node follows them with another history. Incarnation
+numbers do not go back here, so that the logs alone must reveal it. Knows nothing of the faults before.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ WRITES_MAX = 12
 VOTERS_MIN = 3  # With fewer there is no healthy rest.
 DOWN_SECONDS_MAX = 3.0
 MAJORITY_SHARE = 0.5
-NEW_LEADER_SHARE = 0.3  # So often another leader is elected between the copies and the writes.
-LATE_SHARE = 0.7  # So often the healthy rest stands still until the others may have elected.
+NEW_LEADER_SHARE = 0.3  # How often another leader is elected between the copies and the writes.
+LATE_SHARE = 0.7  # How often the healthy rest is paused until the others may have elected a leader.
 NOTICED_SECONDS_MAX = 15.0
 STOPPED_ALONE = frozenset(("RolledBack",))
-# Under the same leader in the same term, entries of one index and term may differ; their answers tell.
+# Under the same leader in the same term, entries of one index and term may differ; replies reveal it.
 STOPPED_BY_MAJORITY = frozenset(("MajorityRolledBack", "Diverged"))
 REPAIRED_SECONDS_MAX = 60.0
 
 
 class DiskRollbacks:
-    """Rolls disks back in a cluster in which nothing else is broken any more."""
+    """Rolls disks back in a cluster after all faults have ended."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class DiskRollbacks:
         self._dice = setting.dice("rollbacks")
 
     def roll_back(self) -> bool:
-        """One disk, or those of a majority; an AssertionError says that this was not noticed.
+        """Roll back one disk, or those of a majority; raises AssertionError if it was not noticed.
 
         Returns whether the cluster has one history afterwards.
         """
@@ -87,7 +87,7 @@ class DiskRollbacks:
             return victim.condition is Condition.REFUSED
 
         noticed = self._event_queue.run_until(self._event_queue.now() + NOTICED_SECONDS_MAX, refused)
-        # Only the leader to which it had acknowledged more than it has by now can tell.
+        # Only the leader to which it had acknowledged more than it has now can detect it.
         if leader is not None and leader.role is Role.LEADER and leader.term == term:
             assert noticed or victim.node == leader.id or self._is_whole(victim), (
                 f"the disk of {victim.name} went back, and it takes part: {victim.describe()}"
@@ -105,7 +105,7 @@ class DiskRollbacks:
         self._run_log.count("rolled-back nodes repaired")
 
     def _is_whole(self, victim: Member) -> bool:
-        """Has it everything that the leader has? A snapshot may bring it all, before anything is missed."""
+        """Has it everything that the leader has? A snapshot may bring it before anything is missed."""
         leader = self._leader()
         return leader is not None and victim.applied == leader.log.applied == leader.log.last
 
@@ -133,7 +133,7 @@ class DiskRollbacks:
             self._check_follows_none(member, victims)
 
     def _check_follows_none(self, healthy: Member, victims: list[Member]) -> None:
-        """What it has committed is what the node that it follows has there."""
+        """The entries that it has committed are those of the node that it follows."""
         if healthy.raft is None:
             self._run_log.count("healthy nodes that stopped")
             return
@@ -151,7 +151,7 @@ class DiskRollbacks:
         )
 
     def _copy(self, member: Member) -> SimulatedFiles:
-        """As a snapshot of a virtual machine holds it, with or without what was not synced."""
+        """As in a snapshot of a virtual machine, with or without unsynced writes."""
         copy = member.drive.copy()
         if self._dice.random() < 0.5:
             copy.power_cut(self._dice)
@@ -168,14 +168,14 @@ class DiskRollbacks:
             member.start()
 
     def _write_more(self) -> None:
-        """What the copies lack."""
+        """Writes that the copies lack."""
         for _ in range(self._dice.randint(2, WRITES_MAX)):
             operation = self._writer.write(KEY)
             self._event_queue.run_until(
                 self._event_queue.now() + 2 * REPAIRED_SECONDS_MAX, lambda: self._writer.idle
             )
             assert operation.outcome is Outcome.DONE, "a write of a whole cluster is not done"
-        # Until all know of it.
+        # Until all nodes know of it.
         self._event_queue.run_until(self._event_queue.now() + 4 * self._setting.heartbeat_seconds)
 
     def _change_leader(self) -> None:

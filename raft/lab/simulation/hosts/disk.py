@@ -1,8 +1,8 @@
-"""A disk in memory that loses what was not synced.
+"""A disk in memory that loses unsynced writes.
 
-Owns what a power cut does to files and names: each sector and each name written since its last sync is
-kept or lost by the dice. Owns the other faults too: a device that fills up, syncs that fail, bits that flip.
-Knows nothing of what the files hold.
+Owns the effect of a power cut on files and names: each sector and each name written since its last sync is
+kept or lost at random. Owns the other faults too: a full device, failing syncs, flipped bits. Knows nothing
+of the files' contents.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SECTOR_BYTES = 512
 
 
 class SimulatedFiles:
-    """A `FileSystem` for one or many nodes. The process may die (`kill`) or the power may go (`power_cut`).
+    """A `FileSystem` for one or many nodes. The process may die (`kill`) or the power may fail (`power_cut`).
 
-    `capacity_bytes` limits the sizes of all files together. `fail_syncs` makes every sync raise EIO and, as
-    Linux does, calls the data clean all the same: later reads show it, and no later sync writes it.
+    `capacity_bytes` limits the sizes of all files together. `fail_syncs` makes every sync raise EIO and, like
+    Linux, marks the data as clean all the same: later reads show it, and no later sync writes it.
     """
 
     def __init__(self, *, capacity_bytes: int | None = None) -> None:
@@ -35,11 +35,11 @@ class SimulatedFiles:
         self._locks: dict[Path, _Lock] = {}
 
     def kill(self) -> None:
-        """All processes die: locks go, and everything that was written stays."""
+        """All processes die: locks are released, and everything that was written stays."""
         self._locks.clear()
 
     def power_cut(self, dice: random.Random) -> None:
-        """All processes die, and of what was not synced the dice decide what stays."""
+        """All processes die, and unsynced writes are kept or lost at random."""
         self._locks.clear()
         for change in self._pending:
             if dice.random() < 0.5:
@@ -50,18 +50,18 @@ class SimulatedFiles:
             inode.power_cut(dice)
 
     def write_back(self) -> None:
-        """What the kernel may do at any time: bring what was written to the medium, names excepted."""
+        """What the kernel may do at any time: write data, but not names, to the medium."""
         for inode in dict.fromkeys(self._names.values()):
             inode.sync()
 
     def flip_bit(self, path: Path, bit: int) -> None:
-        """Change one bit of a file, on the medium itself."""
+        """Change one bit of a file on the medium."""
         inode = self._names[path]
         for contents in (inode.data, inode.durable):
             contents[bit // 8] ^= 1 << bit % 8
 
     def cut(self, path: Path, size: int) -> None:
-        """Shorten a file, on the medium itself."""
+        """Truncate a file on the medium."""
         inode = self._names[path]
         del inode.data[size:], inode.durable[size:]
 
@@ -87,7 +87,7 @@ class SimulatedFiles:
         return bytes(self._inode(path).data)
 
     def contents(self, path: Path) -> memoryview:
-        """See `FileSystem.contents`; what happens to the medium later is seen, as through a mapping."""
+        """See `FileSystem.contents`; later changes of the medium are visible, as in a mapping."""
         return memoryview(self._inode(path).data).toreadonly()
 
     def create(self, path: Path) -> SimulatedFile:
@@ -126,7 +126,7 @@ class SimulatedFiles:
         yield
 
     def room_for(self, growth: int) -> int:
-        """How many of growth more bytes the device can take."""
+        """How many of `growth` more bytes fit on the device."""
         if self.capacity_bytes is None:
             return growth
         used = sum(len(inode.data) for inode in set(self._names.values()))
@@ -150,7 +150,7 @@ class SimulatedFile:
         self._inode = inode
 
     def write(self, offset: int, data: bytes) -> None:
-        """See `File.write`; on a full device as much as there is room for is written first."""
+        """See `File.write`; on a full device as much as fits is written first."""
         growth = max(0, offset + len(data) - len(self._inode.data))
         room = self._log_writer.room_for(growth)
         self._inode.write(offset, data[: len(data) - growth + room])
@@ -182,7 +182,7 @@ class SimulatedFile:
 
 
 class _Inode:
-    """Contents as processes see them, contents on the medium, and which sectors a sync would write."""
+    """Contents as processes see them, contents on the medium, and the dirty sectors."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -207,7 +207,7 @@ class _Inode:
         self.dirty.clear()
 
     def power_cut(self, dice: random.Random) -> None:
-        """Write back some sectors, or all up to a byte; then only what was written back is there."""
+        """Write back some sectors, or all up to a byte; the rest is lost."""
         if self.dirty and dice.random() < 0.3:
             self._write_back_up_to(dice.randrange(len(self.data) + 1))
         else:
@@ -255,7 +255,7 @@ class _Lock:
         self._path = path
 
     def close(self) -> None:
-        if self._locks.get(self._path) is self:  # Not if it went with the process, and another has it now.
+        if self._locks.get(self._path) is self:  # Not if the process died and another one has the lock now.
             del self._locks[self._path]
 
 

@@ -1,7 +1,7 @@
 """The disk of one simulated node, which outlives the node's processes.
 
-Owns what is wrong with it for a while, how long a write takes, and at which point of a write the process
-dies. Knows nothing of processes, nor of what is written.
+Owns its present faults, the duration of writes, and the crash point of a write. Knows nothing of processes,
+or of what is written.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ POINTS_MAX = 4  # A write passes hardly more before it is durable.
 
 
 class SimulatedCrash(BaseException):
-    """The process ends here and now, in the middle of a write. No handler may stop it."""
+    """The process ends here, in the middle of a write. No handler may catch it."""
 
 
 class DiskFault(Struct, frozen=True):
-    """What is wrong with a disk."""
+    """A fault of a disk."""
 
     slower_seconds: float = 0.0
     full: bool = False
@@ -42,7 +42,7 @@ class Drive:
     def __init__(self, name: str, *, setting: Setting, run_log: RunLog, dice: Random) -> None:
         self.files = SimulatedFiles()
         self.flipped_bits = 0
-        self.may_fail = False  # Were there errors to be had in this life of the process?
+        self.may_fail = False  # Could this incarnation of the process meet errors?
         self._name = name
         self._setting = setting
         self._run_log = run_log
@@ -66,18 +66,18 @@ class Drive:
             self._faults.pop(number, None)
         self._set_faults()
 
-    def begin_life(self) -> None:
-        """A process begins, and with it a new answer to `may_fail`."""
+    def begin_incarnation(self) -> None:
+        """A process begins, and `may_fail` is set anew."""
         self.may_fail = False
         self._set_faults()
 
     def write_seconds(self) -> float:
-        """How long the next write takes."""
+        """The duration of the next write."""
         slower_seconds = max((fault.slower_seconds for fault in self._faults.values()), default=0.0)
         return (self._setting.write_seconds + slower_seconds) * (0.5 + self._dice.random())
 
     def flip_bit(self, dice: Random) -> None:
-        """Change one bit of one file, among those that say something."""
+        """Change one bit of a file that holds data."""
         names = [name for name in self.files.names(DIRECTORY) if self.files.read(DIRECTORY / name)]
         if not names:
             return
@@ -95,7 +95,7 @@ class Drive:
         if len(names) < 2:
             return
         self.files.remove(DIRECTORY / names[-1])
-        # It is the disk's own doing, so a fault by which syncs fail does not prevent it.
+        # Not prevented by a fault of syncs: the disk itself lost it.
         failing, self.files.fail_syncs = self.files.fail_syncs, False
         self.files.sync_directory(DIRECTORY)
         self.files.fail_syncs = failing
@@ -104,7 +104,7 @@ class Drive:
         self._run_log.tell(self._name, f"{names[-1]} is lost")
 
     def rot_snapshot(self, dice: Random) -> bool:
-        """Change a bit in the second half of the newest snapshot's file, if there is one worth it."""
+        """Change a bit in the second half of the newest snapshot's file, if it is large enough."""
         names = [name for name in self.files.names(DIRECTORY) if index_of(name) is not None]
         size = len(self.files.read(DIRECTORY / names[-1])) if names else 0
         if size < 256:
@@ -112,7 +112,7 @@ class Drive:
         bit = dice.randrange(4 * size, 8 * size)
         self.files.flip_bit(DIRECTORY / names[-1], bit)
         self.flipped_bits += 1
-        self.may_fail = True  # If it is just being read.
+        self.may_fail = True  # It may just be being read.
         self._run_log.count("snapshots rotted")
         self._run_log.tell(self._name, f"bit {bit} of {names[-1]} is flipped")
         return True
@@ -126,21 +126,21 @@ class Drive:
         return deepcopy(self.files)
 
     def become(self, files: SimulatedFiles) -> None:
-        """Hold these files from now on."""
+        """Replace all files by these."""
         self.files = files
         self._set_faults()
 
     # -- the end of a process -----------------------------------------------------------------------
 
     def end_process(self, *, power: bool) -> None:
-        """The process is gone, and without the power all that was not synced may be."""
+        """The process ends; if the power fails, unsynced writes may be lost."""
         if power:
             self.files.power_cut(self._dice)
         else:
             self.files.kill()
 
     def cut_short(self, job: Job) -> None:
-        """Do a write as far as the dice say, and not at all perhaps, while its process dies."""
+        """Do part of a write, or none of it, at random, while its process dies."""
         if self._dice.random() < 0.3:
             return
         self._points_left = self._dice.randrange(POINTS_MAX)
@@ -149,21 +149,21 @@ class Drive:
         except SimulatedCrash:
             self._run_log.count("writes cut short")
         except StoreError:
-            pass  # Nobody is left to be told.
+            pass  # The process is dead.
         finally:
             self._points_left = None
 
     def arm(self, point: str, *, power: bool) -> None:
-        """Let the process die when a write passes that point the next time."""
+        """Let the process die when a write next passes that point."""
         self._armed = (point, power)
 
     def disarm(self) -> tuple[str, bool] | None:
-        """Let it not die any more; what it was that it would have died of."""
+        """Remove the crash point; returns it."""
         armed, self._armed = self._armed, None
         return armed
 
     def pass_point(self, point: str) -> None:
-        """A write gets to a point; raises SimulatedCrash if it gets no further."""
+        """A write passes a point; raises SimulatedCrash if the process dies there."""
         if self._points_left is not None:
             self._points_left -= 1
             if self._points_left < 0:

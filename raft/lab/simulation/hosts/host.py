@@ -1,7 +1,7 @@
-"""A simulated process: a production runtime that takes its turns when something has come for it.
+"""A simulated process: a production runtime that takes a turn when there is work.
 
-Owns when a turn is taken, and pauses. Nothing is polled: a frame, a timer that is due or a finished
-job gives the process its turns, and between them the time may jump. Knows nothing of what actors do.
+Owns when a turn is taken, and pauses. Nothing is polled: a frame, a due timer or a finished job causes turns,
+and between them the time may jump. Knows nothing of what actors do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EPSILON_SECONDS = 1e-9
 
 
 class SkewedClock:
-    """A process's monotonic clock, which may go fast or slow: `rate` of its seconds pass in one."""
+    """A process's monotonic clock, which may run fast or slow: `rate` of its seconds pass in one."""
 
     def __init__(self, event_queue: EventQueue, rate: float) -> None:
         self._true_now = event_queue.now
@@ -32,12 +32,12 @@ class SkewedClock:
         return self._true_now() * self._rate
 
     def true(self, moment: float) -> float:
-        """When this clock shows that, or just afterwards."""
+        """The true time at which this clock shows that, or just after it."""
         return moment / self._rate + EPSILON_SECONDS
 
 
 def _ignore() -> None:
-    """Nobody looks."""
+    """No observer."""
 
 
 def _simply(call: Callable[[], None]) -> None:
@@ -45,9 +45,9 @@ def _simply(call: Callable[[], None]) -> None:
 
 
 class Host:
-    """One life of a process. `on_turn` is called after each turn, when all that it caused has left.
+    """One incarnation of a process. `on_turn` is called after each turn, when its messages have left.
 
-    `guard` calls what it is given, and sees to it that the host has vanished if that did not end well.
+    `guard` calls what it is given, and ensures that the host has vanished if that fails.
     """
 
     def __init__(
@@ -94,23 +94,23 @@ class Host:
         return self._paused
 
     def stir(self) -> None:
-        """There is something to do: take a turn soon."""
+        """There is work: take a turn soon."""
         if not (self._stirred or self._running or self._paused or self.gone):
             self._stirred = True
             self._event_queue.after(self._wake_seconds * self._dice.random(), self._run)
 
     def pause(self) -> None:
-        """Stop, as by SIGSTOP: what arrives waits."""
+        """Stop, as by SIGSTOP: arriving frames wait."""
         self._paused = True
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         if self._paused:
             self._paused = False
             self.stir()
 
     def vanish(self, *, told: bool) -> None:
-        """End as by SIGKILL: no hook runs. `told`: the peers learn of it from the operating system."""
+        """End as by SIGKILL: no hook runs. `told`: the operating system closes the connections."""
         self.gone = True
         self._network.leave(self.runtime.name, told=told)
 

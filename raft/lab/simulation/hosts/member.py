@@ -1,7 +1,7 @@
-"""A node of the simulated cluster over all its lives, with the disk that outlives them.
+"""A node of the simulated cluster over all its incarnations, with its disk.
 
-Owns starting and every way of dying: asked to, killed, with its power cut, at a named point of a write,
-or of its own disk's failure. Knows nothing of when any of this happens.
+Owns starting and every way to stop: by request, killed, by a power cut, at a crash point of a write, or by a
+disk error. Knows nothing of when any of this happens.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from raft.storage.errors import CorruptLog, LogMissing, StoreError
 from raft.storage.record import Identity
 from raft.storage.store import Store
 
-RESTART_SECONDS = 0.5  # A supervisor's patience after a crash.
+RESTART_SECONDS = 0.5  # The supervisor's delay after a crash.
 
 
 class Condition(enum.Enum):
-    """What a member is doing."""
+    """A member's condition."""
 
     DOWN = "down"
     UP = "up"
-    REFUSED = "refused"  # Its log is damaged, gone or old, which it has noticed: it does not take part.
+    REFUSED = "refused"  # It has detected a damaged, missing or old log, and does not take part.
     GONE = "gone"  # It was removed from the cluster, and knows it.
 
 
 class Observer(Protocol):
-    """Whoever judges what members do."""
+    """Receives what members do, for checks."""
 
     def started(self, member: Member) -> None:
-        """A life has begun: its store is open, nothing has been said yet."""
+        """An incarnation has begun: its store is open, nothing was sent yet."""
 
     def forgotten(self, member: Member) -> None:
-        """What this member has said in all its lives binds it no more."""
+        """Everything that this member has sent is void."""
 
     def looked(self, member: Member) -> None:
         """A turn is over."""
 
 
-class VisibleNode(Node):
+class InspectedNode(Node):
     """The production node, with what the simulation looks at."""
 
     @property
@@ -76,18 +76,18 @@ class VisibleNode(Node):
         return applier.applied if applier.free and applier.own_machine.idle else 0
 
     def want_snapshot(self) -> None:
-        """Let it take one at the end of its next turn."""
+        """Take a snapshot at the end of the next turn."""
         if self.raft is not None:
             self.components.snapshots.want()
 
 
 class Events:
-    """A node's journal, as lines of the story."""
+    """A node's journal, as lines of the run log."""
 
     def __init__(self, run_log: RunLog, name: str) -> None:
         self._run_log = run_log
         self._name = name
-        self.paused = False  # Has a fault made the node stand still, of which it has not yet spoken?
+        self.paused = False  # Was the node paused by a fault that it has not reported yet?
 
     def event(self, event: str, message: str, **values: object) -> None:
         """See `Journal`."""
@@ -100,7 +100,7 @@ class Events:
 
 
 class Member:
-    """One node. While it is `UP`, `store`, `machine` and `host` belong to its present life."""
+    """One node. While it is `UP`, `store`, `machine` and `host` belong to its present incarnation."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Member:
         self.lives = 0
         self.wiped = False
         self.rolled_back = False
-        self.may_stop_with: frozenset[str] = frozenset()  # The errors that end it for good, and rightly.
+        self.may_stop_with: frozenset[str] = frozenset()  # Errors that may end it for good.
         self.store: Store
         self.machine: RecordingMachine
         self.host: Host
@@ -129,9 +129,9 @@ class Member:
         self._run_log = run_log
         self._observer = observer
         self._dice = setting.dice(f"member {node}")
-        self._actor: VisibleNode
+        self._actor: InspectedNode
         self._joins = joins
-        self._may_begin = True  # With an empty disk, as somebody who has never promised anything.
+        self._may_begin = True  # With an empty disk, as a node that has never sent anything.
         self._first_words = HardState()
         self._log_writer: SimulatedWorker | None = None
         self._applying: SimulatedWorker | None = None
@@ -145,16 +145,16 @@ class Member:
 
     @property
     def raft(self) -> Raft | None:
-        """The core of the present life, once it has started."""
+        """The core of the present incarnation, once it has started."""
         return self._actor.raft if self.up else None
 
     @property
     def applied(self) -> Index:
-        """Where the machine of the present life stands."""
+        """The applied index of the present incarnation's machine."""
         return self._actor.applied if self.raft is not None else 0
 
     def describe(self) -> str:
-        """A few words on where it stands."""
+        """Its state in a few words."""
         raft = self.raft
         if raft is None:
             return f"{self.name} {self.condition.value}"
@@ -163,18 +163,18 @@ class Member:
             f"commit {raft.log.committed}/{raft.log.last}"
         )
 
-    # -- life ---------------------------------------------------------------------------------------
+    # -- starting and stopping ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin a life, if there is none and the disk lets us; else try again later, or never."""
+        """Start a process, if there is none and the disk allows it; otherwise try again later, or never."""
         if self.condition is not Condition.DOWN:
             return
         self.lives += 1
-        self.drive.begin_life()
+        self.drive.begin_incarnation()
         self._guard(self._start)
 
     def begin_alone(self, entries: int) -> None:
-        """Begin as a node that has founded a cluster of its own and has logged so many commands there."""
+        """Begin as a node that has founded its own cluster and logged that many commands there."""
         config = self._setting.config(self.node, 1, joins=True)
         store = Store.open(
             DIRECTORY, identity=Identity(config.cluster, self.node), files=self.drive.files, create=True
@@ -194,7 +194,7 @@ class Member:
         return f"{self._dice.getrandbits(64):016x}"
 
     def come_back(self) -> None:
-        """Start again though it has left: it was removed by somebody else, and is to be added anew."""
+        """Start again after it has left: it was removed by another operator, and is to be added again."""
         if self.condition is Condition.GONE:
             self.condition = Condition.DOWN
             self.start()
@@ -238,7 +238,7 @@ class Member:
             guard=self._guard,
         )
         self._events = Events(self._run_log, self.name)
-        self._actor = VisibleNode(
+        self._actor = InspectedNode(
             NodeEnvironment(
                 config=config,
                 incarnation=self.lives,
@@ -264,7 +264,7 @@ class Member:
             self.host.runtime.post(address_of(self.node), Leave())
 
     def die(self, *, power: bool) -> None:
-        """End now, with the power or without it; a write in hand gets as far as the dice say."""
+        """End now, with or without the power; a write in progress is done in part, at random."""
         if not self.up:
             self.drive.end_process(power=power)
             return
@@ -272,17 +272,17 @@ class Member:
             job = simulated_worker.job_in_hand if simulated_worker is not None else None
             if job is not None:
                 self.drive.cut_short(job)
-        self._bury(power=power)
+        self._reap(power=power)
 
     def wipe(self) -> None:
-        """Lose everything: the process and all that is on its disk."""
+        """Lose everything: the process and the contents of its disk."""
         self.die(power=True)
         self.drive.wipe()
         self.wiped = True
         self._run_log.tell(self.name, "its disk is wiped")
 
     def roll_back(self, files: SimulatedFiles) -> None:
-        """Die, and find the disk in an earlier state; nothing that was said since binds what comes back."""
+        """Die, with the disk in an earlier state; what was sent since then is void."""
         self.die(power=False)
         self.drive.become(files)
         self.rolled_back = True
@@ -290,9 +290,9 @@ class Member:
         self._run_log.tell(self.name, "its disk goes back to an earlier state")
 
     def begin_anew(self, term: Term, leader: NodeId) -> None:
-        """Be somebody who has never promised anything, but to elect nobody but this leader in its term.
+        """Begin with empty data, but vote only for this leader in its term.
 
-        What it promised before belongs to a membership that has ended; see raft.node.process.data_dir.
+        Earlier promises belong to a membership that has ended; see raft.node.process.data_dir.
         """
         self.die(power=False)
         self.drive.wipe()
@@ -305,7 +305,7 @@ class Member:
         self.start()
 
     def depart(self) -> None:
-        """Die, and never come back: it is no member any more."""
+        """Die for good: it is no longer a member."""
         self.die(power=False)
         self.condition = Condition.GONE
 
@@ -323,7 +323,7 @@ class Member:
                 simulated_worker.resume()
 
     def snapshot(self) -> None:
-        """Let the node take a snapshot, due or not."""
+        """Take a snapshot, even if none is due."""
         if self.up and not self.host.paused:
             self._actor.want_snapshot()
             self.host.stir()
@@ -366,7 +366,7 @@ class Member:
         self._observer.looked(self)
 
     def _ended(self) -> None:
-        """The runtime has stopped by itself: it was asked to, or the node has failed."""
+        """The runtime has stopped by itself: by request, or because the node has failed."""
         self.condition = Condition.DOWN
         for report in self.host.crashes:
             name = report.error.partition(":")[0]
@@ -381,7 +381,7 @@ class Member:
         if not self.host.crashes:
             self._run_log.tell(self.name, "has stopped")
         self._guard(self.store.close)
-        self._forget_life()
+        self._forget_incarnation()
         self.drive.end_process(power=False)
         if self._actor.removed:
             self.condition = Condition.GONE
@@ -390,13 +390,13 @@ class Member:
         if self.condition is not Condition.REFUSED:
             self._event_queue.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)
 
-    def _bury(self, *, power: bool) -> None:
+    def _reap(self, *, power: bool) -> None:
         self.condition = Condition.DOWN
         self.host.vanish(told=not power)
-        self._forget_life()
+        self._forget_incarnation()
         self.drive.end_process(power=power)
 
-    def _forget_life(self) -> None:
+    def _forget_incarnation(self) -> None:
         for simulated_worker in self._simulated_workers():
             simulated_worker.abandon()
         self._log_writer = self._applying = self._snapshotting = None
@@ -404,14 +404,14 @@ class Member:
     def _could_not_start(self, error: StoreError) -> None:
         self.drive.end_process(power=False)
         if isinstance(error, LogMissing):
-            assert self.wiped, f"{self.name} finds its log gone, and nobody did that: {error}"
+            assert self.wiped, f"{self.name} finds its log gone without a fault: {error}"
             self.condition = Condition.REFUSED
             self._run_log.count("wiped disks refused")
             self._run_log.tell(self.name, "refuses to start: its log is gone")
             return
         if isinstance(error, CorruptLog):
             if not self.drive.flipped_bits:
-                raise AssertionError(f"{self.name} finds its log damaged, and nobody did that: {error}")
+                raise AssertionError(f"{self.name} finds its log damaged without a fault: {error}")
             self.condition = Condition.REFUSED
             self._run_log.count("damaged logs refused")
             self._run_log.tell(self.name, f"refuses to start: {error.reason}")
@@ -422,7 +422,7 @@ class Member:
         self._event_queue.after(RESTART_SECONDS, self.start)
 
     def _guard(self, call: Callable[[], None]) -> None:
-        """Call what may pass an armed point of a write, and carry out what follows."""
+        """Call something that may pass an armed crash point, and carry out the consequences."""
         try:
             call()
         except SimulatedCrash:
@@ -432,7 +432,7 @@ class Member:
             self._run_log.count(f"died at {point}")
             self._run_log.tell(self.name, f"dies at {point}{', its power cut' if power else ''}")
             if self.up:
-                self._bury(power=power)
+                self._reap(power=power)
             else:
                 self.drive.end_process(power=power)
             self._event_queue.after(RESTART_SECONDS * (0.5 + self._dice.random()), self.start)

@@ -1,8 +1,8 @@
-"""The network between simulated processes: connections, and frames that take their time or never come.
+"""The network between simulated processes: connections, and frames that are delayed or lost.
 
-Owns who can hear whom, and every delay, loss, double and cut. Between nodes it does more than a
-connection would: frames may be doubled and overtake each other. On a client's way they may only be
-late or lost, since a command that came twice would be done twice. Knows nothing of what a frame says.
+Owns which processes can hear each other, and every delay, loss, duplicate and cut. Between nodes it does more
+than a connection would: frames may be duplicated and overtake each other. On a client's link they may only be
+late or lost, since a repeated command would be carried out twice. Knows nothing of the frames' contents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from actors.transport.faults import Fault
 from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.run_log import RunLog
 
-SILENCE_SECONDS = 2.5  # A connection on which nothing is heard for so long is given up.
+SILENCE_SECONDS = 2.5  # A connection that is silent for so long is given up.
 LATE_SHARE = 0.01  # Of all frames, without any fault.
 LATE_FACTOR = 20.0
 
@@ -27,7 +27,7 @@ Tap = Callable[[str, str, bytes], None]
 
 
 class Trouble(Struct, frozen=True):
-    """A fault on the ways from some processes to some others."""
+    """A fault on the links from some processes to others."""
 
     sources: Collection[str]
     targets: Collection[str]
@@ -35,7 +35,7 @@ class Trouble(Struct, frozen=True):
 
 
 class SimulatedTransport:
-    """One life's end of the network; see Transport for the methods."""
+    """One incarnation's end of the network; see Transport for the methods."""
 
     frame_bytes_max = 64 * 1024 * 1024
 
@@ -51,25 +51,25 @@ class SimulatedTransport:
         self._inbox: deque[TransportEvent] = deque()
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
-        """Join both ends as soon as both are there and hear each other; the endpoint means nothing."""
+        """Connect both ends as soon as both exist and hear each other; the endpoint is ignored."""
         del endpoint, public_key
         self.wanted[process] = None
         self._network.introduce(self.name, process)
 
     def disconnect(self, process: str) -> None:
-        """Part from a process that does not want the connection itself."""
+        """Disconnect from a process that does not want the connection itself."""
         self.wanted.pop(process, None)
         self._network.part(self, process)
 
     def send(self, process: str, payload: bytes) -> str | None:
-        """Hand a frame to the network."""
+        """Pass a frame to the network."""
         if process not in self.peers:
             return "down" if process in self.wanted else "unknown"
         self._network.carry(self, process, payload)
         return None
 
     def poll(self, timeout_seconds: float | None) -> None:
-        """Nothing ever waits."""
+        """Never waits."""
 
     def receive(self) -> list[TransportEvent]:
         """Everything that has arrived."""
@@ -82,19 +82,19 @@ class SimulatedTransport:
         raise NotImplementedError
 
     def remove_reader(self, fd: int) -> None:
-        """Nothing to forget."""
+        """Nothing to do."""
 
     def wake(self) -> None:
         """Give the process a turn."""
         self._stir()
 
     def close(self) -> None:
-        """Leave, as a process that ends; its peers are told."""
+        """Leave, like a process that ends; its peers notice."""
         self._network.leave(self.name, told=True)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Nothing is refused here."""
+        """None: nothing is refused here."""
         return {}
 
     @property
@@ -103,13 +103,13 @@ class SimulatedTransport:
         return bool(self._inbox)
 
     def accept(self, event: TransportEvent) -> None:
-        """Take in what has arrived."""
+        """Receive an event."""
         self._inbox.append(event)
         self._stir()
 
 
 class SimulatedNetwork:
-    """All connections. `tap` sees each frame as it is sent, whatever becomes of it."""
+    """All connections. `tap` sees each frame as it is sent, whatever happens to it."""
 
     def __init__(
         self, event_queue: EventQueue, dice: Random, run_log: RunLog, *, latency_seconds: float
@@ -130,7 +130,7 @@ class SimulatedNetwork:
     def attach(
         self, name: str, incarnation: int, stir: Callable[[], None], *, is_node: bool
     ) -> SimulatedTransport:
-        """A new life's end; `stir` is called whenever something has come for it."""
+        """A new incarnation's end; `stir` is called whenever something has arrived for it."""
         assert name not in self._ends, f"{name} is there already"
         if is_node:
             self._nodes.add(name)
@@ -141,7 +141,7 @@ class SimulatedNetwork:
         return end
 
     def leave(self, name: str, *, told: bool) -> None:
-        """A life is over. `told`: its operating system lives, and closes the connections."""
+        """An incarnation ends. `told`: its operating system closes the connections."""
         end = self._ends.pop(name, None)
         if end is None:
             return
@@ -156,7 +156,7 @@ class SimulatedNetwork:
                 self._event_queue.at(moment, lose)
 
     def introduce(self, one: str, other: str) -> None:
-        """Join two processes if at least one of them does not know of the other's present life."""
+        """Connect two processes if at least one of them does not know the other's present incarnation."""
         a, b = self._ends.get(one), self._ends.get(other)
         if a is None or b is None or not self._apart(a, b):
             return
@@ -164,14 +164,14 @@ class SimulatedNetwork:
         self._event_queue.after(2 * self._travel_seconds(), partial(self._join, one, other, lives))
 
     def part(self, end: SimulatedTransport, process: str) -> None:
-        """One end wants the connection no more."""
+        """One end no longer wants the connection."""
         other = self._ends.get(process)
         if other is not None and end.name not in other.wanted and process in end.peers:
             self._lose(end.name, end.incarnation, process, other.incarnation, "disconnected")
             self._lose(process, other.incarnation, end.name, end.incarnation, "disconnected")
 
     def carry(self, source: SimulatedTransport, to: str, payload: bytes) -> None:
-        """Put a frame on its way."""
+        """Send a frame."""
         if self.tap is not None:
             self.tap(source.name, to, payload)
         way = (source.name, to)
@@ -195,7 +195,7 @@ class SimulatedNetwork:
         count("frames doubled", doubled)
 
     def add(self, trouble: Trouble) -> int:
-        """Let a fault take effect; returns the number to clear it by."""
+        """Let a fault take effect; returns a number for `clear`."""
         self._troubles_seen += 1
         number = self._troubles_seen
         self._troubles[number] = trouble
@@ -216,7 +216,7 @@ class SimulatedNetwork:
                 self.introduce(end.name, wanted)
 
     def is_cut(self, source: str, target: str) -> bool:
-        """Does nothing get through that way?"""
+        """Is this link cut?"""
         fault = self._fault_on((source, target))
         return fault is not None and fault.cut
 
@@ -273,7 +273,7 @@ class SimulatedNetwork:
         if a is None or b is None or (a.incarnation, b.incarnation) != lives or not self._apart(a, b):
             return
         if self.is_cut(one, other) or self.is_cut(other, one):
-            return  # They are introduced again when a fault ends.
+            return  # They are connected again when a fault ends.
         for end, peer in ((a, b), (b, a)):
             known = end.peers.get(peer.name)
             if known == peer.incarnation:

@@ -1,7 +1,7 @@
 """The thread behind a simulated node's disk or machine: jobs that take simulated time.
 
-Owns when a job is done, and that a job in hand when the process dies was done wholly, in part or not at
-all. Knows nothing of what the jobs are.
+Owns when a job is done, and that a job in progress when the process dies was done wholly, in part or not at
+all. Knows nothing of the jobs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raft.node.worker import Done, Job, WorkDone, carry_out
 
 
 class SimulatedWorker:
-    """A `Worker`. `takes` draws how long the next job takes; `paused`: does the process stand still?"""
+    """A `Worker`. `takes` gives the duration of the next job; `paused`: is the process paused?"""
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class SimulatedWorker:
         self._paused = paused
         self._run = run
         self._jobs: deque[tuple[Job, Done]] = deque()
-        self._lives = 0  # Counts up whenever what was planned no longer holds.
+        self._lives = 0  # Grows whenever scheduled events become void.
         self._overdue = False
 
     @property
     def job_in_hand(self) -> Job | None:
-        """The job that is being done, if any."""
+        """The job in progress, if any."""
         return self._jobs[0][0] if self._jobs else None
 
     def submit(self, job: Job, done: Done) -> None:
@@ -49,7 +49,7 @@ class SimulatedWorker:
     do_here = submit
 
     def rest(self) -> None:
-        """See `Worker.rest`; no other thread is there."""
+        """See `Worker.rest`; there is no other thread."""
 
     def close(self) -> None:
         """See `Worker.close`."""
@@ -60,13 +60,13 @@ class SimulatedWorker:
         self._lives += 1
 
     def abandon(self) -> None:
-        """The process is dead: nothing of this ends any more."""
+        """The process is dead: no job ends any more."""
         self._jobs.clear()
         self._lives += 1
         self._overdue = False
 
     def resume(self) -> None:
-        """The process goes on: what should have ended meanwhile ends now."""
+        """The process continues: jobs that should have ended meanwhile end now."""
         if self._overdue:
             self._overdue = False
             self._finish(self._lives)
@@ -92,5 +92,5 @@ class SimulatedWorker:
 
 
 def _forget(work: WorkDone) -> None:
-    """Its end interests nobody."""
+    """Ignore its end."""
     del work
