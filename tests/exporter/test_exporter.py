@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from actors.transport.curve import generate
+from raft.embedding import AsyncNode
+from raft.exporter.pages import Pages
+from raft.exporter.scraper import Scraper
 from tests.embedding.hosts import alone
 from tests.examples.test_examples import free_port
 from tests.processes.clusters import ROOT, Cluster, running, wait_until
@@ -130,5 +136,23 @@ def test_an_embedded_node_is_scraped_through_its_program(tmp_path: Path) -> None
                 assert up((await client.get("/metrics")).text) == {1: 1}
                 assert (await client.get("/health")).json() == {"health": "true"}
                 assert (await client.get("/readyz")).status_code == 200
+
+    asyncio.run(live())
+
+
+def test_a_node_that_does_not_know_the_exporter_s_key_shows_as_down(tmp_path: Path) -> None:
+    generate(tmp_path / "keys", ["n1", "metrics"])
+    shutil.copytree(tmp_path / "keys", tmp_path / "others")
+    generate(tmp_path / "others", ["stranger"])
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+
+    async def live() -> None:
+        keys = tmp_path / "keys" / "n1.toml"
+        async with AsyncNode(1, listen=endpoint, data_dir=tmp_path / "n1", keys=keys) as node:
+            await node.wait_for_leader()
+            for key, is_up in ((tmp_path / "others/stranger.toml", 0), (tmp_path / "keys/metrics.toml", 1)):
+                make = Scraper(lambda: {1: endpoint}, cluster="default", keys=key)
+                with contextlib.closing(make) as scraper:
+                    assert up(await Pages(scraper).metrics()) == {1: is_up}
 
     asyncio.run(live())
