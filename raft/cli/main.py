@@ -29,6 +29,7 @@ from raft.cli import (
     reports,
     simulation,
     store,
+    tour,
     transactions,
     watches,
 )
@@ -49,6 +50,7 @@ VERB_MODULES = (  # Help shows the verbs in this order.
     shells,
     observe,
     live,
+    tour,
     records,
     health,
     metrics,

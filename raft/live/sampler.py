@@ -22,8 +22,15 @@ from raft.cluster.records.logs import ClusterLogs
 from raft.cluster.rpc.launcher_client import Launcher
 from raft.cluster.rpc.messages import ClusterStatus, FaultList, GetClusterStatus, ListFaults
 from raft.cluster.rundir import RunDirectory
-from raft.live.comparison import answers_seen, leadership_seen
-from raft.live.feed import Feed, Picture, as_json, merge_patch, without_answer
+from raft.live.feed import (
+    Feed,
+    Picture,
+    answers_seen,
+    as_json,
+    leadership_seen,
+    merge_patch,
+    without_answer,
+)
 
 INTERVAL_SECONDS_MIN = 0.1
 INTERVAL_SECONDS_PER_NODE = 0.01

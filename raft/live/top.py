@@ -89,7 +89,7 @@ class Top(App[None]):
     #words { height: 1; }
     #upper { height: auto; max-height: 55%; }
     #nodes { width: 1fr; height: auto; max-height: 100%; }
-    #links { width: auto; margin-left: 1; }
+    #links { width: auto; margin-left: 1; padding-right: 1; }
     #strip { height: 2; }
     #filter { display: none; height: 1; border: none; padding: 0; }
     #filter.shown { display: block; }
@@ -99,8 +99,8 @@ class Top(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k", "order('kill')", "Kill"),
         Binding("p", "order('pause')", "Pause"),
-        Binding("r", "order('resume')", "Resume"),
-        Binding("s", "order('start')", "Start"),
+        Binding("r", "order('resume')", "Resume", show=False),
+        Binding("s", "order('start')", "Start", show=False),
         Binding("i", "order('isolate')", "Cut off"),
         Binding("t", "order('transfer')", "Lead"),
         Binding("h", "order('clear-all')", "Heal all"),

@@ -65,6 +65,7 @@ VERBS = [
     "metrics",
     "web",
     "top",
+    "tour",
     "doctor",
     "completion",
     "init",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from raft.cluster.rpc.messages import ClusterStatus, FaultList
-from raft.live.comparison import answers_seen, leadership_seen
-from raft.live.feed import Feed
+from raft.live.feed import Feed, answers_seen, leadership_seen
 from raft.live.sampler import NodesSource
 from tests.live.pictures import node, status, three
 

@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Stage:
-    """A page on a cluster that tests make up; what is ordered is kept, and done to nobody."""
+    """A page on a cluster that tests make up; what is ordered is kept, and not done."""
 
     def __init__(self, port: int = 0) -> None:
         self.status = three()

@@ -71,11 +71,13 @@ def lines(pilot: Pilot[None]) -> str:
 def test_all_of_it_fits_80_columns_and_24_lines() -> None:
     async def steps(pilot: Pilot[None], stage: Stage) -> None:
         await until(pilot, lambda: "LEADER" in lines(pilot))
-        await until(pilot, lambda: pilot.app.query_one("#links").region.width)
+        await until(pilot, lambda: pilot.app.query_one("#links").region.height)
         for widget in pilot.app.query("#headline, #nodes, #links, #strip, #records, #answer"):
             assert widget.region.height > 0, widget
             assert widget.region.right <= 80 and widget.region.bottom <= 24, widget
         assert pilot.app.query_one("#nodes", DataTable).row_count == 3
+        await until(pilot, lambda: pilot.app.query("FooterKey"))
+        assert pilot.app.query("FooterKey").last().region.right <= 80
 
     drive(steps)
 
