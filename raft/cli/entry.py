@@ -27,7 +27,7 @@ _VERBS = {
         "faults", "snapshot", "clock",
     ),
 }  # fmt: skip
-HOMES = {verb: f"raft.cli.{module}" for module, verbs in _VERBS.items() for verb in verbs}
+HOMES = {verb: f"raft.cli.verbs.{module}" for module, verbs in _VERBS.items() for verb in verbs}
 
 
 def run(

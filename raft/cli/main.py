@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from raft.cli import (
+from raft.cli.app import Session, app, run_verb
+from raft.cli.terminal import shells
+from raft.cli.verbs import (
     backup,
     chaos,
     data_directory,
@@ -33,8 +35,6 @@ from raft.cli import (
     transactions,
     watches,
 )
-from raft.cli.app import Session, app, run_verb
-from raft.cli.terminal import shells
 
 __all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from raft.cli import membership
 from raft.cli.app import Session, app, completed, run_verb
 from raft.cli.entry import HOMES
 from raft.cli.main import VERB_MODULES
+from raft.cli.verbs import membership
 from raft.cluster.failures import ExitCode
 from tests.processes.terminal import Terminal
 

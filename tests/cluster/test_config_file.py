@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from raft.cli import chaos
 from raft.cli.entry import run
 from raft.cli.main import app
+from raft.cli.verbs import chaos
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.lab.chaos.order import Order
 from raft.lab.chaos.run import Summary

@@ -18,8 +18,8 @@ from raft.cli import options
 from raft.cli.app import STORE, app, out, out_json
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.formats import item_fields
-from raft.cli.store import FencedBy, fence_of
 from raft.cli.terminal.output import out_bytes
+from raft.cli.verbs.store import FencedBy, fence_of
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:

@@ -238,7 +238,10 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
     if address is None:
         yield
         return
-    from raft.cli.metrics import listening_at, scraper_of  # Here, with HTTP, as few clusters are scraped.
+    from raft.cli.verbs.metrics import (  # Here, with HTTP, as few clusters are scraped.
+        listening_at,
+        scraper_of,
+    )
     from raft.exporter.server import ServerThread
 
     def endpoints() -> dict[int, str]:
@@ -257,7 +260,7 @@ def _page_at(address: str | None, cluster: Cluster, tell: Callable[[str], None])
     if address is None:
         yield
         return
-    from raft.cli.live import server_at  # Here, as few clusters are looked at.
+    from raft.cli.verbs.live import server_at  # Here, as few clusters are looked at.
 
     with contextlib.closing(server_at(address, Session(), cluster.spec.name, read_only=False)) as server:
         server.start()
