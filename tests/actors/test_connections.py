@@ -234,7 +234,7 @@ def test_without_a_descriptor_a_connection_waits_for_one(net: Net) -> None:
     try:
         node.connect("n2", str(other.endpoint))
         assert node.counters["no descriptor for a connection"] == 1
-        assert node.send("n2", b"x") == "down"
+        assert node.send("n2", b"x") == "no descriptor is left for it"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert net.run(lambda: net.is_up("n2", "n1"))

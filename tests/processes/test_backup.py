@@ -161,7 +161,7 @@ def test_a_torn_backup_makes_no_cluster(file: Path, tmp_path: Path, launcher: La
     ("words", "reason"),
     [
         (["--node-id", "4"], "node 4 is none of the members"),
-        (["--node-id", "1", "--members", "1=tcp"], "is no node's endpoint"),
+        (["--node-id", "1", "--members", "1=tcp"], "is not a node's endpoint"),
         (["--node-id", "1", "--members", "1=ipc:///a,1=ipc:///b"], "given twice"),
         (["--node-id", "1", "--token", "1-ab"], "no token for this backup"),
         (["--token", "7-ab"], "go with --node-id"),
