@@ -211,12 +211,12 @@ def test_ctrl_c_ends_a_run_with_its_verdict_and_its_history(shell: Shell) -> Non
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("--faults kil", "'kil' is no kind of fault"),
+        ("--faults kil", "'kil' is not a kind of fault"),
         ("--workload jobs", "no workload 'jobs'"),
         ("--sabotage no-luck", "no-fencing"),
         ("--sabotage no-fencing --workload set", "lock or election"),
         ("--schedule nowhere.toml", "cannot be read"),
-        ("--schedule a --seed 3", "--schedule says it all"),
+        ("--schedule a --seed 3", "--schedule defines all faults"),
         ("--report ..", "holds something other"),
     ],
 )

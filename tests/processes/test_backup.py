@@ -211,9 +211,9 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
         assert "in use by another process" in launcher(*own, "--yes", code=1).stderr
         nodes.end(1)
         client.put("k", "w")  # Node 1 does not get this.
-    assert "where n2 listens is not in this directory" in launcher(*own, "--yes", code=2).stderr
+    assert "the endpoint of n2 is not in this directory" in launcher(*own, "--yes", code=2).stderr
     refused = launcher(*own, *peers, "--yes", code=1).stderr
-    assert "a majority is there: n1, n2, n3" in refused
+    assert "a majority is alive: n1, n2, n3" in refused
     assert "Start n1 as it is" in refused
     nodes.running[2].send_signal(signal.SIGSTOP)  # It may go on at any time.
     refused = launcher(*own, *peers, "--yes", code=1).stderr
@@ -226,9 +226,9 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
     assert "leads nowhere from here" in launcher(*own, *nowhere, "--yes", code=1).stderr
     refused = launcher(*own, *peers, "--yes", code=1).stderr
     assert "n2 does not answer" in refused
-    assert "a majority is there: n1, n3" in refused
+    assert "a majority is alive: n1, n3" in refused
     nodes.end(3)
-    assert "say --yes" in launcher(*own, *peers, code=2).stderr
+    assert "confirm it by --yes" in launcher(*own, *peers, code=2).stderr
     done = launcher(*own, "--lost", "2,n3", "--yes")
     assert "is LOST" in done.stderr
     nodes.start(1)
@@ -267,7 +267,7 @@ def test_the_directory_of_a_cluster_is_recovered_only_when_most_of_it_is_lost(
         cluster.verb("put", "k", "v")
         own = ["recover", "--data-dir", str(data), "--yes"]
         assert "in use" in launcher(*own, code=1).stderr
-    assert "a majority is there" in launcher(*own, code=1).stderr
+    assert "a majority is alive" in launcher(*own, code=1).stderr
     (data / "n2").rename(tmp_path / "n2")
     (data / "n3").rename(tmp_path / "n3")
     launcher(*own)

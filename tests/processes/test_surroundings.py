@@ -50,7 +50,7 @@ def test_a_cluster_outlives_the_reader_of_its_output(shell: Shell) -> None:
     shell.ok("down")
     out, _ = up.communicate(timeout=SECONDS_MAX)
     assert len(out.splitlines()) == 1
-    assert "lines left out" in (shell.home / "err").read_text()
+    assert "lines omitted" in (shell.home / "err").read_text()
 
 
 def test_a_cluster_whose_output_is_not_read_continues(shell: Shell) -> None:
@@ -69,7 +69,7 @@ def test_a_full_disk_under_the_output_ends_the_printing_only(shell: Shell) -> No
     shell.ok("put key value")
     done = finish(up)
     assert done.code == 0
-    assert "lines left out" in done.err
+    assert "lines omitted" in done.err
     assert "Traceback" not in done.err
 
 
