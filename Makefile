@@ -1,14 +1,17 @@
 # The commands of everyday work. Each is one line, so that it can be typed without make too.
-.PHONY: setup fast test lint types transcripts mutations docs gate
+.PHONY: setup fast test live lint types transcripts mutations docs gate
 
 setup:            ## install the project, its tests and its tools into the active environment
 	pip install -e '.[test,dev]'
 
 fast:             ## the tests that need no processes: under a minute
-	python -m pytest -m "not processes and not slow"
+	python -m pytest -m "not processes and not slow and not live"
 
 test:             ## all tests
 	python -m pytest
+
+live:             ## the live page in a real browser, and the guided tour
+	python -m pytest -m live
 
 lint:             ## style and formatting
 	ruff check . && ruff format --check .

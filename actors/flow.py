@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 from actors.actor import Actor
 from actors.address import Address
 from actors.asks import Pending, Reply
+from actors.envelope import ProcessUp
 from actors.errors import ActorsError, AskFailed
 from actors.pool import map_asks
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from actors.processes.system import ProcessSystem
 
 WINDOW: Final = 16
+CONNECT_SECONDS_MAX: Final = 10.0  # So long a stage waits for the next one to be reached for the first time.
 
 
 class Outlet:
@@ -112,11 +114,33 @@ class Stage(Actor):
         self._step = find_step(step)
         self._to = to
         self._timeout_seconds = timeout_seconds
+        self._connected = to is None
         # Its own, as each step takes other messages.
-        vars(self)["handlers"] = dict.fromkeys(kinds_of(self._step), type(self).on_message)
+        vars(self)["handlers"] = {
+            **dict.fromkeys(kinds_of(self._step), type(self).on_message),
+            ProcessUp: Stage.on_process_up,
+        }
+
+    def on_start(self) -> None:
+        """Find the next stage. Messages wait until it has been reached once, or had its time for that."""
+        if self._to is not None:
+            self.context.watch_process(self._to.process)
+            self.context.after(CONNECT_SECONDS_MAX, self._go_on)
+
+    def on_process_up(self, _up: ProcessUp) -> None:
+        """The next stage is there."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._connected:
+            self._connected = True
+            self.context.unstash_all()
 
     def on_message(self, message: object) -> Any:
         """Do one step; the reply is what the steps behind it make of it."""
+        if not self._connected:
+            self.context.stash()
+            return
         self._pass_on(self.context.reply_handle(), self._step(message))
 
     def _pass_on(self, reply: Reply, result: object) -> None:
@@ -132,6 +156,9 @@ class AsyncStage(Stage):
 
     async def on_message(self, message: object) -> None:
         """Do one step."""
+        if not self._connected:
+            self.context.stash()
+            return
         reply = self.context.reply_handle()
         self._pass_on(reply, await self._step(message))
 

@@ -25,6 +25,8 @@ MARKS = {
     "tests/benchmarks": "slow",
     "tests/storage/test_recovery.py": "slow",
     "tests/storage/test_crashes.py": "slow",
+    "tests/live/test_page.py": "live",
+    "tests/live/test_tour.py": "live",
     "tests/processes": "processes",
     "tests/examples": "processes",
 }

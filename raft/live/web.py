@@ -229,8 +229,9 @@ class Server:
         )  # fmt: skip
         self._server = _Uvicorn(config, self.page)
 
-    def run(self) -> None:
-        """Serve until Ctrl-C or SIGTERM, or until `close`."""
+    def run(self, on_started: Callable[[], object] | None = None) -> None:
+        """Serve until Ctrl-C or SIGTERM, or until `close`; `on_started` is called once it does."""
+        self._server.on_started = on_started
         self._server.run(sockets=[self._listener])
 
     def start(self) -> None:
@@ -252,6 +253,13 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, page: Page) -> None:
         super().__init__(config)
         self._page = page
+        self.on_started: Callable[[], object] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called when the loop runs."""
+        await super().startup(sockets)
+        if self.on_started is not None:
+            self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called when the end was asked for."""

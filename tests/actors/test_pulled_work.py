@@ -10,7 +10,8 @@ import pytest
 
 from actors import Address, ProcessSystem
 from actors.errors import ActorsError, AskFailed, TargetDown
-from actors.flow import Outlet
+from actors.flow import Outlet, Stage
+from actors.processes.child_main import name_class
 from tests.actors.workers import TAGS, Text, double, fail, shout
 from tests.actors.world import Answer, Probe, Question, World
 
@@ -106,6 +107,24 @@ def test_a_failure_that_nobody_handles_is_a_crash_of_the_producer() -> None:
 def test_a_window_lets_something_through() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Outlet(None, Address("b", "x"), window=0)  # type: ignore[arg-type]
+
+
+def unchanged(question: Question) -> Question:
+    return question
+
+
+def test_a_stage_keeps_its_messages_until_the_next_one_is_there() -> None:
+    world = World()
+    runtime, client = world.process("a"), world.process("c", "a")
+    stage = runtime.spawn(lambda: Stage(name_class(unchanged), Address("b", "probe")), "stage")
+    answer = client.ask(stage, Question("x"), 60.0)
+    world.settle()
+    assert not answer.done
+    sink = world.process("b")
+    world.probe(sink, on_question=lambda probe, question: probe.context.reply(Answer(question.text)))
+    runtime.transport.connect("b", "loopback")
+    world.settle()
+    assert answer.result() == Answer("x")
 
 
 @pytest.mark.processes

@@ -94,10 +94,9 @@ def web(
         raise BadUsage("it would serve for ever: type it at another terminal, or start with `up --web`")
     session.target(cluster)  # A name that means nothing is better said now.
     server = server_at(listen, session, cluster, read_only=read_only)
-    out(server.url)
     if not listen.startswith(("127.", "localhost:", "[::1]:")):
         say("note: the page is served without encryption; across a network, use a tunnel (ssh -L)", "yellow")
-    server.run()
+    server.run(lambda: out(server.url))
 
 
 @app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py top")
