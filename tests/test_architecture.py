@@ -11,10 +11,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [*sorted(ROOT.glob("actors/**/*.py")), *sorted(ROOT.glob("raft/**/*.py")), ROOT / "launcher.py"]
@@ -104,9 +103,15 @@ def within(module: str, layer: str) -> bool:
     return module == layer or module.startswith(layer + ".")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The parsed file; several tests look at each."""
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module imported anywhere in the file; type-checking blocks included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -126,7 +131,19 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-every_file = pytest.mark.parametrize("path", SOURCES, ids=relative)
+def every_file(check: Callable[[Path], None]) -> Callable[[], None]:
+    """One test of all files, which names each that fails."""
+
+    def test() -> None:
+        wrong = []
+        for path in SOURCES:
+            try:
+                check(path)
+            except AssertionError as error:
+                wrong.append(str(error))
+        assert not wrong, "\n".join(wrong)
+
+    return test
 
 
 @every_file
@@ -163,7 +180,7 @@ def test_files_of_tests_stay_short() -> None:
 def test_files_and_functions_stay_short(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= FILE_LINES_MAX, f"{relative(path)} has {len(text.splitlines())} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= FUNCTION_LINES_MAX, f"{relative(path)}: {node.name} has {lines} lines"
@@ -171,7 +188,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 @every_file
 def test_modules_and_public_names_have_docstrings(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     assert ast.get_docstring(tree), f"{relative(path)} does not say what it owns"
     for node in tree.body:
         if isinstance(
@@ -182,10 +199,9 @@ def test_modules_and_public_names_have_docstrings(path: Path) -> None:
 
 @every_file
 def test_no_pickle_no_wall_clock_no_catch_all_name(path: Path) -> None:
-    text = path.read_text()
     assert not {"pickle", "cloudpickle", "marshal"} & {name.split(".")[0] for name in imports(path)}
     assert path.name not in {"utils.py", "helpers.py", "common.py"}
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
     assert "time.time" not in calls, f"{relative(path)} reads the wall clock"
 
 

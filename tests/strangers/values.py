@@ -112,7 +112,7 @@ class Absurd:
                 return [value for each in info.types for value in self._absurd(each)]
             case inspect.VarTupleType() | inspect.ListType():
                 items = self._absurd(info.item_type)
-                made = [[], items, items[:1] * 5000, *([item] for item in items)]
+                made = [[], items, [self._sound(info.item_type)] * 5000, *([item] for item in items)]
                 return made if isinstance(info, inspect.ListType) else [tuple(each) for each in made]
             case inspect.TupleType():
                 return [
@@ -120,7 +120,7 @@ class Absurd:
                 ]
             case inspect.DictType():
                 values = self._absurd(info.value_type)
-                return [{}, dict.fromkeys(range(5000), values[0])] + [
+                return [{}, dict.fromkeys(range(5000), self._sound(info.value_type))] + [
                     {self._random.choice(self._absurd(info.key_type)): value} for value in values
                 ]
             case inspect.StructType():
