@@ -11,8 +11,9 @@ import os
 import random
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 from msgspec import Struct
 
@@ -43,6 +44,7 @@ from raft.node.config import NodeConfig
 from raft.node.tuning import parse_tuning
 from raft.protocol.registry import SUPERVISOR, TAGS
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_SIGNAL_SECONDS = 1.0
 CHECK_SECONDS = 1.0
 DESCRIPTORS_MIN, DESCRIPTORS_PER_NODE = 48, 6  # Per process; measured: 40 with three nodes, 60 with seven.
@@ -148,11 +150,7 @@ class RunningCluster:
             elif now - self._asked_to_end_seconds > SAME_SIGNAL_SECONDS:
                 raise SystemExit(128 + number)
 
-        numbers = [
-            number
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
+        numbers = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, interrupt) for number in numbers}
         try:
             yield
@@ -219,6 +217,7 @@ def launched(
     clock = MonotonicClock()
     run_directory, lock = rundir.claim(spec.name, spec.nodes)
     with contextlib.ExitStack() as stack:
+        stack.callback(_restore_signals, {number: signal.getsignal(number) for number in ENDING_SIGNALS})
         stack.callback(lock.remove)
         fork_server.set_cleanup([run_directory.path], [run_directory.path.parent])
         clear_abandoned()
@@ -228,6 +227,8 @@ def launched(
             fork_server.set_cleanup([run_directory.path, data.path], [run_directory.path.parent])
         # Its children use these directories, so it must end before they are removed.
         stack.callback(_close, fork_server)
+        # From here to the removal of the directories a signal would leave them behind.
+        stack.callback(_ignore_signals)
         hosts = None
         if spec.hosts:
             hosts = ClusterHosts(stack.enter_context(NamespaceHosts()), data.path / "keys")
@@ -248,6 +249,17 @@ def launched(
                 f"the cluster cannot run: {error.strerror} ({error.filename or run_directory.path}); the run "
                 "directory is where XDG_RUNTIME_DIR says, the data where --data-dir does"
             ) from error
+
+
+def _ignore_signals() -> None:
+    """Let nothing but SIGKILL end this process any more; it is about to end by itself."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _restore_signals(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _close(fork_server: ForkServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class ForkServer(FakeForkServer):
     def close(self) -> None:
         super().close()
         self.cleanup_at_close = self.cleanup
+        signal.raise_signal(signal.SIGTERM)  # Once more, when all is nearly over.
 
 
 def test_a_process_starts_with_the_links_cut_that_are_cut_now(
@@ -52,9 +54,11 @@ def test_a_launcher_that_ends_in_good_order_leaves_nothing_to_a_fork_server_that
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     server: Any = ForkServer()
+    before = signal.getsignal(signal.SIGTERM)
     with launched(ClusterSpec(name="c", nodes=1), server, 0.0) as running:
         directories = [running.cluster.run_directory.path, running._data.path]
         assert server.cleanup == directories
         running._runtime.transport.close()
-    assert server.cleanup_at_close == []
+    assert server.cleanup_at_close == [], "the signal in between has not ended it"
+    assert signal.getsignal(signal.SIGTERM) is before
     assert not any(directory.exists() for directory in directories)
