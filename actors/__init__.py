@@ -1,10 +1,10 @@
 """Actors: private state behind a mailbox, in this process or in another one.
 
 An actor is told things and tells others; it runs one message at a time on one thread, is
-addressed by a value that can be sent, is watched, and is restarted by whoever started it.
+addressed by a value that can be sent, is watched, and is restarted by what started it.
 Delivery is at most once, and in order per live pair. Knows nothing of what is built on it.
 
-A name is imported when it is first asked for: whoever only starts processes (see process) does
+A name is imported when it is first asked for: a program that only starts processes (see processes) does
 not wait for all the rest.
 """
 

@@ -31,7 +31,7 @@ class Book(Protocol):
     """Where an ask is open."""
 
     def forget(self, pending: Pending[Any]) -> None:
-        """Strike out an ask whose end interests nobody."""
+        """Drop an ask: its end is not wanted any more."""
 
 
 class Pending(Generic[R]):
@@ -132,7 +132,7 @@ class Pending(Generic[R]):
             self._group.discard(self)
 
     def end(self, reply: Any, failure: AskFailed | None) -> None:
-        """End it, by way of whoever runs its callbacks; for the book that has just struck it out."""
+        """End it, by way of its runner of callbacks; for the table that has just dropped it."""
         if self._run is None:
             self._finish(reply, failure)
         else:
@@ -224,7 +224,7 @@ class Asks:
         return [key for key, pending in self._open.items() if pending.target.process == process]
 
     def forget(self, pending: Pending[Any]) -> None:
-        """Strike out an ask whose end interests nobody."""
+        """Drop an ask: its end is not wanted any more."""
         self._open.pop(pending.correlation, None)
 
     def _expire_at(self, deadline: float) -> None:

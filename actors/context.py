@@ -137,7 +137,7 @@ class Context:
         """Answer the message that is being handled: with the reply to an ask, or a tell to its sender.
 
         A second answer to an ask is a dead letter. An ask that its handler neither answers, stashes
-        nor keeps the `reply_handle` of fails at once, as nobody could answer it any more.
+        nor keeps the `reply_handle` of fails at once, as it could not be answered any more.
         """
         cell = self._cell
         message_handled, sender, correlation = cell.queued[:3]

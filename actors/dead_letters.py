@@ -1,4 +1,4 @@
-"""Messages that nobody got: how many, why, and the last few.
+"""Messages that reached no handler: how many, why, and the last few.
 
 Owns the count. Knows nothing of mailboxes or transports, which report here.
 """
@@ -33,7 +33,7 @@ class Reason(enum.StrEnum):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One message that nobody got, without its content."""
+    """One message that reached no handler, without its content."""
 
     reason: str
     to: Address

@@ -346,7 +346,7 @@ class Delivery:
         elif envelope.tag <= DIRECTORY_TAG_MAX:
             self._deliver_told(to, sender, message)
         else:
-            # Whoever tells an actor of somebody's death must be its own runtime.
+            # Only its own runtime tells an actor that another one has ended.
             self.undelivered(to, (message, sender, 0), Reason.UNDECODABLE)
 
     def _deliver_told(self, to: Address, sender: Address, message: object) -> None:

@@ -1,7 +1,7 @@
 """Names and groups of a system: who is called what, and who belongs to what, known in all its processes.
 
 Owns the directory, one actor in one process of the system, and the way to it. A name has one holder; a
-group any number of members. Whoever is gone for good, or whose process cannot be reached, holds and
+group any number of members. What is gone for good, or whose process cannot be reached, holds and
 belongs to nothing any more, and registers anew in its next life. Watchers are told what is so, now and
 after each change.
 
@@ -134,7 +134,7 @@ class Directory(Actor):
 
     @handles(Terminated)
     def on_terminated(self, terminated: Terminated) -> None:
-        """Whoever is gone holds nothing, belongs to nothing and is told nothing."""
+        """What is gone holds nothing, belongs to nothing and is told nothing."""
         gone = terminated.address
         self._entries.pop(gone, None)
         for monitors in (self._name_monitors, self._group_monitors):

@@ -24,7 +24,7 @@ class UnknownActor(ActorsError):
 
 
 class CodecError(ActorsError):
-    """Bytes that are not what their tag promises, or a tag that nobody knows."""
+    """Bytes that are not what their tag promises, or an unknown tag."""
 
 
 class UnregisteredMessage(CodecError):

@@ -39,7 +39,7 @@ from actors.transport.base import Transport
 
 
 class Lifecycle:
-    """The family tree of one runtime's actors; the root is nobody, and outlives them all."""
+    """The family tree of one runtime's actors; the root is no actor, and outlives them all."""
 
     def __init__(
         self,
@@ -314,7 +314,7 @@ class Lifecycle:
         cell.enqueue()
 
     def _end_life(self, cell: Cell, reason: str, *, failed: bool = False) -> None:
-        cell.state = State.LEAVING  # so that its last words start nobody
+        cell.state = State.LEAVING  # so that `on_stop` starts no actor
         for child in reversed(list(cell.children.values())):
             self.stop(child, f"{cell.name} ended")
         if cell.entered:

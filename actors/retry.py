@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS: Final = 0.02
 UNDELIVERABLE_SECONDS_MAX: Final = 10.0
-"""For how long an ask that reaches nobody is made again, if its own time is not up before."""
+"""For how long an ask that reaches no actor is made again, if its own time is not up before."""
 
 
 class Asker:

@@ -2,7 +2,7 @@
 
 Owns the choice, and the count of what each has in its hands by way of this router. Works for the actor that
 made it, in its process: no message takes a detour. Knows nothing of how the actors are started (see pool),
-or of how it is known who they are: whoever uses it says so, as when a group has changed.
+or of how it is known who they are: its user says so, as when a group has changed.
 """
 
 from __future__ import annotations

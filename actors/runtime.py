@@ -38,7 +38,7 @@ class Runtime:
     """The actors of one process, and the thread that runs them; it owns its transport.
 
     When an actor at the top fails too often for `supervision`, everything is stopped and `run`
-    raises GaveUp, so that whoever supervises the process can start it afresh.
+    raises GaveUp, so that the supervisor of the process can start it afresh.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Runtime:
 
         Without it the loop ends with it, so that a signal handler may raise one. `directory` is where
         the system's names and groups are (see Context.directory). `judges` says, by process, who judges
-        what comes from there before it reaches an actor; None for nobody.
+        what comes from there before it reaches an actor; None: no check.
         """
         if transport.name != check_process_name(name):
             raise ValueError(f"the runtime {name!r} has a transport named {transport.name!r}")
@@ -98,7 +98,7 @@ class Runtime:
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """What nobody handled."""
+        """Messages that reached no handler."""
         return self._office.dead_letters
 
     @property
@@ -113,7 +113,7 @@ class Runtime:
 
     @property
     def failure(self) -> GaveUp | None:
-        """Why the runtime stops, or has stopped, if nobody asked it to."""
+        """Why the runtime stops, or has stopped, if it was not asked to."""
         return self._lifecycle.failure
 
     @property
@@ -178,7 +178,7 @@ class Runtime:
         self._outbox.flush()
 
     def post(self, to: Address, message: object) -> None:
-        """Send a message from nobody; from any thread."""
+        """Send a message without a sender; from any thread."""
         self._posted.append((to, message, False))
         self.transport.wake()
 

@@ -80,7 +80,7 @@ class RestartChildren(msgspec.Struct, frozen=True):
 
 
 class ForgetChild(msgspec.Struct, frozen=True):
-    """The child stays ended; nobody else is concerned."""
+    """The child stays ended; no other child is concerned."""
 
 
 class GiveUp(msgspec.Struct, frozen=True):

@@ -354,7 +354,7 @@ class ForkServer:
 
 
 def process_alive(pid: int) -> bool:
-    """Whether a process of that number exists, whoever owns it; a zombie counts."""
+    """Whether a process of that number exists, of any user; a zombie counts."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

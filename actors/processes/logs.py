@@ -1,7 +1,7 @@
 """The log of one process: a JSON object a line, in a file that is turned over when it has grown.
 
 Owns loguru's set-up and the form of a line. Nothing is written to standard error, and a log that
-can't be written, as on a full disk, stops nobody: the next line that can be says how many were
+can't be written, as on a full disk, stops nothing: the next line that can be says how many were
 lost. The time in a line is the wall clock's; it is for people, and decides nothing.
 """
 

@@ -288,7 +288,7 @@ class ProcessSystem:
         return self.ask(self.directory_address, Members(group)).members
 
     def inspect_process(self, name: str, timeout_seconds: float = START_SECONDS_MAX) -> ProcessInfo:
-        """A process seen from outside: its actors, and the messages that nobody handled."""
+        """A process seen from outside: its actors, and its unhandled messages."""
         if name == self.runtime.name:
             return self.runtime.inspect_process()
         info: ProcessInfo = self.ask(Address(name, ""), Inspect(), timeout_seconds)

@@ -204,7 +204,7 @@ class Doorkeeper:
         inbox.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def answer(self) -> None:
-        """Answer whoever waits at the door, without waiting for more."""
+        """Answer all pending connections, without waiting for more."""
         with suppress(zmq.Again):
             while True:
                 self.socket.send_multipart(self._verdict(self.socket.recv_multipart(zmq.DONTWAIT)))

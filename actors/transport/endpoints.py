@@ -119,7 +119,7 @@ def _is_unspecified(host: str) -> bool:
 
 
 def claim_ipc_path(endpoint: str) -> None:
-    """Make way for a socket at ipc://path: its directory is private, and nobody listens there.
+    """Make way for a socket at ipc://path: its directory is private, and no process listens there.
 
     Removes the socket that a dead process left. Two that start at the same moment are kept apart by the
     lock that their caller holds, not by this. Raises EndpointError.

@@ -90,7 +90,7 @@ class Links:
         self._users: Users | None = None
         self._keys = keys
         self._addresses_of = look_up
-        self._resolver: Resolver | None = None  # Whoever gives addresses only needs none.
+        self._resolver: Resolver | None = None  # Not needed where only addresses are given.
         self._logged: dict[str, str] = {}
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None) -> None:

@@ -1,7 +1,7 @@
 """A network inside one process: transports for tests and simulations.
 
-Owns the queues between them. With a manual clock nothing ever waits: whoever drives it takes all
-its runtimes through turns until nobody has anything to do, and only then moves the time.
+Owns the queues between them. With a manual clock nothing ever waits: its driver takes all
+its runtimes through turns until none has anything to do, and only then moves the time.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class LoopbackNetwork:
         self._runtimes = [runtime for runtime in self._runtimes if runtime.name != name]
 
     def settle(self) -> None:
-        """Let all runtimes take turns until nobody has anything to do at this moment."""
+        """Let all runtimes take turns until none has anything to do at this moment."""
         for _ in range(TURNS_MAX):
             self._runtimes = [runtime for runtime in self._runtimes if not runtime.stopped]
             due = [runtime for runtime in self._runtimes if self._has_work(runtime)]

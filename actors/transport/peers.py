@@ -151,7 +151,7 @@ class PeerTracker:
         return peer.route if peer is not None else None
 
     def connection_changed(self, process: str, connected: bool) -> None:
-        """We keep a connection to `process`: it stands now, or it does not, and then nobody is up there."""
+        """We keep a connection to `process`: it stands now, or it does not, and then none is up there."""
         self._connected[process] = connected
         if not connected:
             self._instead.pop(process, None)
@@ -227,7 +227,7 @@ class PeerTracker:
 
     def _receive(self, peer: _Peer, event: Received) -> None:
         # A life that was up and lost its connection to us may still speak, but that does not make it up. One
-        # that was never up waits for our own connection: without it, nobody would tell us of its death.
+        # that was never up waits for our own connection: without it, its death would not be told.
         if peer.reported:
             self.events.append(event)
             return
@@ -263,7 +263,7 @@ def may_speak_as(owner: str, name: str) -> bool:
 
 
 def _may_speak(process: str, origin: Origin) -> bool:
-    """Whoever connects to n2 hears n2 alone, and a key speaks for its owner alone."""
+    """A process that connects to n2 hears n2 alone, and a key speaks for its owner alone."""
     if origin.process is not None and origin.process != process:
         return False
     return origin.owner is None or may_speak_as(origin.owner, process)

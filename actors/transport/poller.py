@@ -43,7 +43,7 @@ class Watch(Generic[Source]):
         self._epoll.unregister(fd)
 
     def suspect(self, source: Source) -> None:
-        """The source was touched, or not read to its end: it may have input of which nobody will tell."""
+        """The source was touched, or not read to its end: it may have input that is not signalled again."""
         self._suspects[source] = None
 
     def has_news(self) -> bool:

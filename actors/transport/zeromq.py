@@ -47,7 +47,7 @@ _KEYS_AGAIN_SECONDS: Final = 0.5
 class ZeroMqTransport:
     """One process's end; see Transport for the methods. Without an endpoint of its own it is a guest.
 
-    A guest connects to nodes and is answered through the same connections; nobody can connect to it.
+    A guest connects to nodes and is answered through the same connections; no process can connect to it.
     """
 
     def __init__(
