@@ -35,7 +35,7 @@ from raft.cluster.namespaces import NamespaceHosts
 from raft.cluster.processes.node_process import NodeProcess
 from raft.cluster.records.events import ClusterStarted, Event, EventLog, RunDirectoryRemoved
 from raft.cluster.records.journal import Journal
-from raft.cluster.records.report import LeaderReport, leader_report
+from raft.cluster.records.report import LeaderReport, final_report
 from raft.cluster.rpc.messages import VERB_TAGS, Down
 from raft.cluster.rundir import RunDirectory, RunLock
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
@@ -113,8 +113,7 @@ class RunningCluster:
             self._runtime.run()
         except GaveUp as failure:
             self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
-        elapsed = self.cluster.journal.elapsed_seconds(self._clock.now())
-        report = leader_report(self.cluster.journal.events, elapsed)
+        report = final_report(self.cluster.journal.events)
         return Ended(self._ending.exit_code, self._ending.reason, report)
 
     def end(self) -> None:

@@ -403,7 +403,7 @@ class SupervisorActor(Actor):
         pending.then(accepted, lambda failure: reply.send(Failed(str(failure), ExitCode.FAILURE)))
 
     def on_down(self, verb: Down) -> None:
-        """Stop all nodes gracefully, and end; at the second request, by force."""
+        """Stop all nodes gracefully, and end; a second request waits for the first."""
         count = len(self._cluster.in_state(HAS_PROCESS))
         nodes = f"{count} node{'' if count == 1 else 's'}"
         if verb.dry_run:
@@ -427,6 +427,8 @@ class SupervisorActor(Actor):
         self._cluster.journal.record(ready, now)
 
     def _end(self, exit_code: ExitCode, reason: str) -> None:
+        if self._cluster.ending:
+            return  # A second SIGTERM would end a node at once.
         self._ending.exit_code = exit_code
         self._ending.reason = reason
         self._cluster.ending = True

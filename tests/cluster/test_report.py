@@ -12,7 +12,7 @@ from raft.cluster.records.events import (
     LeaderLost,
     Violation,
 )
-from raft.cluster.records.report import LeaderReport, encode_report, leader_report
+from raft.cluster.records.report import LeaderReport, encode_report, final_report, leader_report
 
 
 def elected(t: float, node: int, term: int, reason: str = "timeout") -> LeaderElected:
@@ -46,6 +46,11 @@ def test_the_time_between_a_death_and_the_next_election_is_leaderless() -> None:
 
 def test_a_cluster_without_a_leader_now_counts_on() -> None:
     assert report(10.0, elected(1.0, 3, 1), lost(4.0, 3, 1)).leaderless_s == 6.0
+
+
+def test_the_final_report_counts_no_time_after_the_last_event() -> None:
+    story = final_report([elected(1.0, 3, 1), lost(4.0, 3, 1, "stopping")])
+    assert (story.leaders[0].lasted_s, story.leaderless_s) == (3.0, 0.0)
 
 
 def test_terms_that_no_node_won_are_elections_without_a_leader() -> None:

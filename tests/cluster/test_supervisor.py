@@ -42,6 +42,7 @@ class FakeChild:
         self.returncode: int | None = None
         self.error: Exception | None = None
         self.signals: list[int] = []
+        self.ends_on = {signal.SIGKILL, signal.SIGTERM}
 
     def born(self) -> None:
         self.pid = self._pid
@@ -51,7 +52,7 @@ class FakeChild:
         if self.returncode is not None:
             return False
         self.signals.append(number)
-        if number in (signal.SIGKILL, signal.SIGTERM):
+        if number in self.ends_on:
             self.end(-number if number == signal.SIGKILL else 0)
         return True
 
@@ -418,6 +419,19 @@ def test_down_stops_the_leader_last_and_ends_well(lab: Lab) -> None:
     assert exits == [1, 3, 2]
     assert lab.runtime.stopped
     assert lab.ending.exit_code is ExitCode.OK
+
+
+def test_a_second_request_to_end_waits_for_the_first_and_signals_no_node_again(lab: Lab) -> None:
+    children = [lab.child(node) for node in (1, 2, 3)]
+    for child in children:
+        child.ends_on = {signal.SIGKILL}
+    assert isinstance(lab.ask(messages.Down()), messages.Done)
+    assert isinstance(lab.ask(messages.Down()), messages.Done)
+    assert [child.signals for child in children] == [[signal.SIGTERM]] * 3
+    for child in children:
+        child.end(0)
+    lab.turn()
+    assert lab.runtime.stopped
 
 
 def answer_in_time(lab: Lab, verb: object, seconds: float) -> Any:

@@ -28,7 +28,7 @@ from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.quantities import DurationRange
 from raft.cluster.records.events import ClusterReady, Event, EventReader, encode_event
 from raft.cluster.records.logs import ClusterLogs
-from raft.cluster.records.report import encode_report, leader_report
+from raft.cluster.records.report import encode_report, final_report
 from raft.cluster.records.timestamps import Stamp, stamp_of_run
 from raft.cluster.rpc import messages
 from raft.cluster.spec import ClusterRecord, ClusterSpec
@@ -382,7 +382,7 @@ def down(
         confirm(context, lines)
     if not _has_ended(process):
         raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
-    report = leader_report(told(), time.monotonic() - record.started_seconds)
+    report = final_report(told())
     confirm(context, [report_table(report, paint())], output, lines=lines, report=report)
 
 

@@ -84,6 +84,11 @@ def leader_report(events: Iterable[Event], now_t: float) -> LeaderReport:
     )
 
 
+def final_report(events: Sequence[Event]) -> LeaderReport:
+    """The report of a run that has ended, at its last event: its end is no time without a leader."""
+    return leader_report(events, max((event.t for event in events), default=0.0))
+
+
 def encode_report(report: LeaderReport) -> bytes:
     """The report as one JSON object."""
     return msgspec.json.encode(report)
