@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -20,7 +21,7 @@ import typer
 from msgspec import Struct
 
 from raft.cli.options import Format
-from raft.cli.terminal.output import discard_output
+from raft.cli.terminal.output import READER_GONE, discard_output
 from raft.cli.terminal.output import out as out
 from raft.cli.verb import PROGRAM, Verbs
 from raft.cli.views import Paint, wants_colour
@@ -53,10 +54,20 @@ app = Verbs(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        out(f"raft-actors {version('raft-actors')}")
+        out(f"raft-actors {_version()}")
         raise typer.Exit
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("raft-actors")
+    except PackageNotFoundError:  # A checkout that is run without being installed.
+        import tomllib
+
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+        return str(project["project"]["version"])
 
 
 @app.callback()
@@ -201,6 +212,9 @@ def run_verb(arguments: Sequence[str], session: Session) -> int:
         say(f"error: {_short(error)}", "red")
         return ExitCode.USAGE
     except SystemExit as ended:
+        # Typer writes help and usage errors itself, and ends with 1 when their reader has gone.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _reader_gone(ended.__context__)
         if ended.code == INTERRUPTED and not session.at_prompt:
             _suppress_unraisable()
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILURE if ended.code else ExitCode.OK
@@ -211,12 +225,20 @@ def run_verb(arguments: Sequence[str], session: Session) -> int:
         if not session.at_prompt:
             _suppress_unraisable()
         return INTERRUPTED
+    except BrokenPipeError as error:
+        return _reader_gone(error)
     except OSError as error:
         if arguments and not {"--help", "-h"} & set(arguments):
             raise
         discard_output()  # Help is written by typer itself.
         say(f"error: standard output cannot be written: {error.strerror}", "red")
         return ExitCode.FAILURE
+
+
+def _reader_gone(error: BrokenPipeError) -> int:
+    """The exit code when nothing reads the help or the usage error that typer writes."""
+    discard_output()
+    return ExitCode.USAGE if isinstance(error.__context__, _UsageError) else READER_GONE
 
 
 def _suppress_unraisable() -> None:

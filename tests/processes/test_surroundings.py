@@ -97,10 +97,38 @@ def test_a_verb_says_that_its_output_could_not_be_written_and_is_silent_if_its_r
     said = "error: standard output cannot be written: No space left on device\n"
     for line in ("status", "get key", "txn --then 'get key'", "get --help"):
         assert verb_with_output(shell, line, full) == (1, said), line
-    for line in ("status", "get key"):
+    for line in ("status", "get key", "--help", "get --help", "--version", "keys"):
+        assert verb_with_output(shell, line, unread) == (128 + signal.SIGPIPE, ""), line
+    shell.env["NO_COLOR"] = "1"  # Help is then written by another path.
+    for line in ("--help", "get --help"):
         assert verb_with_output(shell, line, unread) == (128 + signal.SIGPIPE, ""), line
     os.close(full)
     os.close(unread)
+
+
+@pytest.mark.parametrize("colours", [{}, {"NO_COLOR": "1"}], ids=["coloured", "plain"])
+def test_a_usage_error_that_nothing_reads_keeps_its_exit_code(shell: Shell, colours: dict[str, str]) -> None:
+    reader, unread = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*LAUNCHER, "put"], env=shell.env | colours, stdout=unread, stderr=unread, timeout=SECONDS_MAX
+    )
+    os.close(unread)
+    assert done.returncode == 2
+
+
+def test_a_value_from_a_closed_standard_input_is_a_usage_error_and_stores_nothing(shell: Shell) -> None:
+    shell.up("--nodes 1")
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"exec {' '.join(LAUNCHER)} put key - <&-"],
+        env=shell.env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard input is closed")
+    assert shell.run("get key").code == 7
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

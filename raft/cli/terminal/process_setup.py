@@ -21,13 +21,14 @@ def make_sane() -> None:
     """Call it first, in the main thread.
 
     Ctrl-C ends the process silently until a verb handles it. An inherited ignored SIGCHLD would hide how
-    children end. A closed standard descriptor would be reused for the next file that is opened.
+    children end. A closed standard descriptor would be reused for the next file that is opened; in its place
+    stands one that discards what is written. Reading from a closed standard input remains an error.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for fd, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-        _open_if_closed(fd, flags)
+    for fd in (0, 1, 2):
+        _open_if_closed(fd)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = _printable(sys.stdout, 1)
     sys.stderr = _printable(sys.stderr, 2)
@@ -42,11 +43,11 @@ def make_sane() -> None:
         )
 
 
-def _open_if_closed(fd: int, flags: int) -> None:
+def _open_if_closed(fd: int) -> None:
     try:
         os.fstat(fd)
     except OSError:
-        opened = os.open(os.devnull, flags)
+        opened = os.open(os.devnull, os.O_WRONLY)
         if opened != fd:
             os.dup2(opened, fd)
             os.close(opened)

@@ -6,6 +6,7 @@ without the launcher.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -59,10 +60,20 @@ def put(
         raise BadUsage(
             "the prompt reads standard input itself: use put K - in a shell: date | raft-actors put K -"
         )
-    content = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
+    content = _standard_input() if value == "-" else os.fsencode(value)
     with connected(context, cluster, via, timeout) as client:
         revision = client.put(os.fsencode(key), content, lease=lease, fence=fence_of(fence))
     confirm(context, ["OK"], output, revision=revision)
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        state = "is closed" if error.errno == errno.EBADF else f"cannot be read ({error.strerror})"
+        raise BadUsage(
+            f"standard input {state}, and put K - stores what it gives: date | raft-actors put K -"
+        ) from error
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py get colour")
