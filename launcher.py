@@ -19,11 +19,27 @@ import os
 import sys
 import time
 
+# What `pip install -e .` brings.
+NEEDED = {"zmq", "msgspec", "loguru", "psutil", "typer", "rich", "prompt_toolkit", "jinja2"}
 NODE_MODULES = ("raft.node.process.main", "raft.node.process.fault_injection")
 
 
 def main() -> None:
     """Carry out the command line of this process, and exit with its code."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - a checkout can be run by any interpreter.
+        sys.exit(f"error: raft-actors needs Python 3.11 or newer, and this is {sys.version.split()[0]}")
+    try:
+        _main()
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        sys.exit(
+            f"error: {error.name} is not installed for this Python ({sys.executable}): in the project's "
+            f"directory, run {sys.executable} -m pip install -e ."
+        )
+
+
+def _main() -> None:
     started_seconds = time.monotonic()
     from raft.cli.terminal.process_setup import make_sane
 

@@ -38,6 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "actors": {"actors"},
     "raft": set(),
     "raft.durations": set(),
+    "raft.version": set(),
     "raft.core": {"raft.core"},
     "raft.storage": {"raft.storage", "raft.core.types", "raft.core.errors"},
     "raft.machines": {"raft.machines"},
@@ -66,8 +67,9 @@ ARROWS: dict[str, set[str]] = {
         *_PROTOCOL,
     },
     "raft.cluster": {*_BELOW_CLUSTER, "raft.cluster"},
-    "raft.lab": {*_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab"},
+    "raft.lab": {"raft.version", *_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab"},
     "raft.cli": {
+        "raft.version",
         *_BELOW_CLUSTER,
         "raft.cluster",
         "raft.exporter",

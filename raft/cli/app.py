@@ -13,7 +13,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -54,20 +53,10 @@ app = Verbs(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out(f"raft-actors {_version()}")
+        from raft.version import project_version
+
+        out(f"raft-actors {project_version()}")
         raise typer.Exit
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("raft-actors")
-    except PackageNotFoundError:  # A checkout that is run without being installed.
-        import tomllib
-
-        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-        return str(project["project"]["version"])
 
 
 @app.callback()

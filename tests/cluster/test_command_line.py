@@ -6,8 +6,11 @@ import json
 import os
 import re
 import resource
+import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from raft.cli.entry import HOMES
 from raft.cli.main import VERB_MODULES
 from raft.cli.verbs import membership
 from raft.cluster.failures import ExitCode
+from raft.version import project_version
 from tests.processes.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -378,3 +382,23 @@ def test_help_has_no_bold_and_no_dim_where_no_colours_are_wanted(tmp_path: Path)
         terminal.close()
     assert "Example" in shown
     assert "\x1b" not in shown
+
+
+def test_the_version_of_a_checkout_that_is_not_installed_is_read_from_its_description(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project_version() == described["project"]["version"]
+
+
+def test_a_python_without_the_packages_is_told_the_command_that_installs_them() -> None:
+    bare = [sys.executable, "-E", "-S", str(ROOT / "launcher.py")]
+    for arguments in (["--nodes", "3"], ["status"]):
+        ended = subprocess.run([*bare, *arguments], capture_output=True, text=True)
+        assert ended.returncode == 1
+        assert ended.stderr.count("\n") == 1
+        assert "pip install -e ." in ended.stderr

@@ -232,9 +232,8 @@ class _Saved:
 
     def begin(self, taken: BackupTaken) -> None:
         """A backup begins."""
-        from importlib.metadata import version
-
         from raft.storage.backup import BackupHead
+        from raft.version import project_version
 
         head = BackupHead(
             cluster=taken.cluster,
@@ -246,7 +245,7 @@ class _Saved:
             endpoints=taken.endpoints,
             machine_version=taken.machine_version,
             saved_at=self._saved_at,
-            release=version("raft-actors"),
+            release=project_version(),
         )
         self._writer.begin(head, taken.size)
 

@@ -29,6 +29,7 @@ from raft.cluster.failures import ExitCode
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
 from raft.cluster.spec import ClusterRecord
+from raft.version import project_version
 
 if TYPE_CHECKING:
     from raft.cli.remote import Target
@@ -161,7 +162,7 @@ def _findings() -> Iterator[Finding]:
     yield Finding(
         subject="versions",
         well=True,
-        found=f"raft-actors {version('raft-actors')}, Python {sys.version.split()[0]}, "
+        found=f"raft-actors {project_version()}, Python {sys.version.split()[0]}, "
         f"pyzmq {version('pyzmq')}, msgspec {version('msgspec')}",
     )
     here = ", ".join(map(str, files()))

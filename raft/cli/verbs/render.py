@@ -131,11 +131,10 @@ def kubernetes(
 @render.command(epilog="Example: launcher.py render containerfile > Containerfile")
 def containerfile() -> None:
     """How to build the image for Kubernetes, in the project's directory."""
-    from importlib.metadata import version
-
     from raft.engines.kubernetes import containerfile as text
+    from raft.version import project_version
 
-    out(text(version("raft-actors")).rstrip())
+    out(text(project_version()).rstrip())
 
 
 def _write(context: typer.Context, files: Mapping[str, str], directory: Path | None) -> None:

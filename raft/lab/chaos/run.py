@@ -16,7 +16,6 @@ import subprocess
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -51,6 +50,7 @@ from raft.lab.checkers.verdict import Anomaly, Ruling, Verdict
 from raft.lab.reports.report import write_report
 from raft.lab.shrinking import shrink
 from raft.node.config import EXIT_DISK_FAILED
+from raft.version import project_version
 
 Tell = Callable[[str], None]
 
@@ -162,7 +162,7 @@ def _judge(order: Order, told: RunResult, directory: Path, load_before: float) -
         seed=schedule.seed,
         nodes=told.size,
         command=order.command,
-        versions={"raft-actors": version("raft-actors"), "python": platform.python_version()},
+        versions={"raft-actors": project_version(), "python": platform.python_version()},
     )
     write_history(directory / "history.jsonl", header, told.records)
     whole = order.name and not told.unsettled
