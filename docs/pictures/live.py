@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 from docs.pictures.draw import verb  # noqa: E402
 from raft.cli.app import Session  # noqa: E402
 from raft.cli.verbs.live import act_on, server_at, source_of  # noqa: E402
+from raft.live.address import address_at  # noqa: E402
 from raft.live.top import Top  # noqa: E402
 from tests.live.browser import Browser, chromium  # noqa: E402
 
@@ -36,7 +37,9 @@ def main() -> None:
     try:
         with (
             chromium() as browser,
-            contextlib.closing(server_at("127.0.0.1:0", Session(), CLUSTER, read_only=False)) as server,
+            contextlib.closing(
+                server_at(address_at("127.0.0.1:0"), Session(), CLUSTER, read_only=False)
+            ) as server,
         ):
             server.start()
             browser.size(1400)

@@ -6,7 +6,9 @@ Imported only where it is shown, for it alone needs textual (the extra `top`).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -145,6 +147,8 @@ class Top(App[None]):
     def on_mount(self) -> None:
         """Begin to look at the cluster."""
         self._table.add_columns("NODE", "ROLE", "TERM", "COMMIT", "LAG", "FAULTS")
+        with contextlib.suppress(RuntimeError, ValueError):  # Only a main thread takes signals.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         self._place = self._watching.enter_context(self._sampler.viewer())
         self._table.focus()
 

@@ -27,18 +27,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raft.cluster.failures import VerbFailed
 from raft.live.actions import Order, menu
+from raft.live.address import Address
 from raft.live.sampler import Sampler, Source
 
 ORDER_BYTES_MAX = 10_000
 QUIET_SECONDS = 1.0  # After which a viewer is told that the server lives, and the end is noticed.
-FILES = {
-    "": ("page.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
-    "ring.js": ("ring.js", "text/javascript"),
-    "panels.js": ("panels.js", "text/javascript"),
-    "timeline.js": ("timeline.js", "text/javascript"),
-}
+PAGE = Path(__file__).with_name("page")
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+FILES = {"" if path.suffix == ".html" else path.name: path for path in sorted(PAGE.iterdir())}
+"""What is served, by the end of its address."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -140,9 +137,8 @@ class Page:
             bell.set()
 
     async def _file(self, request: Request) -> Response:
-        name, kind = FILES[request.url.path.rpartition("/")[2]]
-        content = await run_in_threadpool(Path(__file__).with_name(name).read_bytes)
-        return Response(content, media_type=kind)
+        path = FILES[request.url.path.rpartition("/")[2]]
+        return Response(await run_in_threadpool(path.read_bytes), media_type=KINDS[path.suffix])
 
     async def _feed(self, _request: Request) -> Response:
         self._loop = asyncio.get_running_loop()
@@ -190,39 +186,13 @@ def _event(name: str, data: object) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises VerbFailed where that cannot be."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise VerbFailed(f"the page cannot be served at {host}:{port}: {why}") from error
-
-
 class Server:
-    """The page on a socket that is bound already; `url` holds the secret, a new one unless it is given."""
+    """The page on a socket that is bound already; `url` holds the secret."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        source: Source,
-        act: Act,
-        *,
-        read_only: bool,
-        token: str = "",
-    ) -> None:
-        self._listener = listener
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        hosts = {f"{name}:{port}" for name in (shown, "127.0.0.1", "localhost", "[::1]")}
-        if host in ("0.0.0.0", "::"):
-            hosts.add("*")
-            shown = socket.gethostname()
-            hosts.add(f"{shown}:{port}")
-        access = Access(token or secrets.token_urlsafe(18), frozenset(hosts), read_only)
-        self.url = f"http://{shown}:{port}/{access.token}/"
-        self.page = Page(source, act, access)
+    def __init__(self, address: Address, source: Source, act: Act, *, read_only: bool) -> None:
+        self._listener = address.listener
+        self.url = address.url
+        self.page = Page(source, act, Access(address.token, address.hosts, read_only))
         config = uvicorn.Config(
             self.page.app, http="h11", ws="none", lifespan="off", log_config=None, log_level="critical",
             access_log=False, server_header=False, timeout_graceful_shutdown=2,

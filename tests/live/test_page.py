@@ -14,6 +14,7 @@ from raft.cluster.failures import VerbFailed
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry
 from raft.live import web
 from raft.live.actions import Order, request_of
+from raft.live.address import Address, address_at, bind
 from raft.live.sampler import Look, Record
 from tests.live.browser import MISSING, Browser, chromium
 from tests.live.pictures import node, picture_of, status, three
@@ -48,9 +49,9 @@ class Stage:
         self.open(port)
 
     def open(self, port: int = 0) -> None:
-        listener = web.bind("127.0.0.1", port)
-        self.port = int(listener.getsockname()[1])
-        self.server = web.Server(listener, self, self._act, read_only=self.read_only, token=TOKEN)
+        address = Address(bind("127.0.0.1", port), TOKEN)
+        self.port = address.port
+        self.server = web.Server(address, self, self._act, read_only=self.read_only)
         self.server.start()
 
     def look(self) -> Look:
@@ -252,7 +253,7 @@ def test_three_and_fifty_one_nodes_fit_each_width_and_can_be_told_apart(
 
 def test_killing_the_leader_of_a_real_cluster_by_click_shows_its_successor(browser: Browser) -> None:
     with running(3, "--election-timeout", "150ms-300ms") as cluster:
-        server = server_at("127.0.0.1:0", Session(), cluster.name, read_only=False)
+        server = server_at(address_at("127.0.0.1:0"), Session(), cluster.name, read_only=False)
         server.start()
         try:
             browser.driver.get(server.url)

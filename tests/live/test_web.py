@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ import pytest
 from raft.cluster.failures import VerbFailed
 from raft.live import web
 from raft.live.actions import ACTIONS, Order, request_of
+from raft.live.address import address_at
 from raft.live.sampler import Look, Record
 from tests.live.pictures import picture_of, three
 
@@ -48,9 +48,9 @@ class Served:
         self.source = Source()
         self.orders: list[Order] = []
         self._open = contextlib.ExitStack()
-        listener = web.bind("127.0.0.1", 0)
-        self.server = web.Server(listener, self.source, self._act, read_only=read_only)
-        self.port = int(listener.getsockname()[1])
+        address = address_at("127.0.0.1:0")
+        self.server = web.Server(address, self.source, self._act, read_only=read_only)
+        self.port = address.port
         self.path = self.server.url.removeprefix(f"http://127.0.0.1:{self.port}")
         self.origin = f"http://127.0.0.1:{self.port}"
         self.server.start()
@@ -107,8 +107,8 @@ def test_the_page_and_its_files_are_served_and_bind_the_browser(served: Served) 
 
 
 def test_the_page_asks_no_other_host_and_reads_no_value_as_markup() -> None:
-    for name, _ in web.FILES.values():
-        text = (Path(web.__file__).with_name(name)).read_text().replace("http://www.w3.org/2000/svg", "")
+    for name, path in web.FILES.items():
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         for word in ("http:", "https:", "//cdn", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval(",
                      "document.write", "style=", "onclick=\""):  # fmt: skip
             assert word not in text, (name, word)

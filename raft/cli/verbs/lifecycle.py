@@ -37,6 +37,7 @@ from raft.node.snapshots.policy import SnapshotPolicy
 if TYPE_CHECKING:
     import psutil
 
+    from raft.cli.verbs.live import PageOfLauncher, TopOfLauncher
     from raft.cluster.cluster import Cluster
     from raft.cluster.launch import Ended, RunningCluster
 
@@ -143,6 +144,7 @@ WebAt = Annotated[
         show_default=False,
     ),
 ]
+TopToo = Annotated[bool, typer.Option("--top", help="Show the cluster in this terminal; leaving ends it.")]
 LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads rely on clocks instead of a quorum.")]
 EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
 
@@ -157,6 +159,7 @@ class _UpOptions(Struct, frozen=True):
     quiet: bool
     metrics: str | None
     web: str | None
+    top: bool
 
 
 @app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py --nodes 5 --data-dir ./data")
@@ -186,6 +189,7 @@ def up(
     repair: options.RepairFromPeers = False,
     metrics: MetricsAt = None,
     web: WebAt = None,
+    top: TopToo = False,
     hosts: options.Hosts = "",
     output: options.Lines = options.LineFormat.LINE,
 ) -> None:
@@ -216,7 +220,7 @@ def up(
     spec.check()
     _check_machine(machine)
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
-        wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics, web)
+        wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics, web, top)
         ended = _attend(running, session, wanted)
     raise typer.Exit(ended.exit_code)
 
@@ -254,18 +258,24 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _page_at(address: str | None, cluster: Cluster, tell: Callable[[str], None]) -> Iterator[None]:
-    """Serve the page of a cluster there, and tell its address. Raises as `_metrics_at` does."""
-    if address is None:
-        yield
-        return
-    from raft.cli.verbs.live import server_at  # Here, as few clusters are looked at.
+def _views_of(
+    wanted: _UpOptions, running: RunningCluster, tell: Callable[[str], None]
+) -> list[PageOfLauncher | TopOfLauncher]:
+    """The live views that were asked for. Raises VerbFailed if one cannot be, before a node was started."""
+    if wanted.web is None and not wanted.top:
+        return []
+    from raft.cli.verbs.live import PageOfLauncher, TopOfLauncher  # Here, as few clusters are looked at.
 
-    with contextlib.closing(server_at(address, Session(), cluster.spec.name, read_only=False)) as server:
-        server.start()
-        tell(f"page: {server.url}")
-        yield
+    spec, views = running.cluster.spec, list[PageOfLauncher | TopOfLauncher]()
+    if wanted.top:
+        views.append(TopOfLauncher(spec.name, running.end))
+    if wanted.web is not None:
+        # Kept with durable data, so that a page that is open goes on after a restart.
+        kept_in = None if spec.data_dir is None else Path(running.record.data_dir) / "page.json"
+        page = PageOfLauncher(wanted.web, spec.name, kept_in)
+        tell(f"page: {page.url}")
+        views.append(page)
+    return views
 
 
 def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> Ended:
@@ -274,7 +284,7 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     colours = paint()
     prompt = None
     output_is_for_people = wanted.output is options.LineFormat.LINE
-    if can_prompt() and not wanted.detach and output_is_for_people:
+    if can_prompt() and not wanted.detach and not wanted.top and output_is_for_people:
         prompt = Prompt(record.name, running.end, data_is_kept=spec.keep or spec.data_dir is not None)
     printer = Printer(partial(write_line, STDOUT) if prompt is None else prompt.print)
     words = Printer(partial(write_line, STDERR))
@@ -294,7 +304,7 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
     def listener(event: Event) -> None:
         if not output_is_for_people:
             printer.print(encode_event(event).decode())
-        elif not wanted.quiet:
+        elif not wanted.quiet and not wanted.top:  # The view shows them, and has the whole screen.
             printer.print(event_line(event, colours))
         if isinstance(event, ClusterReady):
             if wanted.detach:
@@ -302,11 +312,16 @@ def _attend(running: RunningCluster, session: Session, wanted: _UpOptions) -> En
                 detach_from_terminal(session.ready_fd, running.cluster.run_directory.launcher_log)
             if prompt is not None:
                 prompt.start()
+            for view in views:
+                view.cluster_is_up()
 
     if wanted.logs:
         Tail(record, printer.print, colours, stamp_of_run(session.started_seconds)).start()
+    views = _views_of(wanted, running, words.print)
     try:
-        with _metrics_at(wanted.metrics, running.cluster), _page_at(wanted.web, running.cluster, words.print):
+        with _metrics_at(wanted.metrics, running.cluster), contextlib.ExitStack() as shown:
+            for view in views:
+                shown.callback(view.close)
             ended = running.run(listener)
     finally:
         if prompt is not None:

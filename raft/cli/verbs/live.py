@@ -7,8 +7,12 @@ Owns their command lines, and what `up --web` adds to a launcher. What they need
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +23,7 @@ from raft.cli.views import Paint, event_words, printable
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.cluster.records.events import Event
 from raft.cluster.rpc import messages
+from raft.live.address import Address, address_at
 
 if TYPE_CHECKING:
     from raft.live.actions import Order
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from raft.live.web import Server
 
 ACT_SECONDS_MAX = 65.0
+START_SECONDS_MAX = 5.0  # A cluster that is not up by then is looked at nevertheless.
 _NEEDS = {"web": ("starlette", "uvicorn"), "top": ("textual",)}
 
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Look only: nothing can be broken or mended.")]
@@ -64,14 +70,77 @@ def source_of(session: Session, cluster: str | None) -> Source:
     return LauncherSource(partial(session.run_directory, cluster), text_of)
 
 
-def server_at(address: str, session: Session, cluster: str | None, *, read_only: bool) -> Server:
-    """A page at HOST:PORT, bound and not yet served. Raises VerbFailed if it cannot be."""
-    require("web")
-    from raft.live.web import Server, bind
+def server_at(address: Address, session: Session, cluster: str | None, *, read_only: bool) -> Server:
+    """A page there, not yet served."""
+    from raft.live.web import Server
 
-    host, _, port = address.rpartition(":")
     source, act = source_of(session, cluster), partial(act_on, session, cluster)
-    return Server(bind(host.strip("[]"), int(port)), source, act, read_only=read_only)
+    return Server(address, source, act, read_only=read_only)
+
+
+class PageOfLauncher:
+    """The page of `up --web`. Its address holds from the beginning; what serves it is loaded on a thread of
+    its own once the cluster is up, which so starts as quickly as without a page.
+    """
+
+    def __init__(self, place: str, cluster: str, kept_in: Path | None) -> None:
+        require("web")
+        self._address = address_at(place, kept_in)
+        self._cluster = cluster
+        self._up, self._closing = threading.Event(), False
+        self._server: Server | None = None
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return self._address.url
+
+    def cluster_is_up(self) -> None:
+        """All nodes have started. Without this the page is served after a while, to show what is wrong."""
+        self._up.set()
+
+    def close(self) -> None:
+        """Serve no longer."""
+        self._closing = True
+        self._up.set()
+        self._thread.join()
+        if self._server is not None:
+            self._server.close()
+
+    def _serve(self) -> None:
+        self._up.wait(START_SECONDS_MAX)
+        if not self._closing:
+            self._server = server_at(self._address, Session(), self._cluster, read_only=False)
+            self._server.start()
+
+
+class TopOfLauncher:
+    """The terminal view of `up --top`, as a process of its own: no launcher loads its library."""
+
+    def __init__(self, cluster: str, ended: Callable[[], None]) -> None:
+        require("top")
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise BadUsage("--top is for a terminal")
+        self._command = [sys.executable, sys.argv[0], "top", "--cluster", cluster]
+        self._ended = ended
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def cluster_is_up(self) -> None:
+        """Show it; `ended` is called when the user has left it."""
+        self._process = subprocess.Popen(self._command)
+        threading.Thread(target=self._wait, args=(self._process,), name="top", daemon=True).start()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._ended()
 
 
 @app.command(rich_help_panel=OBSERVE, epilog="Example: launcher.py web --listen 8080")
@@ -93,7 +162,8 @@ def web(
     if session.at_prompt:
         raise BadUsage("it would serve for ever: type it at another terminal, or start with `up --web`")
     session.target(cluster)  # A name that means nothing is better said now.
-    server = server_at(listen, session, cluster, read_only=read_only)
+    require("web")
+    server = server_at(address_at(listen), session, cluster, read_only=read_only)
     if not listen.startswith(("127.", "localhost:", "[::1]:")):
         say("note: the page is served without encryption; across a network, use a tunnel (ssh -L)", "yellow")
     server.run(lambda: out(server.url))
