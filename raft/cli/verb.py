@@ -110,6 +110,27 @@ class Verbs(typer.Typer):
         settings.setdefault("no_args_is_help", True)
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(**settings)
+        self._built: tuple[int, Any] = (0, None)
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """Run a command line."""
+        return self.as_command()(*arguments, **settings)
+
+    def as_command(self) -> Any:
+        """What the command-line library runs: built once, and again when verbs were added since.
+
+        Building takes a tenth of a second, too long for each line typed at the prompt.
+        """
+        verbs = self._verbs()
+        if self._built[0] != verbs:
+            self._built = verbs, typer.main.get_command(self)
+        return self._built[1]
+
+    def _verbs(self) -> int:
+        groups = [group.typer_instance for group in self.registered_groups]
+        return len(self.registered_commands) + sum(
+            group._verbs() for group in groups if isinstance(group, Verbs)
+        )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
         """See `typer.Typer`."""

@@ -136,7 +136,7 @@ def main() -> None:
     import raft.storage.dump
 
     # Building all commands from their functions takes longer than most of them do.
-    command = typer.main.get_command(raft.cli.main.app)
+    command = raft.cli.main.app.as_command()
     typer.main.get_command = lambda _app: command
     gc.freeze()
     for line in sys.stdin.buffer:

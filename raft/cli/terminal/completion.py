@@ -11,8 +11,6 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-import typer.main
-
 from raft.cluster.records.events import KINDS
 
 
@@ -31,7 +29,7 @@ def completions(words: list[str], begun: str) -> list[tuple[str, str]]:
     import raft.cli.main  # noqa: F401 - Here, since its verbs complete their options by this module.
     from raft.cli.app import app, cluster_before_verb
 
-    command: Any = typer.main.get_command(app)
+    command: Any = app.as_command()
     if words == ["--cluster"]:
         return [(name, "") for name in clusters(begun)]
     _, rest = cluster_before_verb(words)
