@@ -42,39 +42,50 @@ def log_to_file(
     extra: Callable[[], Mapping[str, Any]] = _nothing_more,
     file_bytes_max: int = FILE_BYTES_MAX,
     old_files_max: int = OLD_FILES_MAX,
+    keep: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> LogFile:
     """Let loguru's `logger` write to `path` only, from now on and in this process only.
 
     A line has time, level, node, incarnation, event and message, then what `extra` returns at that
     moment, then what the caller bound or passed by keyword: `logger.info("won", event="elected", votes=3)`.
     The event is empty when not given. A traceback goes into the field `traceback`.
+    `keep` gets the fields of each line, too.
     When the file would grow beyond `file_bytes_max` it is renamed to `path.1`, that to `path.2`, and so on.
     """
     log = LogFile(path, file_bytes_max, old_files_max)
     encode = msgspec.json.Encoder(enc_hook=repr).encode
 
     def write(message: Message) -> None:
-        record = message.record
-        line = {
-            "time": record["time"].isoformat(timespec="microseconds"),
-            "level": record["level"].name,
-            "node": node,
-            "incarnation": incarnation,
-            "event": record["extra"].get("event", ""),
-            "message": record["message"],
-        }
-        for more in (extra(), record["extra"]):
-            line.update((name, value) for name, value in more.items() if name not in _RESERVED)
-        if record["exception"] is not None:
-            line["traceback"] = _traceback(record)
+        line = line_of(message.record, node, incarnation, extra)
+        if keep is not None:
+            keep(line)
         if log.lines_lost:
-            line["lines_lost"] = log.lines_lost
+            line = {**line, "lines_lost": log.lines_lost}
         log.write(encode(line) + b"\n")
 
     logger.remove()
     # The formatted text is not used; a short format costs the least.
     logger.add(write, level=level, format="", catch=False, backtrace=False, diagnose=False)
     return log
+
+
+def line_of(
+    record: Record, node: str, incarnation: int, extra: Callable[[], Mapping[str, Any]] = _nothing_more
+) -> dict[str, Any]:
+    """The fields of a line; see `log_to_file`."""
+    line = {
+        "time": record["time"].isoformat(timespec="microseconds"),
+        "level": record["level"].name,
+        "node": node,
+        "incarnation": incarnation,
+        "event": record["extra"].get("event", ""),
+        "message": record["message"],
+    }
+    for more in (extra(), record["extra"]):
+        line.update((name, value) for name, value in more.items() if name not in _RESERVED)
+    if record["exception"] is not None:
+        line["traceback"] = _traceback(record)
+    return line
 
 
 class PrintedLines(io.TextIOBase):

@@ -104,7 +104,7 @@ def _on_higher_term(raft: RaftState, message: Message) -> bool:
     kind = type(message)
     if kind is PreVote or kind is RequestVote:
         transfer = isinstance(message, RequestVote) and message.transfer
-        if not transfer and _in_lease(raft):
+        if not transfer and in_lease(raft):
             return False
     if kind is PreVote or (isinstance(message, PreVoteReply) and not message.rejected):
         return True  # A pre-vote doesn't begin the term that it names.
@@ -127,7 +127,7 @@ def _on_lower_term(raft: RaftState, message: Message) -> None:
         storage_replies.snapshot_saved(raft, message.snapshot)
 
 
-def _in_lease(raft: RaftState) -> bool:
+def in_lease(raft: RaftState) -> bool:
     """Tell whether a leader was active so recently that no vote may be granted (thesis section 4.2.3)."""
     active = raft.leader != NO_NODE and raft.election_elapsed < raft.config.election_ticks
     # A higher term makes a node forget its leader, but its pledge to that leader still holds.

@@ -22,6 +22,7 @@ from raft.node.identity import Origin, origin_in
 from raft.node.leadership.disk_health import DiskHealthMonitor
 from raft.node.leadership.failover import Failover
 from raft.node.leadership.shutdown import Shutdown
+from raft.node.leadership.votes import Votes
 from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
 from raft.node.machine_services import MachineServices
 from raft.node.machine_worker import OwnMachineWorker
@@ -34,6 +35,7 @@ from raft.node.requests.backups import Backups
 from raft.node.requests.commands import ClientRequests
 from raft.node.requests.proposals import Proposals
 from raft.node.requests.reads import Reads
+from raft.node.requests.recent import Recent
 from raft.node.requests.slow_requests import SlowRequests
 from raft.node.sender import MessageSender
 from raft.node.snapshots.contents import SendableSnapshots, State, unpack_state
@@ -101,7 +103,9 @@ class NodeComponents:
         )  # fmt: skip
         self.raft = Raft(core_config(config, snapshot.index), self.log, env.random, env.observer)
         self.peers = Peers(config.node, config.address, snapshot.conf_state.voters)
-        self.journal = DeferredJournal(env.journal, context.after)
+        self.recent = Recent(self.raft, life=env.incarnation, lines=env.log_lines)
+        self.votes = Votes(self.raft, self.recent.note)
+        self.journal = DeferredJournal(env.journal, context.after, self.recent.note)
         self.reporter = Reporter(
             node=config.node, incarnation=env.incarnation, now=env.true_now or context.now,
             tell=partial(context.tell, supervisor) if config.supervisor else None, journal=self.journal,
@@ -195,6 +199,7 @@ class NodeComponents:
         )  # fmt: skip
         self.failover = Failover(
             self.raft, self.peers, random=env.random, now=context.now, after=context.after,
+            step_vote=self.votes.step,
             # Early campaigns are harmless with pre-votes, but would break the pledge of a lease.
             allowed=config.pre_vote and not config.lease_reads,
         )  # fmt: skip

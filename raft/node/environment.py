@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfigError
@@ -26,6 +26,7 @@ from raft.node.config import BadConfig, NodeConfig
 from raft.node.log_writer import Log
 from raft.node.reporter import Journal
 from raft.node.requests.admin import Faults
+from raft.node.requests.recent import LINES_KEPT, LogLines, Ring
 from raft.node.snapshots.contents import State, pack_state
 from raft.node.snapshots.taker import SnapshotLog
 from raft.node.space import Held
@@ -72,6 +73,7 @@ class NodeEnvironment(Struct, kw_only=True):
     note_incarnation: Callable[[int], None] = lambda _incarnation: None
     leave: Callable[[], None] = lambda: None
     usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
+    log_lines: LogLines = field(default_factory=lambda: Ring(LINES_KEPT))  # Of its process, to be told.
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
     # seed that another cluster has, too.
     draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)

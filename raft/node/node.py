@@ -38,10 +38,12 @@ from raft.core.messages import (
     InstallSnapshot,
     Message,
     PreVote,
+    PreVoteReply,
     RequestVote,
     StorageAppend,
     StorageApply,
     TimeoutNow,
+    VoteReply,
 )
 from raft.core.types import NO_NODE, NodeId, Role, Snapshot
 from raft.node.components import NodeComponents
@@ -53,10 +55,12 @@ from raft.node.reporter import Leadership
 from raft.node.requests.admin import ADMIN_REQUESTS, fault_handlers
 from raft.node.requests.backups import BACKUP_REQUESTS
 from raft.node.requests.membership import MEMBER_REQUESTS
+from raft.node.requests.recent import LogLines
 from raft.node.snapshots.contents import State, unpack_state, verified
 from raft.node.worker import WorkDone
 from raft.protocol.admin import TakeSnapshot
 from raft.protocol.client import AwaitAnswer, Command, Query, WhoLeads
+from raft.protocol.records import GetRecords
 from raft.protocol.registry import (
     CORE_MESSAGES,
     Append,
@@ -107,6 +111,11 @@ class Node(Actor):
     def leadership(self) -> Leadership:
         """This node's role, term and leader, for its log lines."""
         return self.components.reporter.leadership if hasattr(self, "components") else Leadership()
+
+    @property
+    def log_lines(self) -> LogLines:
+        """Where the lines of this process's log are kept, to be told."""
+        return self._environment.log_lines
 
     def on_stop(self) -> None:
         """Refuse what still waits, and let the write in progress end."""
@@ -176,6 +185,8 @@ class Node(Actor):
         parts.membership.restored(snapshot.conf_state, state, snapshot.index)
         parts.applier.restore(snapshot.index, verified(snapshot, state.machine), state.configuration)
         parts.snapshots.installed()
+        text = f"has the state up to {snapshot.index} by a snapshot"
+        parts.journal.event("snapshot-installed", text, index=snapshot.index, bytes=len(snapshot.data))
 
     def _note_leadership(self) -> None:
         parts = self.components
@@ -191,6 +202,8 @@ class Node(Actor):
                 parts.reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
             self._ballot = raft.tracker.votes  # Filled as votes come in; a new leader starts another one.
+        if raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+            parts.votes.asked()
         granted = sum(self._ballot.values())
         parts.ticker.plan()
         parts.reporter.changed(
@@ -230,7 +243,12 @@ class Node(Actor):
     def on_vote_request(self, message: PreVote | RequestVote) -> None:
         """A candidate asks for a vote or a pre-vote."""
         self.components.failover.vote_requested(message)
-        self._step(message)
+        self.components.votes.step(message)
+
+    def on_vote_reply(self, reply: PreVoteReply | VoteReply) -> None:
+        """A voter has answered this candidate."""
+        self.components.votes.received(reply)
+        self._step(reply)
 
     def on_timeout_now(self, message: TimeoutNow) -> None:
         """The leader transfers leadership to this node."""
@@ -259,6 +277,7 @@ class Node(Actor):
     def peer_came_up(self, peer: NodeId) -> None:
         """See `Callbacks`."""
         parts = self.components
+        parts.recent.peer_up(peer)
         parts.raft.report_reachable(peer)
         parts.snapshots.transfers.reconnected(peer)
         parts.failover.peer_up()
@@ -266,6 +285,7 @@ class Node(Actor):
     def peer_went_down(self, peer: NodeId) -> None:
         """See `Callbacks`."""
         parts = self.components
+        parts.recent.peer_down(peer)
         if parts.raft.role is Role.LEADER:
             parts.raft.report_unreachable(peer)
 
@@ -278,9 +298,11 @@ class Node(Actor):
             parts.machine_services.disconnected(event.process)
             return
         parts.handshakes.process_down(peer)
-        parts.peers.up.discard(peer)
+        if peer in parts.peers.up:
+            parts.peers.up.discard(peer)
+            parts.recent.peer_down(peer)
         if parts.raft.role is Role.LEADER:
-            self.peer_went_down(peer)
+            parts.raft.report_unreachable(peer)
         elif peer == parts.raft.leader:
             self.leader_gone(peer, "leader-died")
 
@@ -365,6 +387,7 @@ class Node(Actor):
             **dict.fromkeys(MEMBER_REQUESTS, lambda it: members.take(it, handle)),
             **dict.fromkeys(BACKUP_REQUESTS, lambda it: parts.backups.take(it, handle)),
             **dict.fromkeys(ADMIN_REQUESTS, parts.admin.answer),
+            GetRecords: parts.recent.answer,
         }
 
     def on_leave(self, _: Leave) -> None:
@@ -384,6 +407,7 @@ class Node(Actor):
         **dict.fromkeys(CORE_MESSAGES, from_peers(_step)),
         Append: from_peers(on_append),
         **dict.fromkeys((PreVote, RequestVote), from_peers(on_vote_request)),
+        **dict.fromkeys((PreVoteReply, VoteReply), from_peers(on_vote_reply)),
         TimeoutNow: from_peers(on_timeout_now),
         HeartbeatReply: from_peers(on_heartbeat_reply),
         SnapshotChunk: from_peers(lambda self, chunk: self.components.snapshots.chunk(chunk)),
@@ -404,7 +428,7 @@ class Node(Actor):
         **dict.fromkeys(
             (Query, WhoLeads, AwaitAnswer, *MACHINE_REQUESTS, *MEMBER_REQUESTS, *ADMIN_REQUESTS), on_request
         ),
-        **dict.fromkeys(BACKUP_REQUESTS, on_request),
+        **dict.fromkeys((*BACKUP_REQUESTS, GetRecords), on_request),
         TakeSnapshot: lambda self, _: self.components.snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

@@ -7,8 +7,8 @@ it was held. Knows nothing of how reports are shown.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -30,15 +30,25 @@ class Journal(Protocol):
 
 
 class DeferredJournal:
-    """Writes events in the next turn of the loop: during an election, messages are sent first."""
+    """Writes events in the next turn of the loop: during an election, messages are sent first.
 
-    def __init__(self, journal: Journal, after: Callable[[float, Callable[[], None]], object]) -> None:
+    They are kept in memory at once, by `note`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        after: Callable[[float, Callable[[], None]], object],
+        note: Callable[[str, str, Mapping[str, Any]], None],
+    ) -> None:
+        self._note = note
         self._journal = journal
         self._after = after
         self._held: list[tuple[str, str, dict[str, object]]] = []
 
     def event(self, event: str, message: str, **values: object) -> None:
         """See `Journal`."""
+        self._note(event, message, values)
         if not self._held:
             self._after(0.0, self.write)
         self._held.append((event, message, values))
@@ -164,7 +174,8 @@ class Reporter:
         self._journal.event(
             "leader-elected",
             f"leads term {term}, with {votes} of {voters} votes, after {took_seconds * 1000:.1f} ms",
-            votes=votes, voters=voters, reason=self._reason,
+            votes=votes, voters=voters, reason=self._reason, previous=self._previous,
+            took_ms=round(took_seconds * 1000, 3),
         )  # fmt: skip
 
     def _lost(self, led_term: Term, term: Term) -> None:
@@ -172,7 +183,9 @@ class Reporter:
         self._losing = ""
         self.lost[reason] += 1
         self._report(LostLeadership(self._node, led_term, reason, self._now()))
-        self._journal.event("leader-lost", f"no longer leads term {led_term}: {reason}", reason=reason)
+        self._journal.event(
+            "leader-lost", f"no longer leads term {led_term}: {reason}", reason=reason, led_term=led_term
+        )
 
     def _saw(self, before: Leadership, leadership: Leadership) -> None:
         if leadership.leader == before.leader == NO_NODE:

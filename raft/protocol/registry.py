@@ -92,6 +92,7 @@ from raft.protocol.client import (
     WhoLeads,
 )
 from raft.protocol.limits import Name, Number
+from raft.protocol.records import GetRecords, Records
 
 NODE_ACTOR: Final = "raft"
 RELAY_ACTOR: Final = "relay"
@@ -271,6 +272,8 @@ TAGS: Final[dict[int, type]] = {
     82: SpaceIs,
     84: GetMetrics,
     85: NodeMetrics,
+    86: GetRecords,
+    87: Records,
     # Clients, again.
     96: TakeBackup,
     97: BackupTaken,

@@ -89,7 +89,15 @@ class Core:
 def test_a_candidate_that_may_have_won_this_term_is_given_time() -> None:
     waits, core, peers = Waits(), Core(), Peers(3, "three", (1, 2, 3, 4))
     raft: Any = core
-    failover_ = Failover(raft, peers, allowed=True, random=Random(1), now=lambda: 0.0, after=waits.after)
+    failover_ = Failover(
+        raft,
+        peers,
+        allowed=True,
+        random=Random(1),
+        now=lambda: 0.0,
+        after=waits.after,
+        step_vote=lambda _: None,
+    )
     failover_.leader_gone(1)
     core.term = 6
     failover_.vote_requested(RequestVote(2, 3, 6, 1, 1, False))

@@ -111,7 +111,9 @@ class Failover:
         random: Random,
         now: Callable[[], float],
         after: After,
+        step_vote: Callable[[PreVote | RequestVote], None],
     ) -> None:
+        self._step_vote = step_vote
         self._raft = raft
         self._peers = peers
         self._allowed = allowed
@@ -171,7 +173,7 @@ class Failover:
         for asked_at, message in early.values():
             if asked_at >= oldest and message.sender in self._peers.up:
                 self.vote_requested(message)
-                self._raft.step(message)
+                self._step_vote(message)
 
     def _campaign(self) -> None:
         if self._raft.leader != NO_NODE or self._awaits_votes():

@@ -27,7 +27,7 @@ from actors.clock import MonotonicClock
 from actors.crash_reports import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.processes.descriptors import raise_descriptor_limit
-from actors.processes.logs import PrintedLines, log_to_file
+from actors.processes.logs import PrintedLines, line_of, log_to_file
 from actors.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
@@ -76,6 +76,7 @@ from raft.node.process.readiness import Readiness, is_wanted, notify
 from raft.node.process.repair import CannotRejoin, Promotion, rejoin
 from raft.node.process.roles import Permissions, check_roles
 from raft.node.process.trace import TraceFile
+from raft.node.requests.recent import keep_line
 from raft.node.requests.relay import Relay
 from raft.node.versions import check_version
 from raft.node.worker import ThreadWorker
@@ -331,21 +332,30 @@ def load_machine(text: str) -> Application:
 
 
 def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
-    """Write events to the node's log file, or to standard error where there is none."""
-    if not config.log_path:
-        logger.remove()
-        logger.add(sys.stderr, level=config.log_level, format="{time} {level} {extra[event]}: {message}")
-        return
+    """Write events to the node's log file, or to standard error where there is none; and keep the last."""
 
     def leadership() -> Mapping[str, Any]:
         return {"term": node.leadership.term, "role": node.leadership.role.value}
 
+    name, level = process_of(config.node), config.log_level
+    keep = partial(keep_line, node.log_lines)
+    if not config.log_path:
+        logger.remove()
+        logger.add(sys.stderr, level=level, format="{time} {level} {extra[event]}: {message}")
+        logger.add(
+            lambda message: keep(line_of(message.record, name, incarnation, leadership)),
+            level=level,
+            format="",
+            catch=False,
+        )
+        return
     log_to_file(
         Path(config.log_path),
-        node=process_of(config.node),
+        node=name,
         incarnation=incarnation,
-        level=config.log_level,
+        level=level,
         extra=leadership,
+        keep=keep,
     )
     # What a machine prints is read where everything else about its node is.
     sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")

@@ -31,6 +31,7 @@ from raft.protocol.client import (
     WatchAck,
     WhoLeads,
 )
+from raft.protocol.records import GetRecords
 from raft.protocol.registry import node_of
 
 Judge = Callable[[object], Invalid | None]
@@ -62,6 +63,7 @@ READS: Final = frozenset(
         ListMembers,
         GetStatus,
         GetMetrics,
+        GetRecords,
     )
 )
 WRITES: Final = frozenset((Command, KeepAlive))
@@ -161,6 +163,8 @@ def why_not(request: object, role: Role, below: str) -> str:
             return "may not lower the version of the cluster's machine"
         if below:
             return _beyond(None if call is None else call.operation, below)
+    if below and isinstance(request, GetRecords) and request.log:
+        return f"is bound to what is below {below!r}: not the node's log"
     if below and isinstance(request, _QUESTIONS):
         return _beyond(decode_question(request.body), below)
     return ""
