@@ -1,26 +1,33 @@
-"""The calls of a client for asyncio, besides sessions, elections and watches.
+"""The calls of a client for asyncio, besides sessions and elections.
 
-Owns their arguments and answers, built on three methods: `_command`, `_query` and `run_call`. The blocking
+Owns their arguments and answers, built on `_command`, `_query`, `run_call` and `wake_watchers`. The blocking
 client has their blocking twins (see blocking). Knows nothing of event loops or connections.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import suppress
 from functools import partial
 from operator import index
-from typing import Protocol, SupportsIndex, TypeVar
+from typing import Literal, Protocol, SupportsIndex, TypeVar, overload
 
 import msgspec
 
 from raft.client.asyncio_keys import AsyncKeys
-from raft.client.calls import application, membership, routing, sessions
+from raft.client.calls import application, membership, routing, sessions, store
 from raft.client.calls.application import decode_or_raise, plain, question_bytes
 from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.steps import Outcome, RetryBudget, Step
-from raft.durations import Duration, ttl_ms_of
-from raft.machines.commands import Answered, Grant, Revoke
+from raft.client.calls.store import Text
+from raft.client.calls.watches import KeysObserver, Observer
+from raft.client.errors import Rejected
+from raft.client.sessions.asyncio_lease import AsyncLease
+from raft.client.watches.iterators import AsyncWatching, Changed, KeyEvent, Seen, previous_of
+from raft.durations import Duration, timeout_of, ttl_ms_of
+from raft.machines.commands import Answered, Grant, ListLeases, Revoke, Watch
+from raft.machines.results import Event, Events
 from raft.machines.typed import TypedCommand, TypedQuery, answer_to, body_of, version_needed
 from raft.protocol.client import (
     Committed,
@@ -31,6 +38,8 @@ from raft.protocol.client import (
     QueryResult,
     TimeLeft,
 )
+
+TIMEOUT_SECONDS = 5.0
 
 Result = TypeVar("Result")
 A = TypeVar("A")
@@ -59,6 +68,10 @@ class AsyncCalls(AsyncKeys):
     @abstractmethod
     async def run_call(self, begin: CallFactory[Result], timeout_seconds: Duration | None = None) -> Result:
         """Run a call's steps; see raft.client.calls.routing."""
+
+    @abstractmethod
+    def wake_watchers(self) -> None:
+        """Make all waiting iterators check whether they are cancelled."""
 
     async def command(
         self, body: bytes, *, since_version: int = 1, timeout_seconds: Duration | None = None
@@ -174,3 +187,90 @@ class AsyncCalls(AsyncKeys):
         asking = partial(sessions.lease_time, request=request)
         answer, _ = await self.run_call(asking, timeout_seconds)
         return answer.left_seconds
+
+    async def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> AsyncLease:
+        """Grant a lease that ends `ttl` after its last refresh, as an object."""
+        granted = await self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
+        return AsyncLease(self, granted.lease, granted.ttl_ms / 1000)
+
+    async def leases(self) -> AsyncIterator[AsyncLease]:
+        """All active leases, oldest first, including those of sessions.
+
+        Many leases are read in several pages.
+        """
+        after, more = 0, True
+        while more:
+            page = await self.ask(ListLeases(after))
+            for after, ttl_ms in page.leases:
+                yield AsyncLease(self, after, ttl_ms / 1000)
+            more = page.more
+
+    # -- watches ----------------------------------------------------------------------------------
+
+    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
+        """Wait up to `timeout_seconds` for events from `watch.revision` on; see AsyncKeys."""
+        seconds = min(timeout_of(timeout_seconds), sessions.LONG_POLL_SECONDS)
+        return await self.run_call(partial(sessions.await_events, watch=watch, hold_seconds=seconds))
+
+    async def events(self, watch: Watch) -> AsyncIterator[Event]:
+        """Events from `watch.revision` on, in order, each once, from whichever node serves the watch.
+
+        Never ends, and keeps waiting while no node can be reached. Raises EventsForgotten.
+        """
+        while True:
+            try:
+                told = await self.run_call(partial(sessions.next_events, watch=watch), TIMEOUT_SECONDS)
+            except Rejected:
+                continue
+            for event in told.events:
+                yield event
+            watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
+
+    @overload
+    def watch(
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[False] = ...
+    ) -> AsyncWatching[KeyEvent]: ...
+
+    @overload
+    def watch(
+        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[True]
+    ) -> AsyncWatching[Changed]: ...
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, start_revision: int = 0, prev_value: bool = False
+    ) -> AsyncWatching[KeyEvent] | AsyncWatching[Changed]:
+        """Changes to a key, or to all keys with a prefix, from a revision or from now on, until cancelled.
+
+        Each change once and in order. With `prev_value` as `Changed`, at the cost of one read for each
+        change. After a gap in the events, yields the difference: keys that have gone, and keys with another
+        value; for this it remembers which keys exist. Raises EventsForgotten if the gap comes before it has
+        caught up with the present.
+        """
+        observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
+        return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
+
+    def observe(self, key: Text, *, prefix: bool = False) -> AsyncWatching[KeyEvent]:
+        """The value of a key, or of all keys with a prefix, then every change, as `watch` yields it."""
+        return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
+
+    def _following(self, observer: KeysObserver) -> AsyncWatching[KeyEvent]:
+        async def as_it_is(event: KeyEvent) -> KeyEvent:
+            return event
+
+        return self._watching(observer, as_it_is)
+
+    def _watching(
+        self, observer: KeysObserver, tell: Callable[[KeyEvent], Awaitable[Seen]]
+    ) -> AsyncWatching[Seen]:
+        more = partial(self.run_call, observer.more, TIMEOUT_SECONDS)
+        return AsyncWatching(observer, more, tell, self.wake_watchers)
+
+    async def _with_previous(self, event: KeyEvent) -> Changed:
+        return await previous_of(event, lambda key, revision: self.get(key, revision=revision))
+
+    async def changes(self, observer: Observer) -> AsyncIterator[Event]:
+        """The events of an observer, without end; keeps waiting while no node can be reached."""
+        while True:
+            with suppress(Rejected):
+                for event in await self.run_call(observer.more, TIMEOUT_SECONDS):
+                    yield event

@@ -7,35 +7,26 @@ Works with any loop that has `add_reader`, including uvloop. Which node is asked
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar, overload
-
-import msgspec
+from typing import Self, TypeVar
 
 from actors.address import Address
 from actors.asyncio_driver import AsyncioDriver
 from actors.errors import AskFailed
-from raft.client.asyncio_calls import AsyncCalls, CallFactory
-from raft.client.calls import routing, sessions, store
+from raft.client.asyncio_calls import TIMEOUT_SECONDS, AsyncCalls, CallFactory
+from raft.client.calls import routing, store
 from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Request, RetryBudget, Step
 from raft.client.calls.store import Text
-from raft.client.calls.watches import KeysObserver, Observer
-from raft.client.client import TIMEOUT_SECONDS
 from raft.client.connection import Connection, Endpoints, closed_when_dropped
-from raft.client.errors import ClientClosed, Rejected
+from raft.client.errors import ClientClosed
 from raft.client.sessions import candidacy
 from raft.client.sessions.asyncio_election import AsyncElection
-from raft.client.sessions.asyncio_lease import AsyncLease
 from raft.client.sessions.asyncio_session import AsyncSession
 from raft.client.watches.channels import Channel
-from raft.client.watches.iterators import AsyncWatching, Changed, KeyEvent, Seen, previous_of_async
-from raft.durations import Duration, timeout_of, ttl_ms_of
-from raft.machines.commands import Grant, ListLeases, Watch
-from raft.machines.results import Event, Events
+from raft.durations import Duration, timeout_of
 from raft.protocol.client import (
     Answer,
     Committed,
@@ -133,25 +124,6 @@ class AsyncClient(AsyncCalls):
         budget = RetryBudget(self._clock.now, seconds, began_at)
         return await self._drive(routing.query(view, request, budget, tried))
 
-    # -- leases -----------------------------------------------------------------------------------
-
-    async def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> AsyncLease:
-        """Grant a lease that ends `ttl` after its last refresh, as an object."""
-        granted = await self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
-        return AsyncLease(self, granted.lease, granted.ttl_ms / 1000)
-
-    async def leases(self) -> AsyncIterator[AsyncLease]:
-        """All active leases, oldest first, including those of sessions.
-
-        Many leases are read in several pages.
-        """
-        after, more = 0, True
-        while more:
-            page = await self.ask(ListLeases(after))
-            for after, ttl_ms in page.leases:
-                yield AsyncLease(self, after, ttl_ms / 1000)
-            more = page.more
-
     # -- sessions, elections and locks ------------------------------------------------------------
 
     def session(self, ttl: Duration = "10s", *, release_on_disconnect: bool = False) -> AsyncSession:
@@ -185,81 +157,9 @@ class AsyncClient(AsyncCalls):
         """At most `seats` holders at once. All clients must pass the same number."""
         return AsyncElection(self, candidacy.of_semaphore(name, seats, value, wait=wait), ttl)
 
-    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """Wait up to `timeout_seconds` for events from `watch.revision` on; see AsyncKeys."""
-        seconds = min(timeout_of(timeout_seconds), sessions.LONG_POLL_SECONDS)
-        return await self.run_call(partial(sessions.await_events, watch=watch, hold_seconds=seconds))
-
-    async def events(self, watch: Watch) -> AsyncIterator[Event]:
-        """Events from `watch.revision` on, in order, each once, from whichever node serves the watch.
-
-        Never ends, and keeps waiting while no node can be reached. Raises EventsForgotten.
-        """
-        channels = self._connection.channels
-        channel = channels.of(watch)
-        while True:
-            told = channel.take(watch)
-            if told is None:
-                if channel.node and channel.reaches(watch):
-                    await self._hear(channel)
-                    continue
-                with suppress(Rejected):
-                    told = await self.run_call(partial(sessions.next_events, watch=watch), TIMEOUT_SECONDS)
-                channel = channels.of(watch)
-                if told is None:
-                    continue
-            for event in told.events:
-                yield event
-            watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
-
-    @overload
-    def watch(
-        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[False] = ...
-    ) -> AsyncWatching[KeyEvent]: ...
-
-    @overload
-    def watch(
-        self, key: Text, *, prefix: bool = ..., start_revision: int = ..., prev_value: Literal[True]
-    ) -> AsyncWatching[Changed]: ...
-
-    def watch(
-        self, key: Text, *, prefix: bool = False, start_revision: int = 0, prev_value: bool = False
-    ) -> AsyncWatching[KeyEvent] | AsyncWatching[Changed]:
-        """Changes to a key, or to all keys with a prefix, from a revision or from now on, until cancelled.
-
-        Each change once and in order. With `prev_value` as `Changed`, at the cost of one read for each
-        change. After a gap in the events, yields the difference: keys that have gone, and keys with another
-        value; for this it remembers which keys exist. Raises EventsForgotten if the gap comes before it has
-        caught up with the present.
-        """
-        observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
-        return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
-
-    def observe(self, key: Text, *, prefix: bool = False) -> AsyncWatching[KeyEvent]:
-        """The value of a key, or of all keys with a prefix, then every change, as `watch` yields it."""
-        return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
-
-    def _following(self, observer: KeysObserver) -> AsyncWatching[KeyEvent]:
-        async def as_it_is(event: KeyEvent) -> KeyEvent:
-            return event
-
-        return self._watching(observer, as_it_is)
-
-    def _watching(
-        self, observer: KeysObserver, tell: Callable[[KeyEvent], Awaitable[Seen]]
-    ) -> AsyncWatching[Seen]:
-        more = partial(self.run_call, observer.more, TIMEOUT_SECONDS)
-        return AsyncWatching(observer, more, tell, self._connection.wake_watchers)
-
-    async def _with_previous(self, event: KeyEvent) -> Changed:
-        return await previous_of_async(event, lambda key, revision: self.get(key, revision=revision))
-
-    async def changes(self, observer: Observer) -> AsyncIterator[Event]:
-        """The events of an observer, without end; keeps waiting while no node can be reached."""
-        while True:
-            with suppress(Rejected):
-                for event in await self.run_call(observer.more, TIMEOUT_SECONDS):
-                    yield event
+    def wake_watchers(self) -> None:
+        """Make all waiting iterators check whether they are cancelled."""
+        self._connection.wake_watchers()
 
     def now(self) -> float:
         """The client's monotonic clock, in seconds."""

@@ -2,6 +2,9 @@
 
 Owns that thread, which ends when the context is left. The thread is a daemon, so a program that exits without
 leaving the context is not delayed. Knows nothing of the context's purpose.
+
+`in_background` makes the blocking twin of an asyncio method, with its signature and docstring: it runs the
+method of `self.in_loop` in the event loop of `self.background`.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Generic, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from actors.errors import ActorsError
 from raft.client.errors import ClientClosed, ClientError
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
+Target = TypeVar("Target")
+P = ParamSpec("P")
 
 
 class Background(Generic[Thing]):
@@ -90,3 +96,16 @@ class Background(Generic[Thing]):
             self.give_up(error)
         finally:
             self.give_up(ClientClosed("the client was closed"))
+
+
+def in_background(
+    method: Callable[Concatenate[Target, P], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Any, P], Result]:
+    """The blocking twin of an asyncio method of what a background holds."""
+
+    @wraps(method)
+    def twin(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        background: Background[Any] = self.background
+        return background.do(method(self.in_loop, *args, **kwargs))
+
+    return twin

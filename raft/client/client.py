@@ -5,33 +5,27 @@ Owns the running of calls in the caller's thread. Which node is asked what: see 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-import msgspec
 from msgspec import Struct
 
-from raft.client.asyncio_calls import AsyncCalls, CallFactory
-from raft.client.blocking import blocking
-from raft.client.calls import backup, routing, sessions, store
+from raft.client.asyncio_calls import TIMEOUT_SECONDS, AsyncCalls, CallFactory
+from raft.client.blocking import blocking, blocking_iterator, run
+from raft.client.calls import backup, routing, store
 from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.steps import Outcome, RetryBudget, Step
 from raft.client.calls.store import Text
-from raft.client.calls.watches import KeysObserver, Observer
 from raft.client.connection import Connection, Endpoints, closed_when_dropped
-from raft.client.errors import Rejected
 from raft.client.keys import Keys
 from raft.client.sessions import candidacy
 from raft.client.sessions.candidacy import Candidacy
 from raft.client.sessions.lease import Lease
 from raft.client.shared_connection import SharedConnection
-from raft.client.watches.iterators import Changed, KeyEvent, Seen, Watching, previous_of
-from raft.durations import Duration, seconds_of, timeout_of, ttl_ms_of
-from raft.machines.commands import Grant, ListLeases, Watch
-from raft.machines.results import Event, Events
+from raft.client.watches.iterators import Changed, KeyEvent, Watching
+from raft.durations import Duration, seconds_of, timeout_of
 from raft.protocol.client import (
     BackupTaken,
     Committed,
@@ -45,8 +39,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 A = TypeVar("A")
-
-TIMEOUT_SECONDS = 5.0
 
 
 class Address(Struct, frozen=True):
@@ -99,7 +91,7 @@ class Client(Keys):
     @property
     def unsuspended(self) -> UnsuspendedClient:
         """The same calls as coroutines that block instead of suspending."""
-        return UnsuspendedClient(self, self._view, self._budget, self._drive)
+        return UnsuspendedClient(self._view, self._budget, self._drive, self._connection.wake_watchers)
 
     command = blocking(AsyncCalls.command)
     query = blocking(AsyncCalls.query)
@@ -128,20 +120,16 @@ class Client(Keys):
 
     def lease(self, ttl: Duration, *, timeout_seconds: Duration | None = None) -> Lease:
         """Grant a lease that ends `ttl` after its last refresh, as an object."""
-        granted = self.call(Grant(ttl_ms_of(ttl)), timeout_seconds=timeout_seconds)
-        return Lease(self, granted.lease, granted.ttl_ms / 1000)
+        return Lease(run(self.unsuspended.lease(ttl, timeout_seconds=timeout_seconds)))
 
     def leases(self) -> Iterator[Lease]:
         """All active leases, oldest first, including those of sessions.
 
         Many leases are read in several pages.
         """
-        after, more = 0, True
-        while more:
-            page = self.ask(ListLeases(after))
-            for after, ttl_ms in page.leases:
-                yield Lease(self, after, ttl_ms / 1000)
-            more = page.more
+        return map(Lease, self._leases())
+
+    _leases = blocking_iterator(AsyncCalls.leases)
 
     # -- sessions, elections and locks ------------------------------------------------------------
 
@@ -181,23 +169,11 @@ class Client(Keys):
             lambda client: client.session(seconds, release_on_disconnect=release_on_disconnect),
         )
 
-    def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """Wait up to `timeout_seconds` for events from `watch.revision` on; see Keys."""
-        seconds = min(timeout_of(timeout_seconds), sessions.LONG_POLL_SECONDS)
-        return self._drive(sessions.await_events(self._view, watch, self._budget(), seconds))
+    # -- watches ----------------------------------------------------------------------------------
 
-    def events(self, watch: Watch) -> Iterator[Event]:
-        """Events from `watch.revision` on, in order, each once, from whichever node serves the watch.
-
-        Never ends, and keeps waiting while no node can be reached. Raises EventsForgotten.
-        """
-        while True:
-            try:
-                told = self._drive(sessions.next_events(self._view, watch, self._budget(TIMEOUT_SECONDS)))
-            except Rejected:
-                continue
-            yield from told.events
-            watch = msgspec.structs.replace(watch, revision=told.next, skip=told.skip)
+    await_events = blocking(AsyncCalls.await_events)
+    events = blocking_iterator(AsyncCalls.events)
+    changes = blocking_iterator(AsyncCalls.changes)
 
     @overload
     def watch(
@@ -219,30 +195,14 @@ class Client(Keys):
         value; for this it remembers which keys exist. Raises EventsForgotten if the gap comes before it has
         caught up with the present.
         """
-        observer = KeysObserver(*store.range_of(key, prefix=prefix), revision=start_revision)
-        return self._watching(observer, self._with_previous) if prev_value else self._following(observer)
+        calls = self.unsuspended
+        if prev_value:
+            return Watching(calls.watch(key, prefix=prefix, start_revision=start_revision, prev_value=True))
+        return Watching(calls.watch(key, prefix=prefix, start_revision=start_revision))
 
     def observe(self, key: Text, *, prefix: bool = False) -> Watching[KeyEvent]:
         """The value of a key, or of all keys with a prefix, then every change, as `watch` yields it."""
-        return self._following(KeysObserver(*store.range_of(key, prefix=prefix), tell_present=True))
-
-    def _following(self, observer: KeysObserver) -> Watching[KeyEvent]:
-        return self._watching(observer, lambda event: event)
-
-    def _watching(self, observer: KeysObserver, tell: Callable[[KeyEvent], Seen]) -> Watching[Seen]:
-        def more() -> Sequence[Event]:
-            return self._drive(observer.more(self._view, self._budget(TIMEOUT_SECONDS)))
-
-        return Watching(observer, more, tell, self._connection.wake_watchers)
-
-    def _with_previous(self, event: KeyEvent) -> Changed:
-        return previous_of(event, lambda key, revision: self.get(key, revision=revision))
-
-    def changes(self, observer: Observer) -> Iterator[Event]:
-        """The events of an observer, without end; keeps waiting while no node can be reached."""
-        while True:
-            with suppress(Rejected):
-                yield from self._drive(observer.more(self._view, self._budget(TIMEOUT_SECONDS)))
+        return Watching(self.unsuspended.observe(key, prefix=prefix))
 
     def _held(self, candidacy: Candidacy, ttl: Duration, release_on_disconnect: bool = False) -> Election:
         from raft.client.sessions.election import Election
@@ -271,23 +231,23 @@ class Client(Keys):
 
 
 class UnsuspendedClient(AsyncCalls):
-    """AsyncCalls whose coroutines never suspend: they block in the calls of `client`."""
+    """AsyncCalls whose coroutines never suspend: they block in `drive`."""
 
     def __init__(
         self,
-        client: Client,
         view: ClusterView,
         budget: Callable[[Duration | None], RetryBudget],
         drive: Callable[[Generator[Step, Outcome, Any]], Any],
+        wake_watchers: Callable[[], None],
     ) -> None:
-        self._client = client
         self._view = view
         self._budget = budget
         self._drive = drive
+        self._wake_watchers = wake_watchers
 
-    async def await_events(self, watch: Watch, *, timeout_seconds: Duration) -> Events:
-        """Wait for events."""
-        return self._client.await_events(watch, timeout_seconds=timeout_seconds)
+    def wake_watchers(self) -> None:
+        """Make all waiting iterators check whether they are cancelled."""
+        self._wake_watchers()
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
         steps = routing.command(self._view, body, self._budget(timeout_seconds))

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
+from raft.client.asyncio_calls import TIMEOUT_SECONDS
 from raft.client.asyncio_client import AsyncClient
-from raft.client.client import TIMEOUT_SECONDS
 from raft.durations import Duration, timeout_of
 from raft.embedding.errors import NodeError
 from raft.embedding.node_supervisor import Leader

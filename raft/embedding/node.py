@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from raft.client.client import TIMEOUT_SECONDS, Client
+from raft.client.asyncio_calls import TIMEOUT_SECONDS
+from raft.client.client import Client
 from raft.durations import Duration, seconds_of
 from raft.embedding.asyncio_node import SNAPSHOT_SECONDS_MAX, AsyncNode
 from raft.embedding.errors import NodeError, NodeFailed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from raft.client.calls.store import Text, to_bytes
-from raft.client.calls.watches import ElectionObserver
 from raft.client.child_program import Program, run_program
 from raft.client.errors import (
     ClientError,
@@ -31,11 +30,11 @@ from raft.client.errors import (
 )
 from raft.client.retries import Backoff
 from raft.client.sessions.asyncio_session import AsyncSession, SessionState
-from raft.client.sessions.candidacy import Candidacy
+from raft.client.sessions.candidacy import AsyncSeats, Candidacy, may_campaign_again
 from raft.client.sessions.reentry import Entries
 from raft.durations import Duration, seconds_of
-from raft.machines.commands import Campaign, Fence, GetElection, Proclaim, WatchElection
-from raft.machines.results import Candidate, ElectionState, Led, Left
+from raft.machines.commands import Campaign, Fence, Proclaim, WatchElection
+from raft.machines.results import Led
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -153,7 +152,7 @@ class Entry(Struct):
     body: Body | None = None
 
 
-class AsyncElection:
+class AsyncElection(AsyncSeats):
     """An election, lock or semaphore by name; each `async with` waits for a leadership of its own.
 
     Before the lease can end, the block is cancelled and LeadershipLost is raised, as with a time-out. The
@@ -164,6 +163,7 @@ class AsyncElection:
     def __init__(
         self, client: AsyncClient, candidacy: Candidacy, ttl: Duration, *, release_on_disconnect: bool = False
     ) -> None:
+        super().__init__(client, candidacy.election)
         self._client = client
         self._candidacy = candidacy
         self._ttl = ttl
@@ -219,16 +219,6 @@ class AsyncElection:
         """Is it certain at this moment that this object holds a seat?"""
         return any(entry.lead.remaining for entry in self._entries.all())
 
-    async def locked(self) -> bool:
-        """Are all seats taken, by any client?"""
-        state = await self.current()
-        return 0 < state.seats <= len(state.holders)
-
-    async def contenders(self) -> tuple[Candidate, ...]:
-        """The holders, then the waiting candidates (10,000 at most), in the order of arrival."""
-        state = await self.current()
-        return (*state.holders, *state.waiting)
-
     async def run(self, work: Callable[[AsyncLead], Coroutine[Any, Any, Result]]) -> Result:
         """Wait for a leadership, do the work while it lasts, and step down; returns the work's result.
 
@@ -249,7 +239,7 @@ class AsyncElection:
             try:
                 return await self.run(work)
             except ClientError as error:
-                if not (isinstance(error, LeadershipLost) or error.retry_is_safe):
+                if not may_campaign_again(error):
                     raise
             await backoff.wait()
 
@@ -282,16 +272,6 @@ class AsyncElection:
         except BaseException:
             await session.close()
             raise
-
-    async def current(self) -> ElectionState:
-        """The holders and the waiting candidates."""
-        return await self._client.ask(GetElection(self._candidacy.election))
-
-    async def observe(self) -> AsyncIterator[Led | Left]:
-        """The leader now, then every change, without end; after a gap in the events, the difference."""
-        async for event in self._client.changes(ElectionObserver(self._candidacy.election)):
-            assert isinstance(event, Led | Left), event
-            yield event
 
     async def _take_seat(self, candidacy: Candidacy, session: AsyncSession) -> int:
         standing = await session.during(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from raft.client.asyncio_calls import AsyncCalls
 from raft.client.errors import ClientError
 from raft.machines.commands import GetLease
+
+if TYPE_CHECKING:
+    from raft.client.asyncio_calls import AsyncCalls
 
 
 class AsyncLease:

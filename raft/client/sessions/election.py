@@ -8,24 +8,21 @@ are rejected in any case by whatever checks its token.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from raft.client.background_loop import Background
-from raft.client.calls.store import Text
-from raft.client.calls.watches import ElectionObserver
-from raft.client.errors import ClientError, LeadershipLost, Taken
+from raft.client.background_loop import Background, in_background
+from raft.client.blocking import blocking, blocking_iterator
+from raft.client.errors import ClientError, Taken
 from raft.client.retries import Backoff
 from raft.client.sessions.asyncio_election import AsyncElection, AsyncLead
 from raft.client.sessions.asyncio_session import SessionState
-from raft.client.sessions.candidacy import Candidacy
+from raft.client.sessions.candidacy import AsyncSeats, Candidacy, may_campaign_again
 from raft.client.sessions.reentry import Entries
 from raft.durations import Duration
-from raft.machines.commands import GetElection
-from raft.machines.results import Candidate, ElectionState, Led, Left
 
 if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
@@ -41,30 +38,25 @@ class Lead:
         self.token = lead.token
         self.fence = lead.fence
         self.lost = threading.Event()
-        self._lead = lead
-        self._background = background
+        self.in_loop = lead
+        self.background = background
         self.add_listener(lambda state: self.lost.set() if state is SessionState.LOST else None)
 
     @property
     def remaining(self) -> float:
         """How many seconds work may continue if no further keep-alive succeeds; 0 once leadership is lost."""
-        return self._lead.remaining
+        return self.in_loop.remaining
 
     def check(self) -> None:
         """Raise LeadershipLost unless this client is certain to lead at this moment."""
-        self._lead.check()
+        self.in_loop.check()
 
-    def extend(self) -> float:
-        """See `AsyncLead.extend`."""
-        return self._background.do(self._lead.extend())
-
-    def proclaim(self, value: Text) -> None:
-        """Change the announced value; FenceRejected if the seat is lost."""
-        self._background.do(self._lead.proclaim(value))
+    extend = in_background(AsyncLead.extend)
+    proclaim = in_background(AsyncLead.proclaim)
 
     def add_listener(self, listener: Callable[[SessionState], None]) -> None:
         """Call it with each new state, in the thread that keeps the lease alive: it must not block."""
-        self._lead.session.add_listener(listener)
+        self.in_loop.session.add_listener(listener)
 
 
 class Election:
@@ -124,25 +116,15 @@ class Election:
         """Is it certain at this moment that this object holds a seat?"""
         return any(lead.remaining for lead in list(self._leads.values()))
 
-    def locked(self) -> bool:
-        """Are all seats taken, by any client?"""
-        state = self.current()
-        return 0 < state.seats <= len(state.holders)
+    @property
+    def unsuspended(self) -> AsyncSeats:
+        """The seats, read by coroutines that block instead of suspending."""
+        return AsyncSeats(self._client.unsuspended, self._candidacy.election)
 
-    def contenders(self) -> tuple[Candidate, ...]:
-        """The holders, then the waiting candidates (10,000 at most), in the order of arrival."""
-        state = self.current()
-        return (*state.holders, *state.waiting)
-
-    def current(self) -> ElectionState:
-        """The holders and the waiting candidates."""
-        return self._client.ask(GetElection(self._candidacy.election))
-
-    def observe(self) -> Iterator[Led | Left]:
-        """The leader now, then every change, without end; after a gap in the events, the difference."""
-        for event in self._client.changes(ElectionObserver(self._candidacy.election)):
-            assert isinstance(event, Led | Left), event
-            yield event
+    current = blocking(AsyncSeats.current)
+    locked = blocking(AsyncSeats.locked)
+    contenders = blocking(AsyncSeats.contenders)
+    observe = blocking_iterator(AsyncSeats.observe)
 
     def run(self, work: Callable[[Lead], Result]) -> Result:
         """Wait for a leadership, do the work, and step down; returns the work's result.
@@ -164,7 +146,7 @@ class Election:
             try:
                 return self.run(work)
             except ClientError as error:
-                if not (isinstance(error, LeadershipLost) or error.retry_is_safe):
+                if not may_campaign_again(error):
                     raise
             backoff.wait_blocking()
 

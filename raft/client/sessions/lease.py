@@ -14,7 +14,7 @@ from raft.client.errors import ClientError
 from raft.client.sessions.asyncio_lease import AsyncLease
 
 if TYPE_CHECKING:
-    from raft.client.client import Client
+    pass
 
 
 class Lease:
@@ -23,11 +23,11 @@ class Lease:
     As a context manager it is revoked at the end, which deletes the keys attached to it.
     """
 
-    def __init__(self, client: Client, lease: int, ttl_seconds: float) -> None:
-        self.id = lease
-        self.ttl_seconds = ttl_seconds
+    def __init__(self, unsuspended: AsyncLease) -> None:
+        self.id = unsuspended.id
+        self.ttl_seconds = unsuspended.ttl_seconds
         """How long it lasts after a refresh."""
-        self.unsuspended = AsyncLease(client.unsuspended, lease, ttl_seconds)
+        self.unsuspended = unsuspended
 
     def __index__(self) -> int:
         return self.id

@@ -13,6 +13,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from raft.client.blocking import run
 from raft.client.calls.watches import KeysObserver
 from raft.client.errors import EventsForgotten, Rejected
 from raft.machines.results import Event, Item, Removed
@@ -28,39 +29,6 @@ class Changed(Struct, frozen=True):
 
 
 Seen = TypeVar("Seen")
-
-
-class Watching(Iterator[Seen], Generic[Seen]):
-    """Changes, each once and in order; `next` blocks until there is one."""
-
-    def __init__(
-        self,
-        observer: KeysObserver,
-        more: Callable[[], Sequence[Event]],
-        tell: Callable[[KeyEvent], Seen],
-        wake: Callable[[], None],
-    ) -> None:
-        self._observer = observer
-        self._more = more
-        self._tell = tell
-        self._wake = wake
-        self._events: deque[Event] = deque()
-
-    def __iter__(self) -> Watching[Seen]:
-        return self
-
-    def __next__(self) -> Seen:
-        while not self._observer.cancelled:
-            if self._events:
-                return self._tell(_of_key(self._events.popleft()))
-            with suppress(Rejected):
-                self._events.extend(self._more())
-        raise StopIteration
-
-    def cancel(self) -> None:
-        """End the iteration, in whichever thread it waits. Idempotent."""
-        self._observer.cancelled = True
-        self._wake()
 
 
 class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
@@ -100,18 +68,28 @@ class AsyncWatching(AsyncIterator[Seen], Generic[Seen]):
         self.cancel()
 
 
-def previous_of(event: KeyEvent, get: Callable[[bytes, int], bytes | None]) -> Changed:
+class Watching(Iterator[Seen], Generic[Seen]):
+    """Changes, each once and in order; `next` blocks until there is one."""
+
+    def __init__(self, unsuspended: AsyncWatching[Seen]) -> None:
+        self._unsuspended = unsuspended
+
+    def __iter__(self) -> Watching[Seen]:
+        return self
+
+    def __next__(self) -> Seen:
+        try:
+            return run(self._unsuspended.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def cancel(self) -> None:
+        """End the iteration, in whichever thread it waits. Idempotent."""
+        self._unsuspended.cancel()
+
+
+async def previous_of(event: KeyEvent, get: Callable[[bytes, int], Awaitable[bytes | None]]) -> Changed:
     """The change with the value before it; `get` reads a key at a revision."""
-    if not _had_previous(event):
-        return Changed(event, None)
-    try:
-        return Changed(event, get(event.key, event.revision - 1))
-    except EventsForgotten:
-        return Changed(event, None)
-
-
-async def previous_of_async(event: KeyEvent, get: Callable[[bytes, int], Awaitable[bytes | None]]) -> Changed:
-    """As `previous_of`."""
     if not _had_previous(event):
         return Changed(event, None)
     try:
