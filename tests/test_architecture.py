@@ -22,7 +22,7 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 FOLDER_FILES_MAX = 21  # With __init__.py.
 # What is one thing, and would be harder to find in two folders; they grow no more.
-LARGE_FOLDERS = {"actors": 29, "raft/core": 32, "raft/machines": 22, "raft/node": 25, "raft/cli/verbs": 25}
+LARGE_FOLDERS = {"actors": 29, "raft/core": 32, "raft/machines": 22, "raft/node": 25}
 
 PURE = {
     "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
@@ -272,7 +272,7 @@ def test_words_of_a_private_language_do_not_come_back() -> None:
 SMALL_LINES = 60
 SMALL_WITH_ONE_IMPORTER = {
     "raft/cli/entry.py",  # Starts quickly, so it has nothing beside.
-    "raft/cli/verbs/leadership.py",  # One group of verbs.
+    "raft/cli/verbs/cluster/leadership.py",  # One group of verbs.
     "raft/engines/yaml.py",  # A format of its own.
     "raft/live/comparison.py",  # Pure, and tested on its own.
 }

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 
 from docs.pictures.draw import verb  # noqa: E402
 from raft.cli.app import Session  # noqa: E402
-from raft.cli.verbs.live import act_on, server_at, source_of  # noqa: E402
+from raft.cli.verbs.observe.live import act_on, server_at, source_of  # noqa: E402
 from raft.live.address import address_at  # noqa: E402
 from raft.live.top import Top  # noqa: E402
 from tests.live.browser import Browser, chromium  # noqa: E402

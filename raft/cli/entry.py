@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from actors.processes.child import ForkServer
 
 _VERBS = {
-    "observe": ("status", "leader", "wal"),
-    "records": ("report", "events", "logs"),
-    "store": ("put", "get", "del", "cas"),
-    "transactions": ("txn",),
-    "reports": ("judge", "timeline"),
-    "leadership": ("transfer", "step-down"),
-    "faults": (
+    "observe.status": ("status", "leader", "wal"),
+    "observe.records": ("report", "events", "logs"),
+    "data.store": ("put", "get", "del", "cas"),
+    "data.transactions": ("txn",),
+    "lab.reports": ("judge", "timeline"),
+    "cluster.leadership": ("transfer", "step-down"),
+    "lab.faults": (
         "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
         "faults", "snapshot", "clock",
     ),

@@ -10,31 +10,10 @@ from typing import TYPE_CHECKING
 
 from raft.cli.app import Session, app, run_verb
 from raft.cli.terminal import shells
-from raft.cli.verbs import (
-    backup,
-    chaos,
-    data_directory,
-    faults,
-    health,
-    keys,
-    leadership,
-    leases,
-    lifecycle,
-    live,
-    locks,
-    membership,
-    metrics,
-    observe,
-    performance,
-    records,
-    render,
-    reports,
-    simulation,
-    store,
-    tour,
-    transactions,
-    watches,
-)
+from raft.cli.verbs.cluster import backup, data_directory, keys, leadership, lifecycle, membership, render
+from raft.cli.verbs.data import leases, locks, store, transactions, watches
+from raft.cli.verbs.lab import chaos, faults, reports, simulation
+from raft.cli.verbs.observe import health, live, metrics, performance, records, status, tour
 
 __all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
 
@@ -48,7 +27,7 @@ VERB_MODULES = (  # Help shows the verbs in this order.
     backup,
     render,
     shells,
-    observe,
+    status,
     live,
     tour,
     records,

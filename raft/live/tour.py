@@ -1,6 +1,6 @@
 """The guided tour: eight short scenes, each with its words and the commands that are carried out.
 
-Owns the script. Pure data: how a command is carried out and shown is the verb's, see `raft.cli.verbs.tour`.
+Owns the script, as data: how a command is carried out and shown is its verb's (raft.cli.verbs.observe.tour).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.clock import ManualClock, ScaledClock
-from raft.cli.verbs.chaos import report_directory
+from raft.cli.verbs.lab.chaos import report_directory
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired, Unreachable
 from raft.cluster.failures import BadUsage
 from raft.core.types import ConfState, Entry, HardState, Snapshot

@@ -20,7 +20,7 @@ from typer.main import get_command
 from raft.cli.app import Session, app, completed, run_verb
 from raft.cli.entry import HOMES
 from raft.cli.main import VERB_MODULES
-from raft.cli.verbs import membership
+from raft.cli.verbs.cluster import membership
 from raft.cluster.failures import ExitCode
 from raft.version import project_version
 from tests.processes.terminal import Terminal

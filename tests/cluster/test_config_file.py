@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from raft.cli.entry import run
 from raft.cli.main import app
-from raft.cli.verbs import chaos
+from raft.cli.verbs.lab import chaos
 from raft.cluster.failures import ExitCode, VerbFailed
 from raft.lab.chaos.order import Order
 from raft.lab.chaos.run import Summary

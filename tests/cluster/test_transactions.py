@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft.cli.app import Session, run_verb
-from raft.cli.verbs.transactions import compare, part
+from raft.cli.verbs.data.transactions import compare, part
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.machines.commands import (
     CompareNumber,

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from raft.cli.verbs import live
+from raft.cli.verbs.observe import live
 from raft.cluster.failures import VerbFailed
 
 

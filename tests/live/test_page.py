@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from raft.cli.app import Session
-from raft.cli.verbs.live import server_at
+from raft.cli.verbs.observe.live import server_at
 from raft.cluster.failures import VerbFailed
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry
 from raft.live import web

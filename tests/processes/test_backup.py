@@ -16,7 +16,7 @@ import pytest
 from actors.transport.curve import generate
 from raft.cli.app import Session, run_verb
 from raft.cli.main import VERB_MODULES
-from raft.cli.verbs import data_directory
+from raft.cli.verbs.cluster import data_directory
 from raft.client import Client, ClientError, Unreachable
 from raft.client.survey import ask_each
 from raft.node.config import EXIT_REFUSED

@@ -1,1 +1,1 @@
-"""The verbs: one module for each group of them, named after it."""
+"""The verbs, in folders by task: one module for each group of them, named after it."""

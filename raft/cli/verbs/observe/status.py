@@ -155,7 +155,7 @@ def wal(
 def _logs_at(where: str, session: Session, cluster: str | None) -> list[Path]:
     if os.sep in where or where.startswith("."):
         return [Path(where)]
-    from raft.cli.verbs.records import chosen_by_files
+    from raft.cli.verbs.observe.records import chosen_by_files
 
     record = session.record(cluster)
     chosen = chosen_by_files(check_selector(where), record)

@@ -37,7 +37,7 @@ from raft.node.snapshots.policy import SnapshotPolicy
 if TYPE_CHECKING:
     import psutil
 
-    from raft.cli.verbs.live import PageOfLauncher, TopOfLauncher
+    from raft.cli.verbs.observe.live import PageOfLauncher, TopOfLauncher
     from raft.cluster.cluster import Cluster
     from raft.cluster.launch import Ended, RunningCluster
 
@@ -242,7 +242,7 @@ def _metrics_at(address: str | None, cluster: Cluster) -> Iterator[None]:
     if address is None:
         yield
         return
-    from raft.cli.verbs.metrics import (  # Here, with HTTP, as few clusters are scraped.
+    from raft.cli.verbs.observe.metrics import (  # Here, with HTTP, as few clusters are scraped.
         listening_at,
         scraper_of,
     )
@@ -264,7 +264,10 @@ def _views_of(
     """The live views that were asked for. Raises VerbFailed if one cannot be, before a node was started."""
     if wanted.web is None and not wanted.top:
         return []
-    from raft.cli.verbs.live import PageOfLauncher, TopOfLauncher  # Here, as few clusters are looked at.
+    from raft.cli.verbs.observe.live import (  # Here, as few clusters are looked at.
+        PageOfLauncher,
+        TopOfLauncher,
+    )
 
     spec, views = running.cluster.spec, list[PageOfLauncher | TopOfLauncher]()
     if wanted.top:

@@ -20,7 +20,7 @@ import typer
 
 from raft.cli import options
 from raft.cli.app import LEADERSHIP, app, note
-from raft.cli.verbs.watches import ENDING, Name, not_ignored, run_with_client
+from raft.cli.verbs.data.watches import ENDING, Name, not_ignored, run_with_client
 from raft.cluster.failures import ExitCode, VerbFailed
 
 if TYPE_CHECKING:

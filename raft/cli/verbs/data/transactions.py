@@ -19,7 +19,7 @@ from raft.cli.app import STORE, app, out, out_json
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
 from raft.cli.formats import item_fields
 from raft.cli.terminal.output import out_bytes
-from raft.cli.verbs.store import FencedBy, fence_of
+from raft.cli.verbs.data.store import FencedBy, fence_of
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 
 if TYPE_CHECKING:

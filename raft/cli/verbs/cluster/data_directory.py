@@ -16,7 +16,7 @@ import typer
 
 from raft.cli import options
 from raft.cli.app import CLUSTER, app, confirm, say, session_of
-from raft.cli.verbs.backup import failed, wall_seconds_now
+from raft.cli.verbs.cluster.backup import failed, wall_seconds_now
 from raft.cluster.failures import BadUsage, VerbFailed
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Verbs that start, end, change and save a cluster."""

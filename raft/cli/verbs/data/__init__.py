@@ -1,0 +1,1 @@
+"""Verbs on what a cluster stores: keys, leases, locks and elections."""

@@ -1,0 +1,1 @@
+"""Verbs that inject faults, simulate, and judge what came of it."""
