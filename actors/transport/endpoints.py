@@ -111,6 +111,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_on_this_machine(endpoint: str) -> bool:
+    """Whether `endpoint` can lead to this machine only."""
+    return not endpoint.startswith("tcp://") or is_loopback(split_tcp(endpoint)[0])
+
+
 def _is_unspecified(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_unspecified

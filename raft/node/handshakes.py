@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, Undeliverable
 from actors.transport.base import IncarnationUsed
+from actors.transport.endpoints import is_on_this_machine
 from raft.core.errors import BrokenStorage, ConfChangeRefused, ProposalDropped, RolledBack
 from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 ASK_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 0.05
 VISIT_SECONDS_MAX: Final = 1.0
+# On one machine a connection takes milliseconds: what is not connected by then does not run yet.
+VISIT_SECONDS_MAX_HERE: Final = 0.1
 INCARNATIONS_MAX: Final = 2**32
 
 
@@ -250,7 +253,8 @@ class Handshakes:
         A node that doesn't answer may be added: it needs a handshake when it comes up, as any other.
         """
         self._visited.add(node)
-        until_seconds = self._context.now() + VISIT_SECONDS_MAX
+        began_at = self._context.now()
+        unconnected_seconds_max = VISIT_SECONDS_MAX_HERE if is_on_this_machine(endpoint) else VISIT_SECONDS_MAX
 
         def attempt() -> None:
             self._context.ask(address_of(node), self.own(), ASK_SECONDS).then(answered, failed)
@@ -263,7 +267,9 @@ class Handshakes:
             end(self._objection(answer, endpoint) if isinstance(answer, Handshake) else "")
 
         def failed(failure: AskFailed) -> None:
-            if self._context.now() < until_seconds:
+            is_unconnected = isinstance(failure, Undeliverable)
+            seconds_max = unconnected_seconds_max if is_unconnected else VISIT_SECONDS_MAX
+            if self._context.now() - began_at < seconds_max:
                 self._context.after(AGAIN_SECONDS, attempt)
                 return
             text = f"node {node} does not answer at {endpoint}, and is added all the same: {failure}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from raft.core.messages import StorageApply
 from raft.core.types import APPLY_THREAD, Entry, EntryKind, Role
 from raft.machines.application import Application
@@ -53,6 +55,25 @@ def test_a_node_that_is_to_join_begins_without_voters_and_never_campaigns() -> N
     assert newcomer.raft.term == 0
     assert newcomer.raft.role is Role.FOLLOWER
     assert voters_of(cluster, 2) == set()
+
+
+@pytest.mark.parametrize("place", [endpoint(4), "tcp://127.0.0.1:7004", "tcp://[::1]:7004"])
+def test_a_node_of_this_machine_that_does_not_run_yet_is_added_after_a_tenth_of_a_second(place: str) -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    pending = cluster.ask(leader, AddLearner(4, place))
+    took = cluster.until(lambda: pending.done)
+    assert isinstance(pending.result(), Members)
+    assert 0.1 <= took < 0.2
+    assert any("does not answer" in text for text in cluster[leader].events.texts)
+
+
+def test_a_node_on_another_machine_has_longer_to_answer_before_it_is_added() -> None:
+    cluster = Cluster(3, keys="somewhere")
+    leader = cluster.elect()
+    pending = cluster.ask(leader, AddLearner(4, "tcp://192.0.2.4:7004"))
+    assert cluster.until(lambda: pending.done) >= 1.0
+    assert isinstance(pending.result(), Members)
 
 
 def test_a_learner_that_cannot_be_reached_is_not_promoted() -> None:
