@@ -6,6 +6,7 @@ not taken over, and what leaves this machine needs keys. Every error says what t
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -20,6 +21,7 @@ IPC_PATH_BYTES_MAX: Final = 107
 ENDPOINT_CHARACTERS_MAX: Final = 300  # A host name of 253, and what stands around it.
 _PORT_MAX: Final = 65535
 _PORT_DIGITS_MAX: Final = 5
+_REFUSAL_SECONDS_MAX: Final = 0.005  # This machine's own takes microseconds; a paused process gives none.
 
 
 class EndpointError(TransportError):
@@ -111,9 +113,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_on_this_machine(endpoint: str) -> bool:
-    """Whether `endpoint` can lead to this machine only."""
-    return not endpoint.startswith("tcp://") or is_loopback(split_tcp(endpoint)[0])
+def is_deserted(endpoint: str) -> bool:
+    """Whether it is certain that no process listens there; of other machines it never is.
+
+    Takes milliseconds at most.
+    """
+    address: str | tuple[str, int]
+    if endpoint.startswith("ipc://"):
+        family, address = socket.AF_UNIX, endpoint.removeprefix("ipc://")
+    else:
+        host, port = split_tcp(endpoint)
+        if not is_loopback(host):
+            return False
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        address = "127.0.0.1" if host == "localhost" else host.strip("[]"), port
+    with socket.socket(family) as probe:
+        probe.settimeout(_REFUSAL_SECONDS_MAX)
+        return probe.connect_ex(address) in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def _is_unspecified(host: str) -> bool:

@@ -13,9 +13,14 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.peers.task import Answer, Latencies, Leads, Task, Took, await_the_word, read_task, tell
 from raft.client import AsyncClient, ClientError
+from raft.client.calls.store import get_request, value_of
+from raft.client.connection import Connection
 from raft.machines.commands import WatchKeys
+from raft.protocol.client import Consistency, Query, QueryResult
+from raft.protocol.registry import address_of
 
 POLL_SECONDS = 0.002
+ASK_SECONDS = 1.0
 REST_SECONDS = 0.150  # Until a candidate in the queue watches, too; with etcd that takes a round of 100 ms.
 WATCHED = b"watched"
 
@@ -125,15 +130,20 @@ async def fill(client: AsyncClient, task: Task) -> Took:
 
 
 async def holds(client: AsyncClient, task: Task) -> Took:
-    """Wait until the one node that the client knows believes that the last key is there."""
-    moment, last = await the_word(), str(task.count).encode()
+    """Wait until one node believes that the last key is there: a client would ask the others, too."""
+    del client
+    moment, last = await_the_word(), str(task.count).encode()
+    request = Query(get_request("last"), Consistency.STALE)
+    connection = Connection({task.node: task.endpoints[task.node]}, cluster=task.cluster, keys=None)
+    runtime, answers = connection.runtime, list[object]()
     while True:
-        try:
-            if await client.get("last", stale=True) == last:
-                return Took(time.monotonic() - moment)
-        except ClientError:
-            pass
-        await asyncio.sleep(POLL_SECONDS)
+        runtime.ask(address_of(task.node), request, ASK_SECONDS).then(answers.append, answers.append)
+        runtime.run_until(lambda: bool(answers), ASK_SECONDS)
+        answer = answers.pop() if answers else None
+        if isinstance(answer, QueryResult) and value_of(answer.result) == last:
+            connection.close()
+            return Took(time.monotonic() - moment)
+        runtime.run_turn(POLL_SECONDS)
 
 
 async def leader(client: AsyncClient, task: Task) -> Leads:
@@ -163,8 +173,7 @@ DOERS: dict[str, Callable[[AsyncClient, Task], Awaitable[Answer]]] = {
 
 async def carry_out(task: Task) -> Answer:
     """Connect, do it, and say what came of it."""
-    known = {task.node: task.endpoints[task.node]} if task.do == "holds" else task.endpoints
-    async with AsyncClient(known, cluster=task.cluster, timeout_seconds=30.0) as client:
+    async with AsyncClient(task.endpoints, cluster=task.cluster, timeout_seconds=30.0) as client:
         return await DOERS[task.do](client, task)
 
 

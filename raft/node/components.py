@@ -114,7 +114,7 @@ class NodeComponents:
             config.node, origin_in(store, Origin(state.identity, state.founders)),
             blank=store.last_index() == 0, machine=env.machine, peers=self.peers, context=context,
             journal=self.journal, came_up=node.peer_came_up, went_down=node.peer_went_down,
-            note_incarnation=env.note_incarnation,
+            note_incarnation=env.note_incarnation, is_deserted=env.is_deserted,
         )  # fmt: skip
         self.founder = Founder(self.raft, self.handshakes, env.draw_identity)
         self._build_replication(snapshot.index)
@@ -136,6 +136,7 @@ class NodeComponents:
         self.membership = Membership(
             config, self.raft, self.peers, self.handshakes, self.journal, self.proposals, context,
             node.removed_from_cluster, leader_removed=lambda leader: node.leader_gone(leader, "transfer"),
+            added=lambda: self.snapshots.want(),  # It names the new member, which needs it once it is up.
         )  # fmt: skip
         slow_worker, own_worker = env.snapshot_worker(context.post), env.apply_worker
         self.applier = Applier(

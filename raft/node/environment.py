@@ -72,6 +72,8 @@ class NodeEnvironment(Struct, kw_only=True):
     # Peers know this incarnation number: the next process must use a greater one.
     note_incarnation: Callable[[int], None] = lambda _incarnation: None
     leave: Callable[[], None] = lambda: None
+    # Whether it is certain that no process listens at an endpoint; see `actors.transport.endpoints`.
+    is_deserted: Callable[[str], bool] = lambda _endpoint: False
     usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
     log_lines: LogLines = field(default_factory=lambda: Ring(LINES_KEPT))  # Of its process, to be told.
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a

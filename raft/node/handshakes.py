@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from actors.dead_letters import Reason
 from actors.errors import AskFailed, Undeliverable
 from actors.transport.base import IncarnationUsed
-from actors.transport.endpoints import is_on_this_machine
 from raft.core.errors import BrokenStorage, ConfChangeRefused, ProposalDropped, RolledBack
 from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 ASK_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 0.05
 VISIT_SECONDS_MAX: Final = 1.0
-# On one machine a connection takes milliseconds: what is not connected by then does not run yet.
-VISIT_SECONDS_MAX_HERE: Final = 0.1
 INCARNATIONS_MAX: Final = 2**32
 
 
@@ -60,6 +57,7 @@ class Handshakes:
         journal: Journal,
         came_up: Callable[[NodeId], None],
         went_down: Callable[[NodeId], None],
+        is_deserted: Callable[[str], bool],
     ) -> None:
         self.origin = origin
         self._node = node
@@ -71,6 +69,7 @@ class Handshakes:
         self._journal = journal
         self._came_up = came_up
         self._went_down = went_down
+        self._is_deserted = is_deserted
         self._incarnations: dict[NodeId, int] = {}
         self._reached: set[NodeId] = set()
         self._handshakes: dict[NodeId, Handshake] = {}
@@ -250,11 +249,11 @@ class Handshakes:
     def visit(self, node: NodeId, endpoint: str, judged: Callable[[str], None]) -> None:
         """Ask a node for its handshake before it is added; `judged` gets the reason against it, "" if none.
 
-        A node that doesn't answer may be added: it needs a handshake when it comes up, as any other.
+        A node that doesn't answer may be added, at once if nothing listens at its endpoint: it needs a
+        handshake when it comes up, as any other.
         """
         self._visited.add(node)
         began_at = self._context.now()
-        unconnected_seconds_max = VISIT_SECONDS_MAX_HERE if is_on_this_machine(endpoint) else VISIT_SECONDS_MAX
 
         def attempt() -> None:
             self._context.ask(address_of(node), self.own(), ASK_SECONDS).then(answered, failed)
@@ -266,10 +265,14 @@ class Handshakes:
         def answered(answer: object) -> None:
             end(self._objection(answer, endpoint) if isinstance(answer, Handshake) else "")
 
+        def is_absent(failure: AskFailed, seconds: float) -> bool:
+            # Not before a connection had time to be made: one that is there would wonder about the look.
+            is_unconnected = isinstance(failure, Undeliverable) and seconds >= AGAIN_SECONDS
+            return is_unconnected and self._is_deserted(endpoint)
+
         def failed(failure: AskFailed) -> None:
-            is_unconnected = isinstance(failure, Undeliverable)
-            seconds_max = unconnected_seconds_max if is_unconnected else VISIT_SECONDS_MAX
-            if self._context.now() - began_at < seconds_max:
+            seconds = self._context.now() - began_at
+            if seconds < VISIT_SECONDS_MAX and not is_absent(failure, seconds):
                 self._context.after(AGAIN_SECONDS, attempt)
                 return
             text = f"node {node} does not answer at {endpoint}, and is added all the same: {failure}"

@@ -74,6 +74,7 @@ class Membership:
         on_removal: RemovalCallback,
         *,
         leader_removed: Callable[[NodeId], None],
+        added: Callable[[], None],
     ) -> None:
         self.removed = False
         self._addresses = MemberAddresses(peers, context, journal)
@@ -96,6 +97,7 @@ class Membership:
         self._context = context
         self._on_removal = on_removal
         self._leader_removed = leader_removed
+        self._added = added
         self._configured = config.peers
         self._configured_until = raft.log.last
         self._grace_seconds = config.election_seconds_max
@@ -149,6 +151,8 @@ class Membership:
                 self._listens_at(peer, endpoint, entry.index)
         for peer in before - self.members:
             self._announce_removal(peer, entry, tell=led)
+        if led and self.members - before:
+            self._added()
         self._note_endpoint(conf_state, entry.index)
 
     def restored(self, conf_state: ConfState, state: State, index: Index) -> None:

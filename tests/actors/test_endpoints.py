@@ -13,6 +13,7 @@ from actors.transport.endpoints import (
     check_endpoint,
     check_target,
     claim_ipc_path,
+    is_deserted,
     is_loopback,
 )
 
@@ -131,3 +132,29 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(EndpointError, match="is no socket"):
         claim_ipc_path(f"ipc://{tmp_path}/n1")
     assert (tmp_path / "n1").read_text() == "precious"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_port_of_this_machine_is_deserted_until_a_process_listens_there(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind(("127.0.0.1" if host == "localhost" else host.strip("[]"), 0))
+        endpoint = f"tcp://{host}:{listener.getsockname()[1]}"
+        assert is_deserted(endpoint)
+        listener.listen()
+        assert not is_deserted(endpoint)
+
+
+def test_a_socket_in_the_file_system_is_deserted_without_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "n1"
+    assert is_deserted(f"ipc://{path}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert not is_deserted(f"ipc://{path}")
+    assert is_deserted(f"ipc://{path}"), "the file stays"
+
+
+def test_of_another_machine_it_is_never_certain_that_nothing_listens_there() -> None:
+    assert not is_deserted("tcp://192.0.2.1:7001")
+    assert not is_deserted("tcp://node.example:7001")

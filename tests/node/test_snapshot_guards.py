@@ -232,12 +232,33 @@ def test_a_peer_that_is_reachable_again_gets_the_next_chunk_at_once(
     monkeypatch.setattr("raft.node.snapshots.sender.CHUNK_BYTES", 10)
     sending = Sending()
     sending.hear(30)
-    assert sending.sent == [0, 30, 40]
+    assert sending.sent == [0, 30, 40, 50]
     sending.sent.clear()
     sending.transfers.reconnected(3)
     assert sending.sent == [], "to another peer nothing is sent"
     sending.transfers.reconnected(2)
     assert sending.sent == [30], "from where the peer says that it stopped"
+
+
+def test_the_quicker_chunks_are_acknowledged_the_more_of_them_are_in_flight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("raft.node.snapshots.sender.CHUNK_BYTES", 1)
+    sending = Sending()
+    in_flight = []
+
+    def acknowledge(number: int, after_seconds: float) -> None:
+        sending.clock += after_seconds
+        sending.hear(number)
+        in_flight.append(len(sending.sent) - number)
+
+    for number in range(1, 21):
+        acknowledge(number, 0.001)
+    assert in_flight == [*range(3, 17), *([16] * 6)], "one more each time, up to a limit"
+    in_flight.clear()
+    for number in range(21, 40):
+        acknowledge(number, 0.06)  # A twentieth of the shortest election timeout is 50 ms.
+    assert in_flight == [*range(15, 7, -1), *([8] * 0), *range(7, 1, -1), *([2] * 5)], "half as many may be"
 
 
 def test_a_transfer_continues_when_the_peer_is_reachable_again() -> None:

@@ -78,6 +78,15 @@ def test_a_snapshot_is_taken_after_so_many_bytes_but_not_more_often_than_the_sta
     assert snapshot_index(cluster[1]) > large
 
 
+def test_without_limits_a_snapshot_is_taken_on_request_only() -> None:
+    cluster = Cluster(3, snapshots=NEVER)
+    leader = cluster.elect()
+    write(cluster, 30, size=1000)
+    assert {snapshot_index(member) for member in cluster.members.values()} == {1}, "what a log begins with"
+    cluster.answer(leader, TakeSnapshot())
+    assert snapshot_index(cluster[leader]) > 30
+
+
 def test_a_requested_snapshot_is_answered_when_it_is_durable() -> None:
     cluster = Cluster(1, snapshots=NEVER)
     cluster.elect()
@@ -197,6 +206,15 @@ def test_a_node_that_joins_gets_a_snapshot_that_has_it_as_a_member() -> None:
     cluster.answer(leader, AddLearner(4, "ipc:///n4"))
     cluster.until(caught_up(cluster, leader, 4), 5.0)
     assert 4 in cluster[4].log.snapshot().conf_state.learners
+
+
+def test_a_leader_has_a_snapshot_for_a_node_that_it_adds_before_that_is_there() -> None:
+    cluster = Cluster(3, snapshots=EVERY_TEN)
+    leader = cluster.elect()
+    write(cluster, 25)
+    cluster.answer(leader, AddLearner(4, "ipc:///n4"))
+    cluster.network.settle()
+    assert 4 in cluster[leader].log.snapshot().conf_state.learners
 
 
 @pytest.mark.usefixtures("small_pieces")

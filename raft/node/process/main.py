@@ -33,6 +33,7 @@ from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.transport import curve
 from actors.transport.base import Transport
+from actors.transport.endpoints import is_deserted
 from actors.transport.zeromq import ZeroMqTransport
 from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.machines.application import Application
@@ -203,6 +204,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 counters=lambda: {**transport.counters, **runtime.dead_letters.counts, **permissions.refused},
                 note_incarnation=partial(note_incarnation, note, sync=config.sync),
                 leave=runtime.stop,
+                is_deserted=is_deserted,
                 pid=os.getpid(),
                 true_now=time.monotonic,
             )

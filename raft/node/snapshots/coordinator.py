@@ -3,8 +3,8 @@
 Theory of operation. The snapshotter (`taker`) saves the machine's state at an applied index, with a checksum,
 and then compacts the log. When the core asks for a snapshot to be sent (InstallSnapshot), a transfer begins:
 
-- The sender reads the data in chunks and keeps at most CHUNKS_IN_FLIGHT unacknowledged. While it reads, it
-  recomputes the checksum, and withholds the last chunk of a damaged snapshot.
+- The sender reads the data in chunks, few of which are unacknowledged, or more where they are acknowledged
+  quickly. While it reads, it recomputes the checksum, and withholds the last chunk of a damaged snapshot.
 - The receiver writes chunks in order to a draft file, and acknowledges what is written. Duplicates and
   chunks out of order only repeat the acknowledgement. A newer snapshot, or a higher term, replaces the draft.
 - When all bytes are written, the receiver syncs the draft, reads it back and compares the checksum. Only then
@@ -110,7 +110,7 @@ class SnapshotCoordinator:
         self._snapshotter.replace(snapshot)
 
     def want(self) -> None:
-        """Take a snapshot soon: a peer needs a current one."""
+        """Take a snapshot soon: a peer needs a current one, or will."""
         self._snapshotter.want()
 
     def take(self, asker: Requester) -> None:

@@ -8,6 +8,7 @@ a snapshot holds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,9 +25,11 @@ from raft.storage.snapshots import head_checksum
 if TYPE_CHECKING:
     from actors.context import Context
 
-# On a slow link, heartbeats queue behind the chunks in flight.
 CHUNK_BYTES = 256 * 1024
-CHUNKS_IN_FLIGHT = 2
+# Heartbeats queue behind the chunks in flight. So there are few, and more only where they arrive quickly.
+CHUNKS_IN_FLIGHT_MIN = 2
+CHUNKS_IN_FLIGHT_MAX = 16
+QUICK_PART = 1 / 20  # Of the shortest election timeout: from sending a chunk until it is acknowledged.
 
 
 class Transfer:
@@ -42,11 +45,40 @@ class Transfer:
         self.sent = 0
         self.checked = 0
         self.moved_at = now
+        self.in_flight_max = CHUNKS_IN_FLIGHT_MIN
+        self._in_flight: deque[tuple[int, float]] = deque()  # Where each chunk ends, and when it was sent.
 
     @property
     def size(self) -> int:
         """The total number of bytes to send."""
         return len(self.message.snapshot.data)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether another chunk may leave before the peer acknowledges one."""
+        return self.sent < min(self.received + self.in_flight_max * CHUNK_BYTES, self.size)
+
+    def left(self, now: float) -> None:
+        """Another chunk is in flight."""
+        self._in_flight.append((self.sent, now))
+
+    def acknowledged(self, received: int, now: float, quick_seconds: float) -> None:
+        """The peer has written so much: if that was quick, more may be in flight."""
+        self.received, self.moved_at = received, now
+        self.sent = max(self.sent, received)
+        took_seconds = None
+        while self._in_flight and self._in_flight[0][0] <= received:
+            took_seconds = now - self._in_flight.popleft()[1]
+        if took_seconds is not None and took_seconds <= quick_seconds:
+            self.in_flight_max = min(self.in_flight_max + 1, CHUNKS_IN_FLIGHT_MAX)
+        else:
+            self.in_flight_max = max(self.in_flight_max // 2, CHUNKS_IN_FLIGHT_MIN)
+
+    def go_back(self, received: int) -> None:
+        """Send again from there: what is in flight is lost."""
+        self.received = self.sent = received
+        self.in_flight_max = CHUNKS_IN_FLIGHT_MIN
+        self._in_flight.clear()
 
     def chunk(self) -> SnapshotChunk | None:
         """The next chunk; None in place of the last one if the checksum is wrong."""
@@ -111,12 +143,11 @@ class Transfers:
         elif report.received >= transfer.size:
             self._end(report.sender, ok=True)
         elif report.received > transfer.received:
-            transfer.received = report.received
-            transfer.sent = max(transfer.sent, report.received)
-            transfer.moved_at = self._context.now()
+            quick_seconds = QUICK_PART * self._resend_seconds
+            transfer.acknowledged(report.received, self._context.now(), quick_seconds)
             self._fill(transfer)
         elif report.received == 0 < transfer.received:
-            transfer.received = transfer.sent = 0  # The peer has restarted.
+            transfer.go_back(0)  # The peer has restarted.
             self._fill(transfer)
 
     def reconnected(self, peer: NodeId) -> None:
@@ -126,8 +157,7 @@ class Transfers:
             self._send_again(transfer)
 
     def _fill(self, transfer: Transfer) -> None:
-        limit = min(transfer.received + CHUNKS_IN_FLIGHT * CHUNK_BYTES, transfer.size)
-        while transfer.sent < limit and self._tell(transfer):
+        while transfer.may_send and self._tell(transfer):
             pass
 
     def _tell(self, transfer: Transfer) -> bool:
@@ -138,10 +168,11 @@ class Transfers:
             self._damaged(transfer.message.snapshot)
             return False
         self._context.tell(address_of(peer), chunk)
+        transfer.left(self._context.now())
         return True
 
     def _send_again(self, transfer: Transfer) -> None:
-        transfer.sent = transfer.received
+        transfer.go_back(transfer.received)
         self._tell(transfer)  # One chunk is enough to get the peer's acknowledgement.
 
     def _check_later(self, peer: NodeId, transfer: Transfer) -> None:

@@ -178,7 +178,8 @@ class Snapshotter:
         policy, newest = self._policy, self._log.snapshot()
         entries = applied - newest.index
         size = self._applier.bytes_applied - self._bytes_covered
-        if 0 < policy.entries_max <= entries or 0 < max(policy.bytes_max, len(newest.data)) <= size:
+        by_bytes = policy.bytes_max > 0 and size >= max(policy.bytes_max, len(newest.data))
+        if by_bytes or 0 < policy.entries_max <= entries:
             return True
         self._not_due_at = applied
         return False
