@@ -102,6 +102,8 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     """
     raise_descriptor_limit()
     try:
+        if not __debug__:
+            raise BadConfig("this interpreter skips assertions (python -O), on which a node's safety rests")
         config = NodeConfig.decode(argument).check()
         core_config(config, applied=0)  # What cannot work is refused before anything is made.
         removed = run(config, life_fd)
@@ -164,8 +166,6 @@ def run(config: NodeConfig, life_fd: int) -> bool:
 
     Raises what forbids a start, and DiskFailed, Diverged, WrongVersion or GaveUp when the node has failed.
     """
-    if not __debug__:
-        raise BadConfig("this interpreter skips assertions (python -O), on which the safety of a node rests")
     machine = load_machine(config.machine)
     crashes, injection = Crashes(), load_injection(config)
     files: FileSystem = injection.files if injection is not None else RealFiles()
