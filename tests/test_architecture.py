@@ -272,7 +272,6 @@ def test_words_of_a_private_language_do_not_come_back() -> None:
 SMALL_LINES = 60
 SMALL_WITH_ONE_IMPORTER = {
     "raft/cli/entry.py",  # Starts quickly, so it has nothing beside.
-    "raft/cli/verbs/cluster/leadership.py",  # One group of verbs.
     "raft/engines/yaml.py",  # A format of its own.
     "raft/live/comparison.py",  # Pure, and tested on its own.
 }

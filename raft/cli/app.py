@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import msgspec
 import typer
@@ -31,6 +31,8 @@ from raft.cluster.spec import ClusterRecord
 if TYPE_CHECKING:
     from raft.cli.remote import RemoteCluster, Target
     from raft.cluster.rpc.launcher_client import Launcher
+
+Told = TypeVar("Told")
 
 # Raised by typer for an invalid command line: a class of click's, of which typer may have its own copy.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -279,6 +281,37 @@ def confirm(
     elif not session_of(context).quiet:
         for line in lines:
             out(line)
+
+
+def carry_out(
+    context: typer.Context,
+    cluster: str | None,
+    output: Format,
+    request: object,
+    timeout_seconds: float | None = None,
+) -> None:
+    """Let the launcher, or the nodes, carry out a request, and report what was done."""
+    from raft.cluster.rpc.messages import Done
+
+    with session_of(context).launcher(cluster) as launcher:
+        done = (
+            launcher.ask(request, Done, timeout_seconds) if timeout_seconds else launcher.ask(request, Done)
+        )
+    confirm(context, done.lines, output)
+
+
+def show_answer(
+    context: typer.Context,
+    cluster: str | None,
+    output: Format,
+    question: object,
+    kind: type[Told],
+    table: Callable[[Told, Paint], str],
+) -> None:
+    """Ask the launcher, or the nodes, and show the answer, which is of that kind."""
+    with session_of(context).launcher(cluster) as launcher:
+        told = launcher.ask(question, kind)
+    out(msgspec.json.encode(told).decode() if output is Format.JSON else table(told, paint()))
 
 
 def note(context: typer.Context, text: str, *styles: str) -> None:

@@ -27,13 +27,7 @@ if TYPE_CHECKING:
 
 Timeout = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        envvar="RAFT_TIMEOUT",
-        help="Try for this long.",
-        show_default="5s",
-    ),
+    options.duration_option(envvar="RAFT_TIMEOUT", help="Try for this long.", shown="5s"),
 ]
 Via = Annotated[
     str,

@@ -21,7 +21,7 @@ _VERBS = {
     "data.store": ("put", "get", "del", "cas"),
     "data.transactions": ("txn",),
     "lab.reports": ("judge", "timeline"),
-    "cluster.leadership": ("transfer", "step-down"),
+    "cluster.membership": ("transfer", "step-down"),
     "lab.faults": (
         "kill", "stop", "start", "restart", "pause", "resume", "partition", "isolate", "heal", "link", "disk",
         "faults", "snapshot", "clock",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from raft.cli.app import Session, app, run_verb
 from raft.cli.terminal import shells
-from raft.cli.verbs.cluster import backup, data_directory, keys, leadership, lifecycle, membership, render
+from raft.cli.verbs.cluster import backup, data_directory, keys, lifecycle, membership, render
 from raft.cli.verbs.data import leases, locks, store, transactions, watches
 from raft.cli.verbs.lab import chaos, faults, reports, simulation
 from raft.cli.verbs.observe import health, live, metrics, performance, records, status, tour
@@ -38,7 +38,6 @@ VERB_MODULES = (  # Help shows the verbs in this order.
     simulation,
     chaos,
     reports,
-    leadership,
     membership,
     store,
     transactions,

@@ -105,6 +105,20 @@ duration_range = checked(parse_duration_range)
 share = checked(parse_probability)
 selector = checked(check_selector)
 
+
+def duration_option(*names: str, help: str, shown: str = "", zero: bool = False, **settings: Any) -> Any:  # noqa: A002
+    """An option that takes a duration; `shown` is its default as typed, `zero` allows none at all."""
+    parser = duration if zero else positive_duration
+    return typer.Option(
+        *names, metavar="DURATION", parser=parser, help=help, show_default=shown or False, **settings
+    )
+
+
+def selector_argument(metavar: str, help: str) -> Any:  # noqa: A002
+    """An argument that selects nodes."""
+    return typer.Argument(metavar=metavar, parser=selector, autocompletion=completion.selectors, help=help)
+
+
 Cluster = Annotated[
     str | None,
     typer.Option(
@@ -118,11 +132,9 @@ Cluster = Annotated[
 ]
 Selectors = Annotated[
     list[str],
-    typer.Argument(
-        metavar="SELECTOR...",
-        parser=selector,
-        autocompletion=completion.selectors,
-        help="3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
+    selector_argument(
+        "SELECTOR...",
+        "3, n3, 1,2,4, leader, followers, all, random or random:2; several words mean all of them.",
     ),
 ]
 Output = Annotated[Format, output_option(Format, "A table, or JSON.")]

@@ -62,12 +62,7 @@ DataDir = Annotated[
 Keep = Annotated[bool, typer.Option("--keep", help="Keep throw-away data for inspection.")]
 Heartbeat = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="How often a leader sends heartbeats.",
-        show_default="50ms",
-    ),
+    options.duration_option(help="How often a leader sends heartbeats.", shown="50ms"),
 ]
 ElectionTimeout = Annotated[
     DurationRange,
@@ -81,12 +76,7 @@ ElectionTimeout = Annotated[
 Seed = Annotated[int | None, typer.Option(metavar="N", help="For every random choice.", show_default=False)]
 Duration = Annotated[
     float | None,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="Stop after this time.",
-        show_default=False,
-    ),
+    options.duration_option(help="Stop after this time."),
 ]
 ReportFile = Annotated[
     Path | None,

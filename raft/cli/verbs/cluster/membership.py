@@ -1,4 +1,4 @@
-"""The verbs on membership: member list, add, promote, remove, replace, update.
+"""The verbs on leadership and membership: transfer, step-down, member list, add, promote, remove, …
 
 Owns their command lines. What they do is the supervisor's, and the leader's whom it asks.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import LEADERSHIP, app, confirm, out, paint, session_of
+from raft.cli.app import LEADERSHIP, app, carry_out, confirm, show_answer
 from raft.cli.connection import TIMEOUT_SECONDS, Timeout, Via, connected
-from raft.cli.terminal import completion
 from raft.cli.verb import Verbs
 from raft.cli.views import member_table
 from raft.cluster.failures import BadUsage
@@ -21,6 +19,31 @@ from raft.cluster.rpc import messages
 
 # A node that is far behind needs time to catch up.
 CHANGE_SECONDS_MAX = 180.0
+
+
+@app.command(rich_help_panel=LEADERSHIP, epilog="Example: launcher.py transfer 2")
+def transfer(
+    context: typer.Context,
+    to: Annotated[
+        str | None,
+        options.selector_argument("TO", "The next leader; by default any."),
+    ] = None,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Transfer leadership to another node, almost without interruption."""
+    carry_out(context, cluster, output, messages.HandOver(to or ""))
+
+
+@app.command("step-down", rich_help_panel=LEADERSHIP, epilog="Example: launcher.py step-down")
+def step_down(
+    context: typer.Context,
+    output: options.Output = options.Format.TABLE,
+    cluster: options.Cluster = None,
+) -> None:
+    """Transfer leadership to the most up-to-date node."""
+    transfer(context, None, output, cluster)
+
 
 New = Annotated[
     str,
@@ -46,12 +69,6 @@ def _node_at(text: str) -> tuple[int, str]:
     return next(iter(found.items()))
 
 
-def _carry_out(context: typer.Context, cluster: str | None, output: options.Format, verb: object) -> None:
-    with session_of(context).launcher(cluster) as launcher:
-        lines = launcher.ask(verb, messages.Done, CHANGE_SECONDS_MAX).lines
-    confirm(context, lines, output)
-
-
 @member.command("list", epilog="Example: launcher.py member list -o json")
 def list_(
     context: typer.Context,
@@ -59,12 +76,7 @@ def list_(
     cluster: options.Cluster = None,
 ) -> None:
     """All members as the leader knows them: voters and learners, and how far their logs are."""
-    with session_of(context).launcher(cluster) as launcher:
-        listed = launcher.ask(messages.GetMembers(), messages.MemberList)
-    if output is options.Format.JSON:
-        out(msgspec.json.encode(listed).decode())
-    else:
-        out(member_table(listed, paint()))
+    show_answer(context, cluster, output, messages.GetMembers(), messages.MemberList, member_table)
 
 
 @member.command(epilog="Example: launcher.py member add --learner")
@@ -80,7 +92,7 @@ def add(
     A node that runs elsewhere, started with --join, is named: member add 4=tcp://h4:7001.
     """
     node, endpoint = _node_at(new) if new else (0, "")
-    _carry_out(context, cluster, output, messages.AddMember(learner, node, endpoint))
+    carry_out(context, cluster, output, messages.AddMember(learner, node, endpoint), CHANGE_SECONDS_MAX)
 
 
 @member.command(epilog="Example: launcher.py member promote 4")
@@ -91,7 +103,9 @@ def promote(
     cluster: options.Cluster = None,
 ) -> None:
     """Give a learner a vote, when it has caught up."""
-    _carry_out(context, cluster, output, messages.PromoteMember(options.one_selector(selectors)))
+    carry_out(
+        context, cluster, output, messages.PromoteMember(options.one_selector(selectors)), CHANGE_SECONDS_MAX
+    )
 
 
 @member.command(epilog="Example: launcher.py member remove 2")
@@ -103,7 +117,13 @@ def remove(
     cluster: options.Cluster = None,
 ) -> None:
     """Remove a node from the cluster, and stop it."""
-    _carry_out(context, cluster, output, messages.RemoveMember(options.one_selector(selectors), dry_run))
+    carry_out(
+        context,
+        cluster,
+        output,
+        messages.RemoveMember(options.one_selector(selectors), dry_run),
+        CHANGE_SECONDS_MAX,
+    )
 
 
 @member.command(epilog="Example: launcher.py member replace leader")
@@ -111,12 +131,7 @@ def replace(
     context: typer.Context,
     old: Annotated[
         str,
-        typer.Argument(
-            metavar="SELECTOR",
-            parser=options.selector,
-            autocompletion=completion.selectors,
-            help="Whose place it takes.",
-        ),
+        options.selector_argument("SELECTOR", "Whose place it takes."),
     ],
     new: New = "",
     dry_run: options.DryRun = False,
@@ -125,7 +140,9 @@ def replace(
 ) -> None:
     """Start a new node, let it replace a node once it has caught up, in one change, and stop that one."""
     node, endpoint = _node_at(new) if new else (0, "")
-    _carry_out(context, cluster, output, messages.ReplaceMember(old, dry_run, node, endpoint))
+    carry_out(
+        context, cluster, output, messages.ReplaceMember(old, dry_run, node, endpoint), CHANGE_SECONDS_MAX
+    )
 
 
 @member.command(epilog="Example: launcher.py member update 2 tcp://10.0.0.7:7001")

@@ -31,20 +31,14 @@ if TYPE_CHECKING:
 Command = Annotated[list[str], typer.Argument(metavar="-- CMD…", help="A program and its arguments.")]
 Ttl = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="How long a lease lasts.",
-        show_default="5s",
-    ),
+    options.duration_option(help="How long a lease lasts.", shown="5s"),
 ]
 Grace = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.duration,
+    options.duration_option(
         help="How long CMD may take to end after a signal, while the lease is kept alive.",
-        show_default="10s",
+        shown="10s",
+        zero=True,
     ),
 ]
 TTL_SECONDS = 5.0

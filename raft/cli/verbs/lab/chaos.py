@@ -39,12 +39,7 @@ Seed = Annotated[
 ]
 Duration = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="Of the fault injection.",
-        show_default="60s",
-    ),
+    options.duration_option(help="Of the fault injection.", shown="60s"),
 ]
 Nodes = Annotated[int, typer.Option(metavar="N", help="In the new cluster.", min=1, max=9)]
 Faults = Annotated[
@@ -89,12 +84,10 @@ Report = Annotated[
 ]
 Recovery = Annotated[
     float,
-    typer.Option(
+    options.duration_option(
         "--recovery-max",
-        metavar="DURATION",
-        parser=options.positive_duration,
         help="Fail if a write takes longer than this while a majority is healthy.",
-        show_default="10s",
+        shown="10s",
     ),
 ]
 SabotageName = Annotated[

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import CLUSTER, FAULTS, app, confirm, out, paint, session_of
+from raft.cli.app import CLUSTER, FAULTS, app, carry_out, out, show_answer
 from raft.cli.terminal import completion
 from raft.cli.views import fault_table
 from raft.cluster.failures import BadUsage
@@ -21,18 +20,6 @@ from raft.storage.device import CRASH_POINTS
 
 ROLLING_SECONDS_MAX = 600.0
 SNAPSHOT_SECONDS_MAX = 65.0
-
-
-def _carry_out(
-    context: typer.Context,
-    cluster: str | None,
-    output: options.Format,
-    verb: object,
-    timeout_seconds: float = 30.0,
-) -> None:
-    with session_of(context).launcher(cluster) as launcher:
-        lines = launcher.ask(verb, messages.Done, timeout_seconds).lines
-    confirm(context, lines, output)
 
 
 def _list_crash_points(at: str) -> str:
@@ -49,7 +36,7 @@ def kill(
     selectors: options.Selectors,
     restart_after: Annotated[
         float | None,
-        typer.Option(metavar="DURATION", parser=options.duration, help="Start it again after this delay."),
+        options.duration_option(help="Start it again after this delay.", zero=True),
     ] = None,
     at: Annotated[
         str,
@@ -66,7 +53,7 @@ def kill(
     cluster: options.Cluster = None,
 ) -> None:
     """SIGKILL nodes; they stay down until `start`, unless --restart-after."""
-    _carry_out(
+    carry_out(
         context, cluster, output, messages.Kill(options.one_selector(selectors), restart_after, at, dry_run)
     )
 
@@ -80,7 +67,7 @@ def stop(
     cluster: options.Cluster = None,
 ) -> None:
     """Stop nodes gracefully; a leader transfers leadership first."""
-    _carry_out(context, cluster, output, messages.Stop(options.one_selector(selectors), dry_run))
+    carry_out(context, cluster, output, messages.Stop(options.one_selector(selectors), dry_run))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py start all")
@@ -92,7 +79,7 @@ def start(
     cluster: options.Cluster = None,
 ) -> None:
     """Start nodes that are down."""
-    _carry_out(context, cluster, output, messages.Start(options.one_selector(selectors), repair))
+    carry_out(context, cluster, output, messages.Start(options.one_selector(selectors), repair))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py restart all --rolling")
@@ -107,7 +94,7 @@ def restart(
     cluster: options.Cluster = None,
 ) -> None:
     """Stop nodes gracefully, then start them."""
-    _carry_out(
+    carry_out(
         context,
         cluster,
         output,
@@ -124,7 +111,7 @@ def snapshot(
     cluster: options.Cluster = None,
 ) -> None:
     """Let nodes take a snapshot now, even if none is due."""
-    _carry_out(
+    carry_out(
         context,
         cluster,
         output,
@@ -139,19 +126,14 @@ def pause(
     selectors: options.Selectors,
     for_: Annotated[
         float | None,
-        typer.Option(
-            "--for",
-            metavar="DURATION",
-            parser=options.positive_duration,
-            help="Resume after this time.",
-        ),
+        options.duration_option("--for", help="Resume after this time."),
     ] = None,
     dry_run: options.DryRun = False,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
 ) -> None:
     """SIGSTOP nodes: alive, but silent."""
-    _carry_out(context, cluster, output, messages.Pause(options.one_selector(selectors), for_, dry_run))
+    carry_out(context, cluster, output, messages.Pause(options.one_selector(selectors), for_, dry_run))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py resume all")
@@ -162,7 +144,7 @@ def resume(
     cluster: options.Cluster = None,
 ) -> None:
     """SIGCONT paused nodes."""
-    _carry_out(context, cluster, output, messages.Resume(options.one_selector(selectors)))
+    carry_out(context, cluster, output, messages.Resume(options.one_selector(selectors)))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py partition 1,2 3,4,5")
@@ -170,12 +152,7 @@ def partition(
     context: typer.Context,
     groups: Annotated[
         list[str],
-        typer.Argument(
-            metavar="GROUP...",
-            parser=options.selector,
-            autocompletion=completion.selectors,
-            help="Selectors; a single group is cut from all other nodes.",
-        ),
+        options.selector_argument("GROUP...", "Selectors; a single group is cut from all other nodes."),
     ],
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Drop only messages from the first group to the others.")
@@ -185,7 +162,7 @@ def partition(
     cluster: options.Cluster = None,
 ) -> None:
     """Cut all links between groups of nodes, until `heal`."""
-    _carry_out(context, cluster, output, messages.Partition(groups, one_way, dry_run))
+    carry_out(context, cluster, output, messages.Partition(groups, one_way, dry_run))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py isolate leader")
@@ -197,7 +174,7 @@ def isolate(
     cluster: options.Cluster = None,
 ) -> None:
     """Cut nodes from all others, until `heal`."""
-    _carry_out(context, cluster, output, messages.Isolate(options.one_selector(selectors), dry_run))
+    carry_out(context, cluster, output, messages.Isolate(options.one_selector(selectors), dry_run))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py heal")
@@ -205,15 +182,13 @@ def heal(
     context: typer.Context, output: options.Output = options.Format.TABLE, cluster: options.Cluster = None
 ) -> None:
     """End all network faults."""
-    _carry_out(context, cluster, output, messages.Heal())
+    carry_out(context, cluster, output, messages.Heal())
 
 
 Share = typer.Option(
     metavar="SHARE", parser=options.share, help="Of all messages, for example 10%.", show_default=False
 )
-Delay = typer.Option(
-    metavar="DURATION", parser=options.duration, help="For example 20ms.", show_default=False
-)
+Delay = options.duration_option(help="For example 20ms.", zero=True)
 
 
 @app.command(
@@ -223,15 +198,11 @@ def link(
     context: typer.Context,
     sources: Annotated[
         str,
-        typer.Argument(
-            metavar="FROM", parser=options.selector, autocompletion=completion.selectors, help="A selector."
-        ),
+        options.selector_argument("FROM", "A selector."),
     ],
     targets: Annotated[
         str,
-        typer.Argument(
-            metavar="TO", parser=options.selector, autocompletion=completion.selectors, help="A selector."
-        ),
+        options.selector_argument("TO", "A selector."),
     ],
     delay: Annotated[float, Delay] = 0.0,
     jitter: Annotated[float, Delay] = 0.0,
@@ -247,7 +218,7 @@ def link(
     verb = messages.Link(sources, targets, both, delay, jitter, drop, duplicate, reorder, dry_run)
     if not any((delay, jitter, drop, duplicate, reorder)):
         raise BadUsage("name a fault of the link: --delay, --jitter, --drop, --duplicate or --reorder")
-    _carry_out(context, cluster, output, verb)
+    carry_out(context, cluster, output, verb)
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py disk leader --full")
@@ -256,12 +227,7 @@ def disk(
     selectors: options.Selectors,
     fsync_delay: Annotated[
         float,
-        typer.Option(
-            metavar="DURATION",
-            parser=options.positive_duration,
-            help="Each fsync takes longer.",
-            show_default=False,
-        ),
+        options.duration_option(help="Each fsync takes longer."),
     ] = 0.0,
     full: Annotated[bool, typer.Option("--full", help="The disk is full from the next write on.")] = False,
     fail_fsync: Annotated[
@@ -287,9 +253,9 @@ def disk(
     if broken == clear:
         raise BadUsage("name a fault: --fsync-delay, --full, --fail-fsync or --lose-unsynced; or --clear")
     if clear:
-        _carry_out(context, cluster, output, messages.MendDisk(options.one_selector(selectors)))
+        carry_out(context, cluster, output, messages.MendDisk(options.one_selector(selectors)))
     else:
-        _carry_out(
+        carry_out(
             context,
             cluster,
             output,
@@ -316,9 +282,7 @@ def clock(
     """Make the clocks of nodes run fast or slow, until `faults clear`."""
     if rate == 1.0:
         raise BadUsage("rate 1 is the correct rate: end a clock fault with `faults clear`")
-    _carry_out(
-        context, cluster, output, messages.SetClockRate(options.one_selector(selectors), rate, dry_run)
-    )
+    carry_out(context, cluster, output, messages.SetClockRate(options.one_selector(selectors), rate, dry_run))
 
 
 @app.command(rich_help_panel=FAULTS, epilog="Example: launcher.py faults clear 3")
@@ -333,13 +297,8 @@ def faults(
 ) -> None:
     """The injected faults in force; `faults clear` ends them all."""
     if action == "clear":
-        _carry_out(context, cluster, output, messages.ClearFaults(ids or []))
+        carry_out(context, cluster, output, messages.ClearFaults(ids or []))
         return
     if action:
         raise BadUsage(f"unknown action {action!r}: write `faults` or `faults clear [ID]`")
-    with session_of(context).launcher(cluster) as launcher:
-        listed = launcher.ask(messages.ListFaults(), messages.FaultList)
-    if output is options.Format.JSON:
-        out(msgspec.json.encode(listed).decode())
-    else:
-        out(fault_table(listed, paint()))
+    show_answer(context, cluster, output, messages.ListFaults(), messages.FaultList, fault_table)

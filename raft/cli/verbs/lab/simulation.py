@@ -39,10 +39,7 @@ Shrunk = Annotated[
 Nodes = Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes in the cluster.", min=1, max=9)]
 Length = Annotated[
     float,
-    typer.Option(
-        "--seconds", "--duration", metavar="DURATION", parser=options.positive_duration,
-        help="Simulated time of each run.", show_default="60s",
-    ),
+    options.duration_option("--seconds", "--duration", help="Simulated time of each run.", shown="60s"),
 ]  # fmt: skip
 Steps = Annotated[
     int | None,

@@ -99,12 +99,7 @@ def health(
     context: typer.Context,
     timeout: Annotated[
         float,
-        typer.Option(
-            metavar="DURATION",
-            parser=options.positive_duration,
-            help="Try each node for this long.",
-            show_default="2s",
-        ),
+        options.duration_option(help="Try each node for this long.", shown="2s"),
     ] = PROBE_SECONDS_MAX,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,

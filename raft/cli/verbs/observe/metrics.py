@@ -33,12 +33,7 @@ Listen = Annotated[
 ]
 Timeout = Annotated[
     float,
-    typer.Option(
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="A node that takes longer counts as down.",
-        show_default="1s",
-    ),
+    options.duration_option(help="A node that takes longer counts as down.", shown="1s"),
 ]
 
 

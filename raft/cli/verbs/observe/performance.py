@@ -33,13 +33,7 @@ app.add_typer(check, name="check", rich_help_panel=OBSERVE)
 
 Seconds = Annotated[
     float,
-    typer.Option(
-        "--duration",
-        metavar="DURATION",
-        parser=options.positive_duration,
-        help="How long.",
-        show_default="5s",
-    ),
+    options.duration_option("--duration", help="How long.", shown="5s"),
 ]
 Clients = Annotated[int, typer.Option("--clients", metavar="N", min=1, max=4096, help="Concurrent calls.")]
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", min=0, max=2**20, help="Of each value.")]

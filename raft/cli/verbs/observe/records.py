@@ -37,7 +37,7 @@ Shown = TypeVar("Shown")
 
 Since = Annotated[
     float | None,
-    typer.Option(metavar="DURATION", parser=options.duration, help="Not older than this, for example 10s."),
+    options.duration_option(help="Not older than this, for example 10s.", zero=True),
 ]
 Last = Annotated[int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="Only the last N lines.")]
 
@@ -136,12 +136,7 @@ def logs(
     context: typer.Context,
     selectors: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SELECTOR...",
-            parser=options.selector,
-            autocompletion=completion.selectors,
-            help="Of these nodes; by default all. -f follows a role.",
-        ),
+        options.selector_argument("SELECTOR...", "Of these nodes; by default all. -f follows a role."),
     ] = None,
     follow: options.Follow = False,
     level: Annotated[

@@ -43,12 +43,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeatedly, until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option(
-            metavar="DURATION",
-            parser=options.positive_duration,
-            help="Between two updates of --watch.",
-            show_default="1s",
-        ),
+        options.duration_option(help="Between two updates of --watch.", shown="1s"),
     ] = WATCH_SECONDS,
     cluster: options.Cluster = None,
 ) -> None:
@@ -104,9 +99,7 @@ def leader(
     context: typer.Context,
     wait: Annotated[
         float,
-        typer.Option(
-            metavar="DURATION", parser=options.duration, help="Wait this long for one.", show_default=False
-        ),
+        options.duration_option(help="Wait this long for one.", zero=True),
     ] = 0.0,
     output: options.Output = options.Format.TABLE,
     cluster: options.Cluster = None,
