@@ -85,6 +85,7 @@ class Cell:
         "table",
         "timers",
         "touched",
+        "unanswered",
         "watchers",
         "watches",
     )
@@ -114,6 +115,7 @@ class Cell:
         self.watchers: dict[tuple[Address, int], None] = {}
         self.handled = 0
         self.restarts = 0
+        self.unanswered = 0  # asks that a handler neither answered, stashed nor kept
         self.last_error: str | None = None
         # From here on: what belongs to one life.
         self.actor: Any = None
@@ -242,6 +244,7 @@ class Cell:
         """Tell the asker of the present letter that it won't be answered; does nothing when it was."""
         if self.pending_ask:
             self.pending_ask = 0
+            self.unanswered += 1
             self._office.refuse(self.queued, reason, delivered=True)
 
     def stash(self) -> None:

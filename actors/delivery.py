@@ -75,6 +75,10 @@ class Delivery:
         self.peers: dict[str, int] = {}
         self.judges: Mapping[str, Judge | None] | None = None
         """By process, who says what it may not ask for; see Runtime."""
+        self.process_requests: dict[type, Callable[[Address, int, Any], None]] = {
+            Inspect: lambda sender, correlation, _inspect: self.answer(sender, correlation, self.info())
+        }
+        """What is asked of this process as a whole, at its address without an actor, and what answers it."""
         self._parted: dict[str, int] = {}
         self._clock = clock
         self._timers = timers
@@ -362,10 +366,10 @@ class Delivery:
         cell = self.cells.get(to.actor)
         if type(message) is Taken:
             self.answer(sender, correlation, message)
-        elif type(message) is Inspect and not to.actor:
-            self.answer(sender, correlation, self.info())
         elif cell is None:
-            if type(message) is Watch:
+            if not to.actor and (answer := self.process_requests.get(type(message))) is not None:
+                answer(sender, correlation, message)
+            elif type(message) is Watch:
                 self.answer(sender, correlation, Terminated(to, Reason.NO_SUCH_ACTOR))
             elif type(message) is Link:
                 self.answer(sender, correlation, Exit(to, Reason.NO_SUCH_ACTOR, failed=True))

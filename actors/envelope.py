@@ -26,6 +26,11 @@ NAME_MAX: Final = 256
 
 ActorName = Annotated[str, msgspec.Meta(max_length=NAME_MAX)]
 
+HANDLERS_TOLD_MAX: Final = 1000
+LEASE_SECONDS_MAX: Final = 600
+LeaseSeconds = Annotated[float, msgspec.Meta(gt=0, le=LEASE_SECONDS_MAX)]
+"""So long a process goes on measuring for a watcher that may have gone."""
+
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
     """A message on the wire, its payload not yet decoded.
@@ -171,6 +176,80 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     dropped_frames: dict[str, int]
 
 
+class HandlerTime(msgspec.Struct, frozen=True, gc=False):
+    """What an actor's handler of one kind of message has taken since its process began to measure.
+
+    For an `async def` handler that is the time until its coroutine has ended. `message` is a type's name;
+    "a callback" stands for replies, and "the end of a turn" for `on_turn_end`.
+    """
+
+    actor: str
+    message: str
+    count: int
+    seconds: float
+    longest_seconds: float
+
+
+class ProcessLoad(msgspec.Struct, frozen=True):
+    """What a process is doing: the answer to Observe. `now` and `since` are of its own monotonic clock.
+
+    `handlers` has the HANDLERS_TOLD_MAX that have taken the longest in all, measured from `since` on.
+    """
+
+    info: ProcessInfo
+    pid: int
+    cpu_seconds: float
+    memory_bytes: int
+    now: float
+    since: float
+    handlers: tuple[HandlerTime, ...]
+
+
+class Observe(Request[ProcessLoad], frozen=True):
+    """Asks a process, at its address without an actor, what it is doing.
+
+    It measures its handlers from now on, until so many seconds have passed without another request.
+    """
+
+    lease_seconds: LeaseSeconds
+
+
+class TraceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One message of an actor that is traced, without its contents.
+
+    `waited_seconds` is None for one that was there before the trace began. `outcome` is "handled",
+    "answered", "stashed", "crashed: ...", or the reason of a dead letter.
+    """
+
+    number: int
+    at: float
+    sender: Address | None
+    message: str
+    waited_seconds: float | None
+    took_seconds: float
+    outcome: str
+
+
+class Traced(msgspec.Struct, frozen=True):
+    """The answer to Trace: what the actor has handled since; `lost` counts what was not kept until asked."""
+
+    now: float
+    records: tuple[TraceRecord, ...]
+    lost: int
+
+
+class Trace(Request[Traced], frozen=True):
+    """Asks a process, at its address without an actor, for the messages of one of its actors.
+
+    It records from now on, until so many seconds have passed without another request. `after` is the
+    number of the last record that the asker has; 0 at first.
+    """
+
+    actor: ActorName
+    after: int
+    lease_seconds: LeaseSeconds
+
+
 class NameChanged(msgspec.Struct, frozen=True):
     """Who holds a name in the directory; told to its monitors, and the reply to what is asked of it."""
 
@@ -260,6 +339,10 @@ class Hosts(msgspec.Struct, frozen=True):
     states: dict[str, str]
 
 
+class ListNeighbours(Request[Neighbours], frozen=True):
+    """Asks a host's actor `hosts` for all processes of all hosts that it knows, itself among them."""
+
+
 class HostChanged(msgspec.Struct, frozen=True):
     """Told to those that monitor hosts: one is "up", "unreachable" or "down" now."""
 
@@ -292,6 +375,10 @@ SYSTEM_TAGS: Final = {
     -12: ProcessInfo,
     -13: Exit,
     -14: Link,
+    -15: Observe,
+    -16: ProcessLoad,
+    -17: Trace,
+    -18: Traced,
     -101: NameChanged,
     -102: GroupChanged,
     -103: Register,
@@ -307,4 +394,5 @@ SYSTEM_TAGS: Final = {
     -113: Hosts,
     -114: HostChanged,
     -115: MonitorHosts,
+    -116: ListNeighbours,
 }

@@ -69,6 +69,9 @@ class Lifecycle:
         self._post = post
         self.wake: Callable[[], None] = transport.wake
         """Called when a coroutine has done something outside of a turn, so that one is taken."""
+        # What the loop calls. While handlers are measured other functions are here, so that nothing
+        # asks whether they are.
+        self.run, self.end_turn, self.ended = self.run_cell, self.end_all_turns, self.end_coroutine
         self._root = self._cell(office.itself, Actor, None, mailbox)
         self._root.state = State.RUNNING
         self._root.supervisor = Supervisor(supervision, random)
@@ -93,7 +96,7 @@ class Lifecycle:
         cell.enqueue()
         return cell.address
 
-    def run(self, cell: Cell, messages_max: int) -> int:
+    def run_cell(self, cell: Cell, messages_max: int) -> int:
         """Let a cell handle some letters, or start it; returns how many it handled."""
         if cell.state is State.STARTING:
             self._start(cell)
@@ -117,7 +120,7 @@ class Lifecycle:
         elif cell.state is State.LEAVING:
             self._leave(cell)
 
-    def end_turn(self) -> None:
+    def end_all_turns(self) -> None:
         """Tell every actor that did something that the turn is over."""
         for cell in self._schedule.take_touched():
             state = cell.state
@@ -211,14 +214,14 @@ class Lifecycle:
             (cell.queued, cell.pending_ask) if alone or cell.actor.reentrant else (NO_MESSAGE, 0)
         )
         strand = Strand(cell, coroutine, queued, pending_ask)
-        start(strand, coroutine, partial(self._ended, cell), self.wake)
+        start(strand, coroutine, partial(self.ended, cell), self.wake)
         if pending_ask:
             cell.pending_ask = 0
         cell.strands[strand] = None
         if alone or len(cell.strands) >= REENTRANT_MAX:
             cell.state = State.AWAITING
 
-    def _ended(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
+    def end_coroutine(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
         """A coroutine has ended, in a life that goes on."""
         strand.task = None
         if error is not None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from actors.actor import Actor
 from actors.address import Address, check_process_name
@@ -20,7 +20,7 @@ from actors.codec import Registry
 from actors.crash_reports import CrashReport, print_crash
 from actors.dead_letters import DeadLetters
 from actors.delivery import Delivery, Judge
-from actors.envelope import ActorInfo, ProcessInfo
+from actors.envelope import ActorInfo, Observe, ProcessInfo, Trace
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.handlers import Request
 from actors.lifecycle import Lifecycle
@@ -30,6 +30,9 @@ from actors.run_queue import Schedule
 from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
 from actors.transport.base import Transport
+
+if TYPE_CHECKING:
+    from actors.observation.observer import Observer
 
 Answer = TypeVar("Answer")
 
@@ -90,6 +93,8 @@ class Runtime:
             exit_is_crash=exit_is_crash,
             post=self._post_own,
         )
+        self._observer: Observer | None = None
+        self._office.process_requests |= {Observe: self._observe, Trace: self._observe}
 
     @property
     def incarnation(self) -> int:
@@ -286,6 +291,13 @@ class Runtime:
                 self._office.tell(None, to, message)
             else:
                 cell.put_own(message)
+
+    def _observe(self, sender: Address, correlation: int, message: Observe | Trace) -> None:
+        if self._observer is None:
+            from actors.observation.observer import Observer  # Most processes are never looked at.
+
+            self._observer = Observer(self._office, self._lifecycle, self._schedule, self._timers, self.clock)
+        self._observer.answer(sender, correlation, message)
 
     def _shut_down(self) -> None:
         self._lifecycle.stop_all()

@@ -31,13 +31,14 @@ from actors.envelope import (
     HostChanged,
     Hosts,
     HostState,
+    ListNeighbours,
     MonitorHosts,
     Neighbours,
     ProcessDown,
     ProcessUp,
 )
 from actors.errors import BadAddress, TransportError
-from actors.handlers import handles
+from actors.handlers import answers, handles
 from actors.transport.base import IncarnationUsed
 from actors.transport.endpoints import split_tcp
 
@@ -186,6 +187,12 @@ class HostKeeper(Actor):
         self.context.reply(Hosts(dict(self._states)))
         for host, state in self._states.items():
             self.context.tell(monitor.watcher, HostChanged(host, state))
+
+    @answers(ListNeighbours)
+    def list_neighbours(self, request: ListNeighbours) -> Neighbours:
+        """Tell which processes there are."""
+        del request
+        return self._neighbours()
 
     @handles(IncarnationUsed)
     def on_life_used(self, used: IncarnationUsed) -> None:

@@ -39,7 +39,7 @@ _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 OBSERVE, FAULTS, LEADERSHIP, STORE, CLUSTER = "Observe", "Faults", "Leadership", "Store", "Cluster"
 _OF_THE_APP = {"--help", "-h", "--version"}
 INTERRUPTED = 128 + signal.SIGINT
-_GROUPS = {"member", "lease", "check", "backup", "keys", "render"}
+_GROUPS = {"member", "lease", "check", "backup", "keys", "render", "actors"}
 _ON_KEYS = {"make", "add", "rotate", "retire", "remove", "list"}
 
 app = Verbs(

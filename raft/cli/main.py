@@ -13,7 +13,7 @@ from raft.cli.terminal import shells
 from raft.cli.verbs.cluster import backup, data_directory, keys, lifecycle, membership, render
 from raft.cli.verbs.data import leases, locks, store, transactions, watches
 from raft.cli.verbs.lab import chaos, faults, reports, simulation
-from raft.cli.verbs.observe import health, live, metrics, performance, records, status, tour
+from raft.cli.verbs.observe import actors, health, live, metrics, performance, records, status, tour
 
 __all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
 
@@ -33,6 +33,7 @@ VERB_MODULES = (  # Help shows the verbs in this order.
     records,
     health,
     metrics,
+    actors,
     performance,
     faults,
     simulation,

@@ -22,7 +22,7 @@ from actors.codec import Registry
 from actors.errors import GaveUp, TransportError
 from actors.processes.child import ForkServer, ForkServerGone
 from actors.processes.descriptors import raise_descriptor_limit
-from actors.repeated import Repeated
+from actors.processes.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.transport.zeromq import ZeroMqTransport

@@ -93,6 +93,7 @@ RENDER_VERBS = [
     "render", "render dashboard", "render alerts", "render systemd", "render kubernetes",
     "render containerfile",
 ]  # fmt: skip
+ACTORS_VERBS = ["actors", "actors top", "actors trace"]
 LEASE_VERBS = ["lease", "lease grant", "lease keep", "lease revoke", "lease left"]
 
 
@@ -129,12 +130,22 @@ def test_every_verb_is_there() -> None:
     ]
     assert sorted(named) == sorted(VERBS)
     groups = sorted(str(group.name) for group in app.registered_groups)
-    assert groups == ["backup", "check", "keys", "lease", "member", "render"]
+    assert groups == ["actors", "backup", "check", "keys", "lease", "member", "render"]
     assert membership in VERB_MODULES
 
 
 @pytest.mark.parametrize(
-    "verb", [*VERBS, *CHECK_VERBS, *MEMBER_VERBS, *LEASE_VERBS, *BACKUP_VERBS, *RENDER_VERBS, *KEYS_VERBS]
+    "verb",
+    [
+        *VERBS,
+        *ACTORS_VERBS,
+        *CHECK_VERBS,
+        *MEMBER_VERBS,
+        *LEASE_VERBS,
+        *BACKUP_VERBS,
+        *RENDER_VERBS,
+        *KEYS_VERBS,
+    ],
 )
 def test_every_verb_has_help_with_an_example_that_fits_80_columns(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

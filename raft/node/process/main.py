@@ -28,7 +28,7 @@ from actors.crash_reports import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.processes.descriptors import raise_descriptor_limit
 from actors.processes.logs import PrintedLines, line_of, log_to_file
-from actors.repeated import Repeated
+from actors.processes.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
 from actors.transport import curve

@@ -54,7 +54,7 @@ def metrics(
     target = session.target(cluster)
     nodes: Callable[[], Mapping[int, str]] = partial(dict, target.endpoints)
     if not session.is_remote(cluster):
-        nodes = partial(_nodes_now, session.run_directory(cluster).record, target.endpoints)
+        nodes = partial(nodes_now, session.run_directory(cluster).record, target.endpoints)
     label = target.name or target.cluster
     make = scraper_of(nodes, target.cluster, label, target.keys, timeout)
 
@@ -96,7 +96,7 @@ def scraper_of(
     return lambda: Scraper(endpoints, cluster=cluster, label=label, keys=keys, timeout_seconds=timeout)
 
 
-def _nodes_now(path: Path, before: Mapping[int, str]) -> dict[int, str]:
+def nodes_now(path: Path, before: Mapping[int, str]) -> dict[int, str]:
     """The nodes that a launcher has now; those of before, if it has ended."""
     with contextlib.suppress(VerbFailed):
         return {node.id: node.endpoint for node in ClusterRecord.read(path).nodes}
