@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from raft.cluster.failures import ExitCode
 from raft.embedding import Node
 from raft.machines.commands import Downgrade
 from raft.machines.results import Agreed
@@ -226,3 +227,11 @@ def printing(program: str) -> tuple[str, list[str]]:
 def test_the_site_has_every_page() -> None:
     site = (ROOT / "mkdocs.yml").read_text()
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f": {page.name}" not in site] == []
+
+
+def test_every_exit_code_of_a_verb_is_in_the_table() -> None:
+    table = (
+        (ROOT / "docs" / "command-line.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    )
+    listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in row.split(",")}
+    assert listed == {*ExitCode, 130}

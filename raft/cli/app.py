@@ -105,10 +105,7 @@ class Session(Struct, frozen=True):
     def run_directory(self, asked_for: str | None) -> RunDirectory:
         """The cluster that is meant, if it has a launcher."""
         if self.is_remote(asked_for):
-            raise VerbFailed(
-                "this verb reads what a launcher has written, and no launcher runs these nodes: "
-                "look at the logs of the nodes on their hosts"
-            )
+            raise VerbFailed("this verb reads what a launcher has written, and no launcher runs these nodes")
         return find(asked_for or self.cluster)
 
     def is_remote(self, asked_for: str | None) -> bool:
@@ -128,15 +125,19 @@ class Session(Struct, frozen=True):
     def launcher(self, asked_for: str | None) -> Launcher | RemoteCluster:
         """A conversation with the launcher of the cluster that is meant, or with its nodes instead."""
         if self.is_remote(asked_for):
-            from raft.cli.connection import verb_failed
-            from raft.cli.remote import RemoteCluster
-
-            return RemoteCluster(self.remote.target(), verb_failed)
+            return self.remote_cluster()
         from raft.cluster.rpc.launcher_client import (
             Launcher,  # Here, since verbs that read files need no sockets.
         )
 
         return Launcher(self.run_directory(asked_for))
+
+    def remote_cluster(self) -> RemoteCluster:
+        """The nodes that were named by their endpoints."""
+        from raft.cli.connection import verb_failed
+        from raft.cli.remote import RemoteCluster
+
+        return RemoteCluster(self.remote.target(), verb_failed)
 
     def record(self, asked_for: str | None) -> ClusterRecord:
         """What the cluster that is meant has written about itself, if it has a launcher."""

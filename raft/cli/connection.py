@@ -87,6 +87,7 @@ def verb_failed(error: ClientError) -> VerbFailed:
         (errors.Taken, ExitCode.REJECTED),
         (errors.FenceRejected, ExitCode.REJECTED),
         (errors.LeaseEnded, ExitCode.NOT_FOUND),
+        (errors.NotAllowed, ExitCode.NOT_ALLOWED),
         (errors.NoLeader, ExitCode.NO_LEADER),
         (errors.Unreachable, ExitCode.UNREACHABLE),
         (errors.OutOfSpace, ExitCode.OUT_OF_SPACE),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -148,11 +148,11 @@ Time = Annotated[
 ]
 
 
-def event_kinds(words: list[str] | None) -> frozenset[str] | None:
-    """The named kinds of events; raises BadUsage for an unknown one."""
-    unknown = sorted(set(words or ()) - KINDS)
+def event_kinds(words: list[str] | None, known: Collection[str] = KINDS) -> frozenset[str] | None:
+    """The named kinds of events, of those that are known; raises BadUsage for another one."""
+    unknown = sorted(set(words or ()).difference(known))
     if unknown:
-        raise BadUsage(f"{unknown[0]!r} is not a kind of event: choose among {', '.join(sorted(KINDS))}")
+        raise BadUsage(f"{unknown[0]!r} is not a kind of event: choose among {', '.join(sorted(known))}")
     return frozenset(words) if words else None
 
 

@@ -43,8 +43,8 @@ from raft.cluster.selectors import SelectionScope, names, select, select_one
 
 if TYPE_CHECKING:
     from raft.client import Client
-    from raft.protocol.admin import NodeStatus
-    from raft.protocol.client import Members
+    from raft.protocol.admin import CannotDo, NodeStatus
+    from raft.protocol.client import Invalid, Members
 
 STATUS_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
@@ -82,7 +82,7 @@ class RemoteCluster:
     """Takes what a `Launcher` takes, for as long as the `with` block lasts."""
 
     def __init__(self, target: Target, failed: Callable[[Any], VerbFailed]) -> None:
-        self._target = target
+        self.target = target
         self._failed = failed  # How an error of a client ends a verb.
         self._seconds = REQUEST_SECONDS
         self._handlers: dict[type, Callable[[Any], object]] = {
@@ -127,21 +127,21 @@ class RemoteCluster:
         """Where all members are, as one of them says; those that were given only, if none answers."""
         from raft.protocol.client import LeaderIs, WhoLeads
 
-        given = self._target.endpoints
+        given = self.target.endpoints
         answers = self._ask_each(given, WhoLeads(), STATUS_SECONDS, enough=1)
         for answer in answers.values():
             if isinstance(answer, LeaderIs) and answer.endpoints:
                 # They may know each other by names that mean nothing here.
                 return {node: given.get(node, answer.endpoints[node]) for node in sorted(answer.endpoints)}
         why = "; ".join(f"n{node}: {answer}" for node, answer in answers.items())
-        raise Unreachable(f"no node answers ({why}). {self._target.hint}")
+        raise Unreachable(f"no node answers ({why}). {self.target.hint}")
 
     def _ask_each(
         self, endpoints: dict[int, str], request: object, seconds: float, enough: int | None = None
     ) -> dict[int, object]:
         from raft.client.survey import ask_each
 
-        target = self._target
+        target = self.target
         try:
             return ask_each(
                 endpoints,
@@ -179,7 +179,7 @@ class RemoteCluster:
         since = seconds_without_quorum(voters, ages) if reachable < needed else None
         views = [_view(node, said.get(node), votes=node in voters) for node in nodes]
         return ClusterStatus(
-            cluster=self._target.name or self._target.cluster,
+            cluster=self.target.name or self.target.cluster,
             leader=leader,
             term=max((status.term for status in said.values()), default=0),
             voters=len(voters),
@@ -206,6 +206,7 @@ class RemoteCluster:
 
     def _hand_over(self, verb: HandOver) -> Done:
         from raft.protocol.admin import CannotDo, Transfer
+        from raft.protocol.client import Invalid
 
         members = self.members()
         with self._client(REQUEST_SECONDS) as client:
@@ -215,8 +216,8 @@ class RemoteCluster:
                 raise VerbFailed(f"n{to} leads already")
             leader = {before.leader: members[before.leader]}
             answer = self._ask_each(leader, Transfer(to), REQUEST_SECONDS)[before.leader]
-            if isinstance(answer, CannotDo):
-                raise VerbFailed(answer.reason)
+            if isinstance(answer, CannotDo | Invalid):
+                raise _refused(answer)
             if isinstance(answer, AskFailed):
                 raise Unreachable(f"n{before.leader} leads, and does not answer: {answer}")
             until = time.monotonic() + REQUEST_SECONDS
@@ -229,10 +230,14 @@ class RemoteCluster:
 
     def _snapshot(self, verb: ForceSnapshot) -> Done:
         from raft.protocol.admin import SnapshotTaken, TakeSnapshot
+        from raft.protocol.client import Invalid
 
         members = self.members()
         chosen = self._chosen(verb.selector, members)
         answers = self._ask_each({node: members[node] for node in chosen}, TakeSnapshot(), SNAPSHOT_SECONDS)
+        for answer in answers.values():
+            if isinstance(answer, Invalid):
+                raise _refused(answer)
         failures = [
             f"n{node}: {getattr(answer, 'reason', answer)}"
             for node, answer in answers.items()
@@ -283,7 +288,7 @@ class RemoteCluster:
     def _client(self, timeout_seconds: float) -> Iterator[Client]:
         from raft.client import Client, errors
 
-        target = self._target
+        target = self.target
         try:
             with Client(
                 target.endpoints,
@@ -310,6 +315,11 @@ class RemoteCluster:
         if not leader and ("leader" in selector or "followers" in selector):
             leader = self._leader(GetLeader()).leader
         return select_one(selector, SelectionScope(tuple(members), tuple(members), leader), random.Random())
+
+
+def _refused(answer: CannotDo | Invalid) -> VerbFailed:
+    allowed = not getattr(answer, "not_allowed", False)
+    return VerbFailed(answer.reason, ExitCode.FAILURE if allowed else ExitCode.NOT_ALLOWED)
 
 
 def _named(node: int, endpoint: str, example: str) -> tuple[int, str]:

@@ -272,8 +272,8 @@ def _report_row(leadership: Leadership, stamp: Stamp) -> list[str]:
         f"n{leadership.node}",
         stamp.of_elapsed(leadership.elected_t),
         f"{leadership.lasted_s:.3f}s",
-        f"{leadership.took_ms:.1f}ms",
-        str(leadership.votes),
+        f"{leadership.took_ms:.1f}ms" if leadership.votes else "-",
+        str(leadership.votes or "-"),
         leadership.reason,
         leadership.ended or "leads",
     ]

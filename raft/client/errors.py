@@ -56,6 +56,10 @@ class CommandRefused(ClientError):
     """The machine or the node refused the request for its content; a retry would be refused again."""
 
 
+class NotAllowed(CommandRefused):
+    """The role of this client's key does not allow that, and it did nothing; the text says what it lacks."""
+
+
 class ClientClosed(ClientError):
     """The client was closed, before the request or during it."""
 

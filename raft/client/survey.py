@@ -1,6 +1,7 @@
-"""Asks each node of a cluster the same question, directly, whatever its role.
+"""Asks each node of a cluster directly, whatever its role.
 
-Owns a connection for the time of the question. Knows nothing of the question.
+Owns the connections for that, for one question or for as long as they are needed. Knows nothing of the
+questions.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from actors.errors import ActorsError, AskFailed
 from actors.transport.endpoints import split_tcp
@@ -40,51 +43,85 @@ def ask_each(
 
     Raises TransportError for unusable keys.
     """
-    survey = _Survey(Connection({}, cluster=cluster, keys=keys), request, timeout_seconds)
-    try:
-        return survey.run(endpoints, len(endpoints) if enough is None else enough)
-    finally:
-        survey.connection.close()
+    with Survey(cluster=cluster, keys=keys) as survey:
+        survey.connect(endpoints)
+        return survey.ask(dict.fromkeys(endpoints, request), timeout_seconds, enough)
 
 
-class _Survey:
-    """One question to all nodes; each is asked as soon as it is reachable, and again if that fails."""
+class Survey:
+    """Connections to nodes that are asked again and again, until the end of the `with` block."""
 
-    def __init__(self, connection: Connection, request: object, timeout_seconds: float) -> None:
-        self.connection = connection
-        self._request = request
+    def __init__(self, *, cluster: str, keys: str | Path | None = None) -> None:
+        """Raises TransportError for unusable keys."""
+        self._connection = Connection({}, cluster=cluster, keys=keys)
+        self._endpoints: dict[int, str] = {}
+        self._cannot: dict[int, CannotAsk] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def connect(self, endpoints: Mapping[int, str]) -> None:
+        """Connect to these nodes, if that is not done; what stands in the way is their answer."""
+        for node, endpoint in endpoints.items():
+            if self._endpoints.get(node) == endpoint:
+                continue
+            self._endpoints[node] = endpoint
+            self._cannot.pop(node, None)
+            try:
+                self._connection.connect(node, endpoint)
+            except ActorsError as error:
+                self._cannot[node] = CannotAsk(str(error))
+
+    def ask(
+        self, requests: Mapping[int, object], timeout_seconds: float, enough: int | None = None
+    ) -> Answers:
+        """Ask each node its question; see `ask_each`. The answers are in the order of the questions."""
+        question = _Question(self._connection, requests, timeout_seconds)
+        cannot = {node: self._cannot[node] for node in requests if node in self._cannot}
+        return question.run(cannot, len(requests) if enough is None else enough)
+
+
+class _Question:
+    """One question to each node; it is asked as soon as the node is reachable, and again if that fails."""
+
+    def __init__(
+        self, connection: Connection, requests: Mapping[int, object], timeout_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._requests = requests
         self._until = time.monotonic() + timeout_seconds
         self._answers: Answers = {}
         self._failures: dict[int, AskFailed] = {}
         self._asked: set[int] = set()
 
-    def run(self, endpoints: Mapping[int, str], enough: int) -> Answers:
-        """All answers, in the order of the endpoints."""
-        for node, endpoint in endpoints.items():
-            try:
-                self.connection.connect(node, endpoint)
-            except ActorsError as error:
-                self._answers[node] = CannotAsk(str(error))
-        cannot = len(self._answers)
+    def run(self, cannot: Mapping[int, CannotAsk], enough: int) -> Answers:
+        """All answers, in the order of the requests."""
+        requests, runtime = self._requests, self._connection.runtime
+        self._answers.update(cannot)
         while (
-            len(self._answers) < min(enough + cannot, len(endpoints))
+            len(self._answers) < min(enough + len(cannot), len(requests))
             and (left := self._until - time.monotonic()) > 0
         ):
-            for node in endpoints.keys() - self._answers.keys() - self._asked:
-                if self.connection.is_up(node):
+            for node in requests.keys() - self._answers.keys() - self._asked:
+                if self._connection.is_up(node):
                     self._ask(node, left)
-            self.connection.runtime.flush()
-            self.connection.runtime.run_turn(min(left, LOOK_SECONDS))
-        for node in endpoints.keys() - self._answers.keys() - self._asked:
+            runtime.flush()
+            runtime.run_turn(min(left, LOOK_SECONDS))
+        for node in requests.keys() - self._answers.keys() - self._asked:
             self._ask(node, 0.0)  # It fails at once, and says why.
-        self.connection.runtime.flush()
-        self.connection.runtime.run_turn(0.0)
+        runtime.flush()
+        runtime.run_turn(0.0)
         no_answer = AskFailed("it does not answer")
-        return {node: self._answers.get(node, self._failures.get(node, no_answer)) for node in endpoints}
+        return {node: self._answers.get(node, self._failures.get(node, no_answer)) for node in requests}
 
     def _ask(self, node: int, seconds: float) -> None:
         self._asked.add(node)
-        pending = self.connection.runtime.ask(address_of(node), self._request, seconds)
+        pending = self._connection.runtime.ask(address_of(node), self._requests[node], seconds)
         pending.then(partial(self._answers.setdefault, node), partial(self._failed, node))
 
     def _failed(self, node: int, failure: AskFailed) -> None:

@@ -20,6 +20,7 @@ class ExitCode(enum.IntEnum):
     LEADERSHIP_LOST = 6
     NOT_FOUND = 7
     OUT_OF_SPACE = 8
+    NOT_ALLOWED = 9
     VIOLATION = 10
     OUTCOME_UNKNOWN = 11
     TIMED_OUT = 124

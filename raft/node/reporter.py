@@ -120,7 +120,7 @@ class Reporter:
     def leader_gone(self, leader: NodeId, reason: str) -> None:
         """The leader has died or was removed, so that an election is held ahead of the timeout."""
         self._reason = reason
-        self._journal.event("leader-gone", f"leader {leader} is gone: {reason}", leader=leader)
+        self._journal.event("leader-gone", f"leader {leader} is gone: {reason}", leader=leader, reason=reason)
 
     def asked_to_lead(self) -> None:
         """The leader transfers leadership to this node."""

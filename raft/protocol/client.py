@@ -213,6 +213,7 @@ class Invalid(Struct, frozen=True, array_like=True, gc=False):
     """Refused for good: the request itself is wrong, and a retry would be refused again."""
 
     reason: str
+    not_allowed: bool = False  # By the role of the asker's key; others may ask for it.
 
 
 class Unknown(Struct, frozen=True, array_like=True, gc=False):

@@ -100,3 +100,5 @@ class Records(Struct, frozen=True):
     forgotten: int
     events: list[NodeEvent]
     lines: list[str]  # JSON objects, as in a log file.
+    leader: int = 0  # Whom the node follows now,
+    term: int = 0  # in this term.

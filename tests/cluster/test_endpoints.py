@@ -12,10 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from actors.transport.curve import Grant, generate
-from raft.cli import remote
-from raft.cli.app import Session, run_verb
+from raft.cli import remote, remote_records
+from raft.cli.app import Remote, Session, run_verb
 from raft.cli.main import VERB_MODULES
 from raft.cli.remote import NOT_ALLOWED
+from raft.cli.remote_records import RemoteRecords
 from raft.cluster.failures import ExitCode
 from raft.node.config import NodeConfig
 from tests.client.nodes import Nodes
@@ -140,9 +141,80 @@ def test_what_only_a_launcher_does_is_refused_and_the_nodes_are_not_asked(
     assert NOT_ALLOWED in verb(*words.split(), *some(nodes, 1), code=ExitCode.FAILURE).err
 
 
-@pytest.mark.parametrize("words", ["report", "events", "logs", "wal leader"])
+@pytest.mark.parametrize("words", ["wal leader", "timeline -o jsonl"])
 def test_what_a_launcher_has_written_is_not_looked_for(nodes: Nodes, verb: Verb, words: str) -> None:
     assert "no launcher runs these nodes" in verb(*words.split(), *some(nodes, 1), code=ExitCode.FAILURE).err
+
+
+def test_events_and_leaders_are_what_the_nodes_tell(nodes: Nodes, verb: Verb) -> None:
+    at = some(nodes, 2)
+    leader = int(verb("leader", "--wait", "5s", *at).out)
+    told = [json.loads(line) for line in verb("events", *at, "-o", "jsonl").out.splitlines()]
+    assert {event["node"] for event in told} == {1, 2, 3}
+    assert [event["wall"] for event in told] == sorted(event["wall"] for event in told)
+    [elected] = [event for event in told if event["event"] == "leader-elected"][-1:]
+    assert (elected["node"], elected["voters"]) == (leader, 3)
+    votes = [event for event in told if event["event"] == "vote-granted"]
+    assert leader in {vote["candidate"] for vote in votes}
+    only = verb("events", *at, "--node", str(leader), "--kind", "leader-elected", "-n", "1").out
+    assert f"n{leader}" in only and "leader-elected" in only and only.count("\n") == 1
+    assert (
+        "'node-exited' is not a kind of event"
+        in verb("events", *at, "--kind", "node-exited", code=ExitCode.USAGE).err
+    )
+    report = json.loads(verb("report", *at, "-o", "json").out)
+    last = report["leaders"][-1]
+    assert (last["node"], last["term"], last["ended"]) == (leader, elected["term"], None)
+    assert (report["violations"], report["unreachable"]) == ([], [])
+    assert "0 safety violations" in verb("report", *at).out
+
+
+def test_lines_of_logs_are_those_that_the_nodes_remember(nodes: Nodes, verb: Verb) -> None:
+    at = some(nodes, 1)
+    leader = verb("leader", "--wait", "5s", *at).out.strip()
+    lines = verb("logs", "leader", *at, "--grep", "leader-elected", "-n", "1").out.splitlines()
+    assert len(lines) == 1 and f"n{leader}" in lines[0] and "leads term" in lines[0]
+    [raw] = verb("logs", leader, *at, "--grep", "node-started", "-n", "1", "-o", "raw").out.splitlines()
+    assert json.loads(raw)["node"] == f"n{leader}"
+    assert verb("logs", *at, "--level", "error").out == ""
+
+
+def test_a_node_that_tells_nothing_has_its_line_and_what_others_saw_of_it_is_told(
+    nodes: Nodes, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_records, "STATUS_SECONDS", 0.5)
+    leader = int(verb("leader", "--wait", "5s", *some(nodes, 1)).out)
+    other = leader % 3 + 1
+    nodes.kill(leader)
+    at = some(nodes, other)
+    after = int(verb("leader", "--wait", "5s", *at).out)
+    _, line = verb("events", *at, "-n", "1").out.splitlines()
+    assert f"n{leader}" in line and "unreachable" in line
+    report = json.loads(verb("report", *at, "-o", "json").out)
+    assert report["unreachable"] == [leader]
+    before, last = report["leaders"][-2:]
+    assert (before["node"], before["reason"], before["votes"], before["ended"]) == (leader, "seen", 0, "died")
+    assert (last["node"], last["ended"]) == (after, None)
+    assert f"n{leader} tells nothing" in verb("report", *at).out
+
+
+def test_what_is_new_is_told_once_and_a_node_that_comes_back_begins_anew(nodes: Nodes) -> None:
+    cluster = Session(remote=Remote(endpoints=some(nodes, 1)[1])).remote_cluster()
+    with RemoteRecords(cluster, log=False) as records:
+        first = records.look()
+        assert first.events and first.remarks == []
+        assert records.look(0.5).events == []
+        follower = next(node for node in (2, 3) if node != records.leader)
+        nodes.kill(follower)
+        gone = records.look(0.5)
+        assert [(remark.node, remark.event) for remark in gone.remarks] == [(follower, "unreachable")]
+        assert {(event.kind, event.values["peer"]) for _, event in gone.events} == {("peer-down", follower)}
+        assert records.look(0.5).remarks == [], "that is said once"
+        nodes.start(follower)
+        back = records.look(5.0)
+        assert [(remark.node, remark.event) for remark in back.remarks] == [(follower, "answers")]
+        assert next(event for node, event in back.events if node == follower).kind == "node-started"
+        assert records.unreachable == []
 
 
 def test_other_clusters_and_other_nodes_are_named(nodes: Nodes, verb: Verb) -> None:
@@ -230,8 +302,20 @@ def test_nodes_with_keys_answer_those_who_have_one_and_do_for_each_what_its_role
     verb("backup", "save", str(tmp_path / "b"), *keyed, *client)
     reader = ("--keys", str(tmp_path / "keys" / "watcher.toml"))
     assert verb("get", "k", *keyed, *reader).out == "v\n"
-    refused = verb("backup", "save", str(tmp_path / "c"), *keyed, *reader, code=ExitCode.FAILURE).err
-    assert "reader" in refused
+    assert "leader-elected" in verb("events", *keyed, *reader).out
+    assert "leader-elected" in verb("logs", *keyed, *reader).out
+    for words, lacks in (
+        (["backup", "save", str(tmp_path / "c")], "take a backup: that needs the role operator"),
+        (["put", "k", "w"], "only read: to write needs the role client"),
+        (["transfer"], "move leadership: that needs the role operator"),
+        (["snapshot", "all"], "order a snapshot: that needs the role operator"),
+        (["member", "remove", "1"], "change the members: that needs the role operator"),
+    ):
+        refused = verb(*words, *keyed, *reader, code=ExitCode.NOT_ALLOWED).err
+        assert (
+            f"the key of watcher has the role reader, which may {'' if 'only' in lacks else 'not '}{lacks}"
+            in refused
+        )
     assert not (tmp_path / "c").exists()
     monkeypatch.setattr(remote, "STATUS_SECONDS", 0.5)
     assert "do they need no key (--keys)?" in verb("status", *keyed, code=ExitCode.UNREACHABLE).err

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raft.cluster.records.events import KINDS
+from raft.protocol.records import EVENT_KINDS
 
 
 def candidates(before: str) -> Iterator[tuple[str, str]]:
@@ -106,7 +107,7 @@ def crash_points(incomplete: str) -> list[str]:
 
 def event_kinds(incomplete: str) -> list[str]:
     """Kinds of events that begin like this."""
-    return sorted(kind for kind in KINDS if kind.startswith(incomplete))
+    return sorted(kind for kind in KINDS | EVENT_KINDS.keys() if kind.startswith(incomplete))
 
 
 def _node_ids() -> list[str]:

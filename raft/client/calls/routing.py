@@ -33,6 +33,7 @@ from raft.client.calls.steps import Ask, Attempt, Outcome, Request, RetryBudget,
 from raft.client.errors import (
     CommandRefused,
     NoLeader,
+    NotAllowed,
     OutcomeUnknown,
     OutOfSpace,
     Rejected,
@@ -237,6 +238,8 @@ def handle_refusal(view: ClusterView, node: int, answer: Outcome, budget: RetryB
         raise UnsupportedVersion(answer.reason, answer.needed, answer.agreed)
     if isinstance(answer, Refused):
         budget.note_failure(Rejected, f"node {node} refused: {answer.reason}")
+    elif isinstance(answer, Invalid) and answer.not_allowed:
+        raise NotAllowed(answer.reason)
     elif isinstance(answer, Invalid | Failed):
         raise CommandRefused(answer.reason)
     elif isinstance(answer, AskFailed):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from raft.cluster.records.events import (
     Event,
@@ -56,6 +56,7 @@ class LeaderReport(Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     leaders: list[Leadership]
+    unreachable: list[int] | UnsetType = UNSET  # Nodes that told nothing; only where nodes are asked.
     violations: list[ViolationReport]
     elections: int
     leaderless_s: float

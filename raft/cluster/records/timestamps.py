@@ -57,15 +57,20 @@ class Stamp(Struct, frozen=True):
 
 def stamp_for(style: TimeStyle, events: Iterable[Event]) -> Stamp:
     """The stamp for times of the run that these events belong to."""
-    now = datetime.datetime.now(datetime.UTC).timestamp()
+    now = wall_now()
     first = next((event for event in events if event.wall), None)
     return Stamp(style, now if first is None else wall_seconds(first.wall) - first.t, now)
 
 
 def stamp_of_run(started_seconds: float) -> Stamp:
     """The stamp for a run that began at that time of the monotonic clock and still lasts."""
-    now = datetime.datetime.now(datetime.UTC).timestamp()
+    now = wall_now()
     return Stamp(TimeStyle.ELAPSED, now - (time.monotonic() - started_seconds), now)
+
+
+def wall_now() -> float:
+    """Seconds since the epoch, to show."""
+    return datetime.datetime.now(datetime.UTC).timestamp()
 
 
 def wall_seconds(text: str) -> float:

@@ -16,8 +16,19 @@ from actors.transport.curve import Grant, Keys, KeysError
 from raft.machines.codec import decode_call, decode_question
 from raft.machines.commands import Downgrade
 from raft.machines.scope import outside
-from raft.protocol.admin import GetMetrics, GetStatus
+from raft.protocol.admin import (
+    ArmCrash,
+    ClearFault,
+    GetMetrics,
+    GetStatus,
+    SetClock,
+    SetDisk,
+    SetLink,
+    TakeSnapshot,
+    Transfer,
+)
 from raft.protocol.client import (
+    AddLearner,
     AwaitAnswer,
     AwaitEvents,
     CloseWatch,
@@ -26,8 +37,14 @@ from raft.protocol.client import (
     KeepAlive,
     ListMembers,
     OpenWatch,
+    Promote,
     Query,
+    ReadBackup,
+    Remove,
+    Replace,
+    TakeBackup,
     TimeLeft,
+    UpdateMember,
     WatchAck,
     WhoLeads,
 )
@@ -68,6 +85,14 @@ READS: Final = frozenset(
 )
 WRITES: Final = frozenset((Command, KeepAlive))
 _QUESTIONS: Final = (Query, AwaitEvents, OpenWatch)
+_OF_AN_OPERATOR: Final[dict[type, str]] = {
+    **dict.fromkeys((AddLearner, Promote, Remove, Replace, UpdateMember), "change the members"),
+    **dict.fromkeys((TakeBackup, ReadBackup), "take a backup"),
+    **dict.fromkeys((SetLink, SetDisk, SetClock, ArmCrash, ClearFault), "break a node on purpose"),
+    Transfer: "move leadership",
+    TakeSnapshot: "order a snapshot",
+}
+_NEEDS_OPERATOR: Final = "that needs the role operator"
 
 
 def role_of(name: str, grant: Grant) -> Role:
@@ -127,7 +152,7 @@ class Permissions(dict[str, Judge | None]):
             return None
         name = process if process in self._keys.allowed else process.rpartition(".")[0]
         if name not in self._keys.allowed:  # What it had sent before it was cut off.
-            return lambda _: Invalid(f"{process} has no key that is allowed")
+            return lambda _: Invalid(f"{process} has no key that is allowed", not_allowed=True)
         grant = self._keys.grants.get(name, Grant())
         role = role_of(name, grant)
         if role in (Role.MEMBER, Role.OPERATOR):
@@ -135,7 +160,7 @@ class Permissions(dict[str, Judge | None]):
 
         def judge(request: object) -> Invalid | None:
             why = why_not(request, role, grant.below)
-            return Invalid(self._note(name, role, request, why)) if why else None
+            return Invalid(self._note(name, role, request, why), not_allowed=True) if why else None
 
         return judge
 
@@ -155,12 +180,17 @@ class Permissions(dict[str, Judge | None]):
 def why_not(request: object, role: Role, below: str) -> str:
     """What a client or a reader lacks for a request, in words; "" if nothing."""
     kind = type(request)
-    if kind not in READS and (role is Role.READER or kind not in WRITES):
-        return "may only read" if kind in WRITES else f"may not ask for {kind.__name__}"
+    if kind in WRITES and role is Role.READER:
+        return f"may only read: to write needs the role {Role.CLIENT.value}"
+    if kind not in READS and kind not in WRITES:
+        what = _OF_AN_OPERATOR.get(kind)
+        if what is None:
+            return f"may not send {kind.__name__}: that needs the role {Role.MEMBER.value}"
+        return f"may not {what}: {_NEEDS_OPERATOR}"
     if isinstance(request, Command):
         call = decode_call(request.body)
         if call is not None and isinstance(call.operation, Downgrade):
-            return "may not lower the version of the cluster's machine"
+            return f"may not lower the version of the cluster's machine: {_NEEDS_OPERATOR}"
         if below:
             return _beyond(None if call is None else call.operation, below)
     if below and isinstance(request, GetRecords) and request.log:

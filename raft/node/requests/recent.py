@@ -109,6 +109,8 @@ class Recent:
             forgotten=forgotten,
             events=[] if request.log else [_event(n, kept) for n, kept in enumerate(found, first)],
             lines=[_encode(line).decode() for line in found] if request.log else [],
+            leader=self._raft.leader,
+            term=self._raft.term,
         )
 
 

@@ -1,7 +1,7 @@
 """The verbs that show records: report, events, logs.
 
-Owns their command lines, and following files while the cluster runs. They only read files, so they need no
-answer from a process.
+Owns their command lines, and following files while the cluster runs. Of a cluster with a launcher they only
+read files, so they need no answer from a process; nodes without one are asked, see `raft.cli.remote_records`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,34 @@ import enum
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from msgspec import Struct
 
 from raft.cli import options
-from raft.cli.app import OBSERVE, app, out, paint, session_of
+from raft.cli.app import OBSERVE, Session, app, out, paint, session_of
 from raft.cli.terminal import completion
 from raft.cli.views import event_line, log_line, report_table
 from raft.cluster.failures import BadUsage, NoLeader, Unreachable
 from raft.cluster.records.events import Event, EventReader, encode_event, kind_of, nodes_of, read_events
 from raft.cluster.records.logs import ClusterLogs, LogFilter, LogLine, log_filter
 from raft.cluster.records.report import encode_report, leader_report
-from raft.cluster.records.timestamps import Stamp, TimeStyle, stamp_for, wall_seconds
+from raft.cluster.records.timestamps import Stamp, TimeStyle, stamp_for, wall_now, wall_seconds
+from raft.cluster.records.told import begins_at, report_told
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.selectors import SelectionScope, select
 from raft.cluster.spec import ClusterRecord
+from raft.protocol.records import EVENT_KINDS
+
+if TYPE_CHECKING:
+    from raft.cli.remote_records import Heard, RemoteRecords
 
 FOLLOW_SECONDS = 0.05
+TOLD_SECONDS = 0.3  # Between two questions to nodes,
+ANSWER_SECONDS = 1.0  # which have so long for an answer.
 
 Shown = TypeVar("Shown")
 
@@ -73,8 +80,15 @@ def report(
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
-    """All leaders so far: when and for how long, their votes, and why they ended."""
-    record = session_of(context).record(cluster)
+    """All leaders so far: when and for how long, their votes, and why they ended.
+
+    With --endpoints, as far back as the nodes remember.
+    """
+    session = session_of(context)
+    if session.is_remote(cluster):
+        _report_told(session, output, _style(context, time_style))
+        return
+    record = session.record(cluster)
     so_far = read(record)
     found = leader_report(so_far, time.monotonic() - record.started_seconds)
     if output is options.Format.JSON:
@@ -110,9 +124,24 @@ def events(
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
-    """The events so far: leaders, processes, faults; for a durable cluster also those of earlier runs."""
+    """The events so far: leaders, processes, faults; for a durable cluster also those of earlier runs.
+
+    With --endpoints, the last events of each node, votes among them, merged by the wall clock.
+    """
     session = session_of(context)
     _refuse_follow(follow and session.at_prompt)
+    if session.is_remote(cluster):
+        kinds = options.event_kinds(kind, EVENT_KINDS)
+        lines = log_filter(None, None, since)
+        shown = LogFormat.JSON if output is options.LineFormat.JSONL else LogFormat.PRETTY
+        told = ToldRecords(
+            session,
+            node or "all",
+            log=False,
+            wanted=lambda line: lines.wants(line) and (not kinds or line.event in kinds),
+        )
+        told.show(last, follow, shown, _style(context, time_style))
+        return
     run_directory = session.run_directory(cluster)
     record = ClusterRecord.read(run_directory.record)
     stamp = _stamp(record, time_style)
@@ -153,13 +182,17 @@ def logs(
     time_style: options.Time = TimeStyle.ELAPSED,
     cluster: options.Cluster = None,
 ) -> None:
-    """The nodes' logs, merged by time."""
+    """The nodes' logs, merged by time. With --endpoints, the last lines of each that the node remembers."""
     session = session_of(context)
     _refuse_follow(follow and session.at_prompt)
     wanted = log_filter(level, grep, since, exclude)
+    selector = ",".join(selectors or ["all"])
+    if session.is_remote(cluster):
+        told = ToldRecords(session, selector, log=True, wanted=wanted.wants)
+        told.show(last, follow, output, _style(context, time_style))
+        return
     run_directory = session.run_directory(cluster)
     record = ClusterRecord.read(run_directory.record)
-    selector = ",".join(selectors or ["all"])
     followed = FollowedLogs(selector, record, wanted)
     stamp = _stamp(record, time_style)
     _show_logs(followed.history(last), output, stamp)
@@ -198,6 +231,71 @@ class FollowedLogs:
     def _is_of_interest(self, line: LogLine) -> bool:
         # A new leader's first lines are written before the launcher knows of it.
         return (line.node in self._nodes or line.role in self._roles) and self._wanted.wants(line)
+
+
+class ToldRecords:
+    """What the selected nodes tell, without a launcher; that a node does not answer is always shown."""
+
+    def __init__(
+        self, session: Session, selector: str, *, log: bool, wanted: Callable[[LogLine], bool]
+    ) -> None:
+        self._session = session
+        self._selector = selector
+        self._log = log
+        self._wanted = wanted
+        self._nodes: list[int] = []
+
+    def show(self, last: int | None, follow: bool, output: LogFormat, style: TimeStyle) -> None:
+        """Show what they remember, or the `last` lines of it; then what follows, until Ctrl-C."""
+        from raft.cli.remote_records import RemoteRecords
+
+        with RemoteRecords(self._session.remote_cluster(), log=self._log) as records:
+            heard = records.look()
+            lines = self._chosen(records, heard)
+            zero = min((line.moment for line in lines if line.time), default=0.0)
+            stamp = Stamp(style, zero, wall_now())
+            _show_logs([*_ends_of(lines, last), *heard.remarks], output, stamp)
+            while follow:
+                time.sleep(TOLD_SECONDS)
+                heard = records.look(ANSWER_SECONDS)
+                _show_logs([*self._chosen(records, heard), *heard.remarks], output, stamp)
+                if heard.members_changed:
+                    with contextlib.suppress(Unreachable):
+                        records.learn_members()
+
+    def _chosen(self, records: RemoteRecords, heard: Heard) -> list[LogLine]:
+        scope = SelectionScope(records.members, records.members, records.leader)
+        try:
+            self._nodes = self._nodes if self._is_drawn else select(self._selector, scope, random.Random())
+        except NoLeader:  # Between two leaders, continue with the former one.
+            if not self._nodes:
+                raise
+        return [line for line in heard.merged() if line.node in self._nodes and self._wanted(line)]
+
+    @property
+    def _is_drawn(self) -> bool:
+        return bool(self._nodes) and "random" in self._selector
+
+
+def _report_told(session: Session, output: options.Format, style: TimeStyle) -> None:
+    from raft.cli.remote_records import RemoteRecords
+
+    with RemoteRecords(session.remote_cluster(), log=False) as records:
+        heard = records.look()
+        now = wall_now()
+        found = report_told(heard.events, now, leader=records.leader, unreachable=records.unreachable)
+    if output is options.Format.JSON:
+        out(encode_report(found).decode())
+        return
+    stamp = Stamp(style, begins_at(heard.events), now)
+    out(report_table(found, paint(), stamp))
+    _show_logs(heard.remarks, LogFormat.PRETTY, stamp)
+
+
+def _style(context: typer.Context, style: TimeStyle) -> TimeStyle:
+    """Several hosts have only the wall clock in common: it is shown unless something else is wanted."""
+    source = context.get_parameter_source("time_style")
+    return TimeStyle.WALL if source is None or source.name == "DEFAULT" else style
 
 
 def chosen_by_files(selector: str, record: ClusterRecord) -> list[int]:
