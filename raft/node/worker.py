@@ -46,7 +46,10 @@ class Worker(Protocol):
         ...
 
     def do_here(self, job: Job, done: Done) -> None:
-        """As `submit`, on the loop itself: for a job that is shorter than its way to a thread and back."""
+        """Do a job on the loop itself, for it is shorter than its way to a thread and back.
+
+        `done` is called before this returns. Only while no other job is in progress.
+        """
         ...
 
     def rest(self) -> None:
@@ -74,7 +77,7 @@ class ThreadWorker:
 
     def do_here(self, job: Job, done: Done) -> None:
         """See `Worker.do_here`."""
-        self._post(carry_out(job, done))
+        carry_out(job, done).deliver()
 
     def rest(self) -> None:
         """See `Worker.rest`. Without it the loop waits for the interpreter once for every frame it sends."""
@@ -114,7 +117,12 @@ class InlineWorker:
         if not self.holding:
             self.do_next()
 
-    do_here = submit
+    def do_here(self, job: Job, done: Done) -> None:
+        """See `Worker.do_here`; while `holding` it waits like any other job."""
+        if self.holding:
+            self.submit(job, done)
+        else:
+            carry_out(job, done).deliver()
 
     def do_next(self) -> None:
         """Do the job that has waited longest."""

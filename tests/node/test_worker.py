@@ -29,3 +29,15 @@ def test_an_inline_worker_that_holds_does_nothing_until_told() -> None:
     assert (ends, worker.waiting) == ([], 1)
     worker.do_next()
     assert ends == [1]
+
+
+def test_what_is_done_on_the_loop_has_ended_when_the_call_returns() -> None:
+    ends: list[object] = []
+    posted: list[WorkDone] = []
+    worker = ThreadWorker("test", posted.append)
+    worker.do_here(lambda: 1, lambda result, error: ends.append(result))
+    worker.do_here(lambda: 1 // 0, lambda result, error: ends.append(error))
+    worker.close()
+    assert ends[0] == 1
+    assert isinstance(ends[1], ZeroDivisionError)
+    assert posted == [], "no further turn is needed"

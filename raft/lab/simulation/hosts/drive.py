@@ -71,6 +71,11 @@ class Drive:
         self.may_fail = False
         self._set_faults()
 
+    @property
+    def is_slow(self) -> bool:
+        """Is it slower than usual?"""
+        return any(fault.slower_seconds for fault in self._faults.values())
+
     def write_seconds(self) -> float:
         """The duration of the next write."""
         slower_seconds = max((fault.slower_seconds for fault in self._faults.values()), default=0.0)

@@ -331,7 +331,10 @@ class Member:
     # -----------------------------------------------------------------------------------------------
 
     def _make_disk(self, post: Callable[[WorkDone], None]) -> SimulatedWorker:
-        self._log_writer = self._simulated_worker(post, self.drive.write_seconds)
+        # Some nodes write on their loop, others on a thread.
+        self._log_writer = self._simulated_worker(
+            post, self.drive.write_seconds, lambda: self.node % 2 == 1 and not self.drive.is_slow
+        )
         return self._log_writer
 
     def _make_snapshotting(self, post: Callable[[WorkDone], None]) -> SimulatedWorker:
@@ -345,11 +348,19 @@ class Member:
         return self._applying
 
     def _simulated_worker(
-        self, post: Callable[[WorkDone], None], takes: Callable[[], float]
+        self,
+        post: Callable[[WorkDone], None],
+        takes: Callable[[], float],
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> SimulatedWorker:
         host = self.host
         return SimulatedWorker(
-            post, event_queue=self._event_queue, takes=takes, paused=lambda: host.paused, run=self._guard
+            post,
+            event_queue=self._event_queue,
+            takes=takes,
+            paused=lambda: host.paused,
+            run=self._guard,
+            is_quick=is_quick,
         )
 
     def _simulated_workers(self) -> list[SimulatedWorker]:

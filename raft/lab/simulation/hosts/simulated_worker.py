@@ -15,7 +15,10 @@ from raft.node.worker import Done, Job, WorkDone, carry_out
 
 
 class SimulatedWorker:
-    """A `Worker`. `takes` gives the duration of the next job; `paused`: is the process paused?"""
+    """A `Worker`. `takes` gives the duration of the next job; `paused`: is the process paused?
+
+    A job that is to be done on the loop takes no time while the disk `is_quick`, else it is a job like any other.
+    """
 
     def __init__(
         self,
@@ -25,12 +28,14 @@ class SimulatedWorker:
         takes: Callable[[], float],
         paused: Callable[[], bool],
         run: Callable[[Callable[[], None]], None],
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> None:
         self._post = post
         self._event_queue = event_queue
         self._takes = takes
         self._paused = paused
         self._run = run
+        self._is_quick = is_quick
         self._jobs: deque[tuple[Job, Done]] = deque()
         self._lives = 0  # Grows whenever scheduled events become void.
         self._overdue = False
@@ -46,7 +51,12 @@ class SimulatedWorker:
         if len(self._jobs) == 1:
             self._begin()
 
-    do_here = submit
+    def do_here(self, job: Job, done: Done) -> None:
+        """See `Worker.do_here`."""
+        if self._jobs or not self._is_quick():
+            self.submit(job, done)
+        else:
+            carry_out(job, done).deliver()
 
     def rest(self) -> None:
         """See `Worker.rest`; there is no other thread."""
