@@ -6,7 +6,7 @@ reply must not count as a vote.
 
 from __future__ import annotations
 
-from raft.core import elections, every_role, follower, replication, transitions
+from raft.core import elections, follower, replication, transitions
 from raft.core.errors import ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -80,7 +80,7 @@ def _count(raft: RaftState, message: PreVoteReply | VoteReply) -> VoteResult:
 
 
 _SHARED: Handlers = {
-    **every_role.HANDLERS,
+    **elections.EVERY_ROLE,
     Propose: on_propose,
     AppendEntries: on_append_entries,
     Heartbeat: on_heartbeat,

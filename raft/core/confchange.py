@@ -12,8 +12,7 @@ import msgspec
 
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.errors import ConfChangeRefused
-from raft.core.inflights import Inflights
-from raft.core.progress import Progress
+from raft.core.progress import Inflights, Progress
 from raft.core.tracker import Configuration, Tracker
 from raft.core.types import ConfState, Index, NodeId
 

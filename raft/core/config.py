@@ -10,7 +10,7 @@ import enum
 import msgspec
 
 from raft.core.errors import ConfigError
-from raft.core.types import LOCAL_THREADS, NO_LIMIT, NO_NODE, Index, NodeId
+from raft.core.types import LOCAL_THREADS, NO_NODE, Index, NodeId
 
 
 class ReadOnlyOption(enum.Enum):
@@ -91,11 +91,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def applying_size_max(self) -> int:
         """Bytes of entries that may be handed out and not yet applied."""
         return self.max_committed_size_per_ready or self.max_size_per_msg
-
-    @property
-    def uncommitted_size_max(self) -> int:
-        """Bytes of proposals a leader holds before it drops more."""
-        return self.max_uncommitted_size or NO_LIMIT
 
     def _contradictions(self) -> list[tuple[bool, str]]:
         lease_based = self.read_only is ReadOnlyOption.LEASE_BASED

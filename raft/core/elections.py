@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from raft.core import lease, storage_replies, transitions
+from raft.core import lease, ready, transitions
 from raft.core.messages import (
     AppendEntries,
     AppendReply,
@@ -24,12 +24,12 @@ from raft.core.messages import (
     StorageApplyReply,
     VoteReply,
 )
-from raft.core.state import RaftState
+from raft.core.state import Handlers, RaftState
 from raft.core.types import NO_NODE, Role
 
 _OF_A_LEADER = frozenset((AppendEntries, Heartbeat, InstallSnapshot))
 # Forwarded or local, so without a term; a snapshot holds committed state in any term.
-_TERMLESS = frozenset((Propose, ReadIndex, StorageApplyReply, InstallSnapshot))
+_TERMLESS = frozenset((Propose, ReadIndex, InstallSnapshot))
 
 
 class Campaign(enum.Enum):
@@ -124,7 +124,7 @@ def _on_lower_term(raft: RaftState, message: Message) -> None:
         raft.send_when_durable(PreVoteReply(raft.id, message.sender, raft.term, rejected=True))
     elif isinstance(message, StorageAppendReply) and message.snapshot is not None:
         # Its entries may have been overwritten since, but a snapshot is committed in any term.
-        storage_replies.snapshot_saved(raft, message.snapshot)
+        ready.snapshot_saved(raft, message.snapshot)
 
 
 def in_lease(raft: RaftState) -> bool:
@@ -157,3 +157,12 @@ def on_pre_vote(raft: RaftState, message: PreVote) -> None:
         raft.send_when_durable(PreVoteReply(raft.id, message.sender, message.term))
     else:
         raft.send_when_durable(PreVoteReply(raft.id, message.sender, raft.term, rejected=True))
+
+
+EVERY_ROLE: Handlers = {
+    RequestVote: on_request_vote,
+    PreVote: on_pre_vote,
+    StorageAppendReply: ready.on_storage_append_reply,
+    StorageApplyReply: ready.on_storage_apply_reply,
+}
+"""The part of the dispatch tables that is the same in every role."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raft.core import elections, every_role, lease, membership
+from raft.core import elections, lease, membership
 from raft.core.errors import MAJORITY_ROLLED_BACK, MajorityRolledBack, ProposalDropped
 from raft.core.messages import (
     AppendEntries,
@@ -141,7 +141,7 @@ def on_timeout_now(raft: RaftState, _message: TimeoutNow) -> None:
 
 
 HANDLERS: Handlers = {
-    **every_role.HANDLERS,
+    **elections.EVERY_ROLE,
     AppendEntries: on_append_entries,
     Heartbeat: on_heartbeat,
     InstallSnapshot: on_install_snapshot,

@@ -5,7 +5,7 @@ Owns how a leader handles messages and ticks. Sending is replication's, reads ar
 
 from __future__ import annotations
 
-from raft.core import every_role, lease, proposals, reads, replication, transitions
+from raft.core import elections, lease, membership, reads, replication, transitions
 from raft.core.errors import MAJORITY_ROLLED_BACK, MajorityRolledBack
 from raft.core.messages import (
     AppendEntries,
@@ -55,7 +55,7 @@ def check_quorum(raft: RaftState) -> None:
 
 def on_propose(raft: RaftState, message: Propose) -> None:
     """Append what was proposed; a configuration change that is refused leaves an empty entry."""
-    proposals.append_proposed(raft, message.entries)
+    membership.append_proposed(raft, message.entries)
 
 
 def on_other_leader(raft: RaftState, message: AppendEntries | Heartbeat) -> None:
@@ -109,7 +109,8 @@ def _advance(raft: RaftState, node: NodeId, peer: Progress) -> None:
     remote = node != raft.id
     # Also for an index committed long ago: a leader that was removed since needs fewer acknowledgements.
     if replication.try_commit(raft):
-        reads.release_held_reads(raft)
+        if raft.held_reads:
+            reads.release_held_reads(raft)
         replication.broadcast_append(raft)
     elif remote and peer.can_bump_commit(raft.log.committed):
         replication.send_append(raft, node, peer)
@@ -188,7 +189,7 @@ def report_snapshot(raft: RaftState, node: NodeId, *, ok: bool) -> None:
 
 
 HANDLERS: Handlers = {
-    **every_role.HANDLERS,
+    **elections.EVERY_ROLE,
     Propose: on_propose,
     AppendReply: on_append_reply,
     HeartbeatReply: on_heartbeat_reply,

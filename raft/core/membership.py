@@ -34,6 +34,20 @@ def dry_run(raft: RaftState, change: AnyConfChange) -> None:
     Changer(raft.tracker, raft.log.last).change(change.as_v2())
 
 
+def append_proposed(raft: RaftState, entries: list[Entry]) -> None:
+    """Append entries without index or term; raises ProposalDropped.
+
+    A configuration change that is refused leaves an empty entry in its place.
+    """
+    replication.check_accepting(raft)
+    if any(entry.kind is not EntryKind.NORMAL for entry in entries):
+        entries = screen(raft, entries)
+    term, following = raft.term, raft.log.last + 1
+    replication.append_accepted(
+        raft, [Entry(term, following + i, entry.kind, entry.data) for i, entry in enumerate(entries)]
+    )
+
+
 def screen(raft: RaftState, entries: list[Entry]) -> list[Entry]:
     """Replace refused changes by empty entries, and note the index of an accepted one."""
     screened = list(entries)

@@ -1,14 +1,14 @@
 """What a leader knows of one peer's log, and whether it may send more.
 
-Owns the three states: probe (one append, then wait), replicate (a window of appends) and
-snapshot (nothing until the snapshot arrived). Knows nothing of messages or quorums.
+Owns the three states: probe (one append, then wait), replicate (a window of appends, limited in messages
+and bytes) and snapshot (nothing until the snapshot arrived). Knows nothing of messages or quorums.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import deque
 
-from raft.core.inflights import Inflights
 from raft.core.types import Index
 
 
@@ -23,6 +23,44 @@ class ProgressState(enum.Enum):
 PROBE = ProgressState.PROBE
 REPLICATE = ProgressState.REPLICATE
 SNAPSHOT = ProgressState.SNAPSHOT
+
+
+class Inflights:
+    """Appends in flight, oldest first, each with the index of its last entry."""
+
+    __slots__ = ("_window", "bytes_in_flight", "bytes_max", "full", "messages_max")
+
+    def __init__(self, messages_max: int, bytes_max: int) -> None:
+        """Start empty; a `bytes_max` of 0 is no limit."""
+        self.messages_max = messages_max
+        self.bytes_max = bytes_max
+        self.bytes_in_flight = 0
+        self.full = False
+        """Whether the window is full; the last append may have exceeded the limit of bytes."""
+        self._window: deque[tuple[Index, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._window)
+
+    def add(self, last_index: Index, size_bytes: int) -> None:
+        """Add an append; only when the window is not full."""
+        assert not self.full, f"{len(self._window)} appends are in flight, no more are allowed"
+        self._window.append((last_index, size_bytes))
+        self.bytes_in_flight += size_bytes
+        self.full = len(self._window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
+
+    def free_up_to(self, index: Index) -> None:
+        """Remove every append whose entries are all at or below `index`."""
+        window = self._window
+        while window and window[0][0] <= index:
+            self.bytes_in_flight -= window.popleft()[1]
+            self.full = len(window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
+
+    def clear(self) -> None:
+        """Remove all appends."""
+        self._window.clear()
+        self.bytes_in_flight = 0
+        self.full = False
 
 
 class Progress:

@@ -37,8 +37,7 @@ from raft.core import (
     leader,
     lease,
     membership,
-    output,
-    proposals,
+    replication,
     trace,
     transitions,
 )
@@ -52,8 +51,16 @@ from raft.core.errors import (
     ProposalDropped,
     StepRefused,
 )
-from raft.core.messages import PEER_REPLIES, STEPPABLE, Message, Propose, ReadIndex, TransferLeader
-from raft.core.ready import Ready
+from raft.core.messages import (
+    PEER_REPLIES,
+    STEPPABLE,
+    Message,
+    Propose,
+    ReadIndex,
+    StorageApplyReply,
+    TransferLeader,
+)
+from raft.core.ready import Ready, has_ready, take_ready
 from raft.core.state import Observer, RaftState, Roles
 from raft.core.status import Status, status_of
 from raft.core.types import (
@@ -145,7 +152,12 @@ class Raft(RaftState):
         kind = type(message)
         if self.observer is not None and kind in trace.RECEIVE_EVENTS:
             self.observer(trace.RECEIVE_EVENTS[kind], self, message)
-        if message.term != self.term and not elections.settle_term(self, message):
+        # What was applied counts in any term.
+        if (
+            message.term != self.term
+            and kind is not StorageApplyReply
+            and not elections.settle_term(self, message)
+        ):
             return
         handler = self.handlers.get(kind)
         if handler is not None:
@@ -168,14 +180,14 @@ class Raft(RaftState):
             entries = [Entry(0, 0, EntryKind.NORMAL, data) for data in commands]
             self._take(Propose(self.id, self.id, 0, entries))
             return 0, 0
-        proposals.check_accepting(self)
+        replication.check_accepting(self)
         term, first = self.term, self.log.last + 1
         index = first
         entries = []
         for data in commands:
             entries.append(Entry(term, index, EntryKind.NORMAL, data))
             index += 1
-        proposals.append_accepted(self, entries)
+        replication.append_accepted(self, entries)
         return first, term
 
     def propose_conf_change(self, change: AnyConfChange, *, expected: ConfState | None = None) -> None:
@@ -276,8 +288,8 @@ class Raft(RaftState):
     # Output
 
     # Not wrapped: both are called for every message.
-    has_ready = output.has_ready
-    ready = output.take_ready
+    has_ready = has_ready
+    ready = take_ready
 
     def advance(self, _ready: Ready | None = None) -> None:
         """Report that the last Ready is saved, sent and applied; not with asynchronous storage writes."""

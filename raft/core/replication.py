@@ -1,16 +1,44 @@
-"""How a leader replicates its log, and computes what is committed.
+"""How a leader takes proposals into its log, replicates it, and computes what is committed.
 
-Owns the sending of appends, snapshots and heartbeats within the limits of each peer's progress.
+Owns the checks of proposals, and the sending of appends, snapshots and heartbeats within the limits of each
+peer's progress. Which changes of the configuration may enter the log is membership's.
 """
 
 from __future__ import annotations
 
 from raft.core import reads, trace
-from raft.core.errors import BrokenStorage, Compacted, SnapshotTemporarilyUnavailable, Unavailable
+from raft.core.errors import (
+    BrokenStorage,
+    Compacted,
+    ProposalDropped,
+    SnapshotTemporarilyUnavailable,
+    Unavailable,
+)
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from raft.core.progress import REPLICATE, SNAPSHOT, Progress
 from raft.core.state import RaftState
-from raft.core.types import Entry, EntryKind, NodeId, payload_size
+from raft.core.types import NO_NODE, Entry, EntryKind, NodeId, payload_size
+
+
+def check_accepting(raft: RaftState) -> None:
+    """Raise ProposalDropped while this leader takes no proposals."""
+    if raft.transferee != NO_NODE:
+        raise ProposalDropped(f"leadership is being transferred to node {raft.transferee}")
+    if raft.id not in raft.tracker.progress:
+        raise ProposalDropped("this leader is no longer a member")
+
+
+def append_accepted(raft: RaftState, entries: list[Entry]) -> None:
+    """Append entries with index and term, and send them; raises ProposalDropped above the size limit."""
+    limit = raft.config.max_uncommitted_size
+    if limit:
+        size = payload_size(entries)
+        # With nothing uncommitted, an entry larger than the limit is let through, or it never could be.
+        if size and raft.uncommitted_size and raft.uncommitted_size + size > limit:
+            raise ProposalDropped(f"{raft.uncommitted_size} bytes of proposals are not applied yet")
+        raft.uncommitted_size += size
+    append_to_log(raft, entries)
+    broadcast_append(raft)
 
 
 def append_to_log(raft: RaftState, entries: list[Entry]) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raft.core.inflights import Inflights
-from raft.core.progress import Progress
+from raft.core.progress import Inflights, Progress
 from raft.core.quorum import VoteResult, joint_vote_result, majority_index
 from raft.core.types import ConfState, Index, NodeId
 
@@ -82,10 +81,12 @@ class Tracker:
 
     def committed(self) -> Index:
         """Return the index that the quorum is known to have."""
-        index = majority_index([peer.match for peer in self._incoming])
-        if self._outgoing:
-            return min(index, majority_index([peer.match for peer in self._outgoing]))
-        return index
+        incoming = self._incoming
+        if incoming and not self._outgoing:
+            matches = sorted([peer.match for peer in incoming])
+            return matches[(len(matches) - 1) // 2]
+        index = majority_index([peer.match for peer in incoming])
+        return min(index, majority_index([peer.match for peer in self._outgoing]))
 
     def acked_tick(self) -> int:
         """Return the latest tick whose heartbeats a quorum has answered."""

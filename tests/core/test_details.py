@@ -6,7 +6,6 @@ import pytest
 
 from raft.core.changes import ConfChange, ConfChangeKind
 from raft.core.errors import ProposalDropped
-from raft.core.inflights import Inflights
 from raft.core.messages import (
     AppendReply,
     Heartbeat,
@@ -15,7 +14,7 @@ from raft.core.messages import (
     TransferLeader,
     VoteReply,
 )
-from raft.core.progress import Progress
+from raft.core.progress import Inflights, Progress
 from raft.core.types import NO_NODE, ConfState, Role, Snapshot
 from tests.core.cluster import ELECTION_TICKS, START_INDEX, Cluster, new_server, sent
 

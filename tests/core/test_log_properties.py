@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft.core.errors import Compacted, Unavailable
-from raft.core.inflights import Inflights
 from raft.core.log import Log
-from raft.core.progress import Progress, ProgressState
+from raft.core.progress import Inflights, Progress, ProgressState
 from raft.core.status import log_terms
 from raft.core.types import NO_LIMIT, Entry, EntryKind, decode_entry
 from raft.storage.memory import MemoryStorage

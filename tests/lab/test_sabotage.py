@@ -30,7 +30,7 @@ def test_a_missing_guard_against_disks_that_go_back_is_noticed(name):
 @pytest.mark.parametrize("name", QUICK)
 def test_a_missing_guard_is_noticed(name):
     sabotage = next(sabotage for sabotage in SABOTAGES if sabotage.name == name)
-    assert hunt(sabotage, seeds=20, seconds=30.0).reason is not None
+    assert hunt(sabotage, seeds=40, seconds=30.0).reason is not None
 
 
 def test_every_guard_is_back_afterwards():

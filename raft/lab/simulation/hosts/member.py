@@ -333,7 +333,7 @@ class Member:
     def _make_disk(self, post: Callable[[WorkDone], None]) -> SimulatedWorker:
         # Some nodes write on their loop, others on a thread.
         self._log_writer = self._simulated_worker(
-            post, self.drive.write_seconds, lambda: self.node % 2 == 1 and not self.drive.is_slow
+            post, self.drive.write_seconds, lambda: self.node % 3 == 1 and not self.drive.is_slow
         )
         return self._log_writer
 

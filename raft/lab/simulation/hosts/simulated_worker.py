@@ -17,7 +17,7 @@ from raft.node.worker import Done, Job, WorkDone, carry_out
 class SimulatedWorker:
     """A `Worker`. `takes` gives the duration of the next job; `paused`: is the process paused?
 
-    A job that is to be done on the loop takes no time while the disk `is_quick`, else it is a job like any other.
+    A job for the loop takes no time while the disk `is_quick`; else it is a job like any other.
     """
 
     def __init__(
