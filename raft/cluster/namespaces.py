@@ -30,11 +30,12 @@ class NoNamespaces(VerbFailed):
     """Network namespaces are unavailable here; the text says what is missing."""
 
 
-def why_unavailable() -> str:
-    """What is missing for hosts in namespaces; "" if nothing is."""
+def why_unavailable(*, packet_filter: bool = True) -> str:
+    """What is missing for hosts in namespaces, without or with a packet filter; "" if nothing is."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    missing = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
+    tools = ("ip", "nft") if packet_filter else ("ip",)
+    missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
         return f"network namespaces need {' and '.join(missing)} (packages iproute2 and nftables)"
     probe = f"{_PREFIX}-{os.getpid()}-probe"
@@ -43,7 +44,9 @@ def why_unavailable() -> str:
     except NoNamespaces as failure:
         return str(failure)
     try:
-        _run(["ip", "netns", "exec", probe, "nft", "add table bridge probe"])
+        _run(["ip", "-netns", probe, "link", "add", "probe", "type", "bridge"])
+        if packet_filter:
+            _run(["ip", "netns", "exec", probe, "nft", "add table bridge probe"])
     except NoNamespaces as failure:
         return str(failure)
     finally:
@@ -54,11 +57,12 @@ def why_unavailable() -> str:
 class NamespaceHosts:
     """Hosts by number, from 1 on. Closing it, or leaving its block, removes everything.
 
-    Raises NoNamespaces where they are unavailable. Removes those left by a killed process.
+    Raises NoNamespaces where they are unavailable. Removes those left by a killed process. `cut` needs a
+    packet filter.
     """
 
-    def __init__(self) -> None:
-        reason = why_unavailable()
+    def __init__(self, *, packet_filter: bool = True) -> None:
+        reason = why_unavailable(packet_filter=packet_filter)
         if reason:
             raise NoNamespaces(reason)
         _remove_abandoned()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,14 +23,28 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
+OnHost = Callable[[int, Sequence[str]], list[str]]
+
+
+def on_this_host(_number: int, command: Sequence[str]) -> list[str]:
+    """The command line as it is; see `NamespaceHosts.on_host`."""
+    return [*command]
+
+
 class Hosts:
     """The programs by number, and all lines that they print, as they come."""
 
-    def __init__(self, program: Path, directory: Path, arguments: dict[int, list[str]]) -> None:
+    def __init__(
+        self,
+        program: Path,
+        directory: Path,
+        arguments: dict[int, list[str]],
+        on_host: OnHost = on_this_host,
+    ) -> None:
         hosts = " ".join(f"ipc://{directory}/{number}.sock" for number in arguments)
         self.programs = {
             number: subprocess.Popen(
-                [sys.executable, str(program), str(number), str(directory), *more],
+                on_host(number, [sys.executable, str(program), str(number), str(directory), *more]),
                 cwd=ROOT,
                 env=environment(HOSTS=hosts),
                 stdin=subprocess.DEVNULL,
@@ -84,10 +98,13 @@ class Hosts:
 
 @contextmanager
 def running_program(
-    program: Path, directory: Path, arguments: dict[int, list[str]] | None = None
+    program: Path,
+    directory: Path,
+    arguments: dict[int, list[str]] | None = None,
+    on_host: OnHost = on_this_host,
 ) -> Iterator[Hosts]:
     """Three hosts for the length of a block."""
-    hosts = Hosts(program, directory, arguments or {1: [], 2: [], 3: []})
+    hosts = Hosts(program, directory, arguments or {1: [], 2: [], 3: []}, on_host)
     try:
         yield hosts
     finally:

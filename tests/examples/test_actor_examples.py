@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from actors.transport.curve import generate
+from raft.cluster.namespaces import NamespaceHosts, why_unavailable
 from tests.examples.hosts import PATIENCE_SECONDS, ROOT, environment, running, running_program
 from tests.examples.test_examples import free_port
 
 pytestmark = pytest.mark.processes
+NO_CABLES = why_unavailable(packet_filter=False)
 
 
 def said_by(example: str, *arguments: str) -> list[str]:
@@ -82,3 +85,27 @@ def test_a_chat_goes_on_over_three_hosts_when_one_of_them_dies_and_comes_back(tm
             assert {back.hear(r"([12]): hello")[1] for _ in range(2)} == {"1", "2"}
             for _ in range(2):
                 hosts.hear("3: hello")
+
+
+@pytest.mark.skipif(bool(NO_CABLES), reason=f"no hosts of our own here: {NO_CABLES}")
+def test_both_sides_of_a_cut_cable_go_on_and_the_host_is_back_once_it_joins_again(tmp_path: Path) -> None:
+    keys, chat = tmp_path / "keys", ROOT / "examples" / "chat.py"
+    generate(keys, ["1", "2", "3"])
+    with NamespaceHosts(packet_filter=False) as network:
+        places = {number: f"tcp://{network.add(number)}:7400" for number in (1, 2, 3)}
+        arguments = {1: [places[1]], 2: [places[2], "1", places[1]], 3: [places[3], "2", places[2]]}
+        with running_program(chat, keys, arguments, network.on_host) as hosts:
+            assert {hosts.hear(r"([123]): hello")[1] for _ in range(6)} == {"1", "2", "3"}
+            network.pull_cable(3)
+            told = Counter(hosts.hear(r"([123] is (?:unreachable|down))")[1] for _ in range(8))
+            for state in ("unreachable", "down"):
+                seen = {number: told[f"{number} is {state}"] for number in (1, 2, 3)}
+                assert seen == {1: 1, 2: 1, 3: 2}, "each side sees the other so"
+            assert all(program.poll() is None for program in hosts.programs.values()), "all go on"
+            network.plug_cable(3)
+            hosts.signal(3, signal.SIGKILL)
+            again = {3: [places[3], "1", places[1]]}
+            with running_program(chat, keys, again, network.on_host) as back:
+                assert {back.hear(r"([12]): hello")[1] for _ in range(2)} == {"1", "2"}
+                for _ in range(2):
+                    hosts.hear("3: hello")
