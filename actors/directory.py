@@ -2,8 +2,9 @@
 
 Owns the directory, one actor in one process of the system, and the way to it. A name has one holder; a
 group any number of members. What is gone for good, or whose process cannot be reached, holds and
-belongs to nothing any more, and registers anew in its next life. Watchers are told what is so, now and
-after each change.
+belongs to nothing any more, and registers anew in its next life. When the same life of a process is heard
+again, as after a cut between hosts, its actors are in their groups and monitor what they did, and have
+their names back that are still free. Watchers are told what is so, now and after each change.
 
 OTP's words are `global` and `pg`. The directory is lost with its process; what has to outlive that, or
 hold while the network is cut, needs agreement, which is not had here.
@@ -25,6 +26,8 @@ from actors.envelope import (
     MonitorGroup,
     MonitorName,
     NameChanged,
+    ProcessDown,
+    ProcessUp,
     Register,
     Terminated,
     Unregister,
@@ -38,10 +41,13 @@ if TYPE_CHECKING:
 
 DIRECTORY: Final = "directory"
 DIRECTORY_SECONDS_MAX: Final = 5.0
+PARTED_MAX: Final = 4096
+"""Processes of which it is known which life they are in, and what their actors had."""
 ENTRIES_MAX: Final = 100_000
 """Names, memberships and watchers together; more are refused."""
 
 Monitors = dict[str, dict[Address, None]]
+_Claim = Register | Join | MonitorName | MonitorGroup
 
 
 class Directory(Actor):
@@ -53,6 +59,15 @@ class Directory(Actor):
         self._name_monitors: Monitors = {}
         self._group_monitors: Monitors = {}
         self._entries: dict[Address, int] = {}
+        self._lives: dict[str, int] = {}
+        # What actors had that are gone, as each of them would ask for it again: in this turn, and of
+        # processes that cannot be heard.
+        self._gone: dict[str, list[_Claim]] = {}
+        self._parted: dict[str, list[_Claim]] = {}
+
+    def on_turn_end(self) -> None:
+        """What is gone while its process can be heard is gone for good."""
+        self._gone.clear()
 
     @handles(Register)
     def register(self, register: Register) -> None:
@@ -65,9 +80,7 @@ class Directory(Actor):
             self.context.refuse(f"the name {register.name!r} is taken by {present}")
             return
         if present is None:
-            self._names[register.name] = holder
-            self._keep(holder)
-            self._name_changed(register.name)
+            self._set_holder(register.name, holder)
         self.context.reply(NameChanged(register.name, holder))
 
     @handles(Unregister)
@@ -102,11 +115,7 @@ class Directory(Actor):
         member = self._checked(join.member)
         if member is None:
             return
-        members = self._groups.setdefault(join.group, {})
-        if member not in members:
-            members[member] = None
-            self._keep(member)
-            self._group_changed(join.group)
+        self._add_member(join.group, member)
         self.context.reply(self._members(join.group))
 
     @handles(Leave)
@@ -136,17 +145,50 @@ class Directory(Actor):
     def on_terminated(self, terminated: Terminated) -> None:
         """What is gone holds nothing, belongs to nothing and is told nothing."""
         gone = terminated.address
+        claims = self._gone.setdefault(gone.process, [])
         self._entries.pop(gone, None)
-        for monitors in (self._name_monitors, self._group_monitors):
+        for monitors, claim in ((self._name_monitors, MonitorName), (self._group_monitors, MonitorGroup)):
             for what in [what for what, watchers in monitors.items() if gone in watchers]:
+                claims.append(claim(what, gone))
                 monitors[what].pop(gone)
                 if not monitors[what]:
                     del monitors[what]
         for name in [name for name, holder in self._names.items() if holder == gone]:
+            claims.append(Register(name, gone))
             del self._names[name]
             self._name_changed(name)
         for group in [group for group, members in self._groups.items() if gone in members]:
+            claims.append(Join(group, gone))
             self._drop_member(group, gone)
+
+    @handles(ProcessDown)
+    def on_process_down(self, down: ProcessDown) -> None:
+        """Keep what its actors had, as it may be heard again."""
+        claims = self._gone.pop(down.process, [])
+        if claims:
+            self._parted[down.process] = claims
+        if len(self._parted) > PARTED_MAX:
+            del self._parted[next(iter(self._parted))]
+
+    @handles(ProcessUp)
+    def on_process_up(self, up: ProcessUp) -> None:
+        """Give the actors of the same life what they had; those that have ended lose it at once."""
+        before, self._lives[up.process] = self._lives.get(up.process), up.incarnation
+        claims = self._parted.pop(up.process, [])
+        if before != up.incarnation:
+            return
+        for claim in claims:
+            if isinstance(claim, Join):
+                self._add_member(claim.group, claim.member)
+            elif isinstance(claim, Register):
+                if claim.name not in self._names:
+                    self._set_holder(claim.name, claim.holder)
+            elif isinstance(claim, MonitorName):
+                self._monitor(self._name_monitors, claim.name, claim.watcher)
+                self.context.tell(claim.watcher, self._holder(claim.name))
+            else:
+                self._monitor(self._group_monitors, claim.group, claim.watcher)
+                self.context.tell(claim.watcher, self._members(claim.group))
 
     def _checked(self, named: Address) -> Address | None:
         """Whom a request is about: an actor of the asker's process. Else the asker is told why not."""
@@ -161,9 +203,31 @@ class Directory(Actor):
             return None
         return named
 
+    def _set_holder(self, name: str, holder: Address) -> None:
+        self._names[name] = holder
+        self._keep(holder)
+        self._name_changed(name)
+
+    def _add_member(self, group: str, member: Address) -> None:
+        members = self._groups.setdefault(group, {})
+        if member not in members:
+            members[member] = None
+            self._keep(member)
+            self._group_changed(group)
+
     def _keep(self, address: Address) -> None:
         self._entries[address] = self._entries.get(address, 0) + 1
         self.context.watch(address)
+        if address.process not in self._lives and address.process != self.context.address.process:
+            if len(self._lives) >= PARTED_MAX:
+                self._forget_process(next(iter(self._lives)))
+            self._lives[address.process] = 0
+            self.context.watch_process(address.process)
+
+    def _forget_process(self, process: str) -> None:
+        del self._lives[process]
+        self._parted.pop(process, None)
+        self.context.unwatch_process(process)
 
     def _let_go(self, address: Address) -> None:
         left = self._entries.get(address, 1) - 1
@@ -212,6 +276,11 @@ class DirectoryClient:
     def __init__(self, context: Context, directory: Address) -> None:
         self._context = context
         self._directory = directory
+
+    @property
+    def address(self) -> Address:
+        """Where the directory is, for those that watch it."""
+        return self._directory
 
     def register(self, name: str) -> Pending[NameChanged]:
         """Hold a name; fails with AskRefused if another one does."""

@@ -21,7 +21,7 @@ from actors.address import Address
 from actors.codec import Registry
 from actors.crash_reports import CrashReport, print_crash
 from actors.envelope import Join, Terminated
-from actors.errors import ActorsError, AskFailed, GaveUp
+from actors.errors import ActorsError, AskFailed, AskRefused, GaveUp
 from actors.handlers import is_coroutine_function
 from actors.mailbox import MailboxPolicy
 from actors.processes.hosts import HOSTS, Neighbourhood
@@ -37,6 +37,7 @@ MAIN: Final = "main"
 
 
 JOIN_SECONDS_MAX: Final = 10.0
+JOIN_AGAIN_SECONDS: Final = 1.0
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +140,10 @@ class _ExitWatcher(Actor):
 
 
 class _Joining(Actor):
-    """Makes the process's actor a member of the groups that its parent has put it in."""
+    """Makes the process's actor a member of the groups that its parent has put it in, and keeps it there.
+
+    A directory that cannot be reached is asked again until it can be: it may be another one by then.
+    """
 
     def __init__(self, member: Address, directory: Address, groups: tuple[str, ...]) -> None:
         self._member = member
@@ -147,13 +151,28 @@ class _Joining(Actor):
         self._groups = groups
 
     def on_start(self) -> None:
+        self._join()
+
+    def _join(self) -> None:
+        self.context.watch(self._directory)
         for group in self._groups:
             join = Join(group, self._member)
             asked = Attempts(self.context.asker(), join, JOIN_SECONDS_MAX, choose=lambda: self._directory)
             asked.pending.then(lambda _members: None, self._failed)
 
     def _failed(self, failure: AskFailed) -> None:
-        raise failure
+        if isinstance(failure, AskRefused):
+            raise failure
+        self._join_later()
+
+    def _join_later(self) -> None:
+        self.context.after(JOIN_AGAIN_SECONDS, self._join, key="again")
+
+    def on_terminated(self, terminated: Terminated) -> None:
+        del terminated
+        self._join_later()
+
+    handlers: ClassVar[Handlers] = {Terminated: on_terminated}
 
 
 def name_class(kind: Any) -> str:

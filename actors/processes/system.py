@@ -27,7 +27,7 @@ from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, U
 from actors.flow import WINDOW, AsyncStage, Pipeline, Stage, kinds_of
 from actors.handlers import Request, is_coroutine_function
 from actors.mailbox import MailboxPolicy
-from actors.pool import Pool
+from actors.pool import Group, Pool
 from actors.processes.child import ForkServer
 from actors.processes.child_main import check_arguments, name_class, name_tags
 from actors.processes.hosts import HOSTS, Host, HostKeeper, HostPlaces
@@ -226,10 +226,11 @@ class ProcessSystem:
         policy: RestartPolicy | None = None,
         routing: Routing = Routing.LEAST_LOADED,
         mailbox: MailboxPolicy | None = None,
+        groups: tuple[str, ...] = (),
     ) -> Pool:
         """Start `size` processes of one actor, named `name-1` and so on, which a supervisor `name` restarts.
 
-        They are members of the group `name`, by which actors elsewhere find them.
+        They are members of the group `name`, by which actors elsewhere find them, and of `groups`.
         """
         kept, called_with = self.spawn_supervisor(name, policy), dict(arguments or {})
 
@@ -241,10 +242,18 @@ class ProcessSystem:
                 connect=connect,
                 supervisor=kept,
                 mailbox=mailbox,
-                groups=(name,),
+                groups=(name, *groups),
             )
 
         return Pool(self, name, spawn, size, routing)
+
+    def group(self, name: str, routing: Routing = Routing.LEAST_LOADED) -> Group:
+        """The members of a group as if they were one, on whichever hosts they are.
+
+        Who they are is known a moment later, and followed from then on.
+        """
+        self._check_usable()
+        return Group(self, name, routing)
 
     def spawn_pipeline(
         self, name: str, steps: Sequence[Callable[[Any], Any]], *, window: int = WINDOW
@@ -317,12 +326,8 @@ class ProcessSystem:
         for good; the message says what is known of it.
         """
         self._check_usable()
-        up, kept = self.runtime.peers, self._supervisor
-        ours = self._hosts is None or name.partition(".")[0] == self.runtime.name
-        reaches = self._hosts.reaches if self._hosts is not None and not ours else up.__contains__
-        self.run_until(
-            lambda: (name in up and reaches(name)) or (ours and name not in kept.processes), timeout_seconds
-        )
+        kept, ours = self._supervisor, self._is_ours(name)
+        self.run_until(lambda: self.reaches(name) or (ours and name not in kept.processes), timeout_seconds)
         if name not in self.runtime.peers:
             if not ours:
                 raise Undeliverable(
@@ -330,6 +335,15 @@ class ProcessSystem:
                 )
             waited = f" within {timeout_seconds:g} seconds" if name in kept.processes else ""
             raise Undeliverable(f"{name} has not come up{waited}: {kept.explain(name)}")
+
+    def reaches(self, process: str) -> bool:
+        """Can that process be told something now? It may be one of another host."""
+        if process not in self.runtime.peers:
+            return process == self.runtime.name
+        return self._hosts is None or self._is_ours(process) or self._hosts.reaches(process)
+
+    def _is_ours(self, process: str) -> bool:
+        return self._hosts is None or process.partition(".")[0] == self.runtime.name
 
     def tell(self, to: Address, message: object) -> None:
         """Send a message, once its process is up.

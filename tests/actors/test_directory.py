@@ -137,3 +137,46 @@ def test_a_runtime_without_a_directory_says_so() -> None:
     probe, _ = world.probe(a)
     with pytest.raises(ActorsError, match="has no directory"):
         _ = a._office.cells[probe.actor].context.directory
+
+
+def test_after_a_cut_the_same_life_is_in_its_groups_and_has_the_names_that_are_still_free() -> None:
+    house = House()
+    a, b = house.process("a"), house.process("b")
+    one, two = house.probe(a), house.probe(b)
+    house.ask(a, one, "join", "workers")
+    house.ask(a, one, "register", "kept")
+    house.ask(a, one, "register", "lost")
+    house.ask(a, one, "monitor_group", "workers")
+    house.ask(a, one, "monitor_name", "lost")
+    house.world.network.part("a", "hub")
+    house.world.settle()
+    assert house.ask(b, two, "members", "workers") == [GroupChanged("workers", ())]
+    house.ask(b, two, "register", "lost")
+    house.seen["a"].clear()
+    house.world.network.introduce("a", "hub")
+    house.world.settle()
+    assert house.ask(b, two, "members", "workers") == [GroupChanged("workers", (one,))]
+    assert house.ask(b, two, "where_is", "kept") == [NameChanged("kept", one)]
+    assert house.ask(b, two, "where_is", "lost") == [NameChanged("lost", two)]
+    house.ask(b, two, "unregister", "lost")
+    house.ask(b, two, "join", "workers")
+    news = told(house.seen["a"])
+    assert news[-1] == GroupChanged("workers", (one, two)), "it is told of changes again"
+    assert NameChanged("lost", None) in news
+
+
+def test_what_has_ended_during_a_cut_and_what_is_another_life_is_in_no_group() -> None:
+    house = House()
+    a, b = house.process("a"), house.process("b")
+    one, two = house.probe(a), house.probe(b)
+    house.ask(a, one, "join", "workers")
+    house.ask(b, two, "join", "workers")
+    house.world.network.part("a", "hub")
+    house.world.settle()
+    house.world.do(a, one, lambda actor: actor.context.stop())
+    house.world.network.introduce("a", "hub")
+    house.world.network.crash("b")
+    house.world.settle()
+    again = house.process("b")
+    three = house.probe(again, "other")
+    assert house.ask(again, three, "members", "workers") == [GroupChanged("workers", ())]

@@ -109,3 +109,32 @@ def test_both_sides_of_a_cut_cable_go_on_and_the_host_is_back_once_it_joins_agai
                 assert {back.hear(r"([12]): hello")[1] for _ in range(2)} == {"1", "2"}
                 for _ in range(2):
                     hosts.hear("3: hello")
+
+
+def pool_over_hosts(directory: Path, addresses: dict[int, str]) -> tuple[Path, dict[int, list[str]]]:
+    """The program, and what it is started with on each host."""
+    generate(directory, ["1", "2", "3"])
+    first = ["1", addresses[1]]
+    arguments = {1: [addresses[1]], 2: [addresses[2], *first], 3: [addresses[3], *first]}
+    return ROOT / "examples" / "pool_over_hosts.py", arguments
+
+
+def test_a_pool_over_three_hosts_does_each_job_though_one_of_them_dies(tmp_path: Path) -> None:
+    places = {number: f"tcp://127.0.0.1:{free_port()}" for number in (1, 2, 3)}
+    program, arguments = pool_over_hosts(tmp_path / "keys", places)
+    with running_program(program, tmp_path / "keys", arguments) as hosts:
+        hosts.hear("6 workers")
+        hosts.hear("a quarter is done")
+        hosts.signal(3, signal.SIGKILL)
+        assert hosts.hear(r"(\d+) jobs done by (.*)").groups() == ("600", "1 2 3")
+
+
+@pytest.mark.skipif(bool(NO_CABLES), reason=f"no hosts of our own here: {NO_CABLES}")
+def test_a_pool_over_three_hosts_does_each_job_though_one_of_them_is_cut_off(tmp_path: Path) -> None:
+    with NamespaceHosts(packet_filter=False) as network:
+        places = {number: f"tcp://{network.add(number)}:7400" for number in (1, 2, 3)}
+        program, arguments = pool_over_hosts(tmp_path / "keys", places)
+        with running_program(program, tmp_path / "keys", arguments, network.on_host) as hosts:
+            hosts.hear("a quarter is done")
+            network.pull_cable(3)
+            assert hosts.hear(r"(\d+) jobs done by (.*)").groups() == ("600", "1 2 3")
