@@ -15,10 +15,10 @@ from raft.cluster.failures import BadUsage
 from raft.core.types import ConfState, Entry, HardState, Snapshot
 from raft.lab.chaos import tally
 from raft.lab.chaos.evidence import committed_values, state_hashes
-from raft.lab.chaos.recorder import Recorder
 from raft.lab.chaos.run import availability, longest_gap
 from raft.lab.chaos.workloads.keys import Keys
 from raft.lab.checkers.leadership import judge_states
+from raft.lab.checkers.recorder import Recorder
 from raft.lab.checkers.records import Record
 from raft.machines.codec import encode_call
 from raft.machines.commands import Call, Operation, Own, Put

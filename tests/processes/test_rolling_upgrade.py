@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from raft.client import Client, OutcomeUnknown, Rejected
-from raft.lab.chaos.recorder import Recorder
 from raft.lab.checkers.judge import judge
+from raft.lab.checkers.recorder import Recorder
 from raft.lab.checkers.records import Header, RecordedHistory
 from raft.lab.checkers.verdict import Ruling
 from tests.processes.clusters import PATIENCE_SECONDS, ROOT

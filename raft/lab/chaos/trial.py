@@ -21,8 +21,8 @@ from raft.cluster.spec import ClusterRecord
 from raft.lab.chaos.launcher_client import AsyncLauncherClient
 from raft.lab.chaos.nemesis import InjectedFault, Nemesis, NotSettled
 from raft.lab.chaos.order import Order
-from raft.lab.chaos.recorder import Recorder
 from raft.lab.chaos.workers import Worker, Workload, work
+from raft.lab.checkers.recorder import Recorder
 from raft.lab.checkers.records import Record
 
 CONNECTIONS_MAX = 3

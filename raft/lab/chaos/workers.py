@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from raft.client.asyncio_client import AsyncClient
-from raft.lab.chaos.recorder import Recorder
+from raft.lab.checkers.recorder import Recorder
 from raft.lab.checkers.records import Record
 
 LATE_SECONDS_MAX = 0.1  # A worker that is behind its schedule catches up at most this much.

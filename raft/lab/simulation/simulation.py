@@ -9,18 +9,20 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 
 from msgspec import Struct
 
 from raft.core.errors import RaftError
 from raft.core.raft import Raft
 from raft.core.types import Role, Term
-from raft.lab.checkers.history import History, Kind, Operation, Outcome
-from raft.lab.checkers.linearizability import Verdict, judge
+from raft.lab.checkers.judge import judge
+from raft.lab.checkers.recorder import Recorder
+from raft.lab.checkers.records import Header, Record, RecordedHistory
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.clients.membership_operator import MembershipOperator
 from raft.lab.simulation.clients.session_clients import SessionClient
-from raft.lab.simulation.clients.store_clients import Client, Keys
+from raft.lab.simulation.clients.store_clients import Client, Keys, text_of
 from raft.lab.simulation.clients.watcher import Watcher
 from raft.lab.simulation.durability_checker import DurabilityChecker
 from raft.lab.simulation.event_queue import EventQueue
@@ -72,7 +74,7 @@ class World:
         self.setting = setting
         self.event_queue = EventQueue()
         self.run_log = RunLog(self.event_queue.now, listener)
-        self.history = History()
+        self.history = Recorder(partial(next, count(1)))  # Times are places in the order of events.
         self.network = SimulatedNetwork(
             self.event_queue, setting.dice("network"), self.run_log, latency_seconds=setting.latency_seconds
         )
@@ -215,21 +217,14 @@ class World:
     def _check_liveness(self) -> None:
         """Each client is served again, and a write that was begun after the healing is done."""
         limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
-        started, acted = len(self.history.operations), len(self.session_checker.all)
+        started, acted = len(self.history.records), len(self.session_checker.all)
 
         def alive() -> bool:
-            since = self.history.operations[started:]
-            done = [operation for operation in since if operation.outcome is Outcome.DONE]
-            session_checker = [
-                session_call
-                for session_call in self.session_checker.all[acted:]
-                if session_call.outcome is Outcome.DONE
-            ]
-            served = {operation.client for operation in done} | {
-                session_call.client for session_call in session_checker
-            }
-            everybody = len(self.clients) + len(self.holders)
-            return len(served) == everybody and any(op.kind is not Kind.GET for op in done)
+            done = [record for record in self.history.records[started:] if record.done]
+            session_calls = [call for call in self.session_checker.all[acted:] if call.outcome == "done"]
+            served = {record.client for record in done} | {call.client for call in session_calls}
+            all_served = len(served) == len(self.clients) + len(self.holders)
+            return all_served and any(record.op != "get" for record in done)
 
         healed_at = self.event_queue.now()
         assert self.event_queue.run_until(limit, alive), (
@@ -248,18 +243,18 @@ class World:
             "clients wait for ever"
         )
         reader = self.clients[0]
-        for key in self.history.by_key():
+        for key in dict.fromkeys(record.key for record in self.history.records):
             read = reader.read(key)
             limit = self.event_queue.now() + RECOVERY_SECONDS_MAX
             assert self.event_queue.run_until(limit, lambda: reader.idle), (
                 f"the last read of {key} does not end"
             )
-            assert read.outcome is Outcome.DONE, f"the last read of {key} ended {read.outcome.value}"
+            assert read.done, f"the last read of {key} ended {read.outcome}"
         assert self.event_queue.run_until(self.event_queue.now() + RECOVERY_SECONDS_MAX, self._agree), (
             f"the nodes do not come to one end: {self._describe_members()}"
         )
         self.referee.check_all()
-        check_history(self.history, self.referee)
+        check_history(self.history.records, self.referee)
         self._check_machines(Model(self.referee.committed, self.referee.last_committed))
 
     def _check_machines(self, model: Model) -> None:
@@ -337,36 +332,32 @@ def _term(raft: Raft) -> Term:
     return raft.term
 
 
-def check_history(history: History, referee: Referee) -> None:
+def check_history(records: list[Record], referee: Referee) -> None:
     """The clients' answers agree with what was committed, and their history is linearizable."""
     logged = {content[1] for _, content in referee.committed.values() if content[1]}
     values = {written[1] for data in logged if (written := _written(data)) is not None}
-    for operation in history.operations:
-        if operation.kind is Kind.GET:
+    for record in records:
+        if record.op == "get":
             continue
-        if operation.outcome is Outcome.DONE:
-            _, (_, data) = referee.committed.get(operation.index, (0, (0, b"")))
-            assert data and _writes(data, operation), f"acknowledged and lost: {operation.describe()}"
-        elif operation.outcome is Outcome.REFUSED:
-            assert operation.value not in values, f"refused and yet committed: {operation.describe()}"
-    for key, operations in history.by_key().items():
-        judgement = judge(operations)
-        stuck = judgement.stuck.describe() if judgement.stuck is not None else ""
-        assert judgement.verdict is Verdict.LINEARIZABLE, (
-            f"the history of {key} is {judgement.verdict.value}, stuck at: {stuck}"
-        )
+        if record.done:
+            _, (_, data) = referee.committed.get(record.index, (0, (0, b"")))
+            assert data and _written(data) == (record.key, record.value), (
+                f"acknowledged and lost: {record.describe()}"
+            )
+        elif record.outcome == "refused":
+            assert record.value not in values, f"refused and yet committed: {record.describe()}"
+    verdict = judge(RecordedHistory(header=Header(workload="register"), records=records))
+    wrong = [f"the history of {found.key}: {found.name}: {found.text}" for found in verdict.anomalies]
+    assert not wrong, f"not linearizable: {wrong[0]}"
+    assert not verdict.undecided, f"no verdict on the history of {', '.join(verdict.undecided)}"
 
 
-def _writes(data: bytes, operation: Operation) -> bool:
-    return _written(data) == (operation.key.encode(), operation.value)
-
-
-def _written(data: bytes) -> tuple[bytes, bytes | None] | None:
+def _written(data: bytes) -> tuple[str, str | None] | None:
     """The key and the value that a command writes; None for one that is no client's write."""
     call = decode_call(data)
     match call.operation if call is not None else None:
         case Put(key, value) | CompareAndSwap(key, _, value):
-            return key, value
+            return key.decode(), text_of(value)
     return None
 
 

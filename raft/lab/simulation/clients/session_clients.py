@@ -13,7 +13,7 @@ from raft.client.calls.application import decode_or_raise, plain
 from raft.client.calls.sessions import CommandWindow, commit_idempotent, lease_time
 from raft.client.calls.steps import RetryBudget
 from raft.client.errors import ClientError, FenceRejected, OutcomeUnknown, SessionExpired
-from raft.lab.checkers.history import Outcome
+from raft.lab.checkers.records import Outcome
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.run_log import RunLog
@@ -134,30 +134,30 @@ class SessionClient:
             except FenceRejected as rejected:
                 sure = self._may_rely and self._relies(session) and rejected.token == session.token
                 assert not sure, f"{self.name} is sure to hold the token {rejected.token}: {rejected}"
-                self._end(session_call, Outcome.REFUSED)
+                self._end(session_call, "refused")
             except SessionExpired:
                 sure = self._may_rely and self._relies(session)
                 assert not sure, f"{self.name} relies on its session, which has expired"
                 self._end(
-                    session_call, Outcome.UNKNOWN
+                    session_call, "unknown"
                 )  # An earlier attempt of the same may have been carried out.
             else:
                 if then is not None:
                     then(session_call.answer)
-                self._end(session_call, Outcome.DONE)
+                self._end(session_call, "done")
 
         def failed(error: ClientError) -> None:
             session.calls.end(sequence)
-            self._end(session_call, Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED)
+            self._end(session_call, "unknown" if isinstance(error, OutcomeUnknown) else "refused")
 
         self._caller.run_call(commit_idempotent(self._caller.view, body, self._tries()), done, failed)
 
     def _end(self, session_call: SessionCall, outcome: Outcome) -> None:
         session_call.outcome = outcome
-        if outcome is not Outcome.UNKNOWN:
+        if outcome != "unknown":
             session_call.returned_seconds = self._event_queue.now()
-        self._run_log.count(f"session commands {outcome.value}")
-        self._run_log.tell(self.name, f"{session_call.operation}: {session_call.answer or outcome.value}")
+        self._run_log.count(f"session commands {outcome}")
+        self._run_log.tell(self.name, f"{session_call.operation}: {session_call.answer or outcome}")
         self._rest()
 
     def _rest(self) -> None:

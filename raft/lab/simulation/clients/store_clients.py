@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from random import Random
+from typing import Any
 
 from raft.client.calls import store
 from raft.client.calls.routing import command, query
 from raft.client.calls.steps import Outcome as Answer
 from raft.client.calls.steps import RetryBudget, Step
 from raft.client.errors import ClientError, OutcomeUnknown
-from raft.lab.checkers.history import PADDING, History, Kind, Operation, Outcome
+from raft.lab.checkers.recorder import Recorder
+from raft.lab.checkers.records import Record
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.run_log import RunLog
@@ -24,6 +26,7 @@ from raft.protocol.client import Committed, QueryResult
 # Some wait until the node itself answers that the outcome is unknown; others soon ask elsewhere.
 TIMEOUTS_SECONDS = (0.3, 1.0, 6.0, 10.0)
 PATIENT_SECONDS = 20.0
+PADDING = "~"  # Makes a value longer, so that a write spans sectors; not shown.
 OPERATIONS_PER_KEY = 200
 KEYS_AT_ONCE = 2
 ELSEWHERE_SHARE = 0.3  # Of all requests: to any node, not to the last known leader.
@@ -57,7 +60,7 @@ class Client:
         setting: Setting,
         event_queue: EventQueue,
         run_log: RunLog,
-        history: History,
+        history: Recorder,
         keys: Keys,
     ) -> None:
         self.name = caller.name
@@ -73,7 +76,7 @@ class Client:
         self._habits = self._dice.choice(HABITS)
         self._stopped = False
         self._written = 0
-        self._known: dict[str, bytes | None] = {}
+        self._known: dict[str, str | None] = {}
 
     def start(self) -> None:
         """Begin to make requests."""
@@ -83,30 +86,29 @@ class Client:
         """Make no further requests on its own."""
         self._stopped = True
 
-    def read(self, key: str) -> Operation:
+    def read(self, key: str) -> Record:
         """Read a key now."""
-        operation = self._history.called(self.name, key, Kind.GET)
+        record = self._history.called(self.name, "get", key)
         self._begin(
-            operation,
+            record,
             query(self._caller.view, store.query(store.get_request(key), stale=False), self._tries()),
         )
-        return operation
+        return record
 
-    def write(self, key: str) -> Operation:
+    def write(self, key: str) -> Record:
         """Write a new value now."""
         value = self._new_value()
-        operation = self._history.called(self.name, key, Kind.PUT, value=value)
-        self._begin(operation, command(self._caller.view, store.put_request(key, value), self._tries()))
-        return operation
+        record = self._history.called(self.name, "put", key, value=value)
+        self._begin(record, command(self._caller.view, store.put_request(key, value), self._tries()))
+        return record
 
-    def swap(self, key: str) -> Operation:
+    def swap(self, key: str) -> Record:
         """Swap the last seen value of the key for a new one."""
         value, expected = self._new_value(), self._known.get(key)
-        operation = self._history.called(self.name, key, Kind.CAS, value=value, expected=expected)
-        self._begin(
-            operation, command(self._caller.view, store.cas_request(key, expected, value), self._tries())
-        )
-        return operation
+        record = self._history.called(self.name, "cas", key, value=value, expected=expected)
+        request = store.cas_request(key, expected, value)
+        self._begin(record, command(self._caller.view, request, self._tries()))
+        return record
 
     def _ask_something(self) -> None:
         if self._stopped:
@@ -121,35 +123,41 @@ class Client:
         timeout_seconds = PATIENT_SECONDS if self._stopped else self._dice.choice(TIMEOUTS_SECONDS)
         return RetryBudget(self._event_queue.now, timeout_seconds)
 
-    def _new_value(self) -> bytes:
+    def _new_value(self) -> str:
         self._written += 1
         padding = PADDING * self._dice.randrange(self._padding_bytes_max + 1)
-        return f"{self.name}.{self._written}".encode() + padding
+        return f"{self.name}.{self._written}{padding}"
 
-    def _begin(self, operation: Operation, conversation: Conversation) -> None:
+    def _begin(self, record: Record, conversation: Conversation) -> None:
         self.idle = False
 
         def failed(error: ClientError) -> None:
-            unknown = isinstance(error, OutcomeUnknown)
-            self._end(operation, Outcome.UNKNOWN if unknown else Outcome.REFUSED)
+            if not isinstance(error, OutcomeUnknown):
+                self._history.refused(record)
+            self._end(record)
 
-        self._caller.run_call(conversation, lambda answer: self._done(operation, answer), failed)
+        self._caller.run_call(conversation, lambda answer: self._done(record, answer), failed)
 
-    def _done(self, operation: Operation, answer: Committed | QueryResult) -> None:
-        operation.index = answer.index
-        if operation.kind is Kind.GET:
-            operation.found = store.value_of(answer.result)
-        elif operation.kind is Kind.CAS:
+    def _done(self, record: Record, answer: Committed | QueryResult) -> None:
+        result: Any = None
+        if record.op == "get":
+            result = self._known[record.key] = text_of(store.value_of(answer.result))
+        elif record.op == "cas":
             swapped = store.swapped(answer.result)
-            operation.swapped, operation.found = swapped.swapped, swapped.value
-        if operation.kind is not Kind.PUT:
-            self._known[operation.key] = operation.found
-        self._end(operation, Outcome.DONE)
+            found = self._known[record.key] = text_of(swapped.value)
+            result = {"swapped": swapped.swapped, "found": found}
+        self._history.done(record, result, answer.index)
+        self._end(record)
 
-    def _end(self, operation: Operation, outcome: Outcome) -> None:
-        self._history.returned(operation, outcome)
-        self._run_log.count(f"operations {outcome.value}")
-        self._run_log.tell(self.name, operation.describe())
+    def _end(self, record: Record) -> None:
+        self._run_log.count(f"operations {record.outcome}")
+        at = f" at {record.index}" if record.done else ""
+        self._run_log.tell(self.name, f"{record.asked()} → {record.answered()}{at}".replace(PADDING, ""))
         self.idle = True
         if not self._stopped:
             self.start()
+
+
+def text_of(value: bytes | None) -> str | None:
+    """A value as a record has it."""
+    return None if value is None else value.decode(errors="backslashreplace")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 
 from raft.core.raft import Raft
 from raft.core.types import NO_LIMIT, Entry, Role
-from raft.lab.checkers.history import Outcome
 from raft.lab.simulation.clients.membership_operator import MembershipOperator
 from raft.lab.simulation.clients.store_clients import Client
 from raft.lab.simulation.event_queue import EventQueue
@@ -174,7 +173,7 @@ class DiskRollbacks:
             self._event_queue.run_until(
                 self._event_queue.now() + 2 * REPAIRED_SECONDS_MAX, lambda: self._writer.idle
             )
-            assert operation.outcome is Outcome.DONE, "a write of a whole cluster is not done"
+            assert operation.done, "a write of a whole cluster is not done"
         # Until all nodes know of it.
         self._event_queue.run_until(self._event_queue.now() + 4 * self._setting.heartbeat_seconds)
 

@@ -1,7 +1,7 @@
 """The operations of clients, recorded as they happen.
 
-Owns the times and outcomes of records: without an answer the outcome is unknown. The format of a record is
-the checkers'. Knows nothing of the operations.
+Owns the times and outcomes of records: without an answer the outcome is unknown. Clients of real processes
+and simulated ones are recorded alike. Knows nothing of the operations.
 """
 
 from __future__ import annotations
