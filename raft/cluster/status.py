@@ -144,4 +144,9 @@ def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeVie
         heard_ms={peer: round(1000 * silent, 1) for peer, silent in said.heard_seconds.items()},
         match=said.match,
         log_terms=said.log_terms,
+        next=said.next,
+        log_start=said.log_start,
+        timeout_ratio=said.timeout_ratio,
+        leases=said.leases,
+        leases_count=said.leases_count if said.role == "leader" else 0,
     )

@@ -8,6 +8,7 @@ invariants), as functions of what launcher and nodes have told, and its changes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import ceil, floor
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from raft.cluster.records.report import LeaderReport, Leadership, leader_report
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry, FaultList, NodeView
 from raft.cluster.selectors import names
 from raft.live.invariants import Invariant, Invariants
+from raft.protocol.admin import LeaseStatus
 
 LEADERS_SHOWN = 50
 EVENTS_KEPT = 20_000
@@ -60,6 +62,9 @@ class NodePicture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: int = 0
     log: list[tuple[int, int]] = []
     match: dict[str, int] = {}
+    next: dict[str, int] = {}
+    start: int = 1  # Its log begins here; what is before it is in a snapshot.
+    timer: float = 0.0  # How much of its election timeout is over; in quarters, so that rest is no news.
     restarts: int = 0
     pid: int = 0
     cpu_percent: float = 0.0
@@ -75,6 +80,25 @@ class FaultPicture(Struct, frozen=True):
     nodes: list[int]
     text: str
     heal: str
+
+
+class LeasePicture(Struct, frozen=True):
+    """One lease as its leader counts it; `attached` is what ends with it, and `count` how much that is."""
+
+    id: int
+    ttl: float
+    left: int  # Seconds.
+    attached: list[str]
+    count: int
+
+
+class Load(Struct, frozen=True):
+    """What clients had done in the last second or so, as the leader measures it."""
+
+    writes_per_second: float
+    reads_per_second: float
+    p50_ms: float = 0.0  # From a command's arrival until it is committed; 0.0: there was none.
+    p99_ms: float = 0.0
 
 
 class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +120,9 @@ class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     faults: list[FaultPicture] = []
     leaders: list[Leadership] = []
     invariants: list[Invariant] = []
+    leases: list[LeasePicture] = []
+    leases_count: int = 0
+    load: Load | None = None
     incomplete: str = ""
 
 
@@ -175,12 +202,21 @@ def node_picture(view: NodeView, faults: Iterable[FaultEntry]) -> NodePicture:
         last=view.last or 0,
         log=view.log_terms,
         match={str(peer): index for peer, index in view.match.items()},
+        next={str(peer): index for peer, index in view.next.items()},
+        start=view.log_start or 1,
+        timer=floor(4 * (view.timeout_ratio or 0.0)) / 4,
         restarts=view.restarts,
         pid=view.pid or 0,
         cpu_percent=5.0 * round((view.cpu_percent or 0.0) / 5.0),
         rss_mb=round((view.rss_bytes or 0) / 1e6),
         faults=[fault.id for fault in faults if view.id in fault.nodes],
     )
+
+
+def lease_picture(lease: LeaseStatus) -> LeasePicture:
+    """One lease, from what was told of it."""
+    left = ceil(lease.left_seconds)
+    return LeasePicture(lease.lease, lease.ttl_seconds, left, lease.attached, lease.count)
 
 
 class Feed:
@@ -210,10 +246,13 @@ class Feed:
             self._report = leader_report(self._events, t)
         return self._report.leaders
 
-    def picture(self, status: ClusterStatus, faults: FaultList, t: float) -> Picture:
+    def picture(
+        self, status: ClusterStatus, faults: FaultList, t: float, load: Load | None = None
+    ) -> Picture:
         """The cluster at `t`."""
         leaders = self.leaders(t)
         quorum = status.quorum
+        leading = next((view for view in status.nodes if view.id == status.leader), None)
         return Picture(
             t=round(t, 2),
             cluster=status.cluster,
@@ -234,6 +273,9 @@ class Feed:
             ],
             leaders=[_in_words(leader) for leader in leaders[-LEADERS_SHOWN:]],
             invariants=self._invariants.check(status),
+            leases=[lease_picture(lease) for lease in leading.leases] if leading is not None else [],
+            leases_count=leading.leases_count if leading is not None else 0,
+            load=load,
             incomplete=incomplete(status),
         )
 

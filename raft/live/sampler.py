@@ -22,6 +22,7 @@ from raft.cluster.records.logs import ClusterLogs
 from raft.cluster.rpc.launcher_client import Launcher
 from raft.cluster.rpc.messages import ClusterStatus, FaultList, GetClusterStatus, ListFaults
 from raft.cluster.rundir import RunDirectory
+from raft.cluster.spec import ClusterRecord
 from raft.live.feed import (
     Feed,
     Picture,
@@ -31,6 +32,7 @@ from raft.live.feed import (
     merge_patch,
     without_answer,
 )
+from raft.live.nodes import NodesConnection
 
 INTERVAL_SECONDS_MIN = 0.1
 INTERVAL_SECONDS_PER_NODE = 0.01
@@ -98,7 +100,15 @@ class LauncherSource:
         faults = self._launcher.ask(ListFaults(), FaultList, ANSWER_SECONDS_MAX)
         t = time.monotonic() - self._launcher.record.started_seconds
         self._told += len(news)
-        return Look(self._feed.picture(status, faults, t), [*map(self._event, news), *self._lines(t)])
+        self._nodes.know({view.id for view in status.nodes}, self._endpoints)
+        self._nodes.poll(status.leader)
+        return Look(
+            self._feed.picture(status, faults, t, self._nodes.load),
+            [*map(self._event, news), *self._lines(t)],
+        )
+
+    def _endpoints(self) -> dict[int, str]:
+        return {node.id: node.endpoint for node in ClusterRecord.read(self._directory.record).nodes}
 
     def close(self) -> None:
         """Let go of the launcher and the files."""
@@ -107,7 +117,8 @@ class LauncherSource:
 
     def _connect(self) -> None:
         with contextlib.ExitStack() as stack:
-            launcher = stack.enter_context(Launcher(self._find()))
+            self._directory = self._find()
+            launcher = stack.enter_context(Launcher(self._directory))
             record = launcher.record
             try:
                 self._events = EventReader(Path(record.events))
@@ -117,6 +128,8 @@ class LauncherSource:
             self._logs = ClusterLogs(Path(record.log_dir))
             stack.callback(self._logs.close)
             self._logs.skip()
+            self._nodes = NodesConnection(record.cluster, record.keys or None)
+            stack.callback(self._nodes.close)
             run = f"{record.pid}-{record.started_seconds:.3f}"
             self._feed = Feed(record.spec.election_seconds_max, run)
             if run != self._run:
@@ -154,12 +167,20 @@ class Asker(Protocol):
         """Raises VerbFailed."""
         ...
 
+    def members(self) -> dict[int, str]:
+        """Where all nodes are. Raises VerbFailed."""
+        ...
+
 
 class NodesSource:
     """A cluster without a launcher: its nodes are asked, and what has happened is seen by comparing looks."""
 
-    def __init__(self, asker: Asker, event_text: Callable[[Event], str]) -> None:
+    def __init__(
+        self, asker: Asker, event_text: Callable[[Event], str], connect: Callable[[], NodesConnection]
+    ) -> None:
         self._asker = asker
+        self._connect = connect
+        self._nodes: NodesConnection | None = None
         self._event_text = event_text
         self._begun_seconds = time.monotonic()
         self._feed = Feed(NODES_HEAR_SECONDS_MAX)
@@ -182,10 +203,17 @@ class NodesSource:
         ]
         self._feed.tell(events)
         self._before = status
-        return Look(self._feed.picture(status, FaultList([]), t), records)
+        if self._nodes is None:
+            self._nodes = self._connect()
+        self._nodes.know({view.id for view in status.nodes}, self._asker.members)
+        self._nodes.poll(status.leader)
+        return Look(self._feed.picture(status, FaultList([]), t, self._nodes.load), records)
 
     def close(self) -> None:
-        """Nothing is kept open between looks."""
+        """Let go of the connection to the nodes."""
+        nodes, self._nodes = self._nodes, None
+        if nodes is not None:
+            nodes.close()
 
 
 class Place(Struct):

@@ -143,6 +143,11 @@ class Elections:
         """How many candidates hang on a lease."""
         return len(self._by_lease.get(lease, ()))
 
+    def some_of(self, lease: int, limit: int) -> tuple[tuple[str, bool], ...]:
+        """At most `limit` of the elections with a candidate of that lease, and whether that holds a seat."""
+        mine = islice(self._by_lease.get(lease, {}).items(), limit)
+        return tuple((election, token in self._table.live[election].seated) for token, election in mine)
+
     def rejection(self, fence: Fence) -> FenceRejected | None:
         """Why a fenced command must not be carried out; None if its token holds a seat."""
         election = fence.election or self._elections.get(fence.token, "")

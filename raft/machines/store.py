@@ -200,6 +200,10 @@ class Store:
         end = begin + sum(size <= ANSWER_BYTES_MAX for size in sizes)
         return tuple(keys[begin:end]), end < len(keys)
 
+    def some_of(self, lease: int, limit: int) -> tuple[bytes, ...]:
+        """At most `limit` of the keys on a lease, in no particular order."""
+        return tuple(islice(self._by_lease.get(lease, ()), limit))
+
     def count_of(self, lease: int) -> int:
         """How many keys hang on a lease."""
         return len(self._by_lease.get(lease, ()))

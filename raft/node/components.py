@@ -183,7 +183,7 @@ class NodeComponents:
             raft=self.raft, incarnation=env.incarnation, peers=self.peers, contacts=self.contacts,
             faults=env.faults, counters=env.counters, now=context.now, machine=env.machine,
             transferring=lambda: self.reporter.losing("transfer"), space=lambda: self.space.room,
-            metrics=self.metrics,
+            metrics=self.metrics, leases=self.machine_services.leases.told,
         )  # fmt: skip
 
     def _build_leadership(self) -> None:

@@ -92,6 +92,16 @@ class GetStatus(Struct, frozen=True):
     """Answered by `NodeStatus`."""
 
 
+class LeaseStatus(Struct, frozen=True):
+    """One lease, as its leader counts it."""
+
+    lease: int
+    ttl_seconds: float
+    left_seconds: float
+    attached: list[str]  # The first keys, and the elections and locks, that end with it.
+    count: int  # Of all of those.
+
+
 class NodeStatus(Struct, frozen=True):
     """One node's view of itself and of the cluster."""
 
@@ -117,6 +127,11 @@ class NodeStatus(Struct, frozen=True):
     version: int = 1  # Of the code of this node's machine,
     cluster_version: int = 1  # and the one on which all members have agreed, as far as is applied here.
     log_terms: list[tuple[int, int]] = []  # Where each run of one term begins among its last entries.
+    next: dict[int, int] = {}  # Of a leader: the entry that it sends each follower next.
+    log_start: int = 1  # The first entry that is in the log; those before it are in a snapshot.
+    timeout_ratio: float | None = None  # Of one that does not lead: how much of its election timeout is over.
+    leases: list[LeaseStatus] = []  # Of a leader: the oldest ones,
+    leases_count: int = 0  # and how many there are.
 
 
 class GetMetrics(Struct, frozen=True):

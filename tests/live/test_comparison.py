@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from raft.cluster.rpc.messages import ClusterStatus, FaultList
 from raft.live.feed import Feed, answers_seen, leadership_seen
+from raft.live.nodes import NodesConnection
 from raft.live.sampler import NodesSource
 from tests.live.pictures import node, status, three
 
@@ -48,10 +51,13 @@ class Nodes:
     def ask(self, verb: object, expected: type, timeout_seconds: float) -> ClusterStatus:
         return self.status
 
+    def members(self) -> dict[int, str]:
+        return {}
+
 
 def test_nodes_without_a_launcher_are_shown_with_what_has_happened_between_looks() -> None:
     nodes = Nodes()
-    source = NodesSource(nodes, lambda event: type(event).__name__)
+    source = NodesSource(nodes, lambda event: type(event).__name__, partial(NodesConnection, "none", None))
     assert [record.text for record in source.look().records] == ["LeaderElected"]
     nodes.status = led_by(2, 2, n1={"role": None, "state": "unreachable"})
     look = source.look()
@@ -59,3 +65,4 @@ def test_nodes_without_a_launcher_are_shown_with_what_has_happened_between_looks
     assert (
         look.picture.nodes["1"].condition == "unreachable" and "n1 did not answer" in look.picture.incomplete
     )
+    source.close()

@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from raft.cluster.quorum import Quorum
+from raft.protocol.admin import LeaseStatus
 from raft.protocol.limits import Name, Probability, Rate, Seconds, Selector, SignedNumber
 
 SUPERVISOR_PROCESS = "launcher"
@@ -289,6 +290,11 @@ class NodeView(Struct, frozen=True, kw_only=True):
     heard_ms: dict[int, float] = {}  # Since it heard each peer last.
     match: dict[int, int] = {}  # Of a leader: up to which index each peer's log agrees with its own.
     log_terms: list[tuple[int, int]] = []  # Where each run of one term begins among its last entries.
+    next: dict[int, int] = {}  # Of a leader: the entry that it sends each follower next.
+    log_start: int | None = None  # The first entry that is in its log, behind what is in a snapshot.
+    timeout_ratio: float | None = None  # Of a follower: how much of its election timeout is over.
+    leases: list[LeaseStatus] = []  # Of a leader: the oldest ones,
+    leases_count: int = 0  # and how many there are.
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):

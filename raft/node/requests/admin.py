@@ -15,7 +15,16 @@ from raft.core.types import NO_NODE, NodeId, Role
 from raft.machines.application import Application
 from raft.node.peers import Peers
 from raft.node.space import Room
-from raft.protocol.admin import CannotDo, Done, GetMetrics, GetStatus, NodeMetrics, NodeStatus, Transfer
+from raft.protocol.admin import (
+    CannotDo,
+    Done,
+    GetMetrics,
+    GetStatus,
+    LeaseStatus,
+    NodeMetrics,
+    NodeStatus,
+    Transfer,
+)
 
 AdminRequest = GetStatus | GetMetrics | Transfer
 ADMIN_REQUESTS = (GetStatus, GetMetrics, Transfer)
@@ -70,7 +79,9 @@ class AdminRequests:
         space: Callable[[], Room],
         machine: Application,
         metrics: Callable[[NodeStatus], NodeMetrics],
+        leases: Callable[[], list[LeaseStatus]],
     ) -> None:
+        self._leases = leases
         self._metrics = metrics
         self._machine = machine
         self._space = space
@@ -122,6 +133,11 @@ class AdminRequests:
             version=self._machine.own.version,
             cluster_version=self._machine.agreement.version,
             log_terms=log_terms(self._raft.log, LOG_ENTRIES_TOLD),
+            next={peer: progress.next for peer, progress in status.progress.items()},
+            log_start=status.first_index,
+            timeout_ratio=None if is_learner else timeout_ratio(self._raft),
+            leases=self._leases(),
+            leases_count=len(self._machine.leases),
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:
@@ -148,6 +164,13 @@ class AdminRequests:
         progress = self._raft.tracker.progress
         voters = self._raft.tracker.configuration.voters
         return max(self._peers.up & voters, key=lambda peer: (progress[peer].match, -peer), default=NO_NODE)
+
+
+def timeout_ratio(raft: Raft) -> float | None:
+    """How much of its election timeout is over, 0.0 to 1.0; None for a leader."""
+    if raft.role is Role.LEADER or not raft.randomized_election_ticks:
+        return None
+    return round(min(raft.election_elapsed / raft.randomized_election_ticks, 1.0), 2)
 
 
 def fault_handlers(faults: Faults, supervisor: str) -> Handlers:

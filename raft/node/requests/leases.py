@@ -8,6 +8,7 @@ Knows nothing of what hangs on a lease.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
 from actors.address import Address
@@ -23,6 +24,7 @@ from raft.machines.leases import Leases
 from raft.node.applier import Applier
 from raft.node.requests.proposals import Answerable
 from raft.node.requests.reads import Reads
+from raft.protocol.admin import LeaseStatus
 from raft.protocol.client import KeepAlive, LeaseProbe, LeaseTime, Refused, TimeLeft
 from raft.protocol.registry import CLIENT_ACTOR
 
@@ -30,6 +32,7 @@ from raft.protocol.registry import CLIENT_ACTOR
 PROBE_SECONDS = 0.025
 # What hangs on the leases that one command ends: its work, and the time that all others wait for it.
 EXPIRE_LOAD_MAX = 5_000
+LEASES_TOLD, ATTACHED_TOLD, ATTACHED_CHARACTERS_MAX = 8, 3, 60  # In a status.
 LEADERSHIP_LOST = Refused("leadership was lost before the lease could be looked at")
 
 
@@ -135,6 +138,24 @@ class LeaseKeeper:
         bound = self.bound.pop(process, None)
         if bound is not None and self._clock is not None:
             self._clock.cut_short(bound, self._context.now())
+
+    def told(self) -> list[LeaseStatus]:
+        """The oldest leases, for a status; none if this node does not lead, or is applying just now."""
+        clock, application = self._clock, self._application
+        if clock is None or not self._applier.free:
+            return []
+        now, found = self._context.now(), []
+        for lease, ttl_ms in islice(application.leases.ttls_ms.items(), LEASES_TOLD):
+            left_seconds = clock.remaining_seconds(lease, now) or 0.0
+            keys = [key.decode(errors="replace") for key in application.store.some_of(lease, ATTACHED_TOLD)]
+            seats = [
+                f"{'holds' if seated else 'waits for'} {election}"
+                for election, seated in application.elections.some_of(lease, ATTACHED_TOLD)
+            ]
+            names = [name[:ATTACHED_CHARACTERS_MAX] for name in [*seats, *keys][:ATTACHED_TOLD]]
+            left_seconds, count = round(left_seconds, 1), self._load_of(lease)
+            found.append(LeaseStatus(lease, ttl_ms / 1000, left_seconds, names, count))
+        return found
 
     def _load_of(self, lease: int) -> int:
         application = self._application

@@ -63,10 +63,16 @@ def act_on(session: Session, cluster: str | None, order: Order) -> tuple[str, li
 
 def source_of(session: Session, cluster: str | None) -> Source:
     """What a view looks at: a launcher on this machine, or the nodes at their endpoints."""
+    from raft.live.nodes import NodesConnection
     from raft.live.sampler import LauncherSource, NodesSource
 
     if session.is_remote(cluster):
-        return NodesSource(session.launcher(cluster), text_of)
+        from raft.cli.connection import verb_failed
+        from raft.cli.remote import RemoteCluster
+
+        target = session.target(cluster)
+        asker = RemoteCluster(target, verb_failed)
+        return NodesSource(asker, text_of, partial(NodesConnection, target.cluster, target.keys))
     return LauncherSource(partial(session.run_directory, cluster), text_of)
 
 

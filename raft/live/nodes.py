@@ -1,0 +1,100 @@
+"""What the nodes themselves tell beside their status: how quickly the leader commits.
+
+Owns a connection to the nodes, and asking without ever waiting: answers are taken at the next call. Latencies
+and rates are the leader's own: from a proposal's arrival until it is committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from actors.errors import ActorsError
+from raft.client.connection import Connection
+from raft.live.feed import Load
+from raft.protocol.admin import GetMetrics, HistogramCounts, NodeMetrics
+from raft.protocol.registry import address_of
+
+METRICS_SECONDS = 1.0
+ANSWER_SECONDS_MAX = 2.0
+
+
+class NodesConnection:
+    """Asks the nodes, and gives what they have answered so far."""
+
+    def __init__(self, cluster: str, keys: str | None) -> None:
+        """Raises TransportError for unusable keys."""
+        self._connection = Connection({}, cluster=cluster, keys=keys)
+        self._known: set[int] = set()
+        self._metrics_at = 0.0
+        self._before: NodeMetrics | None = None
+        self.load: Load | None = None
+
+    def know(self, nodes: set[int], endpoints_of: Callable[[], dict[int, str]]) -> None:
+        """Connect to the nodes that have come since the last call; only then is it asked where they are."""
+        if nodes <= self._known:
+            return
+        endpoints = endpoints_of()
+        for node in nodes - self._known:
+            self._known.add(node)
+            with contextlib.suppress(ActorsError, KeyError):  # Then it can tell nothing.
+                self._connection.connect(node, endpoints[node])
+
+    def poll(self, leader: int | None) -> None:
+        """Ask what is due, and take what has arrived."""
+        runtime = self._connection.runtime
+        now = runtime.clock.now()
+        if leader is None:
+            self.load = None
+        elif now - self._metrics_at >= METRICS_SECONDS and self._connection.is_up(leader):
+            self._metrics_at = now
+            runtime.ask(address_of(leader), GetMetrics(), ANSWER_SECONDS_MAX).then(self._told, lambda _: None)
+        runtime.flush()
+        runtime.run_turn(0.0)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _told(self, metrics: NodeMetrics) -> None:
+        before, self._before = self._before, metrics
+        same = before is not None and before.status.incarnation == metrics.status.incarnation
+        if before is not None and same and before.status.node == metrics.status.node:
+            self.load = load_between(before, metrics)
+
+
+def load_between(before: NodeMetrics, after: NodeMetrics) -> Load | None:
+    """What one life of a node has done between two answers; None without time between them."""
+    seconds = after.at_seconds - before.at_seconds
+    if seconds <= 0.0:
+        return None
+    commits = _since(before.histograms["commit"][""], after.histograms["commit"][""])
+    reads = sum(_risen(before, after, "reads", kind) for kind in ("linearizable", "stale"))
+    return Load(
+        round(_risen(before, after, "proposals", "committed") / seconds, 1),
+        round(reads / seconds, 1),
+        round(1000 * quantile(commits, 0.5), 2),
+        round(1000 * quantile(commits, 0.99), 2),
+    )
+
+
+def _risen(before: NodeMetrics, after: NodeMetrics, family: str, label: str) -> float:
+    return after.counters[family].get(label, 0.0) - before.counters[family].get(label, 0.0)
+
+
+def _since(before: HistogramCounts, after: HistogramCounts) -> HistogramCounts:
+    counts = [new - old for old, new in zip(before.counts, after.counts, strict=True)]
+    return HistogramCounts(after.bounds, counts, after.sum - before.sum)
+
+
+def quantile(histogram: HistogramCounts, share: float) -> float:
+    """An estimate, linear within a bucket as Prometheus makes it; 0.0 of nothing."""
+    wanted, passed = share * sum(histogram.counts), 0
+    if not wanted:
+        return 0.0
+    lows: Sequence[float] = (0.0, *histogram.bounds)
+    for low, high, count in zip(lows, histogram.bounds, histogram.counts, strict=False):
+        if count and passed + count >= wanted:
+            return low + (high - low) * (wanted - passed) / count
+        passed += count
+    return histogram.bounds[-1]
