@@ -26,6 +26,8 @@ MARKS = {
     "tests/storage/test_recovery.py": "slow",
     "tests/storage/test_crashes.py": "slow",
     "tests/live/test_page.py": "live",
+    "tests/live/test_page_parts.py": "live",
+    "tests/live/test_page_of_a_run.py": "live",
     "tests/live/test_tour.py": "live",
     "tests/processes": "processes",
     "tests/examples": "processes",

@@ -19,9 +19,12 @@ from raft.cluster.records.report import LeaderReport, Leadership, leader_report
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry, FaultList, NodeView
 from raft.cluster.selectors import names
 from raft.live.invariants import Invariant, Invariants
+from raft.live.stories import Stories, Story
 from raft.protocol.admin import LeaseStatus
+from raft.protocol.records import NodeEvent
 
 LEADERS_SHOWN = 50
+ELECTIONS_SHOWN = 12
 EVENTS_KEPT = 20_000
 
 ENDED = {
@@ -123,6 +126,7 @@ class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     leases: list[LeasePicture] = []
     leases_count: int = 0
     load: Load | None = None
+    elections: list[Story] = []
     incomplete: str = ""
 
 
@@ -227,6 +231,7 @@ class Feed:
         self._heard_ms_max = 1000.0 * heard_seconds_max
         self._events: list[Event] = []
         self._invariants = Invariants()
+        self._stories = Stories()
         self._report: LeaderReport | None = None
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -239,6 +244,10 @@ class Feed:
         for event in events:
             if isinstance(event, Violation):
                 self._invariants.violation(event.text)
+
+    def tell_of_node(self, node: int, event: NodeEvent, t: float) -> None:
+        """A node says that this has happened there, at `t`."""
+        self._stories.tell(node, event, t)
 
     def leaders(self, t: float) -> list[Leadership]:
         """All leaders so far, oldest first; computed anew only after an event."""
@@ -276,6 +285,7 @@ class Feed:
             leases=[lease_picture(lease) for lease in leading.leases] if leading is not None else [],
             leases_count=leading.leases_count if leading is not None else 0,
             load=load,
+            elections=self._stories.last(ELECTIONS_SHOWN),
             incomplete=incomplete(status),
         )
 

@@ -7,6 +7,7 @@ been shown yet, and going on when the launcher has ended and another one runs. T
 from __future__ import annotations
 
 import contextlib
+import datetime
 import threading
 import time
 from collections import deque
@@ -33,6 +34,7 @@ from raft.live.feed import (
     without_answer,
 )
 from raft.live.nodes import NodesConnection
+from raft.protocol.records import NodeEvent
 
 INTERVAL_SECONDS_MIN = 0.1
 INTERVAL_SECONDS_PER_NODE = 0.01
@@ -44,6 +46,13 @@ TEXT_CHARACTERS_MAX = 2_000
 NODES_HEAR_SECONDS_MAX = 1.0  # As in `raft.cli.remote`: their election timeouts are not known.
 STILL_SECONDS = 1.0  # So often a viewer of a cluster in which nothing happens is told so.
 
+NODE_KINDS = frozenset({
+    "votes-asked", "vote-granted", "vote-refused", "relieved", "fsync-slow", "stalled",
+    "snapshot-taken", "snapshot-sent", "snapshot-installed", "snapshot-abandoned", "snapshot-failed",
+    "disk-full", "disk-has-room",
+})  # fmt: skip
+"""What nodes alone tell; of the rest the launcher tells, or the pictures."""
+
 A = TypeVar("A")
 
 
@@ -51,7 +60,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
     """An event, or a line of a node's log."""
 
     t: float
-    source: str  # event | log
+    source: str  # event | node | log
     kind: str  # The event's kind, or the line's level.
     nodes: list[int]
     text: str
@@ -74,6 +83,19 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of every connection and file; the next look opens them again."""
         ...
+
+
+def told_by_nodes(events: list[tuple[int, NodeEvent]], feed: Feed, t: float) -> list[Record]:
+    """Tell the feed what nodes have told at `t`; records of what a launcher does not tell."""
+    zero = datetime.datetime.now(datetime.UTC).timestamp() - t
+    records = []
+    for node, event in events:
+        at = round(event.at_seconds - zero, 2)
+        feed.tell_of_node(node, event, at)
+        if event.kind in NODE_KINDS:
+            text = f"n{node} {event.text}"[:TEXT_CHARACTERS_MAX]
+            records.append(Record(at, "node", event.kind, [node], text))
+    return records
 
 
 class LauncherSource:
@@ -101,11 +123,9 @@ class LauncherSource:
         t = time.monotonic() - self._launcher.record.started_seconds
         self._told += len(news)
         self._nodes.know({view.id for view in status.nodes}, self._endpoints)
-        self._nodes.poll(status.leader)
-        return Look(
-            self._feed.picture(status, faults, t, self._nodes.load),
-            [*map(self._event, news), *self._lines(t)],
-        )
+        told = told_by_nodes(self._nodes.poll(status.leader), self._feed, t)
+        picture = self._feed.picture(status, faults, t, self._nodes.load)
+        return Look(picture, [*map(self._event, news), *told, *self._lines(t)])
 
     def _endpoints(self) -> dict[int, str]:
         return {node.id: node.endpoint for node in ClusterRecord.read(self._directory.record).nodes}
@@ -206,7 +226,7 @@ class NodesSource:
         if self._nodes is None:
             self._nodes = self._connect()
         self._nodes.know({view.id for view in status.nodes}, self._asker.members)
-        self._nodes.poll(status.leader)
+        records += told_by_nodes(self._nodes.poll(status.leader), self._feed, t)
         return Look(self._feed.picture(status, FaultList([]), t, self._nodes.load), records)
 
     def close(self) -> None:

@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
 from raft.cli.app import Session
 from raft.cli.verbs.observe.live import server_at
-from raft.cluster.failures import VerbFailed
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry
-from raft.live import web
-from raft.live.actions import Order, request_of
-from raft.live.address import Address, address_at, bind
-from raft.live.sampler import Look, Record
-from tests.live.browser import MISSING, Browser, chromium
-from tests.live.pictures import node, picture_of, status, three
+from raft.live.actions import Order
+from raft.live.address import address_at
+from raft.live.sampler import Record
+from tests.live.browser import MISSING, Browser
+from tests.live.pictures import node, status, three
+from tests.live.stage import Stage, labels, show
 from tests.processes.clusters import running
 
 pytestmark = [pytest.mark.processes, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
-TOKEN = "a-secret-of-the-tests"
 HOSTILE = (
     "<img src=x onerror=\"document.body.dataset.bad='1'\"><script>document.body.dataset.bad='1'</script>"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-class Stage:
-    """A page on a cluster that tests make up; what is ordered is kept, and not done."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.status = three()
-        self.faults: list[FaultEntry] = []
-        self.records: list[Record] = []
-        self.failure = ""
-        self.orders: list[Order] = []
-        self._t = 10.0
-        self._lock = threading.Lock()
-        self.read_only = False
-        self.open(port)
-
-    def open(self, port: int = 0) -> None:
-        address = Address(bind("127.0.0.1", port), TOKEN)
-        self.port = address.port
-        self.server = web.Server(address, self, self._act, read_only=self.read_only)
-        self.server.start()
-
-    def look(self) -> Look:
-        if self.failure:
-            raise VerbFailed(self.failure)
-        with self._lock:
-            self._t += 0.1
-            records, self.records = self.records, []
-        return Look(picture_of(self.status, self.faults, self._t), records)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _act(self, order: Order) -> tuple[str, list[str]]:
-        self.orders.append(order)
-        return f"raft-actors {request_of(order)[0]}", ["done"]
-
-
-@pytest.fixture
-def stage(browser: Browser) -> Iterator[Stage]:
-    one = Stage()
-    browser.size(1300)
-    browser.complaints()
-    show(browser, one)
-    yield one
-    one.server.close()
-
-
-def show(browser: Browser, stage: Stage) -> None:
-    browser.driver.get("about:blank")
-    browser.driver.get(stage.server.url)
-    browser.until(lambda: browser.text("#ring [data-node='1']"))
-
-
-def labels(browser: Browser) -> list[str]:
-    script = "return [...document.querySelectorAll('#ring .node')].map((n) => n.getAttribute('aria-label'))"
-    found: list[str] = browser.js(script)
-    return found
 
 
 def test_the_page_loads_and_the_browser_complains_of_nothing(browser: Browser, stage: Stage) -> None:

@@ -17,10 +17,10 @@ function story(one) {
   const silent = one.asked.filter((voter) => !one.answers.some((answer) => answer.voter === voter));
   const items = one.answers.map((answer) => answer.granted
     ? make("li", { class: "given" }, `✓ n${answer.voter} gives it`)
-    : make("li", { class: "refused" }, `✗ n${answer.voter} refuses: ${answer.reason}`));
+    : make("li", { class: "refused" }, `✗ n${answer.voter} refuses${answer.reason ? `: ${answer.reason}` : ""}`));
   if (silent.length) items.push(make("li", { class: "soft" }, `no answer known of ${silent.map((id) => `n${id}`).join(" ")}`));
   return make("li", {},
-    make("p", {}, make("b", {}, `n${one.candidate}`), ` ${what} in term ${one.term}, at ${one.t.toFixed(2)} s`,
+    make("p", {}, make("b", {}, `n${one.candidate}`), ` ${what} in term ${one.term}, at ${one.t.toFixed(2)} s${one.times > 1 ? `, ${one.times} times` : ""}`,
       one.won ? make("b", { class: "given" }, one.pre ? " → it may" : " → it leads") : ""),
     make("ul", {}, ...items));
 }

@@ -6,13 +6,14 @@ const RECORDS_SHOWN = 300, PAUSE_MS = 250;
 const WANTED = {
   "": () => true,
   event: (record) => record.source === "event",
+  node: (record) => record.source === "node",
   log: (record) => record.source === "log",
   lead: (record) => record.kind.startsWith("leader-") || ["cluster-ready", "violation"].includes(record.kind),
   fault: (record) => record.kind.startsWith("fault") || record.kind.startsWith("node-"),
 };
 const TONES = {
   "leader-elected": "green", "fault-cleared": "green", "leader-lost": "red", fault: "red", "node-exited": "red",
-  "node-gave-up": "red", violation: "red", ERROR: "red", CRITICAL: "red", WARNING: "red", INFO: "soft", DEBUG: "soft",
+  "node-gave-up": "red", "vote-granted": "green", "vote-refused": "red", violation: "red", ERROR: "red", CRITICAL: "red", WARNING: "red", INFO: "soft", DEBUG: "soft",
 };
 let drawnAt = 0;
 

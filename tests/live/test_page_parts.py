@@ -1,0 +1,155 @@
+"""The parts of the page in a real browser: elections, leases, logs that part, traffic, and who can use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raft.cluster.rpc.messages import FaultEntry
+from raft.live.feed import LeasePicture, Load
+from raft.live.sampler import Record
+from raft.live.stories import Answer, Story
+from tests.live.browser import MISSING, Browser
+from tests.live.pictures import node, status
+from tests.live.stage import Stage, show
+
+axe = pytest.importorskip("axe_selenium_python", reason="pip install -e '.[browser]'")
+
+pytestmark = [pytest.mark.processes, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+
+STORY = Story(
+    9.5, 5, False, 2, [1, 3, 4], [Answer(1, True, ""), Answer(3, False, "it has voted for n1")], True, 1
+)
+
+
+def full(stage: Stage) -> None:
+    """Something in every part."""
+    stage.status = status(
+        [
+            node(1, role="leader", match={2: 5, 3: 3}, next={2: 6, 3: 5}),
+            node(2, timeout_ratio=0.6),
+            node(3, last=7, log_terms=[(1, 1), (5, 0)]),
+            node(4, state="down", role=None),
+            node(5, in_quorum=False, role="pre-candidate"),
+        ]
+    )
+    stage.faults = [FaultEntry(4, "isolate", [5], "isolate n5", {1: [5], 5: [1]}, cut=True)]
+    stage.more = {
+        "elections": [STORY],
+        "leases": [LeasePicture(17, 30.0, 12, ["holds billing"], 1)],
+        "leases_count": 3,
+        "load": Load(120.0, 30.0, 1.25, 4.0),
+    }
+    stage.records = [
+        Record(9.5, "node", "votes-asked", [2], "n2 asks"),
+        Record(9.6, "event", "fault", [5], "FAULT isolate#4 n5"),
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_axe_reports_nothing_serious(browser: Browser, stage: Stage, dark: bool, width: int) -> None:
+    browser.size(width, dark=dark)
+    full(stage)
+    browser.until(lambda: "billing" in browser.text("#leases"))
+    assert serious(browser) == []
+    browser.click("#ring [data-node='2']")
+    assert serious(browser) == [], "with the menu open"
+
+
+def serious(browser: Browser) -> list[Any]:
+    judge = axe.Axe(browser.driver)
+    judge.inject()
+    found = judge.run()["violations"]
+    return [
+        (one["id"], [part["html"][:200] for part in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_story_says_who_asked_whom_who_refused_and_why(browser: Browser, stage: Stage) -> None:
+    full(stage)
+    browser.until(lambda: "n2 asks for votes in term 5" in browser.text("#elections"))
+    told = browser.text("#elections")
+    assert "n1 gives it" in told and "n3 refuses: it has voted for n1" in told
+    assert "no answer known of n4" in told and "it leads" in told
+
+
+def test_leases_and_load_are_told(browser: Browser, stage: Stage) -> None:
+    full(stage)
+    browser.until(lambda: "12 s of 30 s" in browser.text("#leases"))
+    assert "and 2 more" in browser.text("#leases-words")
+    assert browser.text("#clients").startswith(
+        "clients: 120 writes and 30 reads a second; a commit takes 1.3 ms"
+    )
+
+
+def test_a_tail_that_the_leader_does_not_have_is_framed_and_its_end_is_shown(
+    browser: Browser, stage: Stage
+) -> None:
+    leads = {"role": "leader", "term": 3, "log_terms": [(1, 1), (4, 3)], "last": 6}
+    stage.status = status([node(1, **leads), node(2, log_terms=[(1, 1), (4, 2)], last=8)])
+    browser.until(lambda: browser.js("return document.querySelectorAll('#logs .tail').length") == 1)
+    assert browser.text("#logs .tail title") == "5 entries that the leader does not have"
+    stage.status = status([node(1, **leads), node(2, log_terms=[(1, 1), (4, 3)], last=6)])
+    browser.until(lambda: browser.text("#logs .cut-words") == "−5 of t2")
+    assert browser.js("return document.querySelectorAll('#logs .tail').length") == 0
+
+
+def test_an_arc_shows_how_much_of_an_election_timeout_is_over(browser: Browser, stage: Stage) -> None:
+    full(stage)
+    arc = "return document.querySelector(\"[data-node='2'] .timer\").getAttribute('stroke-dasharray')"
+    browser.until(lambda: browser.js(arc) == "0.5 1")
+
+
+WATCH_DOTS = """
+window.dots = [];
+const seen = (dot) => window.dots.push([dot.getAttribute('class'), dot.textContent]);
+new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach(seen)))
+  .observe(document.getElementById('traffic'), { childList: true });
+"""
+
+
+def test_entries_and_votes_move_as_dots_with_their_count(browser: Browser, stage: Stage) -> None:
+    def kinds() -> set[str]:
+        return {dot[0] for dot in browser.js("return window.dots")}
+
+    browser.js(WATCH_DOTS)
+    leader = node(1, role="leader", last=20, match={2: 17, 3: 5})
+    stage.status = status([leader, node(2), node(3)])
+    browser.until(lambda: ["dot entries", "12"] in browser.js("return window.dots"))
+    browser.until(lambda: "a second acknowledged by 1 follower" in browser.text("#traffic-words"))
+    stage.more = {"elections": [Story(10.0, 1, True, 3, [1], [], False, 1)]}
+    browser.until(lambda: "n3" in browser.text("#elections"))
+    stage.more = {"elections": [STORY]}
+    browser.until(lambda: {"dot asked", "dot given", "dot refused"} <= kinds())
+    browser.until(lambda: browser.js("return document.getElementById('traffic').childElementCount") == 0)
+
+
+def test_each_node_has_a_lane_with_what_it_was_and_what_was_broken(browser: Browser, stage: Stage) -> None:
+    full(stage)
+    browser.until(lambda: browser.js("return document.querySelectorAll('#time .lane').length") == 5)
+    browser.until(lambda: browser.text("#time .fault-words") == "isolate n5")
+    assert browser.js("return document.querySelectorAll('#time .vote-mark.asked').length") == 1
+    assert browser.js("return document.querySelectorAll('#time .cut-span').length") >= 1
+
+
+def test_an_open_page_whose_secret_is_no_longer_valid_says_what_to_do(browser: Browser, stage: Stage) -> None:
+    stage.server.close()
+    stage.token = "another-secret-of-the-tests"
+    stage.open(stage.port)
+    browser.until(lambda: "Open the address that it has printed" in browser.text("#banner"))
+    stage.server.close()
+    stage.token = "a-secret-of-the-tests"
+    stage.open(stage.port)
+    browser.until(lambda: browser.js("return document.getElementById('banner').hidden"))
+    browser.complaints()
+
+
+def test_a_link_leads_to_a_moment(browser: Browser, stage: Stage) -> None:
+    browser.until(lambda: browser.js("return document.getElementById('moment').textContent") == "live")
+    stage.server.url += "#t=10.1"
+    show(browser, stage)
+    browser.until(lambda: browser.text("#moment") == "at 10.1 s")
