@@ -17,7 +17,7 @@ from actors.address import Address
 from actors.asyncio_driver import AsyncioDriver
 from actors.errors import AskFailed
 from raft.client.asyncio_calls import TIMEOUT_SECONDS, AsyncCalls, CallFactory
-from raft.client.calls import routing, store
+from raft.client.calls import backup, routing, store
 from raft.client.calls.steps import Ask, AwaitChannel, Outcome, Request, RetryBudget, Step
 from raft.client.calls.store import Text
 from raft.client.connection import Connection, Endpoints, closed_when_dropped
@@ -27,11 +27,7 @@ from raft.client.sessions.asyncio_election import AsyncElection
 from raft.client.sessions.asyncio_session import AsyncSession
 from raft.client.watches.channels import Channel
 from raft.durations import Duration, timeout_of
-from raft.protocol.client import (
-    Answer,
-    Committed,
-    QueryResult,
-)
+from raft.protocol.client import Answer, BackupTaken, Committed, QueryResult
 
 Result = TypeVar("Result")
 A = TypeVar("A")
@@ -168,6 +164,13 @@ class AsyncClient(AsyncCalls):
     async def run_call(self, begin: CallFactory[Result], timeout_seconds: Duration | None = None) -> Result:
         """Run a call's steps; see raft.client.calls.routing."""
         return await self._drive(begin(self._view, budget=self._budget(timeout_seconds)))
+
+    async def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
+        """Read the state of the whole cluster as of now into a sink. The time-out applies to each chunk.
+
+        The sink is called on the event loop.
+        """
+        return await self._drive(backup.read(self._view, lambda: self._budget(timeout_seconds), sink))
 
     # -- running a call's steps -----------------------------------------------------------------
 
