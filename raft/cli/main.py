@@ -13,7 +13,17 @@ from raft.cli.terminal import shells
 from raft.cli.verbs.cluster import backup, data_directory, keys, lifecycle, membership, render
 from raft.cli.verbs.data import leases, locks, store, transactions, watches
 from raft.cli.verbs.lab import chaos, faults, reports, simulation
-from raft.cli.verbs.observe import actors, health, live, metrics, performance, records, status, tour
+from raft.cli.verbs.observe import (
+    actors,
+    health,
+    live,
+    metrics,
+    performance,
+    records,
+    status,
+    tour,
+    tune,
+)
 
 __all__ = ["app", "run"]  # With this module imported, `app` has all verbs.
 
@@ -35,6 +45,7 @@ VERB_MODULES = (  # Help shows the verbs in this order.
     metrics,
     actors,
     performance,
+    tune,
     faults,
     simulation,
     chaos,

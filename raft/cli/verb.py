@@ -161,7 +161,7 @@ REMOTE = (
     ("--endpoints", "RAFT_ENDPOINTS", "N=ENDPOINT,…", "Nodes without a launcher here: some of them, or all."),
     ("--keys", "RAFT_KEYS", "FILE", "The key to speak to them with."),
     ("--cluster-id", "RAFT_CLUSTER_ID", "NAME", "What their --cluster is, if not default."),
-    ("--context", "RAFT_CONTEXT", "NAME", "All three from [contexts.NAME] in raft-actors.toml."),
+    ("--context", "RAFT_CONTEXT", "NAME", "All three from this context in raft-actors.toml."),
 )
 
 

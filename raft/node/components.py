@@ -33,6 +33,7 @@ from raft.node.reporter import DeferredJournal, Reporter
 from raft.node.requests.admin import AdminRequests, Contacts
 from raft.node.requests.backups import Backups
 from raft.node.requests.commands import ClientRequests
+from raft.node.requests.measuring import Measuring
 from raft.node.requests.proposals import Proposals
 from raft.node.requests.reads import Reads
 from raft.node.requests.recent import Recent
@@ -178,6 +179,7 @@ class NodeComponents:
         self.machine_services = MachineServices(
             env.machine, self.raft, self.applier, self.reads, context, self.versions
         )
+        self.measuring = Measuring(context, self.peers, self.handshakes.own)
         self.contacts = Contacts()
         self.admin = AdminRequests(
             raft=self.raft, incarnation=env.incarnation, peers=self.peers, contacts=self.contacts,

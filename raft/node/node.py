@@ -58,7 +58,7 @@ from raft.node.requests.membership import MEMBER_REQUESTS
 from raft.node.requests.recent import LogLines
 from raft.node.snapshots.contents import State, unpack_state, verified
 from raft.node.worker import WorkDone
-from raft.protocol.admin import TakeSnapshot
+from raft.protocol.admin import Measure, TakeSnapshot
 from raft.protocol.client import AwaitAnswer, Command, Query, WhoLeads
 from raft.protocol.records import GetRecords
 from raft.protocol.registry import (
@@ -388,6 +388,7 @@ class Node(Actor):
             **dict.fromkeys(BACKUP_REQUESTS, lambda it: parts.backups.take(it, handle)),
             **dict.fromkeys(ADMIN_REQUESTS, parts.admin.answer),
             GetRecords: parts.recent.answer,
+            Measure: lambda it: parts.measuring.take(it, handle),
         }
 
     def on_leave(self, _: Leave) -> None:
@@ -428,7 +429,7 @@ class Node(Actor):
         **dict.fromkeys(
             (Query, WhoLeads, AwaitAnswer, *MACHINE_REQUESTS, *MEMBER_REQUESTS, *ADMIN_REQUESTS), on_request
         ),
-        **dict.fromkeys((*BACKUP_REQUESTS, GetRecords), on_request),
+        **dict.fromkeys((*BACKUP_REQUESTS, GetRecords, Measure), on_request),
         TakeSnapshot: lambda self, _: self.components.snapshots.take(self.context.reply_handle()),
         Leave: on_leave,
     }

@@ -224,6 +224,18 @@ class SnapshotTaken(Struct, frozen=True):
     index: int
 
 
+class Measure(Struct, frozen=True):
+    """Measure `count` round trips to each other member; answered by `Measured`, or `CannotDo`."""
+
+    count: Number = 20
+
+
+class Measured(Struct, frozen=True):
+    """Seconds of each round trip by member; fewer than asked for where one was not answered."""
+
+    round_trips: dict[int, list[float]]
+
+
 class Done(Struct, frozen=True):
     """The request was carried out."""
 

@@ -40,6 +40,8 @@ from raft.protocol.admin import (
     GetMetrics,
     GetStatus,
     LostLeadership,
+    Measure,
+    Measured,
     NodeMetrics,
     NodeStatus,
     NodeUp,
@@ -274,6 +276,8 @@ TAGS: Final[dict[int, type]] = {
     85: NodeMetrics,
     86: GetRecords,
     87: Records,
+    89: Measure,
+    90: Measured,
     # Clients, again.
     96: TakeBackup,
     97: BackupTaken,

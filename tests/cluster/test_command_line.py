@@ -70,6 +70,7 @@ VERBS = [
     "web",
     "top",
     "tour",
+    "tune",
     "doctor",
     "completion",
     "init",

@@ -20,6 +20,7 @@ from raft.cli.remote_records import RemoteRecords
 from raft.cluster.failures import ExitCode
 from raft.node.config import NodeConfig
 from tests.client.nodes import Nodes
+from tests.processes.clusters import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -198,12 +199,38 @@ def test_a_node_that_tells_nothing_has_its_line_and_what_others_saw_of_it_is_tol
     assert f"n{leader} tells nothing" in verb("report", *at).out
 
 
+def test_the_times_of_nodes_are_measured_and_what_suits_them_is_named(nodes: Nodes, verb: Verb) -> None:
+    at = some(nodes, 1)
+    verb("leader", "--wait", "5s", *at)
+    measured = json.loads(verb("tune", "--measure", *at, "-o", "json").out)
+    assert {int(node): sorted(map(int, peers)) for node, peers in measured["round_trip_seconds"].items()} == {
+        1: [2, 3],
+        2: [1, 3],
+        3: [1, 2],
+    }
+    assert measured["not_measured"] == {}
+    assert all(seconds > 0.0 for seconds in measured["fsync_seconds"].values())
+    assert measured["heartbeat_seconds"] >= 0.05
+    nodes.kill(3)
+    said = verb("tune", "--measure", *some(nodes, 1, 2))
+    assert "n3 was not measured: down" in said.err
+    assert "--heartbeat " in said.out and "[up]" in said.out and "TO n2" in said.out
+    verb("get", "tune/", "--prefix", *at, code=ExitCode.NOT_FOUND)
+
+
+def test_given_times_need_no_cluster_and_contradictions_are_refused(verb: Verb) -> None:
+    out = verb("tune", "--rtt", "80ms", "--fsync", "5ms").out
+    assert out.splitlines()[0] == "--heartbeat 80ms --election-timeout 1s-2s"
+    assert "--measure" in verb("tune", code=ExitCode.USAGE).err
+    assert "--measure" in verb("tune", "--measure", "--rtt", "1ms", code=ExitCode.USAGE).err
+
+
 def test_what_is_new_is_told_once_and_a_node_that_comes_back_begins_anew(nodes: Nodes) -> None:
     cluster = Session(remote=Remote(endpoints=some(nodes, 1)[1])).remote_cluster()
     with RemoteRecords(cluster, log=False) as records:
         first = records.look()
         assert first.events and first.remarks == []
-        assert records.look(0.5).events == []
+        wait_until(lambda: records.look(0.5).events == [])
         follower = next(node for node in (2, 3) if node != records.leader)
         nodes.kill(follower)
         gone = records.look(0.5)

@@ -82,6 +82,7 @@ STORE = [
     Step("lock l -- nonsuch-program", 127, "nonsuch-program is not found"),
     Step("elect e -- false", 1),
     Step("check perf --duration 50ms --at-least 1", says="p50"),
+    Step("tune --measure", says="--election-timeout"),
 ]
 BREAK = [
     Step("kill 2 --dry-run", says="would kill n2"),

@@ -21,6 +21,7 @@ from raft.protocol.admin import (
     ClearFault,
     GetMetrics,
     GetStatus,
+    Measure,
     SetClock,
     SetDisk,
     SetLink,
@@ -91,6 +92,7 @@ _OF_AN_OPERATOR: Final[dict[type, str]] = {
     **dict.fromkeys((SetLink, SetDisk, SetClock, ArmCrash, ClearFault), "break a node on purpose"),
     Transfer: "move leadership",
     TakeSnapshot: "order a snapshot",
+    Measure: "measure round trips",
 }
 _NEEDS_OPERATOR: Final = "that needs the role operator"
 
