@@ -50,7 +50,7 @@ def test_both_clients_read_the_same_state(nodes: Nodes) -> None:
     assert (taken.index, taken.size) == (again.index, again.size)
     assert first.taken == [taken] and second.taken == [again]
     for kept in (first, second):
-        assert len(kept.data) == taken.size and kept.data.count(b"v" * 200_000) == 3
+        assert len(kept.data) == taken.size and kept.data.count(b"v" * 200_000) >= 3
 
 
 def test_an_error_of_the_sink_ends_the_reading_and_the_client_goes_on(nodes: Nodes) -> None:
