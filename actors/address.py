@@ -1,7 +1,7 @@
 """Where an actor can be told something.
 
 Owns the one value that names an actor across processes. Knows nothing of sockets or of
-whether anybody lives there.
+whether such an actor exists.
 """
 
 from __future__ import annotations

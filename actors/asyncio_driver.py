@@ -1,6 +1,6 @@
 """A runtime as a guest of an asyncio event loop: it takes its turns there, and needs no thread.
 
-Owns when a turn is due: when a socket or a timer says so, or somebody here has said something. Works with
+Owns when a turn is due: when a socket or a timer says so, or a message was sent here. Works with
 any loop that has `add_reader`, uvloop's too. Knows nothing of what the runtime's actors do.
 """
 

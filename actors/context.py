@@ -235,13 +235,13 @@ class Context:
         happens when it fails is this actor's `supervision`, where `restart` deviates for this child.
         """
         if self._cell.state not in (State.RUNNING, State.AWAITING):
-            raise RuntimeStopped(f"{self.address} is ending, and starts nobody")
+            raise RuntimeStopped(f"{self.address} is ending, and starts no actor")
         return self._lifecycle.spawn(self._cell, factory, name, restart, mailbox)
 
     def stop(self, address: Address | None = None) -> None:
         """End a child for good, now; or, without an address, this actor after the present message.
 
-        What waits in its mailbox becomes dead letters. Raises UnknownActor for anybody else's child.
+        What waits in its mailbox becomes dead letters. Raises UnknownActor for one that is not a child.
         """
         cell = self._cell
         if address is None or address == self.address:

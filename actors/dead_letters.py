@@ -28,7 +28,7 @@ class Reason(enum.StrEnum):
     UNENCODABLE = "answer that cannot be encoded"
     UNASKED_REPLY = "reply to nothing open"
     ANSWERED_BEFORE = "answered before"
-    NO_REPLY_EXPECTED = "nobody to answer"
+    NO_REPLY_EXPECTED = "no reply expected"
     FORBIDDEN = "not allowed to its sender"
 
 

@@ -1,6 +1,6 @@
 """How long three cores in memory take to commit, with messages passed by hand.
 
-Owns the loop that a user of `raft.core` would write: save, send, apply, advance, until nobody has anything
+Owns the loop that a user of `raft.core` would write: save, send, apply, advance, until no node has anything
 to do. So a proposal's time includes all three nodes learning that it is committed and applying it.
 """
 

@@ -1,6 +1,6 @@
 """What one more node costs: messages, bytes and CPU for each operation and at rest, by the number of nodes.
 
-Owns a quiet simulated world (no faults, nobody who judges) and the straight lines through what is measured in
+Owns a quiet simulated world (no faults, no checkers) and the straight lines through what is measured in
 it. The nodes are the real code on a simulated network, disk and clock, so counts are exact and the same
 anywhere; the CPU is real, that of all nodes together, the simulation's own included. Knows no real process.
 """
@@ -103,7 +103,7 @@ class Quiet:
         self._caller = Caller(host, setting=self.setting, event_queue=self.event_queue)
         for member in self.members.values():
             self.event_queue.after(0.001, member.start)
-        assert self.event_queue.run_until(ELECTION_SECONDS_MAX, self._has_leader), "nobody is elected"
+        assert self.event_queue.run_until(ELECTION_SECONDS_MAX, self._has_leader), "no leader is elected"
         self.event_queue.run_until(self.event_queue.now() + REST_SECONDS)
 
     def started(self, member: Member) -> None:

@@ -95,8 +95,8 @@ async def work(cluster: AsyncClient, account: str) -> tuple[int, int]:
 
 async def next_leader(nodes: Sequence[AsyncNode], old: AsyncNode) -> AsyncNode:
     """The node that leads after that one, as soon as another node knows of it."""
-    witness = next(node for node in nodes if node is not old)
-    async for leader in witness.observe():
+    other = next(node for node in nodes if node is not old)
+    async for leader in other.observe():
         if leader is not None and leader.node != old.id:
             return nodes[leader.node - 1]
     raise AssertionError("a node tells of leaders until it ends")

@@ -20,7 +20,7 @@ DOWN_AFTER_SECONDS = 2.0
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Somebody has said something."""
+    """What a participant has said."""
 
     who: str
     text: str

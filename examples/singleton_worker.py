@@ -1,4 +1,4 @@
-"""One worker among three hosts writes to a database, and the database turns down whoever it was before.
+"""One worker among three hosts writes to a database, and the database rejects earlier ones.
 
     python examples/singleton_worker.py 1 /tmp/worker    # and 2, and 3, in other terminals
 

@@ -174,7 +174,7 @@ class ForkServer:
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), theirs.fileno()),
                     (os.POSIX_SPAWN_DUP2, life_read, life_read),
                 ],
-                # Out of reach of the terminal's Ctrl-C, and of a SIGTERM for everybody: only our end ends it.
+                # Out of reach of the terminal's Ctrl-C, and of a SIGTERM to the group: only our end ends it.
                 setpgroup=0,
                 setsigmask=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
             )

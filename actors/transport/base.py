@@ -72,7 +72,7 @@ class Transport(Protocol):
         """How long a payload may be."""
 
     def connect(self, process: str, endpoint: str, public_key: bytes | None = None) -> None:
-        """Keep a connection to `process` at `endpoint` open, now or as soon as somebody listens there.
+        """Keep a connection to `process` at `endpoint` open, now or as soon as a process listens there.
 
         Connecting again to the same endpoint does nothing; to another one replaces the old connection.
         """

@@ -306,7 +306,9 @@ def _entry(path: Path, name: str, told: object) -> Entry:
 
 def _entry_of(directory: Path, entries: Mapping[str, Entry], name: str) -> Entry:
     if name not in entries:
-        raise KeysError(f"{directory / ALLOWED_FILE} has no key of {name}: {', '.join(entries) or 'nobody'}")
+        raise KeysError(
+            f"{directory / ALLOWED_FILE} has no key of {name}: {', '.join(entries) or 'no entry'}"
+        )
     return entries[name]
 
 
@@ -334,7 +336,7 @@ def _write_key(directory: Path, name: str, public: bytes, secret: bytes) -> Path
     path = directory / f"{name}.toml"
     _write_private(
         path,
-        f'# Whoever has this file speaks as {name}: give it to nobody else.\nname = "{name}"\n'
+        f'# The holder of this file speaks as {name}: keep it secret.\nname = "{name}"\n'
         f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n',
     )
     return path

@@ -153,7 +153,7 @@ def claim_ipc_path(endpoint: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise EndpointError(f"{path} is there already and is no socket: remove it or listen elsewhere")
-    if _somebody_listens(path):
+    if _has_listener(path):
         raise EndpointError(f"another process listens at {path}: stop it or listen elsewhere")
     path.unlink(missing_ok=True)
 
@@ -183,7 +183,7 @@ def _check_private_directory(directory: Path) -> None:
         )
 
 
-def _somebody_listens(path: Path) -> bool:
+def _has_listener(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:

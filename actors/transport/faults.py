@@ -1,7 +1,7 @@
 """A transport that misbehaves on order: a network's faults, by seeded rule.
 
 Owns what happens to frames on their way out; what comes in is left alone, so that a cut is one
-way, and both ends must be told to cut both ways. Below it the connection lives on: nobody is
+way, and both ends must be told to cut both ways. Below it the connection lives on: no peer is
 reported down, as with a real network that swallows packets.
 """
 

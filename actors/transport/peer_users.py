@@ -1,7 +1,7 @@
 """Whose process is at the other end of a TCP connection within this machine.
 
 Owns the question to the system (Linux's sock_diag, one connection at a time), and who counts as trusted: this
-user and root, as ssh and the directories of ipc sockets have it. Where the system does not tell, everybody
+user and root, as ssh and the directories of ipc sockets have it. Where the system does not tell, each user
 counts, which is said once in the log. Knows nothing of what is said on a connection.
 """
 

@@ -1,4 +1,4 @@
-"""Frames over ZeroMQ: one ROUTER that hears everybody, and a DEALER to each peer.
+"""Frames over ZeroMQ: one ROUTER that hears all peers, and a DEALER to each peer.
 
 Owns the inbox of one process, and which way each frame leaves; see links for the DEALERs. libzmq is told to
 keep nothing for a process that is not there, and tells at once when a connection closes. The ROUTER names
@@ -65,8 +65,8 @@ class ZeroMqTransport:
     ) -> None:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
-        A process with `keys` speaks to, and hears, only those whose public keys are allowed. Whoever
-        listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
+        A process with `keys` speaks to, and hears, only those whose public keys are allowed. A
+        process that listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
         `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
         done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this one.
         `read_keys` is asked for newer ones when a peer has another key than is known, or does not know ours.
@@ -156,7 +156,7 @@ class ZeroMqTransport:
         Who listens keeps its own pair: libzmq would close all connections to listen by another one.
         """
         before = self._keys
-        assert before is not None, "without keys everybody is heard"
+        assert before is not None, "without keys all processes are heard"
         if self._inbox is not None or keys.name != before.name:
             own = {"name": before.name, "public": before.public, "secret": before.secret}
             keys = msgspec.structs.replace(keys, **own)

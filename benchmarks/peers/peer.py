@@ -77,7 +77,7 @@ def plan_of(home: Path, nodes: int, later: int = 1) -> Plan:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports of the loopback interface that nobody listens at."""
+    """So many ports of the loopback interface that no process listens at."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -182,7 +182,7 @@ class RunningCluster:
             snapshots=spec.snapshots,
             # Each incarnation gets another seed, or a node that lost a race would lose it in the same way
             # again.
-            seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.lives}",
+            seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.starts}",
             supervisor=self.cluster.run_directory.launcher_endpoint,
             fault_injection=True,
             links=self.cluster.faults.links_of(node.id),

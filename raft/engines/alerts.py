@@ -17,7 +17,7 @@ class Alert(Struct, frozen=True):
     """One rule: it fires when `expr` has had a result for so long."""
 
     name: str
-    severity: str  # critical: call somebody; warning: look at it today.
+    severity: str  # critical: wake the person on call; warning: look at it today.
     expr: str
     lasting: str
     summary: str

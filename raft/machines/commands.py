@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from raft.machines.results import (
     Agreed,
+    Campaigned,
     Checked,
     Compacted,
     Counted,
@@ -27,7 +28,6 @@ from raft.machines.results import (
     Opened,
     Proclaimed,
     Resigned,
-    Standing,
     Stored,
     Swapped,
     TransactionDone,
@@ -98,8 +98,8 @@ class Expire(Answered[Ended], frozen=True, array_like=True, tag=4, gc=False):
 # -- elections -----------------------------------------------------------------------------------
 
 
-class Campaign(Answered[Standing], frozen=True, array_like=True, tag=5, gc=False):
-    """Queue for one of an election's seats, for as long as `lease` lasts; answered by `Standing`.
+class Campaign(Answered[Campaigned], frozen=True, array_like=True, tag=5, gc=False):
+    """Queue for one of an election's seats, for as long as `lease` lasts; answered by `Campaigned`.
 
     Without `wait`, only if a seat is free. Each campaign is a separate candidate.
     """

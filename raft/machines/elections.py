@@ -28,6 +28,7 @@ from raft.machines.commands import (
 from raft.machines.history import History
 from raft.machines.leases import Leases
 from raft.machines.results import (
+    Campaigned,
     Candidate,
     ElectionState,
     FenceRejected,
@@ -37,7 +38,6 @@ from raft.machines.results import (
     Proclaimed,
     Refused,
     Resigned,
-    Standing,
 )
 from raft.machines.table import Table
 
@@ -77,7 +77,7 @@ class Elections:
 
     # -- commands -------------------------------------------------------------------------------
 
-    def campaign(self, index: int, request: Campaign) -> Standing | LeaseGone | Refused:
+    def campaign(self, index: int, request: Campaign) -> Campaigned | LeaseGone | Refused:
         """Add a candidate to the queue; it takes a seat if one is free."""
         election, lease = request.election, request.lease
         if lease not in self._leases:
@@ -94,11 +94,11 @@ class Elections:
         ahead = len(queue) if queue is not None else 0
         seated = ahead < request.seats
         if not seated and not request.wait:
-            return Standing(0, False, ahead)
+            return Campaigned(0, False, ahead)
         self._join(election, request.seats, Candidate(index, lease, request.value))
         if seated:
             self._history.add(Led(election, index, request.value, index))
-        return Standing(index, seated, ahead)
+        return Campaigned(index, seated, ahead)
 
     def resign(self, index: int, request: Resign) -> Resigned:
         """Remove a candidate, whether it holds a seat or waits."""

@@ -104,7 +104,7 @@ class Ended(Struct, frozen=True, array_like=True, tag=12, gc=False):
     leases: tuple[int, ...]
 
 
-class Standing(Struct, frozen=True, array_like=True, tag=13, gc=False):
+class Campaigned(Struct, frozen=True, array_like=True, tag=13, gc=False):
     """Where a campaign has led.
 
     `token` names the candidate, and is its fencing token as soon as it holds a seat: it grows with every
@@ -292,7 +292,7 @@ Refusal: TypeAlias = (
     | LeaseGone | TooNew
 )  # fmt: skip
 Answer: TypeAlias = (
-    Refusal | Compacted | Opened | Granted | Ended | Standing | Resigned | Proclaimed | Stored | Deleted
+    Refusal | Compacted | Opened | Granted | Ended | Campaigned | Resigned | Proclaimed | Stored | Deleted
     | Swapped | Value | TransactionDone | Done | Checked | Agreed | Items | Counted | LeaseState | LeaseList
     | ElectionState | Events
 )  # fmt: skip

@@ -52,7 +52,7 @@ def describe(argument: bytes, life_fd: int) -> None:
 
 
 def breed(argument: bytes, life_fd: int) -> None:
-    """Start something that would outlive everybody, and wait."""
+    """Start something that would outlive all others, and wait."""
     pid = os.fork()
     if pid == 0:
         while True:

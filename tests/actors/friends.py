@@ -23,7 +23,7 @@ class Description(msgspec.Struct, frozen=True):
 
 
 class Strange(msgspec.Struct, frozen=True):
-    """Nobody handles it."""
+    """No actor handles it."""
 
 
 TAGS = {1: Describe, 2: Description, 3: Strange}

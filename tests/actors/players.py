@@ -40,7 +40,7 @@ lives = 0
 class Player(Actor):
     """Tells of itself, and ends in all the ways there are."""
 
-    def __init__(self, name: str = "nobody", goodbye: str | None = None) -> None:
+    def __init__(self, name: str = "missing", goodbye: str | None = None) -> None:
         self.name = name
         self.goodbye = goodbye
 

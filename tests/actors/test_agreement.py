@@ -145,7 +145,7 @@ def test_an_end_is_told_once_a_full_peer_has_room_again() -> None:
     assert b.dead_letters.total == 0
 
 
-def test_to_watch_somebody_whose_process_is_full_is_no_end_of_them() -> None:
+def test_to_watch_an_actor_whose_process_is_full_does_not_end_it() -> None:
     world = World()
     a, b = world.process("a", "b"), world.process("b")
     watcher, seen = world.probe(a, "watcher")
@@ -192,7 +192,7 @@ def test_a_refusal_that_found_its_asker_full_comes_later() -> None:
     world.process("b")
     world.settle()
     full = Full(world, "b")
-    ends = outcome(a.ask(Address("b", "nobody"), Question("?"), 30.0))
+    ends = outcome(a.ask(Address("b", "missing"), Question("?"), 30.0))
     world.settle()
     full.let_through()
     world.advance(RETRY_SECONDS)
@@ -225,7 +225,7 @@ def test_what_waits_for_a_full_peer_is_bounded_and_whatever_overflows_is_made_up
     world.do(b, mortal, lambda probe: probe.context.stop())
     ends = []
     for _ in range(KEPT_MESSAGES_MAX // 1000 + 1):
-        ends += [outcome(a.ask(Address("b", "nobody"), Question("?"), 30.0)) for _ in range(1000)]
+        ends += [outcome(a.ask(Address("b", "missing"), Question("?"), 30.0)) for _ in range(1000)]
         world.settle()
     assert len(b._office.outbox._kept["a"]) == 1
     full.let_through()
@@ -245,7 +245,7 @@ def test_nothing_is_kept_for_a_peer_that_is_down() -> None:
     assert b._office.outbox._kept == {}
 
 
-def test_a_process_in_which_somebody_is_watched_is_sent_something_now_and_then() -> None:
+def test_a_process_in_which_an_actor_is_watched_is_sent_something_now_and_then() -> None:
     world, a, b, watcher, mortal, _ = watching()
     full = Full(world, "a")
     full.let_through()

@@ -116,8 +116,8 @@ def test_an_ask_ends_early_when_the_process_of_its_target_goes_down() -> None:
     assert [type(end) for end in ends] == [TargetDown]
 
 
-@pytest.mark.parametrize("target", ["a/nobody", "b/nobody", "c/nobody"])
-def test_an_ask_of_somebody_who_is_not_there_was_not_delivered(target: str) -> None:
+@pytest.mark.parametrize("target", ["a/missing", "b/missing", "c/missing"])
+def test_an_ask_of_a_missing_actor_was_not_delivered(target: str) -> None:
     world = World()
     a = world.process("a", "b", "c")
     world.process("b")
@@ -288,7 +288,7 @@ def test_an_ask_ends_early_when_its_process_is_replaced_before_it_was_seen_to_go
     assert seen[-2:] == [ProcessDown("b", "replaced by a new life"), ProcessUp("b", 2)]
 
 
-def test_a_cancelled_ask_calls_nobody_back() -> None:
+def test_a_cancelled_ask_calls_neither_callback() -> None:
     world = World()
     a = world.process("a")
     there, _ = world.probe(a, on_question=echo)
@@ -304,10 +304,10 @@ def test_the_outcome_can_be_had_without_callbacks() -> None:
     a = world.process("a")
     there, _ = world.probe(a, on_question=echo)
     answered = a.ask(there, Question("?"), 1.0)
-    refused = a.ask(Address("a", "nobody"), Question("?"), 1.0)
+    refused = a.ask(Address("a", "missing"), Question("?"), 1.0)
     world.settle()
     assert answered.done and answered.result() == Answer("?")
-    with pytest.raises(Undeliverable, match="a/nobody: no such actor"):
+    with pytest.raises(Undeliverable, match="a/missing: no such actor"):
         refused.result()
 
 

@@ -1,4 +1,4 @@
-"""Bytes: what goes in comes out, and what is no frame harms nobody."""
+"""Bytes: what goes in comes out, and what is no frame harms no process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_payload_that_is_not_what_its_tag_promises_is_one_dead_letter_among_go
     assert a.dead_letters.counts == {"undecodable": 2}
 
 
-def test_a_stranger_cannot_tell_an_actor_of_somebodys_death() -> None:
+def test_a_stranger_cannot_tell_an_actor_of_a_death() -> None:
     world = World()
     a = world.process("a")
     _, seen = world.probe(a)

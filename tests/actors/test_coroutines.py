@@ -144,7 +144,7 @@ test_a_handler_awaits_an_ask_and_answers_with_what_it_returns = on_stage(_asks)
 
 async def _failed_ask(stage: Stage) -> None:
     waiter = stage.spawn()
-    ends = outcome(stage.a.ask(waiter, Ask("nobody"), 5.0))
+    ends = outcome(stage.a.ask(waiter, Ask("missing"), 5.0))
     await stage.settle()
     (report,) = stage.world.crashes
     assert report.doing == "Ask"

@@ -59,7 +59,7 @@ def test_a_name_has_one_holder_whom_every_process_finds() -> None:
     assert isinstance(refused, AskRefused)
     assert "'leader' is taken by a/probe" in str(refused)
     assert house.ask(b, two, "where_is", "leader") == [NameChanged("leader", one)]
-    assert house.ask(b, two, "where_is", "nobody") == [NameChanged("nobody", None)]
+    assert house.ask(b, two, "where_is", "missing") == [NameChanged("missing", None)]
 
 
 def test_those_who_monitor_a_name_are_told_whenever_its_holder_changes() -> None:
@@ -106,7 +106,7 @@ def test_groups_are_joined_left_told_and_watched() -> None:
     assert house.ask(a, one, "tell_all", "workers", Note("?")) == [GroupChanged("workers", ())]
 
 
-def test_nobody_registers_actors_of_another_process() -> None:
+def test_no_process_registers_actors_of_another() -> None:
     house = House()
     a = house.process("a")
     house.probe(a)

@@ -78,13 +78,13 @@ def test_linked_actors_fail_when_their_processes_lose_each_other() -> None:
     assert "stop" in seen_too
 
 
-def test_a_link_to_nobody_is_a_failure() -> None:
+def test_a_link_to_a_missing_actor_is_a_failure() -> None:
     world = World()
     here = world.process("a", directory=SYSTEM)
     one, _ = world.probe(here, restart=Restart.TEMPORARY)
-    world.do(here, one, lambda actor: actor.context.link(Address("a", "nobody")))
+    world.do(here, one, lambda actor: actor.context.link(Address("a", "missing")))
     assert [report.error for report in world.crashes] == [
-        "LinkedActorDown: a/nobody, which it is linked to: no such actor"
+        "LinkedActorDown: a/missing, which it is linked to: no such actor"
     ]
 
 

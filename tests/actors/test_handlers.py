@@ -34,7 +34,7 @@ class Counter(Actor):
 
     @handles(Question)
     def decline(self, question: Question) -> None:
-        self.context.refuse(f"ask somebody else than {self.context.address.actor}")
+        self.context.refuse(f"ask another than {self.context.address.actor}")
 
 
 class Doubling(Counter):
@@ -92,7 +92,7 @@ def test_an_actor_can_answer_that_it_will_not() -> None:
     ends = outcome(there.ask(Address("a", "counter"), Question("?"), 1.0))
     world.settle()
     assert [type(end) for end in ends] == [AskRefused]
-    assert str(ends[0]) == "a/counter: ask somebody else than counter"
+    assert str(ends[0]) == "a/counter: ask another than counter"
 
 
 WRONG = """

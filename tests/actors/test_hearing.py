@@ -153,7 +153,7 @@ def test_what_waits_for_our_connection_is_bounded_and_ends_with_its_life() -> No
     assert heard(tracker, hello(incarnation=2)) == [PeerUp("n2", 2), Received("n2", 2, b"new")]
 
 
-def test_whoever_is_not_who_it_says_is_dropped() -> None:
+def test_a_process_that_is_not_who_it_says_is_dropped() -> None:
     tracker = PeerTracker("here", 10)
     assert heard(tracker, frame(1), origin=Origin(process="n3")) == []
     assert heard(tracker, frame(1), origin=Origin(owner="n3")) == []

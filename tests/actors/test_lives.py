@@ -205,7 +205,7 @@ def test_a_crash_in_a_callback_is_a_crash_of_its_actor(where: str) -> None:
             if where == "timer":
                 self.context.after(0, self.fail)
             elif where == "reply":
-                self.context.ask(Address("a", "nobody"), Question("?"), 1.0).then(print, self.fail)
+                self.context.ask(Address("a", "missing"), Question("?"), 1.0).then(print, self.fail)
             elif where == "reader":
                 self.context.add_reader(read, self.fail)
                 os.write(write, b"x")
@@ -362,7 +362,7 @@ def test_last_words_are_sent_before_the_runtime_stops() -> None:
     assert a.run_turn() == 0
 
 
-def test_whoever_is_ending_starts_nobody() -> None:
+def test_an_actor_that_is_ending_starts_no_other() -> None:
     world = World()
     a = world.process("a")
 

@@ -53,7 +53,7 @@ def test_what_json_does_not_know_and_what_would_hide_a_field_does_no_harm(tmp_pa
 def test_below_the_level_nothing_is_written_nor_looked_up(tmp_path: Path) -> None:
     looked_up: list[int] = []
     log_to_file(tmp_path / "n1.jsonl", node="n1", incarnation=1, extra=lambda: {"n": looked_up.append(1)})
-    logger.debug("nobody reads this")
+    logger.debug("this is not read")
     assert lines(tmp_path / "n1.jsonl") == []
     assert looked_up == []
 
@@ -83,7 +83,7 @@ def test_a_file_is_continued_by_the_next_life(tmp_path: Path) -> None:
     assert [line["incarnation"] for line in lines(tmp_path / "n1.jsonl")] == [1, 2]
 
 
-def test_a_full_disk_stops_nobody_and_the_next_line_tells_what_was_lost(
+def test_a_full_disk_stops_no_actor_and_the_next_line_tells_what_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_to_file(tmp_path / "n1.jsonl", node="n1", incarnation=1)

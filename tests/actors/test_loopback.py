@@ -38,7 +38,7 @@ def test_the_next_life_has_a_greater_incarnation_and_hears_nothing_meant_for_the
     a.connect("b", "")
     a.send("b", b"for the first life")
     network.leave("b", "crashed")
-    assert a.send("b", b"for nobody") == "down"
+    assert a.send("b", b"undeliverable") == "down"
     b = network.transport("b")
     assert b.incarnation == 2
     assert b.receive() == [PeerUp("a", 1)]

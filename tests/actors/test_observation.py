@@ -304,7 +304,7 @@ def test_a_trace_from_outside_ends_by_itself() -> None:
         few = in_background(system, lambda: command("trace", "worker", system.directory, "--seconds", 0.1))
         assert few.stdout.startswith("TIME")
         for words, why in (
-            (["trace", "nobody", system.directory], "there is no process nobody"),
+            (["trace", "missing", system.directory], "there is no process missing"),
             (["trace", "worker/x", system.directory], "there is no actor x in worker"),
             (["top", system.directory / "none"], "is not the directory of a system"),
             (["top", "--cluster", "other", system.directory], "no process answers"),

@@ -20,7 +20,7 @@ from tests.actors.net import Net, a_net
 from tests.actors.test_connections import greeted
 
 TCP = "tcp://127.0.0.1:*"
-NOBODY = 65534
+UNPRIVILEGED = 65534
 CUT = "cut off: another user's, who needs a key to be heard"
 
 
@@ -50,7 +50,7 @@ def as_another_user(work: Callable[[], None]) -> Iterator[None]:
     child = os.fork()
     if child == 0:
         try:
-            os.setuid(NOBODY)
+            os.setuid(UNPRIVILEGED)
             work()
             signal.pause()
         finally:
@@ -174,7 +174,7 @@ def test_another_connection_that_has_the_descriptor_by_now_vouches_for_nothing(
         assert Users().is_stranger(end.fileno(), port + 1)
 
 
-def test_one_that_has_closed_its_end_is_nobodys_not_roots(
+def test_one_that_has_closed_its_end_is_of_no_user_not_of_root(
     pair: tuple[socket.socket, socket.socket, int],
 ) -> None:
     one, other, port = pair

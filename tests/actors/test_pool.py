@@ -95,7 +95,7 @@ def test_names_and_groups_follow_processes_that_die_and_come_back(system: Proces
     system.kill_process("two")
     assert system.run_until(lambda: "two" in system.runtime.peers)
     assert system.run_until(lambda: set(system.members("friends")) == {one, two})
-    assert system.where_is("nobody") is None
+    assert system.where_is("missing") is None
 
 
 def test_a_killed_worker_does_not_stop_a_map_that_may_retry(system: ProcessSystem, pool: Pool) -> None:

@@ -217,7 +217,7 @@ def test_a_log_that_cannot_be_written_is_an_error(server: ForkServer, tmp_path: 
         child.wait_started(WAIT_SECONDS)
 
 
-def test_a_broken_preload_is_told_to_everybody_who_spawns(tmp_path: Path) -> None:
+def test_a_broken_preload_is_told_to_all_who_spawn(tmp_path: Path) -> None:
     server = ForkServer.start(["tests.actors.children_broken"])
     child = server.spawn(f"{CHILDREN}:park", b"", log_path=tmp_path / "log")
     with pytest.raises(SpawnFailed, match="this module is broken"):
@@ -247,7 +247,7 @@ def test_closing_ends_the_children_cleans_up_and_leaves_no_zombie(tmp_path: Path
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     server = ForkServer.start([CHILDREN], [tmp_path / "kept"])
     (tmp_path / "parent" / "below").mkdir(parents=True)
-    (tmp_path / "shared" / "somebody's").mkdir(parents=True)
+    (tmp_path / "shared" / "another's").mkdir(parents=True)
     server.set_cleanup(
         [tmp_path / "directory", tmp_path / "link", tmp_path / "never-was", tmp_path / "parent" / "below"],
         if_empty=[tmp_path / "parent", tmp_path / "shared"],
@@ -259,7 +259,7 @@ def test_closing_ends_the_children_cleans_up_and_leaves_no_zombie(tmp_path: Path
     assert not process_alive(pid)
     assert not process_alive(server.pid)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "log", "shared"]
-    assert (tmp_path / "shared" / "somebody's").exists()
+    assert (tmp_path / "shared" / "another's").exists()
 
 
 def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_process_that_the_launcher_has_forked_does_not_keep_the_server_alive()
             os.kill(forked, signal.SIGKILL)
 
 
-def test_a_terminal_s_ctrl_c_and_a_sigterm_for_everybody_do_not_reach_the_server(
+def test_a_terminal_s_ctrl_c_and_a_sigterm_to_the_group_do_not_reach_the_server(
     server: ForkServer, tmp_path: Path
 ) -> None:
     assert os.getpgid(server.pid) != os.getpgid(0)

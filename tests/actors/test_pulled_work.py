@@ -95,7 +95,7 @@ def test_what_a_dead_consumer_had_is_told_and_holds_up_nothing() -> None:
     assert outlet.credit == 3
 
 
-def test_a_failure_that_nobody_handles_is_a_crash_of_the_producer() -> None:
+def test_a_failure_that_is_not_handled_is_a_crash_of_the_producer() -> None:
     stream = Stream()
     (outlet,) = stream.outlets
     stream.world.do(stream.a, stream.producer, lambda actor: outlet.feed([Question("a")]))

@@ -109,7 +109,7 @@ def test_a_peer_is_found_where_its_name_leads_now(net: Net, keys: dict[str, Keys
     one.connect("n2", named(two, "two"))
     assert net.run(lambda: net.is_up("n1", "n2"))
     asked = names.asked["two.example"]
-    assert asked == 1, "nobody is looked for who is there"
+    assert asked == 1, "a peer that is there is not looked up"
     port = split_tcp(str(two.endpoint))[1]
     net.close(two)
     assert net.run(lambda: names.asked["two.example"] > asked)
@@ -125,7 +125,7 @@ def test_all_addresses_of_a_name_are_tried_in_turn(net: Net, keys: dict[str, Key
     assert net.run(lambda: net.is_up("n1", "n2"))
 
 
-def test_answers_in_another_order_each_time_move_nobody(net: Net, keys: dict[str, Keys]) -> None:
+def test_answers_in_another_order_each_time_move_no_peer(net: Net, keys: dict[str, Keys]) -> None:
     names = Names(two="127.0.0.1 127.0.0.2")
     one = member(net, keys, "n1", look_up=names)
     two = member(net, keys, "n2")
@@ -190,7 +190,7 @@ def test_a_new_endpoint_is_gone_to_once_its_name_has_an_address(net: Net, keys: 
     assert net.run(lambda: elsewhere.receive() != [] or b"to the new place" in net.payloads("n2"))
 
 
-def test_an_answer_after_the_end_is_not_missed_by_anybody() -> None:
+def test_an_answer_after_the_end_is_missed_by_no_one() -> None:
     names = Names(two="127.0.0.1")
     names.silent.add("two.example")
     resolver = Resolver(names)

@@ -60,7 +60,7 @@ def speak(net: Net, one: ZeroMqTransport, other: ZeroMqTransport, text: bytes) -
     assert net.run(lambda: text in net.payloads(other.name))
 
 
-def test_a_key_is_replaced_member_by_member_and_nobody_else_is_down_for_a_moment(
+def test_a_key_is_replaced_member_by_member_and_no_other_is_down_for_a_moment(
     net: Net, directory: Path
 ) -> None:
     one, two = pair(net, directory)

@@ -46,7 +46,7 @@ def test_an_address_can_be_sent_and_used() -> None:
     third, heard = world.probe(a, "third")
     a.tell(there, Handshake(third))
     world.settle()
-    b.tell(seen[0].somebody, Note("pleased to meet you"))
+    b.tell(seen[0].other, Note("pleased to meet you"))
     world.settle()
     assert notes(heard) == ["pleased to meet you"]
 
@@ -64,12 +64,12 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         Address.parse(text)
 
 
-def test_a_message_to_nobody_is_a_dead_letter_with_its_reason() -> None:
+def test_a_message_to_a_missing_actor_is_a_dead_letter_with_its_reason() -> None:
     world = World()
     a, b = world.process("a", "b"), world.process("b")
-    a.tell(Address("a", "nobody"), Note("here"))
-    a.tell(Address("b", "nobody"), Note("there"))
-    a.tell(Address("c", "nobody"), Note("where"))
+    a.tell(Address("a", "missing"), Note("here"))
+    a.tell(Address("b", "missing"), Note("there"))
+    a.tell(Address("c", "missing"), Note("where"))
     world.settle()
     assert a.dead_letters.counts == {"no such actor": 1, "peer unknown": 1}
     assert b.dead_letters.counts == {"no such actor": 1}
@@ -175,7 +175,7 @@ def test_a_mailbox_keeps_order_and_bound(steps: list[str], messages_max: int, ov
     assert a.dead_letters.counts["mailbox full"] == lost == a.inspect("probe").dropped
 
 
-def test_the_end_of_somebody_watched_overtakes_what_waits() -> None:
+def test_the_end_of_a_watched_actor_overtakes_what_waits() -> None:
     world = World()
     a = world.process("a")
     watcher, seen = world.probe(a, "watcher")
@@ -344,7 +344,7 @@ def test_a_post_from_another_thread_wakes_the_loop() -> None:
     thread.join()
 
 
-def test_a_reply_to_a_tell_is_a_tell_and_to_nobody_a_dead_letter() -> None:
+def test_a_reply_to_a_tell_is_a_tell_and_without_an_asker_a_dead_letter() -> None:
     world = World()
     a = world.process("a")
     one, heard = world.probe(a, "one")
@@ -353,7 +353,7 @@ def test_a_reply_to_a_tell_is_a_tell_and_to_nobody_a_dead_letter() -> None:
     assert heard == [Answer("back")]
     a.tell(two, Question("?"))
     world.settle()
-    assert a.dead_letters.counts == {"nobody to answer": 1}
+    assert a.dead_letters.counts == {"no reply expected": 1}
 
 
 def test_a_name_is_taken_while_its_actor_lives_and_free_afterwards() -> None:
@@ -378,7 +378,7 @@ def test_only_a_parent_stops_its_child() -> None:
         a.inspect("three")
 
 
-def test_a_stopped_runtime_starts_nobody() -> None:
+def test_a_stopped_runtime_starts_no_actor() -> None:
     world = World()
     a = world.process("a")
     a.stop()

@@ -36,8 +36,8 @@ class TestWatching:
         world.settle()
         assert seen == []
 
-    @pytest.mark.parametrize("target", ["a/nobody", "b/nobody", "c/nobody"])
-    def test_to_watch_nobody_is_to_hear_of_the_end_at_once(self, target: str) -> None:
+    @pytest.mark.parametrize("target", ["a/missing", "b/missing", "c/missing"])
+    def test_to_watch_a_missing_actor_is_to_hear_of_the_end_at_once(self, target: str) -> None:
         world = World()
         a = world.process("a", "b", "c")
         world.process("b")
@@ -68,7 +68,7 @@ class TestWatching:
         world.settle()
         assert seen == [Terminated(mortal, "b: crashed")]
 
-    def test_a_process_that_dies_watches_nobody_any_more(self) -> None:
+    def test_a_process_that_dies_watches_no_actor_any_more(self) -> None:
         world = World()
         a, b = world.process("a", "b"), world.process("b")
         watcher, _ = world.probe(a, "watcher")
@@ -105,7 +105,7 @@ class TestWatching:
         world.do(a, watcher, lambda probe: probe.context.watch_process("b"))
         assert seen == [ProcessUp("b", 1)]
 
-    def test_a_watcher_that_crashes_watches_nobody_any_more(self) -> None:
+    def test_a_watcher_that_crashes_watches_no_actor_any_more(self) -> None:
         world = World()
         a = world.process("a", "b")
         world.process("b")

@@ -210,7 +210,7 @@ def test_a_paused_peer_goes_down_by_heartbeats_and_comes_back_when_resumed(
 
 
 def test_transports_that_share_a_context_do_not_stop_each_other_by_being_closed(net: Net) -> None:
-    """libzmq's thread may wait for ever for somebody to hear of a socket's end, and serves all of them."""
+    """libzmq's thread may wait for ever for a reader of a socket's end, and serves all of them."""
     for number in range(3):
         node = net.node("n1", number + 1, endpoint="tcp://127.0.0.1:*")
         guests = [net.guest(f"g{number}.{which}") for which in range(3)]
@@ -223,7 +223,7 @@ def test_transports_that_share_a_context_do_not_stop_each_other_by_being_closed(
             net.close(transport)
 
 
-def test_what_is_told_of_a_connection_that_nobody_looks_at_holds_up_no_other(net: Net) -> None:
+def test_what_is_told_of_a_connection_that_is_not_looked_at_holds_up_no_other(net: Net) -> None:
     guest = net.guest("guest")
     guest.connect("n1", net.endpoint("n1"))
     monitor = guest._link_to["n1"].monitor
@@ -267,7 +267,7 @@ def test_another_cluster_is_not_heard(net: Net) -> None:
     assert net.events["n1"] == []
 
 
-def test_whoever_answers_in_another_s_place_is_not_heard(net: Net) -> None:
+def test_a_process_that_answers_in_another_s_place_is_not_heard(net: Net) -> None:
     one, two = net.node("n1"), net.node("n2")
     one.connect("n3", str(two.endpoint))
     assert net.run(lambda: one.counters["misnamed"] >= 1)

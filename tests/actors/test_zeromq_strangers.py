@@ -75,7 +75,7 @@ def test_a_stranger_who_is_allowed_later_needs_no_restart(
     assert net.run(lambda: PeerUp("n3", 1) in net.events["n1"])
 
 
-def test_without_a_key_nobody_gets_in(net: Net, keys: dict[str, Keys]) -> None:
+def test_without_a_key_no_process_gets_in(net: Net, keys: dict[str, Keys]) -> None:
     one = net.node("n1", endpoint=TCP, keys=keys["n1"])
     guest = net.guest("n2")
     guest.connect("n1", str(one.endpoint))

@@ -50,7 +50,7 @@ class Do(msgspec.Struct, frozen=True):
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    somebody: Address
+    other: Address
 
 
 REGISTRY = Registry({1: Note, 2: Question, 3: Answer, 4: Bomb, 5: Handshake})

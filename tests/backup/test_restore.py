@@ -11,7 +11,7 @@ from raft.machines.application import Application
 from raft.machines.codec import decode_answer, encode_call
 from raft.machines.commands import Call, Campaign, Grant, OpenSession, Put, WatchKeys
 from raft.machines.machine import WrongVersion
-from raft.machines.results import Compacted, Granted, Standing
+from raft.machines.results import Campaigned, Compacted, Granted
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.process import replacement
 from raft.node.process.data_dir import open_store, permit_first_start
@@ -139,7 +139,7 @@ def test_tokens_sessions_and_leases_of_a_restored_cluster_are_none_that_the_old_
     assert isinstance(decode_or_raise(lease.result), Granted)
     standing = restored.answer(leader, command_of(Campaign("boss", decode_or_raise(lease.result).lease)))
     told = decode_or_raise(standing.result)
-    assert isinstance(told, Standing)
+    assert isinstance(told, Campaigned)
     assert told.token > old_token + INDEX_STEP // 2
     restored.answer(leader, command_of(OpenSession(60_000)))
     stale = restored.answer(leader, in_session(old_session, Put(b"k", b"v")))

@@ -124,7 +124,7 @@ def test_a_quiet_world_says_exactly_the_same_each_time() -> None:
     assert min(first) > 0
 
 
-def test_one_more_node_costs_the_leader_one_more_and_nobody_else_anything() -> None:
+def test_one_more_node_costs_the_leader_one_more_and_the_others_nothing() -> None:
     costs = [measure(nodes, 64, 1.0) for nodes in (3, 5, 7)]
     by_what = {line.what: line for line in fit(costs)}
     idle = by_what["frames a second, idle"]

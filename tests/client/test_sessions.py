@@ -89,7 +89,7 @@ def test_a_candidate_whose_campaign_stays_in_doubt_as_its_session_ended_stands_a
 
         def others(call: Call) -> Outcome:
             if isinstance(call.operation, Campaign):
-                return replies(call) if call.session == 1 else committed(results.Standing(20, True, 0))
+                return replies(call) if call.session == 1 else committed(results.Campaigned(20, True, 0))
             return committed(results.Ended(()))
 
         client = ScriptedClient(Cluster(others))

@@ -90,9 +90,9 @@ def test_a_port_that_is_taken_is_refused_before_a_node_is_started(cluster: Clust
 
 def test_the_verb_asks_the_nodes_that_it_is_given_and_prints_one_scrape(cluster: Cluster) -> None:
     nodes = ",".join(f"{node.id}={node.endpoint}" for node in cluster.record.nodes)
-    nobody = f"9=tcp://127.0.0.1:{free_port()}"
+    absent = f"9=tcp://127.0.0.1:{free_port()}"
     command = [
-        sys.executable, "launcher.py", "metrics", "--endpoints", f"{nodes},{nobody}", "--cluster-id",
+        sys.executable, "launcher.py", "metrics", "--endpoints", f"{nodes},{absent}", "--cluster-id",
         cluster.record.cluster, "--once",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -24,6 +24,7 @@ from raft.machines.commands import (
 )
 from raft.machines.elections import ANNOUNCED_BYTES_MAX
 from raft.machines.results import (
+    Campaigned,
     Candidate,
     ElectionState,
     FenceRejected,
@@ -33,7 +34,6 @@ from raft.machines.results import (
     Proclaimed,
     Refused,
     Resigned,
-    Standing,
     Stored,
 )
 from tests.machines.driving import Driver
@@ -42,9 +42,9 @@ from tests.machines.driving import Driver
 def test_the_first_leads_and_the_others_queue_in_order_of_arrival() -> None:
     driver = Driver()
     a, b, c = driver.lease(), driver.lease(), driver.lease()
-    assert driver.do(Campaign("e", b, b"b")) == Standing(4, True, 0)
-    assert driver.do(Campaign("e", c, b"c")) == Standing(5, False, 1)
-    assert driver.do(Campaign("e", a, b"a")) == Standing(6, False, 2)
+    assert driver.do(Campaign("e", b, b"b")) == Campaigned(4, True, 0)
+    assert driver.do(Campaign("e", c, b"c")) == Campaigned(5, False, 1)
+    assert driver.do(Campaign("e", a, b"a")) == Campaigned(6, False, 2)
     state = driver.ask(GetElection("e"))
     assert state == ElectionState(
         1, (Candidate(4, b, b"b"),), (Candidate(5, c, b"c"), Candidate(6, a, b"a")), 4
@@ -135,7 +135,7 @@ def test_a_candidate_that_does_not_wait_is_not_queued() -> None:
     driver = Driver()
     a, b = driver.lease(), driver.lease()
     assert driver.do(Campaign("e", a, wait=False)).seated
-    assert driver.do(Campaign("e", b, wait=False)) == Standing(0, False, 1)
+    assert driver.do(Campaign("e", b, wait=False)) == Campaigned(0, False, 1)
     assert driver.ask(GetElection("e")).waiting == ()
 
 
@@ -198,7 +198,7 @@ def test_tokens_grow_and_no_more_hold_seats_than_there_are(story: list[tuple[str
     for what, choice in story:
         if what == "campaign":
             standing = driver.do(Campaign("e", leases[choice], seats=seats))
-            assert standing == Standing(driver.index, len(queue) < seats, len(queue))
+            assert standing == Campaigned(driver.index, len(queue) < seats, len(queue))
             queue.append((standing.token, leases[choice]))
         elif what == "resign":
             token = queue[choice % len(queue)][0] if queue else 0

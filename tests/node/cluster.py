@@ -129,11 +129,11 @@ class Member:
         self.join = join
         self.founders = cluster.ids if founders is None else list(founders)
         self.log: Any = cluster.make_log()
-        self.lives = 0
+        self.incarnation = 0
         self.start()
 
     def start(self) -> None:
-        self.lives += 1
+        self.incarnation += 1
         cluster = self.cluster
         others = [n for n in self.founders if n != self.node]
         self.config = NodeConfig(
@@ -164,10 +164,10 @@ class Member:
         self.actor = Node(
             NodeEnvironment(
                 config=self.config,
-                incarnation=self.lives,
+                incarnation=self.incarnation,
                 store=self.log,
                 machine=self.machine,
-                random=Random(f"{cluster.seed}:{self.node}:{self.lives}"),
+                random=Random(f"{cluster.seed}:{self.node}:{self.incarnation}"),
                 journal=self.events,
                 disk_worker=self._disk_worker,
                 apply_worker=self._apply_worker if cluster.apply_on_worker else None,

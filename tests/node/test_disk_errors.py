@@ -107,7 +107,7 @@ def test_a_follower_without_room_does_not_block_the_quorum_and_catches_up_later(
     assert cluster[leader].raft.tracker.progress[full].match < cluster[leader].raft.log.last
     cluster[full].log.fail = None
     cluster.until(lambda: cluster[full].raft.log.applied == cluster[leader].raft.log.applied, 2.0)
-    assert cluster[full].lives == 1
+    assert cluster[full].incarnation == 1
 
 
 def test_a_node_that_has_room_again_leads_again_and_has_lost_nothing(cluster: Cluster) -> None:
@@ -119,7 +119,7 @@ def test_a_node_that_has_room_again_leads_again_and_has_lost_nothing(cluster: Cl
     cluster.put(new, b"meanwhile", b"2")
     member.log.fail = None
     cluster.until(lambda: member.raft.log.applied == cluster[new].raft.log.applied, 2.0)
-    assert member.lives == 1
+    assert member.incarnation == 1
     assert "disk-has-room" in member.events.names
     cluster[new].raft.transfer_leader(old)
     cluster.until(lambda: cluster.leaders() == [old], 2.0)

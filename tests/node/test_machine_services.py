@@ -23,7 +23,7 @@ from raft.machines.commands import (
     WatchKeys,
 )
 from raft.machines.lease_clock import QUIET_SECONDS
-from raft.machines.results import Compacted, Events, Granted, Led, Opened, Standing
+from raft.machines.results import Campaigned, Compacted, Events, Granted, Led, Opened
 from raft.protocol.client import (
     AwaitEvents,
     Command,
@@ -324,7 +324,7 @@ def test_the_next_candidate_gets_its_seat_when_the_holders_lease_ends() -> None:
         opened = call(cluster, OpenSession(ttl_ms))
         assert isinstance(opened, Opened)
         standing = call(cluster, Campaign("e", opened.session))
-        assert isinstance(standing, Standing)
+        assert isinstance(standing, Campaigned)
         tokens.append(standing.token)
     body = encode_question(WatchElection(tokens[1] + 1, "e"))
     ask = cluster.ask(leader, AwaitEvents(body, 5.0), 10.0)

@@ -117,6 +117,6 @@ def test_a_name_has_one_holder_who_knows_when_it_is_lost(nodes: Nodes) -> None:
                 await later.session.close()
                 with pytest.raises(LeadershipLost):
                     later.check()
-            assert await names.where_is("nobody") is None
+            assert await names.where_is("missing") is None
 
     asyncio.run(run())

@@ -44,7 +44,7 @@ class NodeProcess:
         self.child: ChildProcess | None = None
         self.pid: int | None = None
         self.incarnation = 0
-        self.lives = 0
+        self.starts = 0
         self.exits = 0
         self.started_seconds = 0.0
         self.is_up = False  # Has the present process reported that it is up?
@@ -62,7 +62,7 @@ class NodeProcess:
     @property
     def restarts(self) -> int:
         """How often it was started again, for any reason."""
-        return max(self.lives - 1, 0)
+        return max(self.starts - 1, 0)
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class NodeProcess:
         self.pid = self._meter = None
         self.crash_armed = self.is_up = False
         self.owed_signals.clear()
-        self.lives += 1
+        self.starts += 1
         self.started_seconds = self.heard_seconds = now
 
     def end_process(self) -> Cause:

@@ -194,8 +194,8 @@ class Processes:
     def _restart(self, node: NodeProcess, now: float) -> None:
         decision = self._supervisors[node.id].ended(node.name, now, failed=True)
         if isinstance(decision, RestartChildren):
-            lives = node.lives
-            self._context.after(decision.after_seconds, lambda: self._start_if_still_down(node, lives))
+            starts = node.starts
+            self._context.after(decision.after_seconds, lambda: self._start_if_still_down(node, starts))
             return
         self._give_up(node, now)
 
@@ -209,9 +209,9 @@ class Processes:
         )
         self._cluster.journal.record(gave_up, now)
 
-    def _start_if_still_down(self, node: NodeProcess, lives: int) -> None:
+    def _start_if_still_down(self, node: NodeProcess, starts: int) -> None:
         """Unless it was started meanwhile, or is to stay down."""
-        if node.lives == lives and node.state is NodeState.DOWN and node.expected is Cause.CRASH:
+        if node.starts == starts and node.state is NodeState.DOWN and node.expected is Cause.CRASH:
             self.start(node)
 
     def _kill_hung(self) -> None:

@@ -50,17 +50,17 @@ def revision_of(event: Record) -> int:
 
 def watchers_of(records: Iterable[Record]) -> list[Watcher]:
     """All watchers of a history."""
-    lives: dict[str, dict[str, list[Record]]] = {}
+    by_client: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         if record.op in ("event", "watch") and record.done:
             stem, _ = _name_of(record.client)
-            lives.setdefault(stem, {}).setdefault(record.client, []).append(record)
+            by_client.setdefault(stem, {}).setdefault(record.client, []).append(record)
     every_event = [
-        record for parts in lives.values() for part in parts.values() for record in part
+        record for parts in by_client.values() for part in parts.values() for record in part
         if record.op == "event"
     ]  # fmt: skip
     end = max(map(revision_of, every_event), default=0)
-    return [_watcher(name, parts, end) for name, parts in lives.items()]
+    return [_watcher(name, parts, end) for name, parts in by_client.items()]
 
 
 def _name_of(client: str) -> tuple[str, int]:

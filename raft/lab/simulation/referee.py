@@ -70,7 +70,7 @@ class Referee:
     def started(self, member: Member) -> None:
         """An incarnation has begun."""
         self._members[member.node] = member
-        self._views[member.node] = View(member.lives)
+        self._views[member.node] = View(member.incarnation)
 
     def looked(self, member: Member) -> None:
         """Check everything that has changed."""

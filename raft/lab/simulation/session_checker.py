@@ -19,7 +19,7 @@ from raft.lab.simulation.tally import Tally
 from raft.machines.application import Application
 from raft.machines.codec import decode_call, encode_answer
 from raft.machines.commands import Campaign, Expire, Operation, Own, Put, WatchKeys
-from raft.machines.results import Answer, Done, Event, Events, Standing, Stored
+from raft.machines.results import Answer, Campaigned, Done, Event, Events, Stored
 
 NEVER = float("inf")
 
@@ -122,7 +122,7 @@ def check_seats(session_checker: Sequence[SessionCall]) -> None:
         (session_call.answer.token, session_call)
         for session_call in session_checker
         if isinstance(session_call.operation, Campaign)
-        and isinstance(session_call.answer, Standing)
+        and isinstance(session_call.answer, Campaigned)
         and session_call.answer.token
     ]
     seats.sort(key=lambda seat: seat[0])

@@ -297,7 +297,7 @@ class World:
 
     def _make_operator(self) -> MembershipOperator:
         return MembershipOperator(
-            self._caller("steward"),
+            self._caller("operator"),
             setting=self.setting,
             members=self.members,
             recruit=self._recruit,
@@ -322,7 +322,7 @@ class World:
         return Caller(self._host(name), setting=self.setting, event_queue=self.event_queue)
 
     def _launcher(self) -> Host:
-        host = self._host("steersman")
+        host = self._host("launcher")
         for node in self.setting.ids:
             host.transport.connect(f"n{node}", endpoint_of(node))
         return host

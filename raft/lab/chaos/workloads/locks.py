@@ -21,7 +21,7 @@ from raft.lab.chaos.workloads.keys import Keys
 from raft.lab.chaos.workloads.register import text_of, value_in
 from raft.lab.checkers.records import Record
 from raft.machines.commands import Campaign, Fence, Get, Resign
-from raft.machines.results import Led, Resigned, Standing, Value
+from raft.machines.results import Campaigned, Led, Resigned, Value
 
 TTL_SECONDS = 1.5
 GROUPS = 4  # Of workers that compete with each other.
@@ -179,7 +179,7 @@ class LockWorkload:
         async def take() -> int:
             lease = await worker.client.grant(TTL_SECONDS)
             standing = await worker.client.call(Campaign(name, lease, wait=False))
-            assert isinstance(standing, Standing), standing
+            assert isinstance(standing, Campaigned), standing
             if not standing.token:
                 raise Taken(f"{name!r} has no free seat")
             return standing.token

@@ -21,7 +21,7 @@ from raft.lab.simulation.session_checker import SessionCall, SessionChecker
 from raft.lab.simulation.setting import Setting
 from raft.machines.commands import Campaign, Fence, OpenSession, Operation, Own, Put, Resign
 from raft.machines.lease_clock import HeldLease
-from raft.machines.results import Answer, Opened, Standing
+from raft.machines.results import Answer, Campaigned, Opened
 from raft.protocol.client import Committed, KeepAlive, LeaseTime
 
 ELECTION = "office"
@@ -102,7 +102,7 @@ class SessionClient:
 
     def _campaign(self, session: Session) -> None:
         def seated(answer: Answer) -> None:
-            if isinstance(answer, Standing) and answer.seated:
+            if isinstance(answer, Campaigned) and answer.seated:
                 self._token = session.token = answer.token
 
         self._do(session, Campaign(ELECTION, session.lease, wait=False), seated)

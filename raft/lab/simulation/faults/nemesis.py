@@ -247,13 +247,13 @@ class Nemesis:
     def _flip_bit(self, fault: Fault) -> None:
         for member in self._victims(fault):
             self._end(fault, member, power=fault.amount < 0.5)
-            if member.lives:
+            if member.incarnation:
                 member.drive.flip_bit(self._dice)
 
     def _lose_segment(self, fault: Fault) -> None:
         for member in self._victims(fault):
             self._end(fault, member, power=fault.amount < 0.5)
-            if member.lives:
+            if member.incarnation:
                 member.drive.lose_last_segment()
 
     def _rot_snapshot(self, fault: Fault) -> None:

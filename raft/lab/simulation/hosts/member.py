@@ -116,7 +116,7 @@ class Member:
         self.node = node
         self.name = process_of(node)
         self.condition = Condition.DOWN
-        self.lives = 0
+        self.incarnation = 0
         self.wiped = False
         self.rolled_back = False
         self.may_stop_with: frozenset[str] = frozenset()  # Errors that may end it for good.
@@ -169,7 +169,7 @@ class Member:
         """Start a process, if there is none and the disk allows it; otherwise try again later, or never."""
         if self.condition is not Condition.DOWN:
             return
-        self.lives += 1
+        self.incarnation += 1
         self.drive.begin_incarnation()
         self._guard(self._start)
 
@@ -200,7 +200,7 @@ class Member:
             self.start()
 
     def _start(self) -> None:
-        config = self._setting.config(self.node, self.lives, joins=self._joins)
+        config = self._setting.config(self.node, self.incarnation, joins=self._joins)
         try:
             self.store = Store.open(
                 DIRECTORY,
@@ -227,10 +227,10 @@ class Member:
         self.machine = RecordingMachine(Tally())
         self.host = Host(
             self.name,
-            self.lives,
+            self.incarnation,
             event_queue=self._event_queue,
             network=self._network,
-            dice=self._setting.dice(f"runtime {self.node} {self.lives}"),
+            dice=self._setting.dice(f"runtime {self.node} {self.incarnation}"),
             is_node=True,
             clock_rate=self._setting.clock_rate(self.node),
             wake_seconds=self._setting.wake_seconds,
@@ -241,10 +241,10 @@ class Member:
         self._actor = InspectedNode(
             NodeEnvironment(
                 config=config,
-                incarnation=self.lives,
+                incarnation=self.incarnation,
                 store=self.store,
                 machine=self.machine,
-                random=self._setting.dice(f"node {self.node} {self.lives}"),
+                random=self._setting.dice(f"node {self.node} {self.incarnation}"),
                 journal=self._events,
                 disk_worker=self._make_disk,
                 snapshot_worker=self._make_snapshotting,

@@ -160,8 +160,8 @@ class SimulatedNetwork:
         a, b = self._ends.get(one), self._ends.get(other)
         if a is None or b is None or not self._apart(a, b):
             return
-        lives = (a.incarnation, b.incarnation)
-        self._event_queue.after(2 * self._travel_seconds(), partial(self._join, one, other, lives))
+        incarnations = (a.incarnation, b.incarnation)
+        self._event_queue.after(2 * self._travel_seconds(), partial(self._join, one, other, incarnations))
 
     def part(self, end: SimulatedTransport, process: str) -> None:
         """One end no longer wants the connection."""
@@ -268,9 +268,9 @@ class SimulatedNetwork:
     def _apart(self, a: SimulatedTransport, b: SimulatedTransport) -> bool:
         return a.peers.get(b.name) != b.incarnation or b.peers.get(a.name) != a.incarnation
 
-    def _join(self, one: str, other: str, lives: tuple[int, int]) -> None:
+    def _join(self, one: str, other: str, incarnations: tuple[int, int]) -> None:
         a, b = self._ends.get(one), self._ends.get(other)
-        if a is None or b is None or (a.incarnation, b.incarnation) != lives or not self._apart(a, b):
+        if a is None or b is None or (a.incarnation, b.incarnation) != incarnations or not self._apart(a, b):
             return
         if self.is_cut(one, other) or self.is_cut(other, one):
             return  # They are connected again when a fault ends.
