@@ -216,7 +216,9 @@ class Applier:
 
     def _may_go_on(self) -> bool:
         # Only an unfinished command can be continued while the machine is not free.
-        return (self.free or self._machine.unfinished) and not self.own_machine.full
+        return (self.free or self._machine.unfinished) and not (
+            self.own_machine.commands and self.own_machine.full
+        )
 
     def _apply(self, work: _Apply) -> bool:
         """Apply as much as this turn may; True if that is all of it."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
-from raft.core.types import Role
+from raft.core.types import Role, Term
 from raft.machines.application import Application
 from raft.machines.codec import encode_nodes_own
 from raft.node.applier import Applier
@@ -46,6 +46,8 @@ class MachineServices:
         self.pushed_watches = PushedWatches(machine, raft, applier, context)
         self._context = context
         self._checking = ReplicaCheck(machine, raft, applier)
+        self.attentive = True
+        """Whether `settle` is to be called in each turn: there are watches, or leases to be counted."""
 
     def take(
         self,
@@ -55,6 +57,7 @@ class MachineServices:
         not_leader: Callable[[], object],
     ) -> object | None:
         """Take a request in, to be answered through its handle; or return the refusal."""
+        self.attentive = True
         if isinstance(request, AwaitEvents):
             return self._news.take(request, reply_handle, now)
         if isinstance(request, Watched):
@@ -77,9 +80,9 @@ class MachineServices:
         return None
 
     def flush(self, now: float) -> None:
-        """At the end of a turn: propose expired leases, a replica check, and the agreed version."""
+        """Once a tick: propose expired leases, a replica check, and the agreed version."""
         versions = self._versions
-        if now >= versions.look_at or versions.agreement is not self._machine.agreement:
+        if now >= versions.look_at:
             versions.check(now)
         self.leases.expire(now)
         self._checking.propose(now)
@@ -91,6 +94,9 @@ class MachineServices:
             self._news.tell(now)
         if self.pushed_watches.watches:
             self.pushed_watches.tell(now)
+        self.attentive = bool(
+            self._news.waiting or self.pushed_watches.watches or self.leases.behind or self.leases.blind
+        )
 
     @property
     def watches(self) -> int:
@@ -127,11 +133,13 @@ class ReplicaCheck:
         self._application = application
         self._raft = raft
         self._applier = applier
+        self._term: Term = 0
         self._due = 0.0
 
     def propose(self, now: float) -> None:
-        """Propose a check when one is due, and there are new answers to check. Call often."""
-        if self._raft.role is not Role.LEADER:
+        """Propose a check when one is due, and there are new answers to check. Call it now and then."""
+        if self._raft.role is not Role.LEADER or self._raft.term != self._term:
+            self._term = self._raft.term
             self._due = now + CHECK_SECONDS
         if now < self._due or not self._applier.free:
             return

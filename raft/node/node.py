@@ -9,7 +9,11 @@ peers go to the core at once, commands and queries of clients are collected. Whe
 3. takes each `Ready` of the core and carries it out: a write goes to the log writer, committed entries to
    the applier, messages to the sender. Replies that acknowledge a write are attached to it, and leave
    through `answer` only when the write is durable;
-4. answers reads, and does the housekeeping: leases, watches, space, snapshots, shutdown.
+4. answers reads, delivers events, and does what else has come up.
+
+A turn enters a part only if that has something to do: the part says so by an attribute, which costs no call.
+What time alone brings about (leases that expire, requests that have waited too long, the room that is left,
+a snapshot that is due) is looked at once a tick, in `wake`.
 
 Writes, the user's own machine and snapshots may work on threads; their results come back as `WorkDone`
 messages, so only the loop touches the core. What takes long is done in steps, each in a further turn, so
@@ -50,7 +54,6 @@ from raft.node.components import NodeComponents
 from raft.node.environment import NodeEnvironment
 from raft.node.local import ContinueTurn, Leave
 from raft.node.machine_services import MACHINE_REQUESTS
-from raft.node.peers import from_peers
 from raft.node.reporter import Leadership
 from raft.node.requests.admin import ADMIN_REQUESTS, fault_handlers
 from raft.node.requests.backups import BACKUP_REQUESTS
@@ -77,6 +80,16 @@ from raft.protocol.registry import (
 READIES_PER_TURN_MAX = 8
 ALIVE_SECONDS = 0.5
 TERM_LEAP_MAX = 2**32  # A term further ahead cannot come from elections: it is an error, and must not spread.
+
+
+def from_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Wrap a handler so that it accepts messages only from members that are up."""
+
+    def handler(node: Any, message: Any) -> None:
+        if node.is_from_member(message.sender) and node.has_plausible_term(message):
+            handle(node, message)
+
+    return handler
 
 
 class Node(Actor):
@@ -125,22 +138,37 @@ class Node(Actor):
         """Pass the turn's requests to the core as one batch, and carry out its effects."""
         parts = self.components
         now = self.context.now()
-        parts.applier.resume()
-        parts.client_requests.flush(now)
-        parts.machine_services.flush(now)
+        machine, applier, services, reads = (
+            self._environment.machine,
+            parts.applier,
+            parts.machine_services,
+            parts.reads,
+        )
+        applier.resume()
+        if parts.client_requests.commands:
+            parts.client_requests.propose()
+        if reads.waiting:
+            reads.flush(now)
+        if parts.versions.agreement is not machine.agreement:
+            parts.versions.check(now)
         if not parts.handshakes.origin.identity:
             parts.founder.propose_if_due()
         self._carry_out()
         if parts.failover.postponed is not None and parts.failover.campaign_if_asked():
             self._carry_out()
-        parts.machine_services.settle(now)
-        parts.reads.answer()
-        parts.space.check(now)
+        if services.attentive or not applier.free or machine.leases.newest != services.leases.newest:
+            services.settle(now)
+            if services.behind:
+                self.take_another_turn()
+        if reads.waiting:
+            reads.answer()
+        if parts.space.low:
+            parts.space.check(now)
         if parts.shutdown.begun:
             parts.shutdown.end_if_done()
-        parts.snapshots.turn_ended()
-        if parts.machine_services.behind:
-            self.take_another_turn()
+        taker = parts.snapshots.taker
+        if taker.wanted or applier.applied >= taker.due_index or applier.bytes_applied >= taker.due_bytes:
+            taker.consider()
 
     def _carry_out(self) -> None:
         """Carry out each Ready of the core; what is acknowledged must be durable first.
@@ -162,8 +190,10 @@ class Node(Actor):
                     parts.applier.apply(message)
                 else:
                     parts.sender.send(message)
-            parts.reads.confirmed(ready.read_states)
-            self._note_leadership()
+            if ready.read_states:
+                parts.reads.confirmed(ready.read_states)
+            if ready.soft_state is not None or ready.hard_state is not None:
+                self._note_leadership()
         self.take_another_turn()
 
     def take_another_turn(self) -> None:
@@ -194,6 +224,8 @@ class Node(Actor):
         if raft.leader == before.leader and raft.term == before.term and raft.role is before.role:
             return
         now = self.context.now()
+        parts.machine_services.attentive = True
+        parts.snapshots.term_is(raft.term)
         if before.role is Role.LEADER and raft.role is not Role.LEADER:
             parts.proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
@@ -226,6 +258,8 @@ class Node(Actor):
         if raft.role is Role.LEADER and raft.transferee == NO_NODE and not departs:
             parts.reporter.losing("")  # A transfer that was requested has failed.
             parts.disk_health.check(now)
+        parts.machine_services.flush(now)
+        parts.space.check(now)
         parts.applier.timing.arm()
         parts.proposals.expire(now)
         parts.membership.requests.expire(now)
@@ -321,13 +355,14 @@ class Node(Actor):
         source = self.context.sender
         if source is None:
             return False
-        if parts.peers.node_of(source.process) != sender or sender not in parts.peers.up:
-            is_peer = parts.peers.node_of(source.process) == sender
-            if not (is_peer and parts.handshakes.recognize(sender)):
-                parts.membership.reject(source.process, sender)
-                return False
+        is_peer = parts.peers.nodes.get(source.process) == sender
+        is_up = is_peer and sender in parts.peers.up
+        if not is_up and not (is_peer and parts.handshakes.recognize(sender)):
+            parts.membership.reject(source.process, sender)
+            return False
         now = self.context.now()
-        parts.ticker.pass_time(now)
+        if now >= parts.ticker.due_at:
+            parts.ticker.pass_time(now)
         parts.contacts.seen_at[sender] = now
         return True
 

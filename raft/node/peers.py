@@ -6,8 +6,7 @@ of how the membership changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -29,7 +28,8 @@ class Peers:
         """Endpoints of members from the entries that this process has applied."""
         self.removed: dict[int, int] = {}
         self.up: set[int] = set()
-        self._nodes: dict[str, int] = {}
+        self.nodes: dict[str, int] = {}
+        """The members, but this one, by the names of their processes."""
         self._node = node
 
     @property
@@ -43,7 +43,7 @@ class Peers:
 
     def node_of(self, process: str) -> int:
         """The member of a process; 0 if it is none."""
-        return self._nodes.get(process, 0)
+        return self.nodes.get(process, 0)
 
     def add(self, peer: int, endpoint: str) -> bool:
         """Learn of a member; whether it is new, or listens elsewhere now."""
@@ -51,7 +51,7 @@ class Peers:
         if peer == self._node or self.endpoints.get(peer) == endpoint:
             return False
         self.endpoints[peer] = endpoint
-        self._nodes[process_of(peer)] = peer
+        self.nodes[process_of(peer)] = peer
         return True
 
     def remove(self, peer: int, index: int) -> None:
@@ -60,7 +60,7 @@ class Peers:
         if peer != self._node:
             self.endpoints.pop(peer, None)
             self.agreed.pop(peer, None)
-            self._nodes.pop(process_of(peer), None)
+            self.nodes.pop(process_of(peer), None)
             self.up.discard(peer)
 
 
@@ -75,13 +75,3 @@ def decode_endpoints(context: bytes) -> dict[int, str]:
         return _ENDPOINTS.decode(context) if context else {}
     except msgspec.DecodeError:
         return {}
-
-
-def from_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Wrap a handler so that it accepts messages only from members that are up."""
-
-    def handler(node: Any, message: Any) -> None:
-        if node.is_from_member(message.sender) and node.has_plausible_term(message):
-            handle(node, message)
-
-    return handler

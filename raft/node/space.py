@@ -94,6 +94,8 @@ class Space:
         self._look_again_at = 0
         self._term = 0
         self._tidy_at = 0.0
+        self.low = False
+        """Whether so much was taken in, or so little is left, that `check` is to be called in this turn."""
 
     @property
     def used_bytes(self) -> int:
@@ -117,6 +119,7 @@ class Space:
             self._measure()  # In the turn that elected this leader.
         if not self.alarm and self._room > cost:
             self._room -= cost
+            self.low = self._room <= self._look_again_at
             return None
         if isinstance(operation, _SMALL):
             full = self.used_bytes + self._raft.uncommitted_size >= SMALL_SHARE * self.quota_bytes
@@ -128,9 +131,9 @@ class Space:
         return self._refusal()
 
     def check(self, now: float) -> None:
-        """At the end of a turn: check the room, and free some if there is little."""
+        """Once a tick, and in each turn while `low`: check the room, and free some if there is little."""
         if self._raft.role is not Role.LEADER:
-            self.alarm = False
+            self.alarm = self.low = False
             self._room = 0
             if now >= self._tidy_at:
                 self._tidy_at = now + TIDY_SECONDS
@@ -153,6 +156,7 @@ class Space:
         self._room = int(ALARM_SHARE * self.quota_bytes) - used - self._raft.uncommitted_size
         # A command's bytes may be in state, history and log, and count once when it is taken in.
         self._look_again_at = self._room if self.alarm else self._room * 3 // 4
+        self.low = self._room <= self._look_again_at
 
     def _tidy(self) -> None:
         share = TIDY_SHARE if self.alarm else LOG_SHARE

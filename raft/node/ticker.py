@@ -69,14 +69,15 @@ class Ticker:
         """Delay of the loop behind its planned wake-ups, at each tick."""
         self.late_by_kind = {"stalled": 0, "busy": 0}
         self._counted_to = now()
-        self._next_tick_at = 0.0
+        self.due_at = 0.0
+        """When the next tick is due."""
         self._late_at = self._wake_at = 0.0
         self._timer: Timer | None = None
         self.plan()
 
     def pass_time(self, now: float) -> None:
-        """Pass the ticks that are due, and expire waiting requests; cheap, called before each message."""
-        if now < self._next_tick_at:
+        """Pass the ticks that are due; called before a message of a peer once `due_at` has come."""
+        if now < self.due_at:
             return
         if now >= self._late_at:
             overdue_seconds = now - self._late_at + LATE_TICKS * self._tick_seconds
@@ -88,7 +89,7 @@ class Ticker:
         else:
             ticks = int((now - self._counted_to) / self._tick_seconds + SLACK_TICKS)
             self._counted_to += ticks * self._tick_seconds
-        self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
+        self.due_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
         self.lag_seconds.observe(max(0.0, now - self._wake_at))
         for _ in range(ticks):
             self._core.tick()
@@ -107,7 +108,7 @@ class Ticker:
         ticks = max(1, min(ticks, self._sleep_ticks_max))
         self._wake_at = wake_at = self._counted_to + ticks * self._tick_seconds
         self._late_at = wake_at + LATE_TICKS * self._tick_seconds
-        self._next_tick_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
+        self.due_at = self._counted_to + (1 - SLACK_TICKS) * self._tick_seconds
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._after(max(0.0, wake_at - self._now()), self._wake)

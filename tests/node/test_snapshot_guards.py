@@ -103,7 +103,7 @@ def test_a_snapshot_older_than_the_machine_is_not_restored() -> None:
     applier = Applier(
         machine=machine, applied=10, waiters=waiters, on_config=restored.append,
         answer=restored.append, slow=InlineWorker(lambda work: work.deliver()),
-        own_machine=SimpleNamespace(restore=restored.extend, full=False), again=lambda: None,  # type: ignore[arg-type]
+        own_machine=SimpleNamespace(restore=restored.extend, commands=0), again=lambda: None,  # type: ignore[arg-type]
     )  # fmt: skip
     for index in (9, 10):
         applier.restore(index, [b"old"])

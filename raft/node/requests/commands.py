@@ -65,7 +65,8 @@ class ClientRequests:
         self._identity = identity
         self._space = space
         self._versions = versions
-        self._commands: list[bytes] = []
+        self.commands: list[bytes] = []
+        """Those of this turn, to be proposed when it ends."""
         self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # The number of commands accepted in this turn.
         self._replies: list[Answerable] = []
@@ -85,9 +86,9 @@ class ClientRequests:
             return UNREADABLE
         if call.session < 0:
             return NODES_ONLY
-        if not self._commands:
+        if not self.commands:
             self._room = PENDING_MAX - len(self._proposals)
-        if len(self._commands) >= self._room:
+        if len(self.commands) >= self._room:
             return TOO_MANY
         operation = call.operation
         refusal: object = self._space.refuse(operation, len(command.body))
@@ -106,7 +107,7 @@ class ClientRequests:
                 return self._versions.refuse(operation)
             else:
                 reply = lambda: self._slow_requests.take(reply_handle())  # noqa: E731
-        self._commands.append(command.body)
+        self.commands.append(command.body)
         self._calls.append(call)
         self._replies.append(reply())
         return None
@@ -131,15 +132,10 @@ class ClientRequests:
         raft = self._raft
         return LeaderIs(raft.leader, raft.term, dict(self._peers.endpoints), self._identity())
 
-    def flush(self, now: float) -> None:
-        """At the end of a turn: propose its commands as one batch, and begin a round for its queries."""
-        if self._commands:
-            commands, calls, replies = self._commands, self._calls, self._replies
-            self._commands, self._calls, self._replies = [], [], []
-            self._propose(commands, calls, replies)
-        self._reads.flush(now)
-
-    def _propose(self, commands: list[bytes], calls: list[Call], replies: list[Answerable]) -> None:
+    def propose(self) -> None:
+        """At the end of a turn: propose its commands as one batch."""
+        commands, calls, replies = self.commands, self._calls, self._replies
+        self.commands, self._calls, self._replies = [], [], []
         # Leadership may have been lost since the commands arrived, within the turn.
         refusal: object = self.not_leader()
         if self._raft.role is Role.LEADER:

@@ -83,6 +83,8 @@ class LeaseKeeper:
         self._probe: Timer | None = None
         self._pruned_at = 0
         self._blind_since: float | None = None  # The machine could not be looked at from then on.
+        self.newest = 0
+        """The newest lease that `check` has seen."""
         self.behind = False
         """Whether the last `check` left work for another turn."""
 
@@ -93,8 +95,17 @@ class LeaseKeeper:
         process = sender.process if sender is not None else ""
         self._reads.add(lambda: self.answer(request, term, process), reply_handle(), now)
 
+    @property
+    def blind(self) -> bool:
+        """Whether the machine could not be looked at by the last `check`."""
+        return self._blind_since is not None
+
     def check(self, now: float) -> None:
-        """Count newly granted leases; start over when this node has begun to lead. Call often."""
+        """Count newly granted leases; start over when this node has begun to lead.
+
+        To be called after a change of role, and in each turn in which leases were granted, the machine is not
+        free, or this is `behind` or `blind`.
+        """
         if not self._applier.free:
             self._blind_since = now if self._blind_since is None else self._blind_since
             self.behind = False
@@ -104,6 +115,7 @@ class LeaseKeeper:
             self._blind_since = None
         leading = self._raft.term if self._raft.role is Role.LEADER else 0
         leases, clock = self._application.leases, self._clock
+        self.newest = leases.newest
         if leading != self._term or leases is not self._counted:
             self._term, self._counted = leading, leases
             self._clock = LeaseClock(leases, now) if leading else None
@@ -138,6 +150,7 @@ class LeaseKeeper:
         bound = self.bound.pop(process, None)
         if bound is not None and self._clock is not None:
             self._clock.cut_short(bound, self._context.now())
+            self.expire(self._context.now())
 
     def told(self) -> list[LeaseStatus]:
         """The oldest leases, for a status; none if this node does not lead, or is applying just now."""

@@ -81,6 +81,8 @@ class Reads:
         self._confirm = confirm
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
+        self.waiting = False
+        """Whether any is unanswered; while none is, `flush` and `answer` have nothing to do."""
         self._serial = 0
         self._arrived: list[Waiting] = []
         self._rounds: dict[bytes, Round] = {}
@@ -93,10 +95,12 @@ class Reads:
 
     def add(self, question: bytes | Callable[[], object], reply: Answerable, now: float) -> None:
         """A query has arrived; it joins the next round."""
+        self.waiting = True
         self._arrived.append(Waiting(question, reply, now + self._timeout_seconds))
 
     def add_stale(self, body: bytes, reply: Answerable, now: float) -> None:
         """A query that needs no confirmation, but has to wait until the machine is free."""
+        self.waiting = True
         self._stale.append(Waiting(body, reply, now + self._timeout_seconds))
 
     def flush(self, now: float) -> None:
@@ -125,6 +129,7 @@ class Reads:
             self.results["linearizable"] += len(queries)
             for waiting in queries:
                 answer_query(machine, waiting)
+        self.waiting = bool(self._arrived or self._rounds or self._confirmed or self._stale)
 
     def ask_again(self, now: float) -> None:
         """The leader changed or did not answer: repeat all rounds, with new contexts."""

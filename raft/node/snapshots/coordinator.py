@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
-from raft.core.types import Index, Snapshot
+from raft.core.types import Index, Snapshot, Term
 from raft.node.applier import Applier
 from raft.node.config import NodeConfig
 from raft.node.reporter import Journal
@@ -84,7 +84,7 @@ class SnapshotCoordinator:
             step=step,
             failed=lambda reason: journal.event("snapshot-failed", reason),
         )
-        self._snapshotter = Snapshotter(
+        self.taker = Snapshotter(
             raft=raft,
             log=log,
             applier=applier,
@@ -101,17 +101,17 @@ class SnapshotCoordinator:
         self._log = log
         self._worker = worker
         self._journal = journal
-        self.is_damaged = self._snapshotter.is_damaged
+        self.is_damaged = self.taker.is_damaged
 
     def note_damage(self, snapshot: Snapshot) -> None:
         """Log that a stored snapshot is damaged; it is not sent."""
         error = SnapshotDamaged(snapshot.index, "before it was sent")
         self._journal.event("snapshot-damaged", str(error), index=snapshot.index)
-        self._snapshotter.replace(snapshot)
+        self.taker.replace(snapshot)
 
     def want(self) -> None:
         """Take a snapshot soon: a peer needs a current one, or will."""
-        self._snapshotter.want()
+        self.taker.want()
 
     def take(self, asker: Requester) -> None:
         """Take a snapshot on request, and answer when it is durable."""
@@ -119,11 +119,11 @@ class SnapshotCoordinator:
         def done(index: Index, failure: str) -> None:
             asker.send(CannotDo(failure) if failure else SnapshotTaken(index))
 
-        self._snapshotter.take(done)
+        self.taker.take(done)
 
     def take_now(self, done: SnapshotCallback) -> None:
         """Take a snapshot of the current or a later state; `done` is called when it is durable."""
-        self._snapshotter.take(done)
+        self.taker.take(done)
 
     def last(self, done: SnapshotCallback) -> None:
         """Before the node ends: take a last snapshot; `done` is called when it is durable, or has failed.
@@ -132,13 +132,13 @@ class SnapshotCoordinator:
         such a machine no snapshot is taken, and `done` is called at once.
         """
         if self._has_own_machine:
-            self._snapshotter.take(done)
+            self.taker.take(done)
         else:
             done(0, "")
 
     def close(self) -> None:
         """Abandon an unfinished snapshot, and stop the worker."""
-        self._snapshotter.abandon()
+        self.taker.abandon()
         self._worker.close()
 
     def chunk(self, chunk: SnapshotChunk) -> None:
@@ -147,9 +147,9 @@ class SnapshotCoordinator:
 
     def installed(self) -> None:
         """A snapshot of the leader has replaced the log: free the old one in small steps."""
+        self.taker.due_index = 0
         self._worker.submit(self._log.sweep, lambda _result, _error: None)
 
-    def turn_ended(self) -> None:
-        """At the end of a turn: check whether a snapshot is due."""
-        self._receiver.forget_before(self._raft.term)
-        self._snapshotter.consider()
+    def term_is(self, term: Term) -> None:
+        """The term has changed: what a leader of an earlier one was sending will not be completed."""
+        self._receiver.forget_before(term)

@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.raft import Raft
-from raft.core.types import ConfState, Index, Snapshot, Term
+from raft.core.types import NO_LIMIT, ConfState, Index, Snapshot, Term
 from raft.node.applier import Applier
 from raft.node.log_writer import DiskFailed
 from raft.node.reporter import Journal
@@ -119,23 +119,26 @@ class Snapshotter:
         self._busy = False
         self._abandoned = False
         self._head: Head
-        self._wanted = False
+        self.wanted = False
+        """Whether one is to be taken soon, even if none is due."""
         self._waiting: list[SnapshotCallback] = []
         self._served: list[SnapshotCallback] = []
         self._bytes_covered = 0
         self._not_before = 0.0
-        self._not_due_at: Index = 0
+        self.due_index: Index = 0
+        self.due_bytes = 0
+        """None is due before so much is applied: an index, or as many bytes as the applier counts."""
         self._taken: deque[Index] = deque([log.snapshot().index], maxlen=HELD_SNAPSHOTS_MAX)
         self._damaged: Index = 0
 
     def want(self) -> None:
         """Take a snapshot soon, even if none is due."""
-        self._wanted = True
+        self.wanted = True
 
     def take(self, done: SnapshotCallback) -> None:
         """Take a snapshot soon, and call back when it is durable."""
         self._waiting.append(done)
-        self._wanted = True
+        self.wanted = True
         self._not_before = 0.0
 
     def abandon(self) -> None:
@@ -157,32 +160,27 @@ class Snapshotter:
         if damaged.index == self._log.snapshot().index:
             self._damaged = damaged.index
             self._log.distrust(damaged.index)
-            self._wanted = True
+            self.wanted = True
 
     def is_damaged(self, snapshot: Snapshot) -> bool:
         """Whether that snapshot is known to be damaged, and must not be sent."""
         return 0 < snapshot.index == self._damaged
 
     def consider(self) -> None:
-        """Begin a snapshot if one is due; at the end of a turn."""
-        if self._busy or not (self._wanted or self._is_due()) or self._now() < self._not_before:
+        """Begin a snapshot if one is `wanted` or due; at the end of a turn."""
+        if self._busy or self._now() < self._not_before or not (self.wanted or self._is_due()):
             return
-        self._busy, self._wanted = True, False
+        self._busy, self.wanted = True, False
         self._served, self._waiting = self._waiting, []
         self._applier.freeze(self._begin, self._frozen)
 
     def _is_due(self) -> bool:
-        applied = self._applier.applied
-        if applied == self._not_due_at:
-            return False  # No entries since.
         policy, newest = self._policy, self._log.snapshot()
-        entries = applied - newest.index
-        size = self._applier.bytes_applied - self._bytes_covered
-        by_bytes = policy.bytes_max > 0 and size >= max(policy.bytes_max, len(newest.data))
-        if by_bytes or 0 < policy.entries_max <= entries:
-            return True
-        self._not_due_at = applied
-        return False
+        bytes_max = max(policy.bytes_max, len(newest.data)) if policy.bytes_max > 0 else 0
+        self.due_index = newest.index + policy.entries_max if policy.entries_max > 0 else NO_LIMIT
+        self.due_bytes = self._bytes_covered + bytes_max if bytes_max > 0 else NO_LIMIT
+        applier = self._applier
+        return applier.applied >= self.due_index or applier.bytes_applied >= self.due_bytes
 
     def _begin(self) -> bool:
         """Note what belongs to the state of now; whether that is to become a snapshot."""
@@ -275,6 +273,7 @@ class Snapshotter:
 
     def _end(self, reason: str) -> None:
         self._busy = False
+        self.due_index = 0  # To be computed anew.
         served, self._served = self._served, []
         for done in served:
             done(self._log.snapshot().index, reason)
