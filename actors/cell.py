@@ -1,6 +1,6 @@
 """What surrounds one actor: its mailbox, its present life, and all that ends with that life.
 
-Owns how letters become calls of handlers. Knows nothing of when a cell runs (see schedule), of
+Owns how letters become calls of handlers. Knows nothing of when a cell runs and
 what becomes of an exception (see lifecycle), or of how letters travel (see post_office).
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor, Handlers
     from actors.context import Context
     from actors.delivery import Delivery
-    from actors.run_queue import Schedule
+    from actors.lifecycle import Schedule
 
 
 class State(enum.Enum):

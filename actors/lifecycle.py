@@ -1,4 +1,7 @@
-"""How actors begin, fail, are started again, and end.
+"""How actors begin, take their turns, fail, are started again, and end.
+
+Owns fairness: a cell handles a batch and goes to the back, and a turn ends after so many letters even if two
+actors keep each other busy, so that timers and sockets are looked at.
 
 Owns the one place where an exception of an actor is caught, and carries out what supervision
 decides. An actor's children end before it does, the youngest first.
@@ -7,9 +10,10 @@ decides. An actor's children end before it does, the youngest first.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from actors.actor import Actor
 from actors.address import Address, check_actor_name
@@ -24,7 +28,6 @@ from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
 from actors.handlers import Handlers, is_coroutine_function
 from actors.mailbox import Mailbox, MailboxPolicy
-from actors.run_queue import Schedule
 from actors.supervision import (
     Decision,
     ForgetChild,
@@ -36,6 +39,40 @@ from actors.supervision import (
 )
 from actors.timers import Timers
 from actors.transport.base import Transport
+
+BATCH_MESSAGES_MAX: Final = 256
+TURN_MESSAGES_MAX: Final = 4096
+
+
+class Schedule:
+    """The cells of one runtime that want to run."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Cell] = deque()
+        """To be run soon; a cell sees to it that it is here once."""
+        self.touched: list[Cell] = []
+        """To be called again at the end of the turn, likewise."""
+
+    def run(self, visit: Callable[[Cell, int], int]) -> int:
+        """Visit ready cells, with the number of letters that each may handle; returns how many they did."""
+        ready = self.ready
+        handled = 0
+        while ready and handled < TURN_MESSAGES_MAX:
+            cell = ready.popleft()
+            cell.scheduled = False
+            handled += visit(cell, BATCH_MESSAGES_MAX)
+            if cell.wants_to_run and not cell.scheduled:
+                cell.scheduled = True
+                ready.append(cell)
+        return handled
+
+    def take_touched(self) -> list[Cell]:
+        """The cells that did something since the last call."""
+        touched = self.touched
+        self.touched = []
+        for cell in touched:
+            cell.touched = False
+        return touched
 
 
 class Lifecycle:

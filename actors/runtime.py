@@ -23,10 +23,9 @@ from actors.delivery import Delivery, Judge
 from actors.envelope import ActorInfo, Observe, ProcessInfo, Trace
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
 from actors.handlers import Request
-from actors.lifecycle import Lifecycle
+from actors.lifecycle import Lifecycle, Schedule
 from actors.mailbox import MailboxPolicy
 from actors.retry import Asker
-from actors.run_queue import Schedule
 from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
 from actors.transport.base import Transport
@@ -212,7 +211,11 @@ class Runtime:
 
     def next_deadline(self) -> float | None:
         """When the next timer is due, by the clock; None when there is none."""
-        return self._timers.next_deadline()
+        heap = self._timers.heap
+        if not heap:
+            return None
+        deadline, _, timer = heap[0]
+        return deadline if timer.active else self._timers.next_deadline()
 
     def run(self) -> None:
         """Turn until the runtime has stopped; raises GaveUp when that was not asked for."""
@@ -254,8 +257,10 @@ class Runtime:
             for event in self.transport.receive():
                 self._office.receive(event)
             handled = schedule.run(lifecycle.run) if schedule.ready else 0
-            for timer in self._timers.due(self.clock.now()):
-                timer.action()
+            now, heap = self.clock.now(), self._timers.heap
+            if heap and heap[0][0] <= now:
+                for timer in self._timers.due(now):
+                    timer.action()
             if schedule.ready:
                 handled += schedule.run(lifecycle.run)
             lifecycle.end_turn()
@@ -272,7 +277,7 @@ class Runtime:
     def _wait_seconds(self, timeout_seconds: float | None) -> float | None:
         if timeout_seconds == 0.0 or self.busy:
             return 0.0
-        deadline = self._timers.next_deadline()
+        deadline = self.next_deadline()
         if deadline is None:
             return timeout_seconds
         left_seconds = max(deadline - self.clock.now(), 0.0)

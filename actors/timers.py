@@ -52,7 +52,8 @@ class Timers:
     """The deadlines of one runtime."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self.heap: list[tuple[float, int, Timer]] = []
+        """All deadlines, the earliest first; cancelled ones stay in it for a while."""
         self._sequence = 0
         self._cancelled = 0
 
@@ -75,7 +76,7 @@ class Timers:
 
     def next_deadline(self) -> float | None:
         """When `due` has something next; None when nothing is planned."""
-        heap = self._heap
+        heap = self.heap
         while heap and not heap[0][2].active:
             heapq.heappop(heap)
             self._cancelled -= 1
@@ -87,11 +88,7 @@ class Timers:
         A timer that is cancelled before it is reached does not come. A periodic one is planned
         again on its beat, at the first moment after `now`: what was missed is skipped.
         """
-        heap = self._heap
-        return self._take(now) if heap and heap[0][0] <= now else iter(())
-
-    def _take(self, now: float) -> Iterator[Timer]:
-        heap = self._heap
+        heap = self.heap
         due = []
         while heap and heap[0][0] <= now:
             due.append(heapq.heappop(heap)[2])
@@ -110,13 +107,13 @@ class Timers:
     def note_cancelled(self) -> None:
         """One in the heap won't fire; sweeps them out when they are the greater part."""
         self._cancelled += 1
-        if self._cancelled > _TIDY_AT and self._cancelled * 2 > len(self._heap):
+        if self._cancelled > _TIDY_AT and self._cancelled * 2 > len(self.heap):
             # In place, as `due` may be looking at it; what it took out already it counts itself.
-            swept = [entry for entry in self._heap if entry[2].active]
-            self._cancelled -= len(self._heap) - len(swept)
-            self._heap[:] = swept
-            heapq.heapify(self._heap)
+            swept = [entry for entry in self.heap if entry[2].active]
+            self._cancelled -= len(self.heap) - len(swept)
+            self.heap[:] = swept
+            heapq.heapify(self.heap)
 
     def _push(self, timer: Timer) -> None:
         self._sequence += 1
-        heapq.heappush(self._heap, (timer.deadline, self._sequence, timer))
+        heapq.heappush(self.heap, (timer.deadline, self._sequence, timer))

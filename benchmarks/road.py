@@ -21,7 +21,7 @@ from tests.node.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = {"actors/transport/loopback.py", "actors/transport/faults.py"}
-WARM_UP = 5
+WARM_UP = 100  # Until the disk has shown itself to be quick; then the loop writes.
 
 
 def entered() -> Counter[str]:

@@ -33,9 +33,8 @@ from actors.envelope import (
     Traced,
     TraceRecord,
 )
-from actors.lifecycle import Lifecycle
+from actors.lifecycle import Lifecycle, Schedule
 from actors.mailbox import Mailbox, QueuedMessage
-from actors.run_queue import Schedule
 from actors.timers import Timer, Timers
 
 HANDLERS_MAX: Final = 10_000

@@ -265,8 +265,6 @@ class Application:
                 return self._done(call, command, Refused(reason))
         answer = self._operations[type(operation)](index, operation)
         if isinstance(answer, msgspec.Struct):
-            if call.session == 0:
-                return self.answer_checksum.add(encode_answer(answer))
             return self._done(call, command, answer)
         self._unfinished = self._finish(call, command, answer)
         return UNFINISHED

@@ -192,7 +192,7 @@ class NodeComponents:
         env, config, context, node = self._environment, self._environment.config, self._context, self._node
         self.disk_health = DiskHealthMonitor(
             self.raft, self.peers, self.client_requests, self.reporter, self.journal,
-            limit_seconds=config.fsync_limit_seconds, probe=lambda: self.log_writer.probe(),
+            limit_seconds=config.fsync_limit_seconds, writing=lambda: self.log_writer,
             now=context.now, after=context.after,
         )  # fmt: skip
         self.log_writer = LogWriter(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from raft.core.messages import DurableReply, Message, StorageAppend, StorageAppendReply
 from raft.core.types import Entry, HardState, Index, NodeId, Snapshot, entries_size
+from raft.node.histogram import Histogram
 from raft.node.worker import Worker
 from raft.storage.errors import StoreFull
 
@@ -56,12 +57,15 @@ class DiskFailed(Exception):
 class DiskObserver(Protocol):
     """Called about the writes, on the loop's thread."""
 
-    def began(self, last: Index) -> None:
-        """A write has begun; `last` is the index of its last entry, 0 without one."""
+    slow_seconds: float
+    """A write that takes so long is to be reported; 0 while all are."""
+
+    def began(self, write: int) -> None:
+        """A write has begun, while all are to be reported; the argument is its number."""
         ...
 
-    def ended(self) -> None:
-        """The write that began last has ended, and is durable; its responses are not given out yet."""
+    def ended(self, seconds: float) -> None:
+        """A write to be reported has ended: it is durable, and its responses are not given out yet."""
         ...
 
     def full(self, reason: str) -> None:
@@ -128,6 +132,15 @@ class LogWriter:
         self._writing = False
         self._lacks_room = False  # Then a write counts as under way until it has been done.
         self._closed = False
+        self.write_seconds = Histogram()
+        self.in_progress = False
+        """Whether one is being made."""
+        self.writes = 0
+        """How many have begun."""
+        self.began_at = now()
+        """When the last one began."""
+        self.last: Index = 0
+        """The index of its last entry, 0 without one."""
 
     @property
     def waiting(self) -> int:
@@ -171,7 +184,12 @@ class LogWriter:
         hard_state = hard_state or self._late_commit
         self._late_commit = None
         self._writing = True
-        self._watch.began(entries[-1].index if entries else 0)
+        self.writes += 1
+        self.in_progress = True
+        self.last = entries[-1].index if entries else 0
+        began_at = self.began_at = self._now()
+        if not self._watch.slow_seconds:
+            self._watch.began(self.writes)
 
         def write() -> float:
             began_at = self._now()
@@ -179,6 +197,7 @@ class LogWriter:
             return self._now() - began_at
 
         def written(seconds: float | None, error: Exception | None) -> None:
+            self.in_progress = False
             if isinstance(error, StoreFull):
                 self._late_commit = hard_state
                 self._queue[:0] = group
@@ -187,7 +206,10 @@ class LogWriter:
             self._succeeded(error)
             assert seconds is not None
             self._placement.took(seconds)
-            self._watch.ended()
+            seconds = self._now() - began_at  # With the way to the thread and back.
+            self.write_seconds.observe(seconds)
+            if seconds >= self._watch.slow_seconds:
+                self._watch.ended(seconds)
             self._durable = hard_state or self._durable
             self._log.accept(hard_state, entries, snapshot)
             if snapshot is not None:

@@ -53,7 +53,7 @@ class Counted(Struct):
             gauges=self._gauges(),
             counters=self._counters(),
             histograms={
-                "log_write": {"": self.disk_health.write_seconds.counts()},
+                "log_write": {"": self.log_writer.write_seconds.counts()},
                 "commit": {"": applying.commit_seconds.counts()},
                 "apply": {"": applying.apply_seconds.counts()},
                 "loop_lag": {"": self.ticker.lag_seconds.counts()},

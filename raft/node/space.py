@@ -91,11 +91,12 @@ class Space:
         self._want_snapshot = want_snapshot
         self._tell = tell
         self._room = 0
-        self._look_again_at = 0
         self._term = 0
         self._tidy_at = 0.0
+        self.allowance = 0
+        """Bytes of commands that may be taken in without asking `refuse`; their taker subtracts."""
         self.low = False
-        """Whether so much was taken in, or so little is left, that `check` is to be called in this turn."""
+        """Whether the allowance is used up, so that `check` is to be called in this turn."""
 
     @property
     def used_bytes(self) -> int:
@@ -119,7 +120,7 @@ class Space:
             self._measure()  # In the turn that elected this leader.
         if not self.alarm and self._room > cost:
             self._room -= cost
-            self.low = self._room <= self._look_again_at
+            self.low = True
             return None
         if isinstance(operation, _SMALL):
             full = self.used_bytes + self._raft.uncommitted_size >= SMALL_SHARE * self.quota_bytes
@@ -134,12 +135,12 @@ class Space:
         """Once a tick, and in each turn while `low`: check the room, and free some if there is little."""
         if self._raft.role is not Role.LEADER:
             self.alarm = self.low = False
-            self._room = 0
+            self._room = self.allowance = 0
             if now >= self._tidy_at:
                 self._tidy_at = now + TIDY_SECONDS
                 self._tidy()
             return
-        if self._room > self._look_again_at and now < self._tidy_at and self._raft.term == self._term:
+        if not (self.low or self.alarm) and now < self._tidy_at and self._raft.term == self._term:
             return  # What has been taken in since the last look is not much.
         self._measure()
         if now >= self._tidy_at:
@@ -155,8 +156,9 @@ class Space:
             self._set(alarm=False)
         self._room = int(ALARM_SHARE * self.quota_bytes) - used - self._raft.uncommitted_size
         # A command's bytes may be in state, history and log, and count once when it is taken in.
-        self._look_again_at = self._room if self.alarm else self._room * 3 // 4
-        self.low = self._room <= self._look_again_at
+        self.allowance = 0 if self.alarm else max(0, self._room // 4)
+        self._room -= self.allowance
+        self.low = False
 
     def _tidy(self) -> None:
         share = TIDY_SHARE if self.alarm else LOG_SHARE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors import Actor, Address, MailboxPolicy, Overflow
 from actors.errors import BadAddress, NameTaken, RuntimeStopped, UnknownActor, UnregisteredMessage
-from actors.run_queue import BATCH_MESSAGES_MAX, TURN_MESSAGES_MAX
+from actors.lifecycle import BATCH_MESSAGES_MAX, TURN_MESSAGES_MAX
 from tests.actors.world import Answer, Do, Handshake, Note, Probe, Question, World, echo, notes
 
 

@@ -37,11 +37,12 @@ def append(
 class Watch:
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.slow_seconds = 0.0
 
-    def began(self, last: int) -> None:
-        self.told.append(f"began {last}")
+    def began(self, write: int) -> None:
+        self.told.append(f"began {write}")
 
-    def ended(self) -> None:
+    def ended(self, seconds: float) -> None:
         self.told.append("ended")
 
     def full(self, reason: str) -> None:
@@ -199,7 +200,7 @@ def test_a_write_without_room_is_retried_with_all_later_messages() -> None:
     rig.later.pop()()
     rig.worker.do_next()
     assert rig.said == []
-    assert rig.watch.told == ["began 1", "no room", "began 3", "no room"]
+    assert rig.watch.told == ["began 1", "no room", "began 2", "no room"]
     rig.log.fail = None
     rig.later.pop()()
     rig.worker.do_next()
@@ -396,3 +397,16 @@ def test_a_large_write_and_a_snapshot_are_left_to_the_thread() -> None:
     rig.disk.append(append(snapshot=Snapshot(index + 1, 1)))
     rig.worker.do_next()
     assert rig.worker.on_loop == [False, False]
+
+
+def test_quick_writes_are_not_reported_while_all_are_quick() -> None:
+    rig = Rig()
+    rig.watch.slow_seconds = 0.2
+    for number, seconds in enumerate((0.1, 0.2, 0.1), 1):
+        rig.log.write_seconds = seconds
+        rig.disk.append(append(number))
+        assert rig.disk.in_progress
+        rig.worker.do_next()
+    assert rig.watch.told == ["ended"]
+    assert (rig.disk.writes, rig.disk.last, rig.disk.in_progress) == (3, 3, False)
+    assert sum(rig.disk.write_seconds.counts().counts) == 3

@@ -347,16 +347,16 @@ def _leases_end_early() -> AbstractContextManager[None]:
 
 
 def _answers_before_commit() -> AbstractContextManager[None]:
-    propose = ClientRequests._propose
+    propose = ClientRequests.propose
 
-    def hasty(service: Any, commands: list[bytes], calls: Any, replies: Any) -> None:
-        first = service._raft.log.last + 1
-        propose(service, commands, calls, replies)
+    def hasty(service: Any) -> None:
+        first, calls, replies = service._raft.log.last + 1, service._calls, service._replies
+        propose(service)
         for index, (call, reply) in enumerate(zip(calls, replies, strict=True), first):
             if service._raft.role is Role.LEADER and isinstance(call.operation, Put):
                 reply.send(Committed(index, encode_answer(Stored(index))))
 
-    return replaced(ClientRequests, "_propose", hasty)
+    return replaced(ClientRequests, "propose", hasty)
 
 
 def _reads_without_a_quorum() -> AbstractContextManager[None]:

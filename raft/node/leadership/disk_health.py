@@ -12,10 +12,10 @@ change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Index, NodeId, Role
-from raft.node.histogram import Histogram
 from raft.node.peers import Peers
 from raft.node.reporter import Journal, Reporter
 from raft.node.requests.commands import ClientRequests
@@ -27,6 +27,19 @@ SLOW_WRITES_MIN = 3
 HUNG_LIMITS = 4
 # A leader that has written nothing for so long checks whether it still could.
 IDLE_SECONDS = 1.0
+
+
+class Writing(Protocol):
+    """What is known of a node's writes; see `LogWriter`."""
+
+    in_progress: bool
+    writes: int
+    began_at: float
+    last: Index
+
+    def probe(self) -> None:
+        """Check for room."""
+        ...
 
 
 class DiskHealthMonitor:
@@ -41,7 +54,7 @@ class DiskHealthMonitor:
         journal: Journal,
         *,
         limit_seconds: float,
-        probe: Callable[[], None],
+        writing: Callable[[], Writing],
         now: Callable[[], float],
         after: Callable[[float, Callable[[], None]], object],
     ) -> None:
@@ -51,40 +64,33 @@ class DiskHealthMonitor:
         self._reporter = reporter
         self._journal = journal
         self._limit_seconds = limit_seconds
-        self._probe = probe
+        self._writing = writing
         self._now = now
         self._after = after
-        self.write_seconds = Histogram()
+        self.slow_seconds = limit_seconds
+        """See `DiskObserver`: after a slow write all are to be reported."""
         self._full = False
         self._tried: set[NodeId] = set()
-        self._writes = 0
         self._slow_writes = 0
-        self._began_at: float | None = None
         self._looked_at = now()
-        self._last: Index = 0
         self._faster: set[NodeId] = set()
 
     # -- observations ------------------------------------------------------------------------
 
-    def began(self, last: Index) -> None:
+    def began(self, write: int) -> None:
         """See `DiskObserver`."""
-        self._writes += 1
-        self._began_at = self._looked_at = self._now()
-        self._last = last
         self._faster = set()
-        if self._slow_writes and self._raft.role is Role.LEADER:
-            write = self._writes
+        if self._raft.role is Role.LEADER:
             self._after(self._limit_seconds / 2, lambda: self._find_faster(write))
 
-    def ended(self) -> None:
+    def ended(self, seconds: float) -> None:
         """See `DiskObserver`."""
-        assert self._began_at is not None, "no write ends that has not begun"
-        seconds, self._began_at = self._now() - self._began_at, None
-        self.write_seconds.observe(seconds)
         if seconds < self._limit_seconds:
             self._slow_writes = 0
+            self.slow_seconds = self._limit_seconds
             return
         self._slow_writes += 1
+        self.slow_seconds = 0.0
         if self._slow_writes == SLOW_WRITES_MIN:
             self._journal.event("fsync-slow", f"the last write took {seconds:.3f} s", seconds=seconds)
         if self._slow_writes >= SLOW_WRITES_MIN:
@@ -92,7 +98,6 @@ class DiskHealthMonitor:
 
     def full(self, reason: str) -> None:
         """See `DiskObserver`."""
-        self._began_at = None
         if self._full:
             return
         self._full = True
@@ -118,13 +123,14 @@ class DiskHealthMonitor:
 
     def check(self, now: float) -> None:
         """Relieve a leader that should not go on; to be called every now and then."""
+        writing = self._writing()
         if self._full:
             self._step_down()
-        elif self._began_at is not None and now - self._began_at >= HUNG_LIMITS * self._limit_seconds:
+        elif writing.in_progress and now - writing.began_at >= HUNG_LIMITS * self._limit_seconds:
             self._hand_over(self._acknowledged(), SLOW_FSYNC)
-        elif self._raft.role is Role.LEADER and now - self._looked_at >= IDLE_SECONDS:
+        elif self._raft.role is Role.LEADER and now - max(self._looked_at, writing.began_at) >= IDLE_SECONDS:
             self._looked_at = now
-            self._probe()
+            writing.probe()
 
     def _step_down(self) -> None:
         """One after the other: those whose disks are full as well don't take over."""
@@ -154,12 +160,14 @@ class DiskHealthMonitor:
         return (self._peers.up & self._raft.tracker.configuration.voters) - {self._raft.id}
 
     def _find_faster(self, write: int) -> None:
-        if write == self._writes and self._began_at is not None:
+        writing = self._writing()
+        if write == writing.writes and writing.in_progress:
             self._faster = self._acknowledged()
 
     def _acknowledged(self) -> set[NodeId]:
         """Peers that have written what this node's disk has not."""
-        if not self._last or self._raft.role is not Role.LEADER:
+        last = self._writing().last
+        if not last or self._raft.role is not Role.LEADER:
             return set()
         progress = self._raft.tracker.progress
-        return {peer for peer in self._voters_up() if progress[peer].match >= self._last}
+        return {peer for peer in self._voters_up() if progress[peer].match >= last}

@@ -20,7 +20,7 @@ from raft.node.peers import Peers
 from raft.node.requests.proposals import Answerable, Proposals
 from raft.node.requests.reads import Reads
 from raft.node.requests.slow_requests import SlowRequests
-from raft.node.space import Space
+from raft.node.space import ENTRY_BYTES, Space
 from raft.node.versions import Versions
 from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
@@ -90,9 +90,11 @@ class ClientRequests:
             self._room = PENDING_MAX - len(self._proposals)
         if len(self.commands) >= self._room:
             return TOO_MANY
-        operation = call.operation
-        refusal: object = self._space.refuse(operation, len(command.body))
-        if refusal is not None:
+        operation, space = call.operation, self._space
+        refusal: object
+        if space.allowance > 0:
+            space.allowance -= len(command.body) + ENTRY_BYTES
+        elif (refusal := space.refuse(operation, len(command.body))) is not None:
             return refusal
         reply = reply_handle
         kind = type(operation)
