@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from raft.client.sessions.election import Election, Lead
     from raft.client.sessions.lease import Lease
     from raft.client.sessions.session import Session
+    from raft.client.telemetry import trace_calls
 
 __all__ = [
     "AsyncBarrier",
@@ -125,6 +126,7 @@ __all__ = [
     "Watching",
     "retry",
     "retry_async",
+    "trace_calls",
 ]
 
 # These need asyncio, which takes longer to import than `get` on the command line takes: imported on demand.
@@ -143,6 +145,7 @@ _LATER = {
     "recipes.rwlocks": ("AsyncReadWriteLock", "ReadWriteLock"),
     "retries": ("Backoff", "retry", "retry_async"),
     "sessions.session": ("Session",),
+    "telemetry": ("trace_calls",),
 }
 
 
