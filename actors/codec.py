@@ -25,7 +25,7 @@ _LIST_HEADER: Final = b"\xdd\x00\x00\x00\x00"  # msgpack's list of up to 2**32 -
 
 
 class Registry:
-    """Which tag on the wire is which message type, with a decoder made ready for each.
+    """Which tag on the wire is which message type, with a decoder for each, made when it is first needed.
 
     Tags are positive numbers, best below 128, where they take one byte; a type has one tag.
     """
@@ -38,9 +38,8 @@ class Registry:
         """By type; to be read only."""
         if len(self.tags) != len(every):
             raise ValueError("a type has one tag, and a tag has one type")
-        self._decoders: dict[int, Callable[[Any], Any]] = {
-            tag: msgspec.msgpack.Decoder(kind).decode for tag, kind in every.items()
-        }
+        self._kinds = every
+        self._decoders: dict[int, Callable[[Any], Any]] = {}
 
     def tag(self, kind: type) -> int:
         """The tag of a message type; raises UnregisteredMessage when it has none."""
@@ -53,15 +52,21 @@ class Registry:
 
     def decode(self, tag: int, payload: bytes | msgspec.Raw) -> Any:
         """The message that a payload holds; raises CodecError for a strange tag or strange bytes."""
-        decoder = self._decoders.get(tag)
-        if decoder is None:
-            raise CodecError(f"there is no message type with the tag {tag} here")
+        decoder = self._decoders.get(tag) or self._make_decoder(tag)
         try:
             return decoder(payload)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise CodecError(f"tag {tag}: {describe(error)}") from error
+
+    def _make_decoder(self, tag: int) -> Callable[[Any], Any]:
+        """Not made beforehand: it takes long, and a process that has just started needs few."""
+        kind = self._kinds.get(tag)
+        if kind is None:
+            raise CodecError(f"there is no message type with the tag {tag} here")
+        self._decoders[tag] = msgspec.msgpack.Decoder(kind).decode
+        return self._decoders[tag]
 
 
 _encode_into = msgspec.msgpack.Encoder().encode_into

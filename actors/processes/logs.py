@@ -1,22 +1,24 @@
 """The log of one process: a JSON object a line, in a file that is turned over when it has grown.
 
-Owns loguru's set-up and the form of a line. Nothing is written to standard error, and a log that
-can't be written, as on a full disk, stops nothing: the next line that can be says how many were
+Owns the form of a line, and where lines go. Nothing is written to standard error unless that is wanted, and a
+log that can't be written, as on a full disk, stops nothing: the next line that can be says how many were
 lost. The time in a line is the wall clock's; it is for people, and decides nothing.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
 import os
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from loguru import logger
 
 from actors.processes.private_files import make_private
 
@@ -26,66 +28,84 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 OLD_FILES_MAX: Final = 2
 PRINTED_LINE_CHARACTERS_MAX: Final = 64 * 1024
+LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}  # As loguru numbers them.
 _RESERVED: Final = frozenset({"time", "level", "node", "incarnation", "event", "message"})
 
+Line = Mapping[str, Any]
+"""The fields of a line: time, level, node, incarnation, event and message, then others."""
 
-def _nothing_more() -> Mapping[str, Any]:
+
+def _nothing_more() -> Line:
     return {}
 
 
-def log_to_file(
-    path: Path,
-    *,
-    node: str,
-    incarnation: int,
-    level: str = "INFO",
-    extra: Callable[[], Mapping[str, Any]] = _nothing_more,
-    file_bytes_max: int = FILE_BYTES_MAX,
-    old_files_max: int = OLD_FILES_MAX,
-    keep: Callable[[Mapping[str, Any]], None] | None = None,
-) -> LogFile:
-    """Let loguru's `logger` write to `path` only, from now on and in this process only.
+class ProcessLog:
+    """Makes lines of what is logged, and gives each to all of `writers`. It is a `Log`.
 
-    A line has time, level, node, incarnation, event and message, then what `extra` returns at that
-    moment, then what the caller bound or passed by keyword: `logger.info("won", event="elected", votes=3)`.
-    The event is empty when not given. A traceback goes into the field `traceback`.
-    `keep` gets the fields of each line, too.
-    When the file would grow beyond `file_bytes_max` it is renamed to `path.1`, that to `path.2`, and so on.
+    A line has time, level, node, incarnation, event and message, then what `extra` returns at that moment,
+    then the values. What is below `level` is not written.
     """
-    log = LogFile(path, file_bytes_max, old_files_max)
-    encode = msgspec.json.Encoder(enc_hook=repr).encode
 
-    def write(message: Message) -> None:
-        line = line_of(message.record, node, incarnation, extra)
-        if keep is not None:
-            keep(line)
-        if log.lines_lost:
-            line = {**line, "lines_lost": log.lines_lost}
-        log.write(encode(line) + b"\n")
+    def __init__(
+        self,
+        *writers: Callable[[Line], None],
+        node: str,
+        incarnation: int,
+        level: str = "INFO",
+        extra: Callable[[], Line] = _nothing_more,
+    ) -> None:
+        self._writers = writers
+        self._node = node
+        self._incarnation = incarnation
+        self._least = LEVELS[level]
+        self._extra = extra
 
-    logger.remove()
-    # The formatted text is not used; a short format costs the least.
-    logger.add(write, level=level, format="", catch=False, backtrace=False, diagnose=False)
-    return log
+    def __call__(self, level: str, event: str, message: str, /, **values: object) -> None:
+        """See `Log`."""
+        if LEVELS[level] >= self._least:
+            self._write(datetime.datetime.now().astimezone(), level, event, message, values)
+
+    def take_over_loguru(self) -> None:
+        """Write what loguru's `logger` is told in this process, and let it write nowhere else.
+
+        An exception becomes the field `traceback`; `event` is empty where it is not given.
+        """
+        # Imported on demand: in a process that does not use it, it is not loaded.
+        from loguru import logger
+
+        def write(message: Message) -> None:
+            record = message.record
+            values = dict(record["extra"])
+            if record["exception"] is not None:
+                values["traceback"] = _traceback(record)
+            event = str(values.pop("event", ""))
+            self._write(record["time"], record["level"].name, event, record["message"], values)
+
+        logger.remove()
+        # The formatted text is not used; a short format costs the least.
+        logger.add(write, level=self._least, format="", catch=False, backtrace=False, diagnose=False)
+
+    def _write(
+        self, time: datetime.datetime, level: str, event: str, message: str, values: Mapping[str, object]
+    ) -> None:
+        line = {
+            "time": time.isoformat(timespec="microseconds"),
+            "level": level,
+            "node": self._node,
+            "incarnation": self._incarnation,
+            "event": event,
+            "message": message,
+        }
+        for more in (self._extra(), values):
+            line.update((name, value) for name, value in more.items() if name not in _RESERVED)
+        for write in self._writers:
+            write(line)
 
 
-def line_of(
-    record: Record, node: str, incarnation: int, extra: Callable[[], Mapping[str, Any]] = _nothing_more
-) -> dict[str, Any]:
-    """The fields of a line; see `log_to_file`."""
-    line = {
-        "time": record["time"].isoformat(timespec="microseconds"),
-        "level": record["level"].name,
-        "node": node,
-        "incarnation": incarnation,
-        "event": record["extra"].get("event", ""),
-        "message": record["message"],
-    }
-    for more in (extra(), record["extra"]):
-        line.update((name, value) for name, value in more.items() if name not in _RESERVED)
-    if record["exception"] is not None:
-        line["traceback"] = _traceback(record)
-    return line
+def print_line(line: Line) -> None:
+    """Write a line to standard error, if that can be: for people who run a process in the foreground."""
+    with suppress(OSError, ValueError):
+        print(f"{line['time']} {line['level']} {line['event']}: {line['message']}", file=sys.stderr)
 
 
 class PrintedLines(io.TextIOBase):
@@ -95,9 +115,9 @@ class PrintedLines(io.TextIOBase):
     the last words before its end, is written to `sys.__stderr__`.
     """
 
-    def __init__(self, event: str, level: str) -> None:
+    def __init__(self, log: Callable[[str], None]) -> None:
         super().__init__()
-        self._log = partial(logger.bind(event=event).log, level)
+        self._log = log
         self._rest = ""
 
     def writable(self) -> bool:
@@ -110,15 +130,22 @@ class PrintedLines(io.TextIOBase):
         if len(self._rest) > PRINTED_LINE_CHARACTERS_MAX:
             lines, self._rest = [*lines, self._rest], ""
         for line in filter(None, lines):
-            self._log("{}", line[:PRINTED_LINE_CHARACTERS_MAX])
+            self._log(line[:PRINTED_LINE_CHARACTERS_MAX])
         return len(text)
 
 
 class LogFile:
-    """A file that lines are appended to, one write each, and turned over before it grows too long."""
+    """A file that lines are appended to as JSON, one write each, and turned over before it grows too long.
 
-    def __init__(self, path: Path, file_bytes_max: int, old_files_max: int) -> None:
+    When it would grow beyond `file_bytes_max` it is renamed to `path.1`, that to `path.2`, and so on.
+    """
+
+    def __init__(
+        self, path: Path, file_bytes_max: int = FILE_BYTES_MAX, old_files_max: int = OLD_FILES_MAX
+    ) -> None:
         self.lines_lost = 0
+        self._encode = msgspec.json.Encoder(enc_hook=repr).encode
+        self._lock = threading.Lock()  # A machine of the user's, on its thread, may log as well.
         self._path = path
         self._bytes_max = file_bytes_max
         self._old_files_max = old_files_max
@@ -127,8 +154,18 @@ class LogFile:
         self._fd = self._open()
         self._size = os.fstat(self._fd).st_size
 
-    def write(self, line: bytes) -> None:
-        """Append a line; one that can't be written is lost, and counted."""
+    def write(self, line: Line) -> None:
+        """Append a line; one that can't be written is lost, and counted in the next one that can be."""
+        lost = {"lines_lost": self.lines_lost} if self.lines_lost else {}
+        text = self._encode({**line, **lost}) + b"\n"
+        with self._lock:
+            self._append(text)
+
+    def close(self) -> None:
+        """Close the file; nothing may be written afterwards."""
+        os.close(self._fd)
+
+    def _append(self, line: bytes) -> None:
         try:
             if self._size and self._size + len(line) > self._bytes_max:
                 self._turn_over()
@@ -140,10 +177,6 @@ class LogFile:
         self._size += written
         self._torn = written < len(text)
         self.lines_lost = self.lines_lost + 1 if self._torn else 0
-
-    def close(self) -> None:
-        """Close the file; nothing may be written afterwards."""
-        os.close(self._fd)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from loguru import logger
+
+from actors.transport.log import Log
 
 SILENT_SHARE: Final = 4  # One in so many connections may not have said yet who it is.
 RESERVE_MIN, RESERVE_MAX = 64, 1024  # Descriptors for everything that is no connection.
@@ -63,6 +64,7 @@ class Connections:
     def __init__(
         self,
         cuts: Counter[str],
+        log: Log,
         *,
         connections_max: int,
         held_bytes_max: int,
@@ -77,6 +79,7 @@ class Connections:
         self._gone_silent: set[int] = set()
         self.some_have_gone = False
         self._cuts = cuts
+        self._log = log
         self._held_bytes_max = held_bytes_max
         self._unread_bytes_max = unread_bytes_max
         self._held_all_bytes_max = held_all_bytes_max
@@ -269,7 +272,7 @@ class Connections:
             return
         connection.cut = True
         self._cuts[f"cut off: {reason}"] += 1
-        self._log(connection, reason)
+        self._say_why(connection, reason)
         self._silent.pop(connection.fd, None)
         self._known.discard(connection.fd)
         with suppress(OSError):
@@ -282,14 +285,14 @@ class Connections:
             self.cut(connection, "its key was removed")
         return [each.process for each in cut if each.process]
 
-    def _log(self, connection: Connection, reason: str) -> None:
+    def _say_why(self, connection: Connection, reason: str) -> None:
         now = time.monotonic()
         if now < self._logged.get(reason, 0.0):
             return  # One line a second for each reason will do; the counter has them all.
         self._logged[reason] = now + 1.0
         name = connection.process or "one that has not said who it is"
         text = f"cut off {name}, {_whereabouts(connection.fd)}: {reason}"
-        logger.bind(event="cut-off", process=connection.process).warning(text)
+        self._log("WARNING", "cut-off", text, process=connection.process)
 
 
 class _Memory:

@@ -16,11 +16,11 @@ from functools import partial
 from typing import Final
 
 import zmq
-from loguru import logger
 
 from actors.transport import sockets
 from actors.transport.curve import Keys, identify
 from actors.transport.endpoints import EndpointError, split_tcp
+from actors.transport.log import Log
 from actors.transport.peer_users import Users
 from actors.transport.peers import Origin, PeerTracker
 from actors.transport.resolver import LookUp, Resolver, at_address, by_address, name_in
@@ -78,9 +78,11 @@ class Links:
         heard: Callable[[bytes, Origin], object],
         greet: Callable[[str], object],
         keys_wanted: Callable[[], object],
+        log: Log,
     ) -> None:
         self.by_process: dict[str, Link] = {}
         self.retry_at: dict[str, float] = {}
+        self._log = log
         self._opened = opened
         self._tracker = tracker
         self._tuning = tuning
@@ -226,7 +228,7 @@ class Links:
         if place == link.address and link.dealer is not None:
             return
         if link.address and place != link.address:
-            logger.bind(event="moved", process=link.process).info(f"{link.process} is tried at {place} now")
+            self._log("INFO", "moved", f"{link.process} is tried at {place} now", process=link.process)
         was_connected = link.connected
         self._close(link)
         link.address = place
@@ -245,12 +247,11 @@ class Links:
         if complaint:
             self._tracker.dropped["name not resolved"] += 1
         else:
-            logger.bind(event="resolved", process=link.process).info(f"{link.name} is resolved again")
+            self._log("INFO", "resolved", f"{link.name} is resolved again", process=link.process)
             return
         used = f"{link.address} stays in use" if link.address else "it is not connected"
-        logger.bind(event="unresolved", process=link.process).warning(
-            f"the name {link.name} of {link.process} cannot be resolved: {complaint}; {used}"
-        )
+        text = f"the name {link.name} of {link.process} cannot be resolved: {complaint}; {used}"
+        self._log("WARNING", "unresolved", text, process=link.process)
 
     def _open(self, link: Link) -> None:
         link.trouble = ""
@@ -295,16 +296,17 @@ class Links:
 
     def _trusts(self, descriptor: int, endpoint: str) -> bool | None:
         if self._users is None:
-            self._users = Users()
+            self._users = Users(self._log)
         return self._users.trusts(descriptor, split_tcp(endpoint)[1])
 
     def _turn_away(self, link: Link) -> None:
         """Another user's process listens there, and nothing proves that it is the one that is meant."""
         self._tracker.dropped["another user listens there"] += 1
-        logger.bind(event="another-user", process=link.process).warning(
+        text = (
             f"{link.process} is not at {link.endpoint}: another user's process listens there. Without keys "
             "only processes of this user, or root's, are spoken to"
         )
+        self._log("WARNING", "another-user", text, process=link.process)
         self._close(link)
         self._tracker.connection_changed(link.process, connected=False)
         self._give_up_for_now(link, "another user's process listens there")

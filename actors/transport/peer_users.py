@@ -13,7 +13,7 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-from loguru import logger
+from actors.transport.log import Log
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -34,13 +34,15 @@ _MAPPED: Final = "::ffff:"
 class Users:
     """Asks for a process that listens or connects on loopback TCP without keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log) -> None:
         self._trusted = {os.geteuid(), 0}
         self._tells = self._try_out()
         if not self._tells:
-            logger.bind(event="users-unknown").warning(
+            log(
+                "WARNING",
+                "users-unknown",
                 "this system does not tell which user a local TCP connection belongs to: without keys every "
-                "user of this machine is heard"
+                "user of this machine is heard",
             )
 
     def is_stranger(self, descriptor: int, port: int) -> bool:

@@ -20,7 +20,6 @@ from typing import Final
 
 import msgspec
 import zmq
-from loguru import logger
 
 from actors.errors import TransportError
 from actors.transport import sockets
@@ -30,6 +29,7 @@ from actors.transport.curve import ALLOWED_FILE, KEY_PROPERTY, Doorkeeper, Keys,
 from actors.transport.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp, to_listen_at
 from actors.transport.frames import FrameKind, FrameWriter, introduction_in
 from actors.transport.links import Link, Links
+from actors.transport.log import Log, log_by_loguru
 from actors.transport.peer_users import Users
 from actors.transport.peers import Origin, PeerTracker, may_speak_as
 from actors.transport.resolver import LookUp, look_up, name_in
@@ -62,6 +62,7 @@ class ZeroMqTransport:
         waits_for_welcome: bool = False,
         look_up: LookUp = look_up,
         read_keys: Callable[[], Keys] | None = None,
+        log: Log = log_by_loguru,
     ) -> None:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
@@ -70,7 +71,7 @@ class ZeroMqTransport:
         `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
         done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this one.
         `read_keys` is asked for newer ones when a peer has another key than is known, or does not know ours.
-        Raises TransportError.
+        `log` is told of strangers, peers that are cut off and unresolved names. Raises TransportError.
         """
         if keys is not None and not may_speak_as(keys.name, name):
             raise KeysError(
@@ -79,7 +80,7 @@ class ZeroMqTransport:
         self.name = name
         self.incarnation = incarnation
         self.endpoint: str | None = None
-        self._cluster = cluster
+        self._cluster, self._log = cluster, log
         self._waits_for_welcome = waits_for_welcome
         self._writer = FrameWriter(cluster, name, incarnation)
         self._keys = keys
@@ -95,14 +96,14 @@ class ZeroMqTransport:
         self._closer.atexit = False
         self.add_reader(self._bell, partial(os.eventfd_read, self._bell))
         calls = self._hear, self._greet, self._look_for_keys
-        self._links = Links(opened, self._tracker, self._tuning, keys, look_up, *calls)
+        self._links = Links(opened, self._tracker, self._tuning, keys, look_up, *calls, log)
         self._link_to, self._retry_at = self._links.by_process, self._links.retry_at
         self._inbox: Socket | None = None
         self._inbox_monitor: Socket | None = None
         self._doorkeeper: Doorkeeper | None = None
         self._strangers_named: dict[str, float] = {}
         self._read_keys, self._read_keys_at = read_keys, 0.0
-        self._connections = _connections(self._tuning, self._tracker)
+        self._connections = _connections(self._tuning, self._tracker, log)
         if endpoint is not None:
             try:
                 self._open_inbox(endpoint)
@@ -178,7 +179,7 @@ class ZeroMqTransport:
         try:
             keys = self._read_keys()
         except KeysError as error:
-            logger.bind(event="keys-refused").warning(f"the keys stay as they were: {error}")
+            self._log("WARNING", "keys-refused", f"the keys stay as they were: {error}")
         else:
             if keys != self._keys:
                 self.allow(keys)
@@ -384,10 +385,11 @@ class ZeroMqTransport:
         if len(self._strangers_named) >= _STRANGERS_NAMED_MAX:
             self._strangers_named.clear()
         self._strangers_named[key] = now + _NAMED_AGAIN_SECONDS
-        logger.bind(event="stranger", address=address, key=key).warning(
+        text = (
             f"turned away a stranger from {address or 'this machine'}: the public key {key or '(none)'} is "
             f"not in {ALLOWED_FILE}"
         )
+        self._log("WARNING", "stranger", text, address=address, key=key)
 
     def _hear(self, raw: bytes, origin: Origin) -> str | None:
         if (greeter := self._tracker.hear(raw, origin)) is not None:
@@ -436,14 +438,15 @@ class ZeroMqTransport:
         self._inbox = inbox
         if self._keys is None and endpoint.startswith("tcp://"):
             port = split_tcp(self.endpoint)[1]
-            self._connections.is_stranger = partial(Users().is_stranger, port=port)
+            self._connections.is_stranger = partial(Users(self._log).is_stranger, port=port)
         self._opened.listen_to(inbox, Order.FRAMES, self._take_inbox)
         self._opened.listen_to(monitor, Order.MONITORS, partial(self._take_inbox_monitor, monitor))
 
 
-def _connections(tuning: Tuning, tracker: PeerTracker) -> Connections:
+def _connections(tuning: Tuning, tracker: PeerTracker, log: Log) -> Connections:
     return Connections(
         tracker.dropped,
+        log,
         connections_max=tuning.connections_max,
         held_bytes_max=tuning.held_bytes_max,
         unread_bytes_max=tuning.unread_bytes_max,

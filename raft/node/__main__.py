@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from raft.durations import range_of, seconds_of
 from raft.node.config import NodeConfig
@@ -27,6 +28,7 @@ example, one of three nodes on one machine, in a directory of mode 700:
 """
 
 
+HELP_COLUMNS = 100
 POLICY = SnapshotPolicy()
 TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)}"
 
@@ -61,7 +63,8 @@ def command_line() -> argparse.ArgumentParser:
         prog="python -m raft.node",
         description="Run one Raft node in the foreground.",
         epilog=EXAMPLE + as_text(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Without it argparse asks for the terminal's at each option, with modules that are slow to load.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=HELP_COLUMNS),
     )
     add = parser.add_argument
     add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")

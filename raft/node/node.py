@@ -58,7 +58,6 @@ from raft.node.reporter import Leadership
 from raft.node.requests.admin import ADMIN_REQUESTS, fault_handlers
 from raft.node.requests.backups import BACKUP_REQUESTS
 from raft.node.requests.membership import MEMBER_REQUESTS
-from raft.node.requests.recent import LogLines
 from raft.node.snapshots.contents import State, unpack_state, verified
 from raft.node.worker import WorkDone
 from raft.protocol.admin import Measure, TakeSnapshot
@@ -124,11 +123,6 @@ class Node(Actor):
     def leadership(self) -> Leadership:
         """This node's role, term and leader, for its log lines."""
         return self.components.reporter.leadership if hasattr(self, "components") else Leadership()
-
-    @property
-    def log_lines(self) -> LogLines:
-        """Where the lines of this process's log are kept, to be told."""
-        return self._environment.log_lines
 
     def on_stop(self) -> None:
         """Refuse what still waits, and let the write in progress end."""

@@ -17,6 +17,7 @@ import pytest
 from actors.transport import connections
 from actors.transport.connections import LOOK_SECONDS, QUIET_LOOK_SECONDS, Connections
 from actors.transport.frames import FrameKind, FrameWriter
+from actors.transport.log import log_by_loguru
 from actors.transport.sockets import Tuning
 from actors.transport.zeromq import ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
@@ -263,6 +264,7 @@ def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
     monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
     book = Connections(
         Counter(),
+        log_by_loguru,
         connections_max=64,
         held_bytes_max=64 * MIB,
         unread_bytes_max=64 * MIB,

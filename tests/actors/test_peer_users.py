@@ -14,6 +14,7 @@ import pytest
 
 from actors.transport.connections import Connections
 from actors.transport.frames import FrameKind, FrameWriter
+from actors.transport.log import Log, log_by_loguru
 from actors.transport.peer_users import Users
 from actors.transport.zeromq import ZeroMqTransport
 from tests.actors.net import Net, a_net
@@ -27,8 +28,8 @@ CUT = "cut off: another user's, who needs a key to be heard"
 class Suspicious(Users):
     """Takes all processes of this test for another user's."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, log: Log = log_by_loguru) -> None:
+        super().__init__(log)
         self._trusted = {4711}
 
 
@@ -170,8 +171,8 @@ def test_another_connection_that_has_the_descriptor_by_now_vouches_for_nothing(
 ) -> None:
     one, other, port = pair
     for end in (one, other):
-        assert not Users().is_stranger(end.fileno(), port)
-        assert Users().is_stranger(end.fileno(), port + 1)
+        assert not Users(log_by_loguru).is_stranger(end.fileno(), port)
+        assert Users(log_by_loguru).is_stranger(end.fileno(), port + 1)
 
 
 def test_one_that_has_closed_its_end_is_of_no_user_not_of_root(
@@ -179,14 +180,14 @@ def test_one_that_has_closed_its_end_is_of_no_user_not_of_root(
 ) -> None:
     one, other, port = pair
     one.close()
-    assert Users().is_stranger(other.fileno(), port)
+    assert Users(log_by_loguru).is_stranger(other.fileno(), port)
 
 
 def book() -> Connections:
     limits = dict.fromkeys(
         ("held_bytes_max", "unread_bytes_max", "held_all_bytes_max", "unread_all_bytes_max"), 1 << 30
     )
-    connections = Connections(Counter(), connections_max=64, **limits)
+    connections = Connections(Counter(), log_by_loguru, connections_max=64, **limits)
     connections.is_stranger = lambda _descriptor: False
     return connections
 

@@ -12,8 +12,8 @@ import pytest
 from raft.client.calls.application import decode_or_raise
 from raft.machines.application import Application
 from raft.machines.commands import Campaign, Grant
-from raft.node.process import recovery, replacement
-from raft.node.process.data_dir import count_incarnation, mark_rolled_back
+from raft.node.process import replacement
+from raft.node.process.data_dir import RECOVERED, count_incarnation, mark_rolled_back
 from raft.node.process.recovery import Recovered, Survivor
 from raft.node.process.restore import INDEX_STEP
 from raft.node.snapshots.policy import SnapshotPolicy
@@ -100,7 +100,7 @@ def test_the_old_log_is_kept_and_what_was_done_is_written_down(directory: Path) 
     record = recover(directory)
     kept = {path.name: path.read_bytes() for path in (directory / ".replaced-1").iterdir()}
     assert kept == before
-    assert msgspec.json.decode((directory / recovery.RECORD).read_bytes(), type=Recovered) == record
+    assert msgspec.json.decode((directory / RECOVERED).read_bytes(), type=Recovered) == record
     assert (directory / "incarnation").read_text().startswith("1 ")  # Lives go on.
 
 

@@ -217,3 +217,35 @@ def test_on_sighup_a_node_reads_its_keys_again(directory: Path, start: Start) ->
     node.terminate()
     node.communicate(timeout=20)
     assert node.returncode == 0
+
+
+# What takes long to load, and is of no use to a node that has just started.
+SLOW_TO_LOAD = {
+    "asyncio", "concurrent", "dataclasses", "logging", "multiprocessing", "shutil", "ssl",
+    "subprocess", "tempfile",
+}  # fmt: skip
+PACKAGES = {"actors", "raft", "msgspec", "typing_extensions", "zmq", "org"}  # pickle tries "org".
+
+
+def loaded(told: str) -> set[str]:
+    """The packages that an interpreter has imported, by what -X importtime says."""
+    lines = [line for line in told.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines} - {"imported package"}
+
+
+def test_a_node_that_serves_has_loaded_nothing_that_its_first_second_does_not_need(
+    directory: Path, start: Start
+) -> None:
+    node = start(directory, flags=("-X", "importtime"))
+    with Client({1: f"ipc://{directory}/n1"}) as client:
+        client.put("k", b"v")
+    node.send_signal(signal.SIGTERM)
+    _, told = node.communicate(timeout=20)
+    assert node.returncode == 0, told
+    bare = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", ""], stderr=subprocess.PIPE, text=True, check=True
+    )
+    packages = loaded(told) - loaded(bare.stderr)
+    assert packages >= {"raft", "zmq"}
+    assert packages & SLOW_TO_LOAD == set()
+    assert packages - sys.stdlib_module_names <= PACKAGES

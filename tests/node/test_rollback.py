@@ -11,8 +11,9 @@ from actors.address import Address
 from actors.crash_reports import CrashReport
 from actors.errors import GaveUp
 from actors.transport.base import IncarnationUsed
+from actors.transport.log import log_by_loguru
 from raft.node.process.data_dir import ROLLED_BACK
-from raft.node.process.main import Crashes
+from raft.node.process.log import Crashes
 from tests.node.cluster import Cluster
 
 
@@ -66,7 +67,7 @@ def test_a_node_without_acknowledgements_only_has_to_start_again() -> None:
 def test_only_a_log_that_lacks_acknowledged_entries_is_refused_from_then_on(
     kind: str, marked: bool, tmp_path: Path
 ) -> None:
-    crashes = Crashes()
+    crashes = Crashes(log_by_loguru)
     crashes.report(CrashReport(Address("n1", "raft"), "IncarnationUsed", f"{kind}: used before", "", ""))
     verdict = crashes.verdict(GaveUp("raft"), tmp_path)
     assert type(verdict).__name__ == kind

@@ -32,6 +32,7 @@ INCARNATION = "incarnation"
 REPAIR = ".repair"  # Says how far a repair has come.
 ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
 UNFINISHED = ".unfinished"  # Says how far a restore or a recovery has come; see `replacement`.
+RESTORED, RECOVERED = "restored.json", "recovered.json"  # What a restore or a recovery has done.
 LEAVING, JOINED = "leaving", "joined"
 
 Rejoin = Callable[[NodeConfig], Members]

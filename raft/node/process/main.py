@@ -14,20 +14,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
-
-from loguru import logger
+from typing import TYPE_CHECKING
 
 from actors.address import Address
 from actors.clock import MonotonicClock
-from actors.crash_reports import CrashReport
 from actors.errors import GaveUp, TransportError
 from actors.processes.descriptors import raise_descriptor_limit
-from actors.processes.logs import PrintedLines, line_of, log_to_file
 from actors.processes.repeated import Repeated
 from actors.runtime import Runtime
 from actors.supervision import RestartPolicy
@@ -38,7 +33,6 @@ from actors.transport.zeromq import ZeroMqTransport
 from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.machines.application import Application
 from raft.machines.machine import Diverged, MachineError, StateMachine, WrongVersion, version_of
-from raft.machines.typed import check_is_plain
 from raft.node.config import (
     EXIT_BROKEN_PROMISE,
     EXIT_CORRUPT,
@@ -61,23 +55,23 @@ from raft.node.handshakes import IncarnationAlreadyUsed
 from raft.node.local import Leave
 from raft.node.log_writer import DiskFailed
 from raft.node.node import Node
-from raft.node.process import recovery, restore
 from raft.node.process.allowed_keys import KEYS_ACTOR, KeyReader, ReadKeys
 from raft.node.process.data_dir import (
     INCARNATION,
     JOINED,
+    RECOVERED,
+    RESTORED,
     count_incarnation,
     end_repair,
-    mark_rolled_back,
     note_incarnation,
     open_store,
     repair_of,
 )
+from raft.node.process.log import NodeLog, last_words
 from raft.node.process.readiness import Readiness, is_wanted, notify
 from raft.node.process.repair import CannotRejoin, Promotion, rejoin
 from raft.node.process.roles import Permissions, check_roles
 from raft.node.process.trace import TraceFile
-from raft.node.requests.recent import keep_line
 from raft.node.requests.relay import Relay
 from raft.node.versions import check_version
 from raft.node.worker import ThreadWorker
@@ -138,13 +132,6 @@ def main(argument: bytes, life_fd: int = -1) -> int:
     return EXIT_REMOVED if removed else 0
 
 
-def last_words(text: str) -> None:
-    """Say why the process ends, where its parent or a person finds it."""
-    if sys.__stderr__ is not None:
-        sys.__stderr__.write(text)
-        sys.__stderr__.flush()
-
-
 def refusal_code(error: Exception) -> int:
     """The exit code of a node that could not start."""
     match error:
@@ -167,15 +154,15 @@ def run(config: NodeConfig, life_fd: int) -> bool:
     Raises what forbids a start, and DiskFailed, Diverged, WrongVersion or GaveUp when the node has failed.
     """
     machine = load_machine(config.machine)
-    crashes, injection = Crashes(), load_injection(config)
+    injection = load_injection(config)
     files: FileSystem = injection.files if injection is not None else RealFiles()
     # Its lock comes first: of two processes on the same data only one ever listens.
     store = open_checked(config, files, injection.trap if injection is not None else pass_by, machine)
     try:
         note = Path(config.data_dir) / INCARNATION
         incarnation = config.incarnation or count_incarnation(note, sync=config.sync)
-        random = Random(config.seed or None)
-        zeromq, permissions = open_transport(config, incarnation)
+        random, log = Random(config.seed or None), NodeLog(config, incarnation)
+        zeromq, permissions = open_transport(config, incarnation, log)
         transport = injection.around(zeromq, random, config.links) if injection else zeromq
         runtime = Runtime(
             process_of(config.node),
@@ -185,7 +172,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             random=random,
             # A node that has failed starts again from disk, as a new process, or not at all.
             supervision=RestartPolicy(max_restarts=0),
-            on_crash=crashes.report,
+            on_crash=log.crashes.report,
             judges=permissions if config.keys else None,
         )
         node = Node(
@@ -195,7 +182,8 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 store=store,
                 machine=machine,
                 random=random,
-                journal=LoggedEvents(),
+                journal=log,
+                log_lines=log.lines,
                 disk_worker=partial(ThreadWorker, "disk"),
                 apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
                 snapshot_worker=partial(ThreadWorker, "snapshot"),
@@ -209,15 +197,15 @@ def run(config: NodeConfig, life_fd: int) -> bool:
                 true_now=time.monotonic,
             )
         )
-        open_log(config, incarnation, node)
-        spawn_all(runtime, node, config, zeromq, permissions)
+        log.node = node
+        spawn_all(runtime, node, config, zeromq, permissions, log)
         obey_signals(runtime, config.node)
         end_with_launcher(runtime, transport, life_fd)
         keep_what_is_there()
         runtime.run()
         return node.removed
     except GaveUp as error:
-        raise crashes.verdict(error, Path(config.data_dir)) from error
+        raise log.crashes.verdict(error, Path(config.data_dir)) from error
     finally:
         store.close()
 
@@ -252,17 +240,22 @@ def pass_by(_crash_point: str) -> None:
 
 
 def spawn_all(
-    runtime: Runtime, node: Node, config: NodeConfig, transport: ZeroMqTransport, permissions: Permissions
+    runtime: Runtime,
+    node: Node,
+    config: NodeConfig,
+    transport: ZeroMqTransport,
+    permissions: Permissions,
+    log: NodeLog,
 ) -> None:
     """The node; and who passes requests on, keeps the socket's file in place and reads keys again.
 
     And who says when this node is ready, and asks for a vote if it has joined its cluster anew.
     """
     runtime.spawn(lambda: node, NODE_ACTOR)
-    tell_of_new_beginning(Path(config.data_dir))
+    tell_of_new_beginning(Path(config.data_dir), log)
     runtime.spawn(lambda: Relay(config.node), RELAY_ACTOR)
     runtime.spawn(lambda: Repeated(LISTEN_AGAIN_SECONDS, transport.listen_again), "listening")
-    runtime.spawn(lambda: KeyReader(config.keys, transport, permissions, LoggedEvents().event), KEYS_ACTOR)
+    runtime.spawn(lambda: KeyReader(config.keys, transport, permissions, log.event), KEYS_ACTOR)
     if is_wanted():
         runtime.spawn(lambda: Readiness(config.node), "readiness")
     data_dir = Path(config.data_dir)
@@ -277,7 +270,7 @@ def keep_what_is_there() -> None:
     gc.freeze()
 
 
-def open_transport(config: NodeConfig, incarnation: int) -> tuple[ZeroMqTransport, Permissions]:
+def open_transport(config: NodeConfig, incarnation: int, log: NodeLog) -> tuple[ZeroMqTransport, Permissions]:
     """Listen where the configuration says; and who may ask for what there."""
     keys = check_roles(curve.load(Path(config.keys))) if config.keys else None
     transport = ZeroMqTransport(
@@ -286,8 +279,9 @@ def open_transport(config: NodeConfig, incarnation: int) -> tuple[ZeroMqTranspor
         cluster=config.cluster,
         endpoint=config.listen,
         keys=keys,
+        log=log.write,
     )
-    return transport, Permissions(keys, LoggedEvents().event, outside_keys(config))
+    return transport, Permissions(keys, log.event, outside_keys(config))
 
 
 def outside_keys(config: NodeConfig) -> str:
@@ -310,6 +304,9 @@ def load_machine(text: str) -> Application:
     """
     if not text:
         return Application()
+    # Imported here: a node without a machine of its own needs nothing of it to start.
+    from raft.machines.typed import check_is_plain
+
     module_name, _, name = text.partition(":")
     os.environ[IMPORTING] = text  # A program that starts nodes when it is imported is refused by this.
     try:
@@ -333,52 +330,12 @@ def load_machine(text: str) -> Application:
     return Application(own)
 
 
-def open_log(config: NodeConfig, incarnation: int, node: Node) -> None:
-    """Write events to the node's log file, or to standard error where there is none; and keep the last."""
-
-    def leadership() -> Mapping[str, Any]:
-        return {"term": node.leadership.term, "role": node.leadership.role.value}
-
-    name, level = process_of(config.node), config.log_level
-    keep = partial(keep_line, node.log_lines)
-    if not config.log_path:
-        logger.remove()
-        logger.add(sys.stderr, level=level, format="{time} {level} {extra[event]}: {message}")
-        logger.add(
-            lambda message: keep(line_of(message.record, name, incarnation, leadership)),
-            level=level,
-            format="",
-            catch=False,
-        )
-        return
-    log_to_file(
-        Path(config.log_path),
-        node=name,
-        incarnation=incarnation,
-        level=level,
-        extra=leadership,
-        keep=keep,
-    )
-    # What a machine prints is read where everything else about its node is.
-    sys.stdout, sys.stderr = PrintedLines("printed", "INFO"), PrintedLines("printed", "WARNING")
-
-
-def tell_of_new_beginning(directory: Path) -> None:
+def tell_of_new_beginning(directory: Path, log: NodeLog) -> None:
     """Say in the log that this cluster was restored or recovered: what it lacks may be looked for there."""
-    for name in (restore.RECORD, recovery.RECORD):
+    for name in (RESTORED, RECOVERED):
         with contextlib.suppress(FileNotFoundError):
             record = (directory / name).read_text()
-            LoggedEvents().event(
-                "begun-anew", f"{name} says how this cluster began: {' '.join(record.split())}"
-            )
-
-
-class LoggedEvents:
-    """A journal that writes to the process's log."""
-
-    def event(self, event: str, message: str, **values: object) -> None:
-        """See `Journal`."""
-        logger.bind(event=event, **values).info(message)
+            log.event("begun-anew", f"{name} says how this cluster began: {' '.join(record.split())}")
 
 
 # To skip a committed command that did not fit would give this node another state than the others have.
@@ -387,49 +344,6 @@ OUT_OF_MEMORY = (
     "other members go on. Give the node more memory, or lower the quota of all (--tune quota_bytes=...) and "
     "delete; then start it again\n"
 )
-# What may end a node and is no mistake of its own program; and as which event that is logged.
-NO_MISTAKES: dict[type[Exception], str] = {
-    DiskFailed: "disk-failed",
-    Diverged: "machine-diverged",
-    MachineError: "machine-unfit",
-    WrongVersion: "machine-wrong-version",
-    RolledBack: "disk-rolled-back",
-    MajorityRolledBack: "promise-broken",
-    MemoryError: "out-of-memory",
-    IncarnationAlreadyUsed: "life-used",
-}
-
-
-class Crashes:
-    """What the process has died of."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def report(self, report: CrashReport) -> None:
-        """Leave the traceback in the log, and on standard error for the parent process."""
-        self._last = report.error
-        kind = self._kind
-        event = NO_MISTAKES[kind] if kind else "crashed"
-        logger.bind(event=event, traceback=report.traceback).error(report.error)
-        if kind is None:
-            last_words(report.traceback)
-
-    def verdict(self, error: GaveUp, data_dir: Path) -> Exception:
-        """A failed disk, or a machine that others brought, is no mistake of the node's.
-
-        That the disk has gone back is noted in the data directory, for later lives.
-        """
-        kind = self._kind
-        verdict = error if kind is None else kind(self._last.partition(": ")[2])
-        if isinstance(verdict, RolledBack):
-            mark_rolled_back(data_dir, str(verdict))
-        return verdict
-
-    @property
-    def _kind(self) -> type[Exception] | None:
-        name = self._last.partition(": ")[0]
-        return next((kind for kind in NO_MISTAKES if kind.__name__ == name), None)
 
 
 def obey_signals(runtime: Runtime, node: int) -> None:

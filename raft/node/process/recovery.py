@@ -17,7 +17,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +33,7 @@ from raft.machines.machine import COMMAND_ERRORS
 from raft.node.identity import Origin, named_by
 from raft.node.membership import readable_change
 from raft.node.peers import decode_endpoints
-from raft.node.process.data_dir import INCARNATION, ROLLED_BACK
+from raft.node.process.data_dir import INCARNATION, RECOVERED, RESTORED, ROLLED_BACK
 from raft.node.process.replacement import REPLACED, replace_log, resume, unfinished_step
 from raft.node.process.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
 from raft.node.snapshots.contents import State, pack_state, unpack_state
@@ -45,8 +45,6 @@ from raft.storage.recovery import header_of, sequences_in
 from raft.storage.segment import SEGMENT_SUFFIX, segment_name
 from raft.storage.snapshots import sealed
 from raft.storage.store import Store
-
-RECORD: Final = "recovered.json"
 
 
 class Recovered(Struct, frozen=True, kw_only=True):
@@ -85,7 +83,7 @@ class Survivor:
             self.resumed = False
         self.identity = identity_of(directory)
         self._store = Store.open(
-            directory, identity=self.identity, create=False, beside=(INCARNATION, RECORD, "restored.json")
+            directory, identity=self.identity, create=False, beside=(INCARNATION, RECOVERED, RESTORED)
         )
         try:
             check_version(self._store, machine)
@@ -139,7 +137,7 @@ class Survivor:
         data = pack_state(State(), self._machine.snapshot_parts())
         whole = Snapshot(self.last_index, self.last_term, ConfState(), data)
         text = msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
-        replace_log(self.directory, self.identity, refounded(sealed(whole), new), {RECORD: text})
+        replace_log(self.directory, self.identity, refounded(sealed(whole), new), {RECOVERED: text})
         return record
 
     # -- reading ------------------------------------------------------------------------------------
@@ -203,7 +201,7 @@ def log_end(directory: Path) -> tuple[Term, Index]:
         directory,
         identity=identity_of(directory),
         create=False,
-        beside=(INCARNATION, RECORD, "restored.json"),
+        beside=(INCARNATION, RECOVERED, RESTORED),
     )
     try:
         last = store.last_index()

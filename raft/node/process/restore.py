@@ -32,7 +32,7 @@ from actors.processes.private_files import make_private
 from raft.core.types import ConfState, Index, NodeId, Snapshot
 from raft.machines.state import rebased
 from raft.node.config import NODE_ID_MAX, BadConfig
-from raft.node.process.data_dir import INCARNATION, PERMIT, UNFINISHED, checked_word
+from raft.node.process.data_dir import INCARNATION, PERMIT, RESTORED, UNFINISHED, checked_word
 from raft.node.process.replacement import replace_log
 from raft.node.snapshots.contents import State, pack_state, unpack_state
 from raft.protocol.client import MEMBERS_MAX
@@ -45,7 +45,6 @@ from raft.storage.snapshots import is_sound, sealed
 IDENTITY_BYTES: Final = 8
 INDEX_STEP: Final = 1_000_000_000
 ENTRIES_PER_SECOND_MAX: Final = 100_000  # More than any cluster has committed.
-RECORD: Final = "restored.json"
 
 
 class NewCluster(Struct, frozen=True, kw_only=True):
@@ -163,7 +162,7 @@ def restore(
         ):  # It is a mapping of the file, which another process may have changed.
             raise BackupDamaged(backup.path, "it has changed while it was read")
         beside = {
-            RECORD: msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n",
+            RESTORED: msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n",
             # Other processes may have heard of lives of this id that are not known here. They are counted by
             # ones, so the seconds of the wall clock are ahead of all of them.
             INCARNATION: checked_word(str(int(now))),
