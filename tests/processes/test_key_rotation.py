@@ -30,6 +30,7 @@ class Nodes:
         generate(self.keys, [*(f"n{node}" for node in NODES), "writer", "reader"])
         self.endpoints = {node: f"ipc://{directory}/n{node}" for node in NODES}
         self.processes = {node: self.start(node) for node in NODES}
+        wait_until(lambda: all(self.told(node, "node-started") for node in NODES))
 
     def start(self, node: int, *more: str) -> subprocess.Popen[bytes]:
         peers = [f"--peer={other}={self.endpoints[other]}" for other in NODES if other != node]
@@ -62,7 +63,8 @@ class Nodes:
         wait_until(lambda: all(self.told(node, "keys-read") > before[node] for node in NODES))
 
     def told(self, node: int, event: str) -> int:
-        return (self.directory / f"n{node}.log").read_text().count(f'"{event}"')
+        log = self.directory / f"n{node}.log"
+        return log.read_text().count(f'"{event}"') if log.exists() else 0
 
     def client(self, name: str) -> Client:
         return Client(self.endpoints, keys=self.keys / f"{name}.toml", timeout_seconds=20.0)
