@@ -24,6 +24,7 @@ from raft.client.errors import ClientError
 from raft.lab.simulation.clients.caller import Caller
 from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.hosts.host import Host
+from raft.lab.simulation.hosts.machines import Machines
 from raft.lab.simulation.hosts.member import Member
 from raft.lab.simulation.hosts.network import SimulatedNetwork
 from raft.lab.simulation.run_log import RunLog
@@ -85,6 +86,7 @@ class Quiet:
             self.event_queue, self.setting.dice("network"), run_log, latency_seconds=0.000_5
         )
         network.tap = self._count
+        machines = Machines(self.setting, self.event_queue)
         self.members = {
             node: Member(
                 node,
@@ -93,6 +95,7 @@ class Quiet:
                 network=network,
                 run_log=run_log,
                 observer=self,
+                machines=machines,
             )
             for node in self.setting.ids
         }

@@ -38,7 +38,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     tune: tuple[str, ...] = ()  # NAME=VALUE, see raft.node.tuning.
     pre_vote: bool = True
     check_quorum: bool = True
-    lease_reads: bool = False
+    lease_reads: bool | None = None
     ephemeral_log: bool = False
     repair_from_peers: bool = False
     snapshots: SnapshotPolicy = SnapshotPolicy()

@@ -46,8 +46,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A leader without contact to a quorum steps down; vote requests are ignored while a leader is active."""
     pre_vote: bool = False
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
-    """Lease-based reads rely on clocks whose rates differ by less than a tenth, on the same options at all
-    members, and on `Raft.expire_lease` after stalls. A node then grants no vote just after a start."""
+    """Lease-based reads rely on clocks whose rates differ by less than a tenth, on `Raft.expire_lease` after
+    stalls, and on voters whose election timeout is not shorter. Voters without the option make no lease. A
+    node grants no vote just after a start; see `Raft.release_pledge`."""
     unsafe_as_etcd: bool = False
     """Behave as etcd/raft where that is less safe; only for comparisons. With one voter, it reads at once:
     the commit index may lag after a power loss, and a removed leader may not know that it was removed. With a

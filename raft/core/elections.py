@@ -43,7 +43,8 @@ class Campaign(enum.Enum):
 def tick(raft: RaftState) -> None:
     """Let a tick pass on a node that doesn't lead."""
     raft.election_elapsed += 1
-    if raft.election_elapsed >= raft.randomized_election_ticks and promotable(raft):
+    due = raft.election_elapsed >= raft.randomized_election_ticks and not lease.pledged(raft)
+    if due and promotable(raft):
         raft.election_elapsed = 0
         hup(raft)
 
@@ -131,7 +132,7 @@ def in_lease(raft: RaftState) -> bool:
     """Tell whether a leader was active so recently that no vote may be granted (thesis section 4.2.3)."""
     active = raft.leader != NO_NODE and raft.election_elapsed < raft.config.election_ticks
     # A higher term makes a node forget its leader, but its pledge to that leader still holds.
-    return raft.config.check_quorum and (active or lease.pledged(raft))
+    return (raft.config.check_quorum and active) or lease.pledged(raft)
 
 
 def on_request_vote(raft: RaftState, message: RequestVote) -> None:

@@ -97,8 +97,10 @@ def _check_agrees(raft: RaftState, message: AppendEntries) -> None:
 def accept_heartbeat(raft: RaftState, message: Heartbeat) -> None:
     """Learn the commit index, which the leader limits to what this log is known to match."""
     raft.log.commit_to(message.commit)
-    lease.pledge(raft)
-    reply = HeartbeatReply(raft.id, message.sender, raft.term, message.read_round, message.sent_tick)
+    pledges = message.lease and raft.config.leases
+    if pledges:
+        lease.pledge(raft, message.sender)
+    reply = HeartbeatReply(raft.id, message.sender, raft.term, message.read_round, message.sent_tick, pledges)
     raft.send(reply)
 
 

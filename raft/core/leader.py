@@ -128,7 +128,8 @@ def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
         return
     peer.recently_active = True
     peer.flow_paused = False
-    peer.acked_tick = max(peer.acked_tick, message.sent_tick)
+    if message.pledged:
+        peer.acked_tick = max(peer.acked_tick, message.sent_tick)
     if peer.match < raft.log.last or peer.state is PROBE:
         replication.send_append(raft, message.sender, peer)
     reads.on_round_acked(raft, message)

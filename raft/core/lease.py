@@ -1,15 +1,30 @@
 """The lease of a leader: how long it may answer reads without asking a quorum (thesis section 6.4.1).
 
 Owns both sides. A voter that answers a heartbeat pledges not to vote for another node for an election
-timeout from then on. The leader counts from when it sent the heartbeat, and its lease is shorter. It keeps
-no record of heartbeats in flight: they carry the leader's tick, and the replies repeat it.
+timeout from then on, if the heartbeat asks for that, and its reply says so: only such replies count. The
+leader counts from when it sent the heartbeat, and its lease is shorter. It keeps no record of heartbeats in
+flight: they carry the leader's tick, and the replies repeat it.
+
+Theory. When a node wins a term, no process holds a lease of an earlier term, or can come to hold one: the
+two quorums share a voter, which answered the earlier leader's heartbeat before it voted. It voted for one of
+these reasons:
+
+- An election timeout had passed by its clock since the answer. Then the lease had ended, which is shorter
+  and began earlier.
+- The leader had asked for the election (a transfer). It gave its lease up before that.
+- It had pledged itself to a later leader since. When that one won, the earlier one had no lease any more.
+- The *process* that it had pledged itself to was proved to have ended (`release`). A lease exists only in the
+  memory of that process. The next process of the same node begins as a follower, and without one.
+
+So a pledge is owed to one process, the last that it was given to. A node that starts may owe one that was
+given before: it keeps it for an election timeout, unless the caller knows better.
 """
 
 from __future__ import annotations
 
 from raft.core.config import ReadOnlyOption
 from raft.core.state import RaftState
-from raft.core.types import Role
+from raft.core.types import NodeId, Role
 
 
 def holds(raft: RaftState) -> bool:
@@ -35,11 +50,24 @@ def expire(raft: RaftState) -> None:
         raft.ticks += raft.config.lease_ticks
 
 
-def pledge(raft: RaftState) -> None:
+def pledge(raft: RaftState, leader: NodeId) -> None:
     """Note the tick at which a heartbeat is answered: no vote for another node for an election timeout."""
     raft.pledge_tick = raft.ticks
+    raft.pledged_to = leader
 
 
 def pledged(raft: RaftState) -> bool:
     """Tell whether a pledge may still hold, perhaps one given before this start."""
-    return raft.config.leases and raft.ticks - raft.pledge_tick < raft.config.election_ticks
+    return raft.ticks - raft.pledge_tick < raft.config.election_ticks
+
+
+def release(raft: RaftState, node: NodeId) -> None:
+    """End a pledge to `node`: the process that it was given to has ended."""
+    if raft.pledged_to == node:
+        raft.pledge_tick = raft.ticks - raft.config.election_ticks
+
+
+def resume(raft: RaftState, node: NodeId, ticks: int) -> None:
+    """Owe a pledge to `node` for so many ticks, given before this start; NO_NODE: to an unknown one."""
+    raft.pledged_to = node
+    raft.pledge_tick = raft.ticks + ticks - raft.config.election_ticks

@@ -81,7 +81,10 @@ class AppendReply(msgspec.Struct, gc=False):
 
 
 class Heartbeat(msgspec.Struct, gc=False):
-    """Sent regularly by the leader. The reply repeats `read_round` (of pending reads) and `sent_tick`."""
+    """Sent regularly by the leader. The reply repeats `read_round` (of pending reads) and `sent_tick`.
+
+    With `lease` it asks the receiver to withhold its vote from others for an election timeout.
+    """
 
     sender: NodeId
     to: NodeId
@@ -89,16 +92,18 @@ class Heartbeat(msgspec.Struct, gc=False):
     commit: Index
     read_round: Count = 0
     sent_tick: Count = 0
+    lease: bool = False
 
 
 class HeartbeatReply(msgspec.Struct, gc=False):
-    """Acknowledges a heartbeat of this term."""
+    """Acknowledges a heartbeat of this term. `pledged`: the sender withholds its vote, as it was asked to."""
 
     sender: NodeId
     to: NodeId
     term: Term
     read_round: Count = 0
     sent_tick: Count = 0
+    pledged: bool = False
 
 
 class InstallSnapshot(msgspec.Struct, gc=False):

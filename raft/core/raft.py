@@ -246,10 +246,30 @@ class Raft(RaftState):
     def forget_leader(self) -> None:
         """Forget the leader of a follower, so that it can grant a vote before its election timeout.
 
-        The timeout is not restarted. Ignored with lease-based reads: they rely on votes being withheld.
+        The timeout is not restarted. Ignored while this node withholds its vote for the leader's lease.
         """
-        if self.role is Role.FOLLOWER and self.config.read_only is not ReadOnlyOption.LEASE_BASED:
+        as_etcd = self.config.unsafe_as_etcd and self.config.read_only is ReadOnlyOption.LEASE_BASED
+        if self.role is Role.FOLLOWER and not as_etcd and not lease.pledged(self):
             self.leader = NO_NODE
+
+    @property
+    def pledged(self) -> bool:
+        """Whether this node withholds its vote for the lease of a leader now."""
+        return lease.pledged(self)
+
+    def release_pledge(self, node: NodeId) -> None:
+        """Report that the process of `node` which this node withholds its vote for has ended, for certain.
+
+        NO_NODE: that this node has given no pledge before its start, or none that still counts.
+        """
+        lease.release(self, node)
+
+    def resume_pledge(self, node: NodeId, ticks: int) -> None:
+        """Report, after the start, that this node had pledged its vote to `node` and owes it for `ticks`.
+
+        NO_NODE: it is not known to which node.
+        """
+        lease.resume(self, node, ticks)
 
     def report_unreachable(self, node: NodeId) -> None:
         """Report that a message to `node` was probably lost."""

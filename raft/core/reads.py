@@ -66,10 +66,11 @@ def answer(raft: RaftState, request: ReadIndex, index: Index) -> None:
 
 def broadcast_heartbeat(raft: RaftState, read_round: int) -> None:
     """Send each member a heartbeat, with the commit index limited to what its log is known to match."""
+    leases = raft.lease_ticks > 0
     for node, peer in raft.tracker.progress.items():
         if node == raft.id:
             peer.acked_tick = raft.ticks
         else:
             commit = min(peer.match, raft.log.committed)
-            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round, raft.ticks))
+            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round, raft.ticks, leases))
             peer.sent_commit = commit

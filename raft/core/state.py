@@ -63,6 +63,7 @@ class RaftState:
         "on_tick",
         "pending_conf_index",
         "pledge_tick",
+        "pledged_to",
         "previous_hard_state",
         "previous_soft_state",
         "random",
@@ -102,8 +103,10 @@ class RaftState:
         self.messages: list[Message] = []
         self.after_append: list[DurableReply] = []
         self.steps_on_advance: list[DurableReply | StorageAppendReply | StorageApplyReply] = []
-        # Not from 0, which stands for never. A pledge may have been given before this start.
-        self.ticks = self.pledge_tick = config.election_ticks
+        self.ticks = config.election_ticks  # Not from 0, which stands for never.
+        # A pledge may have been given before this start.
+        self.pledge_tick = self.ticks if config.leases else 0
+        self.pledged_to: NodeId = NO_NODE  # An unknown node.
         self.lease_ticks = 0
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0

@@ -60,8 +60,12 @@ class Settings(TypedDict, total=False):
 
     Both are several times a heartbeat and a disk's worst fsync.
     """
-    lease_reads: bool
-    """Reads without asking a quorum: quicker, and true only while clocks run at about the same rate."""
+    lease_reads: bool | None
+    """Reads without asking a quorum. None, the default: among nodes with ipc endpoints on one Linux machine.
+
+    True: wherever nodes are; quicker, true only while clocks run at about the same rate, and a dead leader is
+    missed for an election timeout. False: never.
+    """
     snapshots: SnapshotPolicy
     tuning: Tuning
     fault_injection: bool
@@ -119,7 +123,7 @@ def plan_of(node: int, listen: str, data_dir: str | Path, settings: Settings) ->
             heartbeat_seconds=seconds_of(settings.get("heartbeat", default.heartbeat_seconds)),
             election_seconds_min=low,
             election_seconds_max=high,
-            lease_reads=settings.get("lease_reads", False),
+            lease_reads=settings.get("lease_reads", default.lease_reads),
             machine=machine_name(settings.get("machine", default.machine)),
             snapshots=settings.get("snapshots", default.snapshots),
             tuning=settings.get("tuning", default.tuning),

@@ -30,6 +30,9 @@ example, one of three nodes on one machine, in a directory of mode 700:
 
 HELP_COLUMNS = 100
 POLICY = SnapshotPolicy()
+LEASE_READS_HELP = (
+    "reads rely on clocks, not on a quorum; by default only where a leader's death can be proved"
+)
 TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)}"
 
 
@@ -102,7 +105,7 @@ def command_line() -> argparse.ArgumentParser:
     add("--keep-entries", type=int, default=POLICY.entries_kept, metavar="N", help="of those in a snapshot")
     add("--no-pre-vote", action="store_true")
     add("--no-check-quorum", action="store_true")
-    add("--lease-reads", action="store_true")
+    add("--lease-reads", action=argparse.BooleanOptionalAction, help=LEASE_READS_HELP)
     add("--ephemeral-log", action="store_true", help="NO FSYNC: a power cut loses acknowledged writes")
     add(
         "--fault-injection",

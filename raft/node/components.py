@@ -21,6 +21,7 @@ from raft.node.handshakes import Founder, Handshakes
 from raft.node.identity import Origin, origin_in
 from raft.node.leadership.disk_health import DiskHealthMonitor
 from raft.node.leadership.failover import Failover
+from raft.node.leadership.peer_processes import PeerProcesses
 from raft.node.leadership.shutdown import Shutdown
 from raft.node.leadership.votes import Votes
 from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
@@ -111,11 +112,15 @@ class NodeComponents:
             node=config.node, incarnation=env.incarnation, now=env.true_now or context.now,
             tell=partial(context.tell, supervisor) if config.supervisor else None, journal=self.journal,
         )  # fmt: skip
+        self.processes = PeerProcesses(
+            config, self.raft, incarnation=env.incarnation, endings=env.endings, record=env.pledges,
+            after=context.after,
+        )  # fmt: skip
         self.handshakes = Handshakes(
             config.node, origin_in(store, Origin(state.identity, state.founders)),
             blank=store.last_index() == 0, machine=env.machine, peers=self.peers, context=context,
             journal=self.journal, came_up=node.peer_came_up, went_down=node.peer_went_down,
-            note_incarnation=env.note_incarnation, is_deserted=env.is_deserted,
+            note_incarnation=env.note_incarnation, processes=self.processes, is_deserted=env.is_deserted,
         )  # fmt: skip
         self.founder = Founder(self.raft, self.handshakes, env.draw_identity)
         self._build_replication(snapshot.index)
@@ -201,10 +206,9 @@ class NodeComponents:
             WritePlacement(min(QUICK_SECONDS_MAX, config.heartbeat_seconds / 10)),
         )  # fmt: skip
         self.failover = Failover(
-            self.raft, self.peers, random=env.random, now=context.now, after=context.after,
-            step_vote=self.votes.step,
-            # Early campaigns are harmless with pre-votes, but would break the pledge of a lease.
-            allowed=config.pre_vote and not config.lease_reads,
+            self.raft, self.peers, self.processes, gone=node.leader_gone, random=env.random,
+            now=context.now, after=context.after, step_vote=self.votes.step,
+            allowed=config.pre_vote,  # With pre-votes early campaigns are harmless.
         )  # fmt: skip
         self.shutdown = Shutdown(
             self.raft, self.proposals, self.reporter, self.journal, last_snapshot=self.snapshots.last,

@@ -7,6 +7,7 @@ and its checks. Knows nothing of how a command line or a cluster's directory is 
 from __future__ import annotations
 
 import os
+from math import ceil
 
 import msgspec
 from msgspec import Struct
@@ -78,7 +79,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     repair_from_peers: bool = False  # A damaged log is set aside, and the node joins its cluster again.
     pre_vote: bool = True
     check_quorum: bool = True
-    lease_reads: bool = False
+    lease_reads: bool | None = None  # None: only where a leader's end can be proved; see `peer_processes`.
     machine: str = ""  # One of the user's own beside the built-in one: "package.module:Class".
     tuning: Tuning = Tuning()  # The core's limits and habits.
     snapshots: SnapshotPolicy = SnapshotPolicy()
@@ -127,6 +128,25 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def election_ticks_max(self) -> int:
         """The longest election timeout in ticks; always more than the shortest."""
         return max(self.election_ticks + 1, round(self.election_seconds_max / self.tick_seconds))
+
+    @property
+    def leases(self) -> bool:
+        """Whether this node may hold a lease, and withhold its vote for another's."""
+        return self.check_quorum and self.lease_reads is not False
+
+    @property
+    def withholds_milliseconds(self) -> int:
+        """For how long this node withholds its vote for a lease; 0 if it does not."""
+        return self.election_milliseconds if self.leases else 0
+
+    @property
+    def election_milliseconds(self) -> int:
+        """The shortest election timeout as it is counted, in ticks."""
+        return int(self.election_ticks * self.tick_seconds * 1000)
+
+    def ticks_of(self, milliseconds: float) -> int:
+        """At least so many ticks take so long."""
+        return ceil(milliseconds / 1000 / self.tick_seconds)
 
     @property
     def voters(self) -> tuple[int, ...]:

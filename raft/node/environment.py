@@ -23,6 +23,7 @@ from raft.core.state import Observer
 from raft.core.types import ConfState, HardState, Index, Snapshot, Storage
 from raft.machines.application import Application
 from raft.node.config import BadConfig, NodeConfig
+from raft.node.leadership.peer_processes import Endings, ForgottenPledges, NoEndings, PledgeRecord
 from raft.node.log_writer import Log
 from raft.node.reporter import Journal
 from raft.node.requests.admin import Faults
@@ -76,6 +77,8 @@ class NodeEnvironment(Struct, kw_only=True):
     is_deserted: Callable[[str], bool] = lambda _endpoint: False
     usage: Callable[[], Mapping[str, float]] = process_usage  # For its metrics.
     log_lines: LogLines = field(default_factory=lambda: Ring(LINES_KEPT))  # Of its process, to be told.
+    endings: Endings = NoEndings()  # What is known of the processes of other nodes.
+    pledges: PledgeRecord = ForgottenPledges()
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
     # seed that another cluster has, too.
     draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
@@ -107,7 +110,7 @@ def core_config(config: NodeConfig, applied: Index) -> Config:
             max_inflight_bytes=tuning.inflight_bytes_max,
             check_quorum=config.check_quorum,
             pre_vote=config.pre_vote,
-            read_only=ReadOnlyOption.LEASE_BASED if config.lease_reads else ReadOnlyOption.SAFE,
+            read_only=ReadOnlyOption.LEASE_BASED if config.leases else ReadOnlyOption.SAFE,
             # Clients ask the leader itself, which knows the outcome of their commands.
             disable_proposal_forwarding=True,
             disable_conf_change_validation=not tuning.conf_change_validation,

@@ -23,6 +23,7 @@ from raft.core.raft import Raft
 from raft.core.types import NodeId, Role
 from raft.machines.application import Application
 from raft.node.identity import Origin, founding, is_identity
+from raft.node.leadership.peer_processes import PeerProcesses
 from raft.node.peers import Peers
 from raft.node.reporter import Journal
 from raft.node.snapshots.contents import unpack_state
@@ -58,8 +59,10 @@ class Handshakes:
         came_up: Callable[[NodeId], None],
         went_down: Callable[[NodeId], None],
         is_deserted: Callable[[str], bool],
+        processes: PeerProcesses,
     ) -> None:
         self.origin = origin
+        self._processes = processes
         self._node = node
         self._machine = machine
         self._blank = blank  # An empty log, which belongs to no cluster yet.
@@ -100,6 +103,7 @@ class Handshakes:
             self._incarnations[peer] = incarnation
             self._handshakes.pop(peer, None)
             self._rejected.pop(peer, None)
+            self._processes.replaced(peer)
         self._reached.add(peer)
         if peer in self._handshakes:
             self._check(peer)
@@ -139,7 +143,11 @@ class Handshakes:
         origin = self.origin
         version = self._machine.own.version
         level = self._machine.level
-        return Handshake(self._node, origin.identity, origin.founders, self._blank, version, level)
+        of_cluster = origin.identity, origin.founders, self._blank
+        processes = self._processes
+        return Handshake(
+            self._node, *of_cluster, version, level, processes.own, processes.withholds_milliseconds
+        )
 
     def version_of(self, peer: NodeId) -> int | None:
         """That of the machine of a node that is up, or of this one; None if it is not known now."""
@@ -210,6 +218,7 @@ class Handshakes:
         """A peer is a member no longer."""
         self._reached.discard(peer)
         self._handshakes.pop(peer, None)
+        self._processes.replaced(peer)
 
     def _learn_handshake(self, handshake: Handshake) -> None:
         if handshake.sender not in self._peers.endpoints or (
@@ -227,6 +236,7 @@ class Handshakes:
         if self._blank and handshake.identity:
             return  # Until it sends something: this node is not added yet, and doesn't know by which cluster.
         if fits(self.origin, handshake):
+            self._processes.learned(handshake, peers.endpoints[peer], self._incarnations[peer])
             if peer not in peers.up:
                 peers.up.add(peer)
                 self._rejected.pop(peer, None)

@@ -38,6 +38,7 @@ from actors.envelope import ProcessDown, ProcessUp
 from actors.transport.base import IncarnationUsed
 from raft.core.errors import StepRefused
 from raft.core.messages import (
+    Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
     Message,
@@ -106,7 +107,8 @@ class Node(Actor):
         self._ballot: dict[NodeId, bool] = {}
         self._request_handlers = self._make_request_handlers()
         if environment.faults is not None:
-            context.become({**self.handlers, **fault_handlers(environment.faults, self._supervisor.process)})
+            orders = fault_handlers(environment.faults, self._supervisor.process, parts.processes.clock_runs)
+            context.become({**self.handlers, **orders})
         if config.supervisor:
             context.connect(self._supervisor.process, config.supervisor, config.supervisor_key)
             context.watch_process(self._supervisor.process)
@@ -142,6 +144,7 @@ class Node(Actor):
         if parts.client_requests.commands:
             parts.client_requests.propose()
         if reads.waiting:
+            parts.ticker.pass_time(now)  # A lease is judged by the time after the reads have arrived.
             reads.flush(now)
         if parts.versions.agreement is not machine.agreement:
             parts.versions.check(now)
@@ -284,9 +287,21 @@ class Node(Actor):
         parts.reporter.asked_to_lead()
         parts.failover.asked_to_lead(message)
 
+    def on_heartbeat(self, message: Heartbeat) -> None:
+        """The leader's heartbeat, which may ask this node to withhold its vote from others."""
+        parts = self.components
+        if message.lease and (
+            message.term < parts.raft.term or not parts.processes.may_pledge(message.sender)
+        ):
+            message.lease = False
+        self._step(message)
+
     def on_heartbeat_reply(self, reply: HeartbeatReply) -> None:
         """A peer has answered this leader's heartbeat."""
-        self.components.sender.round_trips.replied(reply)
+        parts = self.components
+        parts.sender.round_trips.replied(reply)
+        if reply.pledged and not parts.processes.counts(reply.sender):
+            reply.pledged = False
         self._step(reply)
 
     def on_expelled(self, message: Expelled) -> None:
@@ -331,8 +346,8 @@ class Node(Actor):
             parts.recent.peer_down(peer)
         if parts.raft.role is Role.LEADER:
             parts.raft.report_unreachable(peer)
-        elif peer == parts.raft.leader:
-            self.leader_gone(peer, "leader-died")
+        else:
+            parts.failover.process_down(peer)
 
     def leader_gone(self, leader: NodeId, reason: str) -> None:
         """See `Callbacks`."""
@@ -439,6 +454,7 @@ class Node(Actor):
         **dict.fromkeys((PreVote, RequestVote), from_peers(on_vote_request)),
         **dict.fromkeys((PreVoteReply, VoteReply), from_peers(on_vote_reply)),
         TimeoutNow: from_peers(on_timeout_now),
+        Heartbeat: from_peers(on_heartbeat),
         HeartbeatReply: from_peers(on_heartbeat_reply),
         SnapshotChunk: from_peers(lambda self, chunk: self.components.snapshots.chunk(chunk)),
         SnapshotProgress: from_peers(

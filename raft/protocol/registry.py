@@ -164,13 +164,27 @@ class Leaving(Struct, array_like=True, gc=False):
     term: int
 
 
+class Process(Struct, array_like=True, frozen=True, gc=False):
+    """A process as its own machine knows it, so that another one can tell when it has ended.
+
+    `machine` names a boot of it and a namespace of process ids. `started` tells processes apart that had the
+    same `pid` one after the other, in a unit of that machine.
+    """
+
+    machine: Name
+    pid: Number
+    started: Number
+    incarnation: Number
+
+
 class Handshake(Struct, array_like=True, gc=False):
     """A node's description of itself, also a request for the other's; answered by another Handshake.
 
     `identity` is that of its cluster, "" if it does not know it yet; `founders` are the voters with whom that
     cluster began. A `blank` node has no log, and belongs to no cluster. `version` is that of its machine's
     code, and `level` that of the built-in commands that it knows; older builds, which don't send them, count
-    as 1.
+    as 1. `process` is None where its end can't be known, and `withholds_milliseconds` says for how long this
+    node withholds its vote for a lease: 0 if it does not.
     """
 
     sender: NodeId
@@ -179,6 +193,8 @@ class Handshake(Struct, array_like=True, gc=False):
     blank: bool
     version: Number = 1
     level: Number = 1
+    process: Process | None = None
+    withholds_milliseconds: Number = 0
 
 
 class BadEntry(Exception):

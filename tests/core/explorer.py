@@ -17,7 +17,7 @@ from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfChangeRefused, ProposalDropped, StepRefused
 from raft.core.invariants import check_cluster
 from raft.core.messages import Message
-from raft.core.types import ConfState, NodeId, Role, Snapshot
+from raft.core.types import NO_NODE, ConfState, NodeId, Role, Snapshot
 from tests.core.safety import SafetyRecord
 from tests.core.servers import Server
 
@@ -67,7 +67,10 @@ class Explorer:
         }
 
     def _server(self, node: NodeId, start: Snapshot) -> Server:
-        config = Config(id=node, **self.options)  # type: ignore[arg-type]
+        options = dict(self.options)
+        if self.random.random() < 0.2:
+            options["read_only"] = ReadOnlyOption.SAFE  # Safe in any mixture.
+        config = Config(id=node, **options)  # type: ignore[arg-type]
         return Server(config, start, Random(self.random.random()))
 
     def run(self) -> None:
@@ -153,11 +156,21 @@ class Explorer:
 
     def crash(self, server: Server) -> None:
         """Stop and start; in synchronous mode perhaps between saving and sending."""
+        owed = server.core.pledged_to if server.core.pledged else None
         if self.random.random() < 0.5 and server.core.has_ready() and not server.config.async_storage_writes:
             server.handle_ready(crash_after_save=True)
         else:
             server.boot()
         self.record.observe_restart(server)
+        if owed is None:
+            server.core.release_pledge(NO_NODE)
+        elif owed != NO_NODE and self.random.random() < 0.5:
+            server.core.resume_pledge(owed, server.config.election_ticks)
+        for other in self.servers.values():
+            if other is not server and self.random.random() < 0.7:  # The others have no proof.
+                other.core.release_pledge(server.id)
+                if other.core.leader == server.id:
+                    other.core.forget_leader()
 
     def propose(self, server: Server) -> None:
         self.proposed += 1

@@ -61,6 +61,11 @@ def tick_alone(server: Server, ticks: int) -> int:
     return beats[-1].sent_tick if beats else 0
 
 
+def answered(sent_tick: int) -> HeartbeatReply:
+    """The answer of 2, which withholds its vote, to a heartbeat of 1 in term 1."""
+    return HeartbeatReply(2, 1, 1, 0, sent_tick, pledged=True)
+
+
 def vote(voter: Server, candidate: int, term: int, *, transfer: bool = False) -> bool:
     """Whether a candidate with a good log gets this vote."""
     voter.core.step(RequestVote(candidate, voter.id, term, 9, 9, transfer))
@@ -106,7 +111,7 @@ def test_a_lease_counts_from_the_heartbeat_and_not_from_the_answer():
     leader = with_lease(1, 2, 3)[1]
     sent_tick = tick_alone(leader, 4)
     tick_alone(leader, LEASE_TICKS - 1)
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, sent_tick))
+    leader.core.step(answered(sent_tick))
     assert not asks(leader)
     tick_alone(leader, 1)
     assert asks(leader)
@@ -116,8 +121,8 @@ def test_a_late_reply_to_an_older_heartbeat_does_not_shorten_the_lease():
     leader = with_lease(1, 2, 3)[1]
     early = tick_alone(leader, 1)
     late = tick_alone(leader, 5)
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, late))
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, early))
+    leader.core.step(answered(late))
+    leader.core.step(answered(early))
     tick_alone(leader, LEASE_TICKS - 1)
     assert not asks(leader)
 
@@ -165,7 +170,7 @@ def test_an_answer_in_an_earlier_term_makes_no_lease():
     cluster.settle()
     leader = cluster[1]
     assert (leader.core.role, leader.core.term) == (Role.LEADER, 3)
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, tick_alone(leader, 1)))
+    leader.core.step(answered(tick_alone(leader, 1)))
     assert asks(leader)
 
 
@@ -174,9 +179,9 @@ def test_after_a_stall_replies_to_earlier_heartbeats_do_not_renew_the_lease():
     under_way = tick_alone(leader, 1)
     leader.core.expire_lease()
     assert asks(leader)
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, under_way))
+    leader.core.step(answered(under_way))
     assert asks(leader)
-    leader.core.step(HeartbeatReply(2, 1, 1, 0, tick_alone(leader, 1)))
+    leader.core.step(answered(tick_alone(leader, 1)))
     assert not asks(leader)
 
 
@@ -296,6 +301,106 @@ def test_a_transfer_gets_the_vote_of_a_node_that_has_just_started():
 def test_each_reply_to_a_heartbeat_renews_the_pledge():
     voter = ready_to_vote(1, 2, 3)[2]
     for _ in range(3):
-        voter.core.step(Heartbeat(1, 2, 1, START_INDEX))
+        voter.core.step(Heartbeat(1, 2, 1, START_INDEX, lease=True))
         tick_alone(voter, ELECTION_TICKS - 1)
     assert not vote(voter, 3, 2)
+
+
+def test_a_reply_of_a_voter_that_does_not_withhold_its_vote_makes_no_lease():
+    leader = with_lease(1, 2, 3)[1]
+    sent_tick = tick_alone(leader, LEASE_TICKS)
+    leader.core.step(HeartbeatReply(2, 1, 1, 0, sent_tick))
+    assert asks(leader)
+    leader.core.step(answered(sent_tick))
+    assert not asks(leader)
+
+
+def test_a_voter_without_the_option_gives_no_pledge_and_says_so():
+    voter = new_server(2, check_quorum=True, election_ticks=ELECTION_TICKS, election_ticks_max=1000)
+    voter.core.step(Heartbeat(1, 2, 1, START_INDEX, lease=True))
+    assert not sent(voter.run_until_idle(), HeartbeatReply)[0].pledged
+    voter.core.forget_leader()
+    assert vote(voter, 3, 2)
+
+
+def test_a_leader_without_the_option_asks_for_no_pledge_and_gets_none():
+    cluster = Cluster(1, 2, 3, **{**LEASES, "read_only": ReadOnlyOption.SAFE})
+    cluster.elect(1)
+    cluster[1].core.tick()
+    assert not any(beat.lease for beat in sent(cluster[1].run_until_idle(), Heartbeat))
+    voter = ready_to_vote(1, 2, 3)[2]
+    voter.core.step(Heartbeat(1, 2, 1, START_INDEX))
+    assert not sent(voter.run_until_idle(), HeartbeatReply)[0].pledged
+    voter.core.forget_leader()
+    assert vote(voter, 3, 2)
+
+
+# Processes that are proved to have ended
+
+
+def test_a_voter_votes_at_once_when_its_leaders_process_is_proved_to_have_ended():
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.release_pledge(1)
+    voter.core.forget_leader()
+    assert vote(voter, 3, 2)
+
+
+def test_the_end_of_another_process_ends_no_pledge():
+    voter = with_lease(1, 2, 3)[2]
+    voter.core.release_pledge(3)
+    voter.core.forget_leader()
+    assert voter.core.leader == 1
+    assert not vote(voter, 3, 2)
+
+
+def test_a_voter_without_the_proof_refuses_a_candidate_that_has_it():
+    cluster = with_lease(1, 2, 3)
+    cluster.cut(1)
+    candidate = cluster[3].core
+    candidate.release_pledge(1)
+    candidate.forget_leader()
+    candidate.campaign()
+    cluster.settle()
+    assert cluster.leaders() == [1]
+    cluster[2].core.release_pledge(1)
+    cluster[2].core.forget_leader()
+    candidate.campaign()
+    cluster.settle()
+    assert cluster.leaders() == [1, 3]
+
+
+def test_a_node_that_owed_nothing_before_its_start_votes_at_once():
+    voter = new_server(2, **LEASES)
+    voter.core.release_pledge(0)
+    assert vote(voter, 3, 1)
+
+
+def test_a_pledge_from_before_a_start_is_owed_to_the_same_node():
+    voter = new_server(2, **LEASES)
+    voter.core.resume_pledge(1, ELECTION_TICKS)
+    voter.core.release_pledge(3)
+    assert not vote(voter, 3, 1)
+    voter.core.release_pledge(1)
+    assert vote(voter, 3, 1)
+
+
+def test_a_longer_pledge_from_before_a_start_holds_back_the_own_campaign():
+    voter = new_server(2, **{**LEASES, "election_ticks_max": ELECTION_TICKS + 1})
+    voter.core.resume_pledge(1, 3 * ELECTION_TICKS)
+    tick_alone(voter, 3 * ELECTION_TICKS - 1)
+    assert (voter.core.role, voter.core.pledged) == (Role.FOLLOWER, True)
+    tick_alone(voter, ELECTION_TICKS + 1)
+    assert voter.core.role is Role.CANDIDATE
+
+
+def test_a_leader_that_starts_again_has_no_lease_before_a_quorum_has_answered_in_its_new_term():
+    cluster = with_lease(1, 2, 3)
+    cluster[1].boot()
+    for node in (2, 3):
+        cluster[node].core.release_pledge(1)
+        cluster[node].core.forget_leader()
+    cluster[1].core.release_pledge(0)
+    cluster[1].core.campaign()
+    cluster.settle()
+    assert cluster.leaders() == [1]
+    assert asks(cluster[1])

@@ -6,7 +6,8 @@ import pytest
 
 from raft.lab.shrinking import shrink
 from raft.lab.simulation.faults.plan import Fault, Kind
-from raft.lab.simulation.guards import SABOTAGES, replaced
+from raft.lab.simulation.guards import SABOTAGES
+from raft.lab.simulation.patches import replaced
 from raft.lab.simulation.sabotage import hunt
 from raft.lab.simulation.simulation import simulate_seed
 

@@ -19,13 +19,14 @@ from raft.core.types import Role, Snapshot
 from raft.machines.application import Application
 from raft.node.config import NodeConfig
 from raft.node.environment import NodeEnvironment, bootstrap
+from raft.node.leadership.peer_processes import Pledge
 from raft.node.local import Leave
 from raft.node.node import Node
 from raft.node.requests.relay import Relay
 from raft.node.worker import InlineWorker, WorkDone
 from raft.protocol.admin import Report
 from raft.protocol.client import Command, Consistency, Query
-from raft.protocol.registry import REGISTRY, RELAY_ACTOR, address_of, process_of
+from raft.protocol.registry import REGISTRY, RELAY_ACTOR, Process, address_of, process_of
 from raft.storage.errors import SnapshotDamaged
 from raft.storage.memory import MemoryStorage
 from raft.storage.snapshots import is_sound
@@ -118,6 +119,54 @@ class Events:
         self.texts.append(message)
 
 
+class WatchedProcess:
+    """One process of a member, on the same machine; its end can be seen as long as `proofs` says so."""
+
+    def __init__(self, cluster: Cluster, process: Process) -> None:
+        self._cluster = cluster
+        self._process = process
+
+    def has_ended(self) -> bool:
+        member = self._cluster.members[self._process.pid]
+        goes_on = member.incarnation == self._process.incarnation and self._cluster.is_up(member)
+        return self._cluster.proofs and not goes_on
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Endings:
+    """What one member's machine knows of the others' processes."""
+
+    def __init__(self, cluster: Cluster, node: int) -> None:
+        self._cluster = cluster
+        self._node = node
+
+    def own(self, incarnation: int) -> Process | None:
+        machine = self._cluster.machine_of(self._node)
+        return Process(machine, self._node, incarnation, incarnation) if machine else None
+
+    def watch(self, process: Process) -> WatchedProcess | None:
+        same = process.machine == self._cluster.machine_of(self._node)
+        return WatchedProcess(self._cluster, process) if same else None
+
+
+class Record:
+    """What a member has written down of its last pledge."""
+
+    def __init__(self) -> None:
+        self.pledge: Pledge | None = None
+        self.full = False
+
+    def read(self) -> Pledge | None:
+        return self.pledge
+
+    def write(self, pledge: Pledge) -> bool:
+        if not self.full:
+            self.pledge = pledge
+        return not self.full
+
+
 class Member:
     """One node's process."""
 
@@ -129,6 +178,7 @@ class Member:
         self.join = join
         self.founders = cluster.ids if founders is None else list(founders)
         self.log: Any = cluster.make_log()
+        self.record = Record()
         self.incarnation = 0
         self.start()
 
@@ -142,7 +192,7 @@ class Member:
             data_dir="/nowhere",
             peers={other: f"ipc:///n{other}" for other in others},
             join=self.join,
-            **cluster.options,
+            **{**cluster.options, **cluster.options_of.get(self.node, {})},
         )
         self.transport = FaultyTransport(
             cluster.network.transport(process_of(self.node)),
@@ -172,6 +222,8 @@ class Member:
                 disk_worker=self._disk_worker,
                 apply_worker=self._apply_worker if cluster.apply_on_worker else None,
                 leave=self.runtime.stop,
+                endings=Endings(cluster, self.node),
+                pledges=self.record,
             )
         )
         self.runtime.spawn(lambda: self.actor, "raft")
@@ -214,8 +266,14 @@ class Cluster:
         seed: int = 1,
         machine: Callable[[], Application] = Application,
         apply_on_worker: bool = False,
+        machines: dict[int, str] | None = None,
+        options_of: dict[int, dict[str, Any]] | None = None,
         **options: Any,
     ) -> None:
+        """`machines` names those on which processes can be watched, by node; without, none can."""
+        self.machine_of = (lambda _node: "") if machines is None else (lambda node: machines.get(node, ""))
+        self.options_of = options_of or {}
+        self.proofs = True
         self.seed = seed
         self.options = options
         self.make_machine = machine

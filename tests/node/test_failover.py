@@ -75,6 +75,7 @@ class Core:
     """A follower in term 5 without a leader."""
 
     id, leader, term, role = 3, NO_NODE, 5, Role.FOLLOWER
+    pledged, pledged_to = False, NO_NODE
 
     def __init__(self) -> None:
         self.log = Log()
@@ -89,15 +90,11 @@ class Core:
 def test_a_candidate_that_may_have_won_this_term_is_given_time() -> None:
     waits, core, peers = Waits(), Core(), Peers(3, "three", (1, 2, 3, 4))
     raft: Any = core
+    processes: Any = None
     failover_ = Failover(
-        raft,
-        peers,
-        allowed=True,
-        random=Random(1),
-        now=lambda: 0.0,
-        after=waits.after,
-        step_vote=lambda _: None,
-    )
+        raft, peers, processes, allowed=True, gone=lambda _leader, _reason: None, random=Random(1),
+        now=lambda: 0.0, after=waits.after, step_vote=lambda _: None,
+    )  # fmt: skip
     failover_.leader_gone(1)
     core.term = 6
     failover_.vote_requested(RequestVote(2, 3, 6, 1, 1, False))

@@ -36,6 +36,8 @@ def test_a_node_without_fault_injection_has_no_handler_for_faults() -> None:
 class Orders:
     """Faults that are only noted."""
 
+    clock_rate = 1.0
+
     def __init__(self) -> None:
         self.taken: list[object] = []
 

@@ -6,12 +6,12 @@ nothing in the production code knows of it. Knows nothing of how a sabotage is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from raft.core import candidate, elections, follower, membership, reads, replication, tracker
 from raft.core.log import Log
@@ -22,6 +22,8 @@ from raft.core.raft import Raft
 from raft.core.state import RaftState
 from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulation.hosts.member import Member
+from raft.lab.simulation.lease_guards import LEASE_SABOTAGES
+from raft.lab.simulation.patches import Patch, Sabotage, replaced
 from raft.machines.codec import encode_answer
 from raft.machines.commands import Put
 from raft.machines.elections import Elections
@@ -42,16 +44,6 @@ from raft.storage.device import Device
 from raft.storage.segment import Segment
 from raft.storage.snapshots import sealed
 from raft.storage.store import Store
-
-Patch = Callable[[], AbstractContextManager[None]]
-
-
-class Sabotage(Struct, frozen=True):
-    """A guard that can be removed, and the consequence."""
-
-    name: str
-    description: str
-    patch: Patch
 
 
 def _no_sync() -> AbstractContextManager[None]:
@@ -478,16 +470,6 @@ SABOTAGES = (
         "read-before-commit", "a new leader reads before its first commit", _reads_before_the_first_commit
     ),
     Sabotage("read-anywhere", "any node answers reads from what it has", _reads_what_is_here),
+    *LEASE_SABOTAGES,
     Sabotage("dishonest-refusal", "what may be committed is called refused", _refuses_what_is_logged),
 )
-
-
-@contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Replace an attribute of `owner` for the duration of the block."""
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from raft.lab.simulation.faults.plan import draw_plan
-from raft.lab.simulation.guards import SABOTAGES, Sabotage
+from raft.lab.simulation.guards import SABOTAGES
+from raft.lab.simulation.patches import Sabotage
 from raft.lab.simulation.setting import draw_setting
 from raft.lab.simulation.simulation import simulate
 

@@ -33,7 +33,9 @@ class Setting(Struct, frozen=True, kw_only=True):
     election_seconds_max: float = 2.0
     pre_vote: bool = True
     check_quorum: bool = True
-    lease_reads: bool = False
+    lease_reads: bool | None = None
+    lease_mixture: bool = False  # Each incarnation of a node has another value of it.
+    machines: int = 0  # On which processes can be watched, and share a clock; 0: none can.
     apply_on_worker: bool = False  # The custom machine has a thread,
     own_seconds: float = 0.001  # and takes about this long for each batch.
     segment_bytes: int = 16 * 1024
@@ -56,7 +58,20 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     def clock_rate(self, node: int) -> float:
         """How many seconds a node's clock counts in one."""
-        return 1 + self.clock_spread * (2 * self.dice(f"clock {node}").random() - 1)
+        clock = self.machine_of(node) or f"clock {node}"
+        return 1 + self.clock_spread * (2 * self.dice(clock).random() - 1)
+
+    def machine_of(self, node: int) -> str:
+        """The machine that a node runs on; "" if nothing can be watched there."""
+        return f"machine {1 + node % self.machines}" if self.machines else ""
+
+    def lease_reads_of(self, node: int, life: int) -> bool | None:
+        """Whether reads use leases in that incarnation of a node."""
+        if not self.lease_mixture:
+            return self.lease_reads
+        trusts_clocks = self.check_quorum and self.clock_spread <= LEASE_READ_SPREAD_MAX
+        choices = [None, False, True] if trusts_clocks else [None, False]
+        return self.dice(f"leases {node} {life}").choice(choices)
 
     @property
     def clocks_agree(self) -> bool:
@@ -77,7 +92,7 @@ class Setting(Struct, frozen=True, kw_only=True):
             election_seconds_max=self.election_seconds_max,
             pre_vote=self.pre_vote,
             check_quorum=self.check_quorum,
-            lease_reads=self.lease_reads,
+            lease_reads=self.lease_reads_of(node, life),
             snapshots=SnapshotPolicy(
                 entries_max=self.snapshot_entries, bytes_max=0, entries_kept=self.entries_kept
             ),
@@ -102,7 +117,9 @@ class Setting(Struct, frozen=True, kw_only=True):
         words += [f"messages of {self.append_bytes_max} bytes"] if self.append_bytes_max < 4096 else []
         words += [f"snapshots every {self.snapshot_entries} entries"] if self.snapshot_entries else []
         words += [f"clocks off by up to {self.clock_spread:.1%}"] if self.clock_spread else []
-        words += ["lease reads"] if self.lease_reads else []
+        words += {None: [], True: ["lease reads"], False: ["no lease reads"]}[self.lease_reads]
+        words += ["any lease reads"] if self.lease_mixture else []
+        words += [f"{self.machines} machines"] if self.machines else []
         words += [f"own machine takes {self.own_seconds:g} s"] if self.apply_on_worker else []
         return ", ".join(words)
 
@@ -123,7 +140,7 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         seconds=seconds,
         pre_vote=dice.random() < 0.85,
         check_quorum=check_quorum,
-        lease_reads=check_quorum and clock_spread <= LEASE_READ_SPREAD_MAX and dice.random() < 0.4,
+        lease_reads=(check_quorum and clock_spread <= LEASE_READ_SPREAD_MAX and dice.random() < 0.4) or None,
         clock_spread=clock_spread,
         clients=dice.choice([2, 3, 4]),
         holders=dice.choice([1, 2]),
@@ -142,4 +159,6 @@ def draw_setting(seed: int, *, nodes: int, seconds: float) -> Setting:
         snapshot_entries=dice.choice([0, 5, 10, 40]),
         entries_kept=dice.choice([0, 2, 8]),
         own_seconds=dice.choice([0.001, 1.0]),
+        lease_mixture=dice.random() < 0.25,
+        machines=dice.choice([0, 1, 1, 1, 2]),
     )

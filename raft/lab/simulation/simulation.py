@@ -32,6 +32,7 @@ from raft.lab.simulation.faults.plan import Fault, draw_plan
 from raft.lab.simulation.faults.removals import LeaderRemovals
 from raft.lab.simulation.faults.rollbacks import DiskRollbacks
 from raft.lab.simulation.hosts.host import Host
+from raft.lab.simulation.hosts.machines import Machines
 from raft.lab.simulation.hosts.member import Condition, Member, Observer
 from raft.lab.simulation.hosts.network import SimulatedNetwork
 from raft.lab.simulation.referee import Referee
@@ -82,6 +83,7 @@ class World:
         self.referee = Referee(self.run_log, self.session_checker.committed)
         self.promises = DurabilityChecker()
         self.network.tap = self.promises.heard
+        self.machines = Machines(setting, self.event_queue)
         self.members = {node: self._member(node) for node in setting.ids}
         self.clients = self._make_clients()
         self.holders = [
@@ -292,6 +294,7 @@ class World:
             network=self.network,
             run_log=self.run_log,
             observer=observer or self,
+            machines=self.machines,
             joins=joins,
         )
 

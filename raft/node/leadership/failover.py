@@ -1,7 +1,9 @@
 """Elections before the election timeout: at a leader's death, and at the start.
 
 Owns the delays, and the order of candidates. An early campaign is harmless, because it begins with pre-votes,
-which nodes in contact with a leader reject. Knows nothing of how a death is detected.
+which nodes in contact with a leader reject. A node that withholds its vote for a leader's lease waits until
+that leader's process is proved to have ended, or for the election timeout. Knows nothing of how a death is
+detected or proved.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from actors.timers import Timer
 from raft.core.messages import PreVote, RequestVote, TimeoutNow
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Term
+from raft.node.leadership.peer_processes import PeerProcesses
 from raft.node.peers import Peers
 
 # Every node that detects the leader's death may campaign. The first in rank does so at once, and its
@@ -25,6 +28,9 @@ BACK_OFF_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
 TRIES_MAX = 6
 EARLY_SECONDS_MAX = 0.1
+# A process closes its connections shortly before its end can be seen.
+PROOF_SECONDS_MIN = 0.0005
+PROOF_SECONDS_MAX = 0.025
 
 
 After = Callable[[float, Callable[[], None]], Timer]
@@ -106,8 +112,10 @@ class Failover:
         self,
         raft: Raft,
         peers: Peers,
+        processes: PeerProcesses,
         *,
         allowed: bool,
+        gone: Callable[[NodeId, str], None],
         random: Random,
         now: Callable[[], float],
         after: After,
@@ -116,22 +124,49 @@ class Failover:
         self._step_vote = step_vote
         self._raft = raft
         self._peers = peers
+        self._processes = processes
         self._allowed = allowed
+        self._gone = gone
         self._now = now
+        self._after = after
         self._quick = FastElection(node=raft.id, random=random, after=after, campaign=self._campaign)
         self._early: dict[NodeId, tuple[float, PreVote]] = {}
         self._candidate_term: Term = 0
         self.postponed: TimeoutNow | None = None
         """The leader's request to campaign, if it can't be followed yet."""
+        if raft.pledged_to != NO_NODE:
+            self.process_down(raft.pledged_to)
 
     def peer_up(self) -> None:
         """A peer came up: with a quorum connected and no leader, campaign."""
         if self._allowed and self._raft.leader == NO_NODE and self._peers.quorum_up:
             self._quick.begin(self._peers.voters)
 
+    def process_down(self, peer: NodeId) -> None:
+        """The process of a peer has died or cannot be reached; `gone` is called if it led."""
+        if self._raft.pledged and self._raft.pledged_to == peer:
+            self._await_end(peer, PROOF_SECONDS_MIN)
+        elif peer == self._raft.leader:
+            self._gone(peer, "leader-died")
+
+    def _await_end(self, peer: NodeId, again_seconds: float) -> None:
+        """Look at growing intervals whether the leader's process has ended, as long as that matters."""
+        raft = self._raft
+        if not raft.pledged or raft.pledged_to != peer or peer in self._peers.up:
+            return
+        if not self._processes.has_ended(peer):
+            longer_seconds = min(2 * again_seconds, PROOF_SECONDS_MAX)
+            self._after(again_seconds, lambda: self._await_end(peer, longer_seconds))
+            return
+        raft.release_pledge(peer)
+        if peer == raft.leader:
+            self._gone(peer, "leader-died")
+        else:
+            self.peer_up()
+
     def leader_gone(self, leader: NodeId) -> bool:
         """The leader has died or was removed; returns whether an early election begins."""
-        if not self._allowed:
+        if not self._allowed or self._raft.pledged:
             return False
         self._raft.forget_leader()
         self._quick.begin(self._peers.voters, dead=leader)

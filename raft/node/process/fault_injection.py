@@ -49,6 +49,11 @@ class Injection:
             self.faults.set_link(link)
         return faulty
 
+    @property
+    def clock_rate(self) -> float:
+        """How many seconds this process's clock counts in one."""
+        return self.clock.rate
+
     def describe(self) -> list[str]:
         """What is broken now, in words."""
         return self.faults.describe()

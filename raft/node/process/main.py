@@ -67,6 +67,7 @@ from raft.node.process.data_dir import (
     open_store,
     repair_of,
 )
+from raft.node.process.endings import PledgeFile, SystemEndings
 from raft.node.process.log import NodeLog, last_words
 from raft.node.process.readiness import Readiness, is_wanted, notify
 from raft.node.process.repair import CannotRejoin, Promotion, rejoin
@@ -175,29 +176,29 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             on_crash=log.crashes.report,
             judges=permissions if config.keys else None,
         )
-        node = Node(
-            NodeEnvironment(
-                config=config,
-                incarnation=incarnation,
-                store=store,
-                machine=machine,
-                random=random,
-                journal=log,
-                log_lines=log.lines,
-                disk_worker=partial(ThreadWorker, "disk"),
-                apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
-                snapshot_worker=partial(ThreadWorker, "snapshot"),
-                observer=open_trace(config.trace),
-                faults=injection,
-                counters=lambda: {**transport.counters, **runtime.dead_letters.counts, **permissions.refused},
-                note_incarnation=partial(note_incarnation, note, sync=config.sync),
-                leave=runtime.stop,
-                is_deserted=is_deserted,
-                pid=os.getpid(),
-                true_now=time.monotonic,
-            )
+        environment = NodeEnvironment(
+            config=config,
+            incarnation=incarnation,
+            store=store,
+            machine=machine,
+            random=random,
+            journal=log,
+            log_lines=log.lines,
+            disk_worker=partial(ThreadWorker, "disk"),
+            apply_worker=partial(ThreadWorker, "own machine") if config.machine else None,
+            snapshot_worker=partial(ThreadWorker, "snapshot"),
+            observer=open_trace(config.trace),
+            faults=injection,
+            counters=lambda: {**transport.counters, **runtime.dead_letters.counts, **permissions.refused},
+            note_incarnation=partial(note_incarnation, note, sync=config.sync),
+            leave=runtime.stop,
+            is_deserted=is_deserted,
+            pid=os.getpid(),
+            endings=SystemEndings(),
+            pledges=PledgeFile(Path(config.data_dir)),
+            true_now=time.monotonic,
         )
-        log.node = node
+        node = log.node = Node(environment)
         spawn_all(runtime, node, config, zeromq, permissions, log)
         obey_signals(runtime, config.node)
         end_with_launcher(runtime, transport, life_fd)

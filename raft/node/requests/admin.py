@@ -34,6 +34,11 @@ LOG_ENTRIES_TOLD = 64
 class Faults(Protocol):
     """What can be broken on purpose in this process; see `raft.node.process.fault_injection`."""
 
+    @property
+    def clock_rate(self) -> float:
+        """How many seconds this process's clock counts in one."""
+        ...
+
     def describe(self) -> list[str]:
         """What is broken now, in words."""
         ...
@@ -173,14 +178,18 @@ def timeout_ratio(raft: Raft) -> float | None:
     return round(min(raft.election_elapsed / raft.randomized_election_ticks, 1.0), 2)
 
 
-def fault_handlers(faults: Faults, supervisor: str) -> Handlers:
-    """Handlers of fault-injection orders, accepted only from the process of that name."""
+def fault_handlers(faults: Faults, supervisor: str, clock_runs: Callable[[float], None]) -> Handlers:
+    """Handlers of fault-injection orders, accepted only from the process of that name.
+
+    `clock_runs` is called with the rate of the clock after each order.
+    """
     orders = faults.orders()
 
     def handler(node: Actor, order: Any) -> None:
         sender = node.context.sender
         if sender is not None and sender.process == supervisor:
             node.context.reply(orders[type(order)](order))
+            clock_runs(faults.clock_rate)
         else:
             node.context.reply(CannotDo("only the supervisor of this node may break it"))
 

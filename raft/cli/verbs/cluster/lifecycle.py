@@ -135,7 +135,14 @@ WebAt = Annotated[
     ),
 ]
 TopToo = Annotated[bool, typer.Option("--top", help="Show the cluster in this terminal; leaving ends it.")]
-LeaseReads = Annotated[bool, typer.Option("--lease-reads", help="Reads rely on clocks instead of a quorum.")]
+LeaseReads = Annotated[
+    bool | None,
+    typer.Option(
+        "--lease-reads/--no-lease-reads",
+        help="Reads rely on clocks instead of a quorum; by default where a dead leader is known to be dead.",
+        show_default=False,
+    ),
+]
 EphemeralLog = Annotated[bool, typer.Option("--ephemeral-log", help="No fsync: a power cut loses data.")]
 
 
@@ -174,7 +181,7 @@ def up(
     keep_entries: KeepEntries = POLICY.entries_kept,
     no_pre_vote: NoPreVote = False,
     no_check_quorum: NoCheckQuorum = False,
-    lease_reads: LeaseReads = False,
+    lease_reads: LeaseReads = None,
     ephemeral_log: EphemeralLog = False,
     repair: options.RepairFromPeers = False,
     metrics: MetricsAt = None,

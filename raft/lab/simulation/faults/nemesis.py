@@ -24,9 +24,10 @@ from raft.lab.simulation.hosts.member import Member
 from raft.lab.simulation.hosts.network import SimulatedNetwork, Trouble
 from raft.lab.simulation.run_log import RunLog
 from raft.protocol.admin import Transfer
-from raft.protocol.registry import address_of
+from raft.protocol.registry import address_of, process_of
 
 TRANSFER_SECONDS = 1.0
+CLOSED_SHARE = 0.4  # Of all isolations; in the others the connections only fall silent.
 
 
 class Nemesis:
@@ -188,6 +189,8 @@ class Nemesis:
         for member in self._victims(fault):
             others = [node for node in self._members if node != member.node]
             self._cut(fault, {(member.node, b) for b in others} | {(b, member.node) for b in others})
+            if fault.amount > CLOSED_SHARE:
+                self._network.close_connections(member.name, [process_of(node) for node in others])
 
     def _cut_one_way(self, fault: Fault) -> None:
         """The others do not hear a node, or it hears none, or it does not hear one other node."""

@@ -18,6 +18,7 @@ from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.hosts.disk import SimulatedFiles
 from raft.lab.simulation.hosts.drive import DIRECTORY, Drive, SimulatedCrash
 from raft.lab.simulation.hosts.host import Host
+from raft.lab.simulation.hosts.machines import KeptPledge, Machines
 from raft.lab.simulation.hosts.network import SimulatedNetwork
 from raft.lab.simulation.hosts.simulated_worker import SimulatedWorker
 from raft.lab.simulation.recording_machine import RecordingMachine
@@ -111,6 +112,7 @@ class Member:
         network: SimulatedNetwork,
         run_log: RunLog,
         observer: Observer,
+        machines: Machines,
         joins: bool = False,
     ) -> None:
         self.node = node
@@ -128,6 +130,8 @@ class Member:
         self._network = network
         self._run_log = run_log
         self._observer = observer
+        self._machines = machines
+        self._pledge = KeptPledge(setting.dice(f"pledges {node}"))
         self._dice = setting.dice(f"member {node}")
         self._actor: InspectedNode
         self._joins = joins
@@ -252,6 +256,8 @@ class Member:
                 leave=self.host.runtime.stop,
                 worked=lambda: 0.0,
                 draw_identity=self._draw_identity,
+                endings=self._machines.endings_seen_by(self.node, self.incarnation),
+                pledges=self._pledge,
             )
         )
         self._observer.started(self)
@@ -408,6 +414,7 @@ class Member:
         self.drive.end_process(power=power)
 
     def _forget_incarnation(self) -> None:
+        self._machines.ended(self.node, self.incarnation)
         for simulated_worker in self._simulated_workers():
             simulated_worker.abandon()
         self._log_writer = self._applying = self._snapshotting = None

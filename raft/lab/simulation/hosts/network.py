@@ -163,6 +163,14 @@ class SimulatedNetwork:
         incarnations = (a.incarnation, b.incarnation)
         self._event_queue.after(2 * self._travel_seconds(), partial(self._join, one, other, incarnations))
 
+    def close_connections(self, name: str, others: Collection[str]) -> None:
+        """The connections of a process that lives on are closed: both ends are told at once."""
+        for other in others:
+            for one, two in ((name, other), (other, name)):
+                end = self._ends.get(one)
+                if end is not None and two in end.peers:
+                    self._lose(one, end.incarnation, two, end.peers[two], "closed")
+
     def part(self, end: SimulatedTransport, process: str) -> None:
         """One end no longer wants the connection."""
         other = self._ends.get(process)
