@@ -225,6 +225,7 @@ class NodeComponents:
 
     def stop(self) -> None:
         """Refuse what still waits, let the write in progress end, and write the journal."""
+        self.client_requests.held.refuse()
         self.proposals.stop()
         self.membership.requests.stop()
         self.reads.stop()

@@ -227,6 +227,7 @@ class Node(Actor):
             parts.proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
             parts.failover.leader_known()
+            parts.client_requests.held.refuse()
             if raft.leader != before.leader:
                 parts.reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
@@ -259,6 +260,7 @@ class Node(Actor):
         parts.space.check(now)
         parts.applier.timing.arm()
         parts.proposals.expire(now)
+        parts.client_requests.held.expire(now)
         parts.membership.requests.expire(now)
         parts.reads.expire(now)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors.errors import TargetDown
 from raft.client.calls import application
 from raft.core.messages import RequestVote
@@ -12,8 +14,9 @@ from raft.machines.commands import Expire
 from raft.machines.machine import MachineError
 from raft.machines.results import Done
 from raft.machines.results import Refused as TurnedDown
+from raft.node.leadership.shutdown import HELD_MAX
 from raft.node.requests import commands
-from raft.protocol.admin import GetStatus, NodeStatus
+from raft.protocol.admin import GetStatus, NodeStatus, Transfer
 from raft.protocol.client import (
     Command,
     Committed,
@@ -301,6 +304,50 @@ def test_a_stopping_leader_refuses_new_commands_and_answers_old_ones() -> None:
     assert isinstance(before.result(), Committed)
     assert after.done
     assert not isinstance(after._reply, Committed | Unknown)
+
+
+def handing_over(cluster: Cluster, leader: int, how: str) -> None:
+    if how == "stop":
+        cluster[leader].stop()
+    else:
+        cluster.client.ask(address_of(leader), Transfer(0), 5.0)
+    cluster.client.run_turn(0.0)
+    cluster[leader].runtime.run_turn(0.0)
+    assert cluster[leader].raft.transferee
+
+
+@pytest.mark.parametrize("how", ["stop", "transfer"])
+def test_a_command_that_comes_while_leadership_is_handed_over_is_told_who_leads_then(how: str) -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    handing_over(cluster, leader, how)
+    held = cluster.client.ask(address_of(leader), command(b"k", b"v"), 5.0)
+    cluster.client.run_turn(0.0)
+    cluster[leader].runtime.run_turn(0.0)
+    assert not held.done
+    assert cluster.until(lambda: held.done) < 0.010
+    answer = held.result()
+    assert isinstance(answer, NotLeader)
+    assert (answer.leader, answer.endpoint) == (cluster.leaders()[0], f"ipc:///n{cluster.leaders()[0]}")
+    assert answer.leader != leader
+
+
+@pytest.mark.parametrize("how", ["stop", "transfer"])
+def test_a_command_that_waits_for_a_successor_in_vain_is_refused_and_was_never_logged(how: str) -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    cluster.advance(0.2)
+    last = cluster[leader].raft.log.last
+    cluster[leader].cut(*cluster.followers())
+    handing_over(cluster, leader, how)
+    held = [cluster.client.ask(address_of(leader), command(b"k", b"v"), 5.0) for _ in range(HELD_MAX + 1)]
+    cluster.client.run_turn(0.0)
+    cluster[leader].runtime.run_turn(0.0)
+    assert sum(ask.done for ask in held) <= 1, "there is room for so many"
+    assert 0.1 < cluster.until(lambda: all(ask.done for ask in held)) <= 0.6
+    assert all(isinstance(ask.result(), Refused | NotLeader) for ask in held)
+    assert cluster[leader].raft.log.last == last
 
 
 def test_a_message_from_another_process_than_its_sender_is_ignored() -> None:

@@ -15,6 +15,7 @@ from raft.machines.agreement import SINCE_LEVEL
 from raft.machines.codec import decode_call, question_tag
 from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
 from raft.node.applier import Applier
+from raft.node.leadership.shutdown import STOPPING, HeldCommands
 from raft.node.machine_worker import COMMANDS_MAX, QUERIES_MAX
 from raft.node.peers import Peers
 from raft.node.requests.proposals import Answerable, Proposals
@@ -35,7 +36,6 @@ NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other f
 UNREADABLE = Invalid("these bytes are no command that this node knows: is the client of another version?")
 TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
 OWN_BUSY = Refused(f"your own machine has {COMMANDS_MAX} commands, or {QUERIES_MAX} queries, in hand already")
-STOPPING = Refused("the node is stopping")
 
 
 class ClientRequests:
@@ -70,13 +70,13 @@ class ClientRequests:
         self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # The number of commands accepted in this turn.
         self._replies: list[Answerable] = []
+        self.held = HeldCommands(raft, self.not_leader)
 
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
         """Accept a command, to be answered through its handle; or return the refusal."""
-        if self._raft.role is not Role.LEADER:
-            return self.not_leader()
-        if self.closed:
-            return STOPPING
+        raft = self._raft
+        if raft.role is not Role.LEADER or self.closed or raft.transferee != NO_NODE:
+            return self._refuse_or_hold(reply_handle)
         if self.refusal is not None:
             return self.refusal
         if len(command.body) > COMMAND_BYTES_MAX:
@@ -113,6 +113,12 @@ class ClientRequests:
         self._calls.append(call)
         self._replies.append(reply())
         return None
+
+    def _refuse_or_hold(self, reply_handle: Callable[[], Answerable]) -> object | None:
+        if self.held.may_hold:
+            self.held.hold(reply_handle())
+            return None
+        return STOPPING if self._raft.role is Role.LEADER else self.not_leader()
 
     def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
         """Accept a query, to be answered through its handle; or return the answer."""
