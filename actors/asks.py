@@ -43,16 +43,16 @@ class Pending(Generic[R]):
     __slots__ = (
         "_book",
         "_cancelled",
-        "_failure",
         "_first",
         "_group",
         "_on_failure",
         "_on_reply",
-        "_reply",
         "_run",
         "correlation",
         "deadline",
         "done",
+        "failure",
+        "reply",
         "target",
         "timeout_seconds",
     )
@@ -71,8 +71,8 @@ class Pending(Generic[R]):
         self._run = run
         self._group = group
         self._cancelled = False
-        self._reply: Any = None
-        self._failure: AskFailed | None = None
+        self.reply: Any = None
+        self.failure: AskFailed | None = None
         self._first: Callable[[Any], object] | None = None
         self._on_reply: Callable[[Any], object] | None = None
         self._on_failure: Callable[[AskFailed], object] | None = None
@@ -87,9 +87,9 @@ class Pending(Generic[R]):
     def result(self) -> R:
         """The reply; raises the AskFailed that it ended with. Only when `done`."""
         assert self.done, f"{self.target} has not answered yet"
-        if self._failure is not None:
-            raise self._failure
-        reply: R = self._reply
+        if self.failure is not None:
+            raise self.failure
+        reply: R = self.reply
         return reply
 
     def then(self, on_reply: Callable[[R], object], on_failure: Callable[[AskFailed], object]) -> None:
@@ -141,21 +141,21 @@ class Pending(Generic[R]):
     def _finish(self, reply: Any, failure: AskFailed | None) -> None:
         if self._cancelled:
             return
-        self._reply = reply
-        self._failure = failure
+        self.reply = reply
+        self.failure = failure
         self.done = True
         if self._group is not None:
             self._group.discard(self)
         self._call_back()
 
     def _call_back(self) -> None:
-        if self._failure is None:
+        if self.failure is None:
             if self._first is not None:
-                self._first(self._reply)
+                self._first(self.reply)
             if self._on_reply is not None:
-                self._on_reply(self._reply)
+                self._on_reply(self.reply)
         elif self._on_failure is not None:
-            self._on_failure(self._failure)
+            self._on_failure(self.failure)
 
 
 class Asks:

@@ -205,6 +205,11 @@ class Runtime:
             raise UnknownActor(f"{self.name}/{actor} does not live here")
         return cell.info()
 
+    @property
+    def office(self) -> Delivery:
+        """What delivers its messages; to look into, and for tests that hand it what a network would."""
+        return self._office
+
     def inspect_process(self) -> ProcessInfo:
         """This process seen from outside. Ask its address without an actor to Inspect from elsewhere."""
         return self._office.info()

@@ -251,6 +251,64 @@ def test_words_of_a_private_language_do_not_come_back() -> None:
     assert not found, "\n".join(sorted(found))
 
 
+LOOKED_INTO = {
+    "tests/actors/test_agreement.py": {"_kept", "_lifecycle", "_on_crash", "_refuse_unknown"},
+    "tests/actors/test_hearing.py": {"_incarnations", "_routes"},
+    "tests/actors/test_loopback.py": {"_readers"},
+    "tests/actors/test_observation.py": {"_lifecycle"},
+    "tests/actors/test_one_message.py": {"_lifecycle", "_on_crash", "_open", "_registry"},
+    "tests/actors/test_process.py": {"_reap_ended"},
+    "tests/actors/test_process_tree.py": {"_on_crash"},
+    "tests/actors/test_removal.py": {"_remove"},
+    "tests/actors/test_routing.py": {"_is_up"},
+    "tests/actors/test_surface.py": {"_HOMES"},
+    "tests/actors/test_zeromq.py": {"_link_to"},
+    "tests/client/test_many_clients.py": {"_opened"},
+    "tests/core/test_removed_leader.py": {"_deliver"},
+    "tests/engines/test_ray.py": {"_directory", "_endpoints", "_handle"},
+    "tests/machines/test_keys.py": {"_chunks", "_lasts"},
+    "tests/machines/test_leases.py": {"_heap"},
+    "tests/machines/test_mass.py": {"_events", "_heap"},
+    "tests/node/test_log_writer.py": {"_answer", "_queue"},
+    "tests/node/test_recent.py": {"_environment"},
+    "tests/node/test_snapshot_damage.py": {"_snapshot"},
+    "tests/raft_actors/test_persistence.py": {"_store"},
+    "tests/storage/test_backup.py": {"_digest", "_draft", "_file", "_missing", "_path"},
+    "tests/storage/test_descriptors.py": {"_held", "_reserve"},
+    "tests/storage/test_drafts.py": {"_draft", "_names", "_replaced"},
+    "tests/storage/test_lost_segments.py": {"_log", "_roll", "_segment"},
+}
+"""Privates that tests look into, by file: to damage what no caller can damage, or to count what is kept.
+
+The list only gets shorter: what a test needs to see is a public, read-only view of the object instead.
+"""
+
+
+def test_tests_look_into_no_other_objects_privates() -> None:
+    found = {relative(path): looked_into(path) - LOOKED_INTO.get(relative(path), set()) for path in TESTS}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_the_list_of_privates_that_tests_look_into_has_nothing_to_spare() -> None:
+    spare = {path: names - looked_into(ROOT / path) for path, names in LOOKED_INTO.items()}
+    assert {path: names for path, names in spare.items() if names} == {}
+
+
+def looked_into(path: Path) -> set[str]:
+    """The private attributes of other objects, and private names of modules, that a test file uses."""
+    nodes = list(ast.walk(tree_of(path)))
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in attributes if ast.unparse(node.value) in {"self", "cls"}}
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    used = {node.attr for node in attributes if ast.unparse(node.value) != "os"} - own
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("tests"):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "getattr")):
+            used |= {str(word.value) for word in node.args if isinstance(word, ast.Constant)}
+    return {name for name in used if re.fullmatch(r"_[a-zA-Z]\w*", name)}
+
+
 SMALL_LINES = 60
 SMALL_WITH_ONE_IMPORTER = {
     "raft/cli/entry.py",  # Starts quickly, so it has nothing beside.

@@ -33,7 +33,7 @@ class LoopbackTransport:
 
     def __init__(self, network: LoopbackNetwork, name: str, incarnation: int) -> None:
         self._network = network
-        self._inbox: deque[Received | PeerUp | PeerDown] = deque()
+        self.inbox: deque[Received | PeerUp | PeerDown] = deque()
         self._rung = threading.Event()
         self._readers: dict[int, Callable[[], None]] = {}
         self._counters: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class LoopbackTransport:
 
         A wait does not end because a reader is ready.
         """
-        if not self._inbox and not self._network.manual and not self._readers:
+        if not self.inbox and not self._network.manual and not self._readers:
             self._rung.wait(timeout_seconds)
         self._rung.clear()
         if self._readers:
@@ -73,7 +73,7 @@ class LoopbackTransport:
 
     def receive(self) -> list[TransportEvent]:
         """Take what is in the inbox."""
-        inbox = self._inbox
+        inbox = self.inbox
         return [inbox.popleft() for _ in range(min(len(inbox), RECEIVE_EVENTS_MAX))]
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
@@ -100,14 +100,14 @@ class LoopbackTransport:
     @property
     def has_events(self) -> bool:
         """Is there something to receive?"""
-        return bool(self._inbox)
+        return bool(self.inbox)
 
     def accept(self, event: Received | PeerUp | PeerDown) -> bool:
         """Take an event from the network; False when the inbox is full of frames."""
-        if type(event) is Received and len(self._inbox) >= QUEUED_EVENTS_MAX:
+        if type(event) is Received and len(self.inbox) >= QUEUED_EVENTS_MAX:
             self._counters["full"] += 1
             return False
-        self._inbox.append(event)
+        self.inbox.append(event)
         self._rung.set()
         return True
 
@@ -133,36 +133,36 @@ class LoopbackNetwork:
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock
         self.manual = clock is not None
-        self._ends: dict[str, LoopbackTransport] = {}
+        self.ends: dict[str, LoopbackTransport] = {}
         self._incarnations: Counter[str] = Counter()
-        self._runtimes: list[Runtime] = []
+        self.runtimes: list[Runtime] = []
 
     def transport(self, name: str, incarnation: int | None = None) -> LoopbackTransport:
         """A new life of the process `name`; the one before, if any, must have gone."""
-        if name in self._ends:
+        if name in self.ends:
             raise TransportError(f"{name} is there already; let it crash or close first")
         self._incarnations[name] = incarnation if incarnation is not None else self._incarnations[name] + 1
-        end = self._ends[name] = LoopbackTransport(self, name, self._incarnations[name])
-        for other in list(self._ends.values()):
+        end = self.ends[name] = LoopbackTransport(self, name, self._incarnations[name])
+        for other in list(self.ends.values()):
             if name in other.connected:
                 self.introduce(other.name, name)
         return end
 
     def join(self, runtime: Runtime) -> Runtime:
         """Drive `runtime` too; returns it."""
-        self._runtimes.append(runtime)
+        self.runtimes.append(runtime)
         return runtime
 
     def crash(self, name: str) -> None:
         """End a process as SIGKILL would: no hook runs, what it has not sent is lost."""
         self.leave(name, "crashed")
-        self._runtimes = [runtime for runtime in self._runtimes if runtime.name != name]
+        self.runtimes = [runtime for runtime in self.runtimes if runtime.name != name]
 
     def settle(self) -> None:
         """Let all runtimes take turns until none has anything to do at this moment."""
         for _ in range(TURNS_MAX):
-            self._runtimes = [runtime for runtime in self._runtimes if not runtime.stopped]
-            due = [runtime for runtime in self._runtimes if self._has_work(runtime)]
+            self.runtimes = [runtime for runtime in self.runtimes if not runtime.stopped]
+            due = [runtime for runtime in self.runtimes if self._has_work(runtime)]
             if not due:
                 return
             for runtime in due:
@@ -195,21 +195,21 @@ class LoopbackNetwork:
 
     def introduce(self, one: str, other: str) -> None:
         """Tell two processes of each other, if both are there and were not told."""
-        a, b = self._ends.get(one), self._ends.get(other)
+        a, b = self.ends.get(one), self.ends.get(other)
         if a is not None and b is not None and other not in a.peers:
             a.find(b)
             b.find(a)
 
     def part(self, one: str, other: str) -> None:
         """End the connection of two processes, unless the other one still wants it."""
-        a, b = self._ends.get(one), self._ends.get(other)
+        a, b = self.ends.get(one), self.ends.get(other)
         if a is not None and b is not None and one not in b.connected:
             a.lose(other, "disconnected")
             b.lose(one, "disconnected")
 
     def carry(self, sender: str, to: str, payload: bytes) -> str | None:
         """Put a frame into an inbox; else say why not."""
-        source, target = self._ends.get(sender), self._ends.get(to)
+        source, target = self.ends.get(sender), self.ends.get(to)
         if source is None:
             return "closed"
         if target is None or to not in source.peers:
@@ -218,19 +218,19 @@ class LoopbackNetwork:
 
     def leave(self, name: str, reason: str) -> None:
         """Take a process out, and tell those who were connected to it."""
-        if self._ends.pop(name, None) is not None:
-            for end in self._ends.values():
+        if self.ends.pop(name, None) is not None:
+            for end in self.ends.values():
                 end.lose(name, reason)
 
     def _has_work(self, runtime: Runtime) -> bool:
-        end = self._ends.get(runtime.name)
+        end = self.ends.get(runtime.name)
         if runtime.busy or (end is not None and end.has_events):
             return True
         deadline = _deadline(runtime)
         return deadline is not None and deadline <= self._manual_clock().now()
 
     def _next_deadline(self) -> float | None:
-        deadlines = [_deadline(runtime) for runtime in self._runtimes]
+        deadlines = [_deadline(runtime) for runtime in self.runtimes]
         return min((moment for moment in deadlines if moment is not None), default=None)
 
     def _manual_clock(self) -> ManualClock:

@@ -53,17 +53,17 @@ class AsyncClient(AsyncCalls):
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
         self._loop = asyncio.get_running_loop()
-        self._connection = Connection(endpoints, cluster=cluster, keys=keys)
-        self._runtime = self._connection.runtime
+        self.connection = Connection(endpoints, cluster=cluster, keys=keys)
+        self._runtime = self.connection.runtime
         self._clock = self._runtime.clock
-        self._view = self._connection.view()
-        self._view.configuration = routing.UNKNOWN_CONFIGURATION
+        self.view = self.connection.view()
+        self.view.configuration = routing.UNKNOWN_CONFIGURATION
         self._peers = 0
         self._asked = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._peer_came = asyncio.Event()
-        self._driver = AsyncioDriver(self._runtime, self._connection.transport, self._note_peers)
-        self._finalizer = closed_when_dropped(self, self._connection)
+        self._driver = AsyncioDriver(self._runtime, self.connection.transport, self._note_peers)
+        self._finalizer = closed_when_dropped(self, self.connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,7 +76,7 @@ class AsyncClient(AsyncCalls):
     def close(self) -> None:
         """Close the connections. Open calls end with ClientClosed. Idempotent."""
         with suppress(ClientClosed):
-            self._connection.check_process()
+            self.connection.check_process()
             self._close()
 
     def _close(self) -> None:
@@ -85,13 +85,13 @@ class AsyncClient(AsyncCalls):
             if not future.done():
                 future.set_exception(ClientClosed("the client was closed"))
         self._driver.end()
-        self._connection.channels.wake()
+        self.connection.channels.wake()
 
     # -- commands and queries ---------------------------------------------------------------------
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        view, began_at = self._view, self.now()
+        view, began_at = self.view, self.now()
         node, tried = view.responsive_leader(began_at), None
         if node:
             # The common case, without the cost of a generator.
@@ -107,7 +107,7 @@ class AsyncClient(AsyncCalls):
 
     async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        view, began_at = self._view, self.now()
+        view, began_at = self.view, self.now()
         request = store.query(body, stale=stale)
         node, tried = view.responsive_leader(began_at), None
         if node:
@@ -155,7 +155,7 @@ class AsyncClient(AsyncCalls):
 
     def wake_watchers(self) -> None:
         """Make all waiting iterators check whether they are cancelled."""
-        self._connection.wake_watchers()
+        self.connection.wake_watchers()
 
     def now(self) -> float:
         """The client's monotonic clock, in seconds."""
@@ -163,14 +163,14 @@ class AsyncClient(AsyncCalls):
 
     async def run_call(self, begin: CallFactory[Result], timeout_seconds: Duration | None = None) -> Result:
         """Run a call's steps; see raft.client.calls.routing."""
-        return await self._drive(begin(self._view, budget=self._budget(timeout_seconds)))
+        return await self._drive(begin(self.view, budget=self._budget(timeout_seconds)))
 
     async def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
         """Read the state of the whole cluster as of now into a sink. The time-out applies to each chunk.
 
         The sink is called on the event loop.
         """
-        return await self._drive(backup.read(self._view, lambda: self._budget(timeout_seconds), sink))
+        return await self._drive(backup.read(self.view, lambda: self._budget(timeout_seconds), sink))
 
     # -- running a call's steps -----------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class AsyncClient(AsyncCalls):
                 result: Result = end.value
                 return result
             if isinstance(step, Ask):
-                to = self._view.address_for(step)
+                to = self.view.address_for(step)
                 outcome = await self._ask(step.node, step.request, step.timeout_seconds, to)
             elif isinstance(step, AwaitChannel):
                 await self._hear(step.channel)
@@ -199,7 +199,7 @@ class AsyncClient(AsyncCalls):
     async def _ask(
         self, node: int, request: Request, timeout_seconds: float, to: Address | None = None
     ) -> Outcome:
-        self._connection.check_process()
+        self.connection.check_process()
         if self._runtime.stopped:
             raise ClientClosed("the client is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
@@ -208,7 +208,7 @@ class AsyncClient(AsyncCalls):
             if not future.done():
                 future.set_result(answer)
 
-        pending = self._runtime.ask(to or self._view.address(node, request), request, timeout_seconds)
+        pending = self._runtime.ask(to or self.view.address(node, request), request, timeout_seconds)
         pending.then(end, end)
         self._open.add(future)
         self._asked += 1

@@ -67,13 +67,13 @@ class Client(Keys):
         timeout_seconds: Duration = TIMEOUT_SECONDS,
     ) -> None:
         self.timeout_seconds = timeout_of(timeout_seconds)
-        self._connection = Connection(endpoints, cluster=cluster, keys=keys)
+        self.connection = Connection(endpoints, cluster=cluster, keys=keys)
         self._address = Address(endpoints, cluster, keys)
-        self._runtime = self._connection.runtime
-        self._view = self._connection.view()
-        self._view.configuration = routing.UNKNOWN_CONFIGURATION
-        self._shared = SharedConnection(self._connection, self._view.address_for)
-        self._finalizer = closed_when_dropped(self, self._connection)
+        self._runtime = self.connection.runtime
+        self.view = self.connection.view()
+        self.view.configuration = routing.UNKNOWN_CONFIGURATION
+        self._shared = SharedConnection(self.connection, self.view.address_for)
+        self._finalizer = closed_when_dropped(self, self.connection)
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class Client(Keys):
     @property
     def unsuspended(self) -> UnsuspendedClient:
         """The same calls as coroutines that block instead of suspending."""
-        return UnsuspendedClient(self._view, self._budget, self._drive, self._connection.wake_watchers)
+        return UnsuspendedClient(self.view, self._budget, self._drive, self.connection.wake_watchers)
 
     command = blocking(AsyncCalls.command)
     query = blocking(AsyncCalls.query)
@@ -114,7 +114,7 @@ class Client(Keys):
 
     def read_backup(self, sink: backup.Sink, *, timeout_seconds: Duration | None = None) -> BackupTaken:
         """Read the state of the whole cluster as of now into a sink. The time-out applies to each chunk."""
-        return self._drive(backup.read(self._view, lambda: self._budget(timeout_seconds), sink))
+        return self._drive(backup.read(self.view, lambda: self._budget(timeout_seconds), sink))
 
     # -- leases -----------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class UnsuspendedClient(AsyncCalls):
         drive: Callable[[Generator[Step, Outcome, Any]], Any],
         wake_watchers: Callable[[], None],
     ) -> None:
-        self._view = view
+        self.view = view
         self._budget = budget
         self._drive = drive
         self._wake_watchers = wake_watchers
@@ -250,16 +250,16 @@ class UnsuspendedClient(AsyncCalls):
         self._wake_watchers()
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
-        steps = routing.command(self._view, body, self._budget(timeout_seconds))
+        steps = routing.command(self.view, body, self._budget(timeout_seconds))
         committed: Committed = self._drive(steps)
         return committed
 
     async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
         query = store.query(body, stale=stale)
-        found: QueryResult = self._drive(routing.query(self._view, query, self._budget(timeout_seconds)))
+        found: QueryResult = self._drive(routing.query(self.view, query, self._budget(timeout_seconds)))
         return found
 
     async def run_call(self, begin: CallFactory[Result], timeout_seconds: Duration | None = None) -> Result:
         """Run a call's steps; see raft.client.calls.routing."""
-        result: Result = self._drive(begin(self._view, budget=self._budget(timeout_seconds)))
+        result: Result = self._drive(begin(self.view, budget=self._budget(timeout_seconds)))
         return result

@@ -40,9 +40,12 @@ class Connection:
         name = f"{loaded.name}.{token}" if loaded is not None else f"client-{token}"
         self._process = os.getpid()
         self.endpoints = endpoints_by_node(endpoints)
-        self._present: dict[int, str] = {}
-        self._tried_at: dict[int, float] = {}
-        self._unusable: dict[int, set[str]] = {}
+        self.present: dict[int, str] = {}
+        """Where each node is connected to now."""
+        self.tried_at: dict[int, float] = {}
+        """When that connection was made or tried, in seconds on the runtime's clock."""
+        self.unusable: dict[int, set[str]] = {}
+        """Endpoints that other nodes report and that cannot be connected to from here."""
         self.transport = ZeroMqTransport(
             name,
             1,
@@ -59,8 +62,8 @@ class Connection:
     def connect(self, node: int, endpoint: str) -> None:
         """Keep a connection to a node. Raises an ActorsError if that is impossible."""
         self.transport.connect(process_of(node), endpoint)
-        self._present[node] = endpoint
-        self._tried_at.setdefault(node, self.runtime.clock.now())
+        self.present[node] = endpoint
+        self.tried_at.setdefault(node, self.runtime.clock.now())
 
     def learn_endpoint(self, node: int, endpoint: str) -> bool:
         """Another node reports that this node listens there. Returns whether it can be connected to.
@@ -69,12 +72,12 @@ class Connection:
         other by names that mean nothing here. While the node does not answer at one endpoint, the other is
         tried in turn.
         """
-        now, present = self.runtime.clock.now(), self._present.get(node)
-        if endpoint in self._unusable.get(node, ()):
+        now, present = self.runtime.clock.now(), self.present.get(node)
+        if endpoint in self.unusable.get(node, ()):
             return present is not None
         if present is None:
             return self._try(node, endpoint, now)
-        if self.is_up(node) or now - self._tried_at[node] < OTHER_ADDRESS_SECONDS:
+        if self.is_up(node) or now - self.tried_at[node] < OTHER_ADDRESS_SECONDS:
             return True
         configured = self.endpoints.get(node)
         other = endpoint if endpoint != present else configured
@@ -92,7 +95,7 @@ class Connection:
 
     def forget(self, node: int) -> None:
         """A learned node has left the cluster."""
-        self._present.pop(node, None)
+        self.present.pop(node, None)
         self.transport.disconnect(process_of(node))
 
     def _try(self, node: int, endpoint: str, now: float) -> bool:
@@ -100,10 +103,10 @@ class Connection:
             self.connect(node, endpoint)
         except ActorsError as error:
             # What other nodes report must not turn an answer into an error: the member is left out.
-            self._unusable.setdefault(node, set()).add(endpoint)
+            self.unusable.setdefault(node, set()).add(endpoint)
             LOGGER.warning("cannot connect to member %d at %s; it is left out: %s", node, endpoint, error)
             return False
-        self._tried_at[node] = now
+        self.tried_at[node] = now
         return True
 
     def is_up(self, node: int) -> bool:

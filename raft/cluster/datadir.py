@@ -62,7 +62,7 @@ class DataDirectory:
         self._shape = shape
         self.durable = durable
         self.keep = keep or durable
-        self._lock_fd = lock_fd
+        self.lock_fd = lock_fd
 
     @property
     def members(self) -> list[int]:
@@ -110,7 +110,7 @@ class DataDirectory:
         """Release the directory. A throw-away one is removed."""
         if not self.keep:
             shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock_fd)
+        os.close(self.lock_fd)
 
 
 def open_data(spec: ClusterSpec) -> DataDirectory:

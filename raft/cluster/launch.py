@@ -73,7 +73,7 @@ class RunningCluster:
         self.cluster = cluster
         self._lock = lock
         self.record = cluster.record
-        self._data = data
+        self.data = data
         self._clock = clock
         self._ending = Ending()
         self._run_directory_lost = False
@@ -85,32 +85,32 @@ class RunningCluster:
             endpoint=cluster.run_directory.launcher_endpoint,
         )
         # A crashed supervisor must not restart nodes: the launcher ends, and the nodes with it.
-        self._runtime = Runtime(
+        self.runtime = Runtime(
             SUPERVISOR.process,
             transport=transport,
             registry=Registry({**TAGS, **VERB_TAGS}),
             clock=clock,
             supervision=RestartPolicy(max_restarts=0),
         )
-        self._runtime.spawn(
+        self.runtime.spawn(
             lambda: SupervisorActor(
                 cluster,
                 fork_server,
-                self._argument_of,
-                self._runtime.stop,
+                self.argument_of,
+                self.runtime.stop,
                 self._ending,
                 data,
                 duration_seconds,
             ),
             SUPERVISOR.actor,
         )
-        self._runtime.spawn(lambda: Repeated(CHECK_SECONDS, self._check_run_directory), "run-directory")
+        self.runtime.spawn(lambda: Repeated(CHECK_SECONDS, self._check_run_directory), "run-directory")
 
     def run(self, listener: Callable[[Event], None]) -> Ended:
         """Run until asked to end, by a verb or a signal; `listener` is called with every event."""
         self.cluster.journal.listener = listener
         try:
-            self._runtime.run()
+            self.runtime.run()
         except GaveUp as failure:
             self._ending.exit_code, self._ending.reason = ExitCode.FAILURE, str(failure)
         report = final_report(self.cluster.journal.events)
@@ -118,7 +118,7 @@ class RunningCluster:
 
     def end(self) -> None:
         """Ask for the end; from any thread."""
-        self._runtime.post(SUPERVISOR, Down())
+        self.runtime.post(SUPERVISOR, Down())
 
     def _check_run_directory(self) -> None:
         """Recreate it if something has removed it, such as a cleaner of temporary files."""
@@ -157,16 +157,17 @@ class RunningCluster:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _argument_of(self, node: NodeProcess) -> bytes:
+    def argument_of(self, node: NodeProcess) -> bytes:
+        """The configuration that the node's process is started with, encoded."""
         spec, endpoint_of, hosts = self.cluster.spec, self.cluster.endpoint_of, self.cluster.hosts
         config = NodeConfig(
             node=node.id,
             listen=endpoint_of(node.id),
-            data_dir=str(self._data.of_node(node.id)),
+            data_dir=str(self.data.of_node(node.id)),
             peers={other: endpoint_of(other) for other in self.cluster.nodes if other != node.id},
             keys="" if hosts is None else hosts.keys_of(node.id),
             network_namespace="" if hosts is None else hosts.namespace_of(node.id),
-            join=self._data.joins(node.id),
+            join=self.data.joins(node.id),
             repair_from_peers=node.repair or spec.repair_from_peers,
             cluster=self.record.cluster,
             heartbeat_seconds=spec.heartbeat_seconds,
@@ -186,7 +187,7 @@ class RunningCluster:
             supervisor=self.cluster.run_directory.launcher_endpoint,
             fault_injection=True,
             links=self.cluster.faults.links_of(node.id),
-            log_path=str(self._data.logs / f"{node.name}.log"),
+            log_path=str(self.data.logs / f"{node.name}.log"),
         )
         return config.encode()
 

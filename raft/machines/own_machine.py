@@ -81,13 +81,13 @@ class OwnMachine:
         """Reset everything but the machine itself, whose state the caller resets."""
         self.answer_checksum = AnswerChecksum(self.version)
         self._sessions = Sessions()
-        self._machine_bytes = 0
+        self.machine_bytes = 0
         self._cluster_version_is(1)
 
     @property
     def size_bytes(self) -> int:
         """The approximate size: the last snapshot, the commands since, and the kept answers."""
-        return self._machine_bytes + self._sessions.size_bytes
+        return self.machine_bytes + self._sessions.size_bytes
 
     def run(self, task: Task) -> bytes | None:
         """Run one task; returns the encoded answer of an `ApplyTask`, None for others. Raises Diverged."""
@@ -149,7 +149,7 @@ class OwnMachine:
         own_metadata, of_machine = own_metadata_of(parts)
         machine = self.machine
         self._take_over(own_metadata)
-        self._machine_bytes = sum(map(len, of_machine))
+        self.machine_bytes = sum(map(len, of_machine))
         try:
             if isinstance(machine, InParts):
                 # Copies: a machine may keep what it is given, and these are views of a file.
@@ -166,11 +166,11 @@ class OwnMachine:
     # -------------------------------------------------------------------------------------------
 
     def _measured(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        before, size = self._machine_bytes, 0
+        before, size = self.machine_bytes, 0
         for part in parts:
             size += len(part)
             yield part
-        self._machine_bytes += size - before
+        self.machine_bytes += size - before
 
     def _take_over(self, own_metadata: OwnMachineSnapshot) -> None:
         self.answer_checksum.restore(
@@ -212,7 +212,7 @@ class OwnMachine:
         machine = self.machine
         if task.since > self._cluster_version:
             return encode_answer(TooNew(task.since, self._cluster_version))
-        self._machine_bytes += len(task.body)
+        self.machine_bytes += len(task.body)
         ask = None if machine is None else partial(machine.apply, task.index, task.body)
         return encode_answer(_ask(ask))
 

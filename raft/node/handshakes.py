@@ -72,7 +72,7 @@ class Handshakes:
         self._journal = journal
         self._came_up = came_up
         self._went_down = went_down
-        self._is_deserted = is_deserted
+        self.is_deserted = is_deserted
         self._incarnations: dict[NodeId, int] = {}
         self._reached: set[NodeId] = set()
         self._handshakes: dict[NodeId, Handshake] = {}
@@ -278,7 +278,7 @@ class Handshakes:
         def is_absent(failure: AskFailed, seconds: float) -> bool:
             # Not before a connection had time to be made: one that is there would wonder about the look.
             is_unconnected = isinstance(failure, Undeliverable) and seconds >= AGAIN_SECONDS
-            return is_unconnected and self._is_deserted(endpoint)
+            return is_unconnected and self.is_deserted(endpoint)
 
         def failed(failure: AskFailed) -> None:
             seconds = self._context.now() - began_at

@@ -41,19 +41,19 @@ class Store:
     def __init__(
         self, device: Device, directory: Path, lock: DirectoryLock, opened: Opened, recovery: Recovery
     ) -> None:
-        self._device = device
+        self.device = device
         self._directory = directory
         self._lock = lock
         self._log = opened.log
         self._log_turn = threading.Lock()
-        self._memory = MemoryStorage()
+        self.memory = MemoryStorage()
         self._draft: Draft | None = None
         self._replaced: list[Entry] = []
         self._distrusted: Index = 0  # A snapshot whose copy here is damaged.
         if opened.snapshot is not None:
-            self._memory.apply_snapshot(opened.snapshot)
-        self._memory.set_hard_state(opened.hard_state)
-        self._memory.append(opened.entries)
+            self.memory.apply_snapshot(opened.snapshot)
+        self.memory.set_hard_state(opened.hard_state)
+        self.memory.append(opened.entries)
         self.recovery = recovery
 
     @classmethod
@@ -107,12 +107,12 @@ class Store:
         marker = None
         if snapshot is not None:
             if self._draft is None or not self._draft.publish(snapshot):
-                write_snapshot(self._device, self._directory, snapshot)
+                write_snapshot(self.device, self._directory, snapshot)
             marker = Marker(snapshot.index, snapshot.term, installed=True)
         with self._log_turn:
             self._log.append(hard_state, entries, marker)
             if snapshot is not None:
-                self._device.crash_point("snapshot.marked")
+                self.device.crash_point("snapshot.marked")
                 self._forget_before(snapshot.index)
 
     def draft(self, head: Snapshot, size: int) -> Draft:
@@ -122,7 +122,7 @@ class Store:
         """
         if self._draft is not None:
             self._draft.discard()
-        self._draft = Draft(self._device, self._directory, head, size)
+        self._draft = Draft(self.device, self._directory, head, size)
         return self._draft
 
     def check_room(self) -> None:
@@ -135,11 +135,11 @@ class Store:
     ) -> None:
         """Show readers what `write` made durable."""
         if snapshot is not None:
-            self._replaced += self._memory.apply_snapshot(snapshot)
+            self._replaced += self.memory.apply_snapshot(snapshot)
         if entries:
-            self._memory.append(entries)
+            self.memory.append(entries)
         if hard_state is not None:
-            self._memory.set_hard_state(hard_state)
+            self.memory.set_hard_state(hard_state)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """`write_snapshot`, then `accept_snapshot`."""
@@ -155,22 +155,20 @@ class Store:
         """
         if self._is_outdated(snapshot):
             return
-        write_snapshot(self._device, self._directory, snapshot, rest)
+        write_snapshot(self.device, self._directory, snapshot, rest)
         with self._log_turn:
             if not self._is_outdated(snapshot):  # Unless a snapshot of the leader was installed meanwhile.
                 self._log.append(None, (), Marker(snapshot.index, snapshot.term))
-                self._device.crash_point("snapshot.marked")
+                self.device.crash_point("snapshot.marked")
             self._purge()
 
     def accept_snapshot(self, snapshot: Snapshot) -> None:
         """Show readers what `write_snapshot` made durable."""
-        newest = self._memory.snapshot().index
+        newest = self.memory.snapshot().index
         if snapshot.index > newest:
-            self._memory.create_snapshot(
-                snapshot.index, snapshot.conf_state, snapshot.data, snapshot.checksum
-            )
+            self.memory.create_snapshot(snapshot.index, snapshot.conf_state, snapshot.data, snapshot.checksum)
         elif snapshot.index == newest == self._distrusted:
-            self._memory.repair_snapshot(snapshot)
+            self.memory.repair_snapshot(snapshot)
             self._distrusted = 0
 
     def distrust(self, index: Index) -> None:
@@ -184,10 +182,10 @@ class Store:
 
     def accept_compaction(self, index: Index) -> None:
         """Forget the entries up to index in memory. What is forgotten already stays so."""
-        newest = self._memory.snapshot().index
+        newest = self.memory.snapshot().index
         assert index <= newest, f"entries up to {index} can't go: the newest snapshot is at {newest}"
-        if index >= self._memory.first_index():
-            self._memory.compact(index)
+        if index >= self.memory.first_index():
+            self.memory.compact(index)
 
     def sweep(self) -> None:
         """Free the entries that an installed snapshot has replaced, from any thread; all others can run."""
@@ -208,31 +206,31 @@ class Store:
     @property
     def size_bytes(self) -> int:
         """The total size of the entries in memory."""
-        return self._memory.size_bytes
+        return self.memory.size_bytes
 
     def initial_state(self) -> tuple[HardState, ConfState]:
         """The hard state, and the configuration as of the newest snapshot."""
-        return self._memory.initial_state()
+        return self.memory.initial_state()
 
     def entries(self, lo: Index, hi: Index, max_bytes: int) -> list[Entry]:
         """Entries in [lo, hi), at least one, as many as max_bytes allow. Raises Compacted, Unavailable."""
-        return self._memory.entries(lo, hi, max_bytes)
+        return self.memory.entries(lo, hi, max_bytes)
 
     def term(self, index: Index) -> Term:
         """The term of the entry at index. Raises Compacted, Unavailable."""
-        return self._memory.term(index)
+        return self.memory.term(index)
 
     def first_index(self) -> Index:
         """The first index that `entries` may be asked for."""
-        return self._memory.first_index()
+        return self.memory.first_index()
 
     def last_index(self) -> Index:
         """The index of the last entry."""
-        return self._memory.last_index()
+        return self.memory.last_index()
 
     def snapshot(self) -> Snapshot:
         """The newest snapshot."""
-        return self._memory.snapshot()
+        return self.memory.snapshot()
 
     def _is_outdated(self, snapshot: Snapshot) -> bool:
         markers = self._log.markers
@@ -244,8 +242,8 @@ class Store:
         # Another thread may be about to name a newer one.
         kept = [marker.index for marker in self._log.markers]
         with contextlib.suppress(StoreFull):  # The write stands; surplus files are removed the next time.
-            purge_snapshots(self._device, self._directory, kept, up_to=kept[-1])
-        self._device.crash_point("snapshot.purged")
+            purge_snapshots(self.device, self._directory, kept, up_to=kept[-1])
+        self.device.crash_point("snapshot.purged")
 
     def _forget_before(self, index: Index) -> None:
         self._purge()

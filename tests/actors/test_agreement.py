@@ -45,8 +45,8 @@ def watching() -> tuple[World, Runtime, Runtime, Address, Address, list[Any]]:
 
 def lose_and_find(runtime: Runtime, process: str, world: World) -> None:
     """One end is told that the other went and came back; the other end notices nothing."""
-    runtime._office.receive(PeerDown(process, "silent"))
-    runtime._office.receive(PeerUp(process, 1))
+    runtime.office.receive(PeerDown(process, "silent"))
+    runtime.office.receive(PeerUp(process, 1))
     world.settle()
 
 
@@ -60,10 +60,10 @@ def test_a_watcher_that_was_given_up_without_noticing_is_told_of_the_end_all_the
 
 def test_a_watcher_that_was_given_up_is_told_of_an_end_that_it_missed() -> None:
     world, _, b, _, mortal, seen = watching()
-    b._office.receive(PeerDown("a", "silent"))
+    b.office.receive(PeerDown("a", "silent"))
     world.do(b, mortal, lambda probe: probe.context.stop())
     assert seen == []
-    b._office.receive(PeerUp("a", 1))
+    b.office.receive(PeerUp("a", 1))
     world.settle()
     assert seen == [Terminated(mortal, "no such actor")]
 
@@ -72,7 +72,7 @@ def test_who_was_given_up_by_the_watcher_forgets_it() -> None:
     world, a, b, _, _, seen = watching()
     lose_and_find(a, "b", world)
     assert [type(message) for message in seen] == [Terminated]
-    assert b._office.cells["mortal"].watchers == {}
+    assert b.office.cells["mortal"].watchers == {}
 
 
 def test_an_ask_whose_answer_is_owed_by_a_process_that_gave_the_asker_up_ends_at_once() -> None:
@@ -102,16 +102,16 @@ def test_an_ask_that_still_waits_in_a_mailbox_or_a_stash_or_as_a_debt_is_not_end
     there, _ = world.probe(b, on_question=put_off)
     kept = [outcome(a.ask(there, Question(text), 30.0)) for text in ("stash", "debt")]
     world.settle()
-    cell = b._office.cells["probe"]
+    cell = b.office.cells["probe"]
     from actors.envelope import OpenAsks
 
     waiting = outcome(a.ask(there, Question("waiting"), 30.0))
     a.flush()
     for event in b.transport.receive():
-        b._office.receive(event)
+        b.office.receive(event)
     assert len(cell.mailbox) == 1
-    asked = tuple(a._office.asks.open_at("b"))
-    b._office._refuse_unknown("a", OpenAsks(asked).correlations)
+    asked = tuple(a.office.asks.open_at("b"))
+    b.office._refuse_unknown("a", OpenAsks(asked).correlations)
     world.settle()
     assert (kept, waiting) == ([[], []], [])
     world.do(b, there, lambda probe: probe.context.unstash_all())
@@ -169,7 +169,7 @@ def test_unwatch_behind_a_watch_that_waits_does_not_overtake_it() -> None:
     full.let_through()
     world.do(a, watcher, lambda probe: probe.context.unwatch(mortal))
     world.advance(RETRY_SECONDS)
-    assert b._office.cells["mortal"].watchers == {}
+    assert b.office.cells["mortal"].watchers == {}
 
 
 def test_an_answer_that_found_its_asker_full_is_said_to_be_lost() -> None:
@@ -227,22 +227,22 @@ def test_what_waits_for_a_full_peer_is_bounded_and_whatever_overflows_is_made_up
     for _ in range(KEPT_MESSAGES_MAX // 1000 + 1):
         ends += [outcome(a.ask(Address("b", "missing"), Question("?"), 30.0)) for _ in range(1000)]
         world.settle()
-    assert len(b._office.outbox._kept["a"]) == 1
+    assert len(b.office.outbox._kept["a"]) == 1
     full.let_through()
     world.advance(RETRY_SECONDS)
     assert all(isinstance(end[0], TargetDown) for end in ends)
     assert [message.address for message in seen] == [mortal]
-    assert b._office.outbox._kept == {}
+    assert b.office.outbox._kept == {}
 
 
 def test_nothing_is_kept_for_a_peer_that_is_down() -> None:
     world, _, b, _, mortal, _ = watching()
     Full(world, "b")
     world.do(b, mortal, lambda probe: probe.context.stop())
-    assert "a" in b._office.outbox._kept
+    assert "a" in b.office.outbox._kept
     world.network.crash("a")
     world.settle()
-    assert b._office.outbox._kept == {}
+    assert b.office.outbox._kept == {}
 
 
 def test_a_process_in_which_an_actor_is_watched_is_sent_something_now_and_then() -> None:
@@ -265,7 +265,7 @@ def test_an_end_that_waits_in_the_mailbox_is_not_told_after_unwatch(target: str)
     watcher, seen = world.probe(runtimes["a"], "watcher")
     mortal, _ = world.probe(runtimes[target], "mortal")
     world.do(runtimes["a"], watcher, lambda probe: probe.context.watch(mortal))
-    cell = runtimes["a"]._office.cells["watcher"]
+    cell = runtimes["a"].office.cells["watcher"]
 
     def unwatch_when_told(probe: Any) -> None:
         runtimes[target].tell(mortal, Bomb())
@@ -294,7 +294,7 @@ def test_news_of_a_process_that_wait_in_the_mailbox_are_not_told_after_unwatch_p
 
 def test_what_a_former_life_watched_is_not_told_to_the_next() -> None:
     world, a, b, watcher, mortal, seen = watching()
-    cell = a._office.cells["watcher"]
+    cell = a.office.cells["watcher"]
 
     def crash_with_news_waiting(probe: Any) -> None:
         cell.put_urgent(Terminated(mortal, "in the mailbox"))

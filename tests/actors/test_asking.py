@@ -212,7 +212,7 @@ def test_a_reply_to_an_earlier_life_finds_nothing_open_in_the_next() -> None:
     there, _ = world.probe(b, on_question=lambda probe, _: kept.append(probe.context.reply_handle()))
     a.ask(there, Question("old"), 10.0)
     world.settle()
-    stale = Reply(kept[0].to, kept[0].correlation, b._office.answer)
+    stale = Reply(kept[0].to, kept[0].correlation, b.office.answer)
     world.network.crash("a")
     world.settle()
     again = world.process("a")
@@ -231,7 +231,7 @@ def test_a_reply_from_another_process_than_was_asked_does_not_count() -> None:
     there, _ = world.probe(b, on_question=lambda probe, _: kept.append(probe.context.reply_handle()))
     ends = outcome(a.ask(there, Question("?"), 10.0))
     world.settle()
-    Reply(Address("a", ""), kept[0].correlation, c._office.answer).send(Answer("forged"))
+    Reply(Address("a", ""), kept[0].correlation, c.office.answer).send(Answer("forged"))
     world.settle()
     assert ends == []
     assert a.dead_letters.counts == {"reply to nothing open": 1}
@@ -280,9 +280,9 @@ def test_an_ask_ends_early_when_its_process_is_replaced_before_it_was_seen_to_go
     world.do(a, watcher, lambda probe: probe.context.watch_process("b"))
     ends = outcome(a.ask(there, Question("?"), 60.0))
     world.settle()
-    a._office.receive(PeerUp("b", 1))
+    a.office.receive(PeerUp("b", 1))
     assert ends == []
-    a._office.receive(PeerUp("b", 2))
+    a.office.receive(PeerUp("b", 2))
     world.settle()
     assert [type(end) for end in ends] == [TargetDown]
     assert seen[-2:] == [ProcessDown("b", "replaced by a new life"), ProcessUp("b", 2)]

@@ -66,7 +66,7 @@ def test_a_payload_that_is_not_what_its_tag_promises_is_one_dead_letter_among_go
         ["probe", "x", 0, 99, good],
         ["probe", "x", 0, 1, good],
     ]
-    a._office.receive(Received("b", 1, msgspec.msgpack.encode(rows)))
+    a.office.receive(Received("b", 1, msgspec.msgpack.encode(rows)))
     world.settle()
     assert notes(seen) == ["good", "good"]
     assert a.dead_letters.counts == {"undecodable": 2}
@@ -78,7 +78,7 @@ def test_a_stranger_cannot_tell_an_actor_of_a_death() -> None:
     _, seen = world.probe(a)
     builder = FrameBuilder(REGISTRY)
     builder.add("probe", "x", 0, Terminated(Address("c", "friend"), "so they say"))
-    a._office.receive(Received("b", 1, builder.take()))
+    a.office.receive(Received("b", 1, builder.take()))
     world.settle()
     assert seen == []
     assert a.dead_letters.counts == {"undecodable": 1}
@@ -92,7 +92,7 @@ def test_a_process_reports_crashes_of_its_own_actors_only(about: str, believed: 
     report = CrashReport(Address(about, "friend"), "Note", "ValueError: bad", "Traceback", "none")
     builder = FrameBuilder(REGISTRY)
     builder.add("probe", "x", 0, report)
-    a._office.receive(Received("b", 1, builder.take()))
+    a.office.receive(Received("b", 1, builder.take()))
     world.settle()
     assert seen == ([report] if believed else [])
 
@@ -116,7 +116,7 @@ def test_garbage_is_counted_and_never_a_crash() -> None:
         for _ in range(source.randrange(1, 4)):
             if garbage:
                 garbage[source.randrange(len(garbage))] = source.randrange(256)
-        a._office.receive(Received("b", 1, bytes(garbage)))
+        a.office.receive(Received("b", 1, bytes(garbage)))
     world.settle()
     assert a.dead_letters.counts["undecodable"] > 1000
     assert world.crashes == []

@@ -278,7 +278,7 @@ async def _timers(stage: Stage) -> None:
     waiter = stage.spawn()
     stage.a.tell(waiter, Note("x"))
     await stage.settle()
-    cell = stage.a._office.cells["waiter"]
+    cell = stage.a.office.cells["waiter"]
     cell.context.after(1.0, lambda: stage.seen.append("timer"))
     stage.world.advance(2.0)
     assert stage.seen == ["begins x"]

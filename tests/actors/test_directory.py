@@ -136,7 +136,7 @@ def test_a_runtime_without_a_directory_says_so() -> None:
     a = world.process("a")
     probe, _ = world.probe(a)
     with pytest.raises(ActorsError, match="has no directory"):
-        _ = a._office.cells[probe.actor].context.directory
+        _ = a.office.cells[probe.actor].context.directory
 
 
 def test_after_a_cut_the_same_life_is_in_its_groups_and_has_the_names_that_are_still_free() -> None:

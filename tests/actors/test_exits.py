@@ -24,7 +24,7 @@ def test_each_of_two_linked_actors_fails_when_the_other_does() -> None:
     for failing, other in (("a", "b"), ("b", "a")):
         world = World()
         seen = dict(zip("ab", linked(world), strict=True))
-        runtime = next(runtime for runtime in world.network._runtimes if runtime.name == failing)
+        runtime = next(runtime for runtime in world.network.runtimes if runtime.name == failing)
         runtime.tell(Address(failing, "probe"), Bomb())
         world.settle()
         (start,) = [line for line in seen[other] if str(line).startswith("restart")]
@@ -37,7 +37,7 @@ def test_a_link_is_of_one_life_of_both() -> None:
     world = World()
     linked(world)
     for _ in range(2):
-        runtime = next(runtime for runtime in world.network._runtimes if runtime.name == "a")
+        runtime = next(runtime for runtime in world.network.runtimes if runtime.name == "a")
         runtime.tell(Address("a", "probe"), Bomb())
         world.settle()
     assert [report.address.process for report in world.crashes] == ["a", "b", "a"]
@@ -61,7 +61,7 @@ def test_an_actor_that_handles_exit_is_told_and_does_not_fail() -> None:
 def test_an_actor_that_stops_does_not_make_those_linked_to_it_fail() -> None:
     world = World()
     _, seen_too = linked(world)
-    runtime = next(runtime for runtime in world.network._runtimes if runtime.name == "a")
+    runtime = next(runtime for runtime in world.network.runtimes if runtime.name == "a")
     world.do(runtime, Address("a", "probe"), lambda actor: actor.context.stop())
     assert seen_too == []
     assert world.crashes == []
@@ -97,7 +97,7 @@ def test_nothing_fails_by_a_link_that_was_taken_back_at_either_end() -> None:
         world = World()
         linked(world)
         other = {"a": "b", "b": "a"}[ends]
-        runtimes = {runtime.name: runtime for runtime in world.network._runtimes}
+        runtimes = {runtime.name: runtime for runtime in world.network.runtimes}
         target = Address(other, "probe")
         world.do(
             runtimes[ends], Address(ends, "probe"), lambda actor, target=target: actor.context.unlink(target)
@@ -139,7 +139,7 @@ def test_the_end_of_another_actor_is_believed_of_ones_own_runtime_only() -> None
 def test_a_link_that_was_taken_back_does_not_break_with_its_process_either() -> None:
     world = World()
     linked(world)
-    runtimes = {runtime.name: runtime for runtime in world.network._runtimes}
+    runtimes = {runtime.name: runtime for runtime in world.network.runtimes}
     world.do(runtimes["a"], Address("a", "probe"), partial(unlinked, Address("b", "probe")))
     world.network.crash("a")
     world.settle()

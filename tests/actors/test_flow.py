@@ -28,7 +28,7 @@ class Busy:
 
     @property
     def waiting_bytes(self) -> int:
-        inbox = self._transport.inner._inbox  # type: ignore[attr-defined]
+        inbox = self._transport.inner.inbox  # type: ignore[attr-defined]
         return sum(len(event.payload) for event in inbox if isinstance(event, Received))
 
     def end(self) -> None:
@@ -77,7 +77,7 @@ def test_a_receiver_is_asked_again_when_its_answer_was_lost() -> None:
     world, a, b, there, seen = two()
     busy = Busy(world, b)
     tell_in_turns(a, there, 100)
-    world.faults["b"].inner._inbox.clear()  # type: ignore[attr-defined]
+    world.faults["b"].inner.inbox.clear()  # type: ignore[attr-defined]
     busy.end()
     world.advance(2 * ASK_TAKEN_SECONDS)
     tell_in_turns(a, there, 1)
@@ -110,8 +110,8 @@ def test_a_mailbox_is_bounded_in_bytes(overflow: Overflow) -> None:
     b.transport.poll(0.0)
     a.run_turn()
     for event in b.transport.receive():
-        b._office.receive(event)
-    mailbox = b._office.cells["probe"].mailbox
+        b.office.receive(event)
+    mailbox = b.office.cells["probe"].mailbox
     assert len(mailbox) == 3
     assert mailbox.bytes > 3 * MIB
     assert b.dead_letters.counts["mailbox full"] == 3
@@ -132,9 +132,9 @@ def test_what_is_put_aside_still_counts() -> None:
     world, a, b, there, _ = two(on_question=lambda probe, _: probe.context.stash())
     a.ask(there, Question("x" * MIB), 30.0)
     world.settle()
-    mailbox = b._office.cells["probe"].mailbox
+    mailbox = b.office.cells["probe"].mailbox
     assert mailbox.bytes > MIB
-    probe = b._office.cells["probe"].actor
+    probe = b.office.cells["probe"].actor
     probe.answering = lambda probe, _: probe.context.reply(Answer("!"))
     world.do(b, there, lambda probe: probe.context.unstash_all())
     assert mailbox.bytes == 0

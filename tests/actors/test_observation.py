@@ -93,7 +93,7 @@ def test_handlers_are_timed_by_actor_and_message_while_a_process_is_looked_at() 
 def test_a_process_that_is_not_looked_at_any_more_measures_nothing_and_pays_nothing() -> None:
     scene = Scene()
     assert not scene.measures
-    mailbox = scene.watched._office.cells["probe"].mailbox
+    mailbox = scene.watched.office.cells["probe"].mailbox
     scene.load()
     scene.trace()
     assert scene.measures
@@ -103,7 +103,7 @@ def test_a_process_that_is_not_looked_at_any_more_measures_nothing_and_pays_noth
     assert scene.measures, "the trace was asked for again"
     scene.world.advance(1.5)
     assert not scene.measures
-    assert scene.watched._office.cells["probe"].mailbox is mailbox
+    assert scene.watched.office.cells["probe"].mailbox is mailbox
     scene.takes(1.0)
     assert scene.load().handlers == ()
 

@@ -67,8 +67,8 @@ def test_a_message_whose_decoding_raises_is_refused_alone_and_its_asker_told(kin
     tags = Registry({1: Note, 2: Touchy})
     world = World()
     _, seen = world.probe(world.process("b"))
-    runtime = world.network._runtimes[0]
-    runtime._office._registry = tags
+    runtime = world.network.runtimes[0]
+    runtime.office._registry = tags
     a = world.process("a", "b")
     world.settle()
     builder = FrameBuilder(tags)
@@ -77,8 +77,8 @@ def test_a_message_whose_decoding_raises_is_refused_alone_and_its_asker_told(kin
     builder.add_encoded(envelope)
     builder.add("probe", "x", 0, Note("behind"))
     answered: list[Any] = []
-    a._office.asks.settle = lambda process, correlation, reply: answered.append((correlation, reply)) or True  # type: ignore
-    runtime._office.receive(Received("a", 1, builder.take()))
+    a.office.asks.settle = lambda process, correlation, reply: answered.append((correlation, reply)) or True  # type: ignore
+    runtime.office.receive(Received("a", 1, builder.take()))
     world.settle()
     assert notes(seen) == ["before", "behind"]
     ((correlation, refused),) = answered
@@ -103,7 +103,7 @@ def test_a_message_that_cannot_be_encoded_is_an_error_to_its_sender_and_its_neig
     a.tell(there, Note("behind"))
     world.settle()
     assert notes(seen) == ["before", "behind"]
-    assert len(a._office.asks) == 0
+    assert len(a.office.asks) == 0
 
 
 def test_what_is_nested_too_deeply_to_be_read_costs_its_neighbours_nothing() -> None:
@@ -117,7 +117,7 @@ def test_what_is_nested_too_deeply_to_be_read_costs_its_neighbours_nothing() -> 
     frame = builder.take()
     envelopes, broken = read_envelopes(frame)
     assert ([envelope.correlation for envelope in envelopes], broken) == ([0, 9, 0], 1)
-    b._office.receive(Received("a", 1, frame))
+    b.office.receive(Received("a", 1, frame))
     world.settle()
     assert notes(seen) == ["before", "behind"]
     assert b.dead_letters.counts["undecodable"] == 2
@@ -221,10 +221,10 @@ def test_an_asker_is_told_at_once_when_its_answer_cannot_be_read() -> None:
     _, a, _, there, _ = two()
     ends = outcome(a.ask(there, Question("?"), 30.0))
     a.flush()
-    (correlation,) = a._office.asks._open
+    (correlation,) = a.office.asks._open
     builder = FrameBuilder(REGISTRY)
     builder.add_encoded(msgspec.msgpack.encode(["", "", -correlation, 3, {"text": 7}]))
-    a._office.receive(Received("b", 1, builder.take()))
+    a.office.receive(Received("b", 1, builder.take()))
     (failure,) = ends
     assert isinstance(failure, TargetDown)
     assert "its answer cannot be read here" in str(failure)
@@ -366,7 +366,7 @@ def test_a_reader_whose_descriptor_was_closed_is_forgotten_without_an_error() ->
 def test_an_ask_of_an_unknown_tag_is_refused_with_words() -> None:
     world, a, b, there, _ = two()
     ends = outcome(a.ask(there, Question("?"), 30.0))
-    b._office._registry = Registry({1: Note})
+    b.office._registry = Registry({1: Note})
     world.settle()
     assert isinstance(ends[0], Undeliverable)
     assert "there is no message type with the tag 2" in str(ends[0])

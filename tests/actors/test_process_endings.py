@@ -44,7 +44,7 @@ def test_closing_lets_every_actor_say_goodbye(tmp_path: Path) -> None:
             system.ask(system.spawn_process(Player, name, arguments={"goodbye": str(goodbye)}), Ask())
     assert goodbye.read_text() == "goodbye\n" * 2
     with pytest.raises(RuntimeStopped, match="closed"):
-        system.ask(system.runtime._office.itself, Ask())
+        system.ask(system.runtime.office.itself, Ask())
 
 
 def test_a_name_can_be_used_again_and_its_next_process_is_heard_at_once() -> None:

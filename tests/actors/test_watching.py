@@ -54,7 +54,7 @@ class TestWatching:
         mortal, _ = world.probe(runtimes[target], "mortal")
         world.do(runtimes["a"], watcher, lambda probe: probe.context.watch(mortal))
         world.do(runtimes["a"], watcher, lambda probe: probe.context.unwatch(mortal))
-        assert runtimes[target]._office.cells["mortal"].watchers == {}
+        assert runtimes[target].office.cells["mortal"].watchers == {}
         world.do(runtimes[target], mortal, lambda probe: probe.context.stop())
         assert seen == []
 
@@ -76,7 +76,7 @@ class TestWatching:
         world.do(a, watcher, lambda probe: probe.context.watch(mortal))
         world.network.crash("a")
         world.settle()
-        assert b._office.cells["mortal"].watchers == {}
+        assert b.office.cells["mortal"].watchers == {}
 
     def test_processes_are_seen_to_come_and_go_with_their_incarnations(self) -> None:
         from actors import ProcessDown, ProcessUp

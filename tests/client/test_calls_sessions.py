@@ -278,7 +278,7 @@ def test_a_holder_whose_connection_closes_is_followed_long_before_its_lease_ends
         gone.close()
         lead = await asyncio.wait_for(campaign, first.remaining / 2)
         await lead.session.close()
-        lost = {letter.kind for letter in gone._connection.runtime.dead_letters.recent}
+        lost = {letter.kind for letter in gone.connection.runtime.dead_letters.recent}
         assert LeaseProbe.__name__ not in lost, "a probe of the connection is no dead letter"
 
     run(nodes, body)

@@ -28,4 +28,4 @@ def test_all_clients_of_a_process_share_the_threads_of_one_and_give_their_descri
 def test_one_client_that_is_closed_leaves_the_others_open() -> None:
     with Client(ELSEWHERE, timeout_seconds=0.2) as staying:
         Client(ELSEWHERE).close()
-        assert not staying._connection.transport._opened.context.closed
+        assert not staying.connection.transport._opened.context.closed

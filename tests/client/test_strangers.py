@@ -40,7 +40,7 @@ def test_nothing_is_sent_to_another_node_than_is_meant_and_the_error_names_both(
 def test_a_client_of_one_member_knows_them_all_after_its_first_call(nodes: Nodes) -> None:
     with Client({1: nodes.endpoints[1]}) as client:
         client.get("anything")
-        assert client._view.endpoints == nodes.endpoints
+        assert client.view.endpoints == nodes.endpoints
         nodes.kill(1)
         with suppress(OutcomeUnknown):  # That it is gone may be heard only after the command was sent there.
             client.put("without the first", "1")
@@ -55,8 +55,8 @@ def test_a_client_keeps_its_own_address_of_a_member_that_works(nodes: Nodes) -> 
         with Client(own) as client:
             client.put("through links", "1")
             client.leader()
-            assert client._view.endpoints == own
-            assert client._connection._present == own
+            assert client.view.endpoints == own
+            assert client.connection.present == own
 
 
 def test_what_is_told_of_a_member_never_breaks_a_client(
@@ -70,16 +70,16 @@ def test_what_is_told_of_a_member_never_breaks_a_client(
         )
         assert not connection.learn_endpoint(2, "nonsense")
     assert len(caplog.records) == 2 and "left out" in caplog.text
-    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
-    connection._tried_at[1] -= 10.0
-    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection._present == {1: configured}
-    connection._tried_at[1] -= 10.0
-    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection._present == {
+    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection.present == {1: configured}
+    connection.tried_at[1] -= 10.0
+    assert connection.learn_endpoint(1, "tcp://192.0.2.1:7000") and connection.present == {1: configured}
+    connection.tried_at[1] -= 10.0
+    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection.present == {
         1: f"ipc://{tmp_path}/moved"
     }
     assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved"), "it has its time to answer there"
-    connection._tried_at[1] -= 10.0
-    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection._present == {1: configured}
+    connection.tried_at[1] -= 10.0
+    assert connection.learn_endpoint(1, f"ipc://{tmp_path}/moved") and connection.present == {1: configured}
     connection.forget(1)
     connection.close()
 
@@ -90,10 +90,10 @@ def test_a_client_that_is_cut_off_from_the_leader_alone_writes_and_leads_all_the
         with tempfile.TemporaryDirectory(prefix="rc") as name:
             own = {**nodes.endpoints, leader: f"ipc://{name}/no-node"}
             with Client(own) as client:
-                client._connection._unusable[leader] = {nodes.endpoints[leader]}  # Nor by what others tell.
+                client.connection.unusable[leader] = {nodes.endpoints[leader]}  # Nor by what others tell.
                 client.put("around", "1")
                 lease = client.grant("10s")
                 assert client.keep_alive(lease) > 0.0
                 assert client.members().leader == leader
-                assert not client._connection.is_up(leader)
+                assert not client.connection.is_up(leader)
         assert observer.get("around") == b"1"

@@ -48,7 +48,7 @@ class World:
         found: list[Event] = []
         for _ in range(100):
             found += self.talk.run(observer.more(self.talk.view, self.talk.budget()), self._answer)
-            watch = observer._watch
+            watch = observer.watch_from
             if watch is not None and watch.revision > self.driver.application.revision:
                 return found
         raise AssertionError("it never catches up")
@@ -262,7 +262,7 @@ class Waited:
         self._asked = True
         return self._state
 
-    async def events(self, _watch: object) -> AsyncIterator[Led]:
+    async def events(self, watch_from: object) -> AsyncIterator[Led]:
         if not self._asked:
             raise EventsForgotten(5)
         yield Led("e", self._token, b"", 9)
@@ -277,7 +277,7 @@ def test_who_waits_too_far_behind_to_be_told_of_waits_on(
 ) -> None:
     state = ElectionState(1, (), tuple(Candidate(token, 1, b"") for token in waiting), 8, more)
     client: Any = Waited(state, 7)
-    wait = AsyncElection(client, Candidacy("e", 1, b"", True), 5.0)._wait_for(7)
+    wait = AsyncElection(client, Candidacy("e", 1, b"", True), 5.0).wait_for_seat(7)
     if is_there:
         asyncio.run(wait)
         return

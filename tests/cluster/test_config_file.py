@@ -146,7 +146,7 @@ def test_chaos_breaks_no_running_cluster_that_only_a_default_names(
         asked.append(order)
         raise VerbFailed("not in this test")
 
-    monkeypatch.setattr(chaos, "_run", run_no_chaos)
+    monkeypatch.setattr(chaos, "run_and_judge", run_no_chaos)
     here('cluster = "precious"\n')
     monkeypatch.setenv("RAFT_CLUSTER", "precious")
     assert verb("chaos --seed 3") == ExitCode.FAILURE

@@ -226,7 +226,7 @@ def test_the_next_start_clears_throw_away_data_that_no_launcher_holds(
         open_data(ClusterSpec()),
     )
     kept.close()
-    os.close(abandoned._lock_fd)
+    os.close(abandoned.lock_fd)
     clear_abandoned()
     assert [data.path.exists() for data in (held, kept, abandoned)] == [True, True, False]
     held.close()
@@ -246,7 +246,7 @@ def test_a_run_directory_that_no_launcher_holds_is_cleared_with_the_data_that_it
     assert directory.path.exists()
     assert data.path.exists()
     lock.release()
-    os.close(data._lock_fd)
+    os.close(data.lock_fd)
     clear_abandoned()
     assert not directory.path.exists()
     assert not data.path.exists()

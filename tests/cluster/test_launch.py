@@ -40,13 +40,13 @@ def test_a_process_starts_with_the_links_cut_that_are_cut_now(
     server: Any = ForkServer()
     with launched(ClusterSpec(name="c", nodes=3, data_dir=str(tmp_path / "data")), server, 0.0) as running:
         faults, node = running.cluster.faults, running.cluster.nodes[3]
-        assert NodeConfig.decode(running._argument_of(node)).links == ()
+        assert NodeConfig.decode(running.argument_of(node)).links == ()
         ways = {1: {3}, 2: {3}, 3: {1, 2}}
         fault = faults.add_network_fault("partition", ways, SetLink(0, [], cut=True), "n1 n2 | n3")
-        assert NodeConfig.decode(running._argument_of(node)).links == (SetLink(fault.id, [1, 2], cut=True),)
+        assert NodeConfig.decode(running.argument_of(node)).links == (SetLink(fault.id, [1, 2], cut=True),)
         faults.remove(fault.id)
-        assert NodeConfig.decode(running._argument_of(node)).links == ()
-        running._runtime.transport.close()
+        assert NodeConfig.decode(running.argument_of(node)).links == ()
+        running.runtime.transport.close()
 
 
 def test_a_launcher_that_ends_in_good_order_leaves_nothing_to_a_fork_server_that_would_wait_for_it(
@@ -56,9 +56,9 @@ def test_a_launcher_that_ends_in_good_order_leaves_nothing_to_a_fork_server_that
     server: Any = ForkServer()
     before = signal.getsignal(signal.SIGTERM)
     with launched(ClusterSpec(name="c", nodes=1), server, 0.0) as running:
-        directories = [running.cluster.run_directory.path, running._data.path]
+        directories = [running.cluster.run_directory.path, running.data.path]
         assert server.cleanup == directories
-        running._runtime.transport.close()
+        running.runtime.transport.close()
     assert server.cleanup_at_close == [], "the signal in between has not ended it"
     assert signal.getsignal(signal.SIGTERM) is before
     assert not any(directory.exists() for directory in directories)

@@ -139,8 +139,8 @@ class Lab:
         )
         self.cluster = Cluster(record, run_directory, self.journal, random.Random(1))
         self.registry = Registry({**TAGS, **messages.VERB_TAGS})
-        self.runtime = self._join("launcher", self.registry)
-        self.asker = self._join("asker", self.registry)
+        self.runtime = self.join("launcher", self.registry)
+        self.asker = self.join("asker", self.registry)
         self.asker.transport.connect("launcher", "")
         self.runtime.spawn(
             lambda: SupervisorActor(
@@ -155,7 +155,7 @@ class Lab:
         )
         self.turn()
 
-    def _join(self, name: str, registry: Registry) -> Runtime:
+    def join(self, name: str, registry: Registry) -> Runtime:
         transport = self.network.transport(name)
         return self.network.join(
             Runtime(
@@ -185,7 +185,7 @@ class Lab:
 
     def _sender(self, node: int) -> Runtime:
         if node not in self._senders:
-            self._senders[node] = self._join(f"n{node}", self.registry)
+            self._senders[node] = self.join(f"n{node}", self.registry)
             self._senders[node].transport.connect("launcher", "")
         return self._senders[node]
 

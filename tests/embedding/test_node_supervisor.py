@@ -60,13 +60,13 @@ class Rig:
         self.leaders: list[Leader | None] = []
         self.ends: list[NodeError | None] = []
         self.supervisor = NodeSupervisor(plan, self.fork_server, self)
-        self.runtime = self._join(SUPERVISOR.process)
-        self.node = self._join("n1")
+        self.runtime = self.join(SUPERVISOR.process)
+        self.node = self.join("n1")
         self.node.transport.connect(SUPERVISOR.process, "")
         self.runtime.spawn(lambda: self.supervisor, SUPERVISOR.actor)
         self.turn()
 
-    def _join(self, name: str) -> Runtime:
+    def join(self, name: str) -> Runtime:
         transport = self.network.transport(name)
         return self.network.join(Runtime(name, transport=transport, registry=REGISTRY, clock=self.clock))
 

@@ -282,7 +282,7 @@ class Cluster:
         self.network = LoopbackNetwork(self.clock)
         self.crashes: list[Any] = []
         self.ids = list(range(1, nodes + 1))
-        self.client = self._process("client")
+        self.client = self.process("client")
         self.members = {node: Member(self, node) for node in self.ids}
         for node in self.ids:
             self.client.transport.connect(process_of(node), f"ipc:///n{node}")
@@ -291,7 +291,7 @@ class Cluster:
         """What a member keeps; its processes come and go."""
         return MemoryLog()
 
-    def _process(self, name: str) -> Runtime:
+    def process(self, name: str) -> Runtime:
         transport = self.network.transport(name)
         runtime = Runtime(name, transport=transport, registry=REGISTRY, clock=self.clock, random=Random(0))
         return self.network.join(runtime)
@@ -319,7 +319,7 @@ class Cluster:
         ]
 
     def is_up(self, member: Member) -> bool:
-        return process_of(member.node) in self.network._ends
+        return process_of(member.node) in self.network.ends
 
     def leaders(self) -> list[int]:
         return [member.node for member in self.alive() if member.raft.role is Role.LEADER]
@@ -388,7 +388,7 @@ class Supervisor:
             handlers = {kind: lambda self, message: reports.append(message) for kind in Report.__args__}
 
         self.reports = reports
-        self.runtime = cluster._process("launcher")
+        self.runtime = cluster.process("launcher")
         self.runtime.spawn(Keeper, "supervisor")
 
     def of(self, kind: type) -> list[Any]:

@@ -226,7 +226,7 @@ def test_a_handshake_is_exchanged_only_about_the_cluster() -> None:
         pending = cluster.client.ask(address_of(1, identity), WhoLeads(), 1.0)
         cluster.network.settle()
         assert pending.done
-        assert (pending._failure is None) is heard
+        assert (pending.failure is None) is heard
 
 
 @pytest.mark.parametrize(

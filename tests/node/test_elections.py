@@ -154,7 +154,7 @@ def test_a_paused_leader_that_comes_back_finds_another_and_follows_it() -> None:
     term = cluster[leader].raft.term
     others = cluster.followers()
     paused = cluster[leader].runtime
-    cluster.network._runtimes.remove(paused)
+    cluster.network.runtimes.remove(paused)
     cluster.until(lambda: cluster.agree(others), 2.0)
     cluster.advance(1.0)
     cluster.network.join(paused)

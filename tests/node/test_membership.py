@@ -59,7 +59,7 @@ def test_a_node_is_asked_who_it_is_for_a_second_unless_nothing_listens_there() -
     cluster = Cluster(3)
     leader = cluster.elect()
     deserted: list[str] = []
-    cluster[leader].actor.components.handshakes._is_deserted = lambda place: place in deserted
+    cluster[leader].actor.components.handshakes.is_deserted = lambda place: place in deserted
     pending = cluster.ask(leader, AddLearner(4, endpoint(4)))
     assert cluster.until(lambda: pending.done) >= 1.0
     deserted.append(endpoint(5))

@@ -89,15 +89,15 @@ def test_with_lease_reads_a_leader_asks_a_quorum_again_after_a_stall() -> None:
 
     others = cluster.followers()
     paused = cluster[old].runtime
-    cluster.network._runtimes.remove(paused)
+    cluster.network.runtimes.remove(paused)
     cluster.until(lambda: cluster.agree(others), 3.0)
     cluster.put(cluster[others[0]].raft.leader, b"k", b"2")
     ask = cluster.client.ask(cluster[old].actor.context.address, query(b"k"), 5.0)
     cluster.client.run_turn(0.0)
     # What the others have said meanwhile has not reached it: it still takes itself for the leader.
     transport: Any = cluster[old].transport.inner
-    transport._inbox = type(transport._inbox)(
-        event for event in transport._inbox if getattr(event, "process", "") == "client"
+    transport.inbox = type(transport.inbox)(
+        event for event in transport.inbox if getattr(event, "process", "") == "client"
     )
     cluster.network.join(paused)
     cluster.until(lambda: ask.done, 6.0)

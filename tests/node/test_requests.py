@@ -131,7 +131,7 @@ def test_a_disk_that_fails_stops_the_node_with_a_crash() -> None:
     assert "Input/output error" in cluster.crashes[0].error
     cluster.crashes.clear()
     cluster.until(lambda: ask.done)
-    assert ask._failure is None or isinstance(ask._failure, TargetDown)
+    assert ask.failure is None or isinstance(ask.failure, TargetDown)
     cluster.until(cluster.agree)
 
 
@@ -285,7 +285,7 @@ def test_a_command_that_is_too_large_or_one_too_many_never_enters_the_log() -> N
     cluster.network.settle()
     refused = [ask for ask in asks if ask.done]
     assert refused
-    assert all(isinstance(ask._failure or ask.result(), Refused | Exception) for ask in refused)
+    assert all(isinstance(ask.failure or ask.result(), Refused | Exception) for ask in refused)
     assert cluster[leader].raft.log.last <= last + commands.PENDING_MAX
 
 
@@ -303,7 +303,7 @@ def test_a_stopping_leader_refuses_new_commands_and_answers_old_ones() -> None:
     cluster.network.settle()
     assert isinstance(before.result(), Committed)
     assert after.done
-    assert not isinstance(after._reply, Committed | Unknown)
+    assert not isinstance(after.reply, Committed | Unknown)
 
 
 def handing_over(cluster: Cluster, leader: int, how: str) -> None:

@@ -180,7 +180,7 @@ def test_members_and_operators_are_not_restricted_and_refusals_are_counted() -> 
         assert refusal is not None and "the key of bob has the role reader" in refusal.reason
     assert permissions.refused == {"not allowed to bob": 3}
     assert len(said) == 1 and said[0][0] == "not-allowed" and "bob" in said[0][1]
-    assert Permissions(permissions._keys, lambda *_: None, "launcher")["launcher"] is None
+    assert Permissions(permissions.known_keys, lambda *_: None, "launcher")["launcher"] is None
     assert permissions["launcher"] is not None, "only where it was started so"
     stranger = permissions["mallory"]
     assert stranger is not None and stranger(WhoLeads()) is not None

@@ -123,7 +123,7 @@ def test_a_damaged_snapshot_is_replaced_at_its_own_index_if_nothing_was_applied_
     # As if it had come from another node: the bytes in memory are those of the damaged file.
     cluster.flip_in_snapshot(leader, VALUE)
     changed = bytes(taken.data).replace(VALUE, b"x" * len(VALUE))
-    node.log._memory._snapshot = Snapshot(taken.index, taken.term, taken.conf_state, changed, taken.checksum)
+    node.log.memory._snapshot = Snapshot(taken.index, taken.term, taken.conf_state, changed, taken.checksum)
     node.actor.components.snapshots.note_damage(node.log.snapshot())
     cluster.answer(leader, TakeSnapshot())
     assert node.log.snapshot() == taken
@@ -170,11 +170,11 @@ def test_a_transfer_that_the_receiver_refused_ends_and_the_core_begins_another(s
     for member in cluster.members.values():
         member.heal()
     cluster[leader].transport.add(Fault(to=process_of(needs_it), delay_seconds=0.02))
-    cluster.until(lambda: needs_it in sent._transfers, 5.0)
-    first = sent._transfers[needs_it]
+    cluster.until(lambda: needs_it in sent.in_progress, 5.0)
+    first = sent.in_progress[needs_it]
     index = first.message.snapshot.index
     sent.progress(SnapshotProgress(needs_it, leader, first.message.term, index, 0, damaged=True))
-    assert needs_it not in sent._transfers
+    assert needs_it not in sent.in_progress
     cluster.until(lambda: cluster[needs_it].raft.log.applied == cluster[leader].raft.log.applied, 5.0)
     assert "snapshot-abandoned" in cluster[leader].events.names
 
@@ -233,7 +233,7 @@ def test_a_disk_that_changes_a_snapshot_while_it_is_installed_ends_the_node() ->
         if point == "snapshot.marked":
             cluster.flip_in_snapshot(slow, VALUE)
 
-    cluster[slow].log._device.crash_point = flip
+    cluster[slow].log.device.crash_point = flip
     for member in cluster.members.values():
         member.heal()
     cluster.network.run_until(lambda: bool(cluster.crashes), 5.0)
@@ -252,7 +252,7 @@ def test_data_that_a_disk_returns_changed_are_not_installed() -> None:
             path = next(HERE / name for name in files.names(HERE) if name.endswith(DRAFT_SUFFIX))
             files.flip_bit(path, files.read(path).find(VALUE) * 8)
 
-    store._device.crash_point = flip
+    store.device.crash_point = flip
     with pytest.raises(SnapshotDamaged, match="read back"):
         draft.finish()
     draft.discard()

@@ -221,7 +221,7 @@ def test_a_leader_has_a_snapshot_for_a_node_that_it_adds_before_that_is_there() 
 def test_a_transfer_continues_after_a_lost_connection() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor.components.snapshots.transfers._transfers
+    sending = cluster[leader].actor.components.snapshots.transfers.in_progress
     cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
     transfer = sending[slow]
     before = transfer.received
@@ -269,7 +269,7 @@ def test_a_transfer_without_progress_is_given_up_and_the_core_is_informed() -> N
 def test_a_peer_that_restarts_during_a_transfer_gets_all_of_it_again() -> None:
     cluster, leader, slow = left_behind()
     heal_slowly(cluster, leader, slow)
-    sending = cluster[leader].actor.components.snapshots.transfers._transfers
+    sending = cluster[leader].actor.components.snapshots.transfers.in_progress
     cluster.until(lambda: slow in sending and sending[slow].received > 500, 5.0)
     cluster[slow].kill()
     cluster[slow].start()
@@ -350,8 +350,8 @@ def test_an_own_snapshot_does_not_remove_a_draft_of_the_leaders() -> None:
             own_came_between.append(True)
             store.write_snapshot(sealed(Snapshot(4, 1, VOTERS, b"own")))
 
-    store._device.crash_point = between
+    store.device.crash_point = between
     store.write(None, (), sealed(Snapshot(9, 1, VOTERS, b"leader's")))
-    store._device.crash_point = no_crash
+    store.device.crash_point = no_crash
     store.close()
     assert open_store(files).snapshot().data == b"leader's"

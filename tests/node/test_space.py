@@ -135,7 +135,7 @@ def test_a_users_machine_is_counted_by_its_commands_and_its_snapshots() -> None:
     assert isinstance(answers[0], Committed)
     assert isinstance(answers[-1], OutOfSpace)
     own = OwnMachine(Counting())
-    own._machine_bytes = 1000
+    own.machine_bytes = 1000
     assert len(list(own.parts())) == 2
     assert own.size_bytes == len(b"0")
 

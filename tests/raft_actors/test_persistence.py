@@ -150,13 +150,13 @@ def test_snapshots_take_the_place_of_old_events(tmp_path: Path) -> None:
     bank = Bank(tmp_path, Often)
     for amount in range(1, 13):
         bank.ask(Deposit(amount))
-    actor = bank.runtime._office.cells["account"].actor
+    actor = bank.runtime.office.cells["account"].actor
     assert actor._store.snapshot().index == 10
     assert actor._store.first_index() == 11
     bank.end()
     again = Bank(tmp_path, Often)
     assert again.ask(Balance()) == [sum(range(1, 13))]
-    assert again.runtime._office.cells["account"].actor.last_event == 12
+    assert again.runtime.office.cells["account"].actor.last_event == 12
 
 
 def test_a_directory_has_one_actor_at_a_time_and_always_the_same(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -
     for node in lab.cluster.nodes:
         lab.bring_up(node)
     lab.lead(1, 1)
-    stranger = lab._join("stranger", lab.registry)
+    stranger = lab.join("stranger", lab.registry)
     stranger.transport.connect("launcher", "")
     absurd = Absurd(1)
     for kind in kinds({**TAGS, **messages.VERB_TAGS}):
@@ -51,7 +51,7 @@ def test_no_message_ends_the_launcher_or_is_believed_of_a_node(tmp_path: Path) -
 def test_no_message_ends_the_keeper_of_an_embedded_node(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.come_up()
-    stranger = rig._join("stranger")
+    stranger = rig.join("stranger")
     stranger.transport.connect(SUPERVISOR.process, "")
     absurd = Absurd(1)
     for kind in kinds(TAGS):

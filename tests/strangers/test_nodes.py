@@ -41,7 +41,7 @@ def test_no_message_of_a_stranger_ends_a_node_or_changes_what_is_committed(name:
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.put(leader, b"kept", b"value")
-    stranger = cluster._process(name)
+    stranger = cluster.process(name)
     for node in cluster.ids:
         stranger.transport.connect(f"n{node}", "")
     cluster.network.settle()
@@ -96,7 +96,7 @@ def test_a_message_with_a_members_id_counts_only_from_that_member() -> None:
     follower, other = cluster.followers()
     before = cluster[leader].raft.term
     for name in ("stranger", "n9"):
-        stranger = cluster._process(name)
+        stranger = cluster.process(name)
         stranger.transport.connect(process_of(follower), "")
         cluster.network.settle()
         stranger.tell(address_of(follower), RequestVote(other, follower, before + 1, before + 1, 2**40, True))

@@ -33,22 +33,22 @@ class Observer(ABC):
 
     def __init__(self, watch: Watch | None = None) -> None:
         """With a watch, begin there; otherwise with the current state."""
-        self._watch = watch
+        self.watch_from = watch
         self.cancelled = False
         """Set to end the iteration; checked whenever a waiting iterator is woken."""
 
     def more(self, view: ClusterView, budget: RetryBudget) -> Steps:
         """The next changes; empty if there were none for a while."""
-        if self._watch is None:
+        if self.watch_from is None:
             return (yield from self._read(view, budget))
         try:
-            told = yield from sessions.next_events(view, self._watch, budget, lambda: self.cancelled)
+            told = yield from sessions.next_events(view, self.watch_from, budget, lambda: self.cancelled)
         except EventsForgotten:
-            if not self._can_tell_difference(self._watch.revision):
+            if not self._can_tell_difference(self.watch_from.revision):
                 raise
-            self._watch = None
+            self.watch_from = None
             return ()
-        self._watch = msgspec.structs.replace(self._watch, revision=told.next, skip=told.skip)
+        self.watch_from = msgspec.structs.replace(self.watch_from, revision=told.next, skip=told.skip)
         return [event for event in told.events if self._is_new(event)]
 
     @abstractmethod
@@ -94,7 +94,7 @@ class KeysObserver(Observer):
             return ()
         items, self._pages = self._pages, []
         difference = self._difference(items)
-        self._watch = WatchKeys(self._revision or self._pages_revision + 1, self._start, self._end)
+        self.watch_from = WatchKeys(self._revision or self._pages_revision + 1, self._start, self._end)
         silent, self._silent, self._revision = self._silent, False, 0
         self._read_to = page.revision
         self._silent_to = page.revision if silent else 0
@@ -138,7 +138,7 @@ class ElectionObserver(Observer):
         state = decode_or_raise(answer.result)
         assert isinstance(state, ElectionState), state
         known, self._known = self._known, {holder.token: holder.value for holder in state.holders}
-        self._watch = WatchElection(state.revision + 1, self._election)
+        self.watch_from = WatchElection(state.revision + 1, self._election)
         gone = [
             Left(self._election, token, state.revision) for token in sorted(known.keys() - self._known.keys())
         ]

@@ -282,10 +282,11 @@ class AsyncElection(AsyncSeats):
         if not standing.token:
             raise Taken(f"{candidacy.election!r} has no free seat: {standing.ahead} candidates came before")
         if not standing.seated:
-            await session.during(self._wait_for(standing.token))
+            await session.during(self.wait_for_seat(standing.token))
         return standing.token
 
-    async def _wait_for(self, token: int) -> None:
+    async def wait_for_seat(self, token: int) -> None:
+        """Return when the candidate with that token has a seat; raises LeadershipLost if it is gone."""
         revision, election = token + 1, self._candidacy.election
         while True:
             try:

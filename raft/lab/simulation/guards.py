@@ -58,11 +58,11 @@ def _no_hard_state_sync() -> AbstractContextManager[None]:
     write = Store.write
 
     def careless(store: Any, hard_state: Any, entries: Any, snapshot: Any) -> None:
-        store._device._sync = bool(entries or snapshot)
+        store.device._sync = bool(entries or snapshot)
         try:
             write(store, hard_state, entries, snapshot)
         finally:
-            store._device._sync = True
+            store.device._sync = True
 
     return replaced(Store, "write", careless)
 

@@ -133,14 +133,14 @@ class Permissions(dict[str, Judge | None]):
         """Without keys nothing is checked, nor is a supervisor that has none."""
         super().__init__()
         self.refused: Counter[str] = Counter()
-        self._keys = keys
+        self.known_keys = keys
         self._tell = tell
         self._supervisor = supervisor
         self._named: dict[tuple[str, str], float] = {}
 
     def follow(self, keys: Keys) -> None:
         """The list has changed."""
-        self._keys = keys
+        self.known_keys = keys
         self.clear()
 
     def __missing__(self, process: str) -> Judge | None:
@@ -150,12 +150,12 @@ class Permissions(dict[str, Judge | None]):
         return judge
 
     def _judge_of(self, process: str) -> Judge | None:
-        if self._keys is None or process == self._supervisor:
+        if self.known_keys is None or process == self._supervisor:
             return None
-        name = process if process in self._keys.allowed else process.rpartition(".")[0]
-        if name not in self._keys.allowed:  # What it had sent before it was cut off.
+        name = process if process in self.known_keys.allowed else process.rpartition(".")[0]
+        if name not in self.known_keys.allowed:  # What it had sent before it was cut off.
             return lambda _: Invalid(f"{process} has no key that is allowed", not_allowed=True)
-        grant = self._keys.grants.get(name, Grant())
+        grant = self.known_keys.grants.get(name, Grant())
         role = role_of(name, grant)
         if role in (Role.MEMBER, Role.OPERATOR):
             return None

@@ -118,22 +118,22 @@ class Transfers:
         self._resend_seconds = resend_seconds
         self._give_up_seconds = give_up_seconds
         self._journal = journal
-        self._transfers: dict[NodeId, Transfer] = {}
+        self.in_progress: dict[NodeId, Transfer] = {}
 
     @property
     def oldest(self) -> Index | None:
         """The index of the oldest snapshot in transfer: the log after it will be needed."""
-        return min((each.message.snapshot.index for each in self._transfers.values()), default=None)
+        return min((each.message.snapshot.index for each in self.in_progress.values()), default=None)
 
     def begin(self, message: InstallSnapshot) -> None:
         """Send a snapshot; it replaces an earlier transfer to the same peer."""
-        transfer = self._transfers[message.to] = Transfer(message, self._context.now())
+        transfer = self.in_progress[message.to] = Transfer(message, self._context.now())
         if self._tell(transfer):
             self._check_later(message.to, transfer)
 
     def progress(self, report: SnapshotProgress) -> None:
         """The peer acknowledges what it has written."""
-        transfer = self._transfers.get(report.sender)
+        transfer = self.in_progress.get(report.sender)
         if transfer is None or not self._is_wanted(transfer):
             return
         if (report.term, report.index) != (transfer.message.term, transfer.message.snapshot.index):
@@ -152,7 +152,7 @@ class Transfers:
 
     def reconnected(self, peer: NodeId) -> None:
         """A peer is reachable again: chunks in flight are lost."""
-        transfer = self._transfers.get(peer)
+        transfer = self.in_progress.get(peer)
         if transfer is not None:
             self._send_again(transfer)
 
@@ -179,7 +179,7 @@ class Transfers:
         self._context.after(self._resend_seconds, partial(self._check, peer, transfer))
 
     def _check(self, peer: NodeId, transfer: Transfer) -> None:
-        if self._transfers.get(peer) is not transfer:
+        if self.in_progress.get(peer) is not transfer:
             return
         waited_seconds = self._context.now() - transfer.moved_at
         if not self._is_wanted(transfer) or waited_seconds > self._give_up_seconds:
@@ -202,7 +202,7 @@ class Transfers:
         )
 
     def _end(self, peer: NodeId, *, ok: bool) -> None:
-        transfer = self._transfers.pop(peer)
+        transfer = self.in_progress.pop(peer)
         if self._is_wanted(transfer):
             self._raft.report_snapshot(peer, ok)
         index, size = transfer.message.snapshot.index, transfer.size

@@ -156,7 +156,7 @@ def chaos(
             hosts=hosts,
             command=f"{called_as()} {shlex.join(sys.argv[1:])}",
         ).check()
-        summary = _run(context, order, directory)
+        summary = run_and_judge(context, order, directory)
         if output is options.Format.JSON:
             out(msgspec.json.encode(summary).decode())
         else:
@@ -172,7 +172,8 @@ def chaos(
     raise typer.Exit(summary.exit_code)
 
 
-def _run(context: typer.Context, order: Order, directory: Path) -> Summary:
+def run_and_judge(context: typer.Context, order: Order, directory: Path) -> Summary:
+    """Carry out the order, write its report, and judge the history."""
     from raft.lab.chaos.run import run_chaos
 
     verbose = sys.stderr.isatty() and not session_of(context).quiet
