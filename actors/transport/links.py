@@ -54,6 +54,7 @@ class Link:
         self.trouble = ""
         """Why it is not connected, as far as that is known; to be tried again later."""
         self.connected = False
+        self.sent_bytes = 0
         self.is_open_to_all = False
         self.unproven = -1
         """The descriptor of a connection of which it is not known yet to whom it is; -1 if it is known."""
@@ -110,7 +111,9 @@ class Links:
                 self._look_up(link)
                 return
             self.disconnect(process)
+        sent_bytes = 0 if link is None else link.sent_bytes
         link = self.by_process[process] = Link(process, endpoint, public_key)
+        link.sent_bytes = sent_bytes
         link.public_key = self._first_key_of(link)
         link.is_open_to_all = link.public_key is None and endpoint.startswith("tcp://")
         if link.name:

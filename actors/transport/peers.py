@@ -57,6 +57,7 @@ class _Peer(msgspec.Struct):
     reported: bool = False  # Up now, or at some time.
     route: bytes | None = None
     held: list[Received] = []
+    received_bytes: int = 0  # In payloads, with those of its earlier lives.
 
 
 class PeerTracker:
@@ -145,6 +146,11 @@ class PeerTracker:
             _, sender, cluster = introduction
             self._instead[expected] = f"{sender} of cluster {cluster!r}" if cluster else sender
 
+    def received_bytes(self, process: str) -> int:
+        """How much that process has said, in payloads of all its lives that are remembered."""
+        peer = self._incarnations.get(process)
+        return 0 if peer is None else peer.received_bytes
+
     def route_to(self, process: str) -> bytes | None:
         """The connection of our inbox through which `process` spoke last."""
         peer = self._incarnations.get(process)
@@ -222,10 +228,13 @@ class PeerTracker:
             if earlier.route is not None:
                 self._routes.pop(earlier.route, None)
         peer = self._incarnations[process] = _Peer(process, frame.sender, frame.incarnation)
+        if earlier is not None:
+            peer.received_bytes = earlier.received_bytes
         self._names[frame.sender] = process
         return peer
 
     def _receive(self, peer: _Peer, event: Received) -> None:
+        peer.received_bytes += len(event.payload)
         # A life that was up and lost its connection to us may still speak, but that does not make it up. One
         # that was never up waits for our own connection: without it, its death would not be told.
         if peer.reported:

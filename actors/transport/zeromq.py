@@ -116,6 +116,13 @@ class ZeroMqTransport:
         """How many frames, handshakes and strangers were turned away, by reason; and sends, "send: …"."""
         return MappingProxyType(self._tracker.dropped)
 
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """Bytes of payloads sent to, and received from, each process that this one keeps a connection to."""
+        return {
+            process: (link.sent_bytes, self._tracker.received_bytes(process))
+            for process, link in self._link_to.items()
+        }
+
     def fileno(self) -> int:
         """For a foreign loop: when this is readable, take turns until `has_news` says no."""
         return self._watch.fileno()
@@ -269,6 +276,7 @@ class ZeroMqTransport:
             elif link is not None and link.dealer is not None:
                 self._watch.suspect(link.dealer)
                 link.dealer.send(frame, _DONTWAIT)
+                link.sent_bytes += len(payload)
             else:
                 return "down" if link is None else link.trouble or "down"
         except zmq.Again:

@@ -219,6 +219,20 @@ SCALARS: Final[tuple[tuple[Family, Callable[[NodeMetrics], Told]], ...]] = (
     ),
     (
         Family(
+            "raft_peer_sent_bytes_total", C,
+            "Bytes that the node's process has sent to that peer, without headers of frames.", "peer",
+        ),
+        _counter("sent_bytes"),
+    ),
+    (
+        Family(
+            "raft_peer_received_bytes_total", C,
+            "Bytes that the node's process has received from that peer, without headers of frames.", "peer",
+        ),
+        _counter("received_bytes"),
+    ),
+    (
+        Family(
             "raft_late_turns_total", C,
             "How often the node noticed that it had not run for several ticks: stalled (it had no processor, "
             "or was stopped) or busy (it worked for so long in one turn).", "kind",

@@ -220,7 +220,7 @@ class NodeComponents:
         return Counted(
             self._environment.machine, self.proposals, self.reads, self.applier, self.log_writer,
             self.disk_health, self.machine_services, self.sender, self.reporter, self.ticker,
-            self._environment.usage,
+            self._environment.usage, self._environment.traffic,
         ).metrics(status, self._context.now())  # fmt: skip
 
     def stop(self) -> None:

@@ -70,6 +70,8 @@ class NodeEnvironment(Struct, kw_only=True):
     observer: Observer | None = None  # Called for every event in the core.
     faults: Faults | None = None  # None: nothing can be broken on purpose.
     counters: Callable[[], Mapping[str, int]] = dict
+    traffic: Callable[[], Mapping[str, tuple[int, int]]] = dict
+    """By process: bytes that were sent there, and received from there."""
     # Peers know this incarnation number: the next process must use a greater one.
     note_incarnation: Callable[[int], None] = lambda _incarnation: None
     leave: Callable[[], None] = lambda: None

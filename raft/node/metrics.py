@@ -22,6 +22,7 @@ from raft.node.requests.proposals import Proposals
 from raft.node.requests.reads import Reads
 from raft.node.sender import MessageSender
 from raft.protocol.admin import NodeMetrics, NodeStatus
+from raft.protocol.registry import node_of
 
 if TYPE_CHECKING:
     from raft.node.ticker import Ticker
@@ -43,6 +44,7 @@ class Counted(Struct):
     reporter: Reporter
     ticker: Ticker
     usage: Callable[[], Mapping[str, float]]
+    traffic: Callable[[], Mapping[str, tuple[int, int]]]
 
     def metrics(self, status: NodeStatus, at_seconds: float) -> NodeMetrics:
         """All of it, as it is now."""
@@ -93,8 +95,11 @@ class Counted(Struct):
             "applied_bytes": self.applier.bytes_applied,
             "cpu_seconds": self.usage().get("cpu_seconds", 0.0),
         }
+        peers = {node_of(process): both for process, both in self.traffic().items() if node_of(process)}
         return {
             **{name: {"": float(value)} for name, value in plain.items()},
+            "sent_bytes": {str(peer): float(sent) for peer, (sent, _) in peers.items()},
+            "received_bytes": {str(peer): float(received) for peer, (_, received) in peers.items()},
             "elections_won": floats(reporter.elected),
             "leaderships_lost": floats(reporter.lost),
             "proposals": floats(self.proposals.results),

@@ -50,6 +50,16 @@ def test_peers_come_up_and_hear_each_other_in_order(net: Net, endpoint: str | No
     assert net.payloads("n2") == sent
 
 
+def test_bytes_to_and_from_each_process_that_is_connected_to_are_counted(net: Net) -> None:
+    one, two = net.pair()
+    assert (one.traffic(), two.traffic()) == ({"n2": (0, 0)}, {"n1": (0, 0)})
+    assert one.send("n2", b"12345") is two.send("n1", b"123") is None
+    assert net.run(lambda: net.payloads("n2") == [b"12345"] and net.payloads("n1") == [b"123"])
+    assert (one.traffic(), two.traffic()) == ({"n2": (5, 3)}, {"n1": (3, 5)})
+    one.connect("n2", str(two.endpoint))
+    assert one.traffic() == {"n2": (5, 3)}
+
+
 def test_a_guest_is_answered_through_the_connection_it_made(net: Net) -> None:
     node = net.node("n1")
     guest = net.guest("guest")

@@ -64,6 +64,23 @@ def test_a_killed_or_paused_node_is_down_and_the_others_are_scraped_on(cluster: 
     wait_until(lambda: get(port, "/health").status_code == 200)
 
 
+def test_what_the_leader_sends_its_peers_is_what_they_have_received_from_it(
+    cluster: Cluster, port: int
+) -> None:
+    leader = cluster.verb("leader").split()[0].strip("n")
+    peer = "1" if leader != "1" else "2"
+
+    def counted(name: str, node: str, other: str) -> float:
+        text = get(port, "/metrics").text
+        return float(re.findall(rf'^{name}{{.*node="{node}",peer="{other}"}} (.*)$', text, re.M)[0])
+
+    before = counted("raft_peer_sent_bytes_total", leader, peer)
+    cluster.verb("put", "key", "x" * 100_000)
+    wait_until(lambda: counted("raft_peer_sent_bytes_total", leader, peer) >= before + 100_000)
+    sent = counted("raft_peer_sent_bytes_total", leader, peer)
+    wait_until(lambda: counted("raft_peer_received_bytes_total", peer, leader) >= sent)
+
+
 def test_what_is_no_request_is_told_so_and_does_no_harm(cluster: Cluster, port: int) -> None:
     async def send(request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -190,6 +190,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
             observer=open_trace(config.trace),
             faults=injection,
             counters=lambda: {**transport.counters, **runtime.dead_letters.counts, **permissions.refused},
+            traffic=zeromq.traffic,
             note_incarnation=partial(note_incarnation, note, sync=config.sync),
             leave=runtime.stop,
             is_deserted=is_deserted,
