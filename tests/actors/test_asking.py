@@ -178,6 +178,19 @@ def test_an_answer_may_be_given_later_and_only_once() -> None:
     assert a.dead_letters.total == 0
 
 
+def test_the_kept_answer_to_a_message_that_was_told_is_a_dead_letter_and_no_crash() -> None:
+    world = World()
+    a, b = world.process("a", "b"), world.process("b")
+    kept: list[Reply] = []
+    there, _ = world.probe(b, on_question=lambda probe, _: kept.append(probe.context.reply_handle()))
+    a.tell(there, Question("?"))
+    world.settle()
+    kept[0].send(Answer("too late"))
+    world.settle()
+    assert b.dead_letters.counts == {"no reply expected": 1}
+    assert world.crashes == []
+
+
 def test_a_second_reply_is_a_dead_letter() -> None:
     world = World()
     a = world.process("a")

@@ -154,8 +154,7 @@ def run(config: NodeConfig, life_fd: int) -> bool:
 
     Raises what forbids a start, and DiskFailed, Diverged, WrongVersion or GaveUp when the node has failed.
     """
-    machine = load_machine(config.machine)
-    injection = load_injection(config)
+    machine, injection = load_machine(config.machine), load_injection(config)
     files: FileSystem = injection.files if injection is not None else RealFiles()
     # Its lock comes first: of two processes on the same data only one ever listens.
     store = open_checked(config, files, injection.trap if injection is not None else pass_by, machine)
