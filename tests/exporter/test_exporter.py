@@ -132,6 +132,18 @@ def test_the_verb_serves_until_it_is_interrupted(cluster: Cluster) -> None:
     assert (served.returncode, err) == (130, "")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "why"), [("tcp://10.0.0.1:7000", "needs CURVE keys"), ("tcp://127.0.0.1:0", "give the port")]
+)
+def test_an_endpoint_that_could_never_be_reached_is_refused_and_not_shown_as_down(
+    endpoint: str, why: str
+) -> None:
+    command = [sys.executable, "launcher.py", "metrics", "--endpoints", f"1={endpoint}", "--once"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
+
+
 def test_keys_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     command = [
         sys.executable, "launcher.py", "metrics", "--once", "--endpoints", "1=tcp://127.0.0.1:7001", "--keys",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.errors import TransportError
+from actors.transport.endpoints import check_target
 from raft.cli import options
 from raft.cli.app import OBSERVE, app, note, out, session_of
 from raft.cluster.failures import BadUsage, VerbFailed
@@ -55,6 +57,7 @@ def metrics(
     nodes: Callable[[], Mapping[int, str]] = partial(dict, target.endpoints)
     if not session.is_remote(cluster):
         nodes = partial(nodes_now, session.run_directory(cluster).record, target.endpoints)
+    _check_endpoints(target.endpoints, target.keys)
     label = target.name or target.cluster
     make = scraper_of(nodes, target.cluster, label, target.keys, timeout)
 
@@ -76,6 +79,15 @@ def metrics(
         await run(at, make)
 
     asyncio.run(_refusing(serve))
+
+
+def _check_endpoints(endpoints: Mapping[int, str], keys: str | None) -> None:
+    """Raise BadUsage for one that could never be reached: it would show as a node that is down."""
+    for endpoint in endpoints.values():
+        try:
+            check_target(endpoint, has_keys=bool(keys))
+        except TransportError as error:
+            raise BadUsage(str(error)) from error
 
 
 async def _refusing(serve: Callable[[], object]) -> None:
