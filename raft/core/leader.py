@@ -167,6 +167,8 @@ def report_unreachable(raft: RaftState, node: NodeId) -> None:
     peer = raft.tracker.progress.get(node)
     if peer is not None and peer.state is REPLICATE:
         peer.become_probe()
+    if raft.reads.last_pending_round() and not raft.config.unsafe_as_etcd:
+        replication.broadcast_heartbeat(raft)  # It may be this node that was asked to confirm a read.
 
 
 def report_reachable(raft: RaftState, node: NodeId) -> None:

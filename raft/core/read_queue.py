@@ -48,6 +48,10 @@ class ReadQueue:
         self._acked[node] = read_round
         return True
 
+    def acked_round(self, node: NodeId) -> int:
+        """Return the newest round that a node has acknowledged, 0 if none."""
+        return self._acked.get(node, 0)
+
     def confirmed(self, configuration: Configuration) -> list[PendingRead]:
         """Remove and return all requests up to the round that a quorum has acknowledged."""
         acked = joint_committed_index(configuration.voters, configuration.outgoing, self._acked)

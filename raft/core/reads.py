@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from raft.core import lease
 from raft.core.messages import Heartbeat, HeartbeatReply, ReadIndex, ReadIndexReply
+from raft.core.progress import REPLICATE, Progress
 from raft.core.state import RaftState
-from raft.core.types import Index, ReadState
+from raft.core.types import Index, NodeId, ReadState
 
 
 def on_read_index(raft: RaftState, message: ReadIndex) -> None:
@@ -44,7 +45,28 @@ def confirm_or_answer(raft: RaftState, message: ReadIndex) -> None:
         return
     read_round = raft.reads.add(message, raft.log.committed)
     raft.reads.acknowledge(read_round, raft.id)
-    broadcast_heartbeat(raft, read_round)
+    if raft.config.unsafe_as_etcd or raft.tracker.configuration.joint:
+        broadcast_heartbeat(raft, read_round)
+    else:
+        ask_bare_quorum(raft, read_round)
+
+
+def ask_bare_quorum(raft: RaftState, read_round: int) -> None:
+    """Send a round to as many voters as are needed: those that answer, and answered last.
+
+    Any other answer would be work for nothing. If one of them is silent, the next heartbeat to all members
+    repeats the round, and those that answer it are asked from then on.
+    """
+    progress, acked = raft.tracker.progress, raft.reads.acked_round
+    voters = raft.tracker.configuration.voters
+    others = [node for node in voters if node != raft.id]
+    needed = len(voters) // 2 + (raft.id not in voters)
+    if needed < len(others):
+        others.sort(key=lambda node: (progress[node].state is not REPLICATE, -acked(node), node))
+    if raft.id in progress:
+        progress[raft.id].acked_tick = raft.ticks
+    for node in others[:needed]:
+        send_heartbeat(raft, node, progress[node], read_round)
 
 
 def on_round_acked(raft: RaftState, message: HeartbeatReply) -> None:
@@ -66,11 +88,16 @@ def answer(raft: RaftState, request: ReadIndex, index: Index) -> None:
 
 def broadcast_heartbeat(raft: RaftState, read_round: int) -> None:
     """Send each member a heartbeat, with the commit index limited to what its log is known to match."""
-    leases = raft.lease_ticks > 0
     for node, peer in raft.tracker.progress.items():
         if node == raft.id:
             peer.acked_tick = raft.ticks
         else:
-            commit = min(peer.match, raft.log.committed)
-            raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round, raft.ticks, leases))
-            peer.sent_commit = commit
+            send_heartbeat(raft, node, peer, read_round)
+
+
+def send_heartbeat(raft: RaftState, node: NodeId, peer: Progress, read_round: int) -> None:
+    """Send one heartbeat, which asks for a pledge if this leader uses a lease."""
+    commit = min(peer.match, raft.log.committed)
+    leases = raft.lease_ticks > 0
+    raft.send(Heartbeat(raft.id, node, raft.term, commit, read_round, raft.ticks, leases))
+    peer.sent_commit = commit

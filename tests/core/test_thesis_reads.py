@@ -2,7 +2,7 @@
 
 import pytest
 
-from raft.core.changes import ConfChange, ConfChangeKind
+from raft.core.changes import ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeV2, Transition
 from raft.core.config import Config, ReadOnlyOption
 from raft.core.errors import ConfigError
 from raft.core.messages import (
@@ -317,3 +317,55 @@ def test_appends_are_pipelined_up_to_the_limit():
     assert len(sent(leader.run_until_idle(), AppendEntries)) == 3
     leader.core.step(AppendReply(2, 1, 1, 4))
     assert sent(leader.run_until_idle(), AppendEntries)
+
+
+def asked_by_a_read(leader):
+    leader.core.read_index(b"r")
+    return [beat.to for beat in sent(leader.run_until_idle(), Heartbeat)]
+
+
+@pytest.mark.parametrize(("voters", "asked"), [(2, 1), (3, 1), (4, 2), (5, 2), (7, 3)])
+def test_a_read_asks_no_more_voters_than_are_needed(voters, asked):
+    leader = Cluster(*range(1, voters + 1)).elect(1)
+    assert len(asked_by_a_read(leader)) == asked
+
+
+def test_a_read_asks_no_learner_and_the_voters_that_answered_last():
+    cluster = Cluster(1, 2, 3, learners=(4,))
+    leader = cluster.elect(1)
+    assert asked_by_a_read(leader) == [2]
+    leader.core.step(HeartbeatReply(3, 1, 1, leader.core.reads.last_round))
+    assert asked_by_a_read(leader) == [3]
+
+
+def test_a_read_whose_voter_is_silent_is_confirmed_by_the_next_heartbeat_to_all():
+    cluster = Cluster(1, 2, 3)
+    leader = cluster.elect(1)
+    cluster.cut(2)
+    leader.core.read_index(b"r")
+    cluster.settle()
+    assert reads(cluster, 1) == []
+    cluster.tick(1)
+    assert [state.context for state in reads(cluster, 1)] == [b"r"]
+    assert asked_by_a_read(leader) == [3]
+
+
+def test_a_read_is_confirmed_by_others_at_once_when_its_voter_is_unreachable():
+    cluster = Cluster(1, 2, 3)
+    leader = cluster.elect(1)
+    cluster.cut(2)
+    leader.core.read_index(b"r")
+    cluster.settle()
+    leader.core.report_unreachable(2)
+    cluster.settle()
+    assert [state.context for state in reads(cluster, 1)] == [b"r"]
+    assert asked_by_a_read(leader) == [3]
+
+
+def test_in_a_joint_configuration_a_read_asks_all():
+    cluster = Cluster(1, 2, 3, learners=(4,))
+    leader = cluster.elect(1)
+    step = ConfChangeSingle(ConfChangeKind.ADD_VOTER, 4)
+    leader.core.propose_conf_change(ConfChangeV2((step,), Transition.JOINT_EXPLICIT))
+    cluster.settle()
+    assert asked_by_a_read(leader) == [2, 3, 4]

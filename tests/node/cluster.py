@@ -126,7 +126,7 @@ class WatchedProcess:
         self._cluster = cluster
         self._process = process
 
-    def has_ended(self) -> bool:
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
         member = self._cluster.members[self._process.pid]
         goes_on = member.incarnation == self._process.incarnation and self._cluster.is_up(member)
         return self._cluster.proofs and not goes_on

@@ -20,7 +20,7 @@ from raft.node.requests.commands import ClientRequests
 
 
 def _votes_without_proof() -> AbstractContextManager[None]:
-    return replaced(PeerProcesses, "has_ended", lambda _processes, _node: True)
+    return replaced(PeerProcesses, "has_ended", lambda _processes, _node, _wait=0: True)
 
 
 def _forgets_pledges() -> AbstractContextManager[None]:

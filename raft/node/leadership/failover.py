@@ -28,9 +28,11 @@ BACK_OFF_SECONDS = 0.025
 AGAIN_SECONDS = 0.012
 TRIES_MAX = 6
 EARLY_SECONDS_MAX = 0.1
-# A process closes its connections shortly before its end can be seen.
+# A process closes its connections shortly before its end can be seen: most often less than a millisecond.
+PROOF_WAIT_MILLISECONDS = 1
 PROOF_SECONDS_MIN = 0.0005
 PROOF_SECONDS_MAX = 0.025
+PROOF_GROWTH = 1.25
 
 
 After = Callable[[float, Callable[[], None]], Timer]
@@ -145,17 +147,17 @@ class Failover:
     def process_down(self, peer: NodeId) -> None:
         """The process of a peer has died or cannot be reached; `gone` is called if it led."""
         if self._raft.pledged and self._raft.pledged_to == peer:
-            self._await_end(peer, PROOF_SECONDS_MIN)
+            self._await_end(peer, PROOF_SECONDS_MIN, PROOF_WAIT_MILLISECONDS)
         elif peer == self._raft.leader:
             self._gone(peer, "leader-died")
 
-    def _await_end(self, peer: NodeId, again_seconds: float) -> None:
+    def _await_end(self, peer: NodeId, again_seconds: float, wait_milliseconds: int = 0) -> None:
         """Look at growing intervals whether the leader's process has ended, as long as that matters."""
         raft = self._raft
         if not raft.pledged or raft.pledged_to != peer or peer in self._peers.up:
             return
-        if not self._processes.has_ended(peer):
-            longer_seconds = min(2 * again_seconds, PROOF_SECONDS_MAX)
+        if not self._processes.has_ended(peer, wait_milliseconds):
+            longer_seconds = min(PROOF_GROWTH * again_seconds, PROOF_SECONDS_MAX)
             self._after(again_seconds, lambda: self._await_end(peer, longer_seconds))
             return
         raft.release_pledge(peer)

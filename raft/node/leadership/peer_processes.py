@@ -45,8 +45,8 @@ IPC = "ipc://"
 class Watched(Protocol):
     """A process whose end will be known."""
 
-    def has_ended(self) -> bool:
-        """Whether it is proved to have ended."""
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
+        """Whether it is proved to have ended, by now or so much later; blocks for no longer than that."""
         ...
 
     def close(self) -> None:
@@ -120,8 +120,8 @@ class _Life(Struct):
     process: Process | None
     watched: Watched | None
 
-    def has_ended(self) -> bool:
-        return self.watched is not None and self.watched.has_ended()
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
+        return self.watched is not None and self.watched.has_ended(wait_milliseconds)
 
     def close(self) -> None:
         if self.watched is not None:
@@ -220,9 +220,13 @@ class PeerProcesses:
         """Whether a pledge of that voter makes a lease."""
         return voter in self._withhold_enough and self._clock_rate == 1.0
 
-    def has_ended(self, node: NodeId) -> bool:
-        """Whether the process of `node` that this node has pledged its vote to is proved to have ended."""
-        return node == self._owed_to and self._owed is not None and self._owed.has_ended()
+    def has_ended(self, node: NodeId, wait_milliseconds: int = 0) -> bool:
+        """Whether the process of `node` that this node has pledged its vote to is proved to have ended.
+
+        Blocks for no longer than `wait_milliseconds`, until it is.
+        """
+        owed = self._owed
+        return node == self._owed_to and owed is not None and owed.has_ended(wait_milliseconds)
 
     def clock_runs(self, rate: float) -> None:
         """The clock of this process was made to run at this rate on purpose."""

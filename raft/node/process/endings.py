@@ -55,8 +55,9 @@ class SystemEndings:
 class EndedProcess:
     """A process that had ended before it could be watched."""
 
-    def has_ended(self) -> bool:
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
         """See `Watched`."""
+        del wait_milliseconds
         return True
 
     def close(self) -> None:
@@ -71,9 +72,9 @@ class WatchedProcess:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
 
-    def has_ended(self) -> bool:
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
         """See `Watched`."""
-        return self._descriptor >= 0 and bool(self._poll.poll(0))
+        return self._descriptor >= 0 and bool(self._poll.poll(wait_milliseconds))
 
     def close(self) -> None:
         """See `Watched`."""

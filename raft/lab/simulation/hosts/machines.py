@@ -69,8 +69,9 @@ class SimulatedWatch:
         self._process = process
         self._seen_after_seconds = seen_after_seconds
 
-    def has_ended(self) -> bool:
-        """See `Watched`."""
+    def has_ended(self, wait_milliseconds: int = 0) -> bool:
+        """See `Watched`; never waits."""
+        del wait_milliseconds
         seconds = self._machines.seconds_since_end(self._process)
         return seconds is not None and seconds >= self._seen_after_seconds
 
