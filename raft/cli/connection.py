@@ -59,6 +59,9 @@ def connected(
             timeout_seconds=timeout_seconds,
         ) as connection:
             yield connection
+    except errors.Unreachable as error:
+        hint = f". {target.hint}" if session_of(context).is_remote(cluster) else ""
+        raise Unreachable(f"{error}{hint}") from error
     except errors.ClientError as error:
         raise verb_failed(error) from error
     except TransportError as error:

@@ -50,6 +50,8 @@ STATUS_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
 SNAPSHOT_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 0.05
+LISTENS_SECONDS = 0.5
+DOWN = "down"  # As an actor system says that there is no connection.
 # Their election timeouts are not known here; a node that was not heard for so long is cut off anywhere.
 HEARS_SECONDS_MAX = 1.0
 
@@ -133,7 +135,7 @@ class RemoteCluster:
             if isinstance(answer, LeaderIs) and answer.endpoints:
                 # They may know each other by names that mean nothing here.
                 return {node: given.get(node, answer.endpoints[node]) for node in sorted(answer.endpoints)}
-        why = "; ".join(f"n{node}: {answer}" for node, answer in answers.items())
+        why = "; ".join(_why_silent(node, answers[node], at) for node, at in given.items())
         raise Unreachable(f"no node answers ({why}). {self.target.hint}")
 
     def _ask_each(
@@ -315,6 +317,15 @@ class RemoteCluster:
         if not leader and ("leader" in selector or "followers" in selector):
             leader = self._leader(GetLeader()).leader
         return select_one(selector, SelectionScope(tuple(members), tuple(members), leader), random.Random())
+
+
+def _why_silent(node: int, answer: object, endpoint: str) -> str:
+    """What is known of a node that gave no answer; a wrong key and a wrong id look alike from outside."""
+    from raft.client.survey import why_unsure
+
+    text = str(answer).removeprefix(f"n{node}: ")
+    found = why_unsure(endpoint, LISTENS_SECONDS) if text == DOWN else ""
+    return f"n{node}: {found or text}"
 
 
 def _refused(answer: CannotDo | Invalid) -> VerbFailed:

@@ -142,4 +142,7 @@ def why_unsure(endpoint: str, timeout_seconds: float = 1.0) -> str:
         return f"the name in {endpoint} leads nowhere from here ({error.strerror})"
     except OSError:
         return ""
-    return f"something listens at {endpoint}, and does not answer: does it take this key, or was it stopped?"
+    return (
+        f"something listens at {endpoint}, and does not answer: is it this node, does it take this key, "
+        "or was it stopped?"
+    )

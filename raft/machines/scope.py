@@ -32,6 +32,7 @@ from raft.machines.keys import prefix_end
 _OF_ONE_KEY = (Put, Delete, CompareAndSwap, Get, CompareValue, CompareNumber)
 _OF_A_RANGE = (DeleteRange, Range, Count, WatchKeys)
 _OF_AN_ELECTION = (Campaign, Resign, Proclaim, GetElection, WatchElection)
+_KINDS = ("election", "lock", "semaphore")
 _OF_LEASES = (OpenSession, Grant, Revoke)
 
 
@@ -47,19 +48,18 @@ def outside(request: object, below: str) -> str:
         )
         return "" if is_below else f"the keys from {_shown(request.start)} on"
     if isinstance(request, _OF_AN_ELECTION):
-        return (
-            "" if _own_name(request.election).startswith(below) else f"the election {request.election!r:.100}"
-        )
+        kind, name = _own_name(request.election)
+        return "" if name.startswith(below) else f"the {kind} {name!r:.100}"
     if isinstance(request, Transaction):
         parts = (*request.compares, *request.then, *request.otherwise)
         return next(filter(None, (outside(part, below) for part in parts)), "")
     return "" if isinstance(request, _OF_LEASES) else f"{type(request).__name__}, which is about everything"
 
 
-def _own_name(election: str) -> str:
-    """As its users call it: locks and semaphores are elections below a name of their own."""
+def _own_name(election: str) -> tuple[str, str]:
+    """What it is, and its name as users know it: clients put the kind in front of the name."""
     kind, slash, name = election.partition("/")
-    return name if slash and kind in ("lock", "semaphore") else election
+    return (kind, name) if slash and kind in _KINDS else ("election", election)
 
 
 def _shown(key: bytes) -> str:

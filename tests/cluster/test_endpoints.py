@@ -266,6 +266,15 @@ def test_endpoints_come_from_the_environment_and_the_command_line_counts_more(
     verb("status", "--cluster-id", "default")
 
 
+def test_a_name_that_leads_nowhere_is_named(nodes: Nodes, verb: Verb, tmp_path: Path) -> None:
+    generate(tmp_path / "keys", ["n1", "client"])
+    words = ("--endpoints", "1=tcp://no.such.host.invalid:7001", "--keys", str(tmp_path / "keys/client.toml"))
+    said = verb("status", *words, code=ExitCode.UNREACHABLE).err
+    assert "n1: the name no.such.host.invalid cannot be resolved" in said
+    said = verb("get", "k", *words, "--timeout", "500ms", code=ExitCode.UNREACHABLE).err
+    assert "Are they up, n1 at tcp://no.such.host.invalid:7001" in said
+
+
 def test_a_context_is_a_table_in_a_file(nodes: Nodes, verb: Verb, tmp_path: Path) -> None:
     file = tmp_path / "raft-actors.toml"
     file.write_text(
@@ -301,7 +310,11 @@ def test_words_that_contradict_each_other_are_refused(
 @pytest.fixture
 def keyed(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[str, ...]]:
     """A node on its own that only keys are heard by; the words that name it."""
-    generate(tmp_path / "keys", ["n1", "client", "watcher"], {"watcher": Grant("reader")})
+    generate(
+        tmp_path / "keys",
+        ["n1", "n2", "client", "watcher", "bound"],
+        {"watcher": Grant("reader"), "bound": Grant("reader", "app/")},
+    )
     endpoint = f"ipc://{tmp_path}/k1"
     config = NodeConfig(
         first_start=True,
@@ -345,4 +358,10 @@ def test_nodes_with_keys_answer_those_who_have_one_and_do_for_each_what_its_role
         )
     assert not (tmp_path / "c").exists()
     monkeypatch.setattr(remote, "STATUS_SECONDS", 0.5)
+    another = ("--endpoints", keyed[1].replace("1=", "2="))
+    said = verb("status", *another, *client, code=ExitCode.UNREACHABLE).err
+    assert "n2: " in said
+    bound = ("--keys", str(tmp_path / "keys" / "bound.toml"))
+    said = verb("health", *keyed, *bound, code=ExitCode.NOT_ALLOWED).err
+    assert "the key of bound has the role reader, which is bound to what is below 'app/'" in said
     assert "do they need no key (--keys)?" in verb("status", *keyed, code=ExitCode.UNREACHABLE).err

@@ -219,7 +219,11 @@ def test_a_node_gives_each_key_its_role(directory: Path) -> None:
         with ann, bob, eve:
             ann.put("k", "v")
             bob.put("app/k", "v")
-            with bob.lock("app/lock"):
+            with bob.lock("app/lock"), bob.semaphore("app/seats", 2), bob.election("app/leader"):
+                assert eve.get("k") == b"v"
+            with pytest.raises(NotAllowed, match="not the election 'leader'"), bob.election("leader"):
+                pass
+            with pytest.raises(NotAllowed, match="not the lock 'lock'"), bob.lock("lock"):
                 pass
             assert eve.get("k") == b"v"
             for refused, who in (

@@ -25,7 +25,7 @@ from raft.cli.app import CLUSTER, OBSERVE, app, out, out_json, paint
 from raft.cli.config_file import files
 from raft.cli.connection import everyone
 from raft.cli.views import table
-from raft.cluster.failures import ExitCode
+from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
 from raft.cluster.spec import ClusterRecord
@@ -131,6 +131,8 @@ def _probe(target: Target, node: int, timeout_seconds: float) -> Probe:
             timeout_seconds=timeout_seconds,
         ) as client:
             client.get(b"")
+    except errors.NotAllowed as error:
+        raise VerbFailed(f"n{node}: {error}", ExitCode.NOT_ALLOWED) from error
     except errors.NoLeader as error:
         return Probe(node=node, healthy=False, took_ms=0.0, error=f"no leader: {error}")
     except (errors.ClientError, TransportError) as error:
