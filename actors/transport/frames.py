@@ -23,6 +23,8 @@ CLUSTER_BYTES: Final = 8
 
 _FIXED = struct.Struct(">4s8sQB")  # Magic, cluster, incarnation, length of the name that follows.
 _MOVING = struct.Struct(">QB")  # Sequence, kind.
+_MOVING_BYTES: Final = _MOVING.size
+_AFTER_PREFIX = struct.Struct(">QBI")  # Sequence, kind, and the check.
 _CHECK = struct.Struct(">I")  # Over all of the header: a flipped bit must not pass for a later life.
 _TAIL_BYTES = _MOVING.size + _CHECK.size
 _INCARNATION = struct.Struct(">QQ")  # Incarnation, sequence.
@@ -67,6 +69,24 @@ class FrameWriter:
         """The frame; `sequence` is greater than in every frame written before."""
         moving = _MOVING.pack(sequence, kind)
         return b"".join((self._prefix, moving, _CHECK.pack(zlib.crc32(moving, self._prefix_check)), payload))
+
+
+def prefix_of(raw: bytes) -> tuple[bytes, int]:
+    """What a sound frame has in common with the others of its sender's life, and the check's value so far."""
+    prefix = raw[: _FIXED.size + raw[_FIXED.size - 1]]
+    return prefix, zlib.crc32(prefix)
+
+
+def read_after(raw: bytes, prefix: bytes, prefix_check: int) -> tuple[int, int, bytes] | None:
+    """Sequence, kind and payload of a sound frame that begins with the `prefix_of` another one, else None."""
+    at = len(prefix)
+    end = at + _TAIL_BYTES
+    if len(raw) < end or not raw.startswith(prefix):
+        return None
+    sequence, kind, check = _AFTER_PREFIX.unpack_from(raw, at)
+    if zlib.crc32(raw[at : at + _MOVING_BYTES], prefix_check) != check:
+        return None
+    return sequence, kind, raw[end:]
 
 
 def read_frame(raw: bytes, cluster: bytes) -> Frame | str:

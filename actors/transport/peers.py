@@ -22,6 +22,8 @@ from actors.transport.frames import (
     FrameKind,
     cluster_digest,
     introduction_in,
+    prefix_of,
+    read_after,
     read_frame,
     read_incarnation,
     write_incarnation,
@@ -60,6 +62,10 @@ class _Peer(msgspec.Struct):
     received_bytes: int = 0  # In payloads, with those of its earlier lives.
 
 
+_Regular = tuple[_Peer, bytes, int]
+"""Whose payload a connection has brought, and what its next one begins with; see `prefix_of`."""
+
+
 class PeerTracker:
     """The books; see the module. `dropped` counts frames by reason.
 
@@ -75,6 +81,7 @@ class PeerTracker:
         self._lives_max = incarnations_max
         self._crowded_at = incarnations_max
         self._routes: dict[bytes, str] = {}
+        self._regulars: dict[bytes, _Regular] = {}
         self._incarnations: dict[str, _Peer] = {}
         self._names: dict[bytes, str] = {}
         self._held_bytes = 0
@@ -105,6 +112,25 @@ class PeerTracker:
         # Looking costs something for each of them, and so is done the less often the more there are.
         self._crowded_at = max(self._lives_max, 2 * len(self._incarnations))
 
+    def hear_more(self, raw: bytes, route: bytes) -> bool:
+        """Enter the next payload of whom that connection has brought one before; False: `hear` decides.
+
+        What was checked then holds still: who may speak there, which life it is, and that it is up.
+        """
+        regular = self._regulars.get(route)
+        if regular is None:
+            return False
+        peer, prefix, prefix_check = regular
+        read = read_after(raw, prefix, prefix_check)
+        if read is None or not peer.up:
+            return False
+        sequence, kind, payload = read
+        if kind != FrameKind.PAYLOAD or sequence <= peer.sequence:
+            return False
+        peer.sequence = sequence
+        self.events.append(Received(peer.process, peer.incarnation, payload))
+        return True
+
     def hear(self, raw: bytes, origin: Origin) -> str | None:
         """Enter a frame, or drop and count it; returns a process that has said hello."""
         frame = read_frame(raw, self._cluster)
@@ -129,6 +155,8 @@ class PeerTracker:
             self._compare(origin.process, frame.payload)
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
+            if origin.route is not None and entered.up and entered.route == origin.route:
+                self._regulars[origin.route] = (entered, *prefix_of(raw))
         return entered.process if frame.kind == FrameKind.HELLO else None
 
     def is_up(self, process: str) -> bool:
@@ -214,7 +242,7 @@ class PeerTracker:
     def _led_by(self, peer: _Peer, route: bytes) -> None:
         """From now on that connection leads to a life, and to no other: else one could bring any number."""
         if peer.route is not None:
-            self._routes.pop(peer.route, None)
+            self._leave_route(peer.route)
         before = self._incarnations.get(self._routes.get(route, ""))
         if before is not None and before.process not in self._connected:
             self._forget(before, "its connection speaks for another process now")
@@ -226,7 +254,7 @@ class PeerTracker:
             self.lost(process, "restarted")
             self._let_go_of_held(earlier)
             if earlier.route is not None:
-                self._routes.pop(earlier.route, None)
+                self._leave_route(earlier.route)
         peer = self._incarnations[process] = _Peer(process, frame.sender, frame.incarnation)
         if earlier is not None:
             peer.received_bytes = earlier.received_bytes
@@ -263,7 +291,11 @@ class PeerTracker:
         del self._incarnations[peer.process]
         del self._names[peer.sender]
         if peer.route is not None:
-            self._routes.pop(peer.route, None)
+            self._leave_route(peer.route)
+
+    def _leave_route(self, route: bytes) -> None:
+        self._routes.pop(route, None)
+        self._regulars.pop(route, None)
 
 
 def may_speak_as(owner: str, name: str) -> bool:

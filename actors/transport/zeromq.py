@@ -369,6 +369,8 @@ class ZeroMqTransport:
             sockets.drop_rest(inbox)
             self._tracker.dropped["multipart"] += 1
             return size
+        if self._tracker.hear_more(raw, route):
+            return size
         owner = None if self._keys is None else str(part.get("User-Id"))
         greeter = self._hear(raw, Origin(None, owner, route))
         if greeter is not None:

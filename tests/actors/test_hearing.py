@@ -309,3 +309,39 @@ def test_a_damaged_word_on_a_life_says_nothing() -> None:
         mutated = bytearray(word)
         mutated[bit // 8] ^= 1 << bit % 8
         assert read_incarnation(bytes(mutated)) is None
+
+
+def frames_of_all_kinds(rng: random.Random) -> tuple[bytes, bytes]:
+    """A frame, perhaps late, damaged, foreign or of another life or name, and the connection it comes by."""
+    name, route = rng.choice(("n2", "n2", "n3")), rng.choice((b"r1", b"r1", b"r2"))
+    kind = FrameKind.PAYLOAD if rng.random() < 0.8 else FrameKind.HELLO
+    writer = FrameWriter(rng.choice(("here",) * 9 + ("there",)), name, rng.choice((1, 1, 1, 1, 2)))
+    raw = bytearray(writer.write(rng.randrange(1, 200), kind, b"payload"))
+    if rng.random() < 0.1:
+        raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+    return bytes(raw) if rng.random() < 0.95 else bytes(raw[: rng.randrange(len(raw))]), route
+
+
+def test_the_short_way_for_further_payloads_says_of_every_frame_what_the_long_way_says() -> None:
+    short = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        trackers = PeerTracker("here", 10), PeerTracker("here", 10)
+        for step in range(60):
+            if rng.random() < 0.05:
+                process, connected = rng.choice(("n2", "n3")), rng.random() < 0.5
+                for tracker in trackers:
+                    tracker.connection_changed(process, connected=connected)
+            raw, route = frames_of_all_kinds(rng)
+            quick, careful = trackers
+            if quick.hear_more(raw, route):
+                short += 1
+            else:
+                quick.hear(raw, Origin(route=route))
+            careful.hear(raw, Origin(route=route))
+            assert quick.take_events() == careful.take_events(), f"seed {seed}, step {step}"
+            assert [quick.route_to(name) for name in ("n2", "n3")] == [
+                careful.route_to(name) for name in ("n2", "n3")
+            ], f"seed {seed}, step {step}"
+            assert quick.dropped == careful.dropped, f"seed {seed}, step {step}"
+    assert short > 300
