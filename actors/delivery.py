@@ -44,7 +44,7 @@ from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received, T
 from actors.transport.outbox import Outbox
 
 PROBE_SECONDS: Final = 1.0
-UNCOUNTED_BYTES_MAX: Final = 256
+UNCOUNTED_BYTES_MAX: Final = 1024
 """Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
 _REFUSED_NOTED_MAX: Final = 1024
 _SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
