@@ -25,6 +25,7 @@ class Log:
 
     __slots__ = (
         "_applies_unstable",
+        "_cut",
         "_storage",
         "_tail_start",
         "applied",
@@ -54,6 +55,8 @@ class Log:
         # Entries from here to the end are known to be of the last term: most look-ups end there.
         self._tail_start: Index = last
         self.unstable: list[Entry] = []
+        # The last slice of it that was measured, and what was asked for: followers get the same entries.
+        self._cut: tuple[tuple[Index, Index, int], list[Entry]] | None = None
         self.offset: Index = last + 1
         self.offset_in_progress: Index = last + 1
         self.unstable_snapshot: Snapshot | None = None
@@ -133,8 +136,13 @@ class Log:
         """Return entries lo to hi-1, cut to those that fit, at least one; raises Compacted."""
         offset = self.offset
         if lo >= offset:
-            found = self.unstable[lo - offset : hi - offset]
-            return found if len(found) < 2 else limit_size(found, bytes_max)
+            if hi - lo < 2:
+                return self.unstable[lo - offset : hi - offset]
+            asked = (lo, hi, bytes_max)
+            cut = self._cut
+            if cut is None or cut[0] != asked:
+                cut = self._cut = asked, limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
+            return cut[1]
         if self.unstable_snapshot is not None:
             raise Compacted  # It covers all that is stored.
         cut = min(hi, offset)
@@ -193,6 +201,7 @@ class Log:
 
     def append(self, entries: list[Entry]) -> None:
         """Append entries, replacing all existing ones from the first one's index on."""
+        self._cut = None
         first = entries[0].index
         if first <= self.committed:
             raise BrokenStorage(f"entry {first} is to be replaced, but {self.committed} is committed")
@@ -219,6 +228,7 @@ class Log:
         self.committed = snapshot.index
         self.offset = self.offset_in_progress = snapshot.index + 1
         self.unstable = []
+        self._cut = None
         self.unstable_snapshot = snapshot
         self.snapshot_in_progress = False
         self.last = self._tail_start = snapshot.index
@@ -245,6 +255,7 @@ class Log:
         """Note that the log is durable up to an entry, unless that has been overwritten since."""
         if self.offset <= index <= self.last and self.unstable[index - self.offset].term == term:
             del self.unstable[: index + 1 - self.offset]
+            self._cut = None
             self.offset = index + 1
             if self.offset_in_progress <= index:
                 self.offset_in_progress = index + 1
@@ -289,16 +300,18 @@ class Log:
             room -= self.applying_bytes
         return self.slice(self.applying + 1, last + 1, room)
 
-    def accept_applying(self, entries: list[Entry]) -> None:
-        """Note that these entries have been handed out for applying."""
+    def accept_applying(self, entries: list[Entry]) -> int:
+        """Note that these entries have been handed out for applying; returns their size in bytes."""
         last = entries[-1].index
         assert last <= self.committed, f"applying {last} is past commit {self.committed}"
         self.applying = last
-        self.applying_bytes += entries_size(entries)
+        size_bytes = entries_size(entries)
+        self.applying_bytes += size_bytes
         # A batch that stopped short did so for its size: nothing more before some of it is applied.
         self.applying_paused = self.applying_bytes >= self.applying_bytes_max or (
             last < self.committed and last < self._appliable()
         )
+        return size_bytes
 
     def applied_to(self, index: Index, size_bytes: int) -> None:
         """Note that the machine has applied everything up to `index`."""

@@ -176,12 +176,13 @@ class StorageAppendReply(msgspec.Struct, gc=False):
 
 
 class StorageApplyReply(msgspec.Struct, gc=False):
-    """From the apply thread: these entries have been applied."""
+    """From the apply thread: these entries, whose `entries_size` that is, have been applied."""
 
     sender: NodeId
     to: NodeId
     term: Term
     entries: list[Entry]
+    size_bytes: int
 
 
 class StorageAppend(msgspec.Struct, gc=False):

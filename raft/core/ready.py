@@ -33,7 +33,6 @@ from raft.core.types import (
     Role,
     Snapshot,
     SoftState,
-    entries_size,
     payload_size,
 )
 
@@ -109,7 +108,9 @@ def take_ready(raft: RaftState) -> Ready:
     waiting, raft.after_append = raft.after_append, []
 
     append_reply = _append_reply(raft, snapshot) if log.unstable or snapshot is not None else None
-    apply_reply = StorageApplyReply(APPLY_THREAD, raft.id, 0, committed) if committed else None
+    apply_reply = None
+    if committed:
+        apply_reply = StorageApplyReply(APPLY_THREAD, raft.id, 0, committed, log.accept_applying(committed))
     if raft.config.async_storage_writes:
         _add_storage_work(raft, messages, entries, hard_state, snapshot, waiting, append_reply)
         if apply_reply is not None:
@@ -128,8 +129,6 @@ def take_ready(raft: RaftState) -> Ready:
             steps.append(apply_reply)
     if entries or snapshot is not None:
         log.accept_unstable()
-    if committed:
-        log.accept_applying(committed)
     if raft.observer is not None:
         raft.notify(trace.READY)
     return Ready(soft_state, hard_state, read_states, entries, snapshot, committed, messages, must_sync)
@@ -179,7 +178,7 @@ def on_storage_apply_reply(raft: RaftState, message: StorageApplyReply) -> None:
     entries = message.entries
     if not entries:
         return
-    applied_to(raft, entries[-1].index, entries_size(entries))
+    applied_to(raft, entries[-1].index, message.size_bytes)
     if raft.uncommitted_size:
         raft.uncommitted_size = max(0, raft.uncommitted_size - payload_size(entries))
 

@@ -44,6 +44,10 @@ class EntryKind(enum.IntEnum):
     CONF_CHANGE_V2 = 2
 
 
+# Of a number with so many bits: a byte for the field's tag, and one for each seven bits; a zero is left out.
+_FIELD_BYTES = (0, *((bits + 13) // 7 for bits in range(1, 65)))
+
+
 class Entry(msgspec.Struct, gc=False, eq=False):
     """An entry of the log. Immutable, except for the two caches.
 
@@ -81,9 +85,17 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
     def size(self) -> int:
         """Return the bytes that this entry counts for under a size limit (etcd/raft's encoded size)."""
-        if not self.size_cache:
-            self.size_cache = _entry_size(self)
-        return self.size_cache
+        size = self.size_cache
+        if not size:
+            data = self.data
+            size = _FIELD_BYTES[self.term.bit_length()] + _FIELD_BYTES[self.index.bit_length()]
+            if self.kind:
+                size += 2
+            if data is not None:
+                length = len(data)
+                size += length + (_FIELD_BYTES[length.bit_length()] or 2)
+            self.size_cache = size
+        return size
 
 
 _ENTRY_FIELDS = msgspec.msgpack.Decoder(tuple[Term, Index, EntryKind, bytes | None])
@@ -102,19 +114,6 @@ def decode_entries(raws: Iterable[bytes]) -> list[Entry]:
     """Return what `decode_entry` would of each, and raise what it would."""
     fields = _ENTRY_FIELDS.decode
     return [Entry(*fields(raw), raw) for raw in raws]
-
-
-def _entry_size(entry: Entry) -> int:
-    # A field takes a byte for its tag, and a number one for each seven bits. This is on the hot path.
-    size = 2 if entry.kind else 0
-    if entry.term:
-        size += (entry.term.bit_length() + 13) // 7
-    if entry.index:
-        size += (entry.index.bit_length() + 13) // 7
-    if entry.data is not None:
-        length = len(entry.data)
-        size += length + (2 if length < 128 else (length.bit_length() + 13) // 7)
-    return size
 
 
 def entries_size(entries: Sequence[Entry]) -> int:
