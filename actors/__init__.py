@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from actors.clock import Clock, ManualClock, MonotonicClock
     from actors.codec import Registry
     from actors.context import Context
-    from actors.crash_reports import CrashReport
-    from actors.dead_letters import DeadLetter, DeadLetters
-    from actors.directory import Directory
     from actors.envelope import (
         ActorInfo,
         Exit,
@@ -35,15 +32,18 @@ if TYPE_CHECKING:
         Terminated,
         Undelivered,
     )
-    from actors.flow import Outlet, Pipeline
+    from actors.failures.crash_reports import CrashReport
+    from actors.failures.dead_letters import DeadLetter, DeadLetters
+    from actors.failures.supervision import Backoff, Restart, RestartPolicy, Strategy
     from actors.handlers import Request, answers, handles
     from actors.mailbox import MailboxPolicy, Overflow
-    from actors.pool import Pool
+    from actors.patterns.directory import Directory
+    from actors.patterns.flow import Outlet, Pipeline
+    from actors.patterns.pool import Pool
+    from actors.patterns.routing import Router, Routing
     from actors.processes.hosts import Host
     from actors.processes.system import ProcessSystem
-    from actors.routing import Router, Routing
     from actors.runtime import Runtime
-    from actors.supervision import Backoff, Restart, RestartPolicy, Strategy
     from actors.timers import Timer
     from actors.transport.base import Transport
 
@@ -52,13 +52,13 @@ _HOMES = {
     "ActorInfo": "actors.envelope",
     "Address": "actors.address",
     "answers": "actors.handlers",
-    "Backoff": "actors.supervision",
+    "Backoff": "actors.failures.supervision",
     "Clock": "actors.clock",
     "Context": "actors.context",
-    "CrashReport": "actors.crash_reports",
-    "DeadLetter": "actors.dead_letters",
-    "DeadLetters": "actors.dead_letters",
-    "Directory": "actors.directory",
+    "CrashReport": "actors.failures.crash_reports",
+    "DeadLetter": "actors.failures.dead_letters",
+    "DeadLetters": "actors.failures.dead_letters",
+    "Directory": "actors.patterns.directory",
     "Exit": "actors.envelope",
     "GroupChanged": "actors.envelope",
     "Handlers": "actors.actor",
@@ -71,11 +71,11 @@ _HOMES = {
     "MonitorHosts": "actors.envelope",
     "MonotonicClock": "actors.clock",
     "NameChanged": "actors.envelope",
-    "Outlet": "actors.flow",
+    "Outlet": "actors.patterns.flow",
     "Overflow": "actors.mailbox",
     "Pending": "actors.asks",
-    "Pipeline": "actors.flow",
-    "Pool": "actors.pool",
+    "Pipeline": "actors.patterns.flow",
+    "Pool": "actors.patterns.pool",
     "ProcessDown": "actors.envelope",
     "ProcessInfo": "actors.envelope",
     "ProcessSystem": "actors.processes.system",
@@ -83,12 +83,12 @@ _HOMES = {
     "Registry": "actors.codec",
     "Reply": "actors.asks",
     "Request": "actors.handlers",
-    "Restart": "actors.supervision",
-    "RestartPolicy": "actors.supervision",
-    "Router": "actors.routing",
-    "Routing": "actors.routing",
+    "Restart": "actors.failures.supervision",
+    "RestartPolicy": "actors.failures.supervision",
+    "Router": "actors.patterns.routing",
+    "Routing": "actors.patterns.routing",
     "Runtime": "actors.runtime",
-    "Strategy": "actors.supervision",
+    "Strategy": "actors.failures.supervision",
     "Terminated": "actors.envelope",
     "Timer": "actors.timers",
     "Transport": "actors.transport.base",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from actors.context import Context
+from actors.failures.supervision import RestartPolicy
 from actors.handlers import Handlers as Handlers
 from actors.handlers import collect, is_coroutine_function
-from actors.supervision import RestartPolicy
 
 
 class Actor:

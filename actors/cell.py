@@ -15,11 +15,11 @@ import msgspec
 from actors.address import Address
 from actors.asks import Pending, Reply
 from actors.coroutines import Strand
-from actors.dead_letters import Reason
 from actors.envelope import ActorInfo, Exit, ProcessDown, ProcessUp, Terminated
 from actors.errors import LinkedActorDown
+from actors.failures.dead_letters import Reason
+from actors.failures.supervision import Supervisor
 from actors.mailbox import Mailbox, QueuedMessage
-from actors.supervision import Supervisor
 from actors.timers import Timer
 from actors.transport.base import IncarnationUsed
 

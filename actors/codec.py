@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from actors.crash_reports import describe
 from actors.envelope import NAME_MAX, SYSTEM_TAGS, ActorName, Correlation, Envelope
 from actors.errors import CodecError, UnregisteredMessage
+from actors.failures.crash_reports import describe
 from actors.transport.msgpack import Walk
 
 # Besides its own errors the decoder lets out UnicodeDecodeError, a ValueError, and a RecursionError.

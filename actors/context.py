@@ -14,20 +14,20 @@ from actors.address import Address, check_actor_name
 from actors.asks import Pending, Reply
 from actors.cell import Cell, State
 from actors.clock import Clock
-from actors.dead_letters import Reason
 from actors.delivery import Delivery
 from actors.errors import ActorsError, RuntimeStopped, UnknownActor
+from actors.failures.dead_letters import Reason
+from actors.failures.supervision import Restart
 from actors.handlers import Handlers, Request
 from actors.mailbox import MailboxPolicy
 from actors.retry import Asker
-from actors.supervision import Restart
 from actors.timers import Timer, Timers
 from actors.transport.base import Transport
 
 if TYPE_CHECKING:
     from actors.actor import Actor
-    from actors.directory import DirectoryClient
     from actors.lifecycle import Lifecycle
+    from actors.patterns.directory import DirectoryClient
 
 Answer = TypeVar("Answer")
 
@@ -124,7 +124,7 @@ class Context:
     @property
     def directory(self) -> DirectoryClient:
         """The names and groups of this actor's system; raises ActorsError where there are none."""
-        from actors.directory import DirectoryClient
+        from actors.patterns.directory import DirectoryClient
 
         if self._office.directory is None:
             raise ActorsError(

@@ -14,8 +14,6 @@ from actors.asks import Asks, Pending, Runner
 from actors.cell import LIFECYCLE_MESSAGES, Cell, State
 from actors.clock import Clock
 from actors.codec import Registry, read_envelopes
-from actors.crash_reports import CrashReport
-from actors.dead_letters import DeadLetters, Reason
 from actors.envelope import (
     ACTORS_TOLD_MAX,
     DIRECTORY_TAG_MAX,
@@ -37,7 +35,9 @@ from actors.envelope import (
     Watch,
 )
 from actors.errors import AskFailed, CodecError
-from actors.exits import Links
+from actors.failures.crash_reports import CrashReport
+from actors.failures.dead_letters import DeadLetters, Reason
+from actors.failures.exits import Links
 from actors.mailbox import QueuedMessage
 from actors.timers import Timer, Timers
 from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received, Transport, TransportEvent

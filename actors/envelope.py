@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import msgspec
 
 from actors.address import Address
-from actors.crash_reports import CrashReport
-from actors.dead_letters import DeadLetter
+from actors.failures.crash_reports import CrashReport
+from actors.failures.dead_letters import DeadLetter
 from actors.handlers import Request
 
 # Both a number and its negation must be writable again, whatever a stranger sends.

@@ -21,14 +21,12 @@ from actors.cell import NO_MESSAGE, Callback, Cell, State
 from actors.clock import Clock
 from actors.context import Context
 from actors.coroutines import REENTRANT_MAX, Strand, start
-from actors.crash_reports import CrashReport, print_crash
-from actors.dead_letters import Reason
 from actors.delivery import Delivery
 from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
-from actors.handlers import Handlers, is_coroutine_function
-from actors.mailbox import Mailbox, MailboxPolicy
-from actors.supervision import (
+from actors.failures.crash_reports import CrashReport, print_crash
+from actors.failures.dead_letters import Reason
+from actors.failures.supervision import (
     Decision,
     ForgetChild,
     GiveUp,
@@ -37,6 +35,8 @@ from actors.supervision import (
     RestartPolicy,
     Supervisor,
 )
+from actors.handlers import Handlers, is_coroutine_function
+from actors.mailbox import Mailbox, MailboxPolicy
 from actors.timers import Timers
 from actors.transport.base import Transport
 

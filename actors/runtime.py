@@ -17,16 +17,16 @@ from actors.address import Address, check_process_name
 from actors.asks import Pending
 from actors.clock import Clock, MonotonicClock
 from actors.codec import Registry
-from actors.crash_reports import CrashReport, print_crash
-from actors.dead_letters import DeadLetters
 from actors.delivery import Delivery, Judge
 from actors.envelope import ActorInfo, Observe, ProcessInfo, Trace
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, UnknownActor
+from actors.failures.crash_reports import CrashReport, print_crash
+from actors.failures.dead_letters import DeadLetters
+from actors.failures.supervision import Restart, RestartPolicy
 from actors.handlers import Request
 from actors.lifecycle import Lifecycle, Schedule
 from actors.mailbox import MailboxPolicy
 from actors.retry import Asker
-from actors.supervision import Restart, RestartPolicy
 from actors.timers import Timers
 from actors.transport.base import Transport
 

@@ -21,7 +21,6 @@ from actors.address import Address
 from actors.cell import Callback, Cell, State
 from actors.clock import Clock
 from actors.coroutines import Strand
-from actors.dead_letters import Reason
 from actors.delivery import Delivery
 from actors.envelope import (
     HANDLERS_TOLD_MAX,
@@ -33,6 +32,7 @@ from actors.envelope import (
     Traced,
     TraceRecord,
 )
+from actors.failures.dead_letters import Reason
 from actors.lifecycle import Lifecycle, Schedule
 from actors.mailbox import Mailbox, QueuedMessage
 from actors.timers import Timer, Timers

@@ -19,15 +19,15 @@ import msgspec
 from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.codec import Registry
-from actors.crash_reports import CrashReport, print_crash
 from actors.envelope import Join, Terminated
 from actors.errors import ActorsError, AskFailed, AskRefused, GaveUp
+from actors.failures.crash_reports import CrashReport, print_crash
+from actors.failures.supervision import RestartPolicy
 from actors.handlers import is_coroutine_function
 from actors.mailbox import MailboxPolicy
 from actors.processes.hosts import HOSTS, Neighbourhood
 from actors.retry import Attempts
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from actors.transport.curve import load
 from actors.transport.sockets import Tuning
 from actors.transport.zeromq import ZeroMqTransport

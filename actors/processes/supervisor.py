@@ -23,14 +23,21 @@ import msgspec
 
 from actors.actor import Actor, Handlers
 from actors.address import Address, check_process_name
-from actors.crash_reports import CrashReport
-from actors.directory import DIRECTORY
 from actors.envelope import Inspect
 from actors.errors import ActorsError, AskFailed, GaveUp, NameTaken, UnknownActor
+from actors.failures.crash_reports import CrashReport
+from actors.failures.supervision import (
+    ForgetChild,
+    GiveUp,
+    Restart,
+    RestartChildren,
+    RestartPolicy,
+    Supervisor,
+)
 from actors.mailbox import MailboxPolicy
+from actors.patterns.directory import DIRECTORY
 from actors.processes.child import ChildProcess, ForkServer, ForkServerGone, describe_exit
 from actors.processes.child_main import MAIN, Hosting
-from actors.supervision import ForgetChild, GiveUp, Restart, RestartChildren, RestartPolicy, Supervisor
 from actors.timers import Timer
 from actors.transport.endpoints import check_endpoint
 

@@ -20,21 +20,21 @@ from typing import Any, Final, TypeVar, overload
 from actors.actor import Actor
 from actors.address import Address, check_process_name
 from actors.codec import Registry
-from actors.crash_reports import CrashReport, print_crash
-from actors.directory import DIRECTORY, Directory
 from actors.envelope import Inspect, Members, ProcessInfo, WhereIs
 from actors.errors import ActorsError, GaveUp, RuntimeStopped, TransportError, Undeliverable
-from actors.flow import WINDOW, AsyncStage, Pipeline, Stage, kinds_of
+from actors.failures.crash_reports import CrashReport, print_crash
+from actors.failures.supervision import Restart, RestartPolicy
 from actors.handlers import Request, is_coroutine_function
 from actors.mailbox import MailboxPolicy
-from actors.pool import Group, Pool
+from actors.patterns.directory import DIRECTORY, Directory
+from actors.patterns.flow import WINDOW, AsyncStage, Pipeline, Stage, kinds_of
+from actors.patterns.pool import Group, Pool
+from actors.patterns.routing import Routing
 from actors.processes.child import ForkServer
 from actors.processes.child_main import check_arguments, name_class, name_tags
 from actors.processes.hosts import HOSTS, Host, HostKeeper, HostPlaces
 from actors.processes.supervisor import STOP_SECONDS_MAX, LocalPlaces, Places, ProcessPlan, ProcessSupervisor
-from actors.routing import Routing
 from actors.runtime import Runtime
-from actors.supervision import Restart, RestartPolicy
 from actors.transport.curve import load
 from actors.transport.zeromq import ZeroMqTransport
 

@@ -19,7 +19,6 @@ from actors.address import Address
 from actors.asks import Asks
 from actors.clock import Clock
 from actors.codec import FrameBuilder, Registry, read_envelopes
-from actors.dead_letters import DeadLetters
 from actors.envelope import (
     DIRECTORY_TAG_MAX,
     SYSTEM_TAGS,
@@ -33,6 +32,7 @@ from actors.envelope import (
     Undelivered,
 )
 from actors.errors import AskFailed, MessageTooBig, Undeliverable
+from actors.failures.dead_letters import DeadLetters
 from actors.timers import Timer, Timers
 from actors.transport.base import Transport
 

@@ -20,11 +20,11 @@ from msgspec import Struct
 from actors.clock import MonotonicClock
 from actors.codec import Registry
 from actors.errors import GaveUp, TransportError
+from actors.failures.supervision import RestartPolicy
 from actors.processes.child import ForkServer, ForkServerGone
 from actors.processes.descriptors import raise_descriptor_limit
 from actors.processes.repeated import Repeated
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from actors.transport.zeromq import ZeroMqTransport
 from raft.cluster import rundir
 from raft.cluster.cluster import Cluster

@@ -139,10 +139,11 @@ class Log:
             if hi - lo < 2:
                 return self.unstable[lo - offset : hi - offset]
             asked = (lo, hi, bytes_max)
-            cut = self._cut
-            if cut is None or cut[0] != asked:
-                cut = self._cut = asked, limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
-            return cut[1]
+            measured = self._cut
+            if measured is None or measured[0] != asked:
+                entries = limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
+                measured = self._cut = asked, entries
+            return measured[1]
         if self.unstable_snapshot is not None:
             raise Compacted  # It covers all that is stored.
         cut = min(hi, offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.supervision import RestartPolicy
+from actors.failures.supervision import RestartPolicy
 from raft.embedding.asyncio_node import AsyncNode
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.node import Node

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from actors.actor import Actor, Handlers
+from actors.failures.supervision import RestartChildren, Supervisor
 from actors.processes.child import describe_exit
-from actors.supervision import RestartChildren, Supervisor
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.settings import Plan
 from raft.node.config import EXIT_REFUSED, EXIT_REMOVED

@@ -16,10 +16,10 @@ import msgspec
 
 from actors.asyncio_driver import AsyncioDriver
 from actors.errors import ActorsError, AskFailed, TransportError
+from actors.failures.supervision import RestartPolicy
 from actors.processes.child import ForkServer
 from actors.processes.private_files import make_private
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from actors.transport import curve
 from actors.transport.zeromq import ZeroMqTransport
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused

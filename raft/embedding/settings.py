@@ -13,8 +13,8 @@ from typing import TypedDict
 from msgspec import Struct
 
 from actors.errors import ActorsError
+from actors.failures.supervision import RestartPolicy
 from actors.processes.child_main import name_class
-from actors.supervision import RestartPolicy
 from raft.durations import Duration, range_of, seconds_of
 from raft.embedding.errors import NodeRefused
 from raft.machines.machine import StateMachine

@@ -26,6 +26,7 @@ from raft.machines.commands import (
     Resign,
 )
 from raft.machines.history import History
+from raft.machines.keys import Table
 from raft.machines.leases import Leases
 from raft.machines.results import (
     Campaigned,
@@ -39,7 +40,6 @@ from raft.machines.results import (
     Refused,
     Resigned,
 )
-from raft.machines.table import Table
 
 ANSWERED_BYTES = 32  # What a candidate takes in an answer, besides its value.
 ANNOUNCED_BYTES_MAX = ANSWER_BYTES_MAX - SEATS_MAX * ANSWERED_BYTES

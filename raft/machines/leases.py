@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from raft.machines.keys import Table
 from raft.machines.results import LeaseList
-from raft.machines.table import Table
 
 
 class Leases:

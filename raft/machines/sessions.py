@@ -25,6 +25,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from raft.machines.commands import SESSION_BYTES_MAX, SESSION_WINDOW, Call
+from raft.machines.keys import Table
 from raft.machines.results import (
     Acknowledged,
     AnswersFull,
@@ -34,7 +35,6 @@ from raft.machines.results import (
     SessionExpired,
     WindowFull,
 )
-from raft.machines.table import Table
 
 
 class Kept(Struct, frozen=True, array_like=True, gc=False):

@@ -36,6 +36,7 @@ from raft.machines.commands import (
 )
 from raft.machines.elections import Elections
 from raft.machines.history import EVENT_BYTES, History
+from raft.machines.keys import Table
 from raft.machines.leases import Leases
 from raft.machines.results import (
     Counted,
@@ -52,7 +53,6 @@ from raft.machines.results import (
     TransactionDone,
     Value,
 )
-from raft.machines.table import Table
 
 Turned = FenceRejected | LeaseGone
 Told = TypeVar("Told")

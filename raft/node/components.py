@@ -17,8 +17,6 @@ from raft.core.raft import Raft
 from raft.core.types import Index, NodeId, Snapshot
 from raft.node.applier import Applier
 from raft.node.environment import HEARTBEAT_TICKS, NodeEnvironment, core_config
-from raft.node.handshakes import Founder, Handshakes
-from raft.node.identity import Origin, origin_in
 from raft.node.leadership.disk_health import DiskHealthMonitor
 from raft.node.leadership.failover import Failover
 from raft.node.leadership.peer_processes import PeerProcesses
@@ -27,9 +25,12 @@ from raft.node.leadership.votes import Votes
 from raft.node.log_writer import QUICK_SECONDS_MAX, LogWriter, WritePlacement
 from raft.node.machine_services import MachineServices
 from raft.node.machine_worker import OwnMachineWorker
-from raft.node.membership import Membership
+from raft.node.members.handshakes import Founder, Handshakes
+from raft.node.members.identity import Origin, origin_in
+from raft.node.members.membership import Membership
+from raft.node.members.peers import Peers
+from raft.node.members.versions import Versions
 from raft.node.metrics import Counted
-from raft.node.peers import Peers
 from raft.node.reporter import DeferredJournal, Reporter
 from raft.node.requests.admin import AdminRequests, Contacts
 from raft.node.requests.backups import Backups
@@ -44,7 +45,6 @@ from raft.node.snapshots.contents import SendableSnapshots, State, unpack_state
 from raft.node.snapshots.coordinator import SnapshotCoordinator
 from raft.node.space import Space
 from raft.node.ticker import Ticker
-from raft.node.versions import Versions
 from raft.protocol.admin import NodeMetrics, NodeStatus
 
 

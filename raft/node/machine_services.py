@@ -13,12 +13,12 @@ from raft.core.types import Role, Term
 from raft.machines.application import Application
 from raft.machines.codec import encode_nodes_own
 from raft.node.applier import Applier
+from raft.node.members.versions import Versions
 from raft.node.requests.leases import LeaseKeeper, Surroundings
 from raft.node.requests.proposals import Answerable
 from raft.node.requests.pushed_watches import PushedWatches
 from raft.node.requests.reads import Reads
 from raft.node.requests.watches import WatchRequests
-from raft.node.versions import Versions
 from raft.protocol.client import AwaitEvents, CloseWatch, KeepAlive, OpenWatch, TimeLeft, WatchAck
 
 Watched = OpenWatch | WatchAck | CloseWatch

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from actors import Address, Runtime
-from actors.directory import DIRECTORY, Directory
 from actors.envelope import GroupChanged, MonitorName, NameChanged, Register
 from actors.errors import ActorsError, AskRefused
+from actors.patterns.directory import DIRECTORY, Directory
 from tests.actors.world import Bomb, Note, Probe, World, notes, outcome
 
 WHERE = Address("hub", DIRECTORY)

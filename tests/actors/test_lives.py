@@ -113,7 +113,7 @@ def test_a_crash_is_reported_with_its_traceback_to_the_hook_and_the_parent() -> 
 
 
 def test_a_crash_without_a_hook_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    from actors.crash_reports import print_crash
+    from actors.failures.crash_reports import print_crash
 
     print_crash(CrashReport.of(Address("a", "b"), "Note", ValueError("bad"), "it is not started again"))
     assert "actor a/b crashed in Note; it is not started again\nValueError: bad" in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 
 from actors import Actor, Address, CrashReport, Handlers, Registry, Runtime
 from actors.codec import BROKEN_ENVELOPES_MAX, FrameBuilder, read_envelopes
-from actors.crash_reports import print_crash
 from actors.errors import CodecError, MessageTooBig, TargetDown, Undeliverable
+from actors.failures.crash_reports import print_crash
 from actors.transport.base import Received
 from actors.transport.loopback import FRAME_BYTES_MAX
 from actors.transport.outbox import FRAME_BYTES_SOFT_MAX

@@ -12,7 +12,7 @@ import pytest
 
 from actors import Address, Backoff, ProcessSystem, RestartPolicy
 from actors.errors import NoWorkers, TargetDown
-from actors.pool import Pool
+from actors.patterns.pool import Pool
 from tests.actors.workers import TAGS, Done, Job, Member, Where, Worker
 
 pytestmark = pytest.mark.processes

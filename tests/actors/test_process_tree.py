@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors import Restart, RestartPolicy, Strategy
-from actors.crash_reports import CrashReport
 from actors.errors import GaveUp, NameTaken, UnknownActor
+from actors.failures.crash_reports import CrashReport
 from actors.processes.supervisor import ProcessPlan
 from tests.actors.test_process_supervisor import House
 from tests.actors.world import AT_ONCE

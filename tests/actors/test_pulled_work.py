@@ -10,7 +10,7 @@ import pytest
 
 from actors import Address, ProcessSystem
 from actors.errors import ActorsError, AskFailed, TargetDown
-from actors.flow import Outlet, Stage
+from actors.patterns.flow import Outlet, Stage
 from actors.processes.child_main import name_class
 from tests.actors.workers import TAGS, Text, double, fail, shout
 from tests.actors.world import Answer, Probe, Question, World

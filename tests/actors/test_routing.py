@@ -9,7 +9,7 @@ import pytest
 
 from actors import Address, Runtime
 from actors.errors import AskTimeout, NoWorkers, TargetDown, Undeliverable
-from actors.routing import Router, Routing
+from actors.patterns.routing import Router, Routing
 from tests.actors.world import Answer, Note, Probe, Question, World, echo, notes, outcome
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.supervision import (
+from actors.failures.supervision import (
     Backoff,
     ForgetChild,
     GiveUp,

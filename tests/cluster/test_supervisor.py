@@ -15,7 +15,7 @@ from actors.actor import Actor, Handlers
 from actors.address import Address
 from actors.clock import ManualClock
 from actors.codec import Registry
-from actors.crash_reports import CrashReport
+from actors.failures.crash_reports import CrashReport
 from actors.runtime import Runtime
 from actors.transport.loopback import LoopbackNetwork
 from raft.cluster.cluster import Cluster

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.supervision import RestartPolicy
+from actors.failures.supervision import RestartPolicy
 from raft.embedding import AsyncNode, NodeRefused
 
 pytestmark = pytest.mark.processes

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from actors.clock import ManualClock
+from actors.failures.supervision import Backoff, RestartPolicy
 from actors.runtime import Runtime
-from actors.supervision import Backoff, RestartPolicy
 from actors.transport.loopback import LoopbackNetwork
 from raft.embedding.errors import NodeError, NodeFailed, NodeRefused, NodeRemoved
 from raft.embedding.node_supervisor import Leader, NodeSupervisor, Stop

@@ -24,11 +24,11 @@ from raft.machines.commands import (
     WatchKeys,
 )
 from raft.machines.history import History
+from raft.machines.keys import Table
 from raft.machines.lease_clock import QUIET_SECONDS, LeaseClock
 from raft.machines.leases import Leases
 from raft.machines.results import Ended, Events, Item, Refused, Removed
 from raft.machines.store import STEP_KEYS
-from raft.machines.table import Table
 from tests.machines.driving import Driver
 
 MANY = 10_000

@@ -9,8 +9,8 @@ from typing import Any
 from actors.actor import Actor
 from actors.asks import Pending
 from actors.clock import ManualClock
+from actors.failures.supervision import RestartPolicy
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from actors.transport.faults import Fault, FaultyTransport
 from actors.transport.loopback import LoopbackNetwork
 from raft.client.calls import store

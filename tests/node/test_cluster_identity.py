@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft.core.types import Role
-from raft.node.identity import Origin
+from raft.node.members.identity import Origin
 from raft.protocol.client import AddLearner, Invalid, LeaderIs, Members, Promote, Refused, Remove, WhoLeads
 from raft.protocol.registry import Handshake, address_of
 from tests.node.cluster import Cluster, Member, value_in

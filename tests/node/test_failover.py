@@ -9,7 +9,7 @@ from raft.core.messages import RequestVote
 from raft.core.types import NO_NODE, Role
 from raft.node.leadership import failover
 from raft.node.leadership.failover import Failover, FastElection, rank
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
 from tests.node.waits import Waits
 
 

@@ -10,7 +10,7 @@ from raft.machines.agreement import LEVEL, SINCE_LEVEL
 from raft.machines.application import Application
 from raft.machines.commands import DeleteRange, Operation
 from raft.machines.machine import WrongVersion
-from raft.node.versions import LOOK_SECONDS, check_version
+from raft.node.members.versions import LOOK_SECONDS, check_version
 from raft.protocol.client import Command, Committed, Refused
 from tests.node.cluster import Cluster
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from raft.node.member_addresses import MemberAddresses
-from raft.node.peers import Peers
+from raft.node.members.member_addresses import MemberAddresses
+from raft.node.members.peers import Peers
 from raft.protocol.client import Invalid, LeaderIs, Members, UpdateMember, WhoLeads
 from tests.node.cluster import Cluster, Events
 from tests.node.members import asked, endpoint

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors.address import Address
-from actors.crash_reports import CrashReport
 from actors.errors import GaveUp
+from actors.failures.crash_reports import CrashReport
 from actors.transport.base import IncarnationUsed
 from actors.transport.log import log_by_loguru
 from raft.node.process.data_dir import ROLLED_BACK

@@ -12,8 +12,8 @@ from actors.transport.endpoints import ENDPOINT_CHARACTERS_MAX
 from actors.transport.loopback import LoopbackTransport
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.types import Entry, EntryKind, HardState
-from raft.node.member_addresses import RETRY_SECONDS
-from raft.node.peers import encode_endpoints
+from raft.node.members.member_addresses import RETRY_SECONDS
+from raft.node.members.peers import encode_endpoints
 from raft.protocol.client import MEMBERS_MAX, AddLearner, Invalid, Members, Promote
 from tests.node.cluster import Cluster
 from tests.node.members import asked, endpoint

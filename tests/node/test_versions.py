@@ -18,7 +18,7 @@ from raft.machines.results import Agreed, Refused
 from raft.machines.typed import TypedCommand, answer_to, body_of, version_needed
 from raft.node.leadership import shutdown
 from raft.node.machine_services import CHECK_SECONDS
-from raft.node.versions import LOOK_SECONDS, check_version
+from raft.node.members.versions import LOOK_SECONDS, check_version
 from raft.protocol.client import AddLearner, Command, Committed, Invalid, Members, TooNew
 from tests.machines.banks import Bank, Close, Deposit, OldBank, OldDeposit
 from tests.node.cluster import Cluster

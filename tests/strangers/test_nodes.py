@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from actors.address import Address
-from actors.dead_letters import Reason
 from actors.errors import CodecError
+from actors.failures.dead_letters import Reason
 from actors.runtime import Runtime
 from raft.core.messages import Heartbeat, PreVote, RequestVote, TimeoutNow, VoteReply
 from raft.protocol.client import Remove, Replace

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from actors.dead_letters import Reason
 from actors.errors import AskFailed, AskTimeout, Undeliverable
+from actors.failures.dead_letters import Reason
 from raft.client.calls.cluster_view import ClusterView
 from raft.client.calls.steps import Ask, Attempt, Outcome, Request, RetryBudget, Step
 from raft.client.errors import (

@@ -16,8 +16,8 @@ from typing import Protocol
 from msgspec import UNSET
 
 from actors.context import Context
+from actors.failures.supervision import RestartChildren, RestartPolicy, Supervisor
 from actors.processes.child import ChildProcess
-from actors.supervision import RestartChildren, RestartPolicy, Supervisor
 from raft.cluster.cluster import Cluster
 from raft.cluster.faults.registry import CRASH
 from raft.cluster.processes.node_process import HAS_PROCESS, Cause, NodeProcess, NodeState

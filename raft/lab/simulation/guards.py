@@ -30,9 +30,9 @@ from raft.machines.elections import Elections
 from raft.machines.lease_clock import LeaseClock
 from raft.machines.results import Stored
 from raft.machines.sessions import Sessions
-from raft.node import handshakes
-from raft.node.handshakes import Handshakes
 from raft.node.log_writer import LogWriter
+from raft.node.members import handshakes
+from raft.node.members.handshakes import Handshakes
 from raft.node.requests import proposals
 from raft.node.requests.commands import ClientRequests
 from raft.node.requests.membership import MemberRequests

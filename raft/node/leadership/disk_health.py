@@ -16,7 +16,7 @@ from typing import Protocol
 
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, Index, NodeId, Role
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
 from raft.node.reporter import Journal, Reporter
 from raft.node.requests.commands import ClientRequests
 from raft.protocol.client import Refused

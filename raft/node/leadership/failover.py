@@ -16,7 +16,7 @@ from raft.core.messages import PreVote, RequestVote, TimeoutNow
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Term
 from raft.node.leadership.peer_processes import PeerProcesses
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
 
 # Every node that detects the leader's death may campaign. The first in rank does so at once, and its
 # pre-votes reach the second before that one would begin.

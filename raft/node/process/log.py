@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.crash_reports import CrashReport
 from actors.errors import GaveUp
+from actors.failures.crash_reports import CrashReport
 from actors.processes.logs import LogFile, PrintedLines, ProcessLog, print_line
 from actors.transport.log import Log
 from raft.core.errors import MajorityRolledBack, RolledBack
 from raft.machines.machine import Diverged, MachineError, WrongVersion
 from raft.node.config import NodeConfig
-from raft.node.handshakes import IncarnationAlreadyUsed
 from raft.node.log_writer import DiskFailed
+from raft.node.members.handshakes import IncarnationAlreadyUsed
 from raft.node.process.data_dir import mark_rolled_back
 from raft.node.reporter import Leadership
 from raft.node.requests.recent import LINES_KEPT, LogLines, Ring, keep_line

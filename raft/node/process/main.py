@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 from actors.address import Address
 from actors.clock import MonotonicClock
 from actors.errors import GaveUp, TransportError
+from actors.failures.supervision import RestartPolicy
 from actors.processes.descriptors import raise_descriptor_limit
 from actors.processes.repeated import Repeated
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from actors.transport import curve
 from actors.transport.base import Transport
 from actors.transport.endpoints import is_deserted
@@ -51,9 +51,10 @@ from raft.node.config import (
     StartedWhileImported,
 )
 from raft.node.environment import NodeEnvironment, core_config
-from raft.node.handshakes import IncarnationAlreadyUsed
 from raft.node.local import Leave
 from raft.node.log_writer import DiskFailed
+from raft.node.members.handshakes import IncarnationAlreadyUsed
+from raft.node.members.versions import check_version
 from raft.node.node import Node
 from raft.node.process.allowed_keys import KEYS_ACTOR, KeyReader, ReadKeys
 from raft.node.process.data_dir import (
@@ -74,7 +75,6 @@ from raft.node.process.repair import CannotRejoin, Promotion, rejoin
 from raft.node.process.roles import Permissions, check_roles
 from raft.node.process.trace import TraceFile
 from raft.node.requests.relay import Relay
-from raft.node.versions import check_version
 from raft.node.worker import ThreadWorker
 from raft.protocol.registry import NODE_ACTOR, REGISTRY, RELAY_ACTOR, SUPERVISOR, address_of, process_of
 from raft.storage.device import CrashPoint

@@ -30,14 +30,14 @@ from raft.core.tracker import Tracker
 from raft.core.types import NO_LIMIT, ConfState, Entry, EntryKind, Index, NodeId, Snapshot, Term
 from raft.machines.application import Application
 from raft.machines.machine import COMMAND_ERRORS
-from raft.node.identity import Origin, named_by
-from raft.node.membership import readable_change
-from raft.node.peers import decode_endpoints
+from raft.node.members.identity import Origin, named_by
+from raft.node.members.membership import readable_change
+from raft.node.members.peers import decode_endpoints
+from raft.node.members.versions import check_version
 from raft.node.process.data_dir import INCARNATION, RECOVERED, RESTORED, ROLLED_BACK
 from raft.node.process.replacement import REPLACED, replace_log, resume, unfinished_step
 from raft.node.process.restore import IDENTITY_BYTES, NewCluster, first_index, lock_directory, refounded
 from raft.node.snapshots.contents import State, pack_state, unpack_state
-from raft.node.versions import check_version
 from raft.storage.errors import LogMissing
 from raft.storage.files import RealFiles
 from raft.storage.record import Identity

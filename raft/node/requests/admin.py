@@ -13,7 +13,7 @@ from raft.core.raft import Raft
 from raft.core.status import Status, log_terms
 from raft.core.types import NO_NODE, NodeId, Role
 from raft.machines.application import Application
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
 from raft.node.space import Room
 from raft.protocol.admin import (
     CannotDo,

@@ -17,12 +17,12 @@ from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, T
 from raft.node.applier import Applier
 from raft.node.leadership.shutdown import STOPPING, HeldCommands
 from raft.node.machine_worker import COMMANDS_MAX, QUERIES_MAX
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
+from raft.node.members.versions import Versions
 from raft.node.requests.proposals import Answerable, Proposals
 from raft.node.requests.reads import Reads
 from raft.node.requests.slow_requests import SlowRequests
 from raft.node.space import ENTRY_BYTES, Space
-from raft.node.versions import Versions
 from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024

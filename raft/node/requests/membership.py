@@ -16,8 +16,8 @@ from raft.core.raft import Raft
 from raft.core.tracker import Configuration as TrackedConfiguration
 from raft.core.types import NO_NODE, ConfState, Index, NodeId, Role
 from raft.node.config import NODE_ID_MAX
-from raft.node.handshakes import Handshakes
-from raft.node.peers import Peers, encode_endpoints
+from raft.node.members.handshakes import Handshakes
+from raft.node.members.peers import Peers, encode_endpoints
 from raft.node.requests.proposals import Answerable, Proposals
 from raft.protocol.client import (
     MEMBERS_MAX,

@@ -27,7 +27,7 @@ class State(Struct, frozen=True, array_like=True):
     members: dict[NodeId, str] = {}  # Where each one listens.
     removed: dict[NodeId, Index] = {}  # Former ones, and the index of the entry that removed each.
     machine: list[memoryview] = []  # In the parts that the machine made.
-    identity: str = ""  # Of the cluster, and the voters with whom it began; see raft.node.identity.
+    identity: str = ""  # Of the cluster, and the voters with whom it began; see raft.node.members.identity.
     founders: tuple[NodeId, ...] = ()
     configuration: Index = 0  # Where it was changed last.
 

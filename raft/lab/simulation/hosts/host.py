@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from actors.crash_reports import CrashReport
+from actors.failures.crash_reports import CrashReport
+from actors.failures.supervision import RestartPolicy
 from actors.runtime import Runtime
-from actors.supervision import RestartPolicy
 from raft.lab.simulation.event_queue import EventQueue
 from raft.lab.simulation.hosts.network import SimulatedNetwork
 from raft.protocol.registry import REGISTRY

@@ -28,8 +28,8 @@ from raft.lab.simulation.tally import Tally
 from raft.machines.codec import encode_call
 from raft.machines.commands import Call, Put
 from raft.node.environment import NodeEnvironment, bootstrap
-from raft.node.identity import Origin, founding
 from raft.node.local import Leave
+from raft.node.members.identity import Origin, founding
 from raft.node.node import Node
 from raft.node.worker import WorkDone
 from raft.protocol.registry import NODE_ACTOR, address_of, process_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from actors.errors import TransportError
 from raft.core.types import NodeId
-from raft.node.peers import Peers
+from raft.node.members.peers import Peers
 from raft.node.reporter import Journal
 from raft.protocol.registry import process_of
 

@@ -19,7 +19,7 @@ from actors.asks import Pending
 from actors.envelope import GroupChanged, Terminated
 from actors.errors import AskFailed
 from actors.handlers import Request, handles
-from actors.routing import Router, Routing
+from actors.patterns.routing import Router, Routing
 
 if TYPE_CHECKING:
     from actors.processes.system import ProcessSystem

@@ -18,8 +18,8 @@ from raft.machines.codec import decode_call, encode_nodes_own, is_nodes_own
 from raft.machines.commands import Agree, Own
 from raft.machines.machine import WrongVersion
 from raft.machines.state import agreement_in
-from raft.node.handshakes import Handshakes
-from raft.node.peers import Peers
+from raft.node.members.handshakes import Handshakes
+from raft.node.members.peers import Peers
 from raft.node.reporter import Journal
 from raft.node.snapshots.contents import unpack_state
 from raft.protocol.client import Refused, TooNew

@@ -14,17 +14,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from actors.dead_letters import Reason
 from actors.errors import AskFailed, Undeliverable
+from actors.failures.dead_letters import Reason
 from actors.transport.base import IncarnationUsed
 from raft.core.errors import BrokenStorage, ConfChangeRefused, ProposalDropped, RolledBack
 from raft.core.messages import InstallSnapshot
 from raft.core.raft import Raft
 from raft.core.types import NodeId, Role
 from raft.machines.application import Application
-from raft.node.identity import Origin, founding, is_identity
 from raft.node.leadership.peer_processes import PeerProcesses
-from raft.node.peers import Peers
+from raft.node.members.identity import Origin, founding, is_identity
+from raft.node.members.peers import Peers
 from raft.node.reporter import Journal
 from raft.node.snapshots.contents import unpack_state
 from raft.protocol.registry import Handshake, address_of, member_actor, process_of

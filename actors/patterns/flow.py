@@ -20,7 +20,7 @@ from actors.address import Address
 from actors.asks import Pending, Reply
 from actors.envelope import ProcessUp
 from actors.errors import ActorsError, AskFailed
-from actors.pool import map_asks
+from actors.patterns.pool import map_asks
 
 if TYPE_CHECKING:
     from actors.context import Context

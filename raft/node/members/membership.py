@@ -17,10 +17,10 @@ from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
 from raft.node.config import NODE_ID_MAX, NodeConfig
-from raft.node.handshakes import Handshakes
-from raft.node.identity import Origin, named_by
-from raft.node.member_addresses import MemberAddresses
-from raft.node.peers import Peers, decode_endpoints
+from raft.node.members.handshakes import Handshakes
+from raft.node.members.identity import Origin, named_by
+from raft.node.members.member_addresses import MemberAddresses
+from raft.node.members.peers import Peers, decode_endpoints
 from raft.node.reporter import Journal
 from raft.node.requests.membership import MemberRequests
 from raft.node.requests.proposals import Proposals
