@@ -39,6 +39,7 @@ from actors.envelope import (
 )
 from actors.errors import BadAddress, TransportError
 from actors.handlers import answers, handles
+from actors.processes.private_files import replace_file
 from actors.transport.base import IncarnationUsed
 from actors.transport.endpoints import split_tcp
 
@@ -75,9 +76,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         path = Path(self.keys).with_suffix(".lives")
         try:
             lives = 1 + (int(path.read_text()) if path.exists() else 0)
-            new = path.with_suffix(".new")
-            new.write_text(f"{lives}\n")
-            new.replace(path)
+            replace_file(path, f"{lives}\n".encode(), private=False)
         except (OSError, ValueError) as error:
             raise TransportError(
                 f"{path} has to hold how many lives this host has had, and cannot be used: {error}"

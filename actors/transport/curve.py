@@ -23,6 +23,7 @@ from zmq.utils import z85
 
 from actors.address import check_process_name
 from actors.errors import TransportError
+from actors.processes.private_files import replace_file
 
 ALLOWED_FILE: Final = "allowed.toml"
 DOMAIN: Final = b"actors"
@@ -359,13 +360,7 @@ def _key(path: Path, text: object) -> bytes:
 
 def _write_private(path: Path, text: str) -> None:
     """Put a whole file in its place, never half of it, and never for others to read."""
-    half = path.with_name(path.name + ".new")
-    with suppress(FileNotFoundError):
-        half.unlink()
     try:
-        fd = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(text)
-        half.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
         raise KeysError(f"{path} cannot be written: {error.strerror}") from error
