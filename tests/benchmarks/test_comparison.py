@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.locks import table as locks_table
 from benchmarks.peers.baseline import checkout, pairs, table
 from benchmarks.peers.etcd import etcd
 from benchmarks.peers.peer import Plan, plan_of
@@ -36,6 +37,18 @@ def record(*figures: Figure) -> Record:
         rounds=3,
         figures=list(figures),
     )
+
+
+def test_a_table_of_locks_leaves_empty_what_a_peer_does_not_have() -> None:
+    told = list(
+        locks_table({"raft-actors": {"free": 1.5, "leader killed": 20.0}, "redis-py": {"free": 0.25}})
+    )
+    assert told == [
+        "| milliseconds | raft-actors | redis-py |",
+        "| --- | ---: | ---: |",
+        "| free | 1.50 | 0.25 |",
+        "| leader killed | 20.00 |  |",
+    ]
 
 
 def test_a_row_holds_the_medians_over_the_rounds() -> None:
