@@ -68,6 +68,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "raft.cluster": {*_BELOW_CLUSTER, "raft.cluster"},
     "raft.lab": {"raft.version", *_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab"},
+    # The page of a run is the live page, fed from a file.
+    "raft.lab.reports": {*_BELOW_CLUSTER, "raft.core", "raft.cluster", "raft.lab", "raft.live"},
     "raft.cli": {
         "raft.version",
         *_BELOW_CLUSTER,

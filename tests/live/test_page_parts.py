@@ -58,6 +58,9 @@ def test_axe_reports_nothing_serious(browser: Browser, stage: Stage, dark: bool,
     assert serious(browser) == [], "with the menu open"
 
 
+OUTDATED = {"dlitem"}  # This version of axe does not know that a div may group a name with its values.
+
+
 def serious(browser: Browser) -> list[Any]:
     judge = axe.Axe(browser.driver)
     judge.inject()
@@ -65,7 +68,7 @@ def serious(browser: Browser) -> list[Any]:
     return [
         (one["id"], [part["html"][:200] for part in one["nodes"]])
         for one in found
-        if one["impact"] in ("serious", "critical")
+        if one["impact"] in ("serious", "critical") and one["id"] not in OUTDATED
     ]
 
 

@@ -38,7 +38,7 @@ def test_a_legal_run_is_shown_without_complaint(tmp_path):
     dom, complaints = browsed(page(a_legal_run()), tmp_path)
     assert not complaints
     assert "The history is legal" in dom
-    for name in ('id="verdict"', 'id="timeline"', 'id="leaders"', 'id="faults"', "leader, term 3"):
+    for name in ('id="verdict"', 'id="timeline"', 'id="all-leaders"', 'id="all-faults"', "leader, term 3"):
         assert name in dom
     assert 'data-tip="n2 won term 3' in dom, "the script of the page has run"
 

@@ -21,7 +21,9 @@ from raft.lab.reports.figure import figure_of
 from raft.lab.reports.lanes import Fault
 from raft.lab.reports.nodes import REASONS, class_of, milliseconds
 from raft.lab.reports.proof import proof_svg
+from raft.lab.reports.replay import as_text, feed_of
 from raft.lab.reports.run import Run, read_run
+from raft.live import bundle
 
 SHOWN_MAX = 3  # Anomalies that are drawn.
 WORDS = {
@@ -104,7 +106,12 @@ def _content(run: Run) -> dict[str, Any]:
     faults = drawn.faults
     found = leader_report(run.events, drawn.end)
     return {
-        "style": _resource("style.css"),
+        # The drawings' classes are also those of the live page's parts, which have a style of their own.
+        "style": _resource("style.css").replace("\nsvg ", "\n:is(figure, .legend) svg "),
+        "moments_style": bundle.style(),
+        "moments_script": bundle.script("run.js"),
+        "panels": bundle.panels(),
+        "feed": as_text(feed_of(run)),
         "heading": "A chaos run" if run.history else "A cluster's timeline",
         "subtitle": _subtitle(run, drawn.end, len(drawn.lanes)),
         "verdict": _verdict(run, bool(found.violations)),

@@ -6,7 +6,7 @@ const named = (nodes) => nodes.map((node) => `n${node.id}`).join(" ");
 
 export function drawHeader() {
   const picture = shown();
-  const past = state.shownAt !== null && picture ? `At ${picture.t.toFixed(1)} s, not live. ` : "";
+  const past = state.shownAt !== null && picture && !state.run ? `At ${picture.t.toFixed(1)} s, not live. ` : "";
   const missed = state.missed ? `${state.missed} events or log lines were left out. ` : "";
   const words = [state.lost, picture?.incomplete ?? "", past + missed].filter(Boolean).join(" — ").trim();
   if (changed("banner", words)) {
@@ -18,9 +18,9 @@ export function drawHeader() {
   if (!changed("header", picture.headline, picture.cluster, picture.invariants, picture.reachable, picture.voters,
     picture.can_lose, summary)) return;
   byId("headline").textContent = picture.headline;
-  document.title = `${picture.leader ? `n${picture.leader}` : "no leader"} · ${picture.cluster || "raft-actors"}`;
+  if (!state.run) document.title = `${picture.leader ? `n${picture.leader}` : "no leader"} · ${picture.cluster || "raft-actors"}`;
   byId("cluster").textContent = picture.voters
-    ? `cluster ${picture.cluster}: ${picture.reachable ?? 0} of ${picture.voters} voters hear each other, ` +
+    ? `${picture.cluster ? `cluster ${picture.cluster}: ` : ""}${picture.reachable ?? 0} of ${picture.voters} voters hear each other, ` +
       `${picture.needed} needed, can lose ${picture.can_lose ?? 0}`
     : "";
   byId("summary").replaceChildren(...summary.map(([name, value]) =>

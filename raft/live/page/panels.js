@@ -25,7 +25,7 @@ export function drawFaults() {
   }, label)];
   const items = faults.map((fault) => make("li", {},
     make("span", { class: "what" }, faultWords(fault)),
-    ...(fault.heal ? [make("code", {}, fault.heal)] : []), ...heal(named("clear"), [fault.id], "Heal")));
+    ...(fault.heal && !state.run ? [make("code", {}, fault.heal)] : []), ...heal(named("clear"), [fault.id], "Heal")));
   if (!faults.length) items.push(make("li", { class: "none" }, state.readOnly ? "nothing" : NOTHING));
   if (faults.length > 1) items.push(make("li", {}, ...heal(named("clear-all"), [], "Heal everything")));
   byId("faults").replaceChildren(...items);

@@ -3,7 +3,7 @@
 import { redraw } from "./dom.js";
 import { divergence } from "./divergence.js";
 
-const HISTORY_MAX = 4000, RECORDS_MAX = 3000, SPANS_MAX = 400, TRUNCATIONS_MAX = 200;
+const HISTORY_MAX = 4000, RECORDS_MAX = 3000, SPANS_MAX = 400, TRUNCATIONS_MAX = 200, LINK_MS = 250;
 
 export const state = {
   picture: null, history: [], records: [], recordsSeen: 0, menu: [], readOnly: true, selected: new Set(),
@@ -103,9 +103,13 @@ function noteTruncations(before, after) {
   if (state.truncations.length > TRUNCATIONS_MAX) state.truncations.splice(0, TRUNCATIONS_MAX / 2);
 }
 
+let linking = 0;
+
+// Show the cluster as it was at that moment; null: as it is. The page's address soon links to it.
 export function showMoment(t) {
   state.shownAt = t;
-  history.replaceState(null, "", t === null ? "#" : `#t=${t.toFixed(1)}`);
+  clearTimeout(linking);
+  linking = setTimeout(() => history.replaceState(null, "", t === null ? "#" : `#t=${t.toFixed(2)}`), LINK_MS);
   redraw();
 }
 

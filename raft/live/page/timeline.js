@@ -4,12 +4,15 @@ import { bounded, nodesOf, showMoment, state } from "./state.js";
 
 const SPAN_MIN = 1, SPAN_MAX = 7200, PAUSE_MS = 200, LEFT = 34, LEADERS = 20, FAULT = 13, FAULT_ROWS = 4, RATE = 46, AXIS = 16;
 const VOTES = { "vote-granted": "given", "vote-refused": "refused", "votes-asked": "asked" };
-let drawnAt = 0, playing = 0;
+let drawnAt = 0, playing = 0, rightEdge = null; // It stays where it is while a moment in view is chosen.
 
-// What is seen: [from, to] in seconds. In a run of the past all of it is, until it is zoomed.
+// What is seen: [from, to] in seconds.
 export function windowShown() {
   const now = state.picture?.t ?? 0, at = state.shownAt, span = state.spanSeconds;
-  const to = at === null || now - at < span * 0.5 ? now : Math.max(at + span * 0.5, span);
+  if (at === null) rightEdge = null;
+  else if (rightEdge === null || at > rightEdge || at < rightEdge - span)
+    rightEdge = now - at < span ? now : at + span * 0.5;
+  const to = rightEdge ?? now;
   return [to - span, to];
 }
 
@@ -34,7 +37,7 @@ const spoken = (record) => {
 };
 
 export function drawTime() {
-  const live = state.shownAt === null, moment = live ? "live" : `at ${state.shownAt.toFixed(1)} s`;
+  const live = state.shownAt === null, moment = live ? (state.run ? "the end" : "live") : `at ${state.shownAt.toFixed(1)} s`;
   drawControls(live, moment);
   if (live && performance.now() - drawnAt < PAUSE_MS) return;
   drawnAt = performance.now();
@@ -163,10 +166,10 @@ function measuredRates(measured, from, to) {
 }
 
 function axis(y, { from, to, x, wide }) {
-  const marks = [], steps = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600];
+  const marks = [], steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600];
   const step = steps.find((size) => ((to - from) / size) * 60 < wide) ?? 1200;
   for (let at = Math.max(Math.ceil(from / step), 0); at * step <= to; at += 1) {
-    const t = at * step, words = `${step < 1 ? t.toFixed(2) : t} s`;
+    const t = at * step, words = `${step < 1 ? t.toFixed(step < 0.01 ? 3 : 2) : t} s`;
     marks.push(draw("line", { class: "event-tick", x1: x(t), x2: x(t), y1: y, y2: y + 4 }),
       draw("text", { class: "label", x: x(t), y: y + 13, "text-anchor": x(t) > wide - 20 ? "end" : "middle", "font-size": 10 }, words));
   }
@@ -174,7 +177,9 @@ function axis(y, { from, to, x, wide }) {
 }
 
 export function zoomTo(seconds) {
-  state.spanSeconds = Math.min(Math.max(seconds, SPAN_MIN), SPAN_MAX);
+  const before = state.spanSeconds;
+  state.spanSeconds = Math.min(Math.max(seconds, state.run ? SPAN_MIN / 100 : SPAN_MIN), SPAN_MAX);
+  if (rightEdge !== null) rightEdge = state.shownAt + ((rightEdge - state.shownAt) * state.spanSeconds) / before;
   drawnAt = 0;
   redraw();
 }
@@ -195,7 +200,7 @@ function play() {
   const next = (now) => {
     const t = begin + (now - started) / 1000;
     playing = t < end ? requestAnimationFrame(next) : 0;
-    showMoment(Math.min(t, end));
+    showMoment(t < end ? t : null);
   };
   playing = requestAnimationFrame(next);
 }
@@ -216,6 +221,7 @@ export function watchTime() {
     showMoment(share >= 1 ? null : first + share * ((state.picture?.t ?? 0) - first));
   });
   svg.addEventListener("wheel", (event) => {
+    if (state.run && !event.ctrlKey) return; // A report is scrolled.
     event.preventDefault();
     if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey)
       step(((event.deltaX || event.deltaY) / 600) * state.spanSeconds);
