@@ -104,6 +104,25 @@ class Load(Struct, frozen=True):
     p99_ms: float = 0.0
 
 
+class StepPicture(Struct, frozen=True):
+    """A command that was carried out, what it said, and what is to be seen in that."""
+
+    command: str
+    said: str
+    look: str
+
+
+class ScenePicture(Struct, frozen=True):
+    """A scene of a guided tour, as far as it has come; number 0 stands before the first one."""
+
+    number: int
+    of: int
+    title: str
+    words: str
+    steps: list[StepPicture]
+    waits: bool  # For the viewer, to go on.
+
+
 class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A cluster at `t` seconds since its launcher started. `incomplete` says what is missing of it."""
 
@@ -127,6 +146,7 @@ class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     leases_count: int = 0
     load: Load | None = None
     elections: list[Story] = []
+    scene: ScenePicture | None = None
     incomplete: str = ""
 
 

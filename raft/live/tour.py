@@ -1,13 +1,71 @@
 """The guided tour: eight short scenes, each with its words and the commands that are carried out.
 
-Owns the script, as data: how a command is carried out and shown is its verb's (raft.cli.verbs.observe.tour).
+Owns the script, and where a tour stands, for those who follow it on a page. How a command is carried out is
+the verb's, see `raft.cli.verbs.observe.tour`.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 from msgspec import Struct
 
+from raft.live.feed import ScenePicture, StepPicture
+from raft.live.sampler import Look, Source
+
 NODES = 5
+GO_ON = "go-on"
+
+
+class Progress:
+    """Where a tour stands; shared by the thread that carries it out and those that show it."""
+
+    def __init__(self) -> None:
+        words = f"{len(SCENES)} scenes, on a cluster of {NODES} nodes that is yours to break."
+        self.scene = ScenePicture(0, len(SCENES), "A guided tour", words, [], False)
+        self.asked_on = threading.Event()
+
+    def begin(self, number: int, scene: Scene) -> None:
+        """The scene with that number begins."""
+        self.scene = ScenePicture(number, len(SCENES), scene.title, scene.words, [], False)
+
+    def add(self, command: str, said: str, look: str) -> None:
+        """A command was carried out."""
+        self._change(steps=[*self.scene.steps, StepPicture(command, said, look)])
+
+    def wait(self, other_sign: Callable[[], bool]) -> None:
+        """Until a viewer wants to go on, or there is another sign of that."""
+        self.asked_on.clear()
+        self._change(waits=True)
+        while not self.asked_on.wait(LOOK_SECONDS) and not other_sign():
+            pass
+        self._change(waits=False)
+
+    def _change(self, **values: Any) -> None:
+        self.scene = msgspec.structs.replace(self.scene, **values)
+
+
+class TourSource:
+    """A cluster that is looked at while a tour goes on."""
+
+    def __init__(self, source: Source, progress: Progress) -> None:
+        self._source = source
+        self._progress = progress
+
+    def look(self) -> Look:
+        """The cluster, and the scene."""
+        look = self._source.look()
+        return Look(msgspec.structs.replace(look.picture, scene=self._progress.scene), look.records)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._source.close()
+
+
+LOOK_SECONDS = 0.2
 
 
 class Step(Struct, frozen=True):

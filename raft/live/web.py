@@ -13,7 +13,6 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -28,14 +27,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from raft.cluster.failures import VerbFailed
 from raft.live.actions import Order, menu
 from raft.live.address import Address
+from raft.live.files import FILES, KINDS
 from raft.live.sampler import Sampler, Source
 
 ORDER_BYTES_MAX = 10_000
 QUIET_SECONDS = 1.0  # After which a viewer is told that the server lives, and the end is noticed.
-PAGE = Path(__file__).with_name("page")
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-FILES = {"" if path.suffix == ".html" else path.name: path for path in sorted(PAGE.iterdir())}
-"""What is served, by the end of its address."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

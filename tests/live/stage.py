@@ -13,6 +13,7 @@ from raft.live import web
 from raft.live.actions import Order, request_of
 from raft.live.address import Address, bind
 from raft.live.sampler import Look, Record
+from raft.live.tour import GO_ON
 from tests.live.browser import Browser
 from tests.live.pictures import picture_of, three
 
@@ -55,6 +56,8 @@ class Stage:
 
     def _act(self, order: Order) -> tuple[str, list[str]]:
         self.orders.append(order)
+        if order.action == GO_ON:
+            return "tour", ["goes on"]
         return f"raft-actors {request_of(order)[0]}", ["done"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raft.cluster.rpc.messages import FaultEntry
-from raft.live.feed import LeasePicture, Load
+from raft.live.feed import LeasePicture, Load, ScenePicture, StepPicture
 from raft.live.sampler import Record
 from raft.live.stories import Answer, Story
 from tests.live.browser import MISSING, Browser
@@ -156,3 +156,16 @@ def test_a_link_leads_to_a_moment(browser: Browser, stage: Stage) -> None:
     stage.server.url += "#t=10.1"
     show(browser, stage)
     browser.until(lambda: browser.text("#moment") == "at 10.1 s")
+
+
+def test_a_tour_is_read_on_the_page_and_goes_on_by_its_button(browser: Browser, stage: Stage) -> None:
+    assert browser.js("return document.getElementById('scene').hidden")
+    steps = [StepPicture("kill leader", "n1 killed <b>", "It is dead.")]
+    stage.more = {"scene": ScenePicture(3, 8, "The leader dies", "SIGKILL.", steps, True)}
+    browser.until(lambda: browser.text("#scene h2") == "Scene 3 of 8: The leader dies")
+    assert "$ raft-actors kill leader" in browser.text("#scene") and "n1 killed <b>" in browser.text(
+        "#scene pre"
+    )
+    browser.click("#scene [data-action='go-on']")
+    browser.until(lambda: stage.orders)
+    assert stage.orders[0].action == "go-on"

@@ -15,6 +15,7 @@ from raft.cluster.failures import VerbFailed
 from raft.live import web
 from raft.live.actions import ACTIONS, Order, request_of
 from raft.live.address import address_at
+from raft.live.files import FILES
 from raft.live.sampler import Look, Record
 from tests.live.pictures import picture_of, three
 
@@ -97,7 +98,7 @@ def served() -> Iterator[Served]:
 
 
 def test_the_page_and_its_files_are_served_and_bind_the_browser(served: Served) -> None:
-    for name in web.FILES:
+    for name in FILES:
         response = served.ask("GET", served.path + name)
         assert response.status == 200, name
         policy = response.getheader("content-security-policy")
@@ -107,7 +108,7 @@ def test_the_page_and_its_files_are_served_and_bind_the_browser(served: Served) 
 
 
 def test_the_page_asks_no_other_host_and_reads_no_value_as_markup() -> None:
-    for name, path in web.FILES.items():
+    for name, path in FILES.items():
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         for word in ("http:", "https:", "//cdn", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval(",
                      "document.write", "style=", "onclick=\""):  # fmt: skip

@@ -7,7 +7,7 @@ import re
 from raft.cluster.records.events import FaultCleared, FaultInjected, NodeStarted
 from raft.lab.reports.replay import OPERATIONS_MAX, PICTURES_MAX, as_text, feed_of
 from raft.lab.reports.run import Run
-from raft.live import bundle
+from raft.live import files
 from raft.live.feed import merged
 from tests.checkers.histories import history, put
 from tests.reports.runs import EVENTS, an_illegal_run
@@ -83,7 +83,7 @@ def test_nothing_in_the_feed_ends_the_element_that_holds_it() -> None:
 
 
 def test_the_modules_become_one_script_without_imports() -> None:
-    text = bundle.script("run.js")
+    text = files.script("run.js")
     assert not re.search(r"^(import|export) ", text, re.MULTILINE)
     assert (
         text.index('modules["dom.js"] =')

@@ -23,7 +23,7 @@ from raft.lab.reports.nodes import REASONS, class_of, milliseconds
 from raft.lab.reports.proof import proof_svg
 from raft.lab.reports.replay import as_text, feed_of
 from raft.lab.reports.run import Run, read_run
-from raft.live import bundle
+from raft.live import files as page_files
 
 SHOWN_MAX = 3  # Anomalies that are drawn.
 WORDS = {
@@ -108,9 +108,9 @@ def _content(run: Run) -> dict[str, Any]:
     return {
         # The drawings' classes are also those of the live page's parts, which have a style of their own.
         "style": _resource("style.css").replace("\nsvg ", "\n:is(figure, .legend) svg "),
-        "moments_style": bundle.style(),
-        "moments_script": bundle.script("run.js"),
-        "panels": bundle.panels(),
+        "moments_style": page_files.style(),
+        "moments_script": page_files.script("run.js"),
+        "panels": page_files.panels(),
         "feed": as_text(feed_of(run)),
         "heading": "A chaos run" if run.history else "A cluster's timeline",
         "subtitle": _subtitle(run, drawn.end, len(drawn.lanes)),

@@ -11,7 +11,7 @@ export function drawScene() {
   const go = make("button", { type: "button", disabled: !scene.waits, "data-action": "go-on",
     onclick: () => order({ name: "go-on", words: "" }) }, scene.waits ? "Go on" : "…");
   panel.replaceChildren(
-    make("h2", {}, `Scene ${scene.number} of ${scene.of}: ${scene.title}`), make("p", {}, scene.words),
+    make("h2", {}, scene.number ? `Scene ${scene.number} of ${scene.of}: ${scene.title}` : scene.title), make("p", {}, scene.words),
     make("ol", {}, ...scene.steps.map((step) => make("li", {}, make("code", {}, `$ raft-actors ${step.command}`),
       make("pre", {}, step.said), step.look ? make("p", { class: "look-for" }, `→ ${step.look}`) : ""))),
     go);

@@ -1,4 +1,4 @@
-"""The page's modules, styles and panels as text to put into one file that needs no server.
+"""The files that the page is made of: as they are served, and joined into one that needs no server.
 
 Owns the joining: each module becomes a function that returns what it exports, so that names stay its own.
 """
@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("page")
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+FILES = {"" if path.suffix == ".html" else path.name: path for path in sorted(PAGE.iterdir())}
+"""What is served, by the end of its address."""
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
 
