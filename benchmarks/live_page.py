@@ -82,20 +82,15 @@ def kill(nodes: int) -> None:
             took.append(shown - 1000 * datetime.fromisoformat(ended.wall).timestamp())
             cluster.verb("start", "all")
             browser.until(lambda: not browser.js("return document.querySelector('#ring .node.dead')"))
-    print(
-        f"killed leader shown after {statistics.median(took):.0f} ms (median of {ROUNDS}), {max(took):.0f} at most"
-    )
+    median = statistics.median(took)
+    print(f"a killed leader is shown after {median:.0f} ms (median of {ROUNDS}), {max(took):.0f} ms at most")
 
 
 def cost(nodes: int) -> None:
     """The share of one processor that each process takes, with a viewer and without, in turn."""
     with running(nodes, *(SLOW if nodes > 9 else ())) as cluster, page_of(cluster) as (url, server):
         known = {
-            "a node": [
-                psutil.Process(event.pid)
-                for event in cluster.events
-                if hasattr(event, "took_ms") and hasattr(event, "pid")
-            ],
+            "a node": [psutil.Process(one.pid) for one in cluster.events if isinstance(one, NodeStarted)],
             "the launcher": [psutil.Process(cluster.process.pid)],
             "the page's server": [server],
         }

@@ -169,3 +169,41 @@ def test_a_tour_is_read_on_the_page_and_goes_on_by_its_button(browser: Browser, 
     browser.click("#scene [data-action='go-on']")
     browser.until(lambda: stage.orders)
     assert stage.orders[0].action == "go-on"
+
+
+MANY_SAMPLES = """
+const [count, done] = arguments;
+import('./state.js').then(async ({ state, take }) => {
+  let { t, nodes } = state.picture;
+  for (let number = 0; number < count; number += 1) {
+    t += 0.1;
+    const last = Math.round(t * 10), term = Math.floor(t / 50);
+    const changed = Object.fromEntries(Object.keys(nodes).map((id) => [id, {
+      last, commit: last, term, log: [[last - 9, term]],
+      condition: id === String(1 + (term % 3)) ? 'leader' : 'follower',
+    }]));
+    const text = `LEADER n1 term ${term} ${'x'.repeat(80)}`;
+    const record = { t, source: 'event', kind: 'leader-elected', nodes: [1], text };
+    take({ patch: { t, term, headline: `term ${term} at ${t}`, nodes: changed }, records: [record] });
+    if (number % 50 === 0) await new Promise(requestAnimationFrame);
+  }
+  done(state.history.length);
+});
+"""
+
+
+def test_a_page_that_stays_open_keeps_its_memory(browser: Browser, stage: Stage) -> None:
+    def after(samples: int) -> float:
+        """The heap in MB after so many more pictures, each with an event; 6,000 are ten minutes."""
+        kept = browser.driver.execute_async_script(MANY_SAMPLES, samples)
+        assert kept <= 4_000
+        browser.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        return browser.driver.execute_cdp_cmd("Runtime.getHeapUsage", {})["usedSize"] / 1e6
+
+    browser.driver.set_script_timeout(120)
+    stage.failure = "only what is fed below is shown"
+    browser.until(lambda: "only what is fed" in browser.text("#banner"))
+    after(6_000)
+    full = after(6_000)
+    assert after(6_000) < 1.25 * full < 50.0
+    assert browser.js("return document.querySelectorAll('*').length") < 3_000
