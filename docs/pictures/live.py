@@ -22,12 +22,15 @@ sys.path.insert(0, str(HERE.parent.parent))
 from docs.pictures.draw import verb  # noqa: E402
 from raft.cli.app import Session  # noqa: E402
 from raft.cli.verbs.observe.live import act_on, server_at, source_of  # noqa: E402
+from raft.client.client import Client  # noqa: E402
+from raft.client.errors import ClientError  # noqa: E402
 from raft.live.address import address_at  # noqa: E402
 from raft.live.top import Top  # noqa: E402
 from tests.live.browser import Browser, chromium  # noqa: E402
 
 CLUSTER = "pictures"
 NODES = 5
+WRITE_SECONDS = 1.0
 SIZES = {"page": (1400, False), "page-dark-narrow": (400, True)}
 
 
@@ -56,22 +59,34 @@ def main() -> None:
 
 
 def story() -> None:
-    """Writes; the leader dies, and comes back; then another node is cut off."""
+    """A client writes; the leader dies, and comes back; then its successor is cut off, a link gets lossy."""
     on = ("--cluster", CLUSTER)
-    verb("transfer", "1", *on)
-    for number in range(6):
-        verb("put", f"key{number}", "value", *on)
+    done = threading.Event()
+    writer = threading.Thread(target=write_until, args=(done,))
+    writer.start()
+    verb("lease", "grant", "10m", *on)
+    pause(2.0)
     verb("kill", "leader", *on)
     verb("leader", "--wait", "5s", *on)
-    for number in range(6):
-        verb("put", f"key{number}", "again", *on)
+    pause(4.0)
     verb("start", "all", *on)
-    pause(2.0)
+    pause(4.0)
     verb("isolate", "leader", *on)
     verb("leader", "--wait", "5s", *on)
+    pause(3.0)
     verb("link", "2", "3", "--drop", "20%", *on)
-    for number in range(4):
-        verb("put", f"key{number}", "more", *on)
+    pause(3.0)
+    done.set()
+    writer.join()
+
+
+def write_until(done: threading.Event) -> None:
+    """A few writes a second, whatever happens."""
+    target = Session().target(CLUSTER)
+    with Client(target.endpoints, cluster=target.cluster, timeout_seconds=1.0) as client:
+        while not done.wait(WRITE_SECONDS):
+            with contextlib.suppress(ClientError):
+                client.put("key", "value")
 
 
 def pause(seconds: float) -> None:
