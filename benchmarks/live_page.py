@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 import psutil
 
@@ -29,6 +30,7 @@ from tests.processes.clusters import Cluster, running
 
 ROUNDS = 10
 COST_SECONDS = 15.0
+SETTLE_SECONDS = 5.0  # In which nodes of a busy machine may be started again.
 OPEN_MINUTES = 10
 SLOW = ("--heartbeat", "200ms", "--election-timeout", "1s-2s")  # For many nodes on few processors.
 WATCH = """
@@ -78,7 +80,7 @@ def kill(nodes: int) -> None:
             after = len(cluster.read_events())
             cluster.verb("kill", "leader")
             ended = cluster.await_event(NodeExited, after=after)
-            shown = browser.until(lambda ended=ended: browser.js(f"return window.seen[{ended.node}]"))
+            shown = browser.until(partial(browser.js, f"return window.seen[{ended.node}]"))
             took.append(shown - 1000 * datetime.fromisoformat(ended.wall).timestamp())
             cluster.verb("start", "all")
             browser.until(lambda: not browser.js("return document.querySelector('#ring .node.dead')"))
@@ -89,8 +91,10 @@ def kill(nodes: int) -> None:
 def cost(nodes: int) -> None:
     """The share of one processor that each process takes, with a viewer and without, in turn."""
     with running(nodes, *(SLOW if nodes > 9 else ())) as cluster, page_of(cluster) as (url, server):
+        pause(SETTLE_SECONDS)
+        pids = {event.node: event.pid for event in cluster.read_events() if isinstance(event, NodeStarted)}
         known = {
-            "a node": [psutil.Process(one.pid) for one in cluster.events if isinstance(one, NodeStarted)],
+            "a node": [psutil.Process(pid) for pid in pids.values()],
             "the launcher": [psutil.Process(cluster.process.pid)],
             "the page's server": [server],
         }

@@ -18,6 +18,13 @@ function filled(element, attributes, children) {
   return element;
 }
 
+// Words in a drawing.
+export const label = (words, x, y, { size = 10, name = "label", anchor = null } = {}) =>
+  draw("text", { class: name, x, y, "font-size": size, "text-anchor": anchor }, words);
+
+// What is said of a part of a drawing when it is pointed at.
+export const tip = (words) => draw("title", {}, words);
+
 const seen = new Map();
 
 // Is this what that part was drawn from the last time?

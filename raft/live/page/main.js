@@ -63,8 +63,8 @@ setInterval(() => {
 }, 500);
 
 state.watchers.push(announce, watchTraffic);
-paints(drawHeader, drawScene, drawRing, drawLegend, drawTraffic, drawFaults, drawMatrix, drawLogs, drawElections, drawLeaders, drawLeases, drawClients,
-  drawTime, drawRecords);
+paints(drawHeader, drawClients, drawScene, drawRing, drawLegend, drawTraffic, drawFaults, drawMatrix, drawLogs,
+  drawTime, drawElections, drawLeaders, drawLeases, drawRecords);
 watchMenu();
 watchMatrix();
 watchTime();

@@ -1,10 +1,10 @@
 // The operations of a run's clients, a row for each client: when each was asked and answered, and how it ended.
 // Those that prove an anomaly are framed; a click on the anomaly leads to them.
-import { byId, changed, draw, make, unit } from "./dom.js";
+import { byId, changed, draw, label, make, tip, unit } from "./dom.js";
 import { showMoment, state } from "./state.js";
 import { windowShown, zoomTo } from "./timeline.js";
 
-const LEFT = 60, ROW = 20, SINGLE_MAX = 1500, WORDS_MIN = 70;
+const LEFT = 60, ROW = 20, SINGLE_MAX = 1500, WORDS_MIN = 70, LETTER = 5.2;
 let run = null, key = "";
 
 export function drawOperations() {
@@ -13,12 +13,14 @@ export function drawOperations() {
   if (!changed("operations", from, to, wide, key, state.shownAt)) return;
   const x = (t) => LEFT + ((t - from) / (to - from)) * (wide - LEFT);
   const seen = run.operations.filter((one) => one.call <= to && (one.end ?? to) >= from && (!key || one.key === key));
-  const drawn = seen.length > SINGLE_MAX ? seen.filter((one, at) => one.proof || at % Math.ceil(seen.length / SINGLE_MAX) === 0) : seen;
-  const clients = [...new Set(drawn.map((one) => one.client))].sort(byNumber), rows = new Map(clients.map((name, at) => [name, at * ROW + 2]));
-  const marks = clients.map((name) => draw("text", { class: "label", x: LEFT - 6, y: rows.get(name) + 11, "text-anchor": "end", "font-size": 10 }, name));
-  for (const one of drawn) marks.push(...box(one, rows.get(one.client), Math.max(x(one.call), LEFT), Math.min(x(one.end ?? to), wide)));
-  const height = Math.max(clients.length * ROW, ROW);
-  if (state.shownAt !== null) marks.push(draw("line", { class: "now-line", x1: x(state.shownAt), x2: x(state.shownAt), y1: 0, y2: height }));
+  const every = Math.ceil(seen.length / SINGLE_MAX), drawn = seen.filter((one, at) => one.proof || at % every === 0);
+  const clients = [...new Set(drawn.map((one) => one.client))].sort(byNumber);
+  const rows = new Map(clients.map((name, at) => [name, at * ROW + 2]));
+  const marks = clients.map((name) => label(name, LEFT - 6, rows.get(name) + 11, { anchor: "end" }));
+  for (const one of drawn)
+    marks.push(...box(one, rows.get(one.client), Math.max(x(one.call), LEFT), Math.min(x(one.end ?? to), wide)));
+  const height = Math.max(clients.length * ROW, ROW), now = state.shownAt;
+  if (now !== null) marks.push(draw("line", { class: "now-line", x1: x(now), x2: x(now), y1: 0, y2: height }));
   svg.setAttribute("viewBox", `0 0 ${wide} ${height}`);
   svg.setAttribute("height", height * unit());
   svg.replaceChildren(...marks);
@@ -28,18 +30,26 @@ export function drawOperations() {
 const byNumber = (a, b) => a.localeCompare(b, "en", { numeric: true });
 
 function box(one, y, begin, end) {
-  const width = Math.max(end - begin, 1.5), kind = one.outcome === "done" ? (one.reads ? "reads" : "writes") : one.outcome;
-  const marks = [draw("rect", { class: `operation ${kind}${one.proof ? " proof" : ""}`, x: begin, y, width, height: 14, rx: 2 },
-    draw("title", {}, `${one.client}: ${one.text}, at ${one.call.toFixed(4)} s`))];
-  if (width > WORDS_MIN) marks.push(draw("text", { class: "operation-words", x: begin + 4, y: y + 11, "font-size": 9.5 }, fitted(one.text, width)));
+  const width = Math.max(end - begin, 1.5), does = one.reads ? "reads" : "writes";
+  const name = `operation ${one.outcome === "done" ? does : one.outcome}${one.proof ? " proof" : ""}`;
+  const marks = [draw("rect", { class: name, x: begin, y, width, height: 14, rx: 2 },
+    tip(`${one.client}: ${one.text}, at ${one.call.toFixed(4)} s`))];
+  if (width > WORDS_MIN)
+    marks.push(label(fitted(one.text, width), begin + 4, y + 11, { size: 9.5, name: "operation-words" }));
   return marks;
 }
 
-const fitted = (text, width) => text.length * 5.2 < width ? text : `${text.slice(0, Math.max(Math.floor(width / 5.2) - 2, 1))}…`;
+function fitted(text, width) {
+  const room = Math.floor(width / LETTER);
+  return text.length < room ? text : `${text.slice(0, Math.max(room - 2, 1))}…`;
+}
 
 function wordsOf(seen, drawn) {
   const left = run.total - run.operations.length;
-  return `${seen} operations in view${drawn < seen ? `, ${drawn} of them drawn: zoom in to see each` : ""}${left ? `; ${left} more are not in this file` : ""}`;
+  const parts = [`${seen} operations in view`];
+  if (drawn < seen) parts.push(`, ${drawn} of them drawn: zoom in to see each`);
+  if (left) parts.push(`; ${left} more are not in this file`);
+  return parts.join("");
 }
 
 // Look at the operations that prove an anomaly, with what went on around them.
@@ -60,8 +70,10 @@ export function watchOperations(data) {
   if (!data) return;
   const keys = [...new Set(data.operations.map((one) => one.key))].sort(byNumber);
   run = { ...data, keys };
-  byId("operations-key").replaceChildren(make("option", { value: "" }, "all"), ...keys.map((one) => make("option", { value: one }, one || "(none)")));
+  byId("operations-key").replaceChildren(make("option", { value: "" }, "all"),
+    ...keys.map((one) => make("option", { value: one }, one || "(none)")));
   byId("operations-key").addEventListener("input", (event) => { choose(event.target.value); drawOperations(); });
   byId("anomalies").replaceChildren(...data.anomalies.map((one) =>
-    make("button", { type: "button", onclick: () => goTo(one) }, `${one.name}${one.key ? ` on ${one.key}` : ""}, at ${one.from.toFixed(2)} s`)));
+    make("button", { type: "button", onclick: () => goTo(one) },
+      `${one.name}${one.key ? ` on ${one.key}` : ""}, at ${one.from.toFixed(2)} s`)));
 }

@@ -13,7 +13,8 @@ const WANTED = {
 };
 const TONES = {
   "leader-elected": "green", "fault-cleared": "green", "leader-lost": "red", fault: "red", "node-exited": "red",
-  "node-gave-up": "red", "vote-granted": "green", "vote-refused": "red", violation: "red", ERROR: "red", CRITICAL: "red", WARNING: "red", INFO: "soft", DEBUG: "soft",
+  "node-gave-up": "red", "vote-granted": "green", "vote-refused": "red", violation: "red",
+  ERROR: "red", CRITICAL: "red", WARNING: "red", INFO: "soft", DEBUG: "soft",
 };
 let drawnAt = 0;
 
@@ -22,7 +23,8 @@ export function drawRecords() {
   const kind = byId("filter-kind").value, node = Number(byId("filter-node").value);
   const text = byId("filter-text").value.toLowerCase();
   if (performance.now() - drawnAt < PAUSE_MS) return void setTimeout(redraw, PAUSE_MS);
-  if (!changed("records", state.recordsSeen, state.records.length, state.shownAt, kind, node, text, state.picture?.run)) return;
+  const { recordsSeen, records, shownAt, picture } = state;
+  if (!changed("records", recordsSeen, records.length, shownAt, kind, node, text, picture?.run)) return;
   drawnAt = performance.now();
   const found = state.records.filter((record) => WANTED[kind](record) && (!node || record.nodes.includes(node))
     && (!text || record.text.toLowerCase().includes(text)) && (state.shownAt === null || record.t <= state.shownAt));

@@ -1,8 +1,9 @@
 // The time line: leaders by term, a lane for each node, faults, rates and latencies. It zooms and goes back.
-import { byId, colourOf, draw, faultWords, redraw, unit } from "./dom.js";
+import { byId, colourOf, draw, faultWords, label, redraw, tip, unit } from "./dom.js";
 import { bounded, nodesOf, showMoment, state } from "./state.js";
 
-const SPAN_MIN = 1, SPAN_MAX = 7200, PAUSE_MS = 200, LEFT = 34, LEADERS = 20, FAULT = 13, FAULT_ROWS = 4, RATE = 46, AXIS = 16;
+const SPAN_MIN = 1, SPAN_MAX = 7200, PAUSE_MS = 200, FAULT_ROWS = 4;
+const LEFT = 34, LEADERS = 20, FAULT = 13, RATE = 46, AXIS = 16; // Pixels.
 const VOTES = { "vote-granted": "given", "vote-refused": "refused", "votes-asked": "asked" };
 let drawnAt = 0, playing = 0, rightEdge = null; // It stays where it is while a moment in view is chosen.
 
@@ -37,7 +38,8 @@ const spoken = (record) => {
 };
 
 export function drawTime() {
-  const live = state.shownAt === null, moment = live ? (state.run ? "the end" : "live") : `at ${state.shownAt.toFixed(1)} s`;
+  const live = state.shownAt === null, newest = state.run ? "the end" : "live";
+  const moment = live ? newest : `at ${state.shownAt.toFixed(1)} s`;
   drawControls(live, moment);
   if (live && performance.now() - drawnAt < PAUSE_MS) return;
   drawnAt = performance.now();
@@ -72,8 +74,8 @@ function leaders({ left, x, seen, to }) {
     if (!seen(one.elected_t, end)) continue;
     const begin = left(one.elected_t), width = Math.max(x(Math.min(end, to)) - begin, 1.5);
     marks.push(draw("rect", { fill: colourOf(one.term), x: begin, y: 2, width, height: 15, rx: 2 },
-      draw("title", {}, `n${one.node} led term ${one.term}${one.ended ? `; ended: ${one.ended}` : ""}`)));
-    if (width > 44) marks.push(draw("text", { class: "term-label", x: begin + 4, y: 14, "font-size": 11 }, `n${one.node} t${one.term}`));
+      tip(`n${one.node} led term ${one.term}${one.ended ? `; ended: ${one.ended}` : ""}`)));
+    if (width > 44) marks.push(label(`n${one.node} t${one.term}`, begin + 4, 14, { size: 11, name: "term-label" }));
   }
   return marks;
 }
@@ -85,10 +87,11 @@ function faultRows(marks, faults, y, { left, x, to }) {
     const begin = left(fault.from), width = Math.max(x(Math.min(fault.to, to)) - begin, 2);
     let row = ends.findIndex((end) => end <= begin);
     if (row < 0) row = Math.min(ends.length, FAULT_ROWS - 1);
-    const room = Math.floor(width / 5.6), words = fault.text.length > room ? `${fault.text.slice(0, Math.max(room - 1, 0))}…` : fault.text;
+    const room = Math.floor(width / 5.6), top = y + row * FAULT;
+    const words = fault.text.length > room ? `${fault.text.slice(0, Math.max(room - 1, 0))}…` : fault.text;
     ends[row] = begin + width;
-    marks.push(draw("rect", { class: "fault-span", x: begin, y: y + row * FAULT, width, height: FAULT - 2, rx: 2 }, draw("title", {}, fault.text)));
-    if (room > 3) marks.push(draw("text", { class: "fault-words", x: begin + 3, y: y + row * FAULT + 9, "font-size": 9 }, words));
+    marks.push(draw("rect", { class: "fault-span", x: begin, y: top, width, height: FAULT - 2, rx: 2 }, tip(fault.text)));
+    if (room > 3) marks.push(label(words, begin + 3, top + 9, { size: 9, name: "fault-words" }));
   }
   return y + ends.length * FAULT + 4;
 }
@@ -99,14 +102,16 @@ function lanes(marks, faults, y, view) {
   const row = few ? 15 : 5, high = few ? 9 : 4, lane = new Map(nodes.map((node, at) => [node.id, y + at * row]));
   for (const node of nodes) {
     const top = lane.get(node.id);
-    if (few) marks.push(draw("text", { class: "label", x: LEFT - 6, y: top + 8, "text-anchor": "end", "font-size": 10 }, `n${node.id}`));
+    if (few) marks.push(label(`n${node.id}`, LEFT - 6, top + 8, { anchor: "end" }));
     marks.push(draw("line", { class: "lane", x1: LEFT, x2: wide, y1: top + high / 2, y2: top + high / 2 }));
     for (const span of state.spans.get(node.id) ?? []) {
       if (!seen(span.from, span.to)) continue;
       const begin = left(span.from), width = Math.max(x(Math.min(span.to, to)) - begin, 1);
-      marks.push(draw("rect", { class: `span ${span.condition}`, x: begin, y: top, width, height: high, rx: 1,
-        fill: span.condition === "leader" ? colourOf(span.term) : undefined }, draw("title", {}, `n${node.id} ${span.look}`)));
-      if (span.cutOff) marks.push(draw("rect", { class: "cut-span", x: begin, y: top + high, width: width + 0.5, height: 2 }));
+      const fill = span.condition === "leader" ? colourOf(span.term) : undefined;
+      marks.push(draw("rect", { class: `span ${span.condition}`, x: begin, y: top, width, height: high, rx: 1, fill },
+        tip(`n${node.id} ${span.look}`)));
+      if (span.cutOff)
+        marks.push(draw("rect", { class: "cut-span", x: begin, y: top + high, width: width + 0.5, height: 2 }));
     }
   }
   for (const fault of faults) for (const node of fault.nodes) if (lane.has(node) && few)
@@ -120,25 +125,28 @@ function lanes(marks, faults, y, view) {
 }
 
 function mark(record, x, y) {
-  const title = draw("title", {}, record.text);
-  if (record.kind === "node-exited") return [draw("path", { class: "exit-mark", d: `M${x - 3} ${y - 4}l6 8m0 -8l-6 8` }, title)];
-  if (record.kind === "leader-elected") return [draw("circle", { class: "won-mark", cx: x, cy: y, r: 3.5 }, title)];
-  if (VOTES[record.kind]) return [draw("circle", { class: `vote-mark ${VOTES[record.kind]}`, cx: x, cy: y, r: 2 }, title)];
-  return [];
+  const said = tip(record.text), vote = VOTES[record.kind];
+  if (record.kind === "node-exited")
+    return [draw("path", { class: "exit-mark", d: `M${x - 3} ${y - 4}l6 8m0 -8l-6 8` }, said)];
+  if (record.kind === "leader-elected") return [draw("circle", { class: "won-mark", cx: x, cy: y, r: 3.5 }, said)];
+  return vote ? [draw("circle", { class: `vote-mark ${vote}`, cx: x, cy: y, r: 2 }, said)] : [];
 }
 
 // Commits a second, as the logs tell; and how long commits took, where it was measured.
 function rates(marks, y, view) {
   if (state.run && !state.measured) return y;
-  const { from, to, x } = view, found = state.measured ? measuredRates(state.measured, from, to) : pictureRates(from, to);
+  const { from, to, x } = view;
+  const found = state.measured ? measuredRates(state.measured, from, to) : pictureRates(from, to);
   const base = y + RATE, top = Math.max(1, ...found.rate.map(([, rate]) => rate));
-  const slowest = Math.max(1, ...found.latency.map(([, ms]) => ms)), scaled = (value, most) => base - (value / most) * (RATE - 14);
+  const slowest = Math.max(1, ...found.latency.map(([, ms]) => ms));
+  const scaled = (value, most) => base - (value / most) * (RATE - 14);
   const line = (points, most, name) => draw("polyline", { class: name,
     points: points.map(([t, value]) => `${x(t).toFixed(1)},${scaled(value, most).toFixed(1)}`).join(" ") });
-  marks.push(line(found.rate, top, "rate"), draw("text", { class: "rate-words", x: LEFT, y: y + 8, "font-size": 10 }, `${found.words}, to ${Math.round(top)}`));
+  marks.push(line(found.rate, top, "rate"),
+    label(`${found.words}, to ${Math.round(top)}`, LEFT, y + 8, { name: "rate-words" }));
+  const worst = `latency p99, to ${slowest.toFixed(slowest < 10 ? 1 : 0)} ms`;
   if (found.latency.length)
-    marks.push(line(found.latency, slowest, "latency"), draw("text", { class: "latency-words", x: LEFT + 190, y: y + 8, "font-size": 10 },
-      `latency p99, to ${slowest.toFixed(slowest < 10 ? 1 : 0)} ms`));
+    marks.push(line(found.latency, slowest, "latency"), label(worst, LEFT + 190, y + 8, { name: "latency-words" }));
   return base + 4;
 }
 
@@ -171,7 +179,7 @@ function axis(y, { from, to, x, wide }) {
   for (let at = Math.max(Math.ceil(from / step), 0); at * step <= to; at += 1) {
     const t = at * step, words = `${step < 1 ? t.toFixed(step < 0.01 ? 3 : 2) : t} s`;
     marks.push(draw("line", { class: "event-tick", x1: x(t), x2: x(t), y1: y, y2: y + 4 }),
-      draw("text", { class: "label", x: x(t), y: y + 13, "text-anchor": x(t) > wide - 20 ? "end" : "middle", "font-size": 10 }, words));
+      label(words, x(t), y + 13, { anchor: x(t) > wide - 20 ? "end" : "middle" }));
   }
   return marks;
 }
@@ -195,7 +203,8 @@ function toggle() {
 
 // A run of the past goes on from the moment that is shown, as quickly as it did.
 function play() {
-  const end = state.picture?.t ?? 0, begin = state.shownAt === null || state.shownAt >= end ? state.history[0]?.t ?? 0 : state.shownAt;
+  const end = state.picture?.t ?? 0, first = state.history[0]?.t ?? 0;
+  const begin = state.shownAt === null || state.shownAt >= end ? first : state.shownAt;
   const started = performance.now();
   const next = (now) => {
     const t = begin + (now - started) / 1000;
