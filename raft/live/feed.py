@@ -265,9 +265,9 @@ class Feed:
             if isinstance(event, Violation):
                 self._invariants.violation(event.text)
 
-    def tell_of_node(self, node: int, event: NodeEvent, t: float) -> None:
-        """A node says that this has happened there, at `t`."""
-        self._stories.tell(node, event, t)
+    def tell_of_node(self, node: int, event: NodeEvent, t: float) -> bool:
+        """A node says that this has happened there, at `t`; False if it only repeats itself."""
+        return self._stories.tell(node, event, t)
 
     def leaders(self, t: float) -> list[Leadership]:
         """All leaders so far, oldest first; computed anew only after an event."""

@@ -91,8 +91,8 @@ def told_by_nodes(events: list[tuple[int, NodeEvent]], feed: Feed, t: float) -> 
     records = []
     for node, event in events:
         at = round(event.at_seconds - zero, 2)
-        feed.tell_of_node(node, event, at)
-        if event.kind in NODE_KINDS:
+        is_new = feed.tell_of_node(node, event, at)
+        if is_new and event.kind in NODE_KINDS:
             text = f"n{node} {event.text}"[:TEXT_CHARACTERS_MAX]
             records.append(Record(at, "node", event.kind, [node], text))
     return records

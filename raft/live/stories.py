@@ -41,6 +41,7 @@ class _Campaign(Struct):
     t: float
     asked: list[int] = []
     answers: dict[int, Answer] = {}
+    told: dict[int, bool] = {}  # What each voter itself has told.
     won: bool = False
     times: int = 0
 
@@ -51,10 +52,13 @@ class Stories:
     def __init__(self) -> None:
         self._campaigns: dict[tuple[int, bool, int], _Campaign] = {}  # By term, pre, candidate.
 
-    def tell(self, node: int, event: NodeEvent, t: float) -> None:
-        """Something has happened at a node, at `t` on the run's clock."""
+    def tell(self, node: int, event: NodeEvent, t: float) -> bool:
+        """Something has happened at a node, at `t` on the run's clock.
+
+        False if it only repeats: a node that is cut off asks again and again.
+        """
         if event.kind not in KINDS:
-            return
+            return True
         told: dict[str, Any] = event.values
         term, pre = int(told.get("term") or event.term), bool(told.get("pre", False))
         match event.kind:
@@ -64,17 +68,21 @@ class Stories:
                 campaign.times += 1
                 if not pre:
                     self._of(term, True, node, t).won = True
+                return campaign.times == 1
             case "leader-elected":
                 self._of(term, False, node, t).won = True
+                return True
             case "vote-counted":
                 voter = int(told["voter"])
-                self._of(term, pre, node, t).answers.setdefault(
-                    voter, Answer(voter, bool(told["granted"]), "")
-                )
-            case _:
-                granted = event.kind == "vote-granted"
-                campaign = self._of(term, pre, int(told["candidate"]), t)
-                campaign.answers[node] = Answer(node, granted, "" if granted else str(told.get("reason", "")))
+                answer = Answer(voter, bool(told["granted"]), "")
+                self._of(term, pre, node, t).answers.setdefault(voter, answer)
+                return False
+        granted, reason = event.kind == "vote-granted", str(told.get("reason", ""))
+        campaign = self._of(term, pre, int(told["candidate"]), t)
+        campaign.answers[node] = Answer(node, granted, "" if granted else reason)
+        is_new = campaign.told.get(node) is not granted
+        campaign.told[node] = granted
+        return is_new
 
     def last(self, count: int) -> list[Story]:
         """Campaigns in which something was asked."""

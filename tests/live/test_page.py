@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -198,3 +200,18 @@ def test_killing_the_leader_of_a_real_cluster_by_click_shows_its_successor(brows
             browser.until(lambda: "nothing" in browser.text("#faults"))
         finally:
             server.close()
+
+
+def test_an_open_page_goes_on_when_its_launcher_is_started_again(browser: Browser, tmp_path: Path) -> None:
+    options = ("--web", "--data-dir", str(tmp_path / "data"), "--election-timeout", "150ms-300ms")
+    with running(1, *options) as cluster:
+        assert cluster.process.stderr is not None
+        browser.driver.get(cluster.process.stderr.readline().split()[1])
+        browser.until(lambda: "leads term" in browser.text("#headline"))
+        first = browser.text("#headline").split()[3]
+    browser.until(lambda: "no word from the page's server" in browser.text("#banner"))
+    with running(1, *options):
+        browser.until(lambda: browser.js("return document.getElementById('banner').hidden"))
+        browser.until(lambda: browser.text("#headline").split()[3] not in ("", first))
+        browser.driver.get("about:blank")
+    browser.complaints()

@@ -12,6 +12,10 @@ def event(kind: str, term: int = 5, **values: Any) -> NodeEvent:
     return NodeEvent(1, 0.0, "follower", term, kind, "", {"term": term, **values})
 
 
+def refused(reason: str) -> NodeEvent:
+    return event("vote-refused", candidate=2, pre=False, reason=reason, silent=False)
+
+
 def test_a_story_says_who_asked_whom_who_gave_who_refused_and_why() -> None:
     stories = Stories()
     stories.tell(
@@ -34,16 +38,15 @@ def test_a_story_says_who_asked_whom_who_gave_who_refused_and_why() -> None:
 def test_the_voters_own_word_counts_more_than_the_candidates() -> None:
     stories = Stories()
     stories.tell(2, event("vote-counted", voter=3, pre=False, granted=False), 7.0)
-    stories.tell(
-        3, event("vote-refused", candidate=2, pre=False, reason="its log is older", silent=False), 7.0
-    )
+    assert stories.tell(3, refused("its log is older"), 7.0)
+    assert not stories.tell(3, refused("its log is older"), 8.0), "it repeats itself"
     assert stories.last(1)[0].answers == [Answer(3, False, "its log is older")]
 
 
 def test_a_node_that_asks_again_and_again_has_one_story_and_wins_when_it_campaigns() -> None:
     stories = Stories()
-    for t in (1.0, 2.0, 3.0):
-        stories.tell(2, event("votes-asked", pre=True, of=[1]), t)
+    assert stories.tell(2, event("votes-asked", pre=True, of=[1]), 1.0)
+    assert not any(stories.tell(2, event("votes-asked", pre=True, of=[1]), t) for t in (2.0, 3.0))
     assert [(story.t, story.times, story.won) for story in stories.last(5)] == [(1.0, 3, False)]
     stories.tell(2, event("votes-asked", pre=False, of=[1]), 4.0)
     assert [(story.pre, story.won) for story in stories.last(5)] == [(True, True), (False, False)]

@@ -61,10 +61,17 @@ export function take(news) {
   }
   state.missed += news.missed ?? 0;
   if (news.records?.length) {
-    state.records = state.records.concat(news.records).slice(-RECORDS_MAX);
+    state.records = kept(state.records.concat(news.records));
     state.recordsSeen += news.records.length;
   }
   redraw();
+}
+
+// Lines of logs are many, and go before events do.
+function kept(records) {
+  let surplus = records.length - RECORDS_MAX;
+  if (surplus <= 0) return records;
+  return records.filter((record) => record.source !== "log" || surplus-- <= 0).slice(-RECORDS_MAX);
 }
 
 // Another launcher, whose time begins anew.
