@@ -184,7 +184,7 @@ def as_table(figures: Figures, rows_max: int) -> str:
 
 
 _PROCESS_COLUMNS: Final = [
-    "PROCESS", "PID", "CPU", "MEMORY", "ACTORS", "WAITING", "HANDLED/S", "OPEN ASKS", "RESTARTS",
+    "PROCESS", "PID", "LIFE", "CPU", "MEMORY", "ACTORS", "WAITING", "HANDLED/S", "OPEN ASKS", "RESTARTS",
     "DEAD LETTERS",
 ]  # fmt: skip
 _ACTOR_COLUMNS: Final = [
@@ -198,6 +198,7 @@ def _process_row(process: ProcessFigures) -> list[str]:
     return [
         process.process,
         str(process.pid),
+        str(process.incarnation),
         f"{process.cpu:.0%}",
         f"{process.memory_bytes / _MIB:.0f} MiB",
         str(process.actors),

@@ -319,7 +319,7 @@ def test_a_trace_from_outside_ends_by_itself() -> None:
 def test_another_user_cannot_look_into_a_system() -> None:
     with ProcessSystem(TAGS) as system:
         script = (
-            "import os, sys; from actors.__main__ import main;"
+            "import locale, os, sys; from actors.__main__ import main;"  # They may not read Python.
             f"os.setuid(65534); sys.exit(main(['top', {str(system.directory)!r}]))"
         )
         done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
@@ -384,3 +384,12 @@ def test_the_one_system_of_this_user_is_found_and_of_several_one_has_to_be_named
         said = capsys.readouterr().err
         assert str(one.directory) in said
         assert str(two.directory) in said
+
+
+def test_a_process_that_is_not_looked_at_has_not_even_loaded_what_measures() -> None:
+    script = (
+        "import sys, raft.node.process.main, actors.processes.child_main, actors.processes.system;"
+        "print([name for name in sys.modules if 'observation' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
