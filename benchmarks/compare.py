@@ -21,24 +21,42 @@ from benchmarks.peers.baseline import BASELINE, baseline, checkout, pairs, table
 from benchmarks.peers.etcd import etcd, etcd_tight
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.pysyncobj import pysyncobj, pysyncobj_tuned
-from benchmarks.peers.raft_actors import raft_actors, raft_actors_tight
+from benchmarks.peers.raft_actors import (
+    raft_actors,
+    raft_actors_ipc,
+    raft_actors_ipc_by_quorum,
+    raft_actors_tight,
+)
 from benchmarks.peers.record import Figure, Record, describe_machine, rows_of
-from benchmarks.peers.scenarios import FULL, OF_SERVERS, OF_TIMINGS, QUICK, SCENARIOS, Bench
+from benchmarks.peers.scenarios import (
+    FULL,
+    OF_LEASES,
+    OF_SERVERS,
+    OF_TIMINGS,
+    QUICK,
+    SCENARIOS,
+    Bench,
+)
 from benchmarks.peers.showing import markdown
 
 SERVERS = {"raft-actors", "etcd"}
+LEASED = {"raft-actors, ipc", "raft-actors, ipc, no lease"}
 
 
 def peers() -> tuple[list[Peer], list[Peer]]:
-    """Those that do everything, and those of which only the timings differ."""
-    return [raft_actors(), etcd(), pysyncobj(), pysyncobj_tuned()], [raft_actors_tight(), etcd_tight()]
+    """Those that do everything, and those of which only the timings, or the endpoints and leases, differ."""
+    others: list[Peer] = [raft_actors_tight(), etcd_tight(), raft_actors_ipc(), raft_actors_ipc_by_quorum()]
+    return [raft_actors(), etcd(), pysyncobj(), pysyncobj_tuned()], others
 
 
-def taking_part(scenario: str, everything: Sequence[Peer], timings: Sequence[Peer]) -> list[Peer]:
+def taking_part(scenario: str, everything: Sequence[Peer], others: Sequence[Peer]) -> list[Peer]:
     """Whose turn it is in a scenario."""
     if scenario in OF_SERVERS:
         return [peer for peer in everything if peer.name in {*SERVERS, BASELINE}]
-    return [*everything, *timings] if scenario in OF_TIMINGS else list(everything)
+    return [
+        *everything,
+        *(peer for peer in others if scenario in (OF_LEASES if peer.name in LEASED else OF_TIMINGS)),
+    ]
 
 
 def turn(bench: Bench, record: Record) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
-"""This project as a peer: nodes on their own, `python -m raft.node`, over TCP on the loopback interface.
+"""This project as a peer: nodes on their own, `python -m raft.node`, on one machine.
 
-Owns their command lines, at the default timings and at tight ones. No
-launcher and no fork server: every peer's processes are started in the same way.
+Owns their command lines: at the default timings and at tight ones, over TCP and ipc, with leases and without.
+No launcher and no fork server: every peer's processes are started in the same way.
 """
 
 from __future__ import annotations
@@ -24,12 +24,20 @@ class RaftActors:
     can = frozenset({"watch", "hand-over", "fill", "holds", "leader", "add"})
 
     def __init__(
-        self, name: str, timings: tuple[str, ...], note: str, tree: Path = ROOT, commit: str = "this checkout"
+        self,
+        name: str,
+        options: tuple[str, ...],
+        note: str,
+        tree: Path = ROOT,
+        commit: str = "this checkout",
+        *,
+        ipc: bool = False,
     ) -> None:
         self.name = name
+        self._ipc = ipc
         self.note = note
         self.tree = tree
-        self._timings = timings
+        self._options = options
         self._commit = commit
 
     def missing(self) -> str:
@@ -47,7 +55,7 @@ class RaftActors:
         """A node; one beyond the first members waits to be added."""
         command = [*python_in(self.tree), "-m", "raft.node", "--id", str(node), "--cluster", "bench"]
         command += ["--listen", self.endpoint(plan, node), "--data-dir", str(plan.directory(node))]
-        command += ["--log-level", "WARNING", *self._timings]
+        command += ["--log-level", "WARNING", *self._options]
         if again:
             command.append("--existing")
         if node > plan.first:
@@ -58,7 +66,9 @@ class RaftActors:
         return command
 
     def endpoint(self, plan: Plan, node: int) -> str:
-        """One port serves clients and members."""
+        """One port, or socket, serves clients and members."""
+        if self._ipc:
+            return f"ipc://{plan.home}/n{node}.socket"
         return f"tcp://127.0.0.1:{plan.client_port(node)}"
 
     def peer_endpoint(self, plan: Plan, node: int) -> str:
@@ -79,3 +89,14 @@ def raft_actors() -> RaftActors:
 def raft_actors_tight() -> RaftActors:
     """With the heartbeat and the election timeout of a tight etcd."""
     return RaftActors("raft-actors, tight", TIGHT, "heartbeat 10 ms, election timeout 50-100 ms")
+
+
+def raft_actors_ipc() -> RaftActors:
+    """Over ipc endpoints, where leases are the default."""
+    return RaftActors("raft-actors, ipc", DEFAULT, "ipc endpoints: reads by lease", ipc=True)
+
+
+def raft_actors_ipc_by_quorum() -> RaftActors:
+    """The same without leases."""
+    options = ("--no-lease-reads",)
+    return RaftActors("raft-actors, ipc, no lease", options, "ipc endpoints: reads by quorum", ipc=True)
