@@ -440,10 +440,11 @@ class ZeroMqTransport:
         try:
             inbox.bind(endpoint)
         except zmq.ZMQError as error:
-            by_name = f", for {name_in(endpoint)} is a name: listen at an address, or at 0.0.0.0 or [::]"
-            raise EndpointError(
-                f"cannot listen at {endpoint}{by_name if name_in(endpoint) else ': ' + error.strerror}"
-            ) from error
+            name = name_in(endpoint)
+            why = f"{name} is a name, and not of this machine: listen at an address, or at 0.0.0.0 or [::]"
+            if not name or error.errno == zmq.EADDRINUSE:
+                why = error.strerror
+            raise EndpointError(f"cannot listen at {endpoint}: {why}") from error
         self.endpoint = inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._inbox = inbox
         if self._keys is None and endpoint.startswith("tcp://"):

@@ -80,10 +80,16 @@ class Remote(Struct, frozen=True):
 
     def target(self) -> Target:
         """What that means. Raises BadUsage."""
+        from actors.transport.endpoints import EndpointError, check_target
         from raft.cli.options import endpoints
         from raft.cli.remote import Target
 
         at = endpoints(self.endpoints)
+        for endpoint in at.values():
+            try:
+                check_target(endpoint, has_keys=bool(self.keys))
+            except EndpointError as error:
+                raise BadUsage(str(error)) from None
         return Target(endpoints=at, cluster=self.cluster or "default", keys=self.keys or None)
 
 

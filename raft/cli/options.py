@@ -161,7 +161,7 @@ def endpoints(text: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for word in text.split(","):
         node, equals, endpoint = word.strip().partition("=")
-        if not (equals and node.isascii() and node.isdecimal() and "://" in endpoint):
+        if not (equals and node.isascii() and node.isdecimal() and int(node) and "://" in endpoint):
             raise BadUsage(f"{word!r} is not a node's endpoint: write 1=tcp://host:port,2=tcp://host:port")
         if int(node) in found:
             raise BadUsage(f"node {node} is given twice")

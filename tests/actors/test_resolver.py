@@ -205,7 +205,9 @@ def test_an_answer_after_the_end_is_missed_by_no_one() -> None:
 
 
 def test_one_listens_at_addresses_and_is_told_so(net: Net, keys: dict[str, Keys]) -> None:
-    with pytest.raises(EndpointError, match=r"n1\.example is a name: listen at an address"):
+    with pytest.raises(
+        EndpointError, match=r"n1\.example is a name, and not of this machine: listen at an address"
+    ):
         member(net, keys, "n1", "tcp://n1.example:7001")
 
 

@@ -294,6 +294,10 @@ def test_a_context_is_a_table_in_a_file(nodes: Nodes, verb: Verb, tmp_path: Path
     ("words", "reason"),
     [
         (["--endpoints", "1"], "is not a node's endpoint"),
+        (["--endpoints", "0=ipc:///a"], "is not a node's endpoint"),
+        (["--endpoints", "1=http://h1"], "an endpoint is ipc:///absolute/path or tcp://host:port"),
+        (["--endpoints", "1=tcp://127.0.0.1:99999"], "not a number up to 65535"),
+        (["--endpoints", "1=tcp://h1:7001"], "needs CURVE keys"),
         (["--endpoints", "1=ipc:///a,1=ipc:///b"], "given twice"),
         (["--endpoints", "1=ipc:///a", "--cluster", "c"], "choose one"),
         (["--endpoints", "1=ipc:///a", "--context", "c"], "choose one"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from raft.client import Client, OutcomeUnknown
 from raft.cluster.namespaces import why_unavailable
 from raft.cluster.records.events import LeaderElected
-from tests.processes.clusters import running, wait_until
+from tests.processes.clusters import ROOT, running, wait_until
 from tests.processes.hosts import HostCluster, cluster_on_hosts
 
 _MISSING = why_unavailable()
@@ -78,6 +82,44 @@ def test_a_node_that_dies_while_the_name_server_is_silent_does_not_stop_the_majo
     cluster.names.silent = False
     cluster.start(before, "--existing")
     wait_until(lambda: have_caught_up(client))
+
+
+@contextmanager
+def following(cluster: HostCluster, *words: str) -> Iterator[Iterator[Any]]:
+    """What a verb prints that runs on, and reaches the nodes by some of their addresses."""
+    at = ",".join(f"{node}={cluster.endpoint(node)}" for node in list(cluster.nodes)[:2])
+    where = ("--endpoints", at, "--keys", str(cluster.directory / "keys" / "client.toml"))
+    command = [sys.executable, "launcher.py", *words, *where, "-o", "jsonl"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield map(json.loads, process.stdout)
+        finally:
+            process.terminate()
+
+
+def test_watch_observe_and_events_go_on_over_the_end_of_a_leader(
+    cluster: HostCluster, client: Client
+) -> None:
+    before = client.leader().leader
+    first = client.put("job", "1")
+    with (
+        following(cluster, "watch", "job", "--revision", str(first)) as changes,
+        following(cluster, "observe", "boss") as leaders,
+        following(cluster, "events", "-f", "-n", "1", "--kind", "leader-elected") as events,
+        client.election("boss", value="here"),
+    ):
+        assert next(changes)["value"] == "1"
+        assert next(leaders)["value"] == "here"
+        assert next(events)["term"] >= 1
+        cluster.kill(before)
+        after = other_leader(client, before)
+        client.put("job", "2")
+        assert next(changes)["value"] == "2"
+        elected = next(event for event in events if event["event"] == "leader-elected")
+        assert elected["node"] != before or after
+        cluster.start(before, "--existing")
+        wait_until(lambda: have_caught_up(client))
 
 
 def test_a_leader_that_hears_and_is_not_heard_is_replaced(cluster: HostCluster, client: Client) -> None:
