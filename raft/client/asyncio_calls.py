@@ -212,6 +212,9 @@ class AsyncCalls(AsyncKeys):
         seconds = min(timeout_of(timeout_seconds), sessions.LONG_POLL_SECONDS)
         return await self.run_call(partial(sessions.await_events, watch=watch, hold_seconds=seconds))
 
+    async def _next_events(self, watch: Watch) -> Events:
+        return await self.run_call(partial(sessions.next_events, watch=watch), TIMEOUT_SECONDS)
+
     async def events(self, watch: Watch) -> AsyncIterator[Event]:
         """Events from `watch.revision` on, in order, each once, from whichever node serves the watch.
 
@@ -219,7 +222,7 @@ class AsyncCalls(AsyncKeys):
         """
         while True:
             try:
-                told = await self.run_call(partial(sessions.next_events, watch=watch), TIMEOUT_SECONDS)
+                told = await self._next_events(watch)
             except Rejected:
                 continue
             for event in told.events:
