@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.growth import Point
+from benchmarks.growth import table as growth_table
 from benchmarks.locks import table as locks_table
 from benchmarks.peers.baseline import checkout, pairs, table
 from benchmarks.peers.etcd import etcd
@@ -49,6 +51,12 @@ def test_a_table_of_locks_leaves_empty_what_a_peer_does_not_have() -> None:
         "| free | 1.50 | 0.25 |",
         "| leader killed | 20.00 |  |",
     ]
+
+
+def test_a_table_of_growth_has_a_row_for_each_size() -> None:
+    told = list(growth_table([Point("keys", 10_000, 4.04, 1.5, 2_822.4, 43.2, 23.84)]))
+    assert told[2:] == ["| keys | 10,000 | 4.0 s | 1.50 ms | 2,822/s | 43 ms |  | 23.8 MB |"]
+    assert len({line.count("|") for line in told}) == 1
 
 
 def test_a_row_holds_the_medians_over_the_rounds() -> None:
