@@ -28,8 +28,12 @@ class HeldCommands:
     So their clients need not look for the new leader. They are in no log, so that a retry is safe.
     """
 
-    def __init__(self, raft: Raft, not_leader: Callable[[], NotLeader]) -> None:
+    def __init__(
+        self, raft: Raft, not_leader: Callable[[], NotLeader], refusal: Callable[[], Refused | None]
+    ) -> None:
+        """`refusal` says why this leader takes no commands, if it takes none."""
         self._raft = raft
+        self._refusal = refusal
         self._not_leader = not_leader
         self._held: list[Answerable] = []
         self._since: float | None = None
@@ -59,7 +63,8 @@ class HeldCommands:
     def refuse(self) -> None:
         """Refuse what is held, with the leader's name if this node is not the one."""
         held, self._held, self._since = self._held, [], None
-        refusal = NOT_HANDED_OVER if self._raft.role is Role.LEADER else self._not_leader()
+        leads = self._raft.role is Role.LEADER
+        refusal = (self._refusal() or NOT_HANDED_OVER) if leads else self._not_leader()
         for reply in held:
             reply.send(refusal)
 

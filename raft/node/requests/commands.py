@@ -70,7 +70,7 @@ class ClientRequests:
         self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # The number of commands accepted in this turn.
         self._replies: list[Answerable] = []
-        self.held = HeldCommands(raft, self.not_leader)
+        self.held = HeldCommands(raft, self.not_leader, lambda: self.refusal)
 
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
         """Accept a command, to be answered through its handle; or return the refusal."""
