@@ -126,6 +126,31 @@ def test_abstract_sockets_are_notified_too_and_an_unreachable_manager_is_ignored
     notify("READY=1")
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_in_use_is_refused_and_the_same_directory_serves_the_next_start(
+    tmp_path: Path, host: str
+) -> None:
+    data = tmp_path / "data"
+    permit_first_start(data)
+    with socket.create_server((host, 0)) as taken:
+        endpoint = f"tcp://{host}:{taken.getsockname()[1]}"
+        words = ["--id", "1", "--listen", endpoint, "--data-dir", str(data), "--existing"]
+        done = subprocess.run(
+            [sys.executable, "-m", "raft.node", *words], cwd=ROOT, capture_output=True, text=True
+        )
+    assert done.returncode == config.EXIT_REFUSED
+    assert "Address already in use" in done.stderr
+    with Client({1: f"ipc://{tmp_path}/n"}, timeout_seconds=PATIENCE_SECONDS) as client:
+        words[3] = f"ipc://{tmp_path}/n"
+        node = subprocess.Popen(
+            [sys.executable, "-m", "raft.node", *words], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        client.put("k", "v")
+        node.terminate()
+        assert node.wait(PATIENCE_SECONDS) == 0
+
+
 def test_every_exit_code_is_in_the_table_once() -> None:
     named = {value for name, value in vars(config).items() if name.startswith("EXIT_")}
     assert sorted(each.code for each in ENDINGS) == sorted({0, *named})
