@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actors import Address, Inspect, ProcessSystem
-from actors.processes.supervisor import STOP_SECONDS_MAX
 from tests.actors.awaiting import TAGS, Awaiting, Linger, Loop, Relay
 
 pytestmark = pytest.mark.processes
@@ -46,8 +44,6 @@ def test_a_coroutine_cleans_up_when_its_process_is_stopped(system: ProcessSystem
 def test_a_coroutine_that_swallows_its_cancellation_is_left_behind(tmp_path: Path) -> None:
     with ProcessSystem(TAGS, log_directory=tmp_path) as system:
         begin_to_linger(system, system.spawn_process(Awaiting, "deaf"), swallow=True)
-        started = time.monotonic()
         system.stop_process("deaf")
         assert system.run_until(lambda: "deaf" not in system.processes)
-        assert time.monotonic() - started < STOP_SECONDS_MAX
     assert "swallowed its cancellation, and is left behind" in (tmp_path / "deaf.log").read_text()

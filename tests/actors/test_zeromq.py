@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from actors.transport.zeromq import Tuning, ZeroMqTransport
 from tests.actors.net import WAIT_SECONDS, Net, a_net
 
 CHILDREN = "tests.actors.children"
+# With these a peer is known to be down by its closed connection, or not in the time of a test.
+NO_HEARTBEATS = Tuning(heartbeat_milliseconds=600_000, heartbeat_timeout_milliseconds=600_000)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_peer_that_is_stopped_fills_its_queue_and_the_sender_is_told(net: Net,
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["ipc", "tcp"])
 def test_a_killed_peer_is_known_down_at_once(net: Net, server: ForkServer, kind: str) -> None:
-    one = net.node("n1", endpoint="tcp://127.0.0.1:0" if kind == "tcp" else None)
+    one = net.node("n1", endpoint="tcp://127.0.0.1:0" if kind == "tcp" else None, tuning=NO_HEARTBEATS)
     port = net.node("free", endpoint="tcp://127.0.0.1:0")
     endpoint = str(port.endpoint) if kind == "tcp" else net.endpoint("n2")
     net.close(port)
@@ -153,23 +154,19 @@ def test_a_killed_peer_is_known_down_at_once(net: Net, server: ForkServer, kind:
     assert net.run(lambda: net.is_up("n1", "n2") and one.send("n2", b"hello") is None)
     assert net.run(lambda: b"hello" in net.payloads("n1"))
     child.kill(signal.SIGKILL)
-    killed = time.monotonic()
     assert net.run(lambda: not net.is_up("n1", "n2"))
-    assert time.monotonic() - killed < 0.25
     assert net.changes("n1")[-1] == PeerDown("n2", "connection closed")
 
 
 @pytest.mark.processes
 def test_a_restarted_peer_is_heard_at_once_and_in_its_new_life(net: Net, server: ForkServer) -> None:
-    one = net.node("n1")
+    one = net.node("n1", tuning=NO_HEARTBEATS)
     one.connect("n2", net.endpoint("n2"))
     for incarnation in (1, 2, 3):
         child = echo(server, net, f"n2 {incarnation} {net.endpoint('n2')} n1={one.endpoint}")
-        started = time.monotonic()
         assert net.run(lambda life=incarnation: PeerUp("n2", life) in net.events["n1"])  # type: ignore[misc]
         assert net.run(lambda: one.send("n2", b"hello") is None)
         assert net.run(lambda life=incarnation: Received("n2", life, b"hello") in net.events["n1"])  # type: ignore[misc]
-        assert time.monotonic() - started < 1.0
         child.kill(signal.SIGKILL)
         assert net.run(lambda: not net.is_up("n1", "n2"))
         child.wait(WAIT_SECONDS)
