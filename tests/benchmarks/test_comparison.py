@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.growth import Point
 from benchmarks.growth import table as growth_table
+from benchmarks.interpreters import table as interpreters_table
 from benchmarks.locks import table as locks_table
 from benchmarks.peers.baseline import checkout, pairs, table
 from benchmarks.peers.etcd import etcd
@@ -51,6 +52,12 @@ def test_a_table_of_locks_leaves_empty_what_a_peer_does_not_have() -> None:
         "| free | 1.50 | 0.25 |",
         "| leader killed | 20.00 |  |",
     ]
+
+
+def test_a_table_of_interpreters_has_the_medians_of_each() -> None:
+    told = list(interpreters_table({"3.11.7": {"lone": [1.0, 9.0, 2.0]}, "3.13.0": {"lone": [4.0]}}))
+    assert told[0] == "| median | 3.11.7 | 3.13.0 |"
+    assert told[2:] == ["| lone | 2.00 | 4.00 |"]
 
 
 def test_a_table_of_growth_has_a_row_for_each_size() -> None:
