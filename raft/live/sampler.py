@@ -38,6 +38,7 @@ from raft.protocol.records import NodeEvent
 
 INTERVAL_SECONDS_MIN = 0.1
 INTERVAL_SECONDS_PER_NODE = 0.01
+NEWS_SECONDS = 0.02  # So often it is looked whether a look is due before its time.
 AGAIN_SECONDS = 1.0  # After a look that failed.
 ANSWER_SECONDS_MAX = 3.0
 RECORDS_KEPT = 2_000
@@ -80,6 +81,10 @@ class Source(Protocol):
         """Raises VerbFailed when the cluster does not answer."""
         ...
 
+    def has_news(self) -> bool:
+        """Has an event been told since the last look? Quick, for it is asked often."""
+        ...
+
     def close(self) -> None:
         """Let go of every connection and file; the next look opens them again."""
         ...
@@ -115,6 +120,7 @@ class LauncherSource:
         if self._launcher is None:
             self._connect()
         assert self._launcher is not None, "connecting raises or connects"
+        self._events_bytes = self._size()
         events = list(self._events.new())
         self._feed.tell(events)
         news, self._skip = events[self._skip :], max(self._skip - len(events), 0)
@@ -126,6 +132,16 @@ class LauncherSource:
         told = told_by_nodes(self._nodes.poll(status.leader), self._feed, t)
         picture = self._feed.picture(status, faults, t, self._nodes.load)
         return Look(picture, [*map(self._event, news), *told, *self._lines(t)])
+
+    def has_news(self) -> bool:
+        """Has the file of events grown?"""
+        return self._launcher is not None and self._size() != self._events_bytes
+
+    def _size(self) -> int:
+        """Of the file of events; 0 if something has removed it."""
+        with contextlib.suppress(OSError):
+            return self._events_path.stat().st_size
+        return 0
 
     def _endpoints(self) -> dict[int, str]:
         return {node.id: node.endpoint for node in ClusterRecord.read(self._directory.record).nodes}
@@ -140,8 +156,9 @@ class LauncherSource:
             self._directory = self._find()
             launcher = stack.enter_context(Launcher(self._directory))
             record = launcher.record
+            self._events_path = Path(record.events)
             try:
-                self._events = EventReader(Path(record.events))
+                self._events = EventReader(self._events_path)
             except OSError as error:
                 raise VerbFailed(f"{record.events} cannot be read: {error.strerror}") from error
             stack.callback(self._events.close)
@@ -229,6 +246,10 @@ class NodesSource:
         records += told_by_nodes(self._nodes.poll(status.leader), self._feed, t)
         return Look(self._feed.picture(status, FaultList([]), t, self._nodes.load), records)
 
+    def has_news(self) -> bool:
+        """Nodes are only asked."""
+        return False
+
     def close(self) -> None:
         """Let go of the connection to the nodes."""
         nodes, self._nodes = self._nodes, None
@@ -314,7 +335,7 @@ class Sampler:
 
     def _run(self, leave: threading.Event) -> None:
         pause_seconds = 0.0
-        while not leave.wait(pause_seconds):
+        while not self._left_after(pause_seconds, leave):
             begun = time.monotonic()
             try:
                 look = self._source.look()
@@ -327,6 +348,16 @@ class Sampler:
             interval = max(INTERVAL_SECONDS_MIN, INTERVAL_SECONDS_PER_NODE * nodes)
             pause_seconds = AGAIN_SECONDS if not nodes else max(interval - took, interval / 2)
         self._source.close()
+
+    def _left_after(self, pause_seconds: float, leave: threading.Event) -> bool:
+        """Wait for so long, or until an event has been told: what is broken by hand is seen at once."""
+        until = time.monotonic() + pause_seconds
+        while (left := until - time.monotonic()) > 0:
+            if leave.wait(min(left, NEWS_SECONDS)):
+                return True
+            if self._source.has_news():
+                break
+        return leave.is_set()
 
     def _take(self, look: Look) -> None:
         with self._lock:

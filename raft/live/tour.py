@@ -60,6 +60,10 @@ class TourSource:
         look = self._source.look()
         return Look(msgspec.structs.replace(look.picture, scene=self._progress.scene), look.records)
 
+    def has_news(self) -> bool:
+        """See `Source`."""
+        return self._source.has_news()
+
     def close(self) -> None:
         """See `Source`."""
         self._source.close()

@@ -51,6 +51,9 @@ class Stage:
         picture = msgspec.structs.replace(picture_of(self.status, self.faults, self._t), **self.more)
         return Look(picture, records)
 
+    def has_news(self) -> bool:
+        return False
+
     def close(self) -> None:
         """Nothing is open."""
 

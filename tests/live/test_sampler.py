@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from raft.cluster.failures import VerbFailed
 from raft.live.feed import merged
 from raft.live.sampler import RECORDS_KEPT, Look, Place, Record, Sampler
@@ -15,6 +17,7 @@ class Source:
 
     def __init__(self, records: int = 0) -> None:
         self.allowed = threading.Semaphore(0)
+        self.news = threading.Semaphore(0)
         self.looks, self.closed = 0, 0
         self.records = records
         self.fails = False
@@ -26,6 +29,9 @@ class Source:
             raise VerbFailed("the launcher does not answer")
         told = [Record(1.0, "event", "x", [], f"{self.looks}.{at}") for at in range(self.records)]
         return Look(picture_of(three(), t=float(self.looks)), told)
+
+    def has_news(self) -> bool:
+        return self.news.acquire(blocking=False)
 
     def close(self) -> None:
         self.closed += 1
@@ -110,3 +116,13 @@ def test_after_a_look_that_failed_the_picture_stays_and_is_marked() -> None:
         watched.look()
         assert sampler.news(place)["patch"]["incomplete"] is None
     assert watched.source.closed >= 1
+
+
+def test_an_event_brings_the_next_look_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raft.live.sampler.INTERVAL_SECONDS_MIN", 3_600.0)
+    watched = Watched()
+    with watched.sampler.viewer():
+        watched.look()
+        watched.source.news.release()
+        watched.look()
+    assert watched.source.looks == 2

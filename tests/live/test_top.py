@@ -32,6 +32,9 @@ class Stage:
         records, self.records = self.records, []
         return Look(picture_of(self.status, self.faults, self._t), records)
 
+    def has_news(self) -> bool:
+        return False
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -38,6 +38,9 @@ class Source:
         record = [Record(1.0, "event", "leader-elected", [1], self.text)] if self.looks == 1 else []
         return Look(picture_of(three(), t=10.0 + self.looks), record)
 
+    def has_news(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed += 1
 
