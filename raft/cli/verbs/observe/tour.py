@@ -27,10 +27,10 @@ from raft.cli.app import OBSERVE, Session, app, out, paint, run_verb, session_of
 from raft.cli.verbs.observe.live import act_on, require, source_of
 from raft.cluster.failures import BadUsage, VerbFailed
 from raft.live.address import address_at
-from raft.live.tour import GO_ON, NODES, SCENES, Progress, Scene, Step, TourSource
 
 if TYPE_CHECKING:
     from raft.live.actions import Order
+    from raft.live.tour import Progress, Scene, Step
 
 COLUMNS = 78
 PATIENCE_SECONDS = 15.0
@@ -48,6 +48,7 @@ def tour(
     if session_of(context).at_prompt:
         raise BadUsage("it starts a cluster of its own: type it at another terminal")
     from raft.lab.chaos.cluster import hosted
+    from raft.live.tour import NODES, SCENES, Progress, Step
 
     if web:
         require("web")
@@ -74,6 +75,7 @@ def _page(cluster: str, progress: Progress, *, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
+    from raft.live.tour import GO_ON, TourSource
     from raft.live.web import Server
 
     session = Session()
