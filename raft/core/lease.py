@@ -12,6 +12,8 @@ these reasons:
 - An election timeout had passed by its clock since the answer. Then the lease had ended, which is shorter
   and began earlier.
 - The leader had asked for the election (a transfer). It gave its lease up before that.
+- It had applied the removal of that leader, an entry of its own term. A leader holds no lease while there is
+  a change of the configuration in its log that it has not applied, and afterwards only as a voter.
 - It had pledged itself to a later leader since. When that one won, the earlier one had no lease any more.
 - The *process* that it had pledged itself to was proved to have ended (`release`). A lease exists only in the
   memory of that process. The next process of the same node begins as a follower, and without one.
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 from raft.core.config import ReadOnlyOption
 from raft.core.state import RaftState
-from raft.core.types import NodeId, Role
+from raft.core.types import NO_NODE, NodeId, Role
 
 
 def holds(raft: RaftState) -> bool:
@@ -32,6 +34,11 @@ def holds(raft: RaftState) -> bool:
     config = raft.config
     if config.unsafe_as_etcd:
         return config.read_only is ReadOnlyOption.LEASE_BASED
+    configuration = raft.tracker.configuration
+    if raft.log.applied < raft.pending_conf_index:
+        return False  # It may remove this leader, to which those who have applied it owe nothing any more.
+    if raft.id not in configuration.voters and raft.id not in configuration.outgoing:
+        return False
     return raft.ticks - raft.tracker.acked_tick() < raft.lease_ticks
 
 
@@ -65,6 +72,15 @@ def release(raft: RaftState, node: NodeId) -> None:
     """End a pledge to `node`: the process that it was given to has ended."""
     if raft.pledged_to == node:
         raft.pledge_tick = raft.ticks - raft.config.election_ticks
+
+
+def release_removed(raft: RaftState) -> None:
+    """End a pledge to a node that an entry of this term, applied just now, has removed.
+
+    Not one of an earlier term: that node may have been added again since, and lead.
+    """
+    if raft.pledged_to != NO_NODE and raft.pledged_to not in raft.tracker.progress:
+        release(raft, raft.pledged_to)
 
 
 def resume(raft: RaftState, node: NodeId, ticks: int) -> None:

@@ -218,7 +218,10 @@ class Raft(RaftState):
         """
         if index is not None and index <= self.restored_index:
             return self.tracker.configuration.conf_state()
-        return membership.apply(self, change)
+        conf_state = membership.apply(self, change)
+        if index is not None and self.log.matches(index, self.term):
+            lease.release_removed(self)
+        return conf_state
 
     def campaign(self) -> None:
         """Start an election now, unless this node may not lead, or has pledged its vote to a leader."""

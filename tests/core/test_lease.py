@@ -2,6 +2,7 @@
 
 import pytest
 
+from raft.core import lease
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2, Transition
 from raft.core.config import Config, ReadOnlyOption
 from raft.core.messages import (
@@ -159,6 +160,48 @@ def test_in_a_joint_configuration_a_lease_takes_both_majorities(silent):
     cluster.tick(LEASE_TICKS)
     assert cluster.leaders() == [1]
     assert asks(cluster[1])
+
+
+def removal_of(node: int) -> ConfChangeV2:
+    return ConfChangeV2((ConfChangeSingle(ConfChangeKind.REMOVE, node),))
+
+
+def test_a_leader_whose_log_has_a_change_that_it_has_not_applied_has_no_lease():
+    cluster = with_lease(1, 2, 3)
+    leader = cluster[1]
+    assert not asks(leader)
+    leader.core.propose_conf_change(removal_of(3))
+    leader.core.ready()
+    assert not lease.holds(leader.core)
+    leader = with_lease(1, 2, 3)[1]
+    leader.core.propose([b"no change of the configuration"])
+    leader.core.ready()
+    assert lease.holds(leader.core)
+
+
+def test_a_removed_leader_has_no_lease_and_its_voters_owe_it_nothing():
+    cluster = with_lease(1, 2, 3, 4)
+    cluster[1].core.propose_conf_change(removal_of(1))
+    cluster.settle()
+    assert cluster[1].core.role is Role.LEADER
+    assert not lease.holds(cluster[1].core)
+    assert not any(cluster[node].core.pledged for node in (2, 3, 4))
+
+
+def test_the_removal_of_an_earlier_term_ends_no_pledge():
+    """The node may have been added again since, and hold a lease."""
+    cluster = with_lease(1, 2, 3)
+    earlier = cluster[1].core.log.last
+    cluster[1].core.transfer_leader(2)
+    cluster.settle()
+    cluster.tick(1)
+    follower = cluster[3].core
+    assert (follower.pledged_to, follower.pledged, follower.term) == (2, True, 2)
+    follower.apply_conf_change(removal_of(2), earlier)
+    assert follower.pledged
+    follower.apply_conf_change(ConfChangeV2((ConfChangeSingle(ConfChangeKind.ADD_VOTER, 2),)), earlier)
+    follower.apply_conf_change(removal_of(2), follower.log.last)
+    assert not follower.pledged
 
 
 def test_an_answer_in_an_earlier_term_makes_no_lease():
