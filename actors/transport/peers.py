@@ -128,6 +128,7 @@ class PeerTracker:
         if kind != FrameKind.PAYLOAD or sequence <= peer.sequence:
             return False
         peer.sequence = sequence
+        peer.received_bytes += len(payload)
         self.events.append(Received(peer.process, peer.incarnation, payload))
         return True
 

@@ -83,6 +83,11 @@ class LeadershipLost(ClientError):
     """The lease could not be kept alive in time, or another client ended it: the work was cancelled."""
 
 
+def is_by_loss(error: BaseException | None, remaining_seconds: float) -> bool:
+    """Was a request of some work refused because its lease had ended, as the holder may not know yet?"""
+    return isinstance(error, SessionExpired | LeaseEnded | FenceRejected) and not remaining_seconds
+
+
 class Taken(ClientError):
     """There is no free seat, and the candidate did not want to wait."""
 

@@ -344,4 +344,7 @@ def test_the_short_way_for_further_payloads_says_of_every_frame_what_the_long_wa
                 careful.route_to(name) for name in ("n2", "n3")
             ], f"seed {seed}, step {step}"
             assert quick.dropped == careful.dropped, f"seed {seed}, step {step}"
+            assert [quick.received_bytes(name) for name in ("n2", "n3")] == [
+                careful.received_bytes(name) for name in ("n2", "n3")
+            ], f"seed {seed}, step {step}"
     assert short > 300

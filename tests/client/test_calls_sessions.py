@@ -8,12 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from raft.client import AsyncClient, Client
 from raft.client.errors import (
+    ClientError,
     CommandRefused,
     FenceRejected,
     LeadershipLost,
@@ -196,6 +198,31 @@ def test_work_is_cancelled_before_the_lease_runs_out_when_no_node_can_be_asked(n
             assert lead.remaining == 0.0
             with pytest.raises(LeadershipLost):
                 lead.check()
+
+    run(nodes, body)
+
+
+@pytest.mark.parametrize("ended", [SessionExpired("it has expired"), FenceRejected("election/late", 1, 2)])
+def test_work_whose_request_came_too_late_for_its_lease_lost_its_leadership(
+    nodes: Nodes, ended: ClientError
+) -> None:
+    """After a stop the work may go on before the loss is noticed; `keep_running` then begins again."""
+
+    async def body(client: AsyncClient) -> None:
+        async with client.election("late", ttl="1s") as lead:
+            with pytest.raises(type(ended)):
+                await lead.run(partial(fails, ended))  # While the lease lasts it is an error of the work.
+
+            async def late() -> None:
+                await client.revoke(lead.session.lease)
+                await lead.session.wait_lost()
+                raise ended
+
+            with pytest.raises(LeadershipLost):
+                await lead.run(late)
+
+    async def fails(error: ClientError) -> None:
+        raise error
 
     run(nodes, body)
 

@@ -112,7 +112,7 @@ def test_closing_ends_a_line_that_is_being_typed() -> None:
         ("kill fol", {"followers"}),
         ("kill 1,lea", {"1,leader"}),
         ("status -o ", {"table", "json"}),
-        ("events --kind leader-", {"leader-elected", "leader-lost"}),
+        ("events --kind leader-l", {"leader-lost"}),
         ("put 'open", set()),
     ],
 )

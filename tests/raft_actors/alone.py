@@ -39,6 +39,11 @@ class Alone(Actor):
         self.write("acquire", "election/actors/alone", now, {"token": self.lead.token, "until": until})
         self.context.create_task(self.work())
 
+    def on_stop(self) -> None:
+        """The seat is given up after this: with it, another may lead before `until`."""
+        held = self.lead.remaining > 0
+        self.write("release", "election/actors/alone", time.monotonic(), {"held": held})
+
     async def work(self) -> None:
         async with AsyncClient(self.nodes) as client:
             while True:
@@ -75,7 +80,7 @@ class Alone(Actor):
             op=op,
             key=key,
             value=value,
-            expected=self.lead.token if op == "fenced-put" else None,
+            expected=None if op == "acquire" else self.lead.token,
             call=called,
             returned=None if outcome == "unknown" else time.monotonic(),
             outcome=outcome,  # type: ignore[arg-type]

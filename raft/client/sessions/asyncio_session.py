@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from raft.client.asyncio_keys import AsyncKeys
 from raft.client.calls import sessions
 from raft.client.calls.application import checked_body, decode_or_raise, plain
-from raft.client.errors import ClientError, LeadershipLost, OutcomeUnknown, Rejected, SessionExpired
+from raft.client.errors import (
+    ClientError,
+    LeadershipLost,
+    OutcomeUnknown,
+    Rejected,
+    SessionExpired,
+    is_by_loss,
+)
 from raft.durations import Duration, ttl_ms_of
 from raft.machines.commands import Answered, OpenSession, Operation, Own, Revoke, Transaction, Watch
 from raft.machines.lease_clock import HeldLease
@@ -140,7 +147,8 @@ class AsyncSession(AsyncKeys):
     async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do work while the lease lasts.
 
-        Shortly before it ends, cancels the work and raises LeadershipLost.
+        Shortly before it ends, cancels the work and raises LeadershipLost; also if the work raises that a
+        request came too late for the lease.
         """
         task = asyncio.ensure_future(work)
         if not self.remaining_seconds:
@@ -150,7 +158,9 @@ class AsyncSession(AsyncKeys):
         self._working[me] += 1
         try:
             await asyncio.wait((task, lost), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
+            failure = task.exception() if task.done() and not task.cancelled() else None
+            # A request may be refused for the end of the lease before that is noticed here.
+            if task.done() and not is_by_loss(failure, self.remaining_seconds):
                 return task.result()
         finally:
             lost.cancel()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from raft.client.background_loop import Background, in_background
 from raft.client.blocking import blocking, blocking_iterator
-from raft.client.errors import ClientError, Taken
+from raft.client.errors import ClientError, LeadershipLost, Taken, is_by_loss
 from raft.client.retries import Backoff
 from raft.client.sessions.asyncio_election import AsyncElection, AsyncLead
 from raft.client.sessions.asyncio_session import SessionState
@@ -129,10 +129,16 @@ class Election:
     def run(self, work: Callable[[Lead], Result]) -> Result:
         """Wait for a leadership, do the work, and step down; returns the work's result.
 
-        The work is not cancelled when leadership is lost; LeadershipLost is then raised once it has returned.
+        The work is not cancelled when leadership is lost; LeadershipLost is then raised once it has returned,
+        or has raised that a request came too late for the lease.
         """
         with self as lead:
-            result = work(lead)
+            try:
+                result = work(lead)
+            except ClientError as error:
+                if is_by_loss(error, lead.remaining):
+                    raise LeadershipLost("the work came too late for its lease") from error
+                raise
             lead.check()
             return result
 
