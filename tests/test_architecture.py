@@ -44,7 +44,15 @@ ARROWS: dict[str, set[str]] = {
     "raft.machines": {"raft.machines"},
     "raft.protocol": {"raft.protocol.limits"},
     "raft.protocol.registry": {"actors", "raft.core", "raft.protocol"},
-    "raft.node": {"actors", "raft.core", "raft.storage", "raft.machines", "raft.node", *_PROTOCOL},
+    "raft.node": {
+        "raft.version",
+        "actors",
+        "raft.core",
+        "raft.storage",
+        "raft.machines",
+        "raft.node",
+        *_PROTOCOL,
+    },
     "raft.actors": {
         "actors",
         "raft.actors",

@@ -55,9 +55,9 @@ app = Verbs(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from raft.version import project_version
+        from raft.version import VERSION
 
-        out(f"raft-actors {project_version()}")
+        out(f"raft-actors {VERSION}")
         raise typer.Exit
 
 

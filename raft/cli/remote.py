@@ -40,6 +40,7 @@ from raft.cluster.rpc.messages import (
     ReplaceMember,
 )
 from raft.cluster.selectors import SelectionScope, names, select, select_one
+from raft.cluster.status import with_answer
 
 if TYPE_CHECKING:
     from raft.client import Client
@@ -359,35 +360,8 @@ def _members_of(said: dict[int, NodeStatus], leader: int | None) -> tuple[list[i
 def _view(node: int, said: NodeStatus | None, *, votes: bool) -> NodeView:
     if said is None:
         return NodeView(id=node, pid=None, state="unreachable", votes=votes)
-    contact = said.contact_seconds
-    return NodeView(
-        id=node,
-        pid=None,
-        state="running",
-        votes=votes,
-        role=said.role,
-        term=said.term,
-        leader=said.leader or None,
-        commit=said.commit,
-        applied=said.applied,
-        last=said.last,
-        contact_ms=None if contact is None else round(1000 * contact, 1),
-        machine_version=said.version,
-        cluster_version=said.cluster_version,
-        used_bytes=said.used_bytes,
-        quota_bytes=said.quota_bytes,
-        faults=said.faults,
-        vote=said.vote or None,
-        heard_ms={peer: round(1000 * silent, 1) for peer, silent in said.heard_seconds.items()},
-        match=said.match,
-        log_terms=said.log_terms,
-        next=said.next,
-        log_start=said.log_start,
-        timeout_ratio=said.timeout_ratio,
-        leases=said.leases,
-        leases_count=said.leases_count if said.role == "leader" else 0,
-        hears=sorted(peer for peer, silent in said.heard_seconds.items() if silent <= HEARS_SECONDS_MAX),
-    )
+    view = NodeView(id=node, pid=None, state="running", votes=votes, faults=said.faults)
+    return with_answer(view, said, HEARS_SECONDS_MAX)
 
 
 def _listed(members: Members) -> MemberList:

@@ -47,8 +47,12 @@ _MESSAGE_CHARACTERS_MAX = 16 * 1024
 ELAPSED = Stamp()
 _STATUS_TITLES = (
     "NODE", "PID", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "LAG", "CONTACT", "RESTARTS", "CPU", "RSS",
-    "SPACE", "FAULTS",
+    "SPACE", "HEARS", "RELEASE", "ALARMS", "FAULTS",
 )  # fmt: skip
+# What nodes on other hosts do not tell is known to a launcher alone, and the other way round.
+_LAUNCHER_ONLY = {"PID", "RESTARTS", "CPU", "RSS"}
+_NODES_ONLY = {"HEARS", "RELEASE"}
+_STATUS_LEFT = {"NODE", "ROLE", "HEARS", "RELEASE", "ALARMS", "FAULTS"}
 _STATUS_SPARE = (
     "RSS",
     "CPU",
@@ -56,6 +60,7 @@ _STATUS_SPARE = (
     "APPLIED",
     "RESTARTS",
     "PID",
+    "RELEASE",
     "COMMIT",
 )  # In the order of omission.
 
@@ -166,8 +171,13 @@ def _exit_words(event: NodeExited, paint: Paint) -> str:
     return paint(words, "red") + (f"  {printable(last)}" if last else "")
 
 
-def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None) -> str:
-    """The status: a header, the nodes cut off, a line for each node; columns are omitted to fit the width."""
+def status_table(
+    status: ClusterStatus, paint: Paint, columns: int | None = None, *, by_nodes: bool = False
+) -> str:
+    """The status: a header, the nodes cut off, a line for each node; columns are omitted to fit the width.
+
+    `by_nodes`: the nodes were asked and no launcher, which alone knows of processes.
+    """
     lead = "no leader" if status.leader is None else f"leader n{status.leader}"
     header = f"{status.cluster}  {paint(lead, 'bold')}  term {status.term}  {_quorum_words(status, paint)}"
     if status.out_of_space:
@@ -180,11 +190,14 @@ def status_table(status: ClusterStatus, paint: Paint, columns: int | None = None
     leader = next((node for node in status.nodes if node.id == status.leader), None)
     last = leader.last if leader is not None else None
     styles = [_status_style(node) for node in status.nodes]
-    shown = list(_STATUS_TITLES)
+    hidden = _NODES_ONLY if not by_nodes else _LAUNCHER_ONLY
+    if not any(node.alarms for node in status.nodes):
+        hidden = hidden | {"ALARMS"}
+    shown = [title for title in _STATUS_TITLES if title not in hidden]
     rows = [dict(zip(_STATUS_TITLES, _status_row(node, last), strict=True)) for node in status.nodes]
     while True:
         cells = [[row[title] for title in shown] for row in rows]
-        left = {shown.index(title) for title in ("NODE", "ROLE", "FAULTS")}
+        left = {shown.index(title) for title in shown if title in _STATUS_LEFT}
         text = table(shown, cells, paint, left=left, styles=styles)
         spare = [title for title in _STATUS_SPARE if title in shown]
         if columns is None or not spare or _width(shown, cells) <= columns:
@@ -237,6 +250,9 @@ def _status_row(node: NodeView, last: int | None) -> list[str]:
         _BLANK if node.cpu_percent is None else f"{node.cpu_percent:.1f}%",
         _BLANK if node.rss_bytes is None else f"{node.rss_bytes / 1e6:.0f}MB",
         f"{node.used_bytes / node.quota_bytes:.0%}" if node.used_bytes and node.quota_bytes else _BLANK,
+        names(node.hears or []) or _BLANK,
+        node.release or _BLANK,
+        " ".join(node.alarms) or _BLANK,
         " ".join(node.faults) or _BLANK,
     ]
 

@@ -121,10 +121,11 @@ class StatusRound:
             faults=[str(fault) for fault in self._cluster.faults.of_node(node.id)],
         )
         seconds_max = self._cluster.spec.election_seconds_max
-        return view if said is None else _with(view, said, seconds_max)
+        return view if said is None else with_answer(view, said, seconds_max)
 
 
-def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeView:
+def with_answer(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeView:
+    """A node's row with what the node itself says."""
     contact = said.contact_seconds
     return msgspec.structs.replace(
         view,
@@ -149,4 +150,6 @@ def _with(view: NodeView, said: NodeStatus, hears_seconds_max: float) -> NodeVie
         timeout_ratio=said.timeout_ratio,
         leases=said.leases,
         leases_count=said.leases_count if said.role == "leader" else 0,
+        release=said.release or None,
+        alarms=said.alarms,
     )

@@ -191,6 +191,7 @@ class NodeComponents:
             faults=env.faults, counters=env.counters, now=context.now, machine=env.machine,
             transferring=lambda: self.reporter.losing("transfer"), space=lambda: self.space.room,
             metrics=self.metrics, leases=self.machine_services.leases.told,
+            disk_alarms=lambda: self.disk_health.alarms,
         )  # fmt: skip
 
     def _build_leadership(self) -> None:

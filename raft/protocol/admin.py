@@ -132,6 +132,8 @@ class NodeStatus(Struct, frozen=True):
     timeout_ratio: float | None = None  # Of one that does not lead: how much of its election timeout is over.
     leases: list[LeaseStatus] = []  # Of a leader: the oldest ones,
     leases_count: int = 0  # and how many there are.
+    release: str = ""  # Of this project, as the node runs it.
+    alarms: list[str] = []  # What an operator should look at: disk-full, slow-fsync, out-of-space.
 
 
 class GetMetrics(Struct, frozen=True):

@@ -132,3 +132,24 @@ def test_the_status_fits_a_terminal(columns: int) -> None:
 def test_programs_that_read_the_table_get_every_column() -> None:
     titles = status_table(status(5), Paint(False)).splitlines()[1].split()
     assert {"PID", "COMMIT", "APPLIED", "RESTARTS", "CPU", "RSS", "SPACE"} <= set(titles)
+
+
+def test_nodes_that_were_asked_themselves_show_what_they_know_instead_of_what_a_launcher_does() -> None:
+    shown = status(5)
+    shown.nodes[:] = [
+        msgspec.structs.replace(node, pid=None, hears=[1, 2], release="1.2.3", alarms=[])
+        for node in shown.nodes
+    ]
+    titles = status_table(shown, Paint(False), by_nodes=True).splitlines()[1].split()
+    assert {"HEARS", "RELEASE", "SPACE"} <= set(titles)
+    assert not {"PID", "RESTARTS", "CPU", "RSS", "ALARMS"} & set(titles)
+
+
+@pytest.mark.parametrize("by_nodes", [True, False])
+def test_an_alarm_has_a_column_and_only_then(by_nodes: bool) -> None:
+    shown = status(5)
+    assert "ALARMS" not in status_table(shown, Paint(False), by_nodes=by_nodes)
+    shown.nodes[2] = msgspec.structs.replace(shown.nodes[2], alarms=["disk-full", "out-of-space"])
+    said = status_table(shown, Paint(False), by_nodes=by_nodes).splitlines()
+    assert "ALARMS" in said[1]
+    assert [number for number, line in enumerate(said) if "disk-full out-of-space" in line] == [4]

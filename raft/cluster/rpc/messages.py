@@ -295,6 +295,8 @@ class NodeView(Struct, frozen=True, kw_only=True):
     timeout_ratio: float | None = None  # Of a follower: how much of its election timeout is over.
     leases: list[LeaseStatus] = []  # Of a leader: the oldest ones,
     leases_count: int = 0  # and how many there are.
+    release: str | None = None  # Of this project, as the node runs it.
+    alarms: list[str] = []  # What an operator should look at: disk-full, slow-fsync, out-of-space.
 
 
 class ClusterStatus(Struct, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ from raft.lab.checkers.verdict import Anomaly, Ruling, Verdict
 from raft.lab.reports.report import write_report
 from raft.lab.shrinking import shrink
 from raft.node.config import EXIT_DISK_FAILED
-from raft.version import project_version
+from raft.version import VERSION
 
 Tell = Callable[[str], None]
 
@@ -162,7 +162,7 @@ def _judge(order: Order, told: RunResult, directory: Path, load_before: float) -
         seed=schedule.seed,
         nodes=told.size,
         command=order.command,
-        versions={"raft-actors": project_version(), "python": platform.python_version()},
+        versions={"raft-actors": VERSION, "python": platform.python_version()},
     )
     write_history(directory / "history.jsonl", header, told.records)
     whole = order.name and not told.unsettled

@@ -119,6 +119,12 @@ class DiskHealthMonitor:
         """Did the last write find no room?"""
         return self._full
 
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong with the disk now, by name."""
+        slow = self._slow_writes >= SLOW_WRITES_MIN
+        return [*([DISK_FULL] if self._full else []), *([SLOW_FSYNC] if slow else [])]
+
     # -- what follows -------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:

@@ -25,6 +25,7 @@ from raft.protocol.admin import (
     NodeStatus,
     Transfer,
 )
+from raft.version import VERSION
 
 AdminRequest = GetStatus | GetMetrics | Transfer
 ADMIN_REQUESTS = (GetStatus, GetMetrics, Transfer)
@@ -85,7 +86,9 @@ class AdminRequests:
         machine: Application,
         metrics: Callable[[NodeStatus], NodeMetrics],
         leases: Callable[[], list[LeaseStatus]],
+        disk_alarms: Callable[[], list[str]],
     ) -> None:
+        self._disk_alarms = disk_alarms
         self._leases = leases
         self._metrics = metrics
         self._machine = machine
@@ -143,6 +146,8 @@ class AdminRequests:
             timeout_ratio=None if is_learner else timeout_ratio(self._raft),
             leases=self._leases(),
             leases_count=len(self._machine.leases),
+            release=VERSION,
+            alarms=[*self._disk_alarms(), *(["out-of-space"] if room.alarm else [])],
         )
 
     def transfer(self, request: Transfer) -> Done | CannotDo:

@@ -233,7 +233,7 @@ class _Saved:
     def begin(self, taken: BackupTaken) -> None:
         """A backup begins."""
         from raft.storage.backup import BackupHead
-        from raft.version import project_version
+        from raft.version import VERSION
 
         head = BackupHead(
             cluster=taken.cluster,
@@ -245,7 +245,7 @@ class _Saved:
             endpoints=taken.endpoints,
             machine_version=taken.machine_version,
             saved_at=self._saved_at,
-            release=project_version(),
+            release=VERSION,
         )
         self._writer.begin(head, taken.size)
 

@@ -132,9 +132,9 @@ def kubernetes(
 def containerfile() -> None:
     """How to build the image for Kubernetes, in the project's directory."""
     from raft.engines.kubernetes import containerfile as text
-    from raft.version import project_version
+    from raft.version import VERSION
 
-    out(text(project_version()).rstrip())
+    out(text(VERSION).rstrip())
 
 
 def _write(context: typer.Context, files: Mapping[str, str], directory: Path | None) -> None:

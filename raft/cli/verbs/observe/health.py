@@ -29,7 +29,7 @@ from raft.cluster.failures import ExitCode, VerbFailed
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
 from raft.cluster.spec import ClusterRecord
-from raft.version import project_version
+from raft.version import VERSION
 
 if TYPE_CHECKING:
     from raft.cli.remote import Target
@@ -159,7 +159,7 @@ def _findings() -> Iterator[Finding]:
     yield Finding(
         subject="versions",
         well=True,
-        found=f"raft-actors {project_version()}, Python {sys.version.split()[0]}, "
+        found=f"raft-actors {VERSION}, Python {sys.version.split()[0]}, "
         f"pyzmq {version('pyzmq')}, msgspec {version('msgspec')}",
     )
     here = ", ".join(map(str, files()))

@@ -51,24 +51,25 @@ def status(
     session = session_of(context)
     if watch and session.at_prompt:
         raise BadUsage("at the prompt, type `status` again; -w is for another terminal")
+    by_nodes = session.is_remote(cluster)
     with session.launcher(cluster) as launcher:
         if not watch:
-            out(_status(launcher, output))
+            out(_status(launcher, output, by_nodes))
             return
         on_screen = output is options.Format.TABLE and wants_colour(sys.stdout)
         with _alternate_screen() if on_screen else contextlib.nullcontext():
             while True:
-                text = _status(launcher, output)
+                text = _status(launcher, output, by_nodes)
                 out(_frame(text) if on_screen else text)
                 time.sleep(interval)
 
 
-def _status(launcher: Launcher | RemoteCluster, output: options.Format) -> str:
+def _status(launcher: Launcher | RemoteCluster, output: options.Format, by_nodes: bool) -> str:
     seen = launcher.ask(messages.GetClusterStatus(), messages.ClusterStatus)
     if output is options.Format.JSON:
         return msgspec.json.encode(seen).decode()
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return status_table(seen, paint(), columns)
+    return status_table(seen, paint(), columns, by_nodes=by_nodes)
 
 
 def _frame(text: str) -> str:
