@@ -189,7 +189,8 @@ def test_each_deposit_in_the_bank_counts_once_though_its_leaders_are_killed_and_
 @pytest.mark.processes
 def test_each_job_of_the_pool_has_a_result_though_one_worker_is_killed_and_one_hangs() -> None:
     *lost, done, again = said_by("worker_pool.py")
-    assert {line.split()[0] for line in lost} >= {"ann", "ben"}
+    # A worker that is killed between two jobs has none in its hands.
+    assert {line.split()[0] for line in lost} & {"ann", "ben"}
     assert done == "60 jobs are done, and the sum of their results is 70210"
     assert int(again.removesuffix(" workers were started again")) >= 2
 

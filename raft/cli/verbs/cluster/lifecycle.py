@@ -24,7 +24,7 @@ from raft.cli.terminal.detach import detach_from_terminal
 from raft.cli.terminal.printer import Printer, write_line
 from raft.cli.terminal.prompt import Prompt, can_prompt
 from raft.cli.views import Paint, event_line, log_line, report_table
-from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
+from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
 from raft.cluster.quantities import DurationRange
 from raft.cluster.records.events import ClusterReady, Event, EventReader, encode_event
 from raft.cluster.records.logs import ClusterLogs
@@ -389,7 +389,12 @@ def down(
         # Identified by more than its pid: a cluster of the same name may follow at once.
         process = psutil.Process(record.pid)
         told = _events_to_the_end(record)
-        lines = launcher.ask(messages.Down(dry_run), messages.Done).lines
+        try:
+            lines = launcher.ask(messages.Down(dry_run), messages.Done).lines
+        except Unreachable:  # It may have ended before its answer had left, which is what was wanted.
+            if dry_run or not _has_ended(process):
+                raise
+            lines = []
     if dry_run or session.at_prompt:  # At the prompt, the launcher prints the report itself.
         confirm(context, lines, output)
         return
