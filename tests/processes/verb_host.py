@@ -24,7 +24,7 @@ from msgspec import Struct
 
 import launcher
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0  # A run of chaos whose cluster never comes back takes one minute by itself.
 
 
 class Request(Struct):
