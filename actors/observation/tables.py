@@ -184,8 +184,8 @@ def as_table(figures: Figures, rows_max: int) -> str:
 
 
 _PROCESS_COLUMNS: Final = [
-    "PROCESS", "PID", "LIFE", "CPU", "MEMORY", "ACTORS", "WAITING", "HANDLED/S", "OPEN ASKS", "RESTARTS",
-    "DEAD LETTERS",
+    "PROCESS", "PID", "INCARNATION", "CPU", "MEMORY", "ACTORS", "WAITING", "HANDLED/S", "OPEN ASKS",
+    "RESTARTS", "DEAD LETTERS",
 ]  # fmt: skip
 _ACTOR_COLUMNS: Final = [
     "ACTOR", "STATE", "MAILBOX", "STASHED", "HANDLED/S", "REFUSED", "RESTARTS", "LAST ERROR",

@@ -24,6 +24,7 @@ from raft.client.errors import (
     Taken,
 )
 from raft.client.sessions.asyncio_election import AsyncLead
+from raft.client.sessions.election import Lead
 from raft.machines.commands import CompareNumber, Field, Get, Put, Relation, Revoke, Transaction, WatchKeys
 from raft.machines.results import Item, Led, Left
 from raft.protocol.client import LeaseProbe
@@ -225,6 +226,22 @@ def test_work_whose_request_came_too_late_for_its_lease_lost_its_leadership(
         raise error
 
     run(nodes, body)
+
+
+def test_blocking_work_whose_request_came_too_late_lost_its_leadership(nodes: Nodes) -> None:
+    def late(lead: Lead) -> None:
+        client.revoke(lead.in_loop.session.lease)
+        wait_until(lambda: not lead.remaining)
+        raise SessionExpired("it has expired")
+
+    def fails(lead: Lead) -> None:
+        raise SessionExpired(f"another session than that of {lead.token}")
+
+    with Client(nodes.endpoints) as client:
+        with pytest.raises(LeadershipLost):
+            client.election("late", ttl="1s").run(late)
+        with pytest.raises(SessionExpired):
+            client.election("late", ttl="1s").run(fails)
 
 
 def test_leadership_outlasts_the_death_of_the_clusters_leader(nodes: Nodes) -> None:
