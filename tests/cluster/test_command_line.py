@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from typer.main import get_command
 from raft.cli.app import Session, app, completed, run_verb
 from raft.cli.entry import HOMES
 from raft.cli.main import VERB_MODULES
-from raft.cli.verbs.cluster import membership
-from raft.cluster.failures import ExitCode
+from raft.cli.verbs.cluster import lifecycle, membership
+from raft.cluster.failures import ExitCode, Unreachable
 from raft.version import VERSION
 from tests.processes.terminal import Terminal
 
@@ -407,3 +408,24 @@ def test_a_python_without_the_packages_is_told_the_command_that_installs_them() 
         assert ended.returncode == 1
         assert ended.stderr.count("\n") == 1
         assert "pip install -e ." in ended.stderr
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_down_of_a_launcher_that_gives_no_answer_succeeds_only_if_it_ends(
+    ends: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Silent:
+        record = SimpleNamespace(pid=os.getpid(), events=str(tmp_path / "none"), name="c")
+
+        def __enter__(self) -> Silent:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def ask(self, *_: object) -> None:
+            raise Unreachable("cluster 'c' cannot be reached: connection closed")
+
+    monkeypatch.setattr(Session, "launcher", lambda *_: Silent())
+    monkeypatch.setattr(lifecycle, "has_ended", lambda _: ends)
+    assert run_verb(["down"], Session()) == (ExitCode.OK if ends else ExitCode.UNREACHABLE)

@@ -392,7 +392,7 @@ def down(
         try:
             lines = launcher.ask(messages.Down(dry_run), messages.Done).lines
         except Unreachable:  # It may have ended before its answer had left, which is what was wanted.
-            if dry_run or not _has_ended(process):
+            if dry_run or not has_ended(process):
                 raise
             lines = []
     if dry_run or session.at_prompt:  # At the prompt, the launcher prints the report itself.
@@ -400,7 +400,7 @@ def down(
         return
     if output is options.Format.TABLE:
         confirm(context, lines)
-    if not _has_ended(process):
+    if not has_ended(process):
         raise VerbFailed("the cluster has not ended yet", ExitCode.TIMED_OUT)
     report = final_report(told())
     confirm(context, [report_table(report, paint())], output, lines=lines, report=report)
@@ -415,7 +415,7 @@ def _events_to_the_end(record: ClusterRecord) -> Callable[[], list[Event]]:
     return lambda: list(reader.new())
 
 
-def _has_ended(launcher: psutil.Process) -> bool:
+def has_ended(launcher: psutil.Process) -> bool:
     """Wait until the launcher, which removes everything first, has ended."""
     import psutil
 
