@@ -288,17 +288,24 @@ class SupervisorActor(Actor):
         StatusRound(self.context, self._cluster, self.context.reply_handle().send).begin()
 
     def on_get_leader(self, verb: GetLeader) -> None:
-        """At once if there is one."""
+        """At once if there is one that runs: a paused one cannot lead, though it was not replaced yet."""
         reply = self.context.reply_handle()
+
+        def leads() -> bool:
+            leader = self._cluster.history.leader
+            paused = [node.id for node in self._cluster.in_state({NodeState.PAUSED})]
+            return leader is not None and leader.node not in paused
 
         def answer(held: bool) -> None:
             leader = self._cluster.history.leader
-            if held and leader is not None:
-                reply.send(LeaderAnswer(leader.node, leader.term))
-            else:
+            if leader is None:
                 reply.send(Failed("the cluster has no leader", ExitCode.NO_LEADER))
+            elif not held:
+                reply.send(Failed(f"the leader, n{leader.node}, is paused", ExitCode.NO_LEADER))
+            else:
+                reply.send(LeaderAnswer(leader.node, leader.term))
 
-        self._conditions.wait(lambda: self._cluster.history.leader is not None, verb.wait_seconds, answer)
+        self._conditions.wait(leads, verb.wait_seconds, answer)
         self._conditions.check()
 
     def on_list_faults(self, verb: ListFaults) -> None:

@@ -138,11 +138,11 @@ SCENES: tuple[Scene, ...] = (
             Step("transfer 1", codes=(0, 1)),
             Step("partition 1,2 3,4,5"),
             Step(
-                "get colour --timeout 10s",
+                "get colour --via 3,4,5 --timeout 10s",
                 "Three nodes are enough, also to be sure that this is the newest value.",
                 says="blue",
             ),
-            Step("put colour green --timeout 10s", "The majority goes on."),
+            Step("put colour green --via 3,4,5 --timeout 10s", "The majority goes on."),
             Step(
                 "get colour --via 1,2 --timeout 1s",
                 "The minority refuses, rather than answer with something old.",

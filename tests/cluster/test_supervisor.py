@@ -389,6 +389,18 @@ def test_a_paused_node_is_not_hung_and_wakes_when_its_time_is_up(lab: Lab) -> No
     assert lab.states()[0] == "running"
 
 
+def test_a_paused_leader_is_none_until_it_is_resumed_or_another_leads(lab: Lab) -> None:
+    lab.lead(1, 2)
+    lab.ask(messages.Pause("leader"))
+    said = lab.ask(messages.GetLeader())
+    assert (said.exit_code, said.reason) == (ExitCode.NO_LEADER, "the leader, n1, is paused")
+    lab.ask(messages.Resume("leader"))
+    assert lab.ask(messages.GetLeader()) == messages.LeaderAnswer(1, 2)
+    lab.ask(messages.Pause("leader"))
+    lab.lead(3, 3)
+    assert lab.ask(messages.GetLeader()) == messages.LeaderAnswer(3, 3)
+
+
 def test_what_makes_no_sense_is_refused_and_changes_nothing(lab: Lab) -> None:
     for verb, exit_code in (
         (messages.Kill("9"), ExitCode.USAGE),
