@@ -9,7 +9,7 @@ import pytest
 
 from raft.cluster.failures import ExitCode
 from raft.cluster.rpc import messages
-from tests.cluster.test_supervisor import Lab
+from tests.cluster.supervisor_lab import Lab
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from raft.cluster.launch import launched
 from raft.cluster.spec import ClusterSpec
 from raft.node.config import NodeConfig
 from raft.protocol.admin import SetLink
-from tests.cluster.test_supervisor import FakeForkServer
+from tests.cluster.supervisor_lab import FakeForkServer
 
 
 class ForkServer(FakeForkServer):

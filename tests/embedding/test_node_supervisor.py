@@ -25,7 +25,7 @@ from raft.node.config import (
 )
 from raft.protocol.admin import Alive, NodeUp, SawLeader
 from raft.protocol.registry import REGISTRY, SUPERVISOR
-from tests.cluster.test_supervisor import FakeChild, FakeForkServer
+from tests.cluster.supervisor_lab import FakeChild, FakeForkServer
 
 RESTARTS = RestartPolicy(max_restarts=2, window_seconds=30.0, backoff=Backoff(first_seconds=1.0, jitter=0.0))
 

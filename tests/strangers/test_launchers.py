@@ -9,7 +9,7 @@ from actors.runtime import Runtime
 from raft.cluster.rpc import messages
 from raft.protocol.admin import BecameLeader, LostLeadership
 from raft.protocol.registry import SUPERVISOR, TAGS
-from tests.cluster.test_supervisor import Lab
+from tests.cluster.supervisor_lab import Lab
 from tests.embedding.test_node_supervisor import Rig
 from tests.strangers.values import Absurd, kinds
 
