@@ -39,6 +39,7 @@ Via = Annotated[
     ),
 ]
 TIMEOUT_SECONDS = 5.0
+LOOK_FIRST = "it may have been carried out: look before you repeat it"
 
 
 @contextlib.contextmanager
@@ -98,4 +99,6 @@ def verb_failed(error: ClientError) -> VerbFailed:
         (errors.OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN),
         (errors.ClientError, ExitCode.FAILURE),
     ]
-    return VerbFailed(str(error), next(code for kind, code in codes if isinstance(error, kind)))
+    code = next(code for kind, code in codes if isinstance(error, kind))
+    advice = f"; {LOOK_FIRST}" if code is ExitCode.OUTCOME_UNKNOWN else ""
+    return VerbFailed(f"{error}{advice}", code)
