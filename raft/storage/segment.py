@@ -23,6 +23,7 @@ from raft.storage.record import Kind, encode_seal
 SEGMENT_SUFFIX = ".wal"
 PROBE_BYTES = 512
 SEAL_BYTES = 4 * HEADER_BYTES  # Kept free at the end of each segment: a seal always has room.
+BLANK_AHEAD_BYTES = 256 * 1024
 
 Payloads = Sequence[tuple[Kind, bytes]]
 
@@ -56,7 +57,12 @@ def is_sealed(batch: Batch | Damage) -> bool:
 
 
 class Segment:
-    """The last segment, open for writing. All past `end` is blank, or is made so before the next write."""
+    """The last segment, open for writing. All past `end` is blank, or is made so before the next write.
+
+    Blocks that are only reserved become written ones in the file system's journal, which every sync of such
+    a write waits for, with a second flush of the disk. So one write in many is followed by blank bytes, and
+    those after it are made where something has been written already.
+    """
 
     def __init__(
         self, device: Device, path: Path, file: File, sequence: int, *, end: int, capacity: int
@@ -69,6 +75,7 @@ class Segment:
         self._file = file
         self._capacity = capacity
         self._tail_is_blank = True
+        self._written = end  # From here on the file's blocks are only reserved.
 
     @classmethod
     def create(
@@ -120,6 +127,10 @@ class Segment:
         """Write what `encode` returned: one write, one sync, durable. After StoreFull nothing happened."""
         if not self._tail_is_blank:
             self._blank_tail()
+        end, written = self.end + len(batch), self._written
+        if end > written:
+            written = min(end + BLANK_AHEAD_BYTES, self._capacity)
+            batch += bytes(written - end)
         try:
             self._device.write(self._file, self.end, batch)
         except StoreFull:
@@ -128,7 +139,7 @@ class Segment:
             raise
         self._device.crash_point("save.written")
         self._device.sync(self._file)
-        self.end += len(batch)
+        self.end, self._written = end, written
 
     def seal(self) -> None:
         """Record durably that the next segment exists, and close the file. After StoreFull try again.
@@ -161,3 +172,4 @@ class Segment:
         self._device.allocate(self._file, self._capacity)
         self._device.sync(self._file)
         self._tail_is_blank = True
+        self._written = self.end

@@ -13,8 +13,9 @@ import pytest
 from raft.core.errors import Compacted
 from raft.core.types import ConfState, HardState, Snapshot
 from raft.lab.simulation.hosts.disk import SimulatedFiles
+from raft.storage.device import Device
 from raft.storage.errors import DirectoryInUse, DirectoryUnusable, ForeignDirectory
-from raft.storage.files import RealFiles
+from raft.storage.files import File, RealFiles
 from raft.storage.record import Identity
 from raft.storage.snapshots import sealed
 from raft.storage.store import Store
@@ -38,6 +39,23 @@ def test_a_write_is_one_sync_whatever_is_in_it() -> None:
     before = files.syncs
     store.save(HardState(1, 1, 0), entries(1, 1, 64), None)
     assert files.syncs == before + 1
+
+
+def test_most_writes_go_where_something_was_written_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[int, int]] = []
+    write = Device.write
+
+    def noting(device: Device, file: File, offset: int, data: bytes) -> None:
+        written.append((offset, offset + len(data)))
+        write(device, file, offset, data)
+
+    store = open_store(SimulatedFiles(), segment_bytes=1024 * 1024)
+    monkeypatch.setattr(Device, "write", noting)
+    for index in range(1, 101):
+        store.save(None, entries(1, index, index, size=4000), None)
+    beyond = [at for at in range(1, 100) if written[at][1] > max(end for _, end in written[:at])]
+    assert len(written) == 100
+    assert len(beyond) == 1  # 400,000 bytes, blank ones written 262,144 at a time.
 
 
 def test_a_commit_index_alone_waits_for_the_next_write_or_the_close() -> None:
