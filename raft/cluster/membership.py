@@ -1,8 +1,8 @@
 """Adding, promoting, removing and replacing nodes by request.
 
 Owns the order of the steps: a process starts before it becomes a member, and ends after it has left; the
-data directory's record follows the cluster's own log. Knows nothing of how a change is agreed on; the leader
-is asked until the change is made. Requests are idempotent.
+data directory's record follows the cluster's own log. Knows nothing of how a change is agreed on, nor of how
+the leader is asked for it: see leader_requests. Requests are idempotent.
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from actors.context import Context
-from actors.errors import AskFailed
 from raft.cluster.cluster import Cluster
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.processes.node_process import HAS_PROCESS, NodeProcess
@@ -33,25 +29,17 @@ from raft.cluster.rpc.replies import Answer
 from raft.cluster.selectors import names
 from raft.protocol.client import (
     AddLearner,
-    Invalid,
     ListMembers,
     MemberChange,
     Members,
     Promote,
-    Refused,
     Remove,
     Replace,
-    Unknown,
 )
-from raft.protocol.registry import address_of
 
-ASK_SECONDS_MAX = 2.0
-RETRY_SECONDS = 0.05
+LIST_SECONDS_MAX = 2.0
 CHANGE_SECONDS_MAX = 15.0
 CATCH_UP_SECONDS_MAX = 120.0
-LEADERLESS_SECONDS_MAX = 5.0  # A node may catch up slowly, but an election may not take long.
-
-NO_LEADER = "the cluster has no leader"
 
 Then = Callable[[Members], None]
 Failed = Callable[[str], None]
@@ -67,14 +55,6 @@ class Roster(Protocol):
         """Record the nodes that a later start brings back."""
 
 
-class _Request(Struct, frozen=True):
-    change: MemberChange | ListMembers
-    until_seconds: float
-    leaderless_until_seconds: float
-    then: Then
-    failed: Failed
-
-
 class MemberVerbs:
     """Carries out verbs on the membership."""
 
@@ -88,7 +68,7 @@ class MemberVerbs:
 
     def list(self, _verb: GetMembers, answer: Callable[[MemberList], None], failed: Failed) -> None:
         """Ask the leader."""
-        self._ask(ListMembers(), ASK_SECONDS_MAX, lambda members: answer(self._listed(members)), failed)
+        self._ask(ListMembers(), LIST_SECONDS_MAX, lambda members: answer(self._listed(members)), failed)
 
     def add(self, verb: AddMember, answer: Answer) -> None:
         """Answered when the new node votes, or is a learner if that was asked for."""
@@ -216,48 +196,13 @@ class MemberVerbs:
         changed = MembersChanged(text=text, voters=list(members.voters), learners=list(members.learners))
         self._cluster.journal.record(changed, self._context.now())
 
-    # -- asking the leader ----------------------------------------------------------------------------
-
     def _ask(
         self, change: MemberChange | ListMembers, seconds_max: float, then: Then, failed: Failed
     ) -> None:
-        now = self._context.now()
-        leaderless_until = now + min(seconds_max, LEADERLESS_SECONDS_MAX)
-        request = _Request(change, now + seconds_max, leaderless_until, then, failed)
-        self._try(request, NO_LEADER)
+        # Here, since it loads the client, and few clusters change their members.
+        from raft.cluster.leader_requests import ask_leader
 
-    def _try(self, request: _Request, reason: str) -> None:
-        """Ask once, and again after a while; `reason` is why the last attempt failed."""
-        now = self._context.now()
-        left_seconds = request.until_seconds - now
-        if left_seconds <= 0:
-            request.failed(reason)
-            return
-        leader = self._cluster.history.leader
-        if leader is None:
-            if now >= request.leaderless_until_seconds:
-                request.failed(NO_LEADER if reason == NO_LEADER else f"{NO_LEADER}; before, {reason}")
-            else:
-                self._again(request, reason)
-            return
-        request = replace(request, leaderless_until_seconds=now + LEADERLESS_SECONDS_MAX)
-        seconds = min(left_seconds, ASK_SECONDS_MAX)
-        pending = self._context.ask(address_of(leader.node), request.change, seconds)
-        pending.then(
-            lambda answer: self._answered(request, answer, reason),
-            lambda failure: self._again(request, _reason(failure)),
-        )
-
-    def _answered(self, request: _Request, answer: object, before: str) -> None:
-        if isinstance(answer, Members):
-            request.then(answer)
-        elif isinstance(answer, Invalid):
-            request.failed(answer.reason)
-        else:
-            self._again(request, answer.reason if isinstance(answer, Refused | Unknown) else before)
-
-    def _again(self, request: _Request, reason: str) -> None:
-        self._context.after(RETRY_SECONDS, lambda: self._try(request, reason))
+        ask_leader(self._context, self._cluster, change, seconds_max, then, failed)
 
     # -- the list ---------------------------------------------------------------------------------------
 
@@ -290,7 +235,3 @@ def _refuse_others(node: int) -> None:
 def _voters(members: Members) -> str:
     count = len(members.voters)
     return f"{count} voter{'' if count == 1 else 's'} ({names(members.voters)})"
-
-
-def _reason(failure: AskFailed) -> str:
-    return f"the leader could not be asked: {failure}"

@@ -56,7 +56,7 @@ def change(view: ClusterView, request: MemberChange, budget: RetryBudget) -> Ste
     try:
         while True:
             node = view.choose(budget.begin_attempt(), budget.now())
-            outcome = yield Ask(node, request, budget.left_seconds)
+            outcome = yield Ask(node, request, budget.attempt_seconds)
             outcome = yield from explain_undeliverable(view, node, outcome, budget)
             answer = yield from relay_if_needed(view, node, request, outcome, budget)
             if isinstance(answer, Members):

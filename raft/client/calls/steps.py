@@ -5,6 +5,7 @@ Owns no decision: see routing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -84,12 +85,20 @@ Attempt: TypeAlias = tuple[int, Outcome]
 
 
 class RetryBudget:
-    """The time of one call, its failed attempts, and the error that it ends with when the time is up."""
+    """The time of one call, its failed attempts, and the error that it ends with when the time is up.
+
+    `attempt_seconds_max`: how long one node may take for a change of the members before it is asked again.
+    """
 
     def __init__(
-        self, now: Callable[[], float], timeout_seconds: float, began_at: float | None = None
+        self,
+        now: Callable[[], float],
+        timeout_seconds: float,
+        began_at: float | None = None,
+        attempt_seconds_max: float = math.inf,
     ) -> None:
         self.now = now
+        self._attempt_seconds_max = attempt_seconds_max
         self._deadline = (now() if began_at is None else began_at) + timeout_seconds
         self._timeout_seconds = timeout_seconds
         self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 10)
@@ -105,6 +114,11 @@ class RetryBudget:
     def left_seconds(self) -> float:
         """The time left."""
         return max(0.0, self._deadline - self.now())
+
+    @property
+    def attempt_seconds(self) -> float:
+        """The time that one node may take."""
+        return min(self.left_seconds, self._attempt_seconds_max)
 
     def begin_attempt(self) -> int:
         """Begin an attempt; returns a node to avoid, or 0.
