@@ -180,6 +180,8 @@ class Runtime:
     def flush(self) -> None:
         """Let what was told and asked since the last turn leave now, not in the next one."""
         self._outbox.flush()
+        if self._office.refused:
+            self._office.tell_refused()
 
     def post(self, to: Address, message: object) -> None:
         """Send a message without a sender; from any thread."""
@@ -233,6 +235,8 @@ class Runtime:
         """Turn until `done`; False when the time was up first, or the runtime has stopped."""
         is_done: Callable[[], bool] = partial(getattr, done, "done") if isinstance(done, Pending) else done
         deadline = self.clock.now() + timeout_seconds
+        if self._outbox.frames and not self._turning:
+            self.flush()  # An ask leaves before the first wait, not after a turn of its own.
         while not is_done():
             left_seconds = deadline - self.clock.now()
             if left_seconds <= 0 or self.stopped:

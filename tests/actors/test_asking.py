@@ -38,6 +38,35 @@ def test_an_actor_hears_a_reply_in_its_own_turn() -> None:
     assert seen == [Answer("?")]
 
 
+def test_an_ask_of_the_program_leaves_before_the_first_wait_for_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    a, b = world.process("a", "b"), world.process("b")
+    there, _ = world.probe(b, on_question=echo)
+    a.tell(Address("ghost", "x"), Note("for none"))
+    pending = a.ask(there, Question("?"), 1.0)
+    at_first: list[dict[Address, str]] = []
+
+    def wait(_timeout_seconds: float | None) -> None:
+        at_first.append(dict(a.office.refused_here))
+        b.run_turn()
+
+    monkeypatch.setattr(a.transport, "poll", wait)
+    assert a.run_until(pending, 1.0)
+    assert pending.result() == Answer("?")
+    assert at_first == [{Address("ghost", "x"): "peer unknown"}]
+
+
+def test_an_ask_of_the_program_that_cannot_leave_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    a = world.process("a")
+    pending = a.ask(Address("ghost", "x"), Question("?"), 1.0)
+    monkeypatch.setattr(a.transport, "poll", lambda _timeout_seconds: pytest.fail("it waits"))
+    assert a.run_until(pending, 1.0)
+    assert isinstance(pending.failure, Undeliverable)
+
+
 def test_an_ask_ends_when_its_time_is_up_and_not_before() -> None:
     world = World()
     a, b = world.process("a", "b"), world.process("b")
