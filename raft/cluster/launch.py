@@ -40,8 +40,7 @@ from raft.cluster.rpc.messages import VERB_TAGS, Down
 from raft.cluster.rundir import RunDirectory, RunLock
 from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 from raft.cluster.supervisor import Ending, SupervisorActor
-from raft.node.config import NodeConfig
-from raft.node.tuning import parse_tuning
+from raft.node.settings import ProcessSettings, configure
 from raft.protocol.registry import SUPERVISOR, TAGS
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -160,35 +159,24 @@ class RunningCluster:
     def argument_of(self, node: NodeProcess) -> bytes:
         """The configuration that the node's process is started with, encoded."""
         spec, endpoint_of, hosts = self.cluster.spec, self.cluster.endpoint_of, self.cluster.hosts
-        config = NodeConfig(
-            node=node.id,
-            listen=endpoint_of(node.id),
-            data_dir=str(self.data.of_node(node.id)),
-            peers={other: endpoint_of(other) for other in self.cluster.nodes if other != node.id},
-            keys="" if hosts is None else hosts.keys_of(node.id),
-            network_namespace="" if hosts is None else hosts.namespace_of(node.id),
-            join=self.data.joins(node.id),
-            repair_from_peers=node.repair or spec.repair_from_peers,
-            cluster=self.record.cluster,
-            heartbeat_seconds=spec.heartbeat_seconds,
-            election_seconds_min=spec.election_seconds_min,
-            election_seconds_max=spec.election_seconds_max,
-            pre_vote=spec.pre_vote,
-            check_quorum=spec.check_quorum,
-            lease_reads=spec.lease_reads,
-            trace=spec.trace or "",
-            tuning=parse_tuning(spec.tune),
-            machine=spec.machine or "",
-            sync=not spec.ephemeral_log,
-            snapshots=spec.snapshots,
+        settings: ProcessSettings = {
+            **spec.node_settings(),
+            "existing": True,  # Or empty with a permit, which the launcher leaves there.
+            "peers": {other: endpoint_of(other) for other in self.cluster.nodes if other != node.id},
+            "keys": "" if hosts is None else hosts.keys_of(node.id),
+            "network_namespace": "" if hosts is None else hosts.namespace_of(node.id),
+            "join": self.data.joins(node.id),
+            "repair_from_peers": node.repair or spec.repair_from_peers,
+            "cluster": self.record.cluster,
             # Each incarnation gets another seed, or a node that lost a race would lose it in the same way
             # again.
-            seed="" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.starts}",
-            supervisor=self.cluster.run_directory.launcher_endpoint,
-            fault_injection=True,
-            links=self.cluster.faults.links_of(node.id),
-            log_path=str(self.data.logs / f"{node.name}.log"),
-        )
+            "seed": "" if spec.seed is None else f"{spec.seed}/n{node.id}/{node.starts}",
+            "supervisor": self.cluster.run_directory.launcher_endpoint,
+            "fault_injection": True,
+            "links": self.cluster.faults.links_of(node.id),
+            "log_path": self.data.logs / f"{node.name}.log",
+        }
+        config = configure(node.id, endpoint_of(node.id), self.data.of_node(node.id), **settings)
         return config.encode()
 
 

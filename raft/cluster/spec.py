@@ -7,6 +7,7 @@ the nodes, the logs and the clock.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,9 @@ from raft.cluster.failures import BadUsage, Unreachable
 from raft.cluster.quantities import format_duration
 from raft.node.snapshots.policy import SnapshotPolicy
 from raft.protocol.client import MEMBERS_MAX
+
+if TYPE_CHECKING:
+    from raft.node.settings import ProcessSettings
 
 NODES_MAX = MEMBERS_MAX
 VERSION = 1
@@ -43,6 +47,21 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     repair_from_peers: bool = False
     snapshots: SnapshotPolicy = SnapshotPolicy()
     hosts: str = ""  # NETNS: each node in a network namespace of its own.
+
+    def node_settings(self) -> ProcessSettings:
+        """The settings that all nodes of the cluster share."""
+        return {
+            "heartbeat": self.heartbeat_seconds,
+            "election_timeout": (self.election_seconds_min, self.election_seconds_max),
+            "pre_vote": self.pre_vote,
+            "check_quorum": self.check_quorum,
+            "lease_reads": self.lease_reads,
+            "trace": self.trace or "",
+            "tune": self.tune,
+            "machine": self.machine or "",
+            "ephemeral_log": self.ephemeral_log,
+            "snapshots": self.snapshots,
+        }
 
     def check(self) -> None:
         """Raise BadUsage for an invalid shape, naming the options that contradict each other."""

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from raft.durations import range_of, seconds_of
-from raft.node.config import NodeConfig
+from raft.node.config import LOG_LEVELS, NodeConfig
 from raft.node.process.exit_codes import as_text
 from raft.node.process.main import main
+from raft.node.settings import configure
 from raft.node.snapshots.policy import SnapshotPolicy
-from raft.node.tuning import BadTuning, Tuning, parse_tuning
+from raft.node.tuning import BadTuning, Tuning
 
 EXAMPLE = """\
 example, one of three nodes on one machine, in a directory of mode 700:
@@ -29,7 +30,6 @@ example, one of three nodes on one machine, in a directory of mode 700:
 
 
 HELP_COLUMNS = 100
-POLICY = SnapshotPolicy()
 LEASE_READS_HELP = (
     "reads rely on clocks, not on a quorum; by default only where a leader's death can be proved"
 )
@@ -68,9 +68,10 @@ def command_line() -> argparse.ArgumentParser:
         epilog=EXAMPLE + as_text(),
         # Without it argparse asks for the terminal's at each option, with modules that are slow to load.
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=HELP_COLUMNS),
+        argument_default=argparse.SUPPRESS,  # What is not given has the configuration's own default.
     )
     add = parser.add_argument
-    add("--id", type=int, required=True, metavar="N", help="this node's id, from 1 on")
+    add("--id", type=int, dest="node", required=True, metavar="N", help="this node's id, from 1 on")
     add(
         "--listen",
         required=True,
@@ -78,8 +79,8 @@ def command_line() -> argparse.ArgumentParser:
         help="ipc:///path or tcp://host:port; on loopback TCP without --keys only processes of this user,"
         " or root's, are heard, and each of them may give any command",
     )
-    add("--advertise", default="", metavar="ENDPOINT", help="where others reach this node, if not there")
-    add("--peer", type=member, action="append", default=[], metavar="N=ENDPOINT", help="another member")
+    add("--advertise", metavar="ENDPOINT", help="where others reach this node, if not there")
+    add("--peer", type=member, dest="peers", action="append", metavar="N=ENDPOINT", help="another member")
     add("--join", action="store_true", help="a later member's first start: wait until the leader adds it")
     add(
         "--existing",
@@ -88,23 +89,22 @@ def command_line() -> argparse.ArgumentParser:
     )
     add("--repair-from-peers", action="store_true", help="put a damaged log aside, and join the cluster anew")
     add("--data-dir", required=True, metavar="DIR", help="where the log lives; one directory per node")
-    add("--cluster", default="default", metavar="NAME", help="nodes of other clusters are not listened to")
+    add("--cluster", metavar="NAME", help="nodes of other clusters are not listened to")
     add(
         "--keys",
-        default="",
         metavar="FILE",
         help="this node's CURVE key file; a must beyond loopback; SIGHUP reads the list beside it again",
     )
-    add("--heartbeat", type=duration, default=0.050, metavar="TIME")
-    add("--fsync-warn", type=duration, default=0.0, metavar="TIME", help="a slower leader hands over")
-    add("--election-timeout", type=duration_range, default=(0.250, 0.500), metavar="MIN-MAX")
-    add("--machine", default="", metavar="MODULE:CLASS", help="a state machine of your own, to be replicated")
-    add("--tune", action="append", default=[], metavar="NAME=VALUE", help=TUNE_HELP)
-    add("--snapshot-entries", type=int, default=POLICY.entries_max, metavar="N", help="0: not by entries")
-    add("--snapshot-bytes", type=int, default=POLICY.bytes_max, metavar="N", help="0: not by bytes")
-    add("--keep-entries", type=int, default=POLICY.entries_kept, metavar="N", help="of those in a snapshot")
-    add("--no-pre-vote", action="store_true")
-    add("--no-check-quorum", action="store_true")
+    add("--heartbeat", type=duration, metavar="TIME")
+    add("--fsync-warn", type=duration, metavar="TIME", help="a slower leader hands over")
+    add("--election-timeout", type=duration_range, metavar="MIN-MAX")
+    add("--machine", metavar="MODULE:CLASS", help="a state machine of your own, to be replicated")
+    add("--tune", action="append", metavar="NAME=VALUE", help=TUNE_HELP)
+    add("--snapshot-entries", type=int, dest="entries_max", metavar="N", help="0: not by entries")
+    add("--snapshot-bytes", type=int, dest="bytes_max", metavar="N", help="0: not by bytes")
+    add("--keep-entries", type=int, dest="entries_kept", metavar="N", help="of those in a snapshot")
+    add("--no-pre-vote", action="store_false", dest="pre_vote")
+    add("--no-check-quorum", action="store_false", dest="check_quorum")
     add("--lease-reads", action=argparse.BooleanOptionalAction, help=LEASE_READS_HELP)
     add("--ephemeral-log", action="store_true", help="NO FSYNC: a power cut loses acknowledged writes")
     add(
@@ -112,52 +112,22 @@ def command_line() -> argparse.ArgumentParser:
         action="store_true",
         help="let the supervisor break this node on purpose; only for experiments",
     )
-    add("--trace", default="", metavar="FILE", help="a JSON line for every event in the core")
-    add("--log-file", default="", metavar="FILE", help="JSON lines; standard error without")
-    add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    add("--trace", metavar="FILE", help="a JSON line for every event in the core")
+    add("--log-file", dest="log_path", metavar="FILE", help="JSON lines; standard error without")
+    add("--log-level", choices=LOG_LEVELS)
     return parser
 
 
 def parse(arguments: Sequence[str] | None) -> NodeConfig:
     """The configuration that a command line asks for; exits with 2 for one that cannot be read."""
     parser = command_line()
-    given = parser.parse_args(arguments)
-    low, high = given.election_timeout
+    given = vars(parser.parse_args(arguments))
+    peers = given.pop("peers", ())
+    policy = {name: given.pop(name) for name in SnapshotPolicy.__struct_fields__ if name in given}
     try:
-        tuning = parse_tuning(given.tune)
+        return configure(**given, peers=dict(peers), snapshots=SnapshotPolicy(**policy))
     except BadTuning as error:
         parser.error(str(error))
-    return NodeConfig(
-        node=given.id,
-        listen=given.listen,
-        advertise=given.advertise,
-        data_dir=given.data_dir,
-        peers=dict(given.peer),
-        join=given.join,
-        first_start=not given.existing,
-        repair_from_peers=given.repair_from_peers,
-        cluster=given.cluster,
-        heartbeat_seconds=given.heartbeat,
-        fsync_handover_seconds=given.fsync_warn,
-        election_seconds_min=low,
-        election_seconds_max=high,
-        pre_vote=not given.no_pre_vote,
-        check_quorum=not given.no_check_quorum,
-        lease_reads=given.lease_reads,
-        machine=given.machine,
-        tuning=tuning,
-        snapshots=SnapshotPolicy(
-            entries_max=given.snapshot_entries,
-            bytes_max=given.snapshot_bytes,
-            entries_kept=given.keep_entries,
-        ),
-        sync=not given.ephemeral_log,
-        keys=given.keys,
-        fault_injection=given.fault_injection,
-        trace=given.trace,
-        log_path=given.log_file,
-        log_level=given.log_level,
-    )
 
 
 if __name__ == "__main__":

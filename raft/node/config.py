@@ -20,6 +20,7 @@ from raft.protocol.admin import SetLink
 from raft.protocol.client import MEMBERS_MAX
 
 NODE_ID_MAX = 1_000_000
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 EXIT_FAILED = 1
 EXIT_REFUSED = 2  # It cannot start like this, and a restart would not help.
 EXIT_REMOVED = 3  # It was removed from its cluster.
@@ -180,6 +181,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BadConfig("a node enters a network namespace only if it is started with fault injection")
         if not self.data_dir:
             raise BadConfig("a node needs a data directory: give --data-dir")
+        if self.log_level not in LOG_LEVELS:
+            raise BadConfig(f"log_level is one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
         module, _, name = self.machine.partition(":")
         if self.machine and not (module and name):
             raise BadConfig(f"a machine is written package.module:Class, not {self.machine!r}")
