@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from raft.cli.terminal import completion
-from raft.cli.views import printable
 from raft.cluster.failures import BadUsage
 from raft.cluster.quantities import (
     parse_duration,
@@ -22,6 +21,7 @@ from raft.cluster.quantities import (
     parse_positive_duration,
     parse_probability,
 )
+from raft.cluster.records.event_words import printable
 from raft.cluster.records.events import KINDS
 from raft.cluster.records.timestamps import TimeStyle
 from raft.cluster.selectors import check_selector

@@ -39,7 +39,7 @@ from raft.cluster.rpc.messages import (
     RemoveMember,
     ReplaceMember,
 )
-from raft.cluster.selectors import SelectionScope, names, select, select_one
+from raft.cluster.selectors import SelectionScope, select, select_one, voters_in_words
 from raft.cluster.status import with_answer
 
 if TYPE_CHECKING:
@@ -261,19 +261,21 @@ class RemoteCluster:
     def _add(self, verb: AddMember) -> Done:
         node, endpoint = _named(verb.node, verb.endpoint, "member add 4=tcp://h4:7001")
         after = self._change(lambda client: client.add_member(node, endpoint, learner=verb.learner))
-        return Done([f"n{node} joined{' as a learner' if verb.learner else ''}: {_voters(after)}"])
+        return Done(
+            [f"n{node} joined{' as a learner' if verb.learner else ''}: {voters_in_words(after.voters)}"]
+        )
 
     def _promote(self, verb: PromoteMember) -> Done:
         node = self._one(verb.selector, self.members())
-        return Done(
-            [f"n{node} promoted: {_voters(self._change(lambda client: client.promote_member(node)))}"]
-        )
+        after = self._change(lambda client: client.promote_member(node))
+        return Done([f"n{node} promoted: {voters_in_words(after.voters)}"])
 
     def _remove(self, verb: RemoveMember) -> Done:
         node = self._one(verb.selector, self.members())
         if verb.dry_run:
             return Done([f"would remove n{node} from the cluster, which then stops"])
-        return Done([f"n{node} removed: {_voters(self._change(lambda client: client.remove_member(node)))}"])
+        after = self._change(lambda client: client.remove_member(node))
+        return Done([f"n{node} removed: {voters_in_words(after.voters)}"])
 
     def _replace(self, verb: ReplaceMember) -> Done:
         old = self._one(verb.selector, self.members())
@@ -281,7 +283,7 @@ class RemoteCluster:
         if verb.dry_run:
             return Done([f"would give the place of n{old} to n{new} at {endpoint}; n{old} then stops"])
         after = self._change(lambda client: client.replace_member(old, new, endpoint))
-        return Done([f"n{new} replaced n{old}: {_voters(after)}"])
+        return Done([f"n{new} replaced n{old}: {voters_in_words(after.voters)}"])
 
     def _change(self, make: Callable[[Client], Members]) -> Members:
         with self._client(self._seconds) as client:
@@ -379,8 +381,3 @@ def _listed(members: Members) -> MemberList:
         for node in sorted(roles)
     ]
     return MemberList(members.leader, members.term, entries)
-
-
-def _voters(members: Members) -> str:
-    count = len(members.voters)
-    return f"{count} voter{'' if count == 1 else 's'} ({names(members.voters)})"

@@ -10,26 +10,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from msgspec import UNSET
-
-from raft.cluster.records.events import (
-    ClusterReady,
-    ClusterStarted,
-    Event,
-    EventsLost,
-    FaultCleared,
-    FaultInjected,
-    LeaderElected,
-    LeaderLost,
-    MembersChanged,
-    NodeExited,
-    NodeGaveUp,
-    NodeStarted,
-    RunDirectoryRemoved,
-    SpaceAgain,
-    SpaceAlarm,
-    Violation,
-)
+from raft.cluster.quantities import count_of
+from raft.cluster.records.event_words import event_words, printable
+from raft.cluster.records.events import Event
 from raft.cluster.records.logs import LogLine
 from raft.cluster.records.report import LeaderReport, Leadership
 from raft.cluster.records.timestamps import Stamp
@@ -88,87 +71,9 @@ class Paint:
         return self(text or f"n{node}", _NODE_COLOURS[(node - 1) % len(_NODE_COLOURS)])
 
 
-def printable(text: str) -> str:
-    """A text that cannot move a terminal's cursor, change its colours or look like several lines."""
-    return text if text.isprintable() else "".join(map(_printable_character, text))
-
-
-def _printable_character(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
 def event_line(event: Event, paint: Paint, stamp: Stamp = ELAPSED) -> str:
     """One event as a line."""
     return f"{stamp.of_event(event)}  {event_words(event, paint)}"
-
-
-def event_words(event: Event, paint: Paint) -> str:
-    """One event without its time."""
-    match event:
-        case LeaderElected():
-            votes = f"term {event.term}  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms"
-            return f"{paint(f'LEADER n{event.node}', 'bold', 'green')}  {votes}  ({_why_elected(event)})"
-        case LeaderLost():
-            return f"{paint(f'LOST n{event.node}', 'yellow')}  term {event.term}  ({event.reason})"
-        case NodeStarted():
-            return f"STARTED n{event.node}  pid {event.pid}  in {event.took_ms:.1f} ms"
-        case NodeExited():
-            return _exit_words(event, paint)
-        case NodeGaveUp():
-            why = (
-                printable(event.reason or "")
-                or f"after {event.restarts} restarts within {event.window_s:g} s"
-            )
-            return (
-                paint(f"GAVE UP n{event.node}  {why}", "bold", "red")
-                + f"  (try again with `start {event.node}`)"
-            )
-        case FaultInjected():
-            return f"{paint(f'FAULT {event.kind}#{event.id}', 'red')}  {event.text}"
-        case FaultCleared():
-            return f"{paint(f'CLEARED {event.kind}#{event.id}', 'green')}  {event.text}"
-        case MembersChanged():
-            voters = f"{_count(len(event.voters), 'voter')}: {names(event.voters)}"
-            return f"{paint('MEMBERS', 'cyan')}  {event.text}  ({voters})"
-        case ClusterStarted():
-            return f"CLUSTER  {_count(event.nodes, 'node')}, pid {event.pid}, {event.wall}"
-        case EventsLost():
-            return paint(f"LOST {_count(event.lost, 'event')} before this one: the disk was full", "red")
-        case RunDirectoryRemoved():
-            return paint(f"RUN DIRECTORY {printable(event.path)} {event.text}", "red")
-        case ClusterReady():
-            return f"{_count(event.nodes, 'node')} up, leader n{event.leader} (term {event.term})"
-        case SpaceAlarm():
-            return paint(f"OUT OF SPACE  {_space(event)}: only deletions are accepted", "bold", "red")
-        case SpaceAgain():
-            return f"SPACE AGAIN  {_space(event)}"
-        case Violation():
-            return paint(f"VIOLATION  {event.text}", "bold", "red")
-
-
-def _space(event: SpaceAlarm | SpaceAgain) -> str:
-    return f"n{event.node} holds {event.used_bytes / 1e6:.0f} of {event.quota_bytes / 1e6:.0f} MB"
-
-
-def _why_elected(event: LeaderElected) -> str:
-    if event.reason == "transfer":
-        return f"transfer from n{event.previous}" if event.previous else "transfer"
-    if event.reason == "startup" or not event.previous:
-        return event.reason
-    if event.previous == event.node:
-        return "leads again"
-    return f"leader n{event.previous} " + ("died" if event.reason == "leader-died" else "timed out")
-
-
-def _exit_words(event: NodeExited, paint: Paint) -> str:
-    how = f"code {event.code}" if event.signal is UNSET else str(event.signal)
-    words = f"EXITED n{event.node}  pid {event.pid}  {how}  ({event.cause})"
-    if event.cause != "crash":
-        return words
-    last = "" if event.traceback is UNSET else str(event.traceback).strip().splitlines()[-1]
-    return paint(words, "red") + (f"  {printable(last)}" if last else "")
 
 
 def status_table(
@@ -275,9 +180,9 @@ def report_table(report: LeaderReport, paint: Paint, stamp: Stamp = ELAPSED) -> 
         lines.append(f"terms without a leader: {terms}")
     lines += [paint(f"VIOLATION  {violation.text}", "bold", "red") for violation in report.violations]
     lines.append(
-        f"{_count(len(report.leaders), 'leader')} in {_count(report.elections, 'election')}, "
+        f"{count_of(len(report.leaders), 'leader')} in {count_of(report.elections, 'election')}, "
         f"{report.leaderless_s:.3f} s without a leader, "
-        f"{_count(len(report.violations), 'safety violation')}"
+        f"{count_of(len(report.violations), 'safety violation')}"
     )
     return "\n".join(lines)
 
@@ -367,10 +272,6 @@ def table(
 
 def _or_blank(value: int | None) -> str:
     return _BLANK if value is None else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def record_line(record: DumpedRecord, paint: Paint) -> str:

@@ -26,7 +26,7 @@ from raft.cluster.rpc.messages import (
     ReplaceMember,
 )
 from raft.cluster.rpc.replies import Answer
-from raft.cluster.selectors import names
+from raft.cluster.selectors import voters_in_words
 from raft.protocol.client import (
     AddLearner,
     ListMembers,
@@ -97,7 +97,7 @@ class MemberVerbs:
 
         def removed(members: Members) -> None:
             self._note(f"{node.name} removed", members)
-            line = f"{node.name} removed and stopped: {_voters(members)}"
+            line = f"{node.name} removed and stopped: {voters_in_words(members.voters)}"
             self._end(node, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
 
         self._ask(Remove(node.id), CHANGE_SECONDS_MAX, removed, self._failing(answer))
@@ -117,7 +117,8 @@ class MemberVerbs:
 
         def replaced(new: NodeProcess, members: Members) -> None:
             self._note(f"{new.name} replaced {old.name}", members)
-            line = f"{new.name} (pid {new.pid}) replaced {old.name}, which has stopped: {_voters(members)}"
+            replacement = f"{new.name} (pid {new.pid}) replaced {old.name}, which has stopped"
+            line = f"{replacement}: {voters_in_words(members.voters)}"
             self._end(old, lambda: self._done_under_a_leader(answer, line), self._failing(answer))
 
         self._start_learner(joined, self._failing(answer))
@@ -160,7 +161,7 @@ class MemberVerbs:
     def _promote(self, node: NodeProcess, answer: Answer, line: str) -> None:
         def promoted(members: Members) -> None:
             self._note(f"{node.name} votes", members)
-            answer.done([f"{line}: {_voters(members)}"])
+            answer.done([f"{line}: {voters_in_words(members.voters)}"])
 
         def failed(reason: str) -> None:
             self._failing(answer)(f"{node.name} was not promoted: {reason}")
@@ -230,8 +231,3 @@ class MemberVerbs:
 def _refuse_others(node: int) -> None:
     if node:
         raise BadUsage(f"a launcher starts its nodes itself, under ids that are free: leave n{node} out")
-
-
-def _voters(members: Members) -> str:
-    count = len(members.voters)
-    return f"{count} voter{'' if count == 1 else 's'} ({names(members.voters)})"

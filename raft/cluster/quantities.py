@@ -1,4 +1,4 @@
-"""Durations and probabilities as users type and read them.
+"""Durations, probabilities and counts as users type and read them.
 
 Owns shares such as `10%`, and the output of all. The grammar of durations and of their ranges is in
 `raft.durations`. Inside the program all are floats.
@@ -74,6 +74,11 @@ def format_duration(seconds: float) -> str:
 def format_share(probability: float) -> str:
     """A probability as `parse_probability` reads it."""
     return f"{_short(probability * 100)}%"
+
+
+def count_of(number: int, one: str, many: str = "") -> str:
+    """A number of things: "1 node", "2 nodes"; `many` is for plurals that are not formed with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _short(number: float) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from raft.cluster.failures import BadUsage, NoLeader, VerbFailed
+from raft.cluster.quantities import count_of
 
 _NODE = re.compile(r"n?([1-9][0-9]{0,3})", re.ASCII)
 _RANDOM = re.compile(r"random(?::([0-9]{1,4}))?", re.ASCII)
@@ -72,6 +73,11 @@ def select_one(text: str, picture: SelectionScope, rng: random.Random) -> int:
 def names(nodes: Collection[int]) -> str:
     """The names of nodes in output: `n1 n2 n5`."""
     return " ".join(f"n{node}" for node in nodes)
+
+
+def voters_in_words(voters: Collection[int]) -> str:
+    """As in "3 voters (n1 n2 n3)"."""
+    return f"{count_of(len(voters), 'voter')} ({names(voters)})"
 
 
 def _parts(text: str) -> list[str]:

@@ -41,6 +41,7 @@ from raft.cluster.processes.node_process import HAS_NONE, HAS_PROCESS, Cause, No
 from raft.cluster.processes.process_control import ProcessControl
 from raft.cluster.processes.processes import ForkServerLike, Processes
 from raft.cluster.processes.rolling_restart import ForcedSnapshots, RollingRestart
+from raft.cluster.quantities import count_of
 from raft.cluster.records.events import (
     ClusterReady,
     LeaderElected,
@@ -411,8 +412,7 @@ class SupervisorActor(Actor):
 
     def on_down(self, verb: Down) -> None:
         """Stop all nodes gracefully, and end; a second request waits for the first."""
-        count = len(self._cluster.in_state(HAS_PROCESS))
-        nodes = f"{count} node{'' if count == 1 else 's'}"
+        nodes = count_of(len(self._cluster.in_state(HAS_PROCESS)), "node")
         if verb.dry_run:
             spec = self._cluster.spec
             kept = spec.keep or spec.data_dir is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from raft.cli.views import Paint, event_line
 from raft.cluster.records.events import FaultCleared, FaultInjected, NodeStarted
 from raft.lab.reports.replay import OPERATIONS_MAX, PICTURES_MAX, as_text, feed_of
 from raft.lab.reports.run import Run
@@ -21,6 +22,13 @@ def pictures(run: Run):
             before = news.get("picture") or merged(before, news["patch"])
             found.append(before)
     return found
+
+
+def test_the_page_of_a_run_says_what_the_terminal_said() -> None:
+    told = next(news["records"] for news in feed_of(Run(events=list(EVENTS)))["news"] if "records" in news)
+    lines = [event_line(event, Paint(False)) for event in EVENTS]
+    assert len(told) == len(lines)
+    assert all(line.endswith("  " + record["text"]) for record, line in zip(told, lines, strict=True))
 
 
 def at(run: Run, t: float):

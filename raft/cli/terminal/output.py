@@ -53,7 +53,7 @@ def out_bytes(content: bytes) -> None:
 
 
 def _harmless(line: str) -> str:
-    from raft.cli.views import printable
+    from raft.cluster.records.event_words import printable
 
     return "\t".join(map(printable, line.split("\t")))
 

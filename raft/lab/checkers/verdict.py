@@ -10,6 +10,7 @@ import enum
 import msgspec
 from msgspec import Struct
 
+from raft.cluster.quantities import count_of
 from raft.lab.checkers.records import Record
 
 VERSION = 1
@@ -65,13 +66,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """The verdict in words, for readers without previous knowledge."""
         scope = (
-            f"{_count(self.operations, 'operation')} on {_count(self.keys, 'key')}, {self.unknown} of them "
-            "of unknown outcome"
+            f"{count_of(self.operations, 'operation')} on {count_of(self.keys, 'key')}, "
+            f"{self.unknown} of them of unknown outcome"
         )
         if self.ruling is Ruling.LEGAL:
             return f"legal: {scope}: there is an order, true to real time, that explains every answer"
         if self.ruling is Ruling.ILLEGAL:
-            return f"ILLEGAL: {scope}: {_count(len(self.anomalies), 'anomaly', 'anomalies')}"
+            return f"ILLEGAL: {scope}: {count_of(len(self.anomalies), 'anomaly', 'anomalies')}"
         if self.reason:
             return f"undecided: {scope}: {self.reason}"
         keys = ", ".join(self.undecided)
@@ -81,7 +82,3 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def encode_verdict(verdict: Verdict) -> bytes:
     """The verdict as one JSON object."""
     return msgspec.json.encode(verdict)
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from raft.cluster.quorum import Quorum
+from raft.cluster.records.event_words import event_words
 from raft.cluster.records.events import (
     Event,
     FaultCleared,
@@ -24,7 +25,6 @@ from raft.cluster.records.events import (
     NodeExited,
     NodeGaveUp,
     NodeStarted,
-    Violation,
     kind_of,
     nodes_of,
 )
@@ -196,7 +196,7 @@ def _links(event: FaultInjected, nodes: list[int]) -> dict[int, list[int]]:
 
 
 def _record(event: Event) -> dict[str, Any]:
-    text = words_of(event)
+    text = event_words(event)
     return {
         "t": event.t,
         "source": "event",
@@ -204,29 +204,6 @@ def _record(event: Event) -> dict[str, Any]:
         "nodes": sorted(nodes_of(event)),
         "text": text,
     }
-
-
-def words_of(event: Event) -> str:
-    """One event in a line."""
-    match event:
-        case LeaderElected():
-            votes = f"{event.votes} of {event.voters} votes"
-            return f"LEADER n{event.node} term {event.term}, {votes} ({event.reason})"
-        case LeaderLost():
-            return f"LOST n{event.node} term {event.term} ({event.reason})"
-        case NodeStarted():
-            return f"STARTED n{event.node}"
-        case NodeExited():
-            return f"EXITED n{event.node} ({event.cause})"
-        case FaultInjected():
-            return f"FAULT {event.kind}#{event.id} {event.text}"
-        case FaultCleared():
-            return f"CLEARED {event.kind}#{event.id} {event.text}"
-        case Violation() | MembersChanged():
-            return f"{kind_of(event).upper()} {event.text}"
-        case NodeGaveUp():
-            return f"GAVE UP n{event.node}, after {event.restarts} restarts"
-    return kind_of(event)
 
 
 def _clients(run: Run, records: Sequence[Record]) -> dict[str, Any]:

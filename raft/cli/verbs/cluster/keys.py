@@ -17,6 +17,7 @@ from raft.cli import options
 from raft.cli.app import CLUSTER, app, confirm, out
 from raft.cli.verb import Verbs
 from raft.cluster.failures import VerbFailed
+from raft.cluster.quantities import count_of
 
 keys = Verbs(
     help="CURVE keys for nodes and clients on several hosts, the list of those allowed, and their roles.",
@@ -125,7 +126,7 @@ def retire(
 
     with _telling():
         count = curve.retire(directory, name)
-    line = f"{count} older key{'' if count == 1 else 's'} of {name} retired"
+    line = f"{count_of(count, 'older key')} of {name} retired"
     confirm(context, [line, f"then {THEN}"], output, name=name, retired=count)
 
 

@@ -19,8 +19,8 @@ import typer
 
 from raft.cli import options
 from raft.cli.app import OBSERVE, Session, app, out, say, session_of
-from raft.cli.views import Paint, event_words, printable
 from raft.cluster.failures import BadUsage, VerbFailed
+from raft.cluster.records.event_words import event_words, printable
 from raft.cluster.records.events import Event
 from raft.cluster.rpc import messages
 from raft.live.address import Address, address_at
@@ -49,7 +49,7 @@ def require(extra: str) -> None:
 
 def text_of(event: Event) -> str:
     """An event for a view, in one line without colours."""
-    return printable(event_words(event, Paint(False)))
+    return printable(event_words(event))
 
 
 def act_on(session: Session, cluster: str | None, order: Order) -> tuple[str, list[str]]:
