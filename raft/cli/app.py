@@ -226,11 +226,20 @@ def run_verb(arguments: Sequence[str], session: Session) -> int:
     except BrokenPipeError as error:
         return _reader_gone(error)
     except OSError as error:
-        if arguments and not {"--help", "-h"} & set(arguments):
-            raise
-        discard_output()  # Help is written by typer itself.
-        say(f"error: standard output cannot be written: {error.strerror}", "red")
+        say(f"error: {_of_the_system(error, arguments)}", "red")
         return ExitCode.FAILURE
+
+
+def _of_the_system(error: OSError, arguments: Sequence[str]) -> str:
+    """What the operating system has refused, of which no verb knows more."""
+    if not arguments or {"--help", "-h"} & set(arguments):
+        discard_output()  # Help is written by typer itself.
+        return f"standard output cannot be written: {error.strerror}"
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, FileNotFoundError):  # Of a relative path.
+        return "the directory in which this was typed does not exist any more"
+    return error.strerror or str(error)
 
 
 def _reader_gone(error: BrokenPipeError) -> int:
@@ -255,6 +264,7 @@ def _short(error: Any) -> str:
     context = error.ctx
     verb = context.info_name if context is not None and context.parent is not None else ""
     words = " ".join(error.format_message().splitlines()[:1]) if context is not None else str(error)
+    words = words or "a verb is missing"  # The group's help is shown above.
     return f"{words} (see `help{f' {verb}' if verb else ''}`)"
 
 
@@ -276,7 +286,11 @@ def _interruptible() -> Iterator[None]:
 
 def out_json(**data: object) -> None:
     """Write data as one JSON object, with the version of its format."""
-    out(msgspec.json.encode({"v": 1, **data}).decode())
+    try:
+        text = msgspec.json.encode({"v": 1, **data}).decode()
+    except UnicodeEncodeError:
+        raise VerbFailed("it is done, but JSON has no words for a path with bytes that are no text") from None
+    out(text)
 
 
 def confirm(

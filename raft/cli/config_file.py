@@ -6,6 +6,7 @@ come first, then the environment, then these files. Imports nothing slow: often 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -22,13 +23,22 @@ NOT_HERE = {"help", "version", "detach"}  # `detach` forks the process before an
 
 
 def files() -> list[Path]:
-    """The existing files, in order of precedence; RAFT_CONFIG names another file instead, or "" for none."""
+    """The existing files, in order of precedence; RAFT_CONFIG names another file instead, or "" for none.
+
+    One in a directory that this user may not search, as another user's home, does not exist.
+    """
     named = os.environ.get("RAFT_CONFIG")
     if named is not None:
         return [Path(named)] if named else []
     config = os.environ.get("XDG_CONFIG_HOME", "")
     home = Path(config) if config.startswith("/") else Path("~/.config").expanduser()
-    return [path for path in (Path(FILE), home / "raft-actors" / "config.toml") if path.is_file()]
+    return [path for path in (Path(FILE), home / "raft-actors" / "config.toml") if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # Not permitted, or its name is too long.
+        return path.is_file()
+    return False
 
 
 def context_table(name: str) -> dict[str, str]:
@@ -90,12 +100,14 @@ class _File:
 
         self._path = path
         try:
-            self._text = path.read_text()
+            self._text = path.read_text(encoding="utf-8")
             self._content = tomllib.loads(self._text)
         except OSError as error:
             raise BadUsage(f"{path} cannot be read: {error.strerror}") from None
         except ValueError as error:  # TOMLDecodeError, and UnicodeDecodeError.
             raise BadUsage(f"{path} is not valid TOML: {error}") from None
+        except RecursionError:
+            raise BadUsage(f"{path} is nested too deeply") from None
 
     def defaults(self, commands: dict[str, Any], verb: str) -> dict[str, Default]:
         """The defaults of one verb; the names in all tables are checked."""
@@ -155,6 +167,8 @@ class _File:
     def _refuse(self, table: str, name: str, known: Collection[str]) -> NoReturn:
         alike = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(sorted(known))}"
+        if name in known:
+            hint = f"its options stand in a table, [{'.'.join([*table.split(), name])}]"
         where = f"in [{table.replace(' ', '.')}]" if table else "at the top"
         if name in NOT_HERE:
             hint = "it is for the command line only"

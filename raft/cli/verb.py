@@ -36,6 +36,7 @@ class Verb(TyperCommand):
                 expose_value=False,
                 callback=_be_quiet,
                 envvar="RAFT_QUIET",
+                show_envvar=True,
                 help="Data and errors only.",
             )
         )
@@ -177,6 +178,7 @@ def _remote(name: str, variable: str, metavar: str, text: str) -> TyperOption:
         expose_value=False,
         callback=keep,
         envvar=variable,
+        show_envvar=True,
         help=text,
         show_default=False,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -24,7 +25,7 @@ from actors.processes.private_files import check_private, make_private, replace_
 from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
-from raft.node.process.data_dir import permit_first_start
+from raft.node.process.data_dir import PERMIT, permit_first_start
 
 if TYPE_CHECKING:
     from raft.node.process.restore import NewCluster
@@ -121,8 +122,11 @@ def open_data(spec: ClusterSpec) -> DataDirectory:
     """
     try:
         if spec.data_dir is None:
+            rundir.check_is_text(tempfile.gettempdir(), "set TMPDIR to another directory, or use --data-dir")
             return _throw_away(spec)
-        return _durable(Path(spec.data_dir).absolute(), spec)
+        path = Path(spec.data_dir).absolute()
+        rundir.check_is_text(path, "choose another --data-dir")
+        return _durable(path, spec)
     except OSError as error:
         where = spec.data_dir or tempfile.gettempdir()
         raise VerbFailed(f"data cannot be kept in {where}: {error.strerror}") from error
@@ -136,6 +140,7 @@ def restored_data(path: Path, backup: Backup, new: NewCluster, machine: str | No
     from raft.node.process.restore import restore  # Here, so that starting a cluster does not load it.
 
     path = path.absolute()
+    rundir.check_is_text(path, "choose another --data-dir")
     make_private(path)
     check_private(path)
     lock_fd = _lock(path)
@@ -244,14 +249,14 @@ def _read_shape(path: Path) -> Shape | None:
     try:
         raw = (path / _SHAPE).read_bytes()
     except FileNotFoundError:
-        if any(path.iterdir()):
+        if not all(map(_was_only_begun, path.iterdir())):
             raise BadUsage(
                 f"{path} holds something other than a cluster's data: choose an empty directory"
             ) from None
         return None
     try:
         shape = msgspec.json.decode(raw, type=Shape)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadUsage(f"{path / _SHAPE} does not describe a cluster's data: {error}") from error
     if shape.v > VERSION:
         raise BadUsage(f"the data in {path} was written by a newer version of this program")
@@ -261,6 +266,17 @@ def _read_shape(path: Path) -> Shape | None:
             "with 1 as its v and without the checksum"
         )
     return msgspec.structs.replace(shape, v=VERSION)
+
+
+def _was_only_begun(path: Path) -> bool:
+    """Did an interrupted start leave it: a node's directory with nothing in it but the permit to begin?"""
+    if path.name == f"{_SHAPE}.new":
+        return True
+    return (
+        re.fullmatch(r"n[0-9]+", path.name) is not None
+        and path.is_dir()
+        and all(inside.name.startswith(PERMIT) and not inside.stat().st_size for inside in path.iterdir())
+    )
 
 
 def _checksum(shape: Shape) -> int:

@@ -47,6 +47,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_is_text(path: str | Path, advice: str) -> None:
+    """Raise BadUsage for a path that no record can hold, since it has bytes that are no text."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        raise BadUsage(f"{path} cannot be used, as it is not text in {encoding}: {advice}") from None
+
+
 class RunDirectory:
     """The paths inside one cluster's run directory."""
 
@@ -72,6 +81,7 @@ class RunDirectory:
 
     def check_paths(self, nodes: int) -> None:
         """Raise BadUsage if a socket's path would be too long for the kernel."""
+        check_is_text(self.path, "set XDG_RUNTIME_DIR to another directory")
         longest = max((self.launcher_endpoint, self.node_endpoint(nodes)), key=len).removeprefix("ipc://")
         size = len(os.fsencode(longest))
         if size > IPC_PATH_BYTES_MAX:

@@ -136,6 +136,8 @@ class ClusterRecord(Struct, kw_only=True):
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError:
-            raise Unreachable(f"no cluster runs here: {path} does not exist") from None
-        except (msgspec.DecodeError, OSError) as error:
+            raise Unreachable(
+                f"the cluster starts or ends at the moment, or its files were removed: {path} does not exist"
+            ) from None
+        except (msgspec.DecodeError, RecursionError, OSError) as error:
             raise Unreachable(f"{path} cannot be read: {error}") from error

@@ -169,7 +169,7 @@ class Page:
                 return JSONResponse({"error": "an order is short"}, 413)
         try:
             order = msgspec.json.decode(body, type=Order)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             return JSONResponse({"error": f"this is no order: {error}"}, 400)
         try:
             command, lines = await run_in_threadpool(self._act, order)

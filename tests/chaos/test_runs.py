@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -157,9 +157,9 @@ def test_a_running_cluster_can_be_tried_and_lives_on(shell: Shell) -> None:
     assert "snapshot-taken" not in shell.ok("logs all --cluster mine")
 
 
-def running_chaos(shell: Shell, line: str) -> subprocess.Popen[str]:
+def running_chaos(shell: Shell, line: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*LAUNCHER, *f"chaos --nodes 3 {line}".split()],
+        [*before, *LAUNCHER, *f"chaos --nodes 3 {line}".split()],
         env=shell.env, cwd=shell.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -192,14 +192,26 @@ for = "50s"
 """
 
 
-def test_ctrl_c_ends_a_run_with_its_verdict_and_its_history(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("before", "sent", "code"),
+    [
+        ([], [signal.SIGINT], 130),
+        ([], [signal.SIGHUP, signal.SIGHUP], 129),  # As when a window is closed: by terminal and shell.
+        (["nohup"], [signal.SIGHUP, signal.SIGTERM], 143),
+    ],
+    ids=["ctrl-c", "closed", "nohup"],
+)
+def test_a_signal_ends_a_run_with_its_verdict_and_its_history(
+    before: list[str], sent: list[signal.Signals], code: int, shell: Shell
+) -> None:
     (shell.home / "long.toml").write_text(LONG)
-    process = running_chaos(shell, "--schedule long.toml --report run-of-chaos")
+    process = running_chaos(shell, "--schedule long.toml --report run-of-chaos", before)
     events = shell.home / "run-of-chaos" / "data" / "logs" / "events.jsonl"
     until(lambda: events.exists() and '"kind":"pause"' in events.read_text(), seconds=60)
-    process.send_signal(signal.SIGINT)
+    for number in sent:
+        process.send_signal(number)
     out, said = process.communicate(timeout=60)
-    assert process.returncode == 130, out + said
+    assert process.returncode == code, out + said
     summary = verdict(shell)
     assert (summary["interrupted"], summary["ruling"]) == (True, "legal")
     assert summary["operations"]["done"] > 0

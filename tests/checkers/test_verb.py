@@ -120,3 +120,10 @@ def test_what_is_written_is_read_again_in_order_of_the_calls(tmp_path):
     found = read_history(path)
     assert (found.header.seed, [record.value for record in found.records]) == (7, ["a", "b"])
     assert [record.line for record in found.records] == [3, 2]
+
+
+def test_a_line_that_is_nested_too_deeply_is_a_usage_error(tmp_path, capsys):
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"a":' * 5000 + "1" + "}" * 5000)
+    assert judged(path) == 2
+    assert "line 1: " in capsys.readouterr().err

@@ -268,13 +268,13 @@ def test_keys_are_added_rotated_retired_and_removed(
     capsys.readouterr()
     assert "n4.toml" in done("add", "n4")
     done("add", "shop", "--role", "client", "--below", "shop/")
-    listed = {row["name"]: row for row in json.loads(done("list", "-o", "json"))}
+    listed = {row["name"]: row for row in json.loads(done("list", "-o", "json"))["keys"]}
     assert {name: row["role"] for name, row in listed.items()} == {
         "client": "operator", "n1": "member", "n4": "member", "shop": "client"
     }  # fmt: skip
     assert listed["shop"]["below"] == "shop/"
     assert "SIGHUP" in done("rotate", "n4")
-    newest, oldest = json.loads(done("list", "-o", "json"))[2]["keys"]
+    newest, oldest = json.loads(done("list", "-o", "json"))["keys"][2]["keys"]
     assert oldest == listed["n4"]["keys"][0]
     assert "1 older key of n4 retired" in done("retire", "n4")
     assert newest in done("list") and oldest not in done("list")
@@ -429,3 +429,37 @@ def test_down_of_a_launcher_that_gives_no_answer_succeeds_only_if_it_ends(
     monkeypatch.setattr(Session, "launcher", lambda *_: Silent())
     monkeypatch.setattr(lifecycle, "has_ended", lambda _: ends)
     assert run_verb(["down"], Session()) == (ExitCode.OK if ends else ExitCode.UNREACHABLE)
+
+
+def test_a_file_that_holds_something_else_is_no_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("something else\n" + '{"a":' * 5000 + "\n")
+    assert run_verb(["timeline", str(other)], Session()) == ExitCode.USAGE
+    assert "holds no events" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--report", "--trace"])
+@pytest.mark.parametrize("place", ["nowhere/file", "", "x" * 300])
+def test_a_file_that_could_not_be_written_at_the_end_is_refused_at_the_start(
+    option: str, place: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run_verb(["up", option, str(tmp_path / place)], Session()) == ExitCode.USAGE
+    assert f"error: {option} {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_file_that_the_system_refuses_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    named = str(tmp_path / ("x" * 300))
+    for line in (["backup", "show", named], ["keys", "list", "--dir", named], ["chaos", "--report", named]):
+        assert run_verb(line, Session()) in (ExitCode.FAILURE, ExitCode.USAGE), line
+        said = capsys.readouterr().err
+        assert said.startswith("error: /") and said.endswith(": File name too long\n"), said
+    assert run_verb(["lock", "door", "--", f"/{'x' * 300}"], Session()) == ExitCode.COMMAND_NOT_FOUND
+
+
+def test_a_name_that_is_no_text_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb(["lock", os.fsdecode(b"\xff"), "--", "true"], Session()) == ExitCode.USAGE
+    assert "is not text in UTF-8" in " ".join(capsys.readouterr().err.split())

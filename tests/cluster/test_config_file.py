@@ -154,3 +154,33 @@ def test_chaos_breaks_no_running_cluster_that_only_a_default_names(
     here('[chaos]\nduration = "5"\n')
     assert verb("chaos") == ExitCode.USAGE
     assert ":2: duration: '5' has no unit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of_home", ["XDG_CONFIG_HOME", "HOME"])
+def test_a_file_that_may_not_be_looked_for_is_none(
+    of_home: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(of_home, "/" + "x" * 300)  # As another user's home, this cannot be searched.
+    if of_home == "HOME":
+        monkeypatch.delenv("XDG_CONFIG_HOME")
+    assert verb("ls") == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("text", "table"),
+    [("up = 3\n", "[up]"), ("[lease]\ngrant = 3\n", "[lease.grant]"), ("[[up]]\nnodes = 3\n", "[up]")],
+)
+def test_a_verb_with_a_value_is_told_to_be_a_table(
+    text: str, table: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here(text)
+    assert verb("ls") == ExitCode.USAGE
+    assert f"its options stand in a table, {table}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_nested_too_deeply_is_a_usage_error(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("output = " + "[" * 5000 + "]" * 5000)
+    assert verb("ls") == ExitCode.USAGE
+    assert "nested too deeply" in capsys.readouterr().err

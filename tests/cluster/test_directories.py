@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from raft.cli.entry import run
 from raft.cluster import rundir
 from raft.cluster.datadir import clear_abandoned, open_data
 from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
@@ -280,3 +282,54 @@ def test_a_record_of_a_cluster_of_which_a_disk_has_changed_a_bit_is_refused(tmp_
     older = re.sub(rb',\s*"checksum": \d+', b"", sound).replace(b'"v": 2', b'"v": 1')
     record.write_bytes(older.replace(b'"last_id": 0', b'"last_id": 9'))
     assert open_data(spec).reserve_id() == 10, "of an older version"
+
+
+def test_data_of_which_a_start_was_interrupted_before_any_node_began_is_begun_again(tmp_path: Path) -> None:
+    spec = ClusterSpec(nodes=2, data_dir=str(tmp_path / "data"))
+    open_data(spec).close()
+    (tmp_path / "data" / "cluster.json").unlink()
+    (tmp_path / "data" / "logs").rmdir()
+    assert open_data(spec).members == [1, 2]
+
+
+def test_a_node_s_data_without_the_record_of_its_cluster_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    spec = ClusterSpec(nodes=1, data_dir=str(tmp_path / "data"))
+    open_data(spec).close()
+    (tmp_path / "data" / "logs").rmdir()
+    (tmp_path / "data" / "cluster.json").rename(tmp_path / "data" / "n1" / "cluster.json")
+    with pytest.raises(BadUsage, match="something other"):
+        open_data(spec)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR", "data"])
+def test_a_directory_whose_name_is_no_text_is_refused_by_what_names_it(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / os.fsdecode(b"\xff")
+    named.mkdir()
+    monkeypatch.setenv(variable, str(named))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    spec = ClusterSpec(nodes=1, data_dir=str(named / "data") if variable == "data" else None)
+    with pytest.raises(BadUsage, match="not text in utf-8.*" + variable):
+        if variable == "XDG_RUNTIME_DIR":
+            rundir.claim("alpha", 1)
+        open_data(spec)
+    assert not any(named.iterdir())
+
+
+def test_a_cluster_that_starts_just_now_hides_no_other_from_the_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ClusterSpec(name="alpha", nodes=1)
+    (alpha, held), (_, starting) = rundir.claim("alpha", 1), rundir.claim("beta", 1)
+    record = ClusterRecord(
+        name="alpha", cluster="alpha-1", pid=1, started_seconds=0.0, data_dir=str(tmp_path), log_dir="",
+        events="", spec=spec, nodes=[],
+    )  # fmt: skip
+    record.write(alpha.record)
+    assert run(["ls", "-o", "json"], None, 0.0, -1) == ExitCode.OK
+    shown = capsys.readouterr()
+    assert [cluster["name"] for cluster in json.loads(shown.out)["clusters"]] == ["alpha"]
+    assert "beta: the cluster starts or ends at the moment" in shown.err
+    held.release()
+    starting.release()

@@ -193,3 +193,11 @@ def test_a_node_that_joins_later_is_followed_from_its_first_line(tmp_path: Path,
     assert arrived(files) == ["a"]
     (tmp_path / "n12.log").write_text(line(2, "b"))
     assert [(entry.node, entry.message) for entry in files.arrived()] == [(12, "b")]
+
+
+def test_a_line_that_is_nested_too_deeply_or_from_before_all_time_is_shown(logs: Logs) -> None:
+    deep = '{"a":' * 5000 + "1" + "}" * 5000 + "\n"
+    early = '{"time":"0001-01-02T00:00:00+00:00","message":"early"}\n'
+    opened = logs(deep + early + line(1, "next"))
+    shown = [entry.message for entry in opened.history() if LogFilter().wants(entry)]
+    assert shown == [deep.strip(), "early", "next"]

@@ -17,7 +17,7 @@ from raft.cli import main
 from raft.cli.app import Session, run_verb
 from raft.cli.terminal.completion import candidates
 from raft.cli.terminal.line_editor import Editor
-from raft.cli.terminal.prompt import attend, overview, unwrapped
+from raft.cli.terminal.prompt import attend, overview, starts_a_cluster, unwrapped
 from raft.cluster.failures import ExitCode
 
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -160,3 +160,18 @@ def test_a_value_from_standard_input_is_refused_where_that_is_the_prompt_s(
 ) -> None:
     assert run_verb(["put", "key", "-"], Session(cluster="none")) == ExitCode.USAGE
     assert "use put K - in a shell" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["--nodes 5", "--web", "--name=x"])
+def test_an_option_without_a_verb_would_start_a_cluster(line: str) -> None:
+    assert starts_a_cluster(line.split())
+
+
+@pytest.mark.parametrize("line", ["--version", "-h", "--help", "--cluster x status", "--cluster=x status"])
+def test_an_option_that_starts_no_cluster_is_carried_out_at_the_prompt(line: str) -> None:
+    assert not starts_a_cluster(line.split())
+
+
+def test_a_group_without_its_verb_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb(["member"], Session(cluster="here")) == ExitCode.USAGE
+    assert capsys.readouterr().err == "error: a verb is missing (see `help member`)\n"

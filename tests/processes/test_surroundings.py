@@ -206,7 +206,7 @@ def test_a_file_name_that_is_no_text_is_shown_escaped(shell: Shell) -> None:
     )
     assert done.returncode in (1, 2)
     assert b"Traceback" not in done.stderr
-    assert b"\\udcff" in done.stderr
+    assert b"error: /dev/null/\\xff cannot be used" in done.stderr
 
 
 def test_a_full_disk_under_the_events_and_the_record_ends_no_process(shell: Shell) -> None:
@@ -299,3 +299,43 @@ def test_too_few_descriptors_are_said_before_anything_is_started(limit: int, lin
     assert f"a process may open {limit} files" in done.stderr
     assert "ulimit -n" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def verb_in(shell: Shell, line: list[str], **settings: str) -> subprocess.CompletedProcess[bytes]:
+    command = [*LAUNCHER, *line]
+    env = shell.env | settings
+    return subprocess.run(command, env=env, cwd=shell.home, capture_output=True, timeout=SECONDS_MAX)
+
+
+def test_a_name_that_is_no_text_goes_through_a_pipe_as_it_is_and_is_escaped_for_a_person(
+    shell: Shell,
+) -> None:
+    named = os.fsdecode(b"k\xff")
+    done = verb_in(shell, ["keys", "make", named, "--nodes", "1"])
+    assert done.stdout.splitlines() == [b"k\xff/n1.toml", b"k\xff/client.toml"], done.stderr
+    assert (
+        b"error: k\\xff.x/history.jsonl cannot"
+        in verb_in(shell, ["judge", f"{named}.x/history.jsonl"]).stderr
+    )
+
+
+def test_files_are_utf_8_whatever_the_locale_is(shell: Shell) -> None:
+    (shell.home / "raft-actors.toml").write_text('output = "json"  # \N{GREEK SMALL LETTER PI}\n')
+    (shell.home / "events.jsonl").write_bytes(b"")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert verb_in(shell, ["ls"], **ascii_only).stdout.startswith(b'{"v":1')
+    written = verb_in(shell, ["timeline", "events.jsonl", "--to", "page.html"], **ascii_only)
+    assert written.returncode == 0, written.stderr
+    assert "\N{MIDDLE DOT}" in (shell.home / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_verb_typed_in_a_directory_that_was_removed_says_so_if_it_needs_it(shell: Shell) -> None:
+    gone = shell.home / "gone"
+    gone.mkdir()
+    for line, code in (("ls", 0), ("up --nodes 1 --trace trace", 1), ("chaos --report run", 1)):
+        command = f"cd {gone}; rmdir {gone}; {' '.join(LAUNCHER)} {line}; code=$?; mkdir {gone}; exit $code"
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], env=shell.env, capture_output=True, text=True, timeout=SECONDS_MAX
+        )
+        assert done.returncode == code, done.stderr
+        assert code == 0 or "the directory in which this was typed does not exist" in done.stderr

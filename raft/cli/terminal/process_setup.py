@@ -6,6 +6,7 @@ Imports nothing slow, since it runs before everything else.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import resource
@@ -14,6 +15,7 @@ import sys
 
 from actors.processes.descriptors import raise_descriptor_limit
 
+_ESCAPED, _AS_BYTES = "raft-escaped", "raft-as-bytes"
 DESCRIPTORS_MIN = 32  # For a verb; a cluster needs more, and checks that itself.
 
 
@@ -30,6 +32,8 @@ def make_sane() -> None:
     for fd in (0, 1, 2):
         _open_if_closed(fd)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
+    codecs.register_error(_ESCAPED, _escaped)
+    codecs.register_error(_AS_BYTES, _as_bytes)
     sys.stdout = _printable(sys.stdout, 1)
     sys.stderr = _printable(sys.stderr, 2)
     # Raised only if necessary: a program that `lock` runs inherits it, and may rely on a low one.
@@ -55,8 +59,39 @@ def _open_if_closed(fd: int) -> None:
 
 
 def _printable(stream: object, fd: int) -> io.TextIOWrapper:
-    """A stream that prints any text, even characters that its encoding lacks, such as bytes in file names."""
+    """A stream that prints any text, even characters that its encoding lacks, such as bytes in file names.
+
+    Such bytes are data: they go through a pipe or to a file as they are. A person sees them escaped.
+    """
     if not isinstance(stream, io.TextIOWrapper):
         stream = open(fd, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    stream.reconfigure(errors="backslashreplace")
+    stream.reconfigure(errors=_ESCAPED if fd == 2 or stream.isatty() else _AS_BYTES)
     return stream
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """An error handler for encoding: a byte that was no text as in \\xff, other characters as in Python."""
+    assert isinstance(error, UnicodeEncodeError), "streams for output only encode"
+    lacking = error.object[error.start : error.end]
+    return "".join(map(_escape, lacking)), error.end
+
+
+def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """The same, but a byte that was no text is that byte again."""
+    assert isinstance(error, UnicodeEncodeError), "streams for output only encode"
+    lacking = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(character) & 0xFF]) if _is_byte(character) else _escape(character).encode()
+        for character in lacking
+    ), error.end
+
+
+def _escape(character: str) -> str:
+    if _is_byte(character):
+        return f"\\x{ord(character) & 0xFF:02x}"
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+def _is_byte(character: str) -> bool:
+    """Does it stand for a byte that could not be decoded, see PEP 383?"""
+    return "\udc80" <= character <= "\udcff"

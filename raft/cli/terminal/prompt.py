@@ -112,7 +112,7 @@ class Prompt:
             return True
         if words[0] in _LEAVE:
             return False
-        if words[0] in _ELSEWHERE or words[0].startswith("-"):
+        if words[0] in _ELSEWHERE or starts_a_cluster(words):
             say(
                 f"error: `{words[0]}` starts a cluster or runs until it is stopped; "
                 f"use another terminal: raft-actors {shlex.join(words)}",
@@ -153,6 +153,12 @@ def unwrapped(words: list[str]) -> list[str]:
         if not _PYTHON.fullmatch(Path(word).name):
             break
     return words
+
+
+def starts_a_cluster(words: list[str]) -> bool:
+    """Is this `up` without the word, and not an option that a verb follows or that asks for words only?"""
+    first = words[0]
+    return first.startswith("-") and first.partition("=")[0] not in {"--cluster", "--help", "-h", "--version"}
 
 
 def overview() -> str:

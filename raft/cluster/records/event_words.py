@@ -52,6 +52,8 @@ def printable(text: str) -> str:
 def _printable_character(character: str) -> str:
     if character.isprintable():
         return character
+    if "\udc80" <= character <= "\udcff":  # A byte that was no text.
+        return f"\\x{ord(character) & 0xFF:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 

@@ -311,7 +311,7 @@ class EventReader:
             if not self._partial.endswith(b"\n"):
                 return
             whole, self._partial = self._partial, b""
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 yield decode_event(whole)
 
     def _was_put_aside(self) -> bool:

@@ -69,7 +69,7 @@ class LogFilter(Struct, frozen=True):
 
     def wants(self, line: LogLine) -> bool:
         """Does this line meet every condition?"""
-        if line.moment < self.since_moment:
+        if self.since_moment and line.moment < self.since_moment:
             return False
         if self.level is not None and _rank(line.level) < _rank(self.level):
             return False
@@ -108,7 +108,7 @@ def parse_line(raw: str, node: int, previous_moment: float) -> LogLine:
     try:
         fields = msgspec.json.decode(raw, type=_Fields)
         moment = datetime.datetime.fromisoformat(fields.time).timestamp()
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):  # Nested too deeply.
         return LogLine(previous_moment, "", node, "INFO", "", None, "", raw, raw)
     return LogLine(
         moment=moment,

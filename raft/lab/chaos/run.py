@@ -88,6 +88,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     injected_faults: list[InjectedFault]
     host_load: list[float]  # One-minute average before and after the run.
     interrupted: bool = False
+    ended_by: int = 0  # The signal that interrupted it.
 
     @property
     def exit_code(self) -> ExitCode:
@@ -206,7 +207,8 @@ def _judge(order: Order, told: RunResult, directory: Path, load_before: float) -
         judgement=judgement,
         injected_faults=told.injected_faults,
         host_load=[load_before, round(os.getloadavg()[0], 2)],
-        interrupted=told.interrupted,
+        interrupted=bool(told.ended_by),
+        ended_by=told.ended_by,
     )
 
 

@@ -31,6 +31,7 @@ SETTLE_SECONDS_MAX = 60.0
 READ_SECONDS_MAX = 10.0
 SNAPSHOT_SECONDS_MAX = 30.0
 PROGRESS_SECONDS = 2.0
+SAME_SIGNAL_SECONDS = 1.0
 
 Tell = Callable[[str], None]
 
@@ -46,7 +47,7 @@ class RunResult(Struct, kw_only=True):
     members: list[int]  # At the end, if it recovered.
     cpu_share: float  # Of one processor, for clients, nemesis and recorder together.
     size: int
-    interrupted: bool  # Ended early by Ctrl-C.
+    ended_by: int  # The signal that ended it early, or 0.
 
 
 async def run(order: Order, workload: Workload, directory: RunDirectory, tell: Tell) -> RunResult:
@@ -58,16 +59,17 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         return time.monotonic() - zero_seconds
 
     recorder = Recorder(now)
-    async with _launcher(directory) as launcher:
+    async with contextlib.AsyncExitStack() as signals, _launcher(directory) as launcher:
         await launcher.ask(
             messages.GetLeader(READY_SECONDS_MAX), messages.LeaderAnswer, READY_SECONDS_MAX + 1
         )
         size = len((await launcher.ask(messages.GetClusterStatus(), messages.ClusterStatus)).nodes)
         nemesis = Nemesis(launcher, now, lambda text: tell(f"{now() - begin:6.1f}s  {text}"))
         async with _workers(order, record, recorder, workload.patience_seconds) as workers:
+            ended_by = signals.enter_context(_interruptible(asyncio.get_running_loop()))
             begin, cpu_seconds = now(), time.process_time()
             beside = asyncio.ensure_future(workload.beside(workers[0]))
-            interrupted = await _break(order, workload, workers, nemesis, tell)
+            await _break(order, workload, workers, nemesis, tell, ended_by)
             end = now()
             cpu_share = (time.process_time() - cpu_seconds) / (end - begin)
             members, unsettled = await _settle(nemesis, size, tell)
@@ -88,58 +90,73 @@ async def run(order: Order, workload: Workload, directory: RunDirectory, tell: T
         members=members,
         cpu_share=cpu_share,
         size=size,
-        interrupted=interrupted,
+        ended_by=ended_by[0] if ended_by else 0,
     )
 
 
 async def _break(
-    order: Order, workload: Workload, workers: list[Worker], nemesis: Nemesis, tell: Tell
-) -> bool:
+    order: Order, workload: Workload, workers: list[Worker], nemesis: Nemesis, tell: Tell, ended_by: list[int]
+) -> None:
     """Run clients and faults, for the schedule's duration and until the last fault has ended.
 
-    Ctrl-C ends both early; the history until then is still checked.
+    A signal ends both early, see `_interruptible`; the history until then is still checked.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + order.schedule.duration_seconds
     broken = asyncio.ensure_future(nemesis.run(order.schedule))
-    interrupted = asyncio.Event()
-    with _interruptible(loop, interrupted):
-        try:
-            async with asyncio.TaskGroup() as group:
-                clients = group.create_task(
-                    work(
-                        workload,
-                        workers,
-                        order.rate,
-                        lambda: interrupted.is_set() or (loop.time() >= until and broken.done()),
-                    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            clients = group.create_task(
+                work(
+                    workload,
+                    workers,
+                    order.rate,
+                    lambda: bool(ended_by) or (loop.time() >= until and broken.done()),
                 )
-                group.create_task(_progress(workers[0].recorder, clients, until, tell))
-        finally:
-            broken.cancel()
-            await asyncio.wait([broken])
+            )
+            group.create_task(_progress(workers[0].recorder, clients, until, tell))
+    finally:
+        broken.cancel()
+        await asyncio.wait([broken])
     if not broken.cancelled():
         broken.result()  # Raise a nemesis's error: it must not pass for a run without faults.
-    return interrupted.is_set()
 
 
 @contextlib.contextmanager
-def _interruptible(loop: asyncio.AbstractEventLoop, interrupted: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the run early; the next one interrupts the program."""
-    before = signal.getsignal(signal.SIGINT)
+def _interruptible(loop: asyncio.AbstractEventLoop) -> Iterator[list[int]]:
+    """The signal that ends the run early, once there was one; another one, later, interrupts the program.
 
-    def note() -> None:
-        interrupted.set()
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)
+    Several within a second count as one. A signal that the parent process ignores (nohup) stays ignored.
+    """
+    ended_by: list[int] = []
+    first_seconds = 0.0
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
 
-    loop.add_signal_handler(signal.SIGINT, note)
+    def note(number: int) -> None:
+        nonlocal first_seconds
+        if not ended_by:
+            ended_by.append(number)
+            first_seconds = loop.time()
+        elif loop.time() - first_seconds > SAME_SIGNAL_SECONDS:
+            restore()
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        while before:
+            number, handler = before.popitem()
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+    for number in before:
+        loop.add_signal_handler(number, note, number)
     try:
-        yield
+        yield ended_by
     finally:
-        if not interrupted.is_set():
-            loop.remove_signal_handler(signal.SIGINT)
-            signal.signal(signal.SIGINT, before)
+        restore()
 
 
 async def _progress(recorder: Recorder, clients: asyncio.Task[None], until: float, tell: Tell) -> None:

@@ -164,7 +164,7 @@ def parse_history(lines: Sequence[bytes]) -> RecordedHistory:
         try:
             record = decode(line)
             _check(record, checks, header.workload)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise MalformedHistory(f"line {number}: {error}") from error
         record.line = number
         records.append(record)
@@ -189,7 +189,7 @@ def _until(result: dict[str, Any]) -> str:
 def _header(line: bytes) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedHistory(f"line 1: no header of a history: {error}") from error
     if header.v != VERSION:
         raise MalformedHistory(f"line 1: version {header.v} is not known here; this is version {VERSION}")

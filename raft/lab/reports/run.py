@@ -53,7 +53,10 @@ class Run(Struct, kw_only=True):
 def read_run(path: Path) -> Run:
     """The run in this directory, or in this file of events; raises OSError or msgspec.DecodeError."""
     if not path.is_dir():
-        return Run(events=read_events(path))
+        events = read_events(path)
+        if not events and path.stat().st_size:
+            raise msgspec.DecodeError("no line of it is an event")
+        return Run(events=events)
     run = Run(events=read_events(path / "events.jsonl"))
     if (path / "history.jsonl").exists():
         run.history = read_history(path / "history.jsonl")

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from raft.cli import options
-from raft.cli.app import CLUSTER, app, confirm, out
+from raft.cli.app import CLUSTER, app, confirm, out, out_json
 from raft.cli.verb import Verbs
 from raft.cluster.failures import VerbFailed
 from raft.cluster.quantities import count_of
@@ -39,7 +38,7 @@ def _telling() -> Iterator[None]:
 
     try:
         yield
-    except (KeysError, OSError) as error:
+    except KeysError as error:
         raise VerbFailed(str(error)) from error
 
 
@@ -166,7 +165,7 @@ def list_(
             for name, entry in entries
         ]
     if output is options.Format.JSON:
-        out(msgspec.json.encode(rows).decode())
+        out_json(keys=rows)
         return
     width = max((len(name) for name, _ in entries), default=0)
     for (name, entry), row in zip(entries, rows, strict=True):

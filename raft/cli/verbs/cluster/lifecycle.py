@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from raft.cluster.records.logs import ClusterLogs
 from raft.cluster.records.report import encode_report, final_report
 from raft.cluster.records.timestamps import Stamp, stamp_of_run
 from raft.cluster.rpc import messages
+from raft.cluster.rundir import check_is_text
 from raft.cluster.spec import ClusterRecord, ClusterSpec
 from raft.node.snapshots.policy import SnapshotPolicy
 
@@ -215,7 +217,7 @@ def up(
 
     session = _session_at_a_shell(context)
     spec.check()
-    _check_machine(machine)
+    _check_named(machine, {"--report": report, "--trace": trace})
     with launched(spec, session.fork_server, session.started_seconds, duration) as running:
         wanted = _UpOptions(report, detach, logs, output, session.quiet, metrics, web, top)
         ended = _attend(running, session, wanted)
@@ -360,8 +362,11 @@ def _write_report(ended: Ended, path: Path) -> None:
         raise VerbFailed(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
-def _check_machine(machine: str | None) -> None:
-    """Report an unknown machine once here, rather than by every node."""
+def _check_named(machine: str | None, files: dict[str, Path | None]) -> None:
+    """Report what is named wrongly now and once, rather than by every node or at the end."""
+    for option, path in files.items():
+        if path is not None:
+            _check_file(option, path)
     if machine is None:
         return
     module, _, name = machine.partition(":")
@@ -371,6 +376,15 @@ def _check_machine(machine: str | None) -> None:
         raise BadUsage(f"--machine {machine}: {error}") from error
     if not isinstance(found, type):
         raise BadUsage(f"--machine {machine}: there is no class {name!r} in {module}")
+
+
+def _check_file(option: str, path: Path) -> None:
+    check_is_text(path, f"choose another {option}")
+    try:
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise BadUsage(f"{option} {path}: no file can be written there")
+    except OSError as error:
+        raise BadUsage(f"{option} {path}: {error.strerror}") from None
 
 
 @app.command(rich_help_panel=CLUSTER, epilog="Example: launcher.py down")

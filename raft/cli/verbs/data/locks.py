@@ -13,7 +13,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -112,7 +111,7 @@ def _check_command(name: str) -> None:
     """Raise VerbFailed, with a shell's exit code, for a program that cannot be run; before locking."""
     if shutil.which(name) is not None:
         return
-    there = Path(name).exists() if os.sep in name else shutil.which(name, os.F_OK) is not None
+    there = os.access(name, os.F_OK) if os.sep in name else shutil.which(name, os.F_OK) is not None
     raise _cannot_run(name, OSError(errno.EACCES if there else errno.ENOENT, ""))
 
 

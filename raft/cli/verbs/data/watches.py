@@ -27,7 +27,18 @@ Result = TypeVar("Result")
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Any text, up to 240 bytes.")]
+
+def _text(word: str) -> str:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise BadUsage(f"{word!r} is not text in UTF-8") from None
+    return word
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", parser=options.checked(_text), help="Any text, up to 240 bytes.")
+]
 
 
 @app.command(rich_help_panel=LEADERSHIP, epilog="Example: launcher.py observe billing")

@@ -27,7 +27,7 @@ from raft.cli.app import FAULTS, app, note, out, paint, say, session_of
 from raft.cli.terminal import completion
 from raft.cluster.failures import BadUsage, ExitCode
 from raft.cluster.quantities import format_duration
-from raft.cluster.rundir import called_as
+from raft.cluster.rundir import called_as, check_is_text
 
 if TYPE_CHECKING:
     from raft.lab.chaos.order import Order, Sabotage
@@ -168,7 +168,7 @@ def chaos(
         if report is not None:
             note(context, f"the results are in {os.path.relpath(directory)}")
     if summary.interrupted and summary.exit_code is not ExitCode.VIOLATION:
-        raise typer.Exit(128 + signal.SIGINT)
+        raise typer.Exit(128 + summary.ended_by)
     raise typer.Exit(summary.exit_code)
 
 
@@ -259,6 +259,7 @@ def report_directory(report: Path | None) -> Iterator[Path]:
     if report.exists() and any(report.iterdir()) and not (report / "schedule.toml").exists():
         raise BadUsage(f"{report} holds something other than an earlier run: name a new directory")
     directory = _unused(report.absolute())
+    check_is_text(directory, "name another --report directory")
     make_private(directory)
     latest = directory.parent / f"{report.absolute().name}.latest"
     if latest.is_symlink() or not latest.exists():
@@ -278,12 +279,15 @@ def _unused(report: Path) -> Path:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does."""
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, unless the parent process ignores them (nohup)."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

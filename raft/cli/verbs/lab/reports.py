@@ -146,7 +146,7 @@ def timeline(
         out(text)
         return
     try:
-        to.write_text(text + "\n")
+        to.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise VerbFailed(f"{to} cannot be written: {error.strerror}") from error
     note(context, f"written to {to}")

@@ -158,9 +158,10 @@ def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: boo
     for name, number in sorted(counts.items()):
         out(f"{number:>10}  {name}")
     out(_headline(counts))
+    seeds = "seed" if len(digests) == 1 else "seeds"
     verdict = style(f"{len(failed)} BROKEN", "red") if failed else "every check passed"
     out(
-        f"{len(digests)} seeds, {simulated_seconds:.0f} simulated seconds at {speed:.0f} per second, "
+        f"{len(digests)} {seeds}, {simulated_seconds:.0f} simulated seconds at {speed:.0f} per second, "
         f"runs {digest}: {verdict}"
     )
     return bool(failed)

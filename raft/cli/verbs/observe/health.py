@@ -21,11 +21,11 @@ from msgspec import Struct
 
 from actors.errors import TransportError
 from raft.cli import options
-from raft.cli.app import CLUSTER, OBSERVE, app, out, out_json, paint
+from raft.cli.app import CLUSTER, OBSERVE, app, out, out_json, paint, say
 from raft.cli.config_file import files
 from raft.cli.connection import everyone
 from raft.cli.views import table
-from raft.cluster.failures import ExitCode, VerbFailed
+from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
 from raft.cluster.quantities import format_duration
 from raft.cluster.rundir import RunDirectory, run_base, running
 from raft.cluster.spec import ClusterRecord
@@ -70,7 +70,12 @@ class Finding(Struct, frozen=True, kw_only=True):
 @app.command("ls", rich_help_panel=OBSERVE, epilog="Example: launcher.py ls -o json")
 def list_(output: options.Output = options.Format.TABLE) -> None:
     """The clusters running on this machine."""
-    found = [_running(directory) for directory in running()]
+    found = []
+    for directory in running():
+        try:
+            found.append(_running(directory))
+        except Unreachable as error:  # Of this one alone.
+            say(f"{directory.name}: {error}", "yellow")
     if output is options.Format.JSON:
         out_json(clusters=found)
         return
