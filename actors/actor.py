@@ -47,7 +47,7 @@ class Actor:
                 )
 
     def on_start(self) -> Any:
-        """Called before the first message of this life, which waits for it if it is an `async def`."""
+        """Called before the first message of this incarnation, which waits for it if it is an `async def`."""
 
     def on_restart(self, reason: str) -> Any:
         """Called instead of `on_start` on the new object that replaces a crashed one."""

@@ -165,7 +165,7 @@ class Asks:
     """
 
     def __init__(self, incarnation: int, clock: Clock, timers: Timers) -> None:
-        # Each life counts from elsewhere, so that a reply meant for an earlier one finds nothing open.
+        # Each incarnation counts from elsewhere, so that a reply meant for an earlier one finds nothing open.
         self._last = (incarnation * 0x9E3779B97F4A7C15 >> 16) & _CORRELATION_MASK
         self._open: dict[int, Pending[Any]] = {}
         self._clock = clock

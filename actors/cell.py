@@ -1,4 +1,4 @@
-"""What surrounds one actor: its mailbox, its present life, and all that ends with that life.
+"""What surrounds one actor: its mailbox, its present incarnation, and all that ends with that incarnation.
 
 Owns how letters become calls of handlers. Knows nothing of when a cell runs and
 what becomes of an exception (see lifecycle), or of how letters travel (see post_office).
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class State(enum.Enum):
-    """Where a cell is in its life-cycle."""
+    """Where a cell is between its creation and its end."""
 
     STARTING = "starting"  # scheduled; its actor is made when it runs
     RUNNING = "running"
@@ -52,7 +52,7 @@ NO_MESSAGE: Final[QueuedMessage] = (None, None, 0)
 
 
 class Cell:
-    """One actor through all of its lives."""
+    """One actor through all of its incarnations."""
 
     __slots__ = (
         "_office",
@@ -117,7 +117,7 @@ class Cell:
         self.restarts = 0
         self.unanswered = 0  # asks that a handler neither answered, stashed nor kept
         self.last_error: str | None = None
-        # From here on: what belongs to one life.
+        # From here on: what belongs to one incarnation.
         self.actor: Any = None
         self.entered = False
         self.table: Handlers = {}  # the actor's own
@@ -291,8 +291,8 @@ class Cell:
                 yield strand.queued[1], strand.pending_ask
         yield from self.linked_by.items()
 
-    def end_life(self, reason: str, *, failed: bool) -> None:
-        """Undo everything that belongs to the present life, and let those who wait for it know."""
+    def end_incarnation(self, reason: str, *, failed: bool) -> None:
+        """Undo everything that belongs to the present incarnation, and let those who wait for it know."""
         self.refuse_pending_ask(reason)
         for pending_reply in list(self.pending_replies):
             pending_reply.drop()

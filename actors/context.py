@@ -1,6 +1,6 @@
 """What an actor can do: everything that it may ask of its runtime.
 
-Owns the methods that actors call. The work is done elsewhere: letters by the post office, lives
+Owns the methods that actors call. The work is done elsewhere: letters by the post office, incarnations
 by the lifecycle.
 """
 
@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 class Context:
     """An actor's access to its runtime; only for the runtime's own thread, `post` excepted.
 
-    What was begun through it belongs to the actor's present life: when it crashes or stops, its
+    What was begun through it belongs to the actor's present incarnation: when it crashes or stops, its
     timers, asks, watches and readers end, and the asks that it owes an answer fail.
     """
 
@@ -76,7 +76,7 @@ class Context:
 
     @property
     def incarnation(self) -> int:
-        """Which life of its process this actor is in; a restarted actor is in the same one."""
+        """Which incarnation of its process this actor is in; a restarted actor is in the same one."""
         return self._transport.incarnation
 
     def tell(self, to: Address, message: object) -> None:
@@ -102,14 +102,14 @@ class Context:
         """Send a message that wants a reply; without a timeout it waits for as long as the target lives.
 
         Fails with AskTimeout, or earlier with TargetDown, Undeliverable or AskRefused. The callbacks given to
-        `Pending.then` run like handlers of this actor, and not at all once this life is over. In an
+        `Pending.then` run like handlers of this actor, and not at all once this incarnation is over. In an
         `async def` handler, await it.
         """
         cell = self._cell
         return self._office.ask(self.address, to, message, timeout_seconds, cell.run_callback, cell.asks)
 
     def asker(self) -> Asker:
-        """On this life's behalf: for what makes asks of its own, such as a Router."""
+        """On this incarnation's behalf: for what makes asks of its own, such as a Router."""
         cell = self._cell
         return Asker(
             self._office,
@@ -157,7 +157,7 @@ class Context:
         self.reply_handle().refuse(reason)
 
     def create_task(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run a coroutine beside this actor's handlers, for at most as long as this life lasts.
+        """Run a coroutine beside this actor's handlers, for at most as long as this incarnation lasts.
 
         What it raises is a crash. Only in a process with an asyncio loop; raises ActorsError in others.
         """
@@ -231,7 +231,7 @@ class Context:
     ) -> Address:
         """Start a child `name`, addressed as this actor's name, a slash, and its own.
 
-        `factory` makes a new object for each of its lives; the first starts in this turn. What
+        `factory` makes a new object for each of its incarnations; the first starts in this turn. What
         happens when it fails is this actor's `supervision`, where `restart` deviates for this child.
         """
         if self._cell.state not in (State.RUNNING, State.AWAITING):
@@ -262,7 +262,7 @@ class Context:
         self._office.unwatch(self._cell, address)
 
     def link(self, address: Address) -> None:
-        """Fail when that actor does, and let it fail when this one does, for as long as both lives last.
+        """Fail when that actor does, and let it fail when this one does, while both incarnations last.
 
         An actor that has a handler for Exit is told of the end instead. One that stops, or is stopped, does
         not make the other fail.

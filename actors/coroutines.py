@@ -1,11 +1,11 @@
 """Coroutines of actors: `async def` handlers, and what an actor starts beside them.
 
-States of one: it runs (as a task of the process's asyncio loop), and it has ended, or its actor's life
+States of one: it runs (as a task of the process's asyncio loop), and it has ended, or its actor's incarnation
 has. While a handler's coroutine runs, its actor is AWAITING: messages wait, timers wait, and only this
 coroutine goes on; a re-entrant actor stays RUNNING, and handles others between its steps. Each step finds
-the context as the handler left it: its message, sender, and claim to an answer. When the life ends the
-coroutine is cancelled; what it does from then on is its own affair, and no message of a later life waits
-for it.
+the context as the handler left it: its message, sender, and claim to an answer. When the incarnation ends the
+coroutine is cancelled; what it does from then on is its own affair, and no message of a later incarnation
+waits for it.
 
 Knows nothing of who turns the loop. asyncio is imported when it is first needed.
 """
@@ -51,7 +51,7 @@ class Strand:
         self.task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
-        """The life that it belongs to has ended."""
+        """The incarnation that it belongs to has ended."""
         self._over = True
         if not self._begun:
             self._coroutine.close()  # Or Python would warn that it was never awaited.
@@ -61,7 +61,7 @@ class Strand:
     async def run(
         self, ended: Callable[[Strand, BaseException | None], None], wake: Callable[[], None]
     ) -> None:
-        """Run it to its end, and say how it ended, unless its life has ended before."""
+        """Run it to its end, and say how it ended, unless its incarnation has ended before."""
         error: BaseException | None = None
         try:
             await self._steps(wake)

@@ -410,7 +410,7 @@ class Delivery:
     def _peer_up(self, process: str, incarnation: int) -> None:
         known = self.peers.get(process)
         if known is not None and known != incarnation:
-            self._peer_down(process, "replaced by a new life")
+            self._peer_down(process, "replaced by a new incarnation")
         self.peers[process] = incarnation
         self.outbox.peer_up(process)
         if self._parted.pop(process, None) == incarnation:

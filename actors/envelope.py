@@ -54,7 +54,7 @@ class Terminated(msgspec.Struct, frozen=True, gc=False):
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):
-    """The life of a linked actor has ended, or its process cannot be reached.
+    """The incarnation of a linked actor has ended, or its process cannot be reached.
 
     Told to an actor that has a handler for it. One that has none crashes if the other has `failed`.
     """
@@ -69,7 +69,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProcessUp(msgspec.Struct, frozen=True, gc=False):
-    """Told to those who watch a process: that life of it can be heard."""
+    """Told to those who watch a process: that incarnation of it can be heard."""
 
     process: str
     incarnation: int

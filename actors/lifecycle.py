@@ -172,7 +172,7 @@ class Lifecycle:
         """End a child for good, on its parent's wish."""
         if cell.state is State.STOPPED:
             return
-        self._end_life(cell, reason)
+        self._end_incarnation(cell, reason)
         self._bury(cell, reason)
 
     def stop_all(self) -> None:
@@ -259,7 +259,7 @@ class Lifecycle:
             cell.state = State.AWAITING
 
     def end_coroutine(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
-        """A coroutine has ended, in a life that goes on."""
+        """A coroutine has ended, in an incarnation that goes on."""
         strand.task = None
         if error is not None:
             if not isinstance(error, self._is_crash):
@@ -314,14 +314,14 @@ class Lifecycle:
         self.report(report)
         if CrashReport in cell.parent.behaviour:
             cell.parent.put_urgent(report)
-        self._end_life(cell, f"crashed: {report.error}", failed=True)
+        self._end_incarnation(cell, f"crashed: {report.error}", failed=True)
         self._carry_out(decision, cell, f"crashed: {report.error}")
 
     def _leave(self, cell: Cell) -> None:
         assert cell.parent is not None, "the root never leaves"
         decision = cell.parent.supervisor.ended(cell.name, self._clock.now(), failed=False)
         cell.last_error = None
-        self._end_life(cell, "stopped itself")
+        self._end_incarnation(cell, "stopped itself")
         self._carry_out(decision, cell, "stopped itself")
 
     def _carry_out(self, decision: Decision, cell: Cell, reason: str) -> None:
@@ -336,7 +336,7 @@ class Lifecycle:
             for name in decision.stop:
                 sibling = parent.children[name]
                 sibling.last_error = None
-                self._end_life(sibling, f"{cell.name} {reason}")
+                self._end_incarnation(sibling, f"{cell.name} {reason}")
                 if name not in decision.start:
                     self._bury(sibling, f"{cell.name} {reason}")
             self._start_later(parent, decision)
@@ -353,7 +353,7 @@ class Lifecycle:
         cell.state = State.STARTING
         cell.enqueue()
 
-    def _end_life(self, cell: Cell, reason: str, *, failed: bool = False) -> None:
+    def _end_incarnation(self, cell: Cell, reason: str, *, failed: bool = False) -> None:
         cell.state = State.LEAVING  # so that `on_stop` starts no actor
         for child in reversed(list(cell.children.values())):
             self.stop(child, f"{cell.name} ended")
@@ -365,7 +365,7 @@ class Lifecycle:
         for fd in cell.readers:
             self._transport.remove_reader(fd)
         cell.readers.clear()
-        cell.end_life(reason, failed=failed)
+        cell.end_incarnation(reason, failed=failed)
 
     def _bury(self, cell: Cell, reason: str) -> None:
         assert cell.parent is not None, "the root is never buried"

@@ -48,7 +48,7 @@ class MailboxPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mailbox:
-    """The letters that wait for one actor, through all of its lives."""
+    """The letters that wait for one actor, through all of its incarnations."""
 
     __slots__ = ("_bytes_max", "_drop_oldest", "_messages_max", "bytes", "dropped", "ordinary", "urgent")
 

@@ -25,7 +25,7 @@ UNDELIVERABLE_SECONDS_MAX: Final = 10.0
 
 
 class Asker:
-    """On whose behalf asks are made: an actor's life, or the runtime itself."""
+    """On whose behalf asks are made: an actor's incarnation, or the runtime itself."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ class Runtime:
 
     @property
     def incarnation(self) -> int:
-        """Which life of the process this is."""
+        """Which incarnation of the process this is."""
         return self.transport.incarnation
 
     @property

@@ -1,4 +1,4 @@
-"""How quickly a node is back, how little a snapshot disturbs, and how much memory a long life takes.
+"""How quickly a node is back, how little a snapshot disturbs, and how much memory a long run takes.
 
 Owns the view from outside: real processes, a client that writes, another one that asks each node again
 and again whether it is there. A node's longest silence bounds the longest stall of its loop. `--only NAME`
@@ -151,7 +151,7 @@ def recovery_rows() -> Iterator[Row]:
 
 
 def restart_rows() -> Iterator[Row]:
-    """The same life with snapshots as they come: the last one is read again, and the entries after it."""
+    """The same run with snapshots as they come: the last one is read again, and the entries after it."""
     last = f"key-{(ENTRIES - 1) % KEYS:08}", f"{ENTRIES - 1}:".encode()
     with running(3) as cluster:
         write(cluster, ENTRIES, VALUE_BYTES, KEYS)

@@ -72,7 +72,7 @@ class WordCounter(PersistentActor):
         return Counts(dict(self.words), self.lines, 0)
 
     def load_snapshot(self, snapshot: Any) -> None:
-        """The counts of an earlier life."""
+        """The counts of an earlier incarnation."""
         self.words, self.lines = Counter(snapshot.words), snapshot.lines
 
     @handles(Line)

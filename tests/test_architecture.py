@@ -249,6 +249,25 @@ def plain_texts() -> Iterator[Path]:
         yield from sorted(ROOT.glob(pattern))
 
 
+# One run of a process or an actor is an incarnation; "lives" as a verb is plain English.
+LIFE = re.compile(
+    r"\b(an?|which|each|every|its|their|this|earlier|later|next|last|first|same|new|former|present|latest"
+    r"|of one|one more) life\b(?! pipe)|\b(its|their|two|many|all|both|of|earlier|later) lives\b",
+    re.IGNORECASE,
+)
+
+
+def test_one_run_of_a_process_or_an_actor_is_called_an_incarnation() -> None:
+    found = {
+        f"{relative(path)}:{number}: {match.group()}, instead: incarnation"
+        for path in plain_texts()
+        if relative(path) not in NAMED_OTHERWISE
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for match in LIFE.finditer(line.replace("_", " "))
+    }
+    assert not found, "\n".join(sorted(found))
+
+
 def test_words_of_a_private_language_do_not_come_back() -> None:
     words = re.compile(rf"(?<![a-z])({'|'.join(PRIVATE_WORDS)})s?(?![a-z])", re.IGNORECASE)
     found = {

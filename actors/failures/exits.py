@@ -1,8 +1,8 @@
 """Links: two actors of which each fails when the other does, as in OTP.
 
 Owns who is linked to whom. A link is an ask in each direction, whose answer is the Exit of the other: so
-it crosses processes, and breaks when they lose each other. It belongs to one life of both. An actor with
-a handler for Exit is told instead of failing (OTP's trap_exit). Knows nothing of how lives end.
+it crosses processes, and breaks when they lose each other. It belongs to one incarnation of both. An actor
+with a handler for Exit is told instead of failing (OTP's trap_exit). Knows nothing of how incarnations end.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Links:
                 pending.cancel()
 
     def end(self, cell: Cell, reason: str, *, failed: bool) -> None:
-        """A life has ended: tell those that are linked to it."""
+        """An incarnation has ended: tell those that are linked to it."""
         for pending in list(cell.links.values()):
             pending.cancel()
         cell.links.clear()

@@ -162,7 +162,7 @@ class _Before:
 
     def outcome(self, queued: QueuedMessage) -> str:
         cell, dead_letters = self._cell, self._dead_letters
-        if cell.actor is None:  # Its life has ended in it.
+        if cell.actor is None:  # Its incarnation has ended in it.
             return f"crashed: {cell.last_error}" if cell.last_error else "the actor stopped"
         if len(cell.stashed) > self._stashed:
             return STASHED
@@ -299,7 +299,7 @@ class Observer:
         return trace if trace is not None and trace.cell is cell else None
 
     def _keep_open(self, strand: Strand, opened: _Open) -> None:
-        if len(self._open) >= HANDLERS_MAX:  # Those of lives that have ended are never told of.
+        if len(self._open) >= HANDLERS_MAX:  # Those of incarnations that have ended are never told of.
             self._open = {key: kept for key, kept in self._open.items() if key in kept.cell.strands}
         if len(self._open) < HANDLERS_MAX:
             self._open[strand] = opened

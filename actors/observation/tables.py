@@ -85,7 +85,7 @@ def figures_of(before: Loads, after: Loads) -> Figures:
     for name, now in after.items():
         if isinstance(now, str):
             continue
-        was = _same_life(before.get(name), now)
+        was = _same_incarnation(before.get(name), now)
         seconds = max(now.now - (was.now if was else now.since), 1e-9)
         longest_seconds = max(longest_seconds, seconds)
         handled = {info.address: info.handled for info in was.info.actors} if was else {}
@@ -107,7 +107,7 @@ def figures_of(before: Loads, after: Loads) -> Figures:
     )
 
 
-def _same_life(before: ProcessLoad | str | None, now: ProcessLoad) -> ProcessLoad | None:
+def _same_incarnation(before: ProcessLoad | str | None, now: ProcessLoad) -> ProcessLoad | None:
     if isinstance(before, ProcessLoad) and before.info.incarnation == now.info.incarnation:
         return before
     return None

@@ -2,9 +2,9 @@
 
 Owns the directory, one actor in one process of the system, and the way to it. A name has one holder; a
 group any number of members. What is gone for good, or whose process cannot be reached, holds and
-belongs to nothing any more, and registers anew in its next life. When the same life of a process is heard
-again, as after a cut between hosts, its actors are in their groups and monitor what they did, and have
-their names back that are still free. Watchers are told what is so, now and after each change.
+belongs to nothing any more, and registers anew in its next incarnation. When the same incarnation of a
+process is heard again, as after a cut between hosts, its actors are in their groups and monitor what they
+did, and have their names back that are still free. Watchers are told what is so, now and after each change.
 
 OTP's words are `global` and `pg`. The directory is lost with its process; what has to outlive that, or
 hold while the network is cut, needs agreement, which is not had here.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 DIRECTORY: Final = "directory"
 DIRECTORY_SECONDS_MAX: Final = 5.0
 PARTED_MAX: Final = 4096
-"""Processes of which it is known which life they are in, and what their actors had."""
+"""Processes of which it is known which incarnation they are in, and what their actors had."""
 ENTRIES_MAX: Final = 100_000
 """Names, memberships and watchers together; more are refused."""
 
@@ -59,7 +59,7 @@ class Directory(Actor):
         self._name_monitors: Monitors = {}
         self._group_monitors: Monitors = {}
         self._entries: dict[Address, int] = {}
-        self._lives: dict[str, int] = {}
+        self._incarnations: dict[str, int] = {}
         # What actors had that are gone, as each of them would ask for it again: in this turn, and of
         # processes that cannot be heard.
         self._gone: dict[str, list[_Claim]] = {}
@@ -172,8 +172,8 @@ class Directory(Actor):
 
     @handles(ProcessUp)
     def on_process_up(self, up: ProcessUp) -> None:
-        """Give the actors of the same life what they had; those that have ended lose it at once."""
-        before, self._lives[up.process] = self._lives.get(up.process), up.incarnation
+        """Give the actors of the same incarnation what they had; those that have ended lose it at once."""
+        before, self._incarnations[up.process] = self._incarnations.get(up.process), up.incarnation
         claims = self._parted.pop(up.process, [])
         if before != up.incarnation:
             return
@@ -218,14 +218,14 @@ class Directory(Actor):
     def _keep(self, address: Address) -> None:
         self._entries[address] = self._entries.get(address, 0) + 1
         self.context.watch(address)
-        if address.process not in self._lives and address.process != self.context.address.process:
-            if len(self._lives) >= PARTED_MAX:
-                self._forget_process(next(iter(self._lives)))
-            self._lives[address.process] = 0
+        if address.process not in self._incarnations and address.process != self.context.address.process:
+            if len(self._incarnations) >= PARTED_MAX:
+                self._forget_process(next(iter(self._incarnations)))
+            self._incarnations[address.process] = 0
             self.context.watch_process(address.process)
 
     def _forget_process(self, process: str) -> None:
-        del self._lives[process]
+        del self._incarnations[process]
         self._parted.pop(process, None)
         self.context.unwatch_process(process)
 

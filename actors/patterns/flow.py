@@ -34,7 +34,7 @@ class Outlet:
     """The producer's end of a stream to one consumer, which any actor is that answers what it is asked.
 
     `offer` sends what there is credit for; `feed` takes from an iterator as credit comes back. It belongs to
-    the life of the actor that made it.
+    the incarnation of the actor that made it.
     """
 
     def __init__(

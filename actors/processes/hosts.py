@@ -6,7 +6,7 @@ States of a host, as its peers see it (Akka's words):
     watches and asks have failed, nothing is decided down         it was unreachable for
     `down_after_seconds`: it is forgotten, with all of its processes
 
-From unreachable it comes back by being heard. From down it comes back by joining: as a new life, or as
+From unreachable it comes back by being heard. From down it comes back by joining: as a new incarnation, or as
 one that has been cut off, and has told its own actors that all others are down. There is no vote: each
 side of a cut decides for itself, so that both may go on. What must go on on one side only needs
 agreement, which is not had here.
@@ -46,7 +46,7 @@ from actors.transport.endpoints import split_tcp
 HOSTS: Final = "hosts"
 """The name of the actor that knows them, in each process of a host; the program's decides."""
 INCARNATIONS_OF_PROCESSES: Final = 1_000_000
-"""A process's life counts on from the host's times this, so that a host's next life has later ones."""
+"""Incarnations of processes count on from the host's own times this: those under its next one are later."""
 MEETING_SECONDS: Final = 0.05
 UP, UNREACHABLE, DOWN = "up", "unreachable", "down"
 
@@ -56,7 +56,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
     Its name is that of the key, and its processes are named `name.something`. `cluster` keeps systems apart
     that have nothing to do with each other. The file of keys is read by each of its processes; beside it is
-    kept how many lives this host has had.
+    kept how many incarnations this host has had.
     """
 
     listen: str
@@ -71,17 +71,17 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         if not self.down_after_seconds > 0:
             raise ValueError(f"down_after_seconds is more than 0, not {self.down_after_seconds}")
 
-    def next_life(self) -> int:
-        """Count one more life of this host, and return its number. Raises TransportError."""
+    def next_incarnation(self) -> int:
+        """Count one more incarnation of this host, and return its number. Raises TransportError."""
         path = Path(self.keys).with_suffix(".lives")
         try:
-            lives = 1 + (int(path.read_text()) if path.exists() else 0)
-            replace_file(path, f"{lives}\n".encode(), private=False)
+            incarnations = 1 + (int(path.read_text()) if path.exists() else 0)
+            replace_file(path, f"{incarnations}\n".encode(), private=False)
         except (OSError, ValueError) as error:
             raise TransportError(
-                f"{path} has to hold how many lives this host has had, and cannot be used: {error}"
+                f"{path} has to hold how many incarnations this host has had, and cannot be used: {error}"
             ) from error
-        return lives
+        return incarnations
 
     def free_endpoint(self) -> str:
         """Where a process of this host may listen: at the same address, at a port that is free now."""
@@ -194,11 +194,11 @@ class HostKeeper(Actor):
         return self._neighbours()
 
     @handles(IncarnationUsed)
-    def on_life_used(self, used: IncarnationUsed) -> None:
-        """Another program has our name, or the count of our lives was lost."""
+    def on_incarnation_used(self, used: IncarnationUsed) -> None:
+        """Another program has our name, or the count of our incarnations was lost."""
         raise TransportError(
-            f"{used.process} has heard a later life of {self._name} ({used.incarnation}): another program has"
-            " the same key, or the file of its lives was lost"
+            f"{used.process} has heard a later incarnation of {self._name} ({used.incarnation}): another"
+            " program has the same key, or the file of its incarnations was lost"
         )
 
     def _meet(self, host: str, endpoint: str) -> None:
@@ -295,14 +295,16 @@ def connect_to_all(actor: Actor, neighbours: Neighbours, connected: dict[str, st
 class HostPlaces:
     """Where processes of a host listen: at its address, each at a port of its own. See Places."""
 
-    def __init__(self, host: Host, name: str, life: int, keeper: HostKeeper, directory: Address) -> None:
+    def __init__(
+        self, host: Host, name: str, incarnation: int, keeper: HostKeeper, directory: Address
+    ) -> None:
         self._host = host
         self._name = name
         self._keeper = keeper
         self._endpoints = {name: host.listen}
         self.cluster = host.cluster
         self.keys: str | None = host.keys
-        self.first_incarnation = life * INCARNATIONS_OF_PROCESSES
+        self.first_incarnation = incarnation * INCARNATIONS_OF_PROCESSES
         self.directory = directory
 
     def check(self, process: str) -> None:
@@ -317,7 +319,7 @@ class HostPlaces:
         return self._endpoints[process]
 
     def started(self, process: str) -> None:
-        """A life of a process has been asked for."""
+        """An incarnation of a process has been asked for."""
         self._keeper.set_process(process, self.endpoint(process))
 
     def forgotten(self, process: str) -> None:

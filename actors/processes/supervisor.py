@@ -77,7 +77,7 @@ class Places(Protocol):
         """Where a process listens."""
 
     def started(self, process: str) -> None:
-        """A life of a process has been asked for."""
+        """An incarnation of a process has been asked for."""
 
     def forgotten(self, process: str) -> None:
         """A process has ended for good."""
@@ -122,15 +122,15 @@ class _Branch:
 
 
 class _Kept:
-    """A process that there should be, through all of its lives."""
+    """A process that there should be, through all of its incarnations."""
 
     def __init__(self, plan: ProcessPlan, branch: _Branch) -> None:
         self.plan = plan
         self.branch = branch
         self.child: ChildProcess | None = None
         self.wanted = True
-        self.log_bytes = 0  # how long its log was when this life began
-        self.ending = ""  # how its last life ended
+        self.log_bytes = 0  # how long its log was when this incarnation began
+        self.ending = ""  # how its last incarnation ended
         self.heard_at = 0.0
         self.checking = False
         self.unresponsive = False  # and was killed for that
@@ -177,7 +177,7 @@ class ProcessSupervisor(Actor):
         self._unresponsive_seconds = unresponsive_seconds
         self._checked_at = 0.0
         self._processes: dict[str, _Kept] = {}
-        # Never forgotten: what a former life of a name has sent must not pass for the new one's.
+        # Never forgotten: what a former incarnation of a name has sent must not pass for the new one's.
         self._incarnations: dict[str, int] = {}
         self._endings: dict[str, str] = {}
         self._rounds: list[_Round] = []
@@ -282,12 +282,12 @@ class ProcessSupervisor(Actor):
 
     def _start(self, kept: _Kept) -> None:
         plan = kept.plan
-        lives = self._incarnations.get(plan.name, 0) + 1
+        incarnations = self._incarnations.get(plan.name, 0) + 1
         known = (self.context.address.process, *plan.connect)
         hosting = Hosting(
             cluster=self._places.cluster,
             process=plan.name,
-            incarnation=self._places.first_incarnation + lives,
+            incarnation=self._places.first_incarnation + incarnations,
             endpoint=self._places.endpoint(plan.name),
             connect={process: self._places.endpoint(process) for process in known},
             keys=self._places.keys,
@@ -306,7 +306,7 @@ class ProcessSupervisor(Actor):
         kept.child = self._fork_server.spawn(
             "actors.processes.child_main:host", argument, log_path=self._log_path(plan.name)
         )
-        self._incarnations[plan.name] = lives
+        self._incarnations[plan.name] = incarnations
         kept.heard_at = self.context.now()
         kept.unresponsive = False
         kept.branch.supervisor.started(plan.name, self.context.now(), plan.restart)

@@ -94,9 +94,11 @@ class ProcessSystem:
         self.directory = Path(tempfile.mkdtemp(prefix="actors-"))
         self._hosts = None if host is None else HostKeeper(name, host.listen, host.down_after_seconds)
         try:
-            places, life = self._places(name, host)
+            places, incarnation = self._places(name, host)
             endpoint = places.endpoint(name)
-            transport = ZeroMqTransport(name, life, cluster=places.cluster, endpoint=endpoint, keys=keys)
+            transport = ZeroMqTransport(
+                name, incarnation, cluster=places.cluster, endpoint=endpoint, keys=keys
+            )
             try:
                 self._fork_server = ForkServer.start(PRELOADED, cleanup=[self.directory])
             except BaseException:
@@ -133,12 +135,12 @@ class ProcessSystem:
         self.runtime.run_turn()
 
     def _places(self, name: str, host: Host | None) -> tuple[Places, int]:
-        """Where processes listen, and which life of its name this one is."""
+        """Where processes listen, and which incarnation of its name this one is."""
         if host is None or self._hosts is None:
             return LocalPlaces(self.directory, name), 1
-        life = host.next_life()
+        incarnation = host.next_incarnation()
         directory = Address(host.directory or name, DIRECTORY)
-        return HostPlaces(host, name, life, self._hosts, directory), life
+        return HostPlaces(host, name, incarnation, self._hosts, directory), incarnation
 
     def join(self, host: str, endpoint: str) -> None:
         """Join another host, at its `listen`, and all that it knows; it is tried for as long as it takes."""
@@ -169,14 +171,14 @@ class ProcessSystem:
         frame_bytes_max: int | None = None,
         groups: tuple[str, ...] = (),
     ) -> Address:
-        """Start a process for one actor; returns its address, which it keeps through all its lives.
+        """Start a process for one actor; returns its address, which it keeps through all its incarnations.
 
         `actor` must be found by importing its module; it is called with `arguments`, made of what
         msgpack knows: its `__init__` is given the types that it declares, such as Address. The process is
         connected to this one, and to those that `connect` names. `supervisor` is one of `spawn_supervisor`;
         `restart` deviates from its policy. Within the process, `mailbox` is the policy of all actors, and
-        `supervision` says how often its actor may crash before the process ends. In each life it is a member
-        of `groups` (see Context.directory).
+        `supervision` says how often its actor may crash before the process ends. In each incarnation it is a
+        member of `groups` (see Context.directory).
         """
         self._check_usable()
         called_with = dict(arguments or {})

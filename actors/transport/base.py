@@ -16,7 +16,7 @@ NO_KEY: Final = b""
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """A payload from that life of that process, at most once and in the order in which it was sent."""
+    """A payload from that incarnation of that process, at most once and in the order in which it was sent."""
 
     process: str
     incarnation: int
@@ -24,7 +24,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeerUp(msgspec.Struct, frozen=True, gc=False):
-    """A life of a process can be heard; comes before anything Received from that life."""
+    """An incarnation of a process can be heard; comes before anything Received from that incarnation."""
 
     process: str
     incarnation: int
@@ -33,7 +33,7 @@ class PeerUp(msgspec.Struct, frozen=True, gc=False):
 class PeerDown(msgspec.Struct, frozen=True, gc=False):
     """The process that was last reported up is gone or cannot be reached any more.
 
-    A new life of a process that was never seen to go is reported as PeerDown, then PeerUp.
+    A new incarnation of a process that was never seen to go is reported as PeerDown, then PeerUp.
     """
 
     process: str
@@ -41,9 +41,10 @@ class PeerDown(msgspec.Struct, frozen=True, gc=False):
 
 
 class IncarnationUsed(msgspec.Struct, frozen=True, gc=False):
-    """`process` has heard a life of ours that was another one than this, with its number or a later one.
+    """`process` has heard another incarnation of ours, with this one's number or a later one.
 
-    So it drops what we send, as left over from an earlier life. It hears lives after `incarnation` only.
+    So it drops what we send, as left over from an earlier incarnation. It hears incarnations after
+    `incarnation` only.
     """
 
     process: str
@@ -54,7 +55,7 @@ TransportEvent = Received | PeerUp | PeerDown | IncarnationUsed
 
 
 class Transport(Protocol):
-    """Frames to and from named processes: at most once, in order per pair of lives, never blocking.
+    """Frames to and from named processes: at most once, in order per pair of incarnations, never blocking.
 
     All methods but `wake` belong to the thread that runs the loop.
     """
@@ -65,7 +66,7 @@ class Transport(Protocol):
 
     @property
     def incarnation(self) -> int:
-        """This life's number; a later life of the same name has a greater one."""
+        """This incarnation's number; a later incarnation of the same name has a greater one."""
 
     @property
     def frame_bytes_max(self) -> int:

@@ -1,4 +1,4 @@
-"""The header of a frame: which cluster, who, which life of it, and the how-manieth.
+"""The header of a frame: which cluster, who, which incarnation of it, and the number of the frame.
 
 Owns the bytes before the payload. Whatever comes in is data, so a bad frame is a reason and never
 an exception. Knows nothing of sockets, and not whether a frame is fresh.
@@ -25,7 +25,7 @@ _FIXED = struct.Struct(">4s8sQB")  # Magic, cluster, incarnation, length of the 
 _MOVING = struct.Struct(">QB")  # Sequence, kind.
 _MOVING_BYTES: Final = _MOVING.size
 _AFTER_PREFIX = struct.Struct(">QBI")  # Sequence, kind, and the check.
-_CHECK = struct.Struct(">I")  # Over all of the header: a flipped bit must not pass for a later life.
+_CHECK = struct.Struct(">I")  # Over all of the header: a flipped bit must not pass for a later incarnation.
 _TAIL_BYTES = _MOVING.size + _CHECK.size
 _INCARNATION = struct.Struct(">QQ")  # Incarnation, sequence.
 
@@ -37,7 +37,7 @@ class FrameKind(enum.IntEnum):
     HELLO = 1  # The first on a connection: who I am. Answered with a WELCOME.
     WELCOME = 2  # Names the cluster to who is of another one.
     USED = (
-        3  # To a HELLO: a life of yours with this number, or a later one, was heard; see `write_incarnation`.
+        3  # To a HELLO: your incarnation's number, or a later one, was used before; see `write_incarnation`.
     )
 
 
@@ -52,7 +52,7 @@ class Frame(msgspec.Struct, gc=False):
 
 
 class FrameWriter:
-    """Puts this life's header before payloads."""
+    """Puts this incarnation's header before payloads."""
 
     def __init__(self, cluster: str, name: str, incarnation: int) -> None:
         encoded = check_process_name(name).encode()
@@ -72,7 +72,7 @@ class FrameWriter:
 
 
 def prefix_of(raw: bytes) -> tuple[bytes, int]:
-    """What a sound frame has in common with the others of its sender's life, and the check's value so far."""
+    """What all frames of one incarnation of a sender have in common, and the check's value so far."""
     prefix = raw[: _FIXED.size + raw[_FIXED.size - 1]]
     return prefix, zlib.crc32(prefix)
 

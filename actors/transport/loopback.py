@@ -138,7 +138,7 @@ class LoopbackNetwork:
         self.runtimes: list[Runtime] = []
 
     def transport(self, name: str, incarnation: int | None = None) -> LoopbackTransport:
-        """A new life of the process `name`; the one before, if any, must have gone."""
+        """A new incarnation of the process `name`; the one before, if any, must have gone."""
         if name in self.ends:
             raise TransportError(f"{name} is there already; let it crash or close first")
         self._incarnations[name] = incarnation if incarnation is not None else self._incarnations[name] + 1

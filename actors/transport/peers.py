@@ -1,9 +1,9 @@
 """Who has been heard: which frames are fresh, whose they are, and who is up.
 
 Owns the books on every process from which a frame has come. A frame counts at most once, in the
-order in which it was sent, and never after a later life of its sender has spoken. A process that greets
-with a number that was used before is told so: it is not heard, and must not go on unaware of it.
-Knows nothing of sockets: it is told of frames and of connections, and says what to report.
+order in which it was sent, and never after a later incarnation of its sender has spoken. A process that
+greets with a number that was used before is told so: it is not heard, and must not go on unaware of it. Knows
+nothing of sockets: it is told of frames and of connections, and says what to report.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Origin(msgspec.Struct, gc=False):
 
 
 class _Peer(msgspec.Struct):
-    """What is known of the latest life of a process."""
+    """What is known of the latest incarnation of a process."""
 
     process: str
     sender: bytes
@@ -59,7 +59,7 @@ class _Peer(msgspec.Struct):
     reported: bool = False  # Up now, or at some time.
     route: bytes | None = None
     held: list[Received] = []
-    received_bytes: int = 0  # In payloads, with those of its earlier lives.
+    received_bytes: int = 0  # In payloads, with those of its earlier incarnations.
 
 
 _Regular = tuple[_Peer, bytes, int]
@@ -69,13 +69,14 @@ _Regular = tuple[_Peer, bytes, int]
 class PeerTracker:
     """The books; see the module. `dropped` counts frames by reason.
 
-    A life is forgotten only when its connection has gone, or has brought another process. So there are no
-    more lives than connections, but for `incarnations_max` of those whose end was not noticed yet.
+    An incarnation is forgotten only when its connection has gone, or has brought another process. So there
+    are no more incarnations than connections, but for `incarnations_max` of those whose end was not noticed
+    yet.
     """
 
     def __init__(self, cluster: str, incarnations_max: int, incarnation: int = 0) -> None:
         self.sequence = 0
-        """That of the last frame of our own, in this life of ours."""
+        """That of the last frame of our own, in this incarnation of ours."""
         self._incarnation = incarnation
         self._cluster = cluster_digest(cluster)
         self._lives_max = incarnations_max
@@ -91,7 +92,9 @@ class PeerTracker:
         self.foreign: list[
             tuple[bytes, bytes]
         ] = []  # Frames of other clusters, by connection: to be told so.
-        self.used: list[tuple[bytes, bytes]] = []  # What to tell of lives with used numbers, by connection.
+        self.used: list[
+            tuple[bytes, bytes]
+        ] = []  # What to tell of incarnations with used numbers, by connection.
         self.dropped: Counter[str] = Counter()
 
     def take_events(self) -> list[TransportEvent]:
@@ -101,7 +104,7 @@ class PeerTracker:
 
     @property
     def crowded(self) -> bool:
-        """So many lives are remembered that those whose connections have gone should be looked for."""
+        """So many incarnations are remembered that those whose connections have gone should be looked for."""
         return len(self._incarnations) > self._crowded_at
 
     def forget_gone(self, stands: Callable[[bytes], bool]) -> None:
@@ -115,7 +118,7 @@ class PeerTracker:
     def hear_more(self, raw: bytes, route: bytes) -> bool:
         """Enter the next payload of whom that connection has brought one before; False: `hear` decides.
 
-        What was checked then holds still: who may speak there, which life it is, and that it is up.
+        What was checked then holds still: who may speak there, which incarnation it is, and that it is up.
         """
         regular = self._regulars.get(route)
         if regular is None:
@@ -176,7 +179,7 @@ class PeerTracker:
             self._instead[expected] = f"{sender} of cluster {cluster!r}" if cluster else sender
 
     def received_bytes(self, process: str) -> int:
-        """How much that process has said, in payloads of all its lives that are remembered."""
+        """How much that process has said, in payloads of all its incarnations that are remembered."""
         peer = self._incarnations.get(process)
         return 0 if peer is None else peer.received_bytes
 
@@ -213,13 +216,13 @@ class PeerTracker:
             self.used.append((route, write_incarnation(peer.incarnation, peer.sequence)))
 
     def _compare(self, process: str, payload: bytes) -> None:
-        """Report it if a peer has heard of us what this life has not said; a greeting may just come late."""
+        """Report it if a peer has heard what this incarnation has not said; a greeting may just come late."""
         heard = read_incarnation(payload)
         if heard is not None and heard > (self._incarnation, self.sequence):
             self.events.append(IncarnationUsed(process, heard[0]))
 
     def _enter(self, frame: Frame, origin: Origin) -> _Peer | str:
-        """The life that has sent a frame, if that is to count; else the reason."""
+        """The incarnation that has sent a frame, if that is to count; else the reason."""
         process = self._names.get(frame.sender) or self._new_name(frame.sender)
         if process is None or frame.kind not in _KINDS:
             return "garbage"
@@ -230,7 +233,7 @@ class PeerTracker:
         if peer is None or frame.incarnation > peer.incarnation:
             peer = self._begin_incarnation(process, frame, peer)
         elif frame.incarnation < peer.incarnation:
-            return "older life"
+            return "older incarnation"
         if frame.kind == FrameKind.PAYLOAD:
             # Greetings don't count: one on a new connection may overtake payloads on the one before.
             if frame.sequence <= peer.sequence:
@@ -241,7 +244,7 @@ class PeerTracker:
         return peer
 
     def _led_by(self, peer: _Peer, route: bytes) -> None:
-        """From now on that connection leads to a life, and to no other: else one could bring any number."""
+        """From now on the connection is of that incarnation only: else one could bring any number of them."""
         if peer.route is not None:
             self._leave_route(peer.route)
         before = self._incarnations.get(self._routes.get(route, ""))
@@ -264,8 +267,8 @@ class PeerTracker:
 
     def _receive(self, peer: _Peer, event: Received) -> None:
         peer.received_bytes += len(event.payload)
-        # A life that was up and lost its connection to us may still speak, but that does not make it up. One
-        # that was never up waits for our own connection: without it, its death would not be told.
+        # An incarnation that was up and lost its connection to us may still speak, but that does not make it
+        # up. One that was never up waits for our own connection: without it, its death would not be told.
         if peer.reported:
             self.events.append(event)
             return

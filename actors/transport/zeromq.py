@@ -67,11 +67,11 @@ class ZeroMqTransport:
         """Listen at `endpoint`, if there is one; a port of 0 or `*` is chosen by the system.
 
         A process with `keys` speaks to, and hears, only those whose public keys are allowed. A
-        process that listens at an ipc endpoint holds a lock that keeps a second life of itself out. With
-        `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is not
-        done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this one.
-        `read_keys` is asked for newer ones when a peer has another key than is known, or does not know ours.
-        `log` is told of strangers, peers that are cut off and unresolved names. Raises TransportError.
+        process that listens at an ipc endpoint holds a lock that keeps a second incarnation of itself out.
+        With `waits_for_welcome` a process is sent nothing before it has said who it is: what is asked for is
+        not done by another one in its place. `look_up` resolves the names of hosts, in a thread beside this
+        one. `read_keys` is asked for newer ones when a peer has another key than is known, or does not know
+        ours. `log` is told of strangers, peers that are cut off and unresolved names. Raises TransportError.
         """
         if keys is not None and not may_speak_as(keys.name, name):
             raise KeysError(

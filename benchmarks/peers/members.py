@@ -1,6 +1,6 @@
 """The processes of one cluster of a peer: started, hurt, read and ended by pid.
 
-Owns their lives and what the operating system says of their CPU and memory, alike for all peers, and
+Owns their processes and what the operating system says of their CPU and memory, alike for all peers, and
 the asking of client programs. Leaves neither a process nor a directory behind. Knows no figure.
 """
 

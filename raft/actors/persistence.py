@@ -1,8 +1,9 @@
 """Actors whose state is a fold of events on disk (event sourcing), as Akka's EventSourcedBehavior.
 
 Owns the order: a command is checked, its events change the state at once, they are made durable together with
-those of all other commands of the same turn, by one fsync, and only then is anyone answered. A life begins
-with the newest snapshot and the events after it. Which commands and events there are is the subclass's.
+those of all other commands of the same turn, by one fsync, and only then is anyone answered. An incarnation
+begins with the newest snapshot and the events after it. Which commands and events there are is the
+subclass's.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class PersistentActor(Actor):
 
     A handler checks its message and calls `persist` with the events that follow from it. `apply` changes the
     state by one event, and does nothing else: it is called for each new event, and for each old one when a
-    life begins. Two actors never share a directory; the second is refused.
+    incarnation begins. Two actors never share a directory; the second is refused.
     """
 
     events: ClassVar[Mapping[int, type]] = {}
@@ -65,7 +66,7 @@ class PersistentActor(Actor):
         raise NotImplementedError
 
     def on_recovered(self) -> None:
-        """Called once the state is that of the last life, before the first message."""
+        """Called once the state is that of the last incarnation, before the first message."""
 
     @property
     def last_event(self) -> int:

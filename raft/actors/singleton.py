@@ -59,7 +59,7 @@ class Singleton(Actor):
         self.context.create_task(self._campaign())
 
     def on_stop(self) -> None:
-        """Children have ended by now, the actor too; a later life has others."""
+        """Children have ended by now, the actor too; a later incarnation has others."""
         self._stopped = True
 
     @handles(Terminated)

@@ -44,9 +44,9 @@ class Heard(Struct):
 
 
 class _Place(Struct):
-    """How far one node's records have been told; in which of its lives."""
+    """How far one node's records have been told; in which of its incarnations."""
 
-    life: int = 0
+    incarnation: int = 0
     upto: int = 0
     moment: float = 0.0  # Of its last line, for those without a time.
     silent: bool = False
@@ -100,7 +100,7 @@ class RemoteRecords:
         asked = list(self.members)
         while asked:
             requests = {
-                node: GetRecords(self._log, self._places[node].life, self._places[node].upto)
+                node: GetRecords(self._log, self._places[node].incarnation, self._places[node].upto)
                 for node in asked
             }
             answers = self._survey.ask(requests, seconds)
@@ -127,7 +127,7 @@ class RemoteRecords:
         if answer.forgotten and place.upto:
             text = f"{answer.forgotten} before those that follow are not kept"
             heard.remarks.append(remark(node, FORGOTTEN, text, now))
-        place.life, place.upto = answer.life, answer.upto
+        place.incarnation, place.upto = answer.incarnation, answer.upto
         heard.events += ((node, event) for event in answer.events)
         for raw in answer.lines:
             line = parse_line(raw, node, place.moment)

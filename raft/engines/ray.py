@@ -49,8 +49,8 @@ class MemberPlan(Struct, frozen=True, kw_only=True):
 class Member:
     """The actor: a node, for as long as the actor's process lives, and not longer.
 
-    It waits a little for a directory that is in use, as the node of its last life may be about to end. If it
-    stays in use, by another actor of the same identity, the actor fails, and is not started again.
+    It waits a little for a directory that is in use, as the node of its last incarnation may be about to end.
+    If it stays in use, by another actor of the same identity, the actor fails, and is not started again.
     """
 
     def __init__(self, plan: MemberPlan) -> None:

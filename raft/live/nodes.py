@@ -26,7 +26,7 @@ ANSWER_SECONDS_MAX = 2.0
 class _Read(Struct):
     """How far the events of one node have been read."""
 
-    life: int = 0
+    incarnation: int = 0
     after: int = 0
     due_at: float = 0.0
     asked: bool = False
@@ -80,13 +80,13 @@ class NodesConnection:
             read.asked = False
             if records.newest > records.upto:
                 read.due_at = 0.0
-            read.life, read.after = records.life, records.upto
+            read.incarnation, read.after = records.incarnation, records.upto
             self._events += [(node, event) for event in records.events]
 
         def failed(_failure: object) -> None:
             read.asked = False  # Nodes of earlier builds do not know the question.
 
-        request = GetRecords(life=read.life, after=read.after)
+        request = GetRecords(incarnation=read.incarnation, after=read.after)
         self._connection.runtime.ask(address_of(node), request, ANSWER_SECONDS_MAX).then(told, failed)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class NodesConnection:
 
 
 def load_between(before: NodeMetrics, after: NodeMetrics) -> Load | None:
-    """What one life of a node has done between two answers; None without time between them."""
+    """What one incarnation of a node has done between two answers; None without time between them."""
     seconds = after.at_seconds - before.at_seconds
     if seconds <= 0.0:
         return None

@@ -105,7 +105,7 @@ class NodeComponents:
         )  # fmt: skip
         self.raft = Raft(core_config(config, snapshot.index), self.log, env.random, env.observer)
         self.peers = Peers(config.node, config.address, snapshot.conf_state.voters)
-        self.recent = Recent(self.raft, life=env.incarnation, lines=env.log_lines)
+        self.recent = Recent(self.raft, incarnation=env.incarnation, lines=env.log_lines)
         self.votes = Votes(self.raft, self.recent.note)
         self.journal = DeferredJournal(env.journal, context.after, self.recent.note)
         self.reporter = Reporter(

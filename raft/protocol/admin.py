@@ -149,7 +149,7 @@ class HistogramCounts(Struct, frozen=True):
 
 
 class NodeMetrics(Struct, frozen=True):
-    """What one life of a node has counted, by the family and, within it, by the value of the label.
+    """What one incarnation of a node has counted, by the family and, within it, by the value of the label.
 
     A family that has no label has one entry, "". Names for the outside and help texts are the exporter's.
     """

@@ -1,16 +1,16 @@
 """What a node tells of its recent past: its events, and the lines of its log.
 
 Owns the request and its answer, and the table of the kinds of events. Each node keeps its last events and
-lines in memory, numbered from 1 in each of its lives; `GetRecords` asks for those after a number, a page at
-a time. A reader that follows repeats the request with the last number that it has seen, and with the life to
-which that belongs: a node that has been started again meanwhile answers from its beginning.
+lines in memory, numbered from 1 in each incarnation; `GetRecords` asks for those after a number, a
+page at a time. A reader that follows repeats the request with the last number that it has seen, and with the
+incarnation to which that belongs: a node that has been started again meanwhile answers from its beginning.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from raft.protocol.limits import Number
 
@@ -56,7 +56,7 @@ EVENT_KINDS: Final[dict[str, str]] = {
     "bad-entry": "An entry that was sent cannot be read.",
     "step-refused": "A message that was sent is not for a node.",
     "term-refused": "A message that was sent has an impossible term.",
-    "life-absurd": "A member has seen an impossible number of this node's lives.",
+    "life-absurd": "A member has seen an impossible number of this node's incarnations.",
 }
 """The kinds of events that nodes keep, and what each says; in backquotes, its values."""
 
@@ -74,14 +74,14 @@ class NodeEvent(Struct, frozen=True):
 
 
 class GetRecords(Struct, frozen=True):
-    """Answered by `Records`: the events, or the lines of the log, after number `after` of that `life`.
+    """Answered by `Records`: the events, or the lines of the log, after number `after` of that `incarnation`.
 
-    In another life (0: not known) `after` does not count. At most `limit` are told at once, and no more than
-    a node wants to.
+    In another incarnation (0: not known) `after` does not count. At most `limit` are told at once, and no
+    more than a node wants to.
     """
 
     log: bool = False
-    life: Number = 0
+    incarnation: Number = field(default=0, name="life")  # The name of the field as it travels.
     after: Number = 0
     limit: Number = 500
 
@@ -94,7 +94,7 @@ class Records(Struct, frozen=True):
     """
 
     node: int
-    life: int
+    incarnation: int = field(name="life")
     upto: int
     newest: int
     forgotten: int

@@ -20,7 +20,7 @@ class State(msgspec.Struct, frozen=True):
     pid: int
     name: str
     incarnation: int
-    lives: int
+    starts: int
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Unregistered(msgspec.Struct):
 
 
 TAGS = {1: Ask, 2: State, 3: Order}
-lives = 0
+starts = 0
 
 
 class Player(Actor):
@@ -45,8 +45,8 @@ class Player(Actor):
         self.goodbye = goodbye
 
     def on_start(self) -> None:
-        global lives
-        lives += 1
+        global starts
+        starts += 1
 
     def on_stop(self) -> None:
         if self.goodbye is not None:
@@ -54,7 +54,7 @@ class Player(Actor):
                 file.write("goodbye\n")
 
     def on_ask(self, ask: Ask) -> None:
-        self.context.reply(State(os.getpid(), self.name, self.context.incarnation, lives))
+        self.context.reply(State(os.getpid(), self.name, self.context.incarnation, starts))
 
     def on_order(self, order: Order) -> None:
         if order.what == "crash":

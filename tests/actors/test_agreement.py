@@ -121,7 +121,7 @@ def test_an_ask_that_still_waits_in_a_mailbox_or_a_stash_or_as_a_debt_is_not_end
     assert kept[1] == [Answer("late")]
 
 
-def test_a_new_life_is_asked_nothing_again() -> None:
+def test_a_new_incarnation_is_asked_nothing_again() -> None:
     world, a, _, _, _, seen = watching()
     world.network.crash("b")
     world.settle()
@@ -292,7 +292,7 @@ def test_news_of_a_process_that_wait_in_the_mailbox_are_not_told_after_unwatch_p
     assert seen == []
 
 
-def test_what_a_former_life_watched_is_not_told_to_the_next() -> None:
+def test_what_a_former_incarnation_watched_is_not_told_to_the_next() -> None:
     world, a, b, watcher, mortal, seen = watching()
     cell = a.office.cells["watcher"]
 

@@ -247,7 +247,7 @@ def test_a_reply_that_comes_too_late_is_a_dead_letter() -> None:
     assert a.dead_letters.counts == {"reply to nothing open": 1}
 
 
-def test_a_reply_to_an_earlier_life_finds_nothing_open_in_the_next() -> None:
+def test_a_reply_to_an_earlier_incarnation_finds_nothing_open_in_the_next() -> None:
     world = World()
     a, b = world.process("a"), world.process("b", "a")
     kept: list[Reply] = []
@@ -279,7 +279,7 @@ def test_a_reply_from_another_process_than_was_asked_does_not_count() -> None:
     assert a.dead_letters.counts == {"reply to nothing open": 1}
 
 
-def test_an_actor_that_crashed_hears_nothing_of_what_its_former_life_asked() -> None:
+def test_an_actor_that_crashed_hears_nothing_of_what_its_former_incarnation_asked() -> None:
     world = World()
     a = world.process("a")
     kept: list[Reply] = []
@@ -327,7 +327,7 @@ def test_an_ask_ends_early_when_its_process_is_replaced_before_it_was_seen_to_go
     a.office.receive(PeerUp("b", 2))
     world.settle()
     assert [type(end) for end in ends] == [TargetDown]
-    assert seen[-2:] == [ProcessDown("b", "replaced by a new life"), ProcessUp("b", 2)]
+    assert seen[-2:] == [ProcessDown("b", "replaced by a new incarnation"), ProcessUp("b", 2)]
 
 
 def test_a_cancelled_ask_calls_neither_callback() -> None:

@@ -221,11 +221,11 @@ async def _swallowed(stage: Stage) -> None:
     await stage.settle()
     stage.world.do(stage.a, probe, lambda actor: actor.context.stop(child))
     stage.world.do(stage.a, probe, lambda actor: actor.context.spawn(spawn, "waiter"))
-    stage.a.tell(child, "the next life")
+    stage.a.tell(child, "the next incarnation")
     await stage.settle()
     seen = list(stage.seen)
     await stage.open("x")
-    assert sorted(seen) == ["no", "stop", "the next life"]
+    assert sorted(seen) == ["no", "stop", "the next incarnation"]
     assert stage.world.crashes == []
     assert stage.a.inspect("probe/waiter").state == "running"
 

@@ -139,7 +139,7 @@ def test_a_runtime_without_a_directory_says_so() -> None:
         _ = a.office.cells[probe.actor].context.directory
 
 
-def test_after_a_cut_the_same_life_is_in_its_groups_and_has_the_names_that_are_still_free() -> None:
+def test_after_a_cut_the_same_incarnation_is_in_its_groups_and_has_the_names_that_are_still_free() -> None:
     house = House()
     a, b = house.process("a"), house.process("b")
     one, two = house.probe(a), house.probe(b)
@@ -165,7 +165,7 @@ def test_after_a_cut_the_same_life_is_in_its_groups_and_has_the_names_that_are_s
     assert NameChanged("lost", None) in news
 
 
-def test_what_has_ended_during_a_cut_and_what_is_another_life_is_in_no_group() -> None:
+def test_what_has_ended_during_a_cut_and_what_is_another_incarnation_is_in_no_group() -> None:
     house = House()
     a, b = house.process("a"), house.process("b")
     one, two = house.probe(a), house.probe(b)

@@ -33,7 +33,7 @@ def test_each_of_two_linked_actors_fails_when_the_other_does() -> None:
         assert [report.address.process for report in world.crashes] == [failing, other]
 
 
-def test_a_link_is_of_one_life_of_both() -> None:
+def test_a_link_is_of_one_incarnation_of_both() -> None:
     world = World()
     linked(world)
     for _ in range(2):

@@ -106,7 +106,7 @@ def test_a_greeting_that_overtakes_does_not_make_a_payload_stale() -> None:
     assert heard(tracker, greeting, frame(8, b"late")) == [PeerUp("n2", 1), Received("n2", 1, b"late")]
 
 
-def test_an_older_life_is_not_heard_once_a_later_one_was() -> None:
+def test_an_older_incarnation_is_not_heard_once_a_later_one_was() -> None:
     tracker = PeerTracker("here", 10)
     assert heard(tracker, frame(5, incarnation=1)) == [PeerUp("n2", 1), Received("n2", 1, b"")]
     assert heard(tracker, frame(1, incarnation=2), frame(6, incarnation=1)) == [
@@ -114,7 +114,7 @@ def test_an_older_life_is_not_heard_once_a_later_one_was() -> None:
         PeerUp("n2", 2),
         Received("n2", 2, b""),
     ]
-    assert tracker.dropped == {"older life": 1}
+    assert tracker.dropped == {"older incarnation": 1}
 
 
 def test_the_last_words_of_a_peer_that_went_down_do_not_bring_it_up() -> None:
@@ -127,10 +127,10 @@ def test_the_last_words_of_a_peer_that_went_down_do_not_bring_it_up() -> None:
         Received("n2", 1, b"last"),
     ]
     tracker.connection_changed("n2", True)
-    assert heard(tracker, hello()) == [PeerUp("n2", 1)], "the same life, connected again"
+    assert heard(tracker, hello()) == [PeerUp("n2", 1)], "the same incarnation, connected again"
 
 
-def test_a_life_is_up_only_once_we_would_be_told_of_its_death() -> None:
+def test_an_incarnation_is_up_only_once_we_would_be_told_of_its_death() -> None:
     tracker = PeerTracker("here", 10)
     tracker.connection_changed("n2", False)
     assert heard(tracker, hello(), frame(2, b"a"), frame(3, b"b")) == []
@@ -143,7 +143,7 @@ def test_a_life_is_up_only_once_we_would_be_told_of_its_death() -> None:
     ]
 
 
-def test_what_waits_for_our_connection_is_bounded_and_ends_with_its_life() -> None:
+def test_what_waits_for_our_connection_is_bounded_and_ends_with_its_incarnation() -> None:
     tracker = PeerTracker("here", 10)
     tracker.connection_changed("n2", False)
     heard(tracker, *(frame(sequence) for sequence in range(1, HELD_FRAMES_MAX + 3)))
@@ -220,7 +220,7 @@ def test_a_process_that_connects_anew_is_not_forgotten_with_its_former_connectio
     assert down(list(tracker.take_events())) == ["n3"]
 
 
-def test_lives_of_one_process_leave_nothing_behind() -> None:
+def test_incarnations_of_one_process_leave_nothing_behind() -> None:
     tracker = PeerTracker("here", 3)
     for number in range(1, 50):
         heard(tracker, hello(incarnation=number), origin=of_route(number))
@@ -260,7 +260,7 @@ def test_what_waits_for_connections_of_our_own_is_bounded_in_all() -> None:
 
 
 def greeted_again(earlier: int, again: int, sequence: int = 1) -> PeerTracker:
-    """Life `earlier` has said much here, and its connection has gone; then life `again` greets."""
+    """Incarnation `earlier` has said much here, and its connection has gone; then `again` greets."""
     tracker = PeerTracker("here", 10)
     heard(
         tracker, *[frame(number, incarnation=earlier) for number in range(1, 50)], origin=Origin(route=b"1")
@@ -277,21 +277,21 @@ def test_a_process_that_greets_with_a_number_that_was_used_before_is_told_on_its
     assert greeted_again(3, again).used == [(b"2", write_incarnation(3, 49))]
 
 
-def test_a_later_life_or_the_same_one_on_another_connection_is_told_nothing() -> None:
+def test_a_later_incarnation_or_the_same_one_on_another_connection_is_told_nothing() -> None:
     assert greeted_again(3, 4).used == []
     assert greeted_again(3, 3, sequence=50).used == []
 
 
 @pytest.mark.parametrize(
-    ("heard_life", "is_used"), [((5, 8), True), ((6, 0), True), ((5, 7), False), ((4, 90), False)]
+    ("heard_incarnation", "is_used"), [((5, 8), True), ((6, 0), True), ((5, 7), False), ((4, 90), False)]
 )
-def test_a_life_finds_out_that_another_one_had_its_number_by_what_it_has_not_said_itself(
-    heard_life: tuple[int, int], is_used: bool
+def test_an_incarnation_finds_out_that_another_one_had_its_number_by_what_it_has_not_said_itself(
+    heard_incarnation: tuple[int, int], is_used: bool
 ) -> None:
     tracker = PeerTracker("here", 10, incarnation=5)
     tracker.sequence = 7
-    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_incarnation(*heard_life))
-    expected = [IncarnationUsed("n2", heard_life[0])] if is_used else []
+    told = FrameWriter("here", "n2", 1).write(1, FrameKind.USED, write_incarnation(*heard_incarnation))
+    expected = [IncarnationUsed("n2", heard_incarnation[0])] if is_used else []
     events = heard(tracker, told, origin=Origin(process="n2"))
     assert [event for event in events if isinstance(event, IncarnationUsed)] == expected
 
@@ -302,7 +302,7 @@ def test_only_a_process_that_was_connected_to_says_that_a_number_was_used() -> N
     assert heard(tracker, told, origin=Origin(route=b"1")) == [PeerUp("n2", 1)]
 
 
-def test_a_damaged_word_on_a_life_says_nothing() -> None:
+def test_a_damaged_word_on_an_incarnation_says_nothing() -> None:
     word = write_incarnation(6, 9)
     assert read_incarnation(word) == (6, 9)
     for bit in range(len(word) * 8):
@@ -312,7 +312,7 @@ def test_a_damaged_word_on_a_life_says_nothing() -> None:
 
 
 def frames_of_all_kinds(rng: random.Random) -> tuple[bytes, bytes]:
-    """A frame, perhaps late, damaged, foreign or of another life or name, and the connection it comes by."""
+    """A frame, perhaps late, damaged, foreign, of another incarnation or name; and its connection."""
     name, route = rng.choice(("n2", "n2", "n3")), rng.choice((b"r1", b"r1", b"r2"))
     kind = FrameKind.PAYLOAD if rng.random() < 0.8 else FrameKind.HELLO
     writer = FrameWriter(rng.choice(("here",) * 9 + ("there",)), name, rng.choice((1, 1, 1, 1, 2)))

@@ -141,7 +141,7 @@ def test_what_a_host_needs_is_said_before_anything_is_started(tmp_path: Path) ->
         Host(listen="tcp://127.0.0.1:1", keys="x", down_after_seconds=0)
     generate(tmp_path / "keys", ["a"])
     (tmp_path / "keys" / "a.lives").write_text("many\n")
-    with pytest.raises(TransportError, match="how many lives"):
+    with pytest.raises(TransportError, match="how many incarnations"):
         ProcessSystem(TAGS, host=host_of(tmp_path / "keys", "a"))
     with ProcessSystem(TAGS) as alone, pytest.raises(ActorsError, match="no other hosts"):
         alone.join("b", "tcp://127.0.0.1:1")

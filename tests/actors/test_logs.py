@@ -114,7 +114,7 @@ def test_a_file_that_has_grown_is_turned_over_and_the_oldest_is_removed(tmp_path
     assert numbers == list(range(numbers[0], 60))
 
 
-def test_a_file_is_continued_by_the_next_life(tmp_path: Path) -> None:
+def test_a_file_is_continued_by_the_next_incarnation(tmp_path: Path) -> None:
     for incarnation in (1, 2):
         log_to_file(tmp_path / "n1.jsonl", incarnation=incarnation)
         logger.info("here")

@@ -32,11 +32,11 @@ def test_who_was_connected_to_may_answer_and_a_stranger_may_not() -> None:
     assert c.send("a", b"who?") == "unknown"
 
 
-def test_the_next_life_has_a_greater_incarnation_and_hears_nothing_meant_for_the_last() -> None:
+def test_the_next_incarnation_has_a_greater_number_and_hears_nothing_meant_for_the_last() -> None:
     network = LoopbackNetwork()
     a, b = network.transport("a"), network.transport("b")
     a.connect("b", "")
-    a.send("b", b"for the first life")
+    a.send("b", b"for the first incarnation")
     network.leave("b", "crashed")
     assert a.send("b", b"undeliverable") == "down"
     b = network.transport("b")
@@ -45,7 +45,7 @@ def test_the_next_life_has_a_greater_incarnation_and_hears_nothing_meant_for_the
     assert a.receive() == [PeerUp("b", 1), PeerDown("b", "crashed"), PeerUp("b", 2)]
 
 
-def test_a_process_that_lives_has_no_second_life() -> None:
+def test_a_process_that_lives_has_no_second_incarnation() -> None:
     network = LoopbackNetwork()
     network.transport("a")
     with pytest.raises(TransportError):

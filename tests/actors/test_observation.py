@@ -180,7 +180,7 @@ def test_what_finds_no_place_and_what_has_no_handler_are_in_the_trace() -> None:
     assert found == [("Note", "handled"), ("2 messages", "mailbox full"), ("int", "no handler")]
 
 
-def test_a_trace_goes_on_in_the_next_life_of_its_actor() -> None:
+def test_a_trace_goes_on_in_the_next_incarnation_of_its_actor() -> None:
     scene = Scene()
     scene.trace()
     scene.tell(Bomb())
@@ -229,7 +229,7 @@ def test_a_sender_whose_requests_are_judged_may_not_look_into_a_process() -> Non
     assert watched.dead_letters.counts == {"not allowed to its sender": 1}
 
 
-def test_figures_are_those_between_two_looks_and_of_a_new_life_from_its_start_on() -> None:
+def test_figures_are_those_between_two_looks_and_of_a_new_incarnation_from_its_start_on() -> None:
     scene = Scene()
     first = scene.load()
     scene.takes(0.5)

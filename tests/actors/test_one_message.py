@@ -1,4 +1,4 @@
-"""What is wrong with one message costs no other message anything, nor the process its life."""
+"""What is wrong with one message costs no other message anything, nor does it end the process."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_process_of_another_user_cannot_take_a_members_name(net: Net) -> None:
         one.connect("n2", str(two.endpoint))
         two.connect("n1", str(one.endpoint))
         assert net.run(lambda: net.is_up("n1", "n2") and net.is_up("n2", "n1"))
-    assert one.counters["older life"] == 0
+    assert one.counters["older incarnation"] == 0
 
 
 @needs_root

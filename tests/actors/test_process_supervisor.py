@@ -177,7 +177,7 @@ def test_a_process_that_is_stopped_for_good_while_all_are_restarted_stays_away(h
     assert house.supervisor.processes == ("c",)
 
 
-def test_lives_go_on_counting_for_a_name(house: House) -> None:
+def test_incarnations_go_on_counting_for_a_name(house: House) -> None:
     house.add("a")
     house.supervisor.remove("a")
     house.end("a", 0)
@@ -212,10 +212,10 @@ def test_nothing_is_left_of_a_process_that_is_refused(
     house.server.close()
 
 
-def test_giving_up_says_how_the_last_life_ended_and_what_it_said(tmp_path: Path) -> None:
+def test_giving_up_says_how_the_last_incarnation_ended_and_what_it_said(tmp_path: Path) -> None:
     house = House(tmp_path, RestartPolicy(max_restarts=1, backoff=AT_ONCE))
     log = tmp_path / "a.log"
-    log.write_text("of an earlier life\n")
+    log.write_text("of an earlier incarnation\n")
     house.add("a")
     house.end("a", -signal.SIGSEGV)
     with log.open("a") as written:

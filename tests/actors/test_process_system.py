@@ -52,7 +52,7 @@ def test_a_process_that_is_killed_is_started_again_under_its_address(system: Pro
     system.kill_process("bob")
     second: State = system.ask(bob, Ask())
     assert second.pid != first.pid
-    assert (second.name, second.incarnation, second.lives) == ("Bob", 2, 1)
+    assert (second.name, second.incarnation, second.starts) == ("Bob", 2, 1)
     assert not process_alive(first.pid)
 
 
@@ -79,7 +79,7 @@ def test_an_actor_that_crashes_is_restarted_in_its_process_and_its_parent_hears_
     assert system.run_until(lambda: bool(crashes))
     assert (crashes[0].address, crashes[0].error) == (bob, "RuntimeError: as ordered")
     state: State = system.ask(bob, Ask())
-    assert (state.pid, state.incarnation, state.lives) == (pid, 1, 2)
+    assert (state.pid, state.incarnation, state.starts) == (pid, 1, 2)
 
 
 def test_an_actor_that_fails_too_often_takes_its_process_along_and_both_begin_anew(
@@ -89,7 +89,7 @@ def test_an_actor_that_fails_too_often_takes_its_process_along_and_both_begin_an
     for _ in range(6):
         system.tell(bob, Order("crash"))
     assert system.run_until(lambda: system.runtime.peers.get("bob") == 2)
-    assert system.ask(bob, Ask()).lives == 1
+    assert system.ask(bob, Ask()).starts == 1
 
 
 def test_a_process_ends_with_its_actor_and_stays_ended(system: ProcessSystem, tmp_path: Path) -> None:

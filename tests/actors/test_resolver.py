@@ -55,7 +55,9 @@ def keys(tmp_path: Path) -> dict[str, Keys]:
 
 
 def member(net: Net, keys: dict[str, Keys], name: str, endpoint: str = HERE, **more: Any) -> ZeroMqTransport:
-    return net.node(name, more.pop("life", 1), endpoint=endpoint, keys=keys[name], tuning=QUICK, **more)
+    return net.node(
+        name, more.pop("incarnation", 1), endpoint=endpoint, keys=keys[name], tuning=QUICK, **more
+    )
 
 
 def named(transport: ZeroMqTransport, name: str) -> str:
@@ -97,7 +99,7 @@ def test_the_last_answer_is_used_while_there_is_no_other(net: Net, keys: dict[st
     endpoint = str(two.endpoint)
     net.close(two)
     assert net.run(lambda: not net.is_up("n1", "n2") and one.counters["name not resolved"] > 0)
-    member(net, keys, "n2", endpoint, life=2)
+    member(net, keys, "n2", endpoint, incarnation=2)
     assert net.run(lambda: net.is_up("n1", "n2"))
     names.speak()
 
@@ -114,7 +116,7 @@ def test_a_peer_is_found_where_its_name_leads_now(net: Net, keys: dict[str, Keys
     net.close(two)
     assert net.run(lambda: names.asked["two.example"] > asked)
     names.addresses["two.example"] = ["127.0.0.2"]
-    member(net, keys, "n2", f"tcp://127.0.0.2:{port}", life=2)
+    member(net, keys, "n2", f"tcp://127.0.0.2:{port}", incarnation=2)
     assert net.run(lambda: net.is_up("n1", "n2"))
 
 
@@ -170,7 +172,7 @@ def test_a_connection_is_kept_until_the_peer_s_new_name_has_an_address(
     endpoint = str(two.endpoint)
     net.close(two)
     assert net.run(lambda: not net.is_up("n1", "n2"))
-    member(net, keys, "n2", endpoint, life=2)
+    member(net, keys, "n2", endpoint, incarnation=2)
     assert net.run(lambda: net.is_up("n1", "n2"))
 
 
@@ -180,7 +182,7 @@ def test_a_new_endpoint_is_gone_to_once_its_name_has_an_address(net: Net, keys: 
     one = member(net, keys, "n1", look_up=names)
     one.connect("n2", str(two.endpoint))
     assert net.run(lambda: net.is_up("n1", "n2"))
-    elsewhere = member(net, keys, "n2", "tcp://127.0.0.2:0", life=2)
+    elsewhere = member(net, keys, "n2", "tcp://127.0.0.2:0", incarnation=2)
     one.connect("n2", named(elsewhere, "two"))
     assert net.run(lambda: one.counters["name not resolved"] == 1)
     names.addresses["two.example"] = ["127.0.0.2"]

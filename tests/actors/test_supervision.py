@@ -92,7 +92,7 @@ def test_the_restarts_of_all_children_count_together() -> None:
     assert it.ended("c", 3.0, failed=True) == GiveUp("c ended after 2 restarts within 10 seconds")
 
 
-def test_the_wait_doubles_up_to_its_maximum_and_starts_anew_after_a_long_life() -> None:
+def test_the_wait_doubles_up_to_its_maximum_and_starts_anew_after_a_long_incarnation() -> None:
     backoff = Backoff(first_seconds=1.0, max_seconds=5.0, jitter=0.0, reset_seconds=60.0)
     it = supervisor(RestartPolicy(max_restarts=100, backoff=backoff), "a")
     waits = []

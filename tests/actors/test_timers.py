@@ -134,7 +134,7 @@ def test_nothing_comes_of_a_cancelled_key_though_its_message_waits_already() -> 
     assert seen == []
 
 
-def test_a_restart_cancels_the_timers_of_the_life_before() -> None:
+def test_a_restart_cancels_the_timers_of_the_incarnation_before() -> None:
     world = World()
     runtime = world.process("a")
     probe, seen = world.probe(runtime)

@@ -159,14 +159,16 @@ def test_a_killed_peer_is_known_down_at_once(net: Net, server: ForkServer, kind:
 
 
 @pytest.mark.processes
-def test_a_restarted_peer_is_heard_at_once_and_in_its_new_life(net: Net, server: ForkServer) -> None:
+def test_a_restarted_peer_is_heard_at_once_and_in_its_new_incarnation(net: Net, server: ForkServer) -> None:
     one = net.node("n1", tuning=NO_HEARTBEATS)
     one.connect("n2", net.endpoint("n2"))
     for incarnation in (1, 2, 3):
         child = echo(server, net, f"n2 {incarnation} {net.endpoint('n2')} n1={one.endpoint}")
-        assert net.run(lambda life=incarnation: PeerUp("n2", life) in net.events["n1"])  # type: ignore[misc]
+        assert net.run(lambda incarnation=incarnation: PeerUp("n2", incarnation) in net.events["n1"])  # type: ignore[misc]
         assert net.run(lambda: one.send("n2", b"hello") is None)
-        assert net.run(lambda life=incarnation: Received("n2", life, b"hello") in net.events["n1"])  # type: ignore[misc]
+        assert net.run(
+            lambda incarnation=incarnation: Received("n2", incarnation, b"hello") in net.events["n1"]
+        )  # type: ignore[misc]
         child.kill(signal.SIGKILL)
         assert net.run(lambda: not net.is_up("n1", "n2"))
         child.wait(WAIT_SECONDS)
@@ -238,7 +240,7 @@ def test_what_is_told_of_a_connection_that_is_not_looked_at_holds_up_no_other(ne
     assert monitor.rcvhwm == 0, "unlimited: libzmq's thread never waits for a reader"
 
 
-def test_an_earlier_life_is_not_heard_any_more(net: Net) -> None:
+def test_an_earlier_incarnation_is_not_heard_any_more(net: Net) -> None:
     one = net.node("n1")
     late = net.guest("n2")
     late.connect("n1", str(one.endpoint))
@@ -248,7 +250,7 @@ def test_an_earlier_life_is_not_heard_any_more(net: Net) -> None:
     later.connect("n1", str(one.endpoint))
     assert net.run(lambda: PeerUp("n2", 2) in net.events["n1"])
     late.send("n1", b"from the past")
-    assert net.run(lambda: one.counters["older life"] == 1)
+    assert net.run(lambda: one.counters["older incarnation"] == 1)
     later.send("n1", b"from the present")
     assert net.run(lambda: net.payloads("n1") == [b"from the present"])
 

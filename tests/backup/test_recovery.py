@@ -101,7 +101,7 @@ def test_the_old_log_is_kept_and_what_was_done_is_written_down(directory: Path) 
     kept = {path.name: path.read_bytes() for path in (directory / ".replaced-1").iterdir()}
     assert kept == before
     assert msgspec.json.decode((directory / RECOVERED).read_bytes(), type=Recovered) == record
-    assert (directory / "incarnation").read_text().startswith("1 ")  # Lives go on.
+    assert (directory / "incarnation").read_text().startswith("1 ")  # Incarnations go on.
 
 
 class Cut(BaseException):

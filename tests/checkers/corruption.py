@@ -176,16 +176,16 @@ def key_never_told_of(dice, records):
     return True
 
 
-def gap_between_lives(dice, records):
-    """A life begins further on than the one before has ended."""
-    lives = [r for r in records if r.op == "watch" and not r.client.endswith(".0")]
-    life = dice.choice(lives)
-    mine = [r for r in events(records) if r.client == life.client]
+def gap_in_a_watch(dice, records):
+    """An incarnation begins further on than the one before has ended."""
+    incarnations = [r for r in records if r.op == "watch" and not r.client.endswith(".0")]
+    incarnation = dice.choice(incarnations)
+    mine = [r for r in events(records) if r.client == incarnation.client]
     if not mine:
         return False
     for event in mine[:2]:
         records.remove(event)
-    return change(records, life, result={**life.result, "first": mine[1].index + 2})
+    return change(records, incarnation, result={**incarnation.result, "first": mine[1].index + 2})
 
 
 def event_doubled(dice, records):
@@ -242,7 +242,7 @@ COLLECTION = (
 CORRUPTIONS = {
     "register": REGISTER,
     "watch": (
-        *REGISTER, watcher_falls_silent, event_missed, key_never_told_of, gap_between_lives, event_doubled,
+        *REGISTER, watcher_falls_silent, event_missed, key_never_told_of, gap_in_a_watch, event_doubled,
         event_out_of_order, event_of_another_value, event_invented, deletion_invented,
         event_before_its_write, event_at_another_revision,
     ),

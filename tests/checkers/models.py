@@ -75,10 +75,10 @@ class Names:
     """A client's name, another one after each operation of unknown outcome."""
 
     def __init__(self, number: int) -> None:
-        self.number, self.lives = number, 0
+        self.number, self.incarnations = number, 0
 
     def __str__(self) -> str:
-        return f"c{self.number}" if not self.lives else f"c{self.number}x{self.lives}"
+        return f"c{self.number}" if not self.incarnations else f"c{self.number}x{self.incarnations}"
 
 
 # -- registers, lists, sets and counters -----------------------------------------------------------
@@ -123,7 +123,7 @@ def write(world, name, record, state, log) -> Process:
     lost = world.dice.random() < LOST_SHARE
     yield world.pause(2.0 if lost else 0.02)
     if lost and world.dice.random() < 0.5:
-        name.lives += 1
+        name.incarnations += 1
         return
     swaps = record.op == "put" or state.get(record.key) == record.expected
     index = world.next_index()
@@ -133,7 +133,7 @@ def write(world, name, record, state, log) -> Process:
     found = state.get(record.key)
     yield world.pause()
     if lost:
-        name.lives += 1
+        name.incarnations += 1
     elif record.op == "put":
         world.done(record, None, index)
     else:
@@ -141,10 +141,10 @@ def write(world, name, record, state, log) -> Process:
 
 
 def watcher(world, stem, log) -> Process:
-    """Catches up now and then, and begins a new life now and then."""
-    life, seen = 0, 0
+    """Catches up now and then, and begins a new incarnation now and then."""
+    incarnation, seen = 0, 0
     while True:
-        name, first = f"{stem}.{life}", seen + 1
+        name, first = f"{stem}.{incarnation}", seen + 1
         record = world.called(name, "watch", "r")
         over = world.now + world.dice.uniform(1.0, 3.0)
         while world.now < min(over, END_SECONDS + 3):
@@ -157,7 +157,7 @@ def watcher(world, stem, log) -> Process:
         world.done(record, {"first": first, "last": last})
         if world.now >= END_SECONDS + 3:
             return
-        life += 1
+        incarnation += 1
 
 
 def growing(workload: str, seed: int) -> RecordedHistory:
@@ -187,7 +187,7 @@ def growing(workload: str, seed: int) -> RecordedHistory:
                 (numbers if workload == "counter" else elements).append(value)
             yield world.pause()
             if lost:
-                name.lives += 1
+                name.incarnations += 1
             else:
                 world.done(record, None, index)
 
@@ -240,7 +240,7 @@ def locks(seed: int, seats: int = 1) -> RecordedHistory:
             accepted, index, office.value = True, world.next_index(), value
         yield world.pause()
         if lost:
-            name.lives += 1
+            name.incarnations += 1
         else:
             world.done(record, {"accepted": accepted}, index)
 
@@ -259,7 +259,7 @@ def locks(seed: int, seats: int = 1) -> RecordedHistory:
         for _ in range(world.dice.randint(1, 3)):
             yield from write(name, token, f"{name}.{next(serial)}")
         if world.dice.random() < 0.1:
-            name.lives += 1
+            name.incarnations += 1
             return  # It vanishes, and its lease ends.
         if world.dice.random() < 0.3:
             sent = world.now
@@ -280,7 +280,7 @@ def locks(seed: int, seats: int = 1) -> RecordedHistory:
         held = (not lost or world.dice.random() < 0.5) and office.leave(token)
         yield world.pause()
         if lost:
-            name.lives += 1
+            name.incarnations += 1
         else:
             world.done(record, {"held": held})
 

@@ -21,7 +21,7 @@ ILLEGAL = {
     "missed-event: a watcher is told of nothing": [*THREE, watch("w", 1, 6, 0, 9)],
     "missed-event: the first is missing": [*THREE, B, C, watch("w", 1, 6, 0, 9)],
     "missed-event: one in the midst": [*THREE, A, C, watch("w", 1, 6, 0, 9)],
-    "missed-event: between two lives": [
+    "missed-event: between two incarnations": [
         *THREE,
         event("w.0", "a", 4, 7),
         event("w.1", "c", 6, 8),
@@ -34,12 +34,12 @@ ILLEGAL = {
         watch("w.0", 1, 1, 0, 7),
         watch("w.1", 5, 6, 7, 9, forgotten=4),
     ],
-    "missed-event: between two lives, and nothing says how far they went": [
+    "missed-event: between two incarnations, and nothing says how far they went": [
         *THREE,
         event("w.0", "a", 4, 7),
         event("w.1", "c", 6, 8),
     ],
-    "missed-event: a watcher with lives falls silent while others go on": [
+    "missed-event: a watcher with incarnations falls silent while others go on": [
         *THREE,
         event("w.0", "a", 4, 7),
         *(event("v.0", value, revision, 8) for value, revision in (("a", 4), ("b", 5), ("c", 6))),
@@ -89,8 +89,8 @@ ILLEGAL = {
         event("w", "a", 4, 5),
         event("w", None, 5, 6),
     ],
-    "doubled-event: in a later life": [*THREE[:1], event("w.0", "a", 4, 7), event("w.1", "a", 4, 8)],
-    "events-out-of-order: in a later life": [
+    "doubled-event: in a later incarnation": [*THREE[:1], event("w.0", "a", 4, 7), event("w.1", "a", 4, 8)],
+    "events-out-of-order: in a later incarnation": [
         *THREE[:2],
         event("w.0", "b", 5, 7),
         event("w.1", "a", 4, 8),
@@ -145,7 +145,7 @@ LEGAL = {
     "all is told": [*THREE, A, B, C, watch("w", 1, 6, 0, 9)],
     "a watcher that came late and went early": [*THREE, B, watch("w", 5, 5, 0, 9)],
     "a watcher of another key": [*THREE, watch("w", 1, 6, 0, 9, prefix="other")],
-    "two lives of a watcher": [
+    "two incarnations of a watcher": [
         *THREE,
         event("w.0", "a", 4, 7),
         event("w.1", "b", 5, 8),
@@ -153,7 +153,7 @@ LEGAL = {
         watch("w.0", 1, 4, 0, 7),
         watch("w.1", 5, 6, 7, 9),
     ],
-    "a life before which events were forgotten": [
+    "an incarnation before which events were forgotten": [
         *THREE,
         event("w.1", "c", 6, 8),
         watch("w.0", 1, 1, 0, 7),

@@ -1,4 +1,4 @@
-"""The life of a client object: shared by threads, dropped, forked, entered twice, left open at the end."""
+"""A client object that is shared by threads, dropped, forked, entered twice, left open at the end."""
 
 from __future__ import annotations
 

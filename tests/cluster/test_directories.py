@@ -164,7 +164,7 @@ def test_a_shape_that_cannot_work_is_refused_by_the_name_of_its_option(spec: Clu
         spec.check()
 
 
-def test_the_members_of_now_come_back_and_an_id_is_given_once_in_all_lives(tmp_path: Path) -> None:
+def test_the_members_of_now_come_back_and_an_id_is_given_once_in_all_incarnations(tmp_path: Path) -> None:
     path = str(tmp_path / "data")
     data = open_data(ClusterSpec(data_dir=path, nodes=3))
     assert data.members == [1, 2, 3]

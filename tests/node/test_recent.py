@@ -29,7 +29,7 @@ def events(cluster: Cluster, node: int, *kinds: str) -> list[NodeEvent]:
     return [event for event in told(cluster, node).events if event.kind in kinds]
 
 
-def test_a_node_tells_its_life_in_order() -> None:
+def test_a_node_tells_its_events_in_order() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
     records = told(cluster, leader)
@@ -38,7 +38,7 @@ def test_a_node_tells_its_life_in_order() -> None:
     wanted = ["votes-asked", "vote-counted", "leader-elected", "leader-seen", "identity"]
     assert [kind for kind in dict.fromkeys(kinds) if kind in wanted] == wanted
     assert [event.number for event in records.events] == list(range(1, records.newest + 1))
-    assert (records.node, records.life, records.upto) == (leader, 1, records.newest)
+    assert (records.node, records.incarnation, records.upto) == (leader, 1, records.newest)
     [elected] = events(cluster, leader, "leader-elected")
     assert elected.role == "leader" and elected.term == cluster[leader].raft.term
     assert elected.values["votes"] in (2, 3) and elected.values["voters"] == 3
@@ -64,7 +64,9 @@ def refused(cluster: Cluster, node: int, message: Any) -> NodeEvent:
     before = told(cluster, node).newest
     cluster[message.sender].runtime.tell(address_of(node), message)
     cluster.network.settle()
-    [event] = [event for event in told(cluster, node, life=1, after=before).events if "vote" in event.kind]
+    [event] = [
+        event for event in told(cluster, node, incarnation=1, after=before).events if "vote" in event.kind
+    ]
     assert event.kind == "vote-refused"
     assert event.values["candidate"] == message.sender
     assert event.text.endswith(f": {event.values['reason']}")
@@ -116,16 +118,16 @@ def test_only_what_follows_a_number_is_told_and_all_of_it_after_another_start() 
     cluster.elect()
     node = cluster.followers()[0]
     whole = told(cluster, node)
-    rest = told(cluster, node, life=1, after=whole.newest - 2)
+    rest = told(cluster, node, incarnation=1, after=whole.newest - 2)
     assert rest.events == whole.events[-2:]
-    nothing = told(cluster, node, life=1, after=whole.newest)
+    nothing = told(cluster, node, incarnation=1, after=whole.newest)
     assert (nothing.events, nothing.upto) == ([], whole.newest)
     cluster[node].kill()
     cluster.network.settle()
     cluster[node].start()
     cluster.until(cluster.agree)
-    again = told(cluster, node, life=1, after=whole.newest)
-    assert again.life == 2
+    again = told(cluster, node, incarnation=1, after=whole.newest)
+    assert again.incarnation == 2
     assert again.events[0].number == 1
 
 
@@ -140,10 +142,10 @@ def test_of_many_events_the_last_are_kept_and_the_others_counted() -> None:
     assert first.forgotten == newest - EVENTS_KEPT
     assert len(first.events) == PAGE_MAX
     assert first.upto == first.forgotten + PAGE_MAX == first.events[-1].number
-    second = told(cluster, 1, life=1, after=first.upto)
+    second = told(cluster, 1, incarnation=1, after=first.upto)
     assert second.forgotten == 0
     assert (second.upto, second.events[-1].text) == (newest, f"{EVENTS_KEPT + 9}")
-    assert [event.number for event in told(cluster, 1, life=1, after=first.upto, limit=3).events] == [
+    assert [event.number for event in told(cluster, 1, incarnation=1, after=first.upto, limit=3).events] == [
         first.upto + 1,
         first.upto + 2,
         first.upto + 3,
@@ -204,3 +206,8 @@ def journaled() -> set[str]:
 def test_the_table_of_kinds_has_every_event() -> None:
     computed = {"disk-full", "stalled", "busy", "out-of-space"}  # By a variable.
     assert journaled() | computed == set(EVENT_KINDS)
+
+
+def test_the_incarnation_travels_under_its_first_name() -> None:
+    """Nodes and readers of earlier releases know it as "life"."""
+    assert msgspec.to_builtins(GetRecords(incarnation=2))["life"] == 2

@@ -102,12 +102,12 @@ class Load:
 
     def _run(self, number: int) -> None:
         with Client(self._at, timeout_seconds=PATIENCE_SECONDS) as client:
-            life = step = 0
+            incarnation = step = 0
             while not self._over:
                 step += 1
-                name = f"c{number}.{life}"
+                name = f"c{number}.{incarnation}"
                 if not self._step(client, name, f"k{step % 3}", f"{name}.{step}", reads=step % 2 == 0):
-                    life += 1
+                    incarnation += 1
 
     def _step(self, client: Client, name: str, key: str, value: str, *, reads: bool) -> bool:
         """One operation; whether its outcome is known."""

@@ -80,7 +80,7 @@ class Often(Account):
 
 
 class Bank:
-    """One life of a process with an account."""
+    """One incarnation of a process with an account."""
 
     def __init__(self, directory: Path, kind: type[Account] = Account) -> None:
         self.world = World()
@@ -98,7 +98,7 @@ class Bank:
         self.world.settle()
 
 
-def test_a_new_life_begins_where_the_last_one_ended(tmp_path: Path) -> None:
+def test_a_new_incarnation_begins_where_the_last_one_ended(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     assert bank.ask(Deposit(5), Deposit(7), Withdraw(4)) == [5, 12, 8]
     (refused,) = bank.ask(Withdraw(9))

@@ -1,6 +1,6 @@
 """What the commands of one transcript act on: nodes, network, output.
 
-Owns their life, from an empty environment per file on.
+Owns them, from an empty environment per file on.
 """
 
 from raft.core.types import NodeId

@@ -113,10 +113,10 @@ class Network:
         It may have started with cuts that were healed meanwhile. Repeated until the node confirms, since in
         its first moments it may be able to send but not to receive.
         """
-        life, to = node.starts, address_of(node.id)
+        starts, to = node.starts, address_of(node.id)
 
         def again(_: AskFailed) -> None:
-            if node.starts == life and node.state is NodeState.RUNNING:
+            if node.starts == starts and node.state is NodeState.RUNNING:
                 self._context.after(RETRY_SECONDS, lambda: self.resend_orders(node))
 
         self._context.ask(to, ClearFault(0), CONFIRM_SECONDS_MAX).then(lambda _: None, again)

@@ -36,13 +36,13 @@ class Worker:
         self.recorder = recorder
         self.dice = Random(f"worker/{seed}/{number}")
         self._count = count
-        self._lives = 0
+        self._incarnations = 0
         self._serial = 0
 
     @property
     def name(self) -> str:
         """The client's name in the history."""
-        return f"c{self.number + self._lives * self._count}"
+        return f"c{self.number + self._incarnations * self._count}"
 
     def fresh_value(self) -> str:
         """A value that no other worker writes."""
@@ -56,7 +56,7 @@ class Worker:
 
     def vanish(self) -> None:
         """Continue as another client."""
-        self._lives += 1
+        self._incarnations += 1
 
 
 class Workload(Protocol):

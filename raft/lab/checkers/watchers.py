@@ -65,18 +65,18 @@ def watchers_of(records: Iterable[Record]) -> list[Watcher]:
 
 def _name_of(client: str) -> tuple[str, int]:
     """The watcher's name, and the number of the session; -1 if the name has none."""
-    stem, dot, life = client.rpartition(".")
-    return (stem, int(life)) if dot and stem and life.isdigit() else (client, -1)
+    stem, dot, incarnation = client.rpartition(".")
+    return (stem, int(incarnation)) if dot and stem and incarnation.isdigit() else (client, -1)
 
 
 def _watcher(name: str, parts: dict[str, list[Record]], end: int) -> Watcher:
     clients = sorted(parts, key=lambda client: _name_of(client)[1])
     told = [record for client in clients for record in parts[client] if record.op == "event"]
     spans = [record for client in clients for record in parts[client] if record.op == "watch"]
-    has_lives = _name_of(clients[0])[1] >= 0
+    has_incarnations = _name_of(clients[0])[1] >= 0
     first = min(map(revision_of, told), default=0)
-    last = end if has_lives else max(map(revision_of, told), default=0)
-    prefix: str | None = "" if has_lives else None
+    last = end if has_incarnations else max(map(revision_of, told), default=0)
+    prefix: str | None = "" if has_incarnations else None
     if spans:
         prefix = spans[0].key
         first = min(cast(int, span.result["first"]) for span in spans)

@@ -57,7 +57,7 @@ def run_here(campaign: Campaign) -> Iterator[Result]:
     """Run the seeds in this process, one after another."""
     gc.freeze()  # Objects from before the first world are not part of any.
     for number in range(campaign.seeds):
-        # A world is small and short-lived: collecting garbage during its life costs a quarter of the time.
+        # A world is small and short-lived: collecting garbage while it runs costs a quarter of the time.
         gc.disable()
         try:
             result = simulate(*campaign.world(campaign.first + number * campaign.stride))

@@ -35,8 +35,8 @@ class Seen(NamedTuple):
 class View:
     """The last seen state of one incarnation of a node."""
 
-    def __init__(self, life: int) -> None:
-        self.life = life
+    def __init__(self, incarnation: int) -> None:
+        self.incarnation = incarnation
         self.look: tuple[object, ...] = ()
         self.configuration: Configuration | None = None
         self.term: Term = 0

@@ -65,20 +65,20 @@ class Setting(Struct, frozen=True, kw_only=True):
         """The machine that a node runs on; "" if nothing can be watched there."""
         return f"machine {1 + node % self.machines}" if self.machines else ""
 
-    def lease_reads_of(self, node: int, life: int) -> bool | None:
+    def lease_reads_of(self, node: int, incarnation: int) -> bool | None:
         """Whether reads use leases in that incarnation of a node."""
         if not self.lease_mixture:
             return self.lease_reads
         trusts_clocks = self.check_quorum and self.clock_spread <= LEASE_READ_SPREAD_MAX
         choices = [None, False, True] if trusts_clocks else [None, False]
-        return self.dice(f"leases {node} {life}").choice(choices)
+        return self.dice(f"leases {node} {incarnation}").choice(choices)
 
     @property
     def clocks_agree(self) -> bool:
         """Are the clocks as accurate as the holder of a lease assumes?"""
         return self.clock_spread <= DRIFT_RATIO / 2
 
-    def config(self, node: int, life: int, *, joins: bool) -> NodeConfig:
+    def config(self, node: int, incarnation: int, *, joins: bool) -> NodeConfig:
         """The configuration of one incarnation of a node, which is an initial member or joins later."""
         return NodeConfig(
             node=node,
@@ -86,13 +86,13 @@ class Setting(Struct, frozen=True, kw_only=True):
             data_dir=DATA_DIR,
             peers={} if joins else {peer: endpoint_of(peer) for peer in self.ids if peer != node},
             join=joins,
-            incarnation=life,
+            incarnation=incarnation,
             heartbeat_seconds=self.heartbeat_seconds,
             election_seconds_min=self.election_seconds_min,
             election_seconds_max=self.election_seconds_max,
             pre_vote=self.pre_vote,
             check_quorum=self.check_quorum,
-            lease_reads=self.lease_reads_of(node, life),
+            lease_reads=self.lease_reads_of(node, incarnation),
             snapshots=SnapshotPolicy(
                 entries_max=self.snapshot_entries, bytes_max=0, entries_kept=self.entries_kept
             ),

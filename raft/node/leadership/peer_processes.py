@@ -116,7 +116,7 @@ class ForgottenPledges:
         return True
 
 
-class _Life(Struct):
+class _WatchedProcess(Struct):
     process: Process | None
     watched: Watched | None
 
@@ -151,9 +151,9 @@ class PeerProcesses:
         """For how long this node withholds its vote, when it is asked to."""
         self._timeout_milliseconds = config.election_milliseconds
         self._ticks_of = config.ticks_of
-        self._lives: dict[NodeId, _Life] = {}
+        self._known: dict[NodeId, _WatchedProcess] = {}
         self._owed_to: NodeId = NO_NODE
-        self._owed: _Life | None = None
+        self._owed: _WatchedProcess | None = None
         self._withhold_enough: set[NodeId] = set()
         self._clock_rate = 1.0
         self._owe_from_before(incarnation)
@@ -169,7 +169,7 @@ class PeerProcesses:
         if watched is not None and watched.has_ended():
             before = Pledge()
         self._raft.resume_pledge(before.node, self._ticks_of(before.milliseconds))
-        self._owed_to, self._owed = before.node, _Life(before.process, watched)
+        self._owed_to, self._owed = before.node, _WatchedProcess(before.process, watched)
         if self._always:
             self._record.write(Pledge(milliseconds=self._timeout_milliseconds))
         elif incarnation == 1:
@@ -183,37 +183,39 @@ class PeerProcesses:
     def replaced(self, peer: NodeId) -> None:
         """Another process of that member is there now, or none, of which nothing is known yet."""
         self._withhold_enough.discard(peer)
-        life = self._lives.pop(peer, None)
-        if life is not None and life is not self._owed:
-            life.close()
+        known = self._known.pop(peer, None)
+        if known is not None and known is not self._owed:
+            known.close()
 
     def learned(self, handshake: Handshake, endpoint: str, incarnation: int) -> None:
         """The handshake of a member that is up fits; `incarnation` is that of the process that is there."""
         peer, process = handshake.sender, handshake.process
         if process is not None and (process.incarnation != incarnation or not endpoint.startswith(IPC)):
             process = None
-        known = self._lives.get(peer)
+        known = self._known.get(peer)
         if known is None or known.process != process:
             self.replaced(peer)
-            self._lives[peer] = _Life(process, None if process is None else self._endings.watch(process))
+            self._known[peer] = _WatchedProcess(
+                process, None if process is None else self._endings.watch(process)
+            )
         if handshake.withholds_milliseconds >= self.withholds_milliseconds:
             self._withhold_enough.add(peer)
 
     def may_pledge(self, leader: NodeId) -> bool:
         """Whether this node may withhold its vote for that leader, now that it was asked to; it then does."""
-        life = self._lives.get(leader)
-        if life is None or self._clock_rate != 1.0:
+        known = self._known.get(leader)
+        if known is None or self._clock_rate != 1.0:
             return False
-        if life is self._owed:
+        if known is self._owed:
             return True
         if not self._always:
-            if life.watched is None or life.has_ended():
+            if known.watched is None or known.has_ended():
                 return False
-            if not self._record.write(Pledge(leader, life.process, self.withholds_milliseconds)):
+            if not self._record.write(Pledge(leader, known.process, self.withholds_milliseconds)):
                 return False
-        if self._owed is not None and self._lives.get(self._owed_to) is not self._owed:
+        if self._owed is not None and self._known.get(self._owed_to) is not self._owed:
             self._owed.close()
-        self._owed_to, self._owed = leader, life
+        self._owed_to, self._owed = leader, known
         return True
 
     def counts(self, voter: NodeId) -> bool:

@@ -52,7 +52,7 @@ def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, r
     if (directory / UNFINISHED).exists():
         raise DirectoryUnusable(f"{directory} was not restored or recovered to the end: run that verb again")
     try:
-        # A life has been counted here, which is after a log was made: without one it is lost, not new.
+        # An incarnation has been counted here, so a log was made: without one it is lost, not new.
         has_run = (directory / INCARNATION).exists()
         may_begin = (config.first_start or permit.exists()) and not has_run
         try:

@@ -91,7 +91,7 @@ class Crashes:
     def verdict(self, error: GaveUp, data_dir: Path) -> Exception:
         """A failed disk, or a machine that others brought, is no mistake of the node's.
 
-        That the disk has gone back is noted in the data directory, for later lives.
+        That the disk has gone back is noted in the data directory, for later incarnations.
         """
         kind = self._kind
         verdict = error if kind is None else kind(self._last.partition(": ")[2])

@@ -163,8 +163,8 @@ def restore(
             raise BackupDamaged(backup.path, "it has changed while it was read")
         beside = {
             RESTORED: msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n",
-            # Other processes may have heard of lives of this id that are not known here. They are counted by
-            # ones, so the seconds of the wall clock are ahead of all of them.
+            # Other processes may have heard of incarnations of this id that are not known here. They are
+            # counted by ones, so the seconds of the wall clock are ahead of all of them.
             INCARNATION: checked_word(str(int(now))),
         }
         replace_log(directory, Identity(cluster, node), snapshot, beside)

@@ -73,10 +73,10 @@ class Recent:
     """Keeps this node's events beside the lines of its process's log, and tells both."""
 
     def __init__(
-        self, raft: Raft, *, life: int, lines: LogLines, wall: Callable[[], float] = wall_seconds
+        self, raft: Raft, *, incarnation: int, lines: LogLines, wall: Callable[[], float] = wall_seconds
     ) -> None:
         self._raft = raft
-        self._life = life
+        self._incarnation = incarnation
         self._wall = wall
         self._lines = lines
         self._events: Ring[tuple[float, str, int, str, str, Mapping[str, Any]]] = Ring(EVENTS_KEPT)
@@ -97,13 +97,13 @@ class Recent:
     def answer(self, request: GetRecords) -> Records:
         """A page of what is asked for."""
         ring: Ring[Any] = self._lines if request.log else self._events
-        after = request.after if request.life == self._life else 0
+        after = request.after if request.incarnation == self._incarnation else 0
         after = min(after, ring.newest)
         forgotten, found = ring.after(after, min(request.limit, PAGE_MAX))
         first = after + forgotten + 1
         return Records(
             node=self._raft.id,
-            life=self._life,
+            incarnation=self._incarnation,
             upto=first + len(found) - 1 if found else after,
             newest=ring.newest,
             forgotten=forgotten,

@@ -52,9 +52,9 @@ class Watches(Registers):
             return  # The checker finds what a watcher lacks.
 
     async def _watch(self, number: int, worker: Worker) -> None:
-        life, forgotten = 0, 0
+        incarnation, forgotten = 0, 0
         while True:
-            name, first = f"watcher{number}.{life}", self._seen[number] + 1
+            name, first = f"watcher{number}.{incarnation}", self._seen[number] + 1
             record = worker.recorder.called(name, "watch", PREFIX.decode())
             up_to = 0
             try:
@@ -69,7 +69,7 @@ class Watches(Registers):
                 covered = {"first": first, "last": max(self._seen[number], self._last)}
                 worker.recorder.done(record, covered | ({"forgotten": forgotten} if forgotten else {}))
             self._seen[number] = max(self._seen[number], up_to)
-            life, forgotten = life + 1, up_to
+            incarnation, forgotten = incarnation + 1, up_to
 
     def _note(self, number: int, name: str, worker: Worker, event: Item | Removed) -> None:
         told, value = {"revision": event.revision}, None

@@ -261,9 +261,9 @@ class SimulatedNetwork:
         frame = Received(source.name, source.incarnation, payload)
         self._event_queue.at(moment, partial(self._deliver, way, source.peers[way[1]], frame))
 
-    def _deliver(self, way: tuple[str, str], life: int, frame: Received) -> None:
+    def _deliver(self, way: tuple[str, str], incarnation: int, frame: Received) -> None:
         end = self._ends.get(way[1])
-        if end is None or end.incarnation != life or end.peers.get(frame.process) != frame.incarnation:
+        if end is None or end.incarnation != incarnation or end.peers.get(frame.process) != frame.incarnation:
             self._run_log.count("frames for the dead")
             return
         label = self._ways.get(way)
@@ -291,9 +291,9 @@ class SimulatedNetwork:
             end.peers[peer.name] = peer.incarnation
             end.accept(PeerUp(peer.name, peer.incarnation))
 
-    def _lose(self, name: str, life: int, peer: str, peer_life: int, reason: str) -> None:
+    def _lose(self, name: str, incarnation: int, peer: str, peer_incarnation: int, reason: str) -> None:
         end = self._ends.get(name)
-        if end is not None and end.incarnation == life and end.peers.get(peer) == peer_life:
+        if end is not None and end.incarnation == incarnation and end.peers.get(peer) == peer_incarnation:
             del end.peers[peer]
             end.accept(PeerDown(peer, reason))
 

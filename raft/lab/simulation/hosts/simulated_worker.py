@@ -37,7 +37,7 @@ class SimulatedWorker:
         self._run = run
         self._is_quick = is_quick
         self._jobs: deque[tuple[Job, Done]] = deque()
-        self._lives = 0  # Grows whenever scheduled events become void.
+        self._incarnations = 0  # Grows whenever scheduled events become void.
         self._overdue = False
 
     @property
@@ -67,25 +67,25 @@ class SimulatedWorker:
             job, done = self._jobs.popleft()
             self._jobs.clear()
             self._run(lambda: _forget(carry_out(job, done)))
-        self._lives += 1
+        self._incarnations += 1
 
     def abandon(self) -> None:
         """The process is dead: no job ends any more."""
         self._jobs.clear()
-        self._lives += 1
+        self._incarnations += 1
         self._overdue = False
 
     def resume(self) -> None:
         """The process continues: jobs that should have ended meanwhile end now."""
         if self._overdue:
             self._overdue = False
-            self._finish(self._lives)
+            self._finish(self._incarnations)
 
     def _begin(self) -> None:
-        self._event_queue.after(self._takes(), partial(self._finish, self._lives))
+        self._event_queue.after(self._takes(), partial(self._finish, self._incarnations))
 
-    def _finish(self, life: int) -> None:
-        if life != self._lives:
+    def _finish(self, incarnation: int) -> None:
+        if incarnation != self._incarnations:
             return
         if self._paused():
             self._overdue = True

@@ -301,7 +301,7 @@ def test_a_sibling_whose_turn_to_start_has_not_come_when_another_crashes_is_star
     ]
 
 
-def test_a_crash_ends_the_timers_of_its_life() -> None:
+def test_a_crash_ends_the_timers_of_its_incarnation() -> None:
     world = World()
     a = world.process("a")
     address, seen = world.probe(a)
