@@ -25,11 +25,13 @@ from benchmarks.peers.raft_actors import (
     raft_actors,
     raft_actors_ipc,
     raft_actors_ipc_by_quorum,
+    raft_actors_relaxed,
     raft_actors_tight,
 )
 from benchmarks.peers.record import Figure, Record, describe_machine, rows_of
 from benchmarks.peers.scenarios import (
     FULL,
+    OF_HEARTBEATS,
     OF_LEASES,
     OF_SERVERS,
     OF_TIMINGS,
@@ -40,12 +42,25 @@ from benchmarks.peers.scenarios import (
 from benchmarks.peers.showing import markdown
 
 SERVERS = {"raft-actors", "etcd"}
-LEASED = {"raft-actors, ipc", "raft-actors, ipc, no lease"}
+# What peers take part in that differ in little from one that does everything.
+ONLY = {
+    "raft-actors, tight": OF_TIMINGS,
+    "etcd, tight": OF_TIMINGS,
+    "raft-actors, ipc": OF_LEASES,
+    "raft-actors, ipc, no lease": OF_LEASES,
+    "raft-actors, 100 ms": OF_HEARTBEATS,
+}
 
 
 def peers() -> tuple[list[Peer], list[Peer]]:
     """Those that do everything, and those of which only the timings, or the endpoints and leases, differ."""
-    others: list[Peer] = [raft_actors_tight(), etcd_tight(), raft_actors_ipc(), raft_actors_ipc_by_quorum()]
+    others: list[Peer] = [
+        raft_actors_tight(),
+        etcd_tight(),
+        raft_actors_ipc(),
+        raft_actors_ipc_by_quorum(),
+        raft_actors_relaxed(),
+    ]
     return [raft_actors(), etcd(), pysyncobj(), pysyncobj_tuned()], others
 
 
@@ -53,10 +68,7 @@ def taking_part(scenario: str, everything: Sequence[Peer], others: Sequence[Peer
     """Whose turn it is in a scenario."""
     if scenario in OF_SERVERS:
         return [peer for peer in everything if peer.name in {*SERVERS, BASELINE}]
-    return [
-        *everything,
-        *(peer for peer in others if scenario in (OF_LEASES if peer.name in LEASED else OF_TIMINGS)),
-    ]
+    return [*everything, *(peer for peer in others if scenario in ONLY[peer.name])]
 
 
 def turn(bench: Bench, record: Record) -> Iterator[Figure]:

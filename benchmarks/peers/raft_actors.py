@@ -1,7 +1,7 @@
 """This project as a peer: nodes on their own, `python -m raft.node`, on one machine.
 
-Owns their command lines: at the default timings and at tight ones, over TCP and ipc, with leases and without.
-No launcher and no fork server: every peer's processes are started in the same way.
+Owns their command lines: at the default timings, at tight ones and at etcd's, over TCP and ipc, with leases
+and without. No launcher and no fork server: every peer's processes are started in the same way.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benchmarks.load import ROOT, python_in
 from benchmarks.peers.peer import Plan
 
 DEFAULT: tuple[str, ...] = ()
+RELAXED = ("--heartbeat", "100ms", "--election-timeout", "1s-2s")
 TIGHT = ("--heartbeat", "10ms", "--election-timeout", "50ms-100ms")
 
 
@@ -84,6 +85,11 @@ class RaftActors:
 def raft_actors() -> RaftActors:
     """With the defaults."""
     return RaftActors("raft-actors", DEFAULT, "heartbeat 50 ms, election timeout 250-500 ms")
+
+
+def raft_actors_relaxed() -> RaftActors:
+    """With etcd's default heartbeat and election timeout."""
+    return RaftActors("raft-actors, 100 ms", RELAXED, "heartbeat 100 ms, election timeout 1-2 s")
 
 
 def raft_actors_tight() -> RaftActors:

@@ -289,6 +289,8 @@ SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
 }
 # What the tight timings change; all else would be the same work once more.
 OF_TIMINGS = frozenset({"start", "failover", "idle"})
+# What a node's heartbeat changes.
+OF_HEARTBEATS = frozenset({"idle"})
 # What leases of reads change.
 OF_LEASES = frozenset({"throughput", "failover"})
 # What compares this project with a server of its own kind only.
