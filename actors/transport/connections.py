@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import array
 import fcntl
+import io
+import os
 import resource
 import socket
 import struct
@@ -19,7 +21,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -38,7 +39,8 @@ UNSEEN_BYTES_PER_SECOND: Final = 640
 GROWTH_PER_BYTE: Final = 4
 _BYTES_ACKED_AND_RECEIVED: Final = struct.Struct("=QQ")
 _BYTES_ACKED_AT: Final = 120  # In Linux's struct tcp_info, as of 4.1.
-_STATM: Final = Path("/proc/self/statm")
+_STATM: Final = "/proc/self/statm"
+_STATM_BYTES: Final = 256  # No line of it is longer.
 _PAGE_BYTES: Final = resource.getpagesize()
 
 
@@ -56,6 +58,7 @@ class Connection(msgspec.Struct, eq=False):
     waiting: int = 0  # What of them was in the system's buffer then.
     member: bool = False
     cut: bool = False
+    local: bool = False  # An ipc connection, found out when it is looked at: the system counts nothing of it.
 
 
 class Connections:
@@ -97,7 +100,7 @@ class Connections:
         self._looked_at = time.monotonic()
         self._quiet = True
         self._logged: dict[str, float] = {}
-        self._memory = _Memory()
+        self._memory: _Memory | None = None
 
     def __len__(self) -> int:
         return len(self._by_fd)
@@ -107,6 +110,8 @@ class Connections:
     def accepted(self, fd: int) -> None:
         """A connection was accepted; of many that say nothing the oldest makes way for it."""
         self.gone(fd)
+        if self._memory is None:
+            self._memory = _Memory()
         self._by_fd[fd] = Connection(fd)
         self._silent[fd] = None
         self._quiet = False
@@ -177,6 +182,11 @@ class Connections:
         """A frame of so many bytes has come out of a connection."""
         connection.taken += size + FRAME_OVERHEAD_BYTES
 
+    def close(self) -> None:
+        """Release what it looks with."""
+        if self._memory is not None:
+            self._memory.close()
+
     # -- what it costs -----------------------------------------------------------------------------
 
     def may_send(self, route: bytes, size: int) -> bool:
@@ -205,7 +215,7 @@ class Connections:
             self._set_unread(worst, 0)
 
     def _measure_unread(self, connection: Connection, size: int) -> None:
-        counts = _bytes_acked_and_received(connection.fd)
+        counts = _bytes_acked_and_received(connection)
         if counts is not None:
             connection.told = max(connection.told, counts[0])
             self._set_unread(connection, max(size, connection.told - counts[0]))
@@ -237,11 +247,12 @@ class Connections:
             return
         unseen = int(UNSEEN_BYTES_PER_SECOND * (now - self._looked_at))
         self._looked_at, self._quiet = now, True
-        growth = self._memory.growth(sum(each.taken for each in self._by_fd.values()))
+        taken = sum(each.taken for each in self._by_fd.values())
+        growth = 0 if self._memory is None else self._memory.growth(taken)
         for connection in [*self._by_fd.values()]:
             if connection.cut:
                 continue
-            counts = _bytes_acked_and_received(connection.fd)
+            counts = _bytes_acked_and_received(connection)
             if counts is not None:
                 connection.taken = min(connection.taken + unseen, counts[1])
                 connection.held = counts[1] - connection.taken
@@ -299,15 +310,29 @@ class _Memory:
     """How this process grows, apart from what it was told in frames."""
 
     def __init__(self) -> None:
-        self._bytes = _resident_bytes()
+        self._file: io.FileIO | None = None
+        with suppress(OSError):  # No descriptor is left, or it is not Linux.
+            self._file = io.FileIO(_STATM)  # Kept open, since it is read ten times a second.
+        self._bytes = self._resident_bytes()
         self._taken = 0
 
     def growth(self, taken: int) -> int:
         """Since the last call, in bytes; negative if it has shrunk. `taken` has come in frames in all."""
-        now, before = _resident_bytes(), self._bytes
+        now, before = self._resident_bytes(), self._bytes
         told = max(0, taken - self._taken)
         self._bytes, self._taken = now, taken
         return now - before - GROWTH_PER_BYTE * told
+
+    def close(self) -> None:
+        """No more of it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _resident_bytes(self) -> int:
+        if self._file is None:
+            return 0
+        return int(os.pread(self._file.fileno(), _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
 
 
 def _unread_of(connection: Connection) -> int:
@@ -316,13 +341,6 @@ def _unread_of(connection: Connection) -> int:
 
 def _held_of(connection: Connection) -> int:
     return connection.held
-
-
-def _resident_bytes() -> int:
-    try:
-        return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
-    except OSError:  # No descriptor is left.
-        return 0
 
 
 def _socket_of(fd: int) -> socket.socket:
@@ -339,14 +357,17 @@ def _shut_down(fd: int) -> None:
         shut.detach()
 
 
-def _bytes_acked_and_received(fd: int) -> tuple[int, int] | None:
+def _bytes_acked_and_received(connection: Connection) -> tuple[int, int] | None:
     """What has arrived there and here since the connection began; None where the system does not say."""
+    if connection.local:
+        return None
     try:
-        asked = _socket_of(fd)
+        asked = _socket_of(connection.fd)
     except OSError:
         return None
     try:
         if asked.family == socket.AF_UNIX:
+            connection.local = True
             return None
         info = asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         acked, received = _BYTES_ACKED_AND_RECEIVED.unpack_from(info, _BYTES_ACKED_AT)

@@ -243,6 +243,7 @@ class ZeroMqTransport:
     def close(self, linger_milliseconds: int | None = None) -> None:
         """Release everything; what was accepted has `linger_milliseconds` to leave. Idempotent."""
         self._closer.detach()
+        self._connections.close()
         self._opened.close(
             self._tuning.linger_milliseconds if linger_milliseconds is None else linger_milliseconds
         )

@@ -289,3 +289,4 @@ def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
                 peer.sendall(bytes(MIB // 16))
                 accepted.recv(MIB // 16, socket.MSG_WAITALL)
             assert due_after_a_look() == pytest.approx(LOOK_SECONDS)
+    book.close()
