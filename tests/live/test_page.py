@@ -26,7 +26,7 @@ HOSTILE = (
 
 
 def test_the_page_loads_and_the_browser_complains_of_nothing(browser: Browser, stage: Stage) -> None:
-    assert browser.text("#headline") == "n1 leads term 1"
+    browser.until(lambda: browser.text("#headline") == "n1 leads term 1")
     assert labels(browser)[0] == "n1, leader, term 1, commit 5"
     assert browser.text("#records").strip() == ""
     assert browser.complaints() == []

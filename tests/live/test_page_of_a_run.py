@@ -42,8 +42,8 @@ def test_each_moment_of_a_run_is_shown_as_it_was_without_asking_any_host(browser
     opened(a_legal_run())
     assert browser.complaints() == []
     scrub(browser, 1000)
+    browser.until(lambda: browser.text("#moment") == "the end")
     browser.until(lambda: lead(browser).startswith("n2 leads term 3 for"))
-    assert browser.text("#moment") == "the end"
     opened(a_legal_run(), "#t=4.05")
     browser.until(lambda: lead(browser) == "no leader for 0.0 s; n1 ended: its process died")
     assert browser.text("#ring [data-node='1'] title").startswith("n1, dead")
