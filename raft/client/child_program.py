@@ -25,9 +25,11 @@ class Program:
 
     def __init__(self, guard: socket.socket, foreground: bool) -> None:
         self._guard = guard
-        self.foreground = foreground
-        self.stops_its_holder = foreground
-        """Should this process stop too when the program is stopped?"""
+        self._stop_asked_for = False
+        self.has_terminal = foreground
+        """Was the terminal given to the program, and not taken back since?"""
+        self.is_job = foreground
+        """Should this process do with the program's stops as a shell's job does, see `on_stop`?"""
 
     def signal(self, number: int) -> None:
         """Send a signal to the program's process group."""
@@ -41,9 +43,39 @@ class Program:
         """Kill everything by that time of the monotonic clock."""
         self._say(f"until {moment}")
 
+    def stop(self) -> None:
+        """Stop the program, and this process when that has happened."""
+        self.is_job = self._stop_asked_for = True
+        self.signal(signal.SIGTSTP)
+
     def go_on(self) -> None:
         """Continue after a stop; with the terminal, if this process has it."""
-        self._say(f"continue {int(self.foreground and in_foreground())}")
+        self._stop_asked_for = False
+        given = self.is_job and in_foreground()
+        self.has_terminal = self.has_terminal or given
+        self._say(f"continue {int(given)}")
+
+    def on_stop(self) -> None:
+        """The program was stopped. What a shell sees of its job is this process and its group.
+
+        If the program wanted the terminal, and this process has it, the program gets it and goes on.
+        Otherwise this process stops with its group, so that the shell has its terminal back, until both
+        are continued; not if no shell is left to do that.
+        """
+        if not self.is_job:
+            return
+        at_terminal = self.has_terminal or in_foreground()
+        if at_terminal and (is_orphaned() or not (self.has_terminal or self._stop_asked_for)):
+            self.go_on()
+            return
+        if self.has_terminal:
+            take_terminal()
+            self.has_terminal = False
+        if self._stop_asked_for and not at_terminal:  # By a signal to this process alone.
+            os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            os.killpg(0, signal.SIGSTOP)
+        self.go_on()
 
     def _say(self, line: str) -> None:
         # Not by the stream writer: it would lose the last lines of a guard that has closed its end.
@@ -64,7 +96,8 @@ async def run_program(
 
     On cancellation it gets SIGTERM, and SIGKILL after `grace_seconds`. If this process dies, or is stopped
     until the time (of the monotonic clock) that `until` last returned, everything is killed at once.
-    In the `foreground` it gets the terminal, as from a shell; when it is stopped, so is this process.
+    In the `foreground` it gets the terminal, as from a shell; when it is stopped, so is this process with
+    its group.
     `started` is called before the program starts. Raises OSError if the program cannot be started.
     """
     ours, theirs = socket.socketpair()
@@ -92,7 +125,7 @@ async def run_program(
         timekeeper.cancel()
         await _gone(guard)
         writer.close()
-        if foreground:
+        if program.has_terminal:
             take_terminal()
 
 
@@ -104,8 +137,7 @@ async def _attend(reader: asyncio.StreamReader, program: Program, name: str) -> 
         if word == "failed":
             raise OSError(int(value), os.strerror(int(value)), name)
         if word == "stopped":
-            if program.stops_its_holder:
-                stop_with(program)
+            program.on_stop()
         else:
             return int(value)
     raise OSError(f"the guard of {name} was killed, and the program with it")
@@ -125,11 +157,25 @@ async def _gone(guard: asyncio.subprocess.Process) -> None:
             await asyncio.shield(waiting)
 
 
-def stop_with(program: Program) -> None:
-    """Stop as the program has, so that the shell gets its terminal back; continue together."""
-    take_terminal()
-    os.kill(os.getpid(), signal.SIGSTOP)
-    program.go_on()
+def is_orphaned() -> bool:
+    """Is there no shell that could continue this process's group, as under `ssh -t HOST PROGRAM`?"""
+    pid, group = os.getpid(), os.getpgrp()
+    try:
+        while os.getpgid(pid) == group:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            pid = int(stat.rpartition(b")")[2].split()[1])
+        return os.getsid(pid) != os.getsid(0)
+    except (OSError, IndexError):  # The parent has ended, or is outside of this container.
+        return True
+
+
+def has_terminal() -> bool:
+    """Is there a terminal that controls this process?"""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def in_foreground() -> bool:

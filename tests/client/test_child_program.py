@@ -58,7 +58,7 @@ def test_a_program_ends_though_its_starter_is_killed_in_the_moment_of_the_start(
 def test_a_program_that_is_not_there_is_an_error_and_leaves_no_guard() -> None:
     with pytest.raises(FileNotFoundError):
         asyncio.run(run_program(["/no/such/program"], {**os.environ}, GRACE_SECONDS))
-    assert not is_running("guard.py")
+    assert [child.cmdline() for child in psutil.Process().children() if "guard" in str(child.cmdline())] == []
 
 
 @pytest.mark.processes

@@ -35,6 +35,12 @@ class Terminal:
                 self._seen += self._read()
         self._seen = self._seen.partition(text)[2]
 
+    def next_word(self) -> str:
+        """The word that comes next, once another one follows it."""
+        while len(words := self._seen.split()) < 2:
+            self._seen += self._read()
+        return words[0]
+
     def rest(self) -> str:
         """All that is printed until the end."""
         while more := self._read():

@@ -207,3 +207,61 @@ def test_a_program_keeps_the_terminal_and_ctrl_z_stops_it_with_its_holder() -> N
         terminal.expect("code 130")
         terminal.type("exit\n")
         assert finish(up).code == 0
+
+
+def test_a_program_begun_in_the_background_gets_the_terminal_when_its_job_is_in_the_foreground() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text('read line; echo "heard $line"\n')
+        terminal = shell.bash(f"{' '.join(LAUNCHER)} lock door --ttl 60s -- sh work &")
+        terminal.expect("is held")
+        terminal.type("jobs\n")
+        while True:  # The program is stopped for reading, and so its job is.
+            terminal.expect("[1]+  ")
+            if terminal.next_word() == "Stopped":
+                break
+            terminal.type("jobs\n")
+        terminal.type("fg\n")
+        terminal.expect("sh work")
+        terminal.type("hello\n")
+        terminal.expect("heard hello")
+        terminal.type("exit\n")
+        assert finish(up).code == 0
+
+
+def test_a_program_whose_input_is_a_pipe_may_ask_at_the_terminal_and_ctrl_z_stops_the_whole_job() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text(
+            'read line; read answer </dev/tty; echo "$line, $answer"; exec sleep 600\n'
+        )
+        (shell.home / "job").write_text(f"echo piped | {' '.join(LAUNCHER)} lock door --ttl 60s -- sh work\n")
+        terminal = shell.bash("sh job | cat")
+        terminal.expect("is held")
+        terminal.type("typed\n")
+        terminal.expect("piped, typed")
+        until(lambda: terminal.foreground() == "sleep")
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.type("echo the shell is back; fg\n")
+        terminal.expect("the shell is back")
+        until(lambda: terminal.foreground() == "sleep")
+        terminal.type("\x03")
+        terminal.type("echo ended\n")
+        terminal.expect("ended")
+        terminal.type("exit\n")
+        assert finish(up).code == 0
+
+
+def test_ctrl_z_stops_nothing_where_no_shell_could_continue_it() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        (shell.home / "work").write_text("echo up; while ! test -e go; do sleep 0.01; done; echo down\n")
+        terminal = shell.at_terminal("lock door --ttl 60s -- sh work")
+        terminal.expect("up")
+        terminal.type("\x1a")
+        terminal.expect("^Z")
+        (shell.home / "go").touch()
+        terminal.expect("down")
+        assert terminal.wait() == 0
+        assert finish(up).code == 0

@@ -124,19 +124,19 @@ def _cannot_run(name: str, error: OSError) -> VerbFailed:
 
 def _pass_signals_on(program: Program, grace_seconds: float) -> None:
     """Forward signals to the program, which then has its grace period to end."""
+    from raft.client.child_program import has_terminal
+
     loop = asyncio.get_running_loop()
+    program.is_job = has_terminal()
 
     def end(number: int) -> None:
         program.signal(number)
+        program.signal(signal.SIGCONT)  # A stopped process does not react to the other one.
         loop.call_later(grace_seconds, program.end, 0.0)
-
-    def stop() -> None:
-        program.stops_its_holder = True
-        program.signal(signal.SIGTSTP)
 
     for number in not_ignored(ENDING):
         loop.add_signal_handler(number, end, number)
     for number in not_ignored((signal.SIGUSR1, signal.SIGUSR2)):
         loop.add_signal_handler(number, program.signal, number)
-    for number, pass_on in ((signal.SIGTSTP, stop), (signal.SIGCONT, program.go_on)):
+    for number, pass_on in ((signal.SIGTSTP, program.stop), (signal.SIGCONT, program.go_on)):
         loop.add_signal_handler(number, pass_on)
