@@ -176,7 +176,8 @@ class NodeComponents:
         )
         self.client_requests = ClientRequests(
             self.raft, self.proposals, self.reads, self.applier, self.peers, self.slow_requests, self.space,
-            self.versions, identity=lambda: self.handshakes.origin.identity,
+            self.versions, identity=lambda: self.handshakes.origin.identity, now=context.now,
+            after=context.after,
         )  # fmt: skip
         self.backups = Backups(
             config.cluster, env.store, self.applier, self.reads, self.snapshots, self.slow_requests
@@ -226,7 +227,7 @@ class NodeComponents:
 
     def stop(self) -> None:
         """Refuse what still waits, let the write in progress end, and write the journal."""
-        self.client_requests.held.refuse()
+        self.client_requests.held.end()
         self.proposals.stop()
         self.membership.requests.stop()
         self.reads.stop()

@@ -227,7 +227,8 @@ class Node(Actor):
             parts.proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
             parts.failover.leader_known()
-            parts.client_requests.held.refuse()
+            if parts.client_requests.held.release():
+                self.take_another_turn()
             if raft.leader != before.leader:
                 parts.reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
@@ -260,7 +261,8 @@ class Node(Actor):
         parts.space.check(now)
         parts.applier.timing.arm()
         parts.proposals.expire(now)
-        parts.client_requests.held.expire(now)
+        if parts.client_requests.held.release():  # A transfer may have failed.
+            self.take_another_turn()
         parts.membership.requests.expire(now)
         parts.reads.expire(now)
 

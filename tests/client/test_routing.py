@@ -183,7 +183,7 @@ def test_a_refused_command_is_not_sent_again_without_the_time_for_an_answer(
     refusal: Outcome, seconds: float
 ) -> None:
     talk = Talk(1, 2, 3)
-    needed_seconds = min(0.05, seconds / 10)
+    needed_seconds = min(0.05, seconds / 4)
 
     def script(ask: Ask) -> Outcome:
         return refusal if ask.timeout_seconds >= needed_seconds else AskTimeout("no time was left")
@@ -201,6 +201,37 @@ def test_a_node_that_comes_up_at_the_last_moment_is_not_asked_in_vain() -> None:
     talk.clock.advance(0.96)
     with pytest.raises(NoLeader):
         steps.send(None)
+
+
+def test_when_a_node_is_not_connected_another_one_is_asked_at_once_but_only_the_first_time() -> None:
+    talk = Talk(1, 2, 3, up=(2, 3))
+    talk.view.leader = 1
+    asked: list[int] = []
+
+    def script(ask: Ask) -> Outcome:
+        asked.append(ask.node)
+        return Undeliverable("down") if len(asked) <= 2 else DONE
+
+    assert talk.command(script) == DONE
+    assert len(asked) == 3
+    assert asked[0] == 1 and asked[1] != 1
+    assert len(talk.waits) == 1
+
+
+def test_a_leader_just_named_that_is_not_connected_yet_is_waited_for() -> None:
+    talk = Talk(1, 2, 3, up=(1,))
+    answers: list[Outcome] = [NotLeader(2, "e2", 1), Undeliverable("down"), DONE]
+    talk.view.leader = 1
+    assert talk.command(lambda ask: answers.pop(0)) == DONE
+    assert len(talk.waits) == 1
+
+
+def test_where_no_other_node_is_connected_a_client_waits_before_it_asks_again() -> None:
+    talk = Talk(1, 2, 3, up=())
+    talk.view.leader = 1
+    answers: list[Outcome] = [Undeliverable("down"), DONE]
+    assert talk.command(lambda ask: answers.pop(0)) == DONE
+    assert len(talk.waits) == 1
 
 
 def test_two_nodes_that_send_it_to_and_fro_do_not_make_it_spin() -> None:

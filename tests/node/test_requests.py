@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from actors.errors import TargetDown
 from raft.client.calls import application
 from raft.core.messages import RequestVote
-from raft.core.types import Role
+from raft.core.types import NO_NODE, Role
 from raft.machines.application import Application
 from raft.machines.codec import decode_answer, encode_nodes_own
 from raft.machines.commands import Expire
 from raft.machines.machine import MachineError
 from raft.machines.results import Done
 from raft.machines.results import Refused as TurnedDown
-from raft.node.leadership.shutdown import HELD_MAX
 from raft.node.requests import commands
+from raft.node.requests.held import HELD_MAX, LEADERLESS_SECONDS_MAX
 from raft.protocol.admin import GetStatus, NodeStatus, Transfer
 from raft.protocol.client import (
     Command,
@@ -23,12 +25,13 @@ from raft.protocol.client import (
     LeaderIs,
     NotLeader,
     Query,
+    QueryResult,
     Refused,
     Unknown,
     WhoLeads,
 )
 from raft.protocol.registry import address_of
-from tests.node.cluster import Cluster, command, value_in
+from tests.node.cluster import Cluster, command, query, value_in
 
 
 def test_a_command_is_answered_with_its_result_and_reaches_every_replica() -> None:
@@ -348,6 +351,55 @@ def test_a_command_that_waits_for_a_successor_in_vain_is_refused_and_was_never_l
     assert 0.1 < cluster.until(lambda: all(ask.done for ask in held)) <= 0.6
     assert all(isinstance(ask.result(), Refused | NotLeader) for ask in held)
     assert cluster[leader].raft.log.last == last
+
+
+def leaderless(cluster: Cluster) -> list[int]:
+    """Two followers of three whose leader has just died, and that cannot reach each other yet."""
+    dead = cluster.elect()
+    cluster.advance(0.2)
+    others = cluster.followers()
+    cluster[others[0]].cut(others[1])
+    cluster[dead].kill()
+    cluster.until(lambda: all(cluster[node].raft.leader == NO_NODE for node in others))
+    return others
+
+
+@pytest.mark.parametrize("request_of", [lambda: command(b"k", b"v"), lambda: query(b"k")])
+def test_requests_that_come_before_there_is_a_leader_are_answered_as_soon_as_there_is_one(
+    request_of: Callable[[], Command | Query],
+) -> None:
+    cluster = Cluster(3)
+    others = leaderless(cluster)
+    held = [cluster.ask(node, request_of()) for node in others]
+    assert not any(ask.done for ask in held)
+    cluster[others[0]].heal()
+    assert cluster.until(lambda: all(ask.done for ask in held)) < LEADERLESS_SECONDS_MAX
+    answers = dict(zip(others, (ask.result() for ask in held), strict=True))
+    (leader,) = cluster.leaders()
+    if isinstance(request_of(), Query):
+        assert all(isinstance(answer, QueryResult) for answer in answers.values())
+    else:
+        assert isinstance(answers.pop(leader), Committed), "it takes the command itself"
+        assert [answer.leader for answer in answers.values()] == [leader]
+
+
+def test_requests_that_wait_for_a_leader_in_vain_are_refused_soon_and_were_never_logged() -> None:
+    cluster = Cluster(3)
+    others = leaderless(cluster)
+    held = [cluster.ask(node, request) for node in others for request in (command(b"k", b"v"), query(b"k"))]
+    lasts = [cluster[node].raft.log.last for node in others]
+    assert 0.010 < cluster.until(lambda: all(ask.done for ask in held)) <= LEADERLESS_SECONDS_MAX + 0.001
+    assert [ask.result().leader for ask in held] == [NO_NODE] * 4
+    assert [cluster[node].raft.log.last for node in others] == lasts
+
+
+def test_a_node_that_stops_refuses_what_waits_for_a_leader() -> None:
+    cluster = Cluster(3)
+    others = leaderless(cluster)
+    held = cluster.ask(others[0], command(b"k", b"v"))
+    cluster[others[0]].stop()
+    cluster.network.settle()
+    assert held.result() == NotLeader(NO_NODE, "", cluster[others[0]].raft.term)
 
 
 def test_a_message_from_another_process_than_its_sender_is_ignored() -> None:

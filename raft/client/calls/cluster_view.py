@@ -103,6 +103,10 @@ class ClusterView:
         self._turn += 1
         return best[self._turn % len(best)]
 
+    def is_another_up(self, node: int) -> bool:
+        """Is any node connected besides that one?"""
+        return any(self.is_up(other) for other in self.endpoints if other != node)
+
     def note_redirect(self, answer: NotLeader) -> None:
         """A node names the leader; 0 stands for none."""
         self.leader = answer.leader

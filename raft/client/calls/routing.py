@@ -11,8 +11,9 @@ Theory of operation. A call makes attempts until it has a result or its time is 
 2. asks it. A node that does not know this client's cluster is asked which cluster it belongs to, for the
    error text. A follower whose leader the client cannot reach is asked to relay the request;
 3. handles the outcome. A result ends the call. A redirect is followed at once, but only one in a row. A
-   refusal, or a failure to deliver, is remembered and retried after a wait that doubles from 2 to 50 ms. A
-   node that reports that it is still working is waited for.
+   refusal, or a failure to deliver, is remembered and retried after a wait that doubles from 2 to 50 ms. But
+   the first time that a node is not connected, a connected one is asked at once, unless a redirect has just
+   named the first. A node that reports that it is still working is waited for.
 
 What differs between requests is what may be repeated. A query may always be. A command outside of a session
 may not once it may have reached a log: a time-out then ends it with OutcomeUnknown. A command of a session
@@ -244,6 +245,7 @@ def handle_refusal(view: ClusterView, node: int, answer: Outcome, budget: RetryB
         raise CommandRefused(answer.reason)
     elif isinstance(answer, AskFailed):
         budget.note_failure(Unreachable, f"node {node} could not be asked: {answer}", node)
+        return isinstance(answer, Undeliverable) and view.is_another_up(node) and budget.may_ask_another()
     else:
         budget.note_failure(Rejected, f"node {node} gave an unexpected answer: {type(answer).__name__}", node)
     return False

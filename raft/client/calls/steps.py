@@ -36,8 +36,9 @@ from raft.protocol.client import (
 
 WAIT_SECONDS_FIRST = 0.002
 WAIT_SECONDS_MAX = 0.050
-# A refused request is not sent again when less time is left than this, or than a tenth of the whole: an
-# answer could not arrive in time, and a certain refusal would become an unknown outcome.
+# A refused request is not sent again when less time is left than this, or than a quarter of the whole: an
+# answer could not arrive in time, and a certain refusal would become an unknown outcome. A node that knows of
+# no leader waits for one for up to 20 ms before it refuses.
 LAST_SECONDS_MAX = 0.050
 
 Request: TypeAlias = (
@@ -101,10 +102,11 @@ class RetryBudget:
         self._attempt_seconds_max = attempt_seconds_max
         self._deadline = (now() if began_at is None else began_at) + timeout_seconds
         self._timeout_seconds = timeout_seconds
-        self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 10)
+        self._last_seconds = min(LAST_SECONDS_MAX, timeout_seconds / 4)
         self._attempted = False
         self._wait_seconds = WAIT_SECONDS_FIRST
         self._redirected = False
+        self._turned_away = False
         self._failed_at = 0
         self._timeout_factor = 1
         self.error: type[ClientError] = Unreachable
@@ -139,6 +141,14 @@ class RetryBudget:
         """May a redirect be followed at once? Only one in a row: two nodes might redirect to each other."""
         before, self._redirected = self._redirected, True
         return not before and self.left_seconds > 0
+
+    def may_ask_another(self) -> bool:
+        """May another node be asked at once, because one was not connected? Only once in a call.
+
+        Not after a redirect: the connection to the node that was named is being made.
+        """
+        before, self._turned_away = self._turned_away, True
+        return not before and not self._redirected and self.left_seconds > 0
 
     def scaled_timeout(self, seconds: float) -> float:
         """How long to wait for one node: longer each time, since it may be slow rather than dead."""

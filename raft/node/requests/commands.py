@@ -7,6 +7,7 @@ how a command is replicated, or of what it means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
@@ -15,15 +16,18 @@ from raft.machines.agreement import SINCE_LEVEL
 from raft.machines.codec import decode_call, question_tag
 from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
 from raft.node.applier import Applier
-from raft.node.leadership.shutdown import STOPPING, HeldCommands
 from raft.node.machine_worker import COMMANDS_MAX, QUERIES_MAX
 from raft.node.members.peers import Peers
 from raft.node.members.versions import Versions
+from raft.node.requests.held import HeldRequests
 from raft.node.requests.proposals import Answerable, Proposals
 from raft.node.requests.reads import Reads
 from raft.node.requests.slow_requests import SlowRequests
 from raft.node.space import ENTRY_BYTES, Space
 from raft.protocol.client import Command, Consistency, Invalid, LeaderIs, NotLeader, Query, Refused
+
+if TYPE_CHECKING:
+    from actors.timers import Timer
 
 COMMAND_BYTES_MAX = 2 * 1024 * 1024
 PENDING_MAX = 16_384
@@ -33,6 +37,8 @@ OWN_TAG = 14  # Of commands and queries for the user's own machine; a test holds
 
 TOO_LARGE = Invalid(f"a command has at most {COMMAND_BYTES_MAX} bytes")
 NODES_ONLY = Invalid("only nodes say that leases have ended, or ask each other for checks")
+STOPPING = Refused("the node is stopping")
+NOT_HANDED_OVER = Refused("leadership was about to be transferred")
 UNREADABLE = Invalid("these bytes are no command that this node knows: is the client of another version?")
 TOO_MANY = Refused(f"the leader has {PENDING_MAX} commands in hand already")
 OWN_BUSY = Refused(f"your own machine has {COMMANDS_MAX} commands, or {QUERIES_MAX} queries, in hand already")
@@ -53,6 +59,8 @@ class ClientRequests:
         versions: Versions,
         *,
         identity: Callable[[], str],
+        now: Callable[[], float],
+        after: Callable[[float, Callable[[], None]], Timer],
     ) -> None:
         self.closed = False
         self.refusal: Refused | None = None  # Set while this leader takes no commands.
@@ -63,6 +71,7 @@ class ClientRequests:
         self._peers = peers
         self._slow_requests = slow_requests
         self._identity = identity
+        self._now = now
         self._space = space
         self._versions = versions
         self.commands: list[bytes] = []
@@ -70,13 +79,13 @@ class ClientRequests:
         self._calls: list[Call] = []  # The same, decoded.
         self._room = 0  # The number of commands accepted in this turn.
         self._replies: list[Answerable] = []
-        self.held = HeldCommands(raft, self.not_leader, lambda: self.refusal)
+        self.held = HeldRequests(raft, after=after, admit=self._admit, refuse=self._refuse)
 
     def command(self, command: Command, reply_handle: Callable[[], Answerable]) -> object | None:
         """Accept a command, to be answered through its handle; or return the refusal."""
         raft = self._raft
         if raft.role is not Role.LEADER or self.closed or raft.transferee != NO_NODE:
-            return self._refuse_or_hold(reply_handle)
+            return self._refuse_or_hold(command, reply_handle)
         if self.refusal is not None:
             return self.refusal
         if len(command.body) > COMMAND_BYTES_MAX:
@@ -114,17 +123,34 @@ class ClientRequests:
         self._replies.append(reply())
         return None
 
-    def _refuse_or_hold(self, reply_handle: Callable[[], Answerable]) -> object | None:
+    def _refuse_or_hold(
+        self, request: Command | Query, reply_handle: Callable[[], Answerable]
+    ) -> object | None:
         if self.held.may_hold:
-            self.held.hold(reply_handle())
+            self.held.hold(request, reply_handle())
             return None
-        return STOPPING if self._raft.role is Role.LEADER else self.not_leader()
+        if self._raft.role is not Role.LEADER:
+            return self.not_leader()
+        return STOPPING if self.closed else NOT_HANDED_OVER
+
+    def _admit(self, request: Command | Query, reply: Answerable) -> None:
+        """Take a request up that was held."""
+        if isinstance(request, Query):
+            refusal = self.query(request, lambda: reply, self._now())
+        elif (refusal := self.command(request, lambda: reply)) is not None:
+            self._proposals.refused(refusal)
+        if refusal is not None:
+            reply.send(refusal)
+
+    def _refuse(self, reply: Answerable) -> None:
+        """This leader leads on, and takes no command that was held: it may be cut off."""
+        reply.send(self._proposals.refused(self.refusal or NOT_HANDED_OVER))
 
     def query(self, query: Query, reply_handle: Callable[[], Answerable], now: float) -> object | None:
         """Accept a query, to be answered through its handle; or return the answer."""
         stale = query.consistency is Consistency.STALE
         if not stale and self._raft.leader == NO_NODE:
-            return self.not_leader()
+            return self._refuse_or_hold(query, reply_handle)
         own = question_tag(query.body) == OWN_TAG
         if own and self._applier.own_machine.queries >= QUERIES_MAX:
             return OWN_BUSY
