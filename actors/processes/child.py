@@ -336,7 +336,7 @@ class ForkServer:
             return child
         del self._children[answer.number]
         if isinstance(answer, Failed):
-            child.error = SpawnFailed(f"{answer.reason}\n{answer.traceback}")
+            child.error = SpawnFailed(f"{answer.reason}\n{answer.traceback}".rstrip())
         else:
             child.returncode = answer.returncode
         return child

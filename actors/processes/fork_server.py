@@ -152,8 +152,11 @@ class ForkServerLoop:
             target = _resolve(request.target)
             if threading.active_count() > 1:
                 raise SpawnRefused(f"importing {request.target} started a thread: forking would be unsafe")
-            log_fd = os.open(request.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            log_fd = self._open_log(request.log_path)
             pid = os.fork()
+        except SpawnRefused as refusal:
+            self._answer(Failed(request.number, f"{request.target}: {refusal}", ""))
+            return None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a target's import may raise anything
             self._answer(Failed(request.number, f"{request.target}: {error!r}", traceback.format_exc()))
             return None
@@ -163,6 +166,12 @@ class ForkServerLoop:
         os.close(log_fd)
         self._adopt(pid, request.number)
         return None
+
+    def _open_log(self, path: str) -> int:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SpawnRefused(f"its output cannot be written to {path}: {error.strerror}") from error
 
     def _adopt(self, pid: int, number: int) -> None:
         if hasattr(os, "pidfd_open"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -214,3 +215,23 @@ def test_moments_are_shown_since_the_start_on_the_wall_or_as_how_long_ago() -> N
 def test_what_a_crashed_node_said_cannot_move_a_terminals_cursor() -> None:
     crash = NodeExited(node=2, pid=7, cause="crash", code=1, traceback="\x1b[2Jgone")
     assert event_line(crash, Paint(False)).endswith("\\x1b[2Jgone")
+
+
+def test_a_file_that_was_removed_is_begun_again_and_one_that_was_truncated_is_followed(
+    tmp_path: Path,
+) -> None:
+    first, second, third = (msgspec.structs.replace(ELECTED, term=term) for term in (1, 2, 3))
+    path = tmp_path / "logs" / "events.jsonl"
+    path.parent.mkdir()
+    log = EventLog(path)
+    log.append(first)
+    shutil.rmtree(path.parent)
+    log.append(second)
+    reader = EventReader(path)
+    assert list(reader.new()) == [second]
+    os.truncate(path, 0)
+    assert list(reader.new()) == []
+    log.append(third)
+    assert list(reader.new()) == [third]
+    reader.close()
+    log.close()

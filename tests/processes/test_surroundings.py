@@ -339,3 +339,21 @@ def test_a_verb_typed_in_a_directory_that_was_removed_says_so_if_it_needs_it(she
         )
         assert done.returncode == code, done.stderr
         assert code == 0 or "the directory in which this was typed does not exist" in done.stderr
+
+
+def test_a_cluster_whose_logs_were_swept_away_goes_on_logging_and_starts_its_nodes_again(
+    shell: Shell,
+) -> None:
+    shell.up("--nodes 3")
+    shutil.rmtree(shell.record()["log_dir"])
+    shell.ok("kill 1")
+    assert shell.ok("start 1").startswith("n1 started")
+    assert [event["event"] for event in shell.events()][:2] == ["fault", "node-exited"]
+    assert "node-started" in shell.ok("logs 1")
+    shutil.rmtree(shell.record()["data_dir"])
+    shell.ok("kill 1")
+    done = shell.run("start 1")
+    assert done.code == 1
+    assert re.fullmatch(
+        r"error: n1 gave up: .*its output cannot be written to .*n1.out: No such file.*\n", done.err
+    )

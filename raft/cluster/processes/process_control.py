@@ -211,10 +211,14 @@ class ProcessControl:
         late = [node for node in nodes if node.state is not NodeState.RUNNING]
         gave_up = [node for node in late if node.state is NodeState.GAVE_UP]
         if gave_up:
-            return "; ".join(f"{node.name} gave up: {node.last_output}" for node in gave_up)
+            return "; ".join(f"{node.name} gave up: {_last_line(node.last_output)}" for node in gave_up)
         return f"not up within {format_duration(START_SECONDS_MAX)}: " + ", ".join(
             f"{node.name} is {node.state.value}" for node in late
         )
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def _process_words(node: NodeProcess) -> str:

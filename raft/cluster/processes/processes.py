@@ -7,6 +7,7 @@ consequences for leadership are the supervisor's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -83,6 +84,8 @@ class Processes:
             self._supervisors[node.id] = Supervisor(POLICY, self._cluster.random)
         now = self._context.now()
         output = self._output_of(node)
+        with contextlib.suppress(OSError):  # The fork server reports what is wrong with it.
+            output.parent.mkdir(mode=0o700, exist_ok=True)  # Its directory may have been removed.
         node.output_offset = _rotate_output(output)
         child = self._fork_server.spawn(NODE_ENTRY, self._argument_of(node), log_path=output)
         node.begin_process(child, now)

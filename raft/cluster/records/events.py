@@ -211,7 +211,8 @@ class EventLog:
 
     It is kept over restarts; each run begins with a ClusterStarted. A file that exceeds `file_bytes_max` is
     renamed to `FILE.1`, replacing the previous one. An event that cannot be written, as on a full disk, is
-    counted, and the next one that can be written is preceded by an EventsLost.
+    counted, and the next one that can be written is preceded by an EventsLost. A file that was removed
+    meanwhile is begun again.
     """
 
     def __init__(self, path: Path, file_bytes_max: int = FILE_BYTES_MAX) -> None:
@@ -239,6 +240,9 @@ class EventLog:
     def _write(self, line: bytes) -> bool:
         """Append a whole line, or leave at most a torn one, from which the next line is kept apart."""
         try:
+            if not self._is_in_place():
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                self._reopen()
             if self._size > self._bytes_max:
                 self._put_aside()
             text = (b"\n" if self._torn else b"") + line + b"\n"
@@ -251,6 +255,14 @@ class EventLog:
 
     def _put_aside(self) -> None:
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._reopen()
+
+    def _is_in_place(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        return False
+
+    def _reopen(self) -> None:
         before = self._fd
         self._open()
         os.close(before)
@@ -306,6 +318,9 @@ class EventReader:
         self._file.close()
 
     def _rest(self) -> Iterator[Event]:
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():
+            self._file.seek(0)  # It was truncated.
+            self._partial = b""
         for line in self._file:
             self._partial += line
             if not self._partial.endswith(b"\n"):
