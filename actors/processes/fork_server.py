@@ -62,6 +62,10 @@ class Job(msgspec.Struct):
         return self.target(self.argument, self.life_fd) or 0
 
 
+class NoOutput(Exception):
+    """The file for a child's output cannot be written."""
+
+
 class SpawnRefused(Exception):
     """A child cannot be made; said to the launcher, never fatal to the server."""
 
@@ -154,7 +158,7 @@ class ForkServerLoop:
                 raise SpawnRefused(f"importing {request.target} started a thread: forking would be unsafe")
             log_fd = self._open_log(request.log_path)
             pid = os.fork()
-        except SpawnRefused as refusal:
+        except NoOutput as refusal:  # Nothing to find in this code.
             self._answer(Failed(request.number, f"{request.target}: {refusal}", ""))
             return None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a target's import may raise anything
@@ -171,7 +175,7 @@ class ForkServerLoop:
         try:
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
-            raise SpawnRefused(f"its output cannot be written to {path}: {error.strerror}") from error
+            raise NoOutput(f"its output cannot be written to {path}: {error.strerror}") from error
 
     def _adopt(self, pid: int, number: int) -> None:
         if hasattr(os, "pidfd_open"):

@@ -11,7 +11,7 @@ from typing import Any
 from actors.transport.base import PeerDown, PeerUp, Received
 from actors.transport.zeromq import ZeroMqTransport
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 class Net:

@@ -340,7 +340,7 @@ def test_a_post_from_another_thread_wakes_the_loop() -> None:
     address = runtime.spawn(lambda: Probe(seen), "probe")
     thread = threading.Thread(target=lambda: runtime.post(address, Note("from afar")))
     thread.start()
-    assert runtime.run_until(lambda: notes(seen) == ["from afar"], timeout_seconds=10)
+    assert runtime.run_until(lambda: notes(seen) == ["from afar"], timeout_seconds=60)
     thread.join()
 
 

@@ -173,7 +173,7 @@ def test_however_it_ends_it_leaves_no_process_behind(shell: Shell, number: signa
     cluster = json.loads(record.read_text())
     pids = [cluster["pid"], *(node["pid"] for node in cluster["nodes"])]
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == (130 if number is signal.SIGINT else -number)
     assert "Traceback" not in said
     until(lambda: not any(has_process(pid) for pid in pids))

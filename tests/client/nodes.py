@@ -40,7 +40,7 @@ class Nodes:
 
     def kill(self, node: int) -> None:
         self.children[node].kill(signal.SIGKILL)
-        self.children[node].wait(5)
+        self.children[node].wait(60)
 
     def revive(self) -> None:
         for node, child in self.children.items():

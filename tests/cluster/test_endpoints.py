@@ -332,7 +332,7 @@ def keyed(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[str, ...]]:
     child.wait_started(10)
     yield ("--endpoints", f"1={endpoint}")
     child.kill(signal.SIGKILL)
-    child.wait(5)
+    child.wait(60)
 
 
 def test_nodes_with_keys_answer_those_who_have_one_and_do_for_each_what_its_role_allows(

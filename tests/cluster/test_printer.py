@@ -38,7 +38,7 @@ def test_a_reader_that_stands_still_costs_lines_and_is_told_how_many() -> None:
     reader = Reader()
     printer = Printer(reader.write)
     printer.print("first")
-    assert reader.stuck.wait(10)
+    assert reader.stuck.wait(60)
     for number in range(LINES_MAX + 5):
         printer.print(str(number))
     assert printer.left_out == 5
@@ -54,7 +54,7 @@ def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
     reader = Reader()
     printer = Printer(reader.write)
     printer.print("taken, and never printed")
-    assert reader.stuck.wait(10)
+    assert reader.stuck.wait(60)
     printer.print("queued")
     assert not printer.close(timeout_seconds=0.01)
     assert printer.left_out == 1

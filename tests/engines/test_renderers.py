@@ -298,7 +298,7 @@ def test_pods_run_as_rendered_hand_over_come_back_to_their_volumes_and_may_move(
 
     def is_ready() -> bool:
         with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False) as visitor:
-            return visitor.get(ready, timeout=10).status_code == 200
+            return visitor.get(ready, timeout=60).status_code == 200
         return False
 
     wait_until(is_ready)

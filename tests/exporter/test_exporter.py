@@ -40,7 +40,7 @@ def cluster(port: int) -> Iterator[Cluster]:
 
 def get(port: int, path: str) -> httpx.Response:
     with httpx.Client(trust_env=False) as client:
-        return client.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+        return client.get(f"http://127.0.0.1:{port}{path}", timeout=60)
 
 
 def up(text: str) -> dict[int, int]:

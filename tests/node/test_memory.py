@@ -87,11 +87,11 @@ def test_a_node_process_without_memory_ends_with_its_exit_code_and_message() -> 
         command = [sys.executable, "-m", "raft.node", "--id", "1", "--listen", at]
         command += ["--data-dir", f"{directory}/data", "--machine", f"{__name__}:Hungry"]
         node = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        with Client([at], timeout_seconds=5.0) as client:
+        with Client([at], timeout_seconds=60.0) as client:
             client.put("k", "v")
             with pytest.raises(OutcomeUnknown):
                 client.command(b"huge")
-        _, said = node.communicate(timeout=20)
+        _, said = node.communicate(timeout=60)
     assert node.returncode == EXIT_OUT_OF_MEMORY
     assert said.splitlines()[-1].startswith("the node has stopped: there is no memory left")
     assert "Traceback" not in said

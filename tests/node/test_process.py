@@ -53,7 +53,7 @@ def start() -> Iterator[Start]:
 
 
 def refusal(node: subprocess.Popen[str]) -> str:
-    _, said = node.communicate(timeout=20)
+    _, said = node.communicate(timeout=60)
     assert node.returncode == EXIT_REFUSED, said
     return said
 
@@ -65,7 +65,7 @@ def test_a_single_node_serves_and_stops_gracefully_on_a_signal(directory: Path, 
             assert client.get("k") == (None if number == 0 else b"v")
             client.put("k", "v")
         node.send_signal(how)
-        node.communicate(timeout=20)
+        node.communicate(timeout=60)
         assert node.returncode == 0
     assert (directory / "data" / "incarnation").read_text().startswith("2 ")
 
@@ -79,7 +79,7 @@ def test_a_second_node_on_the_same_data_is_refused_and_the_first_continues(
         assert "in use by another process" in refusal(start(directory))
         assert client.get("k") == b"v"
     first.terminate()
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
 
 
 def test_a_node_without_the_machine_of_its_snapshot_ends_with_the_reason(
@@ -90,7 +90,7 @@ def test_a_node_without_the_machine_of_its_snapshot_ends_with_the_reason(
         for _ in range(4):
             client.put("k", "v")
     node.terminate()
-    node.communicate(timeout=20)
+    node.communicate(timeout=60)
     said = refusal(start(directory))
     assert "the node cannot take the cluster's state over" in said
     assert "needs that machine" in said
@@ -102,7 +102,7 @@ def test_data_of_another_node_is_refused(directory: Path, start: Start) -> None:
     with Client([f"ipc://{directory}/n1"], timeout_seconds=20.0) as client:
         client.put("k", "v")
     node.terminate()
-    node.communicate(timeout=20)
+    node.communicate(timeout=60)
     assert "node" in refusal(start(directory, "--id", "2"))
 
 
@@ -143,10 +143,10 @@ def test_incarnations_are_counted_and_a_damaged_number_is_refused(directory: Pat
 def test_a_node_that_has_run_before_refuses_an_empty_directory(directory: Path, start: Start) -> None:
     node = start(directory, flags=())
     node.terminate()
-    node.communicate(timeout=20)
+    node.communicate(timeout=60)
     arguments = ["--id", "1", "--listen", f"ipc://{directory}/n1", "--data-dir", f"{directory}/lost"]
     command = [sys.executable, "-m", "raft.node", "--existing", *arguments]
-    lost = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    lost = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert lost.returncode == EXIT_LOG_MISSING
     assert str(directory / "lost") in lost.stderr
 
@@ -172,7 +172,7 @@ def test_links_broken_from_the_start_are_broken_before_any_order(directory: Path
     assert guest.runtime.run_until(lambda: bool(answers), 5.0)
     guest.close()
     node.terminate()
-    node.wait(timeout=20)
+    node.wait(timeout=60)
     assert isinstance(answers[0], NodeStatus)
     assert answers[0].faults == ["link to n2: cut"]
 
@@ -184,7 +184,7 @@ def test_clients_get_the_advertised_address_and_not_the_listening_one(directory:
         client.put("k", "v")
         assert client.members().endpoints == {1: outside}
     node.terminate()
-    node.communicate(timeout=20)
+    node.communicate(timeout=60)
     assert node.returncode == 0
 
 
@@ -215,7 +215,7 @@ def test_on_sighup_a_node_reads_its_keys_again(directory: Path, start: Start) ->
         alice.timeout_seconds = 20.0
         assert alice.get("k") == b"4"
     node.terminate()
-    node.communicate(timeout=20)
+    node.communicate(timeout=60)
     assert node.returncode == 0
 
 
@@ -240,7 +240,7 @@ def test_a_node_that_serves_has_loaded_nothing_that_its_first_second_does_not_ne
     with Client({1: f"ipc://{directory}/n1"}) as client:
         client.put("k", b"v")
     node.send_signal(signal.SIGTERM)
-    _, told = node.communicate(timeout=20)
+    _, told = node.communicate(timeout=60)
     assert node.returncode == 0, told
     bare = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", ""], stderr=subprocess.PIPE, text=True, check=True

@@ -238,7 +238,7 @@ def test_a_node_gives_each_key_its_role(directory: Path) -> None:
             assert ann.update_member(1, f"ipc://{directory}/else").voters == (1,)
     finally:
         node.terminate()
-        _, said = node.communicate(timeout=20)
+        _, said = node.communicate(timeout=60)
     assert node.returncode == 0
     assert "not-allowed: Command refused: the key of eve has the role reader" in said
 

@@ -14,7 +14,7 @@ def test_a_thread_does_jobs_in_order_and_keeps_what_they_raise_for_the_loop() ->
     for job in (lambda: 1, lambda: 1 // 0, lambda: 3):
         worker.submit(job, lambda result, error: ends.append(error or result))
     for _ in range(3):
-        posted.get(timeout=5).deliver()
+        posted.get(timeout=60).deliver()
     worker.close()
     assert ends[0] == 1
     assert isinstance(ends[1], ZeroDivisionError)

@@ -22,7 +22,7 @@ from raft.cluster.spec import ClusterRecord
 from tests.processes.verbs import verb_host
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 LOOK_AGAIN_SECONDS = 0.003
 

@@ -17,7 +17,7 @@ from raft.cluster.namespaces import NamespaceHosts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORT = 7000
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 _TYPE_A = 1
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 class Terminal:

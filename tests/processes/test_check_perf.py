@@ -13,7 +13,7 @@ pytestmark = pytest.mark.processes
 def test_a_cluster_is_put_to_the_test_and_keeps_nothing_of_it() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 3")
-        shell.ok("leader --wait 5s")
+        shell.ok("leader --wait 60s")
         written = shell.run("check perf --duration 300ms --clients 4 --at-least 0 -o json")
         told = written.json
         assert told["v"] == 1
@@ -39,7 +39,7 @@ def test_a_cluster_is_put_to_the_test_and_keeps_nothing_of_it() -> None:
 def test_without_a_leader_the_check_says_so() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 3")
-        shell.ok("leader --wait 5s")
+        shell.ok("leader --wait 60s")
         shell.ok("put kept yes")
         shell.ok("kill 1,2")
         done = shell.run("check perf --duration 300ms")

@@ -19,7 +19,7 @@ from tests.processes.clusters import wait_until
 pytestmark = pytest.mark.processes
 
 FOUNDERS = (1, 2, 3)
-STARTED_SECONDS = 20.0
+STARTED_SECONDS = 60.0
 
 
 class Nodes:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.processes
 def test_programs_run_while_they_lead_and_tell_how_they_ended() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 3")
-        shell.ok("leader --wait 5s")
+        shell.ok("leader --wait 60s")
         assert shell.run("elect job --ttl 2s -- false").code == 1
         tokens = [int(shell.ok("elect job -- printenv FENCING_TOKEN")) for _ in range(2)]
         assert 0 < tokens[0] < tokens[1]
@@ -33,19 +33,19 @@ def test_programs_run_while_they_lead_and_tell_how_they_ended() -> None:
 def test_changes_are_watched_and_a_program_ends_with_the_verb_that_runs_it() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 3")
-        shell.ok("leader --wait 5s")
+        shell.ok("leader --wait 60s")
         with begun(shell, "observe job") as observer, begun(shell, "elect job -- sleep 60") as elected:
             assert observer.stdout is not None
             _, led, token = observer.stdout.readline().split()
             assert led == "led"
             sleeper = program_of(elected.pid, "sleep")
             elected.send_signal(signal.SIGTERM)
-            assert elected.wait(10) == 128 + signal.SIGTERM
+            assert elected.wait(60) == 128 + signal.SIGTERM
             assert not Path(f"/proc/{sleeper}").exists()
             _, left, former = observer.stdout.readline().split()
             assert (left, former) == ("left", token)
             observer.terminate()
-            assert observer.wait(10) == 128 + signal.SIGTERM
+            assert observer.wait(60) == 128 + signal.SIGTERM
             assert observer.stderr is not None
             assert observer.stderr.readline().split() == ["REVISION", "EVENT", "TOKEN", "VALUE"]
         assert finish(up).code == 0
@@ -152,7 +152,7 @@ def test_a_program_cleans_up_after_any_ending_signal_while_the_lock_is_kept(numb
             assert shell.run("lock door --no-wait -- true").code == ExitCode.REJECTED
             (shell.home / "go").touch()
             assert holder.stdout.readline() == "clean\n"
-            assert holder.wait(10) == 9
+            assert holder.wait(60) == 9
             assert shell.run("lock door --no-wait -- true").code == 0
         assert finish(up).code == 0
 
@@ -165,7 +165,7 @@ def test_a_program_that_does_not_end_is_killed_after_its_grace_period() -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "up\n"
             holder.terminate()
-            assert holder.wait(10) == 128 + signal.SIGKILL
+            assert holder.wait(60) == 128 + signal.SIGKILL
         assert finish(up).code == 0
 
 
@@ -181,7 +181,7 @@ def test_a_stopped_holder_s_program_has_ended_before_the_next_one_begins() -> No
             (shell.home / "next").write_text(script)
             assert shell.ok("lock door -- sh next") == "alone"
             holder.send_signal(signal.SIGCONT)
-            assert holder.wait(10) in (ExitCode.LEADERSHIP_LOST, 128 + signal.SIGKILL)
+            assert holder.wait(60) in (ExitCode.LEADERSHIP_LOST, 128 + signal.SIGKILL)
         assert finish(up).code == 0
 
 

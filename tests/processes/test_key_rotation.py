@@ -51,7 +51,7 @@ class Nodes:
 
     def restart(self, node: int) -> None:
         self.processes[node].terminate()
-        assert self.processes[node].wait(timeout=20) == 0
+        assert self.processes[node].wait(timeout=60) == 0
         self.processes[node] = self.start(node, "--existing")
         wait_until(lambda: self.told(node, "node-started") == 2)
 

@@ -226,7 +226,7 @@ def test_a_trace_of_three_nodes_is_well_formed_and_in_the_order_of_its_clock(she
     up = shell.up(f"--nodes 3 --no-pre-vote --no-check-quorum --trace {trace}")
     shell.ok("put a 1")
     shell.ok("kill leader")
-    shell.ok("leader --wait 5s")
+    shell.ok("leader --wait 60s")
     shell.ok("put b 2")
     assert finish(up).code == 0
     lines = [json.loads(line) for line in trace.read_text().splitlines()]

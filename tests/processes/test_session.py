@@ -13,7 +13,7 @@ pytestmark = pytest.mark.processes
 
 
 def leads_now(shell: Shell) -> int:
-    return int(shell.ok("leader --wait 5s"))
+    return int(shell.ok("leader --wait 60s"))
 
 
 def test_five_nodes_are_started_watched_used_broken_mended_and_stopped() -> None:

@@ -91,7 +91,7 @@ def a_flood(port: int) -> Iterator[None]:
     flood = Thread(target=keep_coming)
     flood.start()
     try:
-        assert filled.wait(20)
+        assert filled.wait(60)
         yield
     finally:
         ended.set()
@@ -111,7 +111,7 @@ def flood_and_return(directory: Path, ends: ExitStack) -> None:
     with Client([f"tcp://127.0.0.1:{port}" for port in ports.values()], timeout_seconds=60.0) as client:
         put(client, "before", "1")
         nodes[3].kill()
-        nodes[3].wait(20)
+        nodes[3].wait(60)
         ends.enter_context(a_flood(ports[2]))
         put(client, "meanwhile", "2")
         # The others are for files and for members.

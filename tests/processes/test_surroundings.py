@@ -38,7 +38,7 @@ def started(shell: Shell, command: str) -> subprocess.Popen[str]:
         text=True,
     )
     shell.adopt(up)
-    shell.ok("leader --wait 20s")
+    shell.ok("leader --wait 60s")
     return up
 
 

@@ -100,7 +100,7 @@ BREAK = [
     Step("disk 2 --fsync-delay 1ms", says="fsync +1ms"),
     Step("clock 2 --rate 1.1", says="clock at 1.1"),
     Step("faults clear", says="cleared"),
-    Step("leader --wait 10s"),
+    Step("leader --wait 60s"),
     Step("snapshot all", says="n3 has a snapshot"),
     Step("transfer", says="leads term"),
     Step("step-down", says="leads term"),

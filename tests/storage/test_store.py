@@ -328,12 +328,12 @@ def writing_beside(store_of: Callable[[Callable[[str], None]], Store], taken: Sn
     def crash_point(name: str) -> None:
         if name == "snapshot.durable" and threading.current_thread() is writer:
             reached.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     store = store_of(crash_point)
     writer = threading.Thread(target=store.write_snapshot, args=(taken,))
     writer.start()
-    assert reached.wait(10)
+    assert reached.wait(60)
     yield store
     go_on.set()
     writer.join()
