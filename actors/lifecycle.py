@@ -133,6 +133,11 @@ class Lifecycle:
         cell.enqueue()
         return cell.address
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether an observer has put its own steps in the place of these."""
+        return self.run != self.run_cell
+
     def run_cell(self, cell: Cell, messages_max: int) -> int:
         """Let a cell handle some letters, or start it; returns how many it handled."""
         if cell.state is State.STARTING:

@@ -96,6 +96,11 @@ class Runtime:
         self._office.process_requests |= {Observe: self._observe, Trace: self._observe}
 
     @property
+    def is_measured(self) -> bool:
+        """Whether it is looked at, so that handlers are timed; see actors.observation."""
+        return self._lifecycle.is_measured
+
+    @property
     def incarnation(self) -> int:
         """Which incarnation of the process this is."""
         return self.transport.incarnation

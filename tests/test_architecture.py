@@ -281,31 +281,7 @@ def test_words_of_a_private_language_do_not_come_back() -> None:
 
 
 LOOKED_INTO = {
-    "tests/actors/test_agreement.py": {"_kept", "_lifecycle", "_on_crash", "_refuse_unknown"},
-    "tests/actors/test_hearing.py": {"_incarnations", "_routes"},
-    "tests/actors/test_loopback.py": {"_readers"},
-    "tests/actors/test_observation.py": {"_lifecycle"},
-    "tests/actors/test_one_message.py": {"_lifecycle", "_on_crash", "_open", "_registry"},
-    "tests/actors/test_process.py": {"_reap_ended"},
-    "tests/actors/test_process_tree.py": {"_on_crash"},
-    "tests/actors/test_removal.py": {"_remove"},
-    "tests/actors/test_routing.py": {"_is_up"},
-    "tests/actors/test_surface.py": {"_HOMES"},
     "tests/actors/test_zeromq.py": {"_link_to"},
-    "tests/client/test_many_clients.py": {"_opened"},
-    "tests/core/test_removed_leader.py": {"_deliver"},
-    "tests/engines/test_ray.py": {"_directory", "_endpoints", "_handle"},
-    "tests/machines/test_keys.py": {"_chunks", "_lasts"},
-    "tests/machines/test_leases.py": {"_heap"},
-    "tests/machines/test_mass.py": {"_events", "_heap"},
-    "tests/node/test_log_writer.py": {"_answer", "_queue"},
-    "tests/node/test_recent.py": {"_environment"},
-    "tests/node/test_snapshot_damage.py": {"_snapshot"},
-    "tests/raft_actors/test_persistence.py": {"_store"},
-    "tests/storage/test_backup.py": {"_digest", "_draft", "_file", "_missing", "_path"},
-    "tests/storage/test_descriptors.py": {"_held", "_reserve"},
-    "tests/storage/test_drafts.py": {"_draft", "_names", "_replaced"},
-    "tests/storage/test_lost_segments.py": {"_log", "_roll", "_segment"},
 }
 """Privates that tests look into, by file: to damage what no caller can damage, or to count what is kept.
 

@@ -240,7 +240,7 @@ class ForkServerLoop:
         for pid in self._children:
             os.waitpid(pid, 0)
         for name in self._cleanup.paths:
-            _remove(Path(name))
+            remove_unlocked(Path(name))
         for name in self._cleanup.if_empty:
             with contextlib.suppress(OSError):
                 Path(name).rmdir()
@@ -274,7 +274,8 @@ def _load_prctl() -> Callable[..., int] | None:
     return prctl
 
 
-def _remove(path: Path) -> None:
+def remove_unlocked(path: Path) -> None:
+    """Remove a file, or a directory unless a process holds its lock."""
     # No process is left that could be told of a failure.
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():

@@ -35,7 +35,7 @@ class LoopbackTransport:
         self._network = network
         self.inbox: deque[Received | PeerUp | PeerDown] = deque()
         self._rung = threading.Event()
-        self._readers: dict[int, Callable[[], None]] = {}
+        self.readers: dict[int, Callable[[], None]] = {}
         self._counters: Counter[str] = Counter()
         self.name = name
         self.incarnation = incarnation
@@ -64,12 +64,12 @@ class LoopbackTransport:
 
         A wait does not end because a reader is ready.
         """
-        if not self.inbox and not self._network.manual and not self._readers:
+        if not self.inbox and not self._network.manual and not self.readers:
             self._rung.wait(timeout_seconds)
         self._rung.clear()
-        if self._readers:
-            for fd in select.select(list(self._readers), [], [], 0)[0]:
-                self._readers[fd]()
+        if self.readers:
+            for fd in select.select(list(self.readers), [], [], 0)[0]:
+                self.readers[fd]()
 
     def receive(self) -> list[TransportEvent]:
         """Take what is in the inbox."""
@@ -78,11 +78,11 @@ class LoopbackTransport:
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` from `poll` whenever `fd` is readable."""
-        self._readers[fd] = callback
+        self.readers[fd] = callback
 
     def remove_reader(self, fd: int) -> None:
         """Forget `fd`."""
-        self._readers.pop(fd, None)
+        self.readers.pop(fd, None)
 
     def wake(self) -> None:
         """Make `poll` return."""

@@ -112,6 +112,11 @@ class Outbox:
         if size > FRAME_BYTES_SOFT_MAX:
             self._part_with(process, frame, type(message).__qualname__)
 
+    @property
+    def kept(self) -> dict[str, int]:
+        """How many letters of this runtime wait for a process that takes nothing just now, by process."""
+        return {process: len(letters) for process, letters in self._kept.items()}
+
     def put_system(self, to: Address, sender: str, correlation: int, message: object) -> None:
         """Put a letter of this runtime to another one, behind those that are kept for it already."""
         kept = self._kept.get(to.process)

@@ -79,7 +79,7 @@ class PeerTracker:
         """That of the last frame of our own, in this incarnation of ours."""
         self._incarnation = incarnation
         self._cluster = cluster_digest(cluster)
-        self._lives_max = incarnations_max
+        self._incarnations_max = incarnations_max
         self._crowded_at = incarnations_max
         self._routes: dict[bytes, str] = {}
         self._regulars: dict[bytes, _Regular] = {}
@@ -103,6 +103,11 @@ class PeerTracker:
         return events
 
     @property
+    def remembered(self) -> tuple[int, int]:
+        """How many incarnations, and how many connections of theirs."""
+        return len(self._incarnations), len(self._routes)
+
+    @property
     def crowded(self) -> bool:
         """So many incarnations are remembered that those whose connections have gone should be looked for."""
         return len(self._incarnations) > self._crowded_at
@@ -113,7 +118,7 @@ class PeerTracker:
             if peer.process not in self._connected and (peer.route is None or not stands(peer.route)):
                 self._forget(peer, "connection closed")
         # Looking costs something for each of them, and so is done the less often the more there are.
-        self._crowded_at = max(self._lives_max, 2 * len(self._incarnations))
+        self._crowded_at = max(self._incarnations_max, 2 * len(self._incarnations))
 
     def hear_more(self, raw: bytes, route: bytes) -> bool:
         """Enter the next payload of whom that connection has brought one before; False: `hear` decides.

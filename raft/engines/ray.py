@@ -127,7 +127,7 @@ class RayGroup:
         self.name = name
         self.hosts = dict(hosts)
         self._data_root = Path(data_root)
-        self._endpoints = dict(endpoints) if endpoints is not None else {}
+        self.endpoints = dict(endpoints) if endpoints is not None else {}
         self._keys = None if keys is None else Path(keys)
         self._client_key = client_key
         self._settings: Settings = {} if settings is None else settings
@@ -141,7 +141,7 @@ class RayGroup:
         found = self._look()
         lost = sorted(node for node, at in found.items() if not at.has_run)
         is_new = len(lost) == len(found)
-        missing = [node for node in self.hosts if self._handle(node) is None]
+        missing = [node for node in self.hosts if self.handle_of(node) is None]
         if not is_new and set(lost) & set(missing):
             node = min(set(lost) & set(missing))
             raise GroupError(
@@ -149,19 +149,19 @@ class RayGroup:
                 f"its disk back, or call replace({node}, with_=ANOTHER_ID, host=...)"
             )
         if is_new:
-            ray.get([self._on(node, _permit).remote(self._directory(node)) for node in missing])
+            ray.get([self._on(node, _permit).remote(self.directory_of(node)) for node in missing])
         ray.get([self._actor(node, join=False).status.remote() for node in missing])
 
     def client(self, **settings: Any) -> Client:
         """A client of the cluster; see raft.client.Client."""
-        if not self._endpoints.keys() >= self.hosts.keys():
+        if not self.endpoints.keys() >= self.hosts.keys():
             self._look()
-        members = {node: self._endpoints[node] for node in self.hosts}
+        members = {node: self.endpoints[node] for node in self.hosts}
         return Client(members, cluster=self.name, keys=self._client_key, **settings)
 
     def status(self) -> dict[int, NodeStatus | None]:
         """What each member says of itself; None for one that does not answer."""
-        handles = {node: self._handle(node) for node in self.hosts}
+        handles = {node: self.handle_of(node) for node in self.hosts}
         asked = {node: handle.status.remote() for node, handle in handles.items() if handle is not None}
         answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=STATUS_SECONDS_MAX)
         told: dict[int, NodeStatus | None] = dict.fromkeys(self.hosts)
@@ -185,36 +185,37 @@ class RayGroup:
             raise GroupError(f"{self.name} has a member {with_} already; an id is used once and never again")
         self.hosts[with_] = host
         if endpoint:
-            self._endpoints[with_] = endpoint
+            self.endpoints[with_] = endpoint
         try:
             self._let_in(old, with_)
         except BaseException:
             del self.hosts[with_]
             raise
-        if (handle := self._handle(old)) is not None:
+        if (handle := self.handle_of(old)) is not None:
             ray.kill(handle, no_restart=True)
         del self.hosts[old]
         return dict(self.hosts)
 
     def _let_in(self, old: int, new: int) -> None:
         self._look()
-        ray.get(self._on(new, _permit).remote(self._directory(new)))
+        ray.get(self._on(new, _permit).remote(self.directory_of(new)))
         ray.get(self._actor(new, join=True).status.remote())
         with self.client(timeout_seconds=60.0) as client:
             members = client.members()
             if new not in members.voters:
-                client.replace_member(old, new, self._endpoints[new])
+                client.replace_member(old, new, self.endpoints[new])
 
     # -- Ray --------------------------------------------------------------------------------------
 
     def _look(self) -> dict[int, Found]:
-        asked = [self._on(node, _look).remote(self._directory(node)) for node in self.hosts]
+        asked = [self._on(node, _look).remote(self.directory_of(node)) for node in self.hosts]
         found = dict(zip(self.hosts, ray.get(asked), strict=True))
         for node, at in found.items():
-            self._endpoints.setdefault(node, f"tcp://{at.address}:{PORT + node}")
+            self.endpoints.setdefault(node, f"tcp://{at.address}:{PORT + node}")
         return found
 
-    def _handle(self, node: int) -> Any:
+    def handle_of(self, node: int) -> Any:
+        """The Ray actor that is a node; None if there is none."""
         try:
             return ray.get_actor(self._actor_name(node), namespace=self._namespace)
         except ValueError:
@@ -223,16 +224,14 @@ class RayGroup:
     def _actor(self, node: int, *, join: bool) -> Any:
         settings: Settings = {
             **self._settings,
-            "peers": {
-                peer: at for peer, at in self._endpoints.items() if peer in self.hosts and peer != node
-            },
+            "peers": {peer: at for peer, at in self.endpoints.items() if peer in self.hosts and peer != node},
             "cluster": self.name,
             "join": join,
         }
         if self._keys is not None:
             settings["keys"] = str(self._keys / f"n{node}.toml")
         plan = MemberPlan(
-            node=node, endpoint=self._endpoints[node], data_dir=self._directory(node), settings=settings
+            node=node, endpoint=self.endpoints[node], data_dir=self.directory_of(node), settings=settings
         )
         options = ray.remote(Member).options(
             name=self._actor_name(node), namespace=self._namespace, lifetime="detached", get_if_exists=True,
@@ -246,7 +245,8 @@ class RayGroup:
     def _actor_name(self, node: int) -> str:
         return f"{self.name}-n{node}"
 
-    def _directory(self, node: int) -> str:
+    def directory_of(self, node: int) -> str:
+        """The node's data directory on its host."""
         return str(self._data_root / self.name / str(node))
 
     @property

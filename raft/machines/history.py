@@ -51,6 +51,11 @@ class History:
         return self._events[self._forgotten :]
 
     @property
+    def held(self) -> int:
+        """The number of events in memory, with those that are forgotten and not yet freed."""
+        return len(self._events)
+
+    @property
     def size_bytes(self) -> int:
         """Their total size."""
         return self._weight - self._forgotten_weight

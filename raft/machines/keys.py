@@ -43,6 +43,11 @@ class SortedKeys(Generic[K]):
         self._owned = [False] * len(self._chunks)
         return chain.from_iterable(self._chunks.copy())
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many keys each chunk holds."""
+        return list(map(len, self._chunks))
+
     def __len__(self) -> int:
         return sum(map(len, self._chunks)) + len(self._fresh)
 

@@ -51,6 +51,11 @@ class LeaseClock:
         self.follow(now_seconds)
 
     @property
+    def heap_size(self) -> int:
+        """The number of places in the heap, void ones included."""
+        return len(self._heap)
+
+    @property
     def behind(self) -> bool:
         """Whether `follow` or `due` has more to do than one call does."""
         return self._uncounted is not None or self._more_due

@@ -149,21 +149,21 @@ class _Reserve:
 
     def __init__(self) -> None:
         self.size = 0
-        self._held: list[int] = []
+        self.held: list[int] = []
 
     def fill(self) -> None:
         """Open descriptors up to the size of the reserve, or as many as possible."""
-        while len(self._held) < self.size:
+        while len(self.held) < self.size:
             try:
-                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                self.held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             except OSError:
                 return
 
     def give_up(self) -> None:
         """Release the whole reserve."""
         self.size = 0
-        while self._held:
-            os.close(self._held.pop())
+        while self.held:
+            os.close(self.held.pop())
 
     def retry(self, call: Callable[[], T]) -> T:
         """Return what `call` returns; while it fails for lack of a descriptor, release one and retry."""
@@ -174,7 +174,7 @@ class _Reserve:
                 if error.errno not in _NO_DESCRIPTOR:
                     raise
                 try:
-                    spare = self._held.pop()
+                    spare = self.held.pop()
                 except IndexError:
                     raise error from None
                 os.close(spare)
@@ -186,6 +186,11 @@ class RealFiles:
     def __init__(self) -> None:
         self._reserve = _Reserve()
         self._locked: dict[Path, int] = {}
+
+    @property
+    def descriptors_held(self) -> int:
+        """How many descriptors are kept for when there are no others."""
+        return len(self._reserve.held)
 
     def make_directory(self, path: Path) -> None:
         """See `FileSystem.make_directory`."""

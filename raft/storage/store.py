@@ -187,6 +187,11 @@ class Store:
         if index >= self.memory.first_index():
             self.memory.compact(index)
 
+    @property
+    def unswept(self) -> int:
+        """How many entries an installed snapshot has replaced that `sweep` has not freed yet."""
+        return len(self._replaced)
+
     def sweep(self) -> None:
         """Free the entries that an installed snapshot has replaced, from any thread; all others can run."""
         while self._replaced:  # One by one, for to free them all is one long step.

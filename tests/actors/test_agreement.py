@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from actors import Address, Reply, Runtime, Terminated
+from actors.codec import FrameBuilder
 from actors.delivery import PROBE_SECONDS
 from actors.envelope import OPEN_ASKS_MAX
 from actors.errors import TargetDown
-from actors.transport.base import PeerDown, PeerUp
+from actors.transport.base import PeerDown, PeerUp, Received
 from actors.transport.outbox import KEPT_MESSAGES_MAX, RETRY_SECONDS
-from tests.actors.world import Answer, Bomb, Note, Question, World, notes, outcome
+from tests.actors.world import REGISTRY, Answer, Bomb, Note, Question, World, notes, outcome
 
 
 class Full:
@@ -111,7 +112,9 @@ def test_an_ask_that_still_waits_in_a_mailbox_or_a_stash_or_as_a_debt_is_not_end
         b.office.receive(event)
     assert len(cell.mailbox) == 1
     asked = tuple(a.office.asks.open_at("b"))
-    b.office._refuse_unknown("a", OpenAsks(asked).correlations)
+    told = FrameBuilder(REGISTRY)
+    told.add("", "", 0, OpenAsks(asked))
+    b.office.receive(Received("a", 1, told.take()))
     world.settle()
     assert (kept, waiting) == ([[], []], [])
     world.do(b, there, lambda probe: probe.context.unstash_all())
@@ -202,11 +205,13 @@ def test_a_refusal_that_found_its_asker_full_comes_later() -> None:
 def test_a_crash_report_that_found_a_full_peer_comes_later() -> None:
     from actors import CrashReport
 
+    def pass_on(report: CrashReport) -> None:
+        b.tell(told, report)
+
     world = World()
-    a, b = world.process("a", "b"), world.process("b")
+    a, b = world.process("a", "b"), world.process("b", on_crash=pass_on)
     told, seen = world.probe(a, "told")
     crashing, _ = world.probe(b)
-    b._lifecycle._on_crash = lambda report: b.tell(told, report)
     full = Full(world, "b")
     b.tell(crashing, Bomb())
     world.settle()
@@ -227,22 +232,22 @@ def test_what_waits_for_a_full_peer_is_bounded_and_whatever_overflows_is_made_up
     for _ in range(KEPT_MESSAGES_MAX // 1000 + 1):
         ends += [outcome(a.ask(Address("b", "missing"), Question("?"), 30.0)) for _ in range(1000)]
         world.settle()
-    assert len(b.office.outbox._kept["a"]) == 1
+    assert b.office.outbox.kept == {"a": 1}
     full.let_through()
     world.advance(RETRY_SECONDS)
     assert all(isinstance(end[0], TargetDown) for end in ends)
     assert [message.address for message in seen] == [mortal]
-    assert b.office.outbox._kept == {}
+    assert b.office.outbox.kept == {}
 
 
 def test_nothing_is_kept_for_a_peer_that_is_down() -> None:
     world, _, b, _, mortal, _ = watching()
     Full(world, "b")
     world.do(b, mortal, lambda probe: probe.context.stop())
-    assert "a" in b.office.outbox._kept
+    assert "a" in b.office.outbox.kept
     world.network.crash("a")
     world.settle()
-    assert b.office.outbox._kept == {}
+    assert b.office.outbox.kept == {}
 
 
 def test_a_process_in_which_an_actor_is_watched_is_sent_something_now_and_then() -> None:

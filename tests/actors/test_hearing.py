@@ -224,7 +224,7 @@ def test_incarnations_of_one_process_leave_nothing_behind() -> None:
     tracker = PeerTracker("here", 3)
     for number in range(1, 50):
         heard(tracker, hello(incarnation=number), origin=of_route(number))
-    assert len(tracker._routes) == len(tracker._incarnations) == 1
+    assert tracker.remembered == (1, 1)
 
 
 def test_only_a_hello_is_answered() -> None:

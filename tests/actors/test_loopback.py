@@ -121,7 +121,7 @@ def test_a_reader_ends_with_its_actor() -> None:
     os.close(read)
     os.close(write)
     assert seen == ["stop"]
-    assert world.network.ends["a"]._readers == {}
+    assert world.network.ends["a"].readers == {}
 
 
 def test_run_until_moves_the_time_no_further_than_needed() -> None:

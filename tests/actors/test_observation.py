@@ -65,12 +65,7 @@ class Scene:
 
     @property
     def measures(self) -> bool:
-        lifecycle = self.watched._lifecycle
-        return (lifecycle.run, lifecycle.end_turn, lifecycle.ended) != (
-            lifecycle.run_cell,
-            lifecycle.end_all_turns,
-            lifecycle.end_coroutine,
-        )
+        return self.watched.is_measured
 
 
 def test_handlers_are_timed_by_actor_and_message_while_a_process_is_looked_at() -> None:

@@ -54,10 +54,10 @@ def nested(depth: int) -> Any:
     return value
 
 
-def two() -> tuple[World, Runtime, Runtime, Address, list[Any]]:
-    """Two processes, and a Probe in the second."""
+def two(**options: Any) -> tuple[World, Runtime, Runtime, Address, list[Any]]:
+    """Two processes, and a Probe in the second, which has these options."""
     world = World()
-    a, b = world.process("a", "b"), world.process("b")
+    a, b = world.process("a", "b"), world.process("b", **options)
     there, seen = world.probe(b)
     return world, a, b, there, seen
 
@@ -66,9 +66,8 @@ def two() -> tuple[World, Runtime, Runtime, Address, list[Any]]:
 def test_a_message_whose_decoding_raises_is_refused_alone_and_its_asker_told(kind: str) -> None:
     tags = Registry({1: Note, 2: Touchy})
     world = World()
-    _, seen = world.probe(world.process("b"))
-    runtime = world.network.runtimes[0]
-    runtime.office._registry = tags
+    runtime = world.process("b", registry=tags)
+    _, seen = world.probe(runtime)
     a = world.process("a", "b")
     world.settle()
     builder = FrameBuilder(tags)
@@ -221,7 +220,7 @@ def test_an_asker_is_told_at_once_when_its_answer_cannot_be_read() -> None:
     _, a, _, there, _ = two()
     ends = outcome(a.ask(there, Question("?"), 30.0))
     a.flush()
-    (correlation,) = a.office.asks._open
+    (correlation,) = a.office.asks.open_at("b")
     builder = FrameBuilder(REGISTRY)
     builder.add_encoded(msgspec.msgpack.encode(["", "", -correlation, 3, {"text": 7}]))
     a.office.receive(Received("b", 1, builder.take()))
@@ -236,14 +235,16 @@ def test_an_asker_is_told_at_once_when_its_answer_cannot_be_read() -> None:
     ids=["surrogate", "endless", "mute", "not text", "70 MB"],
 )
 def test_whatever_an_exception_says_its_report_can_be_sent_and_the_loop_goes_on(error: Exception) -> None:
-    world, a, b, there, seen = two()
+    def pass_on(report: CrashReport) -> None:
+        b.tell(watcher, report)
+
+    world, a, b, there, seen = two(on_crash=pass_on)
     watcher, told = world.probe(a, "watcher")
 
     def fail(probe: Probe, question: Question) -> None:
         raise error
 
     crashing, _ = world.probe(b, "crashing", on_question=fail)
-    b._lifecycle._on_crash = lambda report: b.tell(watcher, report)
     ends = outcome(a.ask(crashing, Question("?"), 30.0))
     world.settle()
     (report,) = [message for message in told if type(message) is CrashReport]
@@ -258,12 +259,11 @@ def test_whatever_an_exception_says_its_report_can_be_sent_and_the_loop_goes_on(
 def test_a_crash_hook_that_raises_is_reported_and_the_loop_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    world, _, b, there, seen = two()
 
     def hook(report: CrashReport) -> None:
         raise OSError("the pager is down")
 
-    b._lifecycle._on_crash = hook
+    world, _, b, there, seen = two(on_crash=hook)
     from tests.actors.world import Bomb
 
     b.tell(there, Bomb())
@@ -364,9 +364,8 @@ def test_a_reader_whose_descriptor_was_closed_is_forgotten_without_an_error() ->
 
 
 def test_an_ask_of_an_unknown_tag_is_refused_with_words() -> None:
-    world, a, b, there, _ = two()
+    world, a, _, there, _ = two(registry=Registry({1: Note}))
     ends = outcome(a.ask(there, Question("?"), 30.0))
-    b.office._registry = Registry({1: Note})
     world.settle()
     assert isinstance(ends[0], Undeliverable)
     assert "there is no message type with the tag 2" in str(ends[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors import Restart, RestartPolicy, Strategy
+from actors import CrashReport, Restart, RestartPolicy, Strategy
 from actors.errors import ActorsError, GaveUp, TransportError, UnknownActor
 from actors.processes.child import SpawnFailed
 from actors.processes.supervisor import LocalPlaces, ProcessPlan, ProcessSupervisor
@@ -94,13 +94,14 @@ class House:
         self.world = World()
         self.server = PlayedForkServer()
         self.directory = directory
+        self.crashes: list[CrashReport] = []
         self.supervisor = ProcessSupervisor(
             self.server,  # type: ignore[arg-type]
             LocalPlaces(directory, "parent"),
             directory,
             {},
             policy,
-            lambda report: None,
+            self.crashes.append,
             **more,
         )
         self.runtime = self.world.process("parent")

@@ -9,7 +9,6 @@ import pytest
 
 from actors import Restart, RestartPolicy, Strategy
 from actors.errors import GaveUp, NameTaken, UnknownActor
-from actors.failures.crash_reports import CrashReport
 from actors.processes.supervisor import ProcessPlan
 from tests.actors.test_process_supervisor import House
 from tests.actors.world import AT_ONCE
@@ -54,8 +53,6 @@ def test_a_supervisor_that_gives_up_is_started_again_whole_by_the_one_above(hous
 
 
 def test_a_temporary_supervisor_that_gives_up_ends_its_processes_and_no_others(house: House) -> None:
-    reports: list[CrashReport] = []
-    house.supervisor._on_crash = reports.append
     house.supervisor.add_supervisor("pair", NONE, restart=Restart.TEMPORARY)
     add(house, "a")
     add(house, "b", "pair")
@@ -64,8 +61,8 @@ def test_a_temporary_supervisor_that_gives_up_ends_its_processes_and_no_others(h
     house.end("c", 0)
     assert house.server.alive == ["a1"]
     assert house.supervisor.processes == ("a",)
-    assert [report.address.actor for report in reports] == ["processes/pair"]
-    assert "GaveUp: b ended" in reports[0].error
+    assert [report.address.actor for report in house.crashes] == ["processes/pair"]
+    assert "GaveUp: b ended" in house.crashes[0].error
 
 
 def test_giving_up_goes_up_the_tree_until_one_has_restarts_left(house: House) -> None:

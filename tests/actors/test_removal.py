@@ -25,7 +25,7 @@ def test_a_directory_is_removed_though_a_dying_process_lets_go_of_its_lock_a_mom
     path = tmp_path / "run"
     held = [locked(path)]
     monkeypatch.setattr(time, "sleep", lambda _seconds: os.close(held.pop()))
-    fork_server._remove(path)
+    fork_server.remove_unlocked(path)
     assert not path.exists()
 
 
@@ -35,6 +35,6 @@ def test_a_directory_that_stays_locked_is_left_to_its_owner(
     path = tmp_path / "run"
     held = locked(path)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    fork_server._remove(path)
+    fork_server.remove_unlocked(path)
     assert path.exists()
     os.close(held)

@@ -110,14 +110,14 @@ class World:
     def process(self, name: str, *connect: str, **options: Any) -> Runtime:
         transport = FaultyTransport(self.network.transport(name), random=self.random, clock=self.clock)
         self.faults[name] = transport
+        options.setdefault("registry", REGISTRY)
+        options.setdefault("on_crash", self.crashes.append)
         options.setdefault("supervision", RestartPolicy(backoff=AT_ONCE))
         runtime = Runtime(
             name,
             transport=transport,
-            registry=REGISTRY,
             clock=self.clock,
             random=self.random,
-            on_crash=self.crashes.append,
             **options,
         )
         for other in connect:

@@ -67,9 +67,9 @@ class Cluster:
         """Deliver what is on the wire; what goes to or comes from a server that is cut off is lost."""
         batch, self.wire = self.wire, []
         for message in batch:
-            self._deliver(message)
+            self.deliver_one(message)
 
-    def _deliver(self, message: Message) -> None:
+    def deliver_one(self, message: Message) -> None:
         if {message.sender, message.to} & self.cut_off or message.to not in self.servers:
             return
         self.delivered.append(message)
@@ -80,7 +80,7 @@ class Cluster:
         """Deliver message by message, each server doing its work at once, until nothing is left to do."""
         self.collect()
         while self.wire:
-            self._deliver(self.wire.pop(0))
+            self.deliver_one(self.wire.pop(0))
             self.collect()
 
     def elect(self, node: NodeId) -> Server:

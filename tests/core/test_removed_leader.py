@@ -50,7 +50,7 @@ def deliver_until(cluster: Cluster, done) -> None:
     cluster.collect()
     while not done():
         assert cluster.wire, "nothing more happens"
-        cluster._deliver(cluster.wire.pop(0))
+        cluster.deliver_one(cluster.wire.pop(0))
         cluster.collect()
 
 

@@ -92,7 +92,7 @@ def write(client: Client) -> None:
 
 
 def pid_of(group: RayGroup, node: int) -> int:
-    pid: int = ray.get(group._handle(node).__ray_call__.remote(lambda _: os.getpid()))
+    pid: int = ray.get(group.handle_of(node).__ray_call__.remote(lambda _: os.getpid()))
     return pid
 
 
@@ -106,8 +106,8 @@ def test_ensuring_a_group_twice_changes_nothing(group: RayGroup) -> None:
 
 def test_a_second_actor_of_the_same_identity_is_refused_by_the_directory_s_lock(group: RayGroup) -> None:
     plan = MemberPlan(
-        node=2, endpoint=f"tcp://127.0.0.1:{free_port()}", data_dir=group._directory(2),
-        settings={"cluster": NAME, "peers": {1: group._endpoints[1]}}, patience_seconds=0.5,
+        node=2, endpoint=f"tcp://127.0.0.1:{free_port()}", data_dir=group.directory_of(2),
+        settings={"cluster": NAME, "peers": {1: group.endpoints[1]}}, patience_seconds=0.5,
     )  # fmt: skip
     twin = ray.remote(Member).options(num_cpus=0, max_restarts=-1, resources={"host-b": 0.001}).remote(plan)
     with pytest.raises(ray.exceptions.ActorDiedError, match="in use by another process"):
@@ -120,7 +120,7 @@ def test_writes_go_on_when_the_leader_s_actor_is_lost_and_ray_brings_it_back_on_
     group: RayGroup, hosts: Hosts, how: str
 ) -> None:
     node = leader(group)
-    handle, pid, host = group._handle(node), pid_of(group, node), group.hosts[node]
+    handle, pid, host = group.handle_of(node), pid_of(group, node), group.hosts[node]
 
     def strike() -> None:
         match how:
@@ -156,9 +156,9 @@ def test_writes_go_on_when_the_leader_s_actor_is_lost_and_ray_brings_it_back_on_
 
 
 def test_a_member_whose_data_are_lost_does_not_begin_anew_and_is_replaced_on_request(group: RayGroup) -> None:
-    ray.kill(group._handle(2), no_restart=True)
-    wait_until(lambda: group._handle(2) is None, PATIENCE_SECONDS)
-    kept = Path(group._directory(2))
+    ray.kill(group.handle_of(2), no_restart=True)
+    wait_until(lambda: group.handle_of(2) is None, PATIENCE_SECONDS)
+    kept = Path(group.directory_of(2))
     kept.rename(kept.with_name("lost"))
     with pytest.raises(GroupError, match=r"replace\(2, with_=ANOTHER_ID"):
         group.ensure()

@@ -34,8 +34,7 @@ def test_they_are_a_sorted_set_whatever_is_added_and_removed(
                 model.remove(key)
             elif change == "?":
                 assert list(keys) == sorted(model)
-        assert all(0 < len(chunk) <= 6 for chunk in keys._chunks)
-        assert keys._lasts == [chunk[-1] for chunk in keys._chunks]
+        assert all(0 < size <= 6 for size in keys.chunk_sizes)
     assert list(keys) == sorted(model)
     assert len(keys) == len(model)
     assert list(keys.between(start, end)) == [
@@ -49,7 +48,7 @@ def test_chunks_stay_short_however_the_keys_arrive() -> None:
         for number in range(100):
             keys.add(b"%03d" % number)
             assert len(list(keys)) == number + 1
-        assert max(map(len, keys._chunks)) <= 6
+        assert max(keys.chunk_sizes) <= 6
 
 
 @given(st.binary(max_size=3), st.binary(max_size=4))

@@ -22,6 +22,7 @@ from raft.node.environment import NodeEnvironment, bootstrap
 from raft.node.leadership.peer_processes import Pledge
 from raft.node.local import Leave
 from raft.node.node import Node
+from raft.node.requests.recent import LINES_KEPT, Ring
 from raft.node.requests.relay import Relay
 from raft.node.worker import InlineWorker, WorkDone
 from raft.protocol.admin import Report
@@ -211,6 +212,7 @@ class Member:
         bootstrap(self.log, self.config)
         self.machine = cluster.make_machine()
         self.events = Events()
+        self.log_lines = Ring(LINES_KEPT)
         self.actor = Node(
             NodeEnvironment(
                 config=self.config,
@@ -224,6 +226,7 @@ class Member:
                 leave=self.runtime.stop,
                 endings=Endings(cluster, self.node),
                 pledges=self.record,
+                log_lines=self.log_lines,
             )
         )
         self.runtime.spawn(lambda: self.actor, "raft")

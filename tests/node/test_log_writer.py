@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -85,6 +85,7 @@ class Rig:
     def __init__(self) -> None:
         self.log = TimedLog()
         self.said: list[int] = []
+        self.on_answer: Callable[[], None] = lambda: None
         self.restored: list[Snapshot] = []
         self.worker = PlacedWorker()
         self.worker.holding = True
@@ -98,6 +99,7 @@ class Rig:
 
     def answer(self, responses: Sequence[Message]) -> None:
         self.said += [message.index for message in responses if isinstance(message, AppendReply)]
+        self.on_answer()
 
 
 def test_no_response_is_delivered_before_the_write_has_ended() -> None:
@@ -285,7 +287,7 @@ def test_messages_that_wait_for_room_are_merged_and_get_the_last_response() -> N
     rig.worker.do_next()
     for index in range(2, 10 * WAITING_MAX):
         rig.disk.append(append(index))
-    assert len(rig.disk._queue) <= WAITING_MAX
+    assert rig.disk.waiting <= WAITING_MAX
     rig.log.fail = None
     rig.later.pop()()
     rig.worker.do_next()
@@ -349,14 +351,14 @@ def test_a_write_without_room_stays_before_those_that_came_after_it() -> None:
 def test_readers_see_a_write_before_its_responses_are_delivered() -> None:
     rig = Rig()
     seen: list[int] = []
-    rig.disk._answer = lambda _responses: seen.append(rig.log.last_index())
+    rig.on_answer = lambda: seen.append(rig.log.last_index())
     rig.disk.append(append(1, 2))
     rig.worker.do_next()
     rig.disk.append(append())
     assert seen == [2, 2]
     commit = HardState(0, 0, 2)
     committed: list[int] = []
-    rig.disk._answer = lambda _responses: committed.append(rig.log.initial_state()[0].commit)
+    rig.on_answer = lambda: committed.append(rig.log.initial_state()[0].commit)
     rig.disk.append(append(hard_state=commit))
     assert committed == [2], "not even about a commit index, which needs no write"
 

@@ -155,7 +155,7 @@ def test_of_many_events_the_last_are_kept_and_the_others_counted() -> None:
 def test_lines_of_the_log_are_told_as_json_and_long_ones_are_cut() -> None:
     cluster = Cluster(1)
     cluster.elect()
-    lines = cluster[1].actor._environment.log_lines
+    lines = cluster[1].log_lines
     keep_line(lines, {"event": "printed", "message": "m" * 2 * TEXT_CHARACTERS_MAX, "where": Ring})
     keep_line(lines, {"message": "bad", "traceback": "t" * TEXT_CHARACTERS_MAX + "the end"})
     records = told(cluster, 1, log=True)

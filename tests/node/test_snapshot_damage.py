@@ -123,7 +123,8 @@ def test_a_damaged_snapshot_is_replaced_at_its_own_index_if_nothing_was_applied_
     # As if it had come from another node: the bytes in memory are those of the damaged file.
     cluster.flip_in_snapshot(leader, VALUE)
     changed = bytes(taken.data).replace(VALUE, b"x" * len(VALUE))
-    node.log.memory._snapshot = Snapshot(taken.index, taken.term, taken.conf_state, changed, taken.checksum)
+    damaged = Snapshot(taken.index, taken.term, taken.conf_state, changed, taken.checksum)
+    node.log.memory.repair_snapshot(damaged)
     node.actor.components.snapshots.note_damage(node.log.snapshot())
     cluster.answer(leader, TakeSnapshot())
     assert node.log.snapshot() == taken

@@ -13,6 +13,7 @@ from actors import Request, Restart, Runtime, answers, handles
 from actors.errors import AskFailed, TargetDown
 from raft.actors.persistence import PersistentActor
 from raft.storage.errors import StoreFull
+from raft.storage.record import Identity
 from raft.storage.store import Store
 from tests.actors.world import Bomb, World, outcome
 
@@ -150,10 +151,11 @@ def test_snapshots_take_the_place_of_old_events(tmp_path: Path) -> None:
     bank = Bank(tmp_path, Often)
     for amount in range(1, 13):
         bank.ask(Deposit(amount))
-    actor = bank.runtime.office.cells["account"].actor
-    assert actor._store.snapshot().index == 10
-    assert actor._store.first_index() == 11
     bank.end()
+    store = Store.open(tmp_path, identity=Identity("alice", 0), sync=False)
+    assert store.snapshot().index == 10
+    assert store.first_index() == 11
+    store.close()
     again = Bank(tmp_path, Often)
     assert again.ask(Balance()) == [sum(range(1, 13))]
     assert again.runtime.office.cells["account"].actor.last_event == 12

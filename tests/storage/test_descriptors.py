@@ -154,13 +154,13 @@ def test_the_reserve_is_filled_again_when_there_are_descriptors_and_ends_with_th
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     files = RealFiles()
     lock = files.lock_directory(tmp_path)
-    assert len(files._reserve._held) == DESCRIPTORS_RESERVED
+    assert files.descriptors_held == DESCRIPTORS_RESERVED
     with no_free_descriptor():
         opened = [files.create(tmp_path / str(number)) for number in range(DESCRIPTORS_RESERVED)]
         with pytest.raises(OSError, match="Too many open files"):
             files.create(tmp_path / "one too many")
     for file in opened:
         file.close()
-    assert len(files._reserve._held) == DESCRIPTORS_RESERVED
+    assert files.descriptors_held == DESCRIPTORS_RESERVED
     lock.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

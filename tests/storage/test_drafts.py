@@ -9,7 +9,7 @@ import pytest
 
 from raft.core.types import HardState, Snapshot
 from raft.lab.simulation.hosts.disk import SimulatedFiles
-from raft.storage.drafts import DRAFT_SUFFIX, SYNC_BYTES, Draft
+from raft.storage.drafts import DRAFT_SUFFIX, SYNC_BYTES
 from raft.storage.errors import CorruptLog, StoreFull
 from raft.storage.files import RealFiles
 from raft.storage.record import Marker
@@ -47,9 +47,9 @@ def test_a_snapshot_received_in_chunks_is_written_once(data: bytes) -> None:
     whole = receive(store, data=data)
     assert whole == sealed(Snapshot(20, 2, VOTERS, data))
     assert not snapshots(files), "it is not yet named"
-    inode = files._names[HERE / drafts(files)[0]]
+    inode = files.file_at(HERE / drafts(files)[0])
     store.save(STATE, (), whole)
-    assert [files._names[path] for path in snapshots(files)] == [inode]
+    assert [files.file_at(path) for path in snapshots(files)] == [inode]
     assert not drafts(files)
     files.power_cut(random.Random(1))
     again = open_store(files)
@@ -219,7 +219,6 @@ def test_of_an_empty_file_nothing_is_read(tmp_path: Path) -> None:
 def test_a_replaced_log_is_released_from_memory() -> None:
     store = open_store(filled(5))
     store.save(STATE, (), receive(store))
-    assert len(store._replaced) == 5
+    assert store.unswept == 5
     store.sweep()
-    assert not store._replaced
-    assert isinstance(store._draft, Draft)
+    assert store.unswept == 0

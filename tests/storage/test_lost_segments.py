@@ -15,7 +15,7 @@ from raft.storage.batch import read_batch, used_bytes
 from raft.storage.dump import dump
 from raft.storage.errors import CorruptLog, StoreFull
 from raft.storage.record import Kind
-from raft.storage.segment import is_sealed
+from raft.storage.segment import Segment, is_sealed
 from tests.storage.support import (
     HERE,
     Crash,
@@ -119,7 +119,10 @@ def test_entries_of_a_lost_first_segment_are_missed_even_without_later_ones() ->
     store.save(HardState(1, 1, 0), entries(1, 1, 60, 200), None)
     store.save_snapshot(snapshot(20))
     store.save(HardState(1, 1, 20), [], None)
-    store._log._roll(room_for=0)
+    for term in range(2, 1000):
+        if len(segments(files)) == 2:
+            break
+        store.save(HardState(term, 1, 20), [], None)
     store.close()
     assert len(segments(files)) == 2
     assert log_of(open_store(copy_of(files)))[-1].index == 60
@@ -208,20 +211,21 @@ def test_a_log_of_a_version_without_seals_gets_one_when_it_is_opened() -> None:
     assert seal_at(files, before)
 
 
-def test_nothing_is_written_to_a_segment_before_the_one_before_it_is_sealed() -> None:
+def test_nothing_is_written_to_a_segment_before_the_one_before_it_is_sealed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A full disk between the two: the write is refused, and is made when there is room."""
     files = SimulatedFiles()
     store = open_store(files)
     store.save(HardState(1, 1, 0), entries(1, 1, 49, 200), None)
     index = 50
-    full = store._log._segment
-    seal, refused = full.seal, []
+    refused = []
 
-    def no_room() -> None:
+    def no_room(_segment: Segment) -> None:
         refused.append(True)
         raise StoreFull("no room")
 
-    full.seal = no_room  # type: ignore[method-assign]
+    monkeypatch.setattr(Segment, "seal", no_room)
     large = entry(1, index, b"y" * 8000)
     for _ in range(2):
         with pytest.raises(StoreFull):
@@ -229,7 +233,7 @@ def test_nothing_is_written_to_a_segment_before_the_one_before_it_is_sealed() ->
     with pytest.raises(StoreFull):
         store.save(None, [entry(1, index, b"small")], None)
     assert len(refused) == 3
-    full.seal = seal  # type: ignore[method-assign]
+    monkeypatch.undo()
     store.save(None, [large], None)
     store.close()
     assert log_of(open_store(files))[-1] == large

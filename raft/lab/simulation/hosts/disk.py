@@ -54,6 +54,10 @@ class SimulatedFiles:
         for inode in dict.fromkeys(self._names.values()):
             inode.sync()
 
+    def file_at(self, path: Path) -> object:
+        """The file itself, which stays the same under another name."""
+        return self._names[path]
+
     def flip_bit(self, path: Path, bit: int) -> None:
         """Change one bit of a file on the medium."""
         inode = self._names[path]
