@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ from msgspec import Struct, structs
 
 from benchmarks.cluster import Running, running
 from raft.client import AsyncClient
-from raft.client.errors import ClientError
+from raft.client.errors import ClientError, OutcomeUnknown
 from raft.cluster.spec import ClusterRecord
 from raft.machines.commands import Grant, OpenSession, WatchKeys
 
@@ -89,7 +89,17 @@ async def make(client: AsyncClient, what: str, count: int) -> None:
     elif what == "sessions":
         await all_of(count, lambda _: client.call(OpenSession(TTL_MS)))
     elif what == "keys":
-        await all_of(count, lambda number: client.put(f"k{number:08}", VALUE), 4 * CALLERS)
+        await all_of(count, lambda number: put(client, f"k{number:08}"), 4 * CALLERS)
+
+
+async def put(client: AsyncClient, key: str) -> None:
+    """Write, again if the outcome is unknown: on a busy machine a cluster of this size changes its leader."""
+    while True:
+        try:
+            await client.put(key, VALUE)
+        except OutcomeUnknown:
+            continue
+        return
 
 
 async def told(client: AsyncClient, count: int) -> float:
@@ -110,7 +120,7 @@ async def told(client: AsyncClient, count: int) -> float:
     took = []
     for _ in range(TOLD):
         began = time.monotonic()
-        await client.put(WATCHED, VALUE)
+        await put(client, WATCHED)
         await all_have_seen()
         took.append(time.monotonic() - began)
     for watcher in watchers:
@@ -123,7 +133,7 @@ async def lone(client: AsyncClient) -> float:
     took = []
     for _ in range(LONE):
         began = time.monotonic()
-        await client.put("lone", VALUE)
+        await put(client, "lone")
         took.append(time.monotonic() - began)
     return 1000 * statistics.median(took)
 
@@ -135,7 +145,7 @@ async def many(client: AsyncClient) -> float:
     async def caller(number: int) -> None:
         nonlocal done
         while time.monotonic() < ends:
-            await client.put(f"many{number}", VALUE)
+            await put(client, f"many{number}")
             done += 1
 
     await asyncio.gather(*(caller(number) for number in range(CALLERS)))
@@ -179,8 +189,8 @@ def points(sizes: Mapping[str, Sequence[int]], work: Path) -> Iterator[Point]:
                 yield asyncio.run(measured(cluster, what, count))
 
 
-def table(found: Sequence[Point]) -> Iterator[str]:
-    """As markdown."""
+def table(found: Iterable[Point]) -> Iterator[str]:
+    """As markdown, line by line as it is measured."""
     titles = (
         "made in",
         "a lone write",
@@ -217,9 +227,10 @@ def main(arguments: Sequence[str] = ()) -> int:
         for what, counts in chosen.items()
         if not options.only or what in options.only
     }
-    found = list(points(sizes, options.work))
+    found = points(sizes, options.work)
     if options.output == "json":
         print(json.dumps({"v": 1, "points": [structs.asdict(point) for point in found]}, indent=1))
     else:
-        print("\n".join(table(found)))
+        for line in table(found):
+            print(line, flush=True)
     return 0

@@ -9,19 +9,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from actors.clock import ManualClock
-
 Action = Callable[[], None]
 
 
 class EventQueue:
-    """The future events, and the clock that they move."""
+    """The future events, and the time that they move."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.now = self.clock.now
+        self.time = 0.0
+        """In seconds; an attribute, because it is read more often than anything else."""
         self._events: list[tuple[float, int, Action]] = []
         self._planned = 0
+
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self.time
 
     def at(self, moment: float, action: Action) -> None:
         """Schedule an action; one in the past is done as soon as possible."""
@@ -30,16 +32,17 @@ class EventQueue:
 
     def after(self, seconds: float, action: Action) -> None:
         """Schedule an action after a delay."""
-        self.at(self.now() + seconds, action)
+        self.at(self.time + seconds, action)
 
     def run_until(self, end: float, done: Callable[[], bool] | None = None) -> bool:
         """Run all events up to that time, or until `done`; returns whether it was done."""
-        events, advance_to = self._events, self.clock.advance_to
+        events = self._events
         while events and events[0][0] <= end:
             moment, _, action = heapq.heappop(events)
-            advance_to(moment)
+            if moment > self.time:
+                self.time = moment
             action()
             if done is not None and done():
                 return True
-        advance_to(end)
+        self.time = max(self.time, end)
         return done is not None and done()

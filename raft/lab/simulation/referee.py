@@ -7,11 +7,12 @@ changes are checked. Every violation is an AssertionError. Knows nothing of faul
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
 from raft.core.invariants import check, check_cluster
+from raft.core.progress import Progress
 from raft.core.raft import Raft
 from raft.core.tracker import Configuration
 from raft.core.types import NO_LIMIT, Entry, EntryKind, Index, NodeId, Role, Term
@@ -39,6 +40,7 @@ class View:
         self.incarnation = incarnation
         self.look: tuple[object, ...] = ()
         self.configuration: Configuration | None = None
+        self.progress: Mapping[NodeId, Progress] | None = None
         self.term: Term = 0
         self.committed: Index = 0
         self.machine_last: Index = 0
@@ -85,7 +87,9 @@ class Referee:
         if look == view.look:
             return
         before, view.look = view.look, look
-        check(raft)
+        # A change of members, as of term and role, replaces the table of their progress.
+        check(raft, members=raft.tracker.progress is not view.progress)
+        view.progress = raft.tracker.progress
         assert raft.term >= view.term, f"the term of {raft.id} moved back from {view.term} to {raft.term}"
         view.term = raft.term
         self._see_log(raft, view)

@@ -24,12 +24,12 @@ class SkewedClock:
     """A process's monotonic clock, which may run fast or slow: `rate` of its seconds pass in one."""
 
     def __init__(self, event_queue: EventQueue, rate: float) -> None:
-        self._true_now = event_queue.now
+        self._event_queue = event_queue
         self._rate = rate
 
     def now(self) -> float:
         """See `Clock`."""
-        return self._true_now() * self._rate
+        return self._event_queue.time * self._rate
 
     def true(self, moment: float) -> float:
         """The true time at which this clock shows that, or just after it."""
@@ -120,26 +120,26 @@ class Host:
             self._guard(self._take_turns)
 
     def _take_turns(self) -> None:
+        runtime, transport = self.runtime, self.transport
         self._running = True
         for _ in range(TURNS_AT_ONCE_MAX):
-            self.runtime.run_turn(0.0)
+            runtime.run_turn(0.0)
             self._on_turn()
-            if self.gone or self.runtime.stopped:
+            if self.gone or runtime.stopped:
                 self.gone = True
                 return
-            if not (self.transport.has_events or self.runtime.busy or self._timer_is_due()):
+            deadline = runtime.next_deadline()
+            if not (transport.has_events or runtime.busy or self._is_due(deadline)):
                 break
         else:
-            raise AssertionError(f"{self.runtime.name} takes {TURNS_AT_ONCE_MAX} turns without an end")
+            raise AssertionError(f"{runtime.name} takes {TURNS_AT_ONCE_MAX} turns without an end")
         self._running = False
-        self._plan()
+        self._plan(deadline)
 
-    def _timer_is_due(self) -> bool:
-        deadline = self.runtime.next_deadline()
+    def _is_due(self, deadline: float | None) -> bool:
         return deadline is not None and deadline <= self._clock.now()
 
-    def _plan(self) -> None:
-        deadline = self.runtime.next_deadline()
+    def _plan(self, deadline: float | None) -> None:
         if deadline is None:
             return
         wake_at = self._clock.true(deadline)
@@ -153,7 +153,8 @@ class Host:
             self._wake_at = None
         if self._paused or self.gone or self._running:
             return
-        if self._timer_is_due():
+        deadline = self.runtime.next_deadline()
+        if self._is_due(deadline):
             self._run()
         else:
-            self._plan()
+            self._plan(deadline)
