@@ -184,6 +184,7 @@ class Node(Actor):
                     self.context.flush()  # Before the disk's thread competes for the interpreter.
                     parts.log_writer.append(message)
                 elif type(message) is StorageApply:
+                    self.context.flush()  # An acknowledgement does not wait for the machine.
                     parts.applier.apply(message)
                 else:
                     parts.sender.send(message)

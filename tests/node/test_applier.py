@@ -1,4 +1,4 @@
-"""The limit on entries applied in one turn."""
+"""The limit on entries applied in one turn, and what does not wait for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from raft.core.messages import StorageApply
 from raft.core.types import Entry
 from raft.machines.application import Application
 from raft.node.applier import Applier
+from raft.node.log_writer import QUICK_WRITES_MIN
 from raft.node.worker import InlineWorker
+from tests.node.cluster import Cluster
 
 WORK_MAX = 6  # A put counts for two: itself, and the event that it makes.
 
@@ -39,3 +41,28 @@ def test_a_turn_applies_a_limited_amount_for_any_grouping_of_entries(monkeypatch
             turns.append(applier.applied)
         assert turns == [3, 6, 9, 12], f"in {parts} parts"
         assert asked, "for another turn"
+
+
+def test_a_follower_acknowledges_before_it_applies_what_the_same_append_commits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    follower = cluster[next(node for node in cluster.ids if node != leader)]
+    for number in range(QUICK_WRITES_MIN + 1):  # From then on the loop itself writes.
+        cluster.put(leader, b"k", b"%d" % number)
+    done: list[str] = []
+    send, begin = follower.transport.send, follower.machine.begin
+
+    def noting_send(process: str, payload: bytes) -> str | None:
+        done.append("sent")
+        return send(process, payload)
+
+    def noting_begin(*arguments: Any) -> Any:
+        done.append("applied")
+        return begin(*arguments)
+
+    monkeypatch.setattr(follower.transport, "send", noting_send)
+    monkeypatch.setattr(follower.machine, "begin", noting_begin)
+    cluster.put(leader, b"k", b"last")
+    assert done == ["sent", "applied"]
