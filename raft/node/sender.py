@@ -26,7 +26,7 @@ class MessageSender:
     def __init__(self, context: Context, transfers: Transfers) -> None:
         self._context = context
         self._transfers = transfers
-        self._coalescer = AppendCoalescer(context.after, self._send_append)
+        self._coalescer = AppendCoalescer(context.after, context.now, self._send_append)
         self.round_trips = RoundTrips(context.now)
         self._entries: list[Entry] = []
         self._packed: list[Raw] = []
@@ -78,16 +78,21 @@ COALESCE_SECONDS = 0.005
 
 
 class AppendCoalescer:
-    """Delays empty appends, one for each peer; any later append to that peer replaces it."""
+    """Delays empty appends, one for each peer; any later append to that peer replaces it.
+
+    An empty one that replaces another is due when that was, so a peer that gets no others hears of commits.
+    """
 
     def __init__(
         self,
         after: Callable[[float, Callable[[], None]], object],
+        now: Callable[[], float],
         send: Callable[[AppendEntries], None],
     ) -> None:
         self._after = after
+        self._now = now
         self._send = send
-        self._held: dict[NodeId, AppendEntries] = {}
+        self._held: dict[NodeId, tuple[float, AppendEntries]] = {}  # With the moment when it is due.
         self._waiting = False
 
     def send(self, message: AppendEntries) -> None:
@@ -96,13 +101,19 @@ class AppendCoalescer:
             self._held.pop(message.to, None)
             self._send(message)
             return
-        self._held[message.to] = message
+        held = self._held.get(message.to)
+        due_at = self._now() + COALESCE_SECONDS if held is None else held[0]
+        self._held[message.to] = due_at, message
         if not self._waiting:
             self._waiting = True
             self._after(COALESCE_SECONDS, self._end)
 
     def _end(self) -> None:
-        self._waiting = False
-        held, self._held = self._held, {}
-        for message in held.values():
-            self._send(message)
+        now = self._now()
+        for to, (due_at, message) in list(self._held.items()):
+            if due_at <= now:
+                del self._held[to]
+                self._send(message)
+        self._waiting = bool(self._held)
+        if self._waiting:
+            self._after(min(due_at for due_at, _ in self._held.values()) - now, self._end)
