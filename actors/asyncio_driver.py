@@ -45,6 +45,14 @@ class AsyncioDriver:
             self._soon = True
             self._loop.call_soon(self._let_go)
 
+    def now(self) -> None:
+        """Let all that was said leave now: no more is expected in this round of the loop."""
+        self._runtime.flush()
+        if self._has_work():
+            self.soon()
+        else:
+            self._set_timer()
+
     def end(self) -> None:
         """Stop the runtime, and give everything back. Twice is once."""
         self._leave_loop()

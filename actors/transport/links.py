@@ -328,14 +328,21 @@ class Links:
             for _ in range(self._tuning.receive_frames_max):
                 if self.by_process.get(link.process) is not link or link.dealer is None:
                     return
-                part = link.dealer.recv(_DONTWAIT, copy=False)
-                if part.more:
-                    sockets.drop_rest(link.dealer)
-                    self._tracker.dropped["multipart"] += 1
-                else:
-                    self._heard(part.bytes, Origin(link.process))
+                self._take_frame_of(link.dealer, link.process)
+                # Cheaper than the exception with which a read would say so.
+                if link.dealer is None or not sockets.has_input(link.dealer):
+                    return
             if link.dealer is not None:
                 self._opened.watch.suspect(link.dealer)
+
+    def _take_frame_of(self, dealer: Socket, process: str) -> None:
+        part = dealer.recv(_DONTWAIT, copy=False)
+        raw = part.bytes
+        if part.more:
+            sockets.drop_rest(dealer)
+            self._tracker.dropped["multipart"] += 1
+        elif not self._tracker.hear_more(raw, process):
+            self._heard(raw, Origin(process))
 
     def _take_monitor(self, link: Link) -> None:
         with suppress(zmq.Again):

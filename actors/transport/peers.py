@@ -82,7 +82,7 @@ class PeerTracker:
         self._incarnations_max = incarnations_max
         self._crowded_at = incarnations_max
         self._routes: dict[bytes, str] = {}
-        self._regulars: dict[bytes, _Regular] = {}
+        self._regulars: dict[bytes | str, _Regular] = {}  # By route, or by whom we are connected to.
         self._incarnations: dict[str, _Peer] = {}
         self._names: dict[bytes, str] = {}
         self._held_bytes = 0
@@ -120,12 +120,13 @@ class PeerTracker:
         # Looking costs something for each of them, and so is done the less often the more there are.
         self._crowded_at = max(self._incarnations_max, 2 * len(self._incarnations))
 
-    def hear_more(self, raw: bytes, route: bytes) -> bool:
+    def hear_more(self, raw: bytes, source: bytes | str) -> bool:
         """Enter the next payload of whom that connection has brought one before; False: `hear` decides.
 
-        What was checked then holds still: who may speak there, which incarnation it is, and that it is up.
+        The connection is a route of our inbox, or ours to a process of that name. What was checked then
+        holds still: who may speak there, which incarnation it is, and that it is up.
         """
-        regular = self._regulars.get(route)
+        regular = self._regulars.get(source)
         if regular is None:
             return False
         peer, prefix, prefix_check = regular
@@ -164,8 +165,9 @@ class PeerTracker:
             self._compare(origin.process, frame.payload)
         if frame.kind == FrameKind.PAYLOAD:
             self._receive(entered, Received(entered.process, frame.incarnation, frame.payload))
-            if origin.route is not None and entered.up and entered.route == origin.route:
-                self._regulars[origin.route] = (entered, *prefix_of(raw))
+            source = origin.process if origin.route is None else origin.route
+            if source is not None and entered.up and origin.route in (None, entered.route):
+                self._regulars[source] = (entered, *prefix_of(raw))
         return entered.process if frame.kind == FrameKind.HELLO else None
 
     def is_up(self, process: str) -> bool:
@@ -178,6 +180,7 @@ class PeerTracker:
         return self._instead.get(process)
 
     def _note_who_is_there(self, expected: str, raw: bytes) -> None:
+        self._regulars.pop(expected, None)
         introduction = introduction_in(raw)
         if introduction is not None:
             _, sender, cluster = introduction
@@ -203,6 +206,7 @@ class PeerTracker:
     def connection_forgotten(self, process: str) -> None:
         """We have no connection to `process` of our own any more."""
         self._connected.pop(process, None)
+        self._regulars.pop(process, None)
         self.lost(process, "disconnected")
 
     def lost(self, process: str, reason: str) -> None:

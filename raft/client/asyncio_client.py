@@ -62,9 +62,11 @@ class AsyncClient(AsyncCalls):
         self.view.configuration = routing.UNKNOWN_CONFIGURATION
         self._peers = 0
         self._asked = 0
+        self._answered = 0  # Asks in the present turn,
+        self._to_ask = 0  # and in the last one those whose callers have not asked again.
         self._open: set[asyncio.Future[Outcome]] = set()
         self._peer_came = asyncio.Event()
-        self._driver = AsyncioDriver(self._runtime, self.connection.transport, self._note_peers)
+        self._driver = AsyncioDriver(self._runtime, self.connection.transport, self._turned)
         self._finalizer = closed_when_dropped(self, self.connection)
 
     async def __aenter__(self) -> Self:
@@ -214,6 +216,7 @@ class AsyncClient(AsyncCalls):
         future: asyncio.Future[Outcome] = self._loop.create_future()
 
         def end(answer: Answer | AskFailed) -> None:
+            self._answered += 1
             if not future.done():
                 future.set_result(answer)
 
@@ -221,9 +224,13 @@ class AsyncClient(AsyncCalls):
         pending.then(end, end)
         self._open.add(future)
         self._asked += 1
-        if self._asked % ASKS_PER_FRAME == 0:
-            self._runtime.flush()
-        self._driver.soon()
+        self._to_ask -= 1
+        if self._to_ask == 0:
+            self._driver.now()
+        else:
+            if self._asked % ASKS_PER_FRAME == 0:
+                self._runtime.flush()
+            self._driver.soon()
         try:
             return await future
         finally:
@@ -252,8 +259,9 @@ class AsyncClient(AsyncCalls):
             async with asyncio.timeout(seconds):  # wait_for may lose a cancellation.
                 await self._peer_came.wait()
 
-    def _note_peers(self) -> None:
+    def _turned(self) -> None:
         """Wake waiting calls as soon as another node becomes reachable."""
+        self._to_ask, self._answered = self._answered, 0
         peers = len(self._runtime.peers)
         if peers > self._peers:
             self._peer_came.set()

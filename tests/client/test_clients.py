@@ -106,6 +106,33 @@ def test_the_asyncio_client_runs_many_calls_at_once(nodes: Nodes) -> None:
     assert threading.active_count() == threads
 
 
+def test_who_asks_again_once_answered_does_not_wait_for_another_round_of_the_loop(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        async with AsyncClient(nodes.endpoints) as client:
+            transport, sent = client.connection.transport, list[int]()
+            send = transport.send
+
+            def noting(process: str, payload: bytes) -> str | None:
+                sent.append(len(payload))
+                return send(process, payload)
+
+            await client.put("k", "1")
+            monkeypatch.setattr(transport, "send", noting)
+            again = asyncio.ensure_future(client.put("k", "2"))
+            await asyncio.sleep(0)  # Its first step, and no more.
+            assert sent
+            await again
+            together = [asyncio.ensure_future(client.put("k", f"{number}")) for number in range(10)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert max(sent) > 7 * min(sent), "the other nine requests are in one frame"
+            await asyncio.gather(*together)
+
+    asyncio.run(body())
+
+
 def test_the_asyncio_client_is_told_early_when_the_asked_node_dies(nodes: Nodes) -> None:
     async def work() -> None:
         async with AsyncClient(nodes.endpoints, timeout_seconds=10_000.0) as client:

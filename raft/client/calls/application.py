@@ -73,6 +73,12 @@ def own_result(result: bytes) -> bytes:
 def decode_or_raise(result: bytes) -> results.Answer:
     """The answer, or the error that a refusal stands for, raised."""
     answer = decode_answer(result)
+    if type(answer) is not results.Stored:  # The most frequent one is no refusal.
+        _raise_refusal(answer)
+    return answer
+
+
+def _raise_refusal(answer: results.Answer) -> None:
     match answer:
         case results.SessionExpired(session):
             raise SessionExpired(f"the session {session} has expired")
@@ -93,5 +99,3 @@ def decode_or_raise(result: bytes) -> results.Answer:
             raise Rejected(f"the session holds {kept_bytes} bytes of answers that were not acknowledged")
         case results.SequenceReused() | results.Acknowledged() | results.WindowFull():
             raise CommandRefused(f"two programs use the same session: {answer}")
-        case _:
-            return answer
