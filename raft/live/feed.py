@@ -7,14 +7,14 @@ invariants), as functions of what launcher and nodes have told, and its changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from raft.cluster.records.events import Event, LeaderElected, LeaderLost, Violation
+from raft.cluster.records.events import Event, Violation
 from raft.cluster.records.report import LeaderReport, Leadership, leader_report
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry, FaultList, NodeView
 from raft.cluster.selectors import names
@@ -43,6 +43,7 @@ ENDED = {
     "crash": "its process died",
     "superseded": "another was elected",
     "unreachable": "does not answer",
+    "stepped-down": "no longer leads, and has not told why",
 }
 """Why a leadership ended, for people."""
 
@@ -139,6 +140,9 @@ class Picture(Struct, frozen=True, kw_only=True, omit_defaults=True):
     out_of_space: bool = False
     nodes: dict[str, NodePicture] = {}
     links: dict[str, str] = {}
+    groups: list[
+        list[int]
+    ] = []  # Of running nodes that hear each other; empty if all do, maybe by way of others.
     faults: list[FaultPicture] = []
     leaders: list[Leadership] = []
     invariants: list[Invariant] = []
@@ -200,6 +204,25 @@ def links(nodes: Iterable[NodeView], faults: Iterable[FaultEntry], heard_ms_max:
                 if ways.get(f"{source}>{target}") != "cut":
                     ways[f"{source}>{target}"] = "cut" if fault.cut else "bad"
     return ways
+
+
+def groups(nodes: Iterable[NodeView], ways: Mapping[str, str]) -> list[list[int]]:
+    """The running nodes in groups of which none hears another, largest first; empty if there is only one."""
+    left = {view.id for view in nodes if view.state == "running" and view.role is not None}
+    passing = {way for way, how in ways.items() if how != "cut"}
+    found = []
+    while left:
+        group, new = set[int](), {min(left)}
+        while new:
+            group |= new
+            new = {
+                node
+                for node in left - group
+                if any(f"{node}>{other}" in passing and f"{other}>{node}" in passing for other in new)
+            }
+        found.append(sorted(group))
+        left -= group
+    return sorted(found, key=lambda group: (-len(group), group)) if len(found) > 1 else []
 
 
 def condition(view: NodeView) -> str:
@@ -265,9 +288,19 @@ class Feed:
             if isinstance(event, Violation):
                 self._invariants.violation(event.text)
 
+    def retell(self, events: Sequence[Event]) -> None:
+        """All that has happened, in place of what was told before: more is known now."""
+        self._events = []
+        self.tell(events)
+        self._report = None
+
     def tell_of_node(self, node: int, event: NodeEvent, t: float) -> bool:
         """A node says that this has happened there, at `t`; False if it only repeats itself."""
         return self._stories.tell(node, event, t)
+
+    def _heal(self, fault: FaultEntry) -> str:
+        """The command; empty where no launcher is asked, for nodes heal nothing."""
+        return f"faults clear {fault.id}" if self._run else ""
 
     def leaders(self, t: float) -> list[Leadership]:
         """All leaders so far, oldest first; computed anew only after an event."""
@@ -282,6 +315,7 @@ class Feed:
         leaders = self.leaders(t)
         quorum = status.quorum
         leading = next((view for view in status.nodes if view.id == status.leader), None)
+        ways = links(status.nodes, faults.faults, self._heard_ms_max)
         return Picture(
             t=round(t, 2),
             cluster=status.cluster,
@@ -295,9 +329,10 @@ class Feed:
             can_lose=status.can_lose,
             out_of_space=status.out_of_space,
             nodes={str(view.id): node_picture(view, faults.faults) for view in status.nodes},
-            links=links(status.nodes, faults.faults, self._heard_ms_max),
+            links=ways,
+            groups=groups(status.nodes, ways) if self._heard_ms_max else [],
             faults=[
-                FaultPicture(fault.id, fault.kind, fault.nodes, fault.text, f"faults clear {fault.id}")
+                FaultPicture(fault.id, fault.kind, fault.nodes, fault.text, self._heal(fault))
                 for fault in faults.faults
             ],
             leaders=[_in_words(leader) for leader in leaders[-LEADERS_SHOWN:]],
@@ -323,56 +358,8 @@ def incomplete(status: ClusterStatus) -> str:
         for view in status.nodes
         if view.state == "unreachable" or (view.state == "running" and view.role is None)
     ]
-    return f"{names(silent)} did not answer, so their part is missing" if silent else ""
-
-
-def leadership_seen(before: ClusterStatus | None, now: ClusterStatus, t: float) -> list[Event]:
-    """The ends and beginnings of leaderships, as two looks at nodes that tell no events show them.
-
-    What begins and ends between the two is not seen.
-    """
-    old = (before.leader, before.term) if before is not None else (None, 0)
-    new = (now.leader, now.term)
-    if old == new or (old[0] is None and new[0] is None):
-        return []
-    events: list[Event] = []
-    if old[0] is not None and (new[0] is None or old != new):
-        events.append(LeaderLost(node=old[0], term=old[1], reason=_why_ended(old[0], now), t=t))
-    if new[0] is not None:
-        reason = "first seen" if before is None else "seen"
-        elected = LeaderElected(
-            node=new[0],
-            term=new[1],
-            previous=old[0] or 0,
-            votes=0,
-            voters=now.voters,
-            took_ms=0.0,
-            reason=reason,
-            t=t,
-        )
-        events.append(elected)
-    return events
-
-
-def answers_seen(before: ClusterStatus | None, now: ClusterStatus) -> list[tuple[int, str]]:
-    """Nodes that answer no longer ("unreachable"), or again ("answers")."""
-    if before is None:
-        return []
-    answered = {view.id: view.role is not None for view in before.nodes}
-    return [
-        (view.id, "answers" if view.role is not None else "unreachable")
-        for view in now.nodes
-        if answered.get(view.id, view.role is not None) != (view.role is not None)
-    ]
-
-
-def _why_ended(leader: int, now: ClusterStatus) -> str:
-    view = next((view for view in now.nodes if view.id == leader), None)
-    if view is None:
-        return "removed"
-    if view.role is None:
-        return "unreachable"
-    return "higher-term" if now.leader != leader else "superseded"
+    whose = "its" if len(silent) == 1 else "their"
+    return f"{names(silent)} did not answer, so {whose} part is missing" if silent else ""
 
 
 def without_answer(last: Picture | None, cluster: str, reason: str) -> Picture:

@@ -72,6 +72,11 @@ class NodesConnection:
         events, self._events = self._events, []
         return events
 
+    def hurry(self) -> None:
+        """Ask all nodes for their events at the next call: something has happened of which they can tell."""
+        for read in self._known.values():
+            read.due_at = 0.0
+
     def _ask_events(self, node: int, read: _Read, now: float) -> None:
         read.asked = True
         read.due_at = now + max(EVENTS_SECONDS_MIN, EVENTS_SECONDS_PER_NODE * len(self._known))

@@ -20,6 +20,7 @@ from msgspec import Struct
 from raft.cluster.failures import VerbFailed
 from raft.cluster.records.events import Event, EventReader, kind_of, nodes_of
 from raft.cluster.records.logs import ClusterLogs
+from raft.cluster.records.timestamps import wall_now
 from raft.cluster.rpc.launcher_client import Launcher
 from raft.cluster.rpc.messages import ClusterStatus, FaultList, GetClusterStatus, ListFaults
 from raft.cluster.rundir import RunDirectory
@@ -27,12 +28,11 @@ from raft.cluster.spec import ClusterRecord
 from raft.live.feed import (
     Feed,
     Picture,
-    answers_seen,
     as_json,
-    leadership_seen,
     merge_patch,
     without_answer,
 )
+from raft.live.history import LeaderHistory, answers_seen, faults_told
 from raft.live.nodes import NodesConnection
 from raft.protocol.records import NodeEvent
 
@@ -45,6 +45,7 @@ RECORDS_KEPT = 2_000
 LOG_LINES_MAX = 100  # Of one look; of more the oldest are left out, and counted.
 TEXT_CHARACTERS_MAX = 2_000
 NODES_HEAR_SECONDS_MAX = 1.0  # As in `raft.cli.remote`: their election timeouts are not known.
+TOLD_SECONDS_MAX = 1.0  # Until a node has told of what was seen: its events are asked for twice a second.
 STILL_SECONDS = 1.0  # So often a viewer of a cluster in which nothing happens is told so.
 
 NODE_KINDS = frozenset({
@@ -210,10 +211,17 @@ class Asker(Protocol):
 
 
 class NodesSource:
-    """A cluster without a launcher: its nodes are asked, and what has happened is seen by comparing looks."""
+    """A cluster without a launcher: its nodes are asked how they are, and for their recent events.
+
+    What no node tells is seen by comparing looks; `told_within_seconds` is how long a node has to tell of it.
+    """
 
     def __init__(
-        self, asker: Asker, event_text: Callable[[Event], str], connect: Callable[[], NodesConnection]
+        self,
+        asker: Asker,
+        event_text: Callable[[Event], str],
+        connect: Callable[[], NodesConnection],
+        told_within_seconds: float = TOLD_SECONDS_MAX,
     ) -> None:
         self._asker = asker
         self._connect = connect
@@ -221,30 +229,34 @@ class NodesSource:
         self._event_text = event_text
         self._begun_seconds = time.monotonic()
         self._feed = Feed(NODES_HEAR_SECONDS_MAX)
+        self._history = LeaderHistory(wall_now(), told_within_seconds)
         self._before: ClusterStatus | None = None
 
     def look(self) -> Look:
-        """One picture, and what is not as it was at the last look."""
+        """One picture, and what nodes have told or what is not as it was at the last look."""
         status = self._asker.ask(GetClusterStatus(), ClusterStatus, ANSWER_SECONDS_MAX)
         t = round(time.monotonic() - self._begun_seconds, 2)
-        events = leadership_seen(self._before, status, t)
+        if self._nodes is None:
+            self._nodes = self._connect()
+        self._nodes.know({view.id for view in status.nodes}, self._asker.members)
+        told = self._nodes.poll(status.leader)
+        if self._history.tell(told, status, t):
+            self._feed.retell(self._history.events)
+            self._nodes.hurry()
         records = [
-            *(
-                Record(t, "event", kind_of(event), sorted(nodes_of(event)), self._event_text(event))
-                for event in events
-            ),
+            *map(self._event, self._history.news(t)),
             *(
                 Record(t, "event", "node-" + word, [node], f"{word.upper()} n{node}")
                 for node, word in answers_seen(self._before, status)
             ),
+            *told_by_nodes(told, self._feed, t),
         ]
-        self._feed.tell(events)
         self._before = status
-        if self._nodes is None:
-            self._nodes = self._connect()
-        self._nodes.know({view.id for view in status.nodes}, self._asker.members)
-        records += told_by_nodes(self._nodes.poll(status.leader), self._feed, t)
-        return Look(self._feed.picture(status, FaultList([]), t, self._nodes.load), records)
+        return Look(self._feed.picture(status, faults_told(status), t, self._nodes.load), records)
+
+    def _event(self, event: Event) -> Record:
+        text = self._event_text(event)[:TEXT_CHARACTERS_MAX]
+        return Record(round(event.t, 2), "event", kind_of(event), sorted(nodes_of(event)), text)
 
     def has_news(self) -> bool:
         """Nodes are only asked."""

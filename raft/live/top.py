@@ -32,7 +32,10 @@ MARKS = {
     "paused": "‖", "dead": "✗", "gave-up": "✗", "unreachable": "?", "unknown": "?",
 }  # fmt: skip
 LINK_MARKS = {"heard": "●", "cut": "✗", "bad": "~"}
+LINK_WORDS = "rows send, columns hear: ● heard of late  ✗ cut  ~ slow or lossy  · quiet"
+RUNS_NOT = frozenset({"dead", "gave-up", "paused", "starting", "unreachable"})
 STRIP_SECONDS = 3600
+FAULTS_NAMED = 4  # As on the page.
 RECORDS_KEPT = 1000
 MATRIX_NODES_MAX = 16
 _STYLES = {"leader": "bold green", "dead": "red", "gave-up": "red", "paused": "yellow", "candidate": "yellow"}
@@ -57,7 +60,7 @@ def node_row(node: NodePicture, last: int) -> list[str]:
         str(node.term) if known else "-",
         str(node.commit) if known else "-",
         str(max(last - node.last, 0)) if known else "-",
-        " ".join(f"#{fault}" for fault in node.faults) or "-",
+        ("#" + ",".join(map(str, node.faults))) if node.faults else "-",
     ]
 
 
@@ -66,14 +69,42 @@ def matrix(picture: Picture) -> str:
     ids = sorted(int(node) for node in picture.nodes)
     if not ids or len(ids) > MATRIX_NODES_MAX:
         return ""
+    absent = {one.id for one in picture.nodes.values() if one.silent or one.condition in RUNS_NOT}
     rows = ["hears " + " ".join(f"{node:>2}" for node in ids)]
     for source in ids:
         marks = (
-            " " if source == target else LINK_MARKS.get(picture.links.get(f"{source}>{target}", ""), "·")
+            " "
+            if source == target
+            else "-"
+            if {source, target} & absent
+            else LINK_MARKS.get(picture.links.get(f"{source}>{target}", ""), "·")
             for target in ids
         )
         rows.append(f"n{source:<4} " + " ".join(f"{mark:>2}" for mark in marks))
     return "\n".join(rows)
+
+
+def words(picture: Picture) -> str:
+    """What is wrong, the worst first, and who hears whom, below the headline."""
+    wrong = [f"VIOLATED: {one.name}: {one.text}" for one in picture.invariants if not one.holds]
+    faults = [
+        fault.text if fault.text.startswith(fault.kind) else f"{fault.kind} {fault.text}"
+        for fault in picture.faults
+    ]
+    nothing = "nothing is broken" if picture.run else "nodes tell of nothing broken"
+    hear = " | ".join(" ".join(f"n{node}" for node in group) for group in picture.groups)
+    parts = [
+        *wrong,
+        f"hear each other only: {hear}" if hear else "",
+        picture.incomplete,
+    ]
+    if picture.reachable >= picture.needed:  # Else the headline says so.
+        parts.append(
+            f"{picture.reachable} of {picture.voters} voters hear each other, {picture.needed} needed"
+        )
+    more = f", and {len(faults) - FAULTS_NAMED} more" if len(faults) > FAULTS_NAMED else ""
+    parts.append(f"broken: {', '.join(faults[:FAULTS_NAMED])}{more}" if faults else nothing)
+    return "; ".join(part for part in parts if part)
 
 
 def strip(moments: Iterable[tuple[int, bool]], columns: int) -> str:
@@ -88,7 +119,8 @@ class Top(App[None]):
 
     CSS = """
     #headline { height: auto; max-height: 3; text-style: bold; }
-    #words { height: 1; }
+    #words { height: auto; max-height: 3; }
+    #links-words { height: auto; max-height: 1; }
     #upper { height: auto; max-height: 55%; }
     #nodes { width: 1fr; height: auto; max-height: 100%; }
     #links { width: auto; margin-left: 1; padding-right: 1; }
@@ -138,6 +170,7 @@ class Top(App[None]):
         with Horizontal(id="upper"):
             yield DataTable(id="nodes", cursor_type="row", zebra_stripes=False)
             yield Static("", id="links", markup=False)
+        yield Static("", id="links-words", markup=False)
         yield Static("", id="strip", markup=False)
         yield Input(placeholder="text to look for; Enter", id="filter")
         yield RichLog(id="records", markup=False, wrap=True, max_lines=RECORDS_KEPT)
@@ -168,24 +201,28 @@ class Top(App[None]):
         if picture is None or not news:
             return
         self._show(picture)
-        for record in news.get("records", []):
-            self._records.append(record)
-            self._write(record)
+        self._take(news.get("records", []))
+
+    def _take(self, records: list[Record]) -> None:
+        """Nodes tell of the same moment in any order, and of the past at the beginning: lines are by time."""
+        newest = self._records[-1].t if self._records else float("-inf")
+        in_order = sorted(records, key=lambda record: record.t)
+        self._records.extend(in_order)
+        if in_order and in_order[0].t < newest:
+            by_time = sorted(self._records, key=lambda record: record.t)
+            self._records.clear()
+            self._records.extend(by_time)
+            self._write_anew()
+        else:
+            for record in in_order:
+                self._write(record)
 
     def _show(self, picture: Picture) -> None:
         self.query_one("#headline", Static).update(picture.headline)
-        broken = [f"BROKEN: {one.name}: {one.text}" for one in picture.invariants if not one.holds]
-        quorum = f"{picture.reachable} of {picture.voters} voters hear each other, {picture.needed} needed"
-        words = "; ".join(
-            [
-                *broken,
-                *([picture.incomplete] if picture.incomplete else []),
-                quorum,
-                f"{len(picture.faults)} faults",
-            ]
-        )
-        self.query_one("#words", Static).update(words)
-        self.query_one("#links", Static).update(matrix(picture))
+        self.query_one("#words", Static).update(words(picture))
+        ways = matrix(picture)
+        self.query_one("#links", Static).update(ways)
+        self.query_one("#links-words", Static).update(LINK_WORDS if ways else "")
         if int(picture.t) != self._second:
             self._second = int(picture.t)
             self._moments.append((picture.leader, bool(picture.faults)))

@@ -65,6 +65,23 @@ def test_a_leader_that_says_nothing_is_superseded_by_the_next_one() -> None:
     assert story.leaderless_s == 0.0
 
 
+def test_a_leader_that_tells_of_its_end_after_the_next_election_tells_the_reason_and_led_until_then() -> None:
+    story = report(10.0, elected(1.0, 3, 1), elected(5.0, 2, 2), lost(5.2, 3, 1, "no-quorum"))
+    assert (story.leaders[0].ended, story.leaders[0].lasted_s) == ("no-quorum", 4.0)
+    assert story.leaders[1].ended is None
+
+
+def test_a_guess_never_replaces_what_a_leader_tells_of_its_end() -> None:
+    story = report(
+        10.0,
+        elected(1.0, 3, 1),
+        lost(3.0, 3, 1, "no-quorum"),
+        elected(5.0, 2, 2),
+        lost(6.0, 3, 1, "unreachable"),
+    )
+    assert story.leaders[0].ended == "no-quorum"
+
+
 def test_a_successor_that_was_quicker_than_the_news_of_the_death_still_tells_why() -> None:
     story = report(10.0, elected(1.0, 3, 1), elected(4.0, 2, 2, "leader-died"), lost(4.1, 3, 1))
     assert story.leaders[0].ended == "died"

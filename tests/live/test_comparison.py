@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from raft.cluster.rpc.messages import ClusterStatus, FaultList
-from raft.live.feed import Feed, answers_seen, leadership_seen
+from raft.live.feed import Feed
+from raft.live.history import answers_seen, leadership_seen
 from raft.live.nodes import NodesConnection
 from raft.live.sampler import NodesSource
 from tests.live.pictures import node, status, three
@@ -25,9 +26,9 @@ def test_the_headline_tells_why_the_leader_before_ended_as_far_as_that_is_seen()
     gone = {"n1": {"role": None, "state": "unreachable"}}
     for now, words in (
         (led_by(2, 5, **gone), "n2 leads term 5 for 2 s; n1 ended: does not answer"),
-        (led_by(2, 5), "n2 leads term 5 for 2 s; n1 ended: heard a newer term"),
+        (led_by(2, 5), "n2 leads term 5 for 2 s; n1 ended: no longer leads, and has not told why"),
         (led_by(1, 5), "n1 leads term 5 for 2 s; n1 ended: another was elected"),
-        (led_by(None, 4), "no leader for 2 s; n1 ended: heard a newer term"),
+        (led_by(None, 4), "no leader for 2 s; n1 ended: no longer leads, and has not told why"),
     ):
         feed = Feed(1.0)
         feed.tell(leadership_seen(None, three(), 1.0))
@@ -57,7 +58,9 @@ class Nodes:
 
 def test_nodes_without_a_launcher_are_shown_with_what_has_happened_between_looks() -> None:
     nodes = Nodes()
-    source = NodesSource(nodes, lambda event: type(event).__name__, partial(NodesConnection, "none", None))
+    source = NodesSource(
+        nodes, lambda event: type(event).__name__, partial(NodesConnection, "none", None), 0.0
+    )
     assert [record.text for record in source.look().records] == ["LeaderElected"]
     nodes.status = led_by(2, 2, n1={"role": None, "state": "unreachable"})
     look = source.look()

@@ -14,6 +14,7 @@ from raft.live.feed import (
     ENDED,
     Feed,
     as_json,
+    groups,
     headline,
     links,
     merge_patch,
@@ -142,3 +143,13 @@ def test_a_patch_makes_the_next_picture_of_the_one_before(
 ) -> None:
     assert merged(before, merge_patch(before, after)) == after
     assert merge_patch(after, after) == {}
+
+
+def test_nodes_that_hear_each_other_are_a_group_also_by_way_of_others() -> None:
+    nodes = [node(one) for one in (1, 2, 3, 4, 5)]
+    ways = {"1>2": "heard", "2>1": "heard", "2>3": "heard", "3>2": "bad", "4>5": "heard", "5>4": "cut"}
+    assert groups(nodes, ways) == [[1, 2, 3], [4], [5]]
+    star = {way: "heard" for one in (2, 3, 4, 5) for way in (f"1>{one}", f"{one}>1")}
+    assert groups(nodes, star) == [], "all hear the leader"
+    dead = [*nodes[:4], node(5, state="down", role=None)]
+    assert groups(dead, {way: how for way, how in star.items() if "5" not in way}) == []

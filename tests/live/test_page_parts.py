@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raft.cluster.rpc.messages import FaultEntry
-from raft.live.feed import LeasePicture, Load, ScenePicture, StepPicture
+from raft.live.feed import FaultPicture, LeasePicture, Load, ScenePicture, StepPicture
 from raft.live.sampler import Record
 from raft.live.stories import Answer, Story
 from tests.live.browser import MISSING, Browser
@@ -207,3 +207,42 @@ def test_a_page_that_stays_open_keeps_its_memory(browser: Browser, stage: Stage)
     full = after(6_000)
     assert after(6_000) < 1.25 * full < 50.0
     assert browser.js("return document.querySelectorAll('*').length") < 3_000
+
+
+def test_who_hears_whom_is_seen_without_a_leader_and_nodes_that_do_not_run_are_told_apart(
+    browser: Browser, stage: Stage
+) -> None:
+    nodes = [
+        node(1, role="pre-candidate", heard_ms={2: 9.0}),
+        node(2, role="pre-candidate", heard_ms={1: 9.0}),
+        node(3, role="pre-candidate"),
+        node(4, state="down", role=None),
+    ]
+    stage.status = status(nodes, leader=None)
+    browser.until(lambda: browser.js("return document.querySelectorAll('#ways .heard').length") == 1)
+    browser.until(lambda: browser.js("return document.querySelectorAll('#matrix .none-cell').length") == 6)
+    assert "hear each other only n1 n2 | n3" in browser.text("#summary")
+    assert "not running" in browser.text("#matrix-words")
+    assert "pre-votes" in browser.text("#legend")
+
+
+def test_it_is_said_that_nothing_is_broken(browser: Browser, stage: Stage) -> None:
+    heard = [node(1, role="leader", heard_ms={2: 9.0}), node(2, heard_ms={1: 9.0})]
+    stage.status = status(heard)
+    browser.until(lambda: browser.text("#summary") == "nothing is broken")
+
+
+def test_without_a_launcher_the_page_offers_only_what_nodes_do_and_does_not_say_that_nothing_is_broken(
+    browser: Browser, stage: Stage
+) -> None:
+    stage.more = {"run": ""}
+    browser.until(lambda: "nothing of which the nodes tell" in browser.text("#faults"))
+    browser.click("#ring [data-node='2']")
+    offered = (
+        "return [...document.querySelectorAll('#menu-items [data-action]')].map((b) => b.dataset.action)"
+    )
+    assert sorted(browser.js(offered)) == ["snapshot", "transfer"]
+    browser.click("#menu-close")
+    stage.more = {"run": "", "faults": [FaultPicture(1, "n1", [1], "link to n2: cut", "")]}
+    browser.until(lambda: "link to n2: cut" in browser.text("#faults"))
+    assert browser.js("return document.querySelectorAll('#faults button').length") == 0

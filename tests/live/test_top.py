@@ -11,7 +11,7 @@ from textual.widgets import DataTable, RichLog, Static
 from raft.cluster.rpc.messages import FaultEntry
 from raft.live.actions import Order, request_of
 from raft.live.sampler import Look, Record
-from raft.live.top import Top, matrix, node_row, strip
+from raft.live.top import Top, matrix, node_row, strip, words
 from tests.live.pictures import node, picture_of, status, three
 
 MARKUP = "[bold red]x[/] [@click=app.quit]y[/]"
@@ -141,3 +141,42 @@ def test_a_row_says_what_is_wrong_with_a_node_without_colour() -> None:
     assert node_row(seen.nodes["2"], 5) == ["n2", "○ follower CUT OFF", "1", "5", "2", "#3"]
     assert matrix(seen).splitlines() == ["hears  1  2", "n1        ✗", "n2     ✗   "]
     assert strip([(1, False), (12, True), (0, True)], 2) == "!!\n2·"
+
+
+def test_the_words_below_the_headline_name_what_is_broken_and_the_groups_that_hear_each_other() -> None:
+    cut = FaultEntry(3, "partition", [1, 2, 3], "n1 n2 | n3", {1: [3], 2: [3], 3: [1, 2]}, cut=True)
+    nodes = [node(1, role="leader", heard_ms={2: 9.0}), node(2, heard_ms={1: 9.0}), node(3, in_quorum=False)]
+    seen = picture_of(status(nodes), [cut, FaultEntry(4, "disk", [2], "disk n2 full")])
+    assert words(seen) == (
+        "hear each other only: n1 n2 | n3; 3 of 3 voters hear each other, 2 needed; "
+        "broken: partition n1 n2 | n3, disk n2 full"
+    )
+    assert words(picture_of(three(heard_ms={2: 9.0, 3: 9.0}))).endswith("needed; nothing is broken")
+
+
+def test_a_node_that_does_not_run_is_marked_otherwise_than_a_quiet_way() -> None:
+    seen = picture_of(status([node(1, role="leader"), node(2), node(3, state="down", role=None)]))
+    assert matrix(seen).splitlines()[1:] == ["n1        ·  -", "n2     ·     -", "n3     -  -   "]
+
+
+def test_what_nodes_tell_late_stands_where_it_happened() -> None:
+    async def steps(pilot: Pilot[None], stage: Stage) -> None:
+        stage.records = [Record(9.0, "event", "x", [1], "NINE"), Record(8.0, "event", "x", [1], "EIGHT")]
+        await until(pilot, lambda: "NINE" in lines(pilot))
+        stage.records = [Record(8.5, "node", "x", [2], "BETWEEN")]
+        await until(pilot, lambda: "BETWEEN" in lines(pilot))
+        told = lines(pilot)
+        assert told.index("EIGHT") < told.index("BETWEEN") < told.index("NINE")
+
+    drive(steps)
+
+
+def test_faults_that_fill_a_screen_leave_room_for_the_rest() -> None:
+    async def steps(pilot: Pilot[None], stage: Stage) -> None:
+        stage.faults = [FaultEntry(at, "link", [1, 2], f"n1 -> n2 delay {at}ms") for at in range(1, 30)]
+        await until(pilot, lambda: "and 25 more" in text(pilot, "words"))
+        for name in ("#words", "#nodes", "#links-words", "#records", "#answer"):
+            await until(pilot, lambda name=name: pilot.app.query_one(name).region.height > 0)
+            assert pilot.app.query_one(name).region.bottom <= 24, name
+
+    drive(steps)

@@ -21,6 +21,8 @@ from raft.cluster.records.events import (
 )
 
 VERSION = 1
+GUESSES = frozenset({"superseded", "unreachable", "stepped-down"})
+"""Ends of which only others tell: what the leader itself says of its end, maybe much later, is the reason."""
 SILENCING = frozenset({"kill", "crash", "pause", "partition", "isolate"})
 """Faults that may silence a leader; under others it continues, or reports why it does not."""
 
@@ -112,9 +114,7 @@ class _ReportBuilder:
                 )
             case LeaderLost():
                 # A leader that resumes after a pause reports this long after its successor was elected.
-                last = self.leaderships[-1] if self.leaderships else None
-                if last is not None and (last.term, last.node) == (event.term, event.node):
-                    self._end_last(event.t, event.reason)
+                self._lose(event)
             case FaultInjected():
                 self._faults[event.id] = event
             case FaultCleared():
@@ -123,6 +123,17 @@ class _ReportBuilder:
                 self.violations.append(ViolationReport(event.t, event.term, event.nodes, event.text))
             case _:
                 pass
+
+    def _lose(self, event: LeaderLost) -> None:
+        """The last leader ends; for one that has ended already, as others saw it, this is the reason."""
+        mine = (one for one in reversed(self.leaderships) if (one.term, one.node) == (event.term, event.node))
+        lost = next(mine, None)
+        if lost is None:
+            return
+        if lost is self.leaderships[-1]:
+            self._end_last(event.t, event.reason)
+        if lost.ended in GUESSES and (lost.ended == "superseded" or event.reason not in GUESSES):
+            lost.ended = event.reason
 
     def _end_last(self, t: float, reason: str) -> None:
         if self.leaderships and self.leaderships[-1].ended is None:
@@ -142,8 +153,8 @@ class _ReportBuilder:
         known = {"leader-died": "died", "transfer": "transfer"}.get(event.reason)
         if last.ended is None:
             self._end_last(event.t, known or (kinds[-1] if kinds else "superseded"))
-        elif last.ended == "higher-term" and event.reason == "transfer":
-            last.ended = "transfer"
+        elif known and (last.ended in GUESSES or (last.ended, known) == ("higher-term", "transfer")):
+            last.ended = known
 
 
 def _leaderless_seconds(leaders: Sequence[Leadership], now_t: float) -> float:

@@ -21,6 +21,8 @@ from raft.protocol.records import NodeEvent
 UNREACHABLE: Final = "unreachable"
 ANSWERS: Final = "answers"
 FORGOTTEN: Final = "records-lost"
+LEADER_KINDS: Final = frozenset({"leader-elected", "leader-lost", "leader-seen", "leader-gone"})
+"""The events of which the story of leaders is made."""
 SEEN: Final = "seen"
 """The reason of an election of which only followers tell."""
 

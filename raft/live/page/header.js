@@ -1,6 +1,6 @@
 // The first lines: who leads, since when, why the last one ended; what is broken, who is missing; what must hold.
 import { byId, changed, faultWords, make } from "./dom.js";
-import { nodesOf, shown, state } from "./state.js";
+import { launcherOf, nodesOf, shown, state } from "./state.js";
 
 const named = (nodes) => nodes.map((node) => `n${node.id}`).join(" ");
 
@@ -38,8 +38,9 @@ function summaryOf(picture) {
     ["paused", named(nodes.filter((node) => node.condition === "paused"))],
     ["silent", named(nodes.filter((node) => node.silent || node.condition === "unreachable"))],
     ["cut off", named(nodes.filter((node) => node.cut_off))],
-  ];
-  return groups.filter(([, value]) => value);
+    ["hear each other only", (picture.groups ?? []).map((group) => group.map((id) => `n${id}`).join(" ")).join(" | ")],
+  ].filter(([, value]) => value);
+  return groups.length ? groups : [["nothing", launcherOf(picture) ? "is broken" : "is seen to be broken"]];
 }
 
 // What a screen reader says of its own accord.

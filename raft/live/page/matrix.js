@@ -7,8 +7,10 @@ import { nodesOf, shown } from "./state.js";
 const CELL = 12, FEW = 20;
 const WORDS = {
   heard: "heard of late", quiet: "quiet (followers seldom talk to each other)", cut: "cut", bad: "slow or lossy",
+  none: "one of them does not run, or does not answer",
 };
-let cursor = [0, 1], ids = [];
+const RUNS_NOT = ["dead", "gave-up", "paused", "starting", "unreachable"];
+let cursor = [0, 1], ids = [], absent = new Set();
 
 const at = (place) => (place + 1.6) * CELL;
 
@@ -17,7 +19,8 @@ export function drawMatrix() {
   if (!picture) return;
   const matrix = byId("matrix"), focused = document.activeElement === matrix;
   ids = nodesOf(picture).map((node) => node.id);
-  if (!changed("matrix", ids, picture.links, picture.leader, cursor, focused)) return;
+  absent = new Set(nodesOf(picture).filter((node) => node.silent || RUNS_NOT.includes(node.condition)).map((node) => node.id));
+  if (!changed("matrix", ids, picture.links, picture.leader, [...absent], cursor, focused)) return;
   const size = (ids.length + 1.6) * CELL;
   const marks = [...labels(picture.leader), ...cells(picture.links ?? {})];
   if (focused)
@@ -36,11 +39,13 @@ function labels(leader) {
   ]);
 }
 
+const passes = (links, from, to) => absent.has(from) || absent.has(to) ? "none" : links?.[`${from}>${to}`] ?? "quiet";
+
 function cells(links) {
   const few = ids.length <= FEW, all = ids.length * CELL, marks = [];
   if (!few) marks.push(draw("rect", { class: "quiet-cell", x: at(0), y: at(0), width: all, height: all }));
   ids.forEach((from, row) => ids.forEach((to, column) => {
-    const how = links[`${from}>${to}`] ?? "quiet";
+    const how = passes(links, from, to);
     if (from !== to && (few || how !== "quiet")) marks.push(cell(how, at(column), at(row)));
   }));
   return marks;
@@ -50,6 +55,7 @@ function cell(how, x, y) {
   const middle = CELL / 2;
   if (how === "cut") return draw("path", { class: "cut-cell", "stroke-width": 2, d: `M${x + 3} ${y + 3}l6 6m0 -6l-6 6` });
   if (how === "bad") return draw("path", { class: "bad-cell", d: `M${x + middle} ${y + 2}l4 8h-8z` });
+  if (how === "none") return draw("path", { class: "none-cell", "stroke-width": 1, d: `M${x + 4} ${y + middle}h4` });
   return draw("circle", { class: `${how}-cell`, cx: x + middle, cy: y + middle, r: how === "heard" ? 4 : 2 });
 }
 
@@ -61,8 +67,8 @@ const chosen = () => {
 function sayCell(picture, focused) {
   const way = focused ? chosen() : null;
   const words = way
-    ? `n${way[0]} → n${way[1]}: ${WORDS[picture.links?.[`${way[0]}>${way[1]}`] ?? "quiet"]}`
-    : "rows send, columns hear · ● heard of late, ✕ cut, ▲ slow or lossy";
+    ? `n${way[0]} → n${way[1]}: ${WORDS[passes(picture.links, ...way)]}`
+    : "rows send, columns hear · ● heard of late, ✕ cut, ▲ slow or lossy, – not running, faint: quiet, as between followers";
   if (changed("cell", words)) byId("matrix-words").textContent = words;
 }
 

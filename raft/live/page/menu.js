@@ -1,12 +1,17 @@
 // What can be done: menus, each entry with its command line, and the orders that come of them.
 import { byId, make } from "./dom.js";
-import { state } from "./state.js";
+import { launcherOf, state } from "./state.js";
 
 export const commandOf = (action, nodes, to = []) =>
   action.words.replace("{nodes}", nodes.join(",")).replace("{to}", to.join(","));
 
-export const actionsOn = (...kinds) =>
-  state.readOnly ? [] : state.menu.filter((action) => kinds.includes(action.on));
+// What nodes do themselves; the rest is a launcher's.
+const OF_NODES = ["transfer", "snapshot"];
+
+export const offered = () => state.readOnly ? [] : launcherOf(state.picture) ? state.menu
+  : state.menu.filter((action) => OF_NODES.includes(action.name));
+
+export const actionsOn = (...kinds) => offered().filter((action) => kinds.includes(action.on));
 
 export async function order(action, nodes = [], to = []) {
   const answer = byId("answer");

@@ -1,7 +1,7 @@
 // Leaders so far, faults in force with what ends each, and the leases of the leader.
 import { byId, changed, draw, faultWords, make, spell } from "./dom.js";
-import { commandOf, order } from "./menu.js";
-import { shown, state } from "./state.js";
+import { commandOf, offered, order } from "./menu.js";
+import { launcherOf, shown, state } from "./state.js";
 
 const row = (...cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
 
@@ -14,19 +14,20 @@ export function drawLeaders() {
 }
 
 const NOTHING = "nothing. Click a node, or a way in the matrix, to break it.";
+const NOTHING_TOLD = "nothing of which the nodes tell. Only a launcher knows all that is broken on purpose, and can break or heal it.";
 
 export function drawFaults() {
   const picture = shown();
-  if (!picture || !changed("faults", picture.faults, state.readOnly, state.menu.length)) return;
-  const faults = picture.faults ?? [], named = (name) => state.menu.find((action) => action.name === name);
-  const heal = (action, ids, label) => !action || state.readOnly ? [] : [make("button", {
+  if (!picture || !changed("faults", picture.faults, picture.run, state.readOnly, state.menu.length)) return;
+  const faults = picture.faults ?? [], named = (name) => offered().find((action) => action.name === name);
+  const heal = (action, ids, label) => !action ? [] : [make("button", {
     type: "button", "data-action": action.name, title: `raft-actors ${commandOf(action, ids)}`,
     onclick: () => order(action, ids),
   }, label)];
   const items = faults.map((fault) => make("li", {},
     make("span", { class: "what" }, faultWords(fault)),
     ...(fault.heal && !state.run ? [make("code", {}, fault.heal)] : []), ...heal(named("clear"), [fault.id], "Heal")));
-  if (!faults.length) items.push(make("li", { class: "none" }, state.readOnly ? "nothing" : NOTHING));
+  if (!faults.length) items.push(make("li", { class: "none" }, !launcherOf(picture) ? NOTHING_TOLD : state.readOnly ? "nothing" : NOTHING));
   if (faults.length > 1) items.push(make("li", {}, ...heal(named("clear-all"), [], "Heal everything")));
   byId("faults").replaceChildren(...items);
 }

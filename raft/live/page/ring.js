@@ -80,10 +80,12 @@ function waysOf(picture) {
   const ways = [];
   for (const [way, how] of Object.entries(picture.links ?? {})) {
     const [from, to] = way.split(">").map(Number), [a, b] = [places.get(from), places.get(to)];
-    const leads = how === "heard" && from === picture.leader;
-    if (!a || !b || ways.length >= WAYS_MAX || (how === "heard" && !leads)) continue;
+    const leads = how === "heard" && from === picture.leader, both = picture.links[`${to}>${from}`] === "heard";
+    // What is heard both ways is drawn once, from the leader or else from the lower number.
+    const once = leads || !both || (to !== picture.leader && from < to);
+    if (!a || !b || ways.length >= WAYS_MAX || (how === "heard" && !once)) continue;
     // Each direction has a side of its own.
-    const [dx, dy] = [b[0] - a[0], b[1] - a[1]], length = Math.hypot(dx, dy) || 1, off = leads ? 0 : 2.5;
+    const [dx, dy] = [b[0] - a[0], b[1] - a[1]], length = Math.hypot(dx, dy) || 1, off = how === "heard" ? 0 : 2.5;
     const [ox, oy] = [(-dy / length) * off, (dx / length) * off];
     ways.push(draw("line", {
       class: `way ${leads ? "lead-way" : how}`, x1: a[0] + ox, y1: a[1] + oy, x2: b[0] + ox, y2: b[1] + oy,
@@ -189,6 +191,8 @@ function drawSelection(nodes) {
 }
 
 const LEGEND = ["leader", "follower", "candidate", "learner", "paused", "dead"].map((name) => [name, { condition: name }]);
+LEGEND.splice(3, 0, ["asks for pre-votes", { condition: "pre-candidate" }]);
+LEGEND.push(["does not answer", { condition: "unreachable" }]);
 LEGEND.push(["cut off", { condition: "follower", cut_off: true }]);
 
 export function drawLegend() {

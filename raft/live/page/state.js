@@ -41,6 +41,9 @@ const WITHOUT = {
   next: {}, faults: [], restarts: 0, pid: 0, cpu_percent: 0, rss_mb: 0,
 };
 
+// Without one the nodes themselves are asked; they tell less, and break and heal nothing.
+export const launcherOf = (picture) => Boolean(picture?.run) || state.run;
+
 export const nodesOf = (picture) =>
   Object.values(picture?.nodes ?? {}).map((node) => ({ ...WITHOUT, ...node })).sort((a, b) => a.id - b.id);
 
