@@ -6,6 +6,7 @@ Owns their names, help and notation. An invalid one is a usage error that says h
 from __future__ import annotations
 
 import enum
+import math
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -59,6 +60,13 @@ def checked(parse: Callable[[str], T]) -> Callable[[str | T], T]:
 
     parser.__name__ = "text"  # Shown in help as the type.
     return parser
+
+
+def finite(value: float) -> float:
+    """An option's number, of which `min` and `max` alone would let nan pass."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to go by")
+    return value
 
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)

@@ -463,3 +463,11 @@ def test_a_file_that_the_system_refuses_is_an_error_of_one_line(
 def test_a_name_that_is_no_text_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb(["lock", os.fsdecode(b"\xff"), "--", "true"], Session()) == ExitCode.USAGE
     assert "is not text in UTF-8" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "line", ["clock 1 --rate nan", "chaos --rate nan", "chaos --rate inf", "check perf --at-least nan"]
+)
+def test_a_number_that_is_none_is_a_usage_error(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb(line.split(), Session()) == ExitCode.USAGE
+    assert "is no number to go by" in " ".join(capsys.readouterr().err.split())

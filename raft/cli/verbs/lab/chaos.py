@@ -63,7 +63,9 @@ WorkloadName = Annotated[
         help="register, append, set, lock, election, watch, counter.",
     ),
 ]
-Rate = Annotated[float, typer.Option(metavar="N", help="Operations per second.", min=1)]
+Rate = Annotated[
+    float, typer.Option(metavar="N", help="Operations per second.", min=1, callback=options.finite)
+]
 Clients = Annotated[int, typer.Option(metavar="N", help="Concurrent clients.", min=1, max=500)]
 ScheduleFile = Annotated[
     Path | None,

@@ -272,7 +272,11 @@ def clock(
     rate: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", min=0.1, max=10.0, help="Seconds on the node's clock in each real second."
+            metavar="NUMBER",
+            min=0.1,
+            max=10.0,
+            callback=options.finite,
+            help="Seconds on the node's clock in each real second.",
         ),
     ],
     dry_run: options.DryRun = False,

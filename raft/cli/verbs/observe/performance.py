@@ -39,7 +39,14 @@ Clients = Annotated[int, typer.Option("--clients", metavar="N", min=1, max=4096,
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", min=0, max=2**20, help="Of each value.")]
 Reads = Annotated[bool, typer.Option("--reads", help="Linearizable reads instead of writes.")]
 AtLeast = Annotated[
-    float, typer.Option("--at-least", metavar="N", min=0, help="Operations per second required to pass.")
+    float,
+    typer.Option(
+        "--at-least",
+        metavar="N",
+        min=0,
+        callback=options.finite,
+        help="Operations per second required to pass.",
+    ),
 ]
 
 
