@@ -175,3 +175,21 @@ def test_the_terminal_is_given_back_as_it_was_when_the_cluster_ends_under_a_half
         terminal.expect("safety violation")
         until(lambda: (shell.home / "after").exists() and (shell.home / "after").read_text())
         assert (shell.home / "after").read_text() == (shell.home / "before").read_text()
+
+
+def test_ctrl_z_gives_the_normal_screen_back_and_fg_the_other_one() -> None:
+    with Shell() as shell:
+        up = shell.up("--nodes 1")
+        terminal = shell.bash(f"TERM=xterm {' '.join(LAUNCHER)} status -w --interval 50ms")
+        terminal.expect("\x1b[?1049h")
+        terminal.expect("quorum 1/1")
+        terminal.type("\x1a")
+        terminal.expect("\x1b[?1049l")
+        terminal.expect("Stopped")
+        terminal.type("fg\n")
+        terminal.expect("\x1b[?1049h")
+        terminal.expect("quorum 1/1")
+        terminal.type("\x03")
+        terminal.expect("\x1b[?1049l")
+        terminal.type("exit\n")
+        assert finish(up).code == 0

@@ -80,17 +80,28 @@ def _frame(text: str) -> str:
 
 @contextlib.contextmanager
 def _alternate_screen() -> Iterator[None]:
-    """Use the terminal's alternate screen, and restore the normal one, however this ends."""
+    """Use the terminal's alternate screen, and restore the normal one, however this ends or is stopped."""
 
     def end(number: int, _frame: object) -> None:
         raise typer.Exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    def stop(number: int, _frame: object) -> None:
+        # Not by `out`, in the midst of which this may be called.
+        os.write(sys.stdout.fileno(), _SCREEN_OFF.encode() + b"\n")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # Returns when the shell lets this process continue.
+        signal.signal(number, stop)
+        os.write(sys.stdout.fileno(), _SCREEN_ON.encode())
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+        before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, stop)
     try:
         out(_SCREEN_ON)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         with contextlib.suppress(typer.Exit, VerbFailed):
             out(_SCREEN_OFF)
 
