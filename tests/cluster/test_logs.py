@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from raft.cli.verbs.observe.records import FollowedLogs
 from raft.cli.views import Paint, log_line
 from raft.cluster.failures import BadUsage
+from raft.cluster.records.events import LeaderElected, encode_event
 from raft.cluster.records.logs import LINE_BYTES_MAX, ClusterLogs, LogFilter, NodeLog, log_filter
 from raft.cluster.records.timestamps import Stamp, wall_seconds
+from raft.cluster.spec import ClusterRecord, ClusterSpec, NodeRecord
 
 
 def line(second: float, message: str, *, level: str = "INFO", event: str = "") -> str:
@@ -201,3 +204,20 @@ def test_a_line_that_is_nested_too_deeply_or_from_before_all_time_is_shown(logs:
     opened = logs(deep + early + line(1, "next"))
     shown = [entry.message for entry in opened.history() if LogFilter().wants(entry)]
     assert shown == [deep.strip(), "early", "next"]
+
+
+def test_a_follower_reads_on_when_the_cluster_has_removed_its_events(tmp_path: Path, logs: Logs) -> None:
+    logs("", "")
+    record = ClusterRecord(
+        name="alpha", cluster="alpha-1", pid=1, started_seconds=0.0, data_dir=str(tmp_path),
+        log_dir=str(tmp_path), events=str(tmp_path / "events.jsonl"), spec=ClusterSpec(nodes=2),
+        nodes=[NodeRecord(id=node, endpoint="", log="") for node in (1, 2)],
+    )  # fmt: skip
+    elected = LeaderElected(node=1, term=1, previous=0, votes=2, voters=2, took_ms=1.0, reason="startup")
+    Path(record.events).write_bytes(encode_event(elected) + b"\n")
+    followed = FollowedLogs("leader", record, LogFilter())
+    assert list(followed.history(None)) == []
+    Path(record.events).unlink()
+    (tmp_path / "n1.log").write_text(line(1, "the last one"))
+    assert [entry.message for entry in followed.arrived()] == ["the last one"]
+    followed.close()

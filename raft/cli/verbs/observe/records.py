@@ -224,9 +224,14 @@ class FollowedLogs:
         """The lines written since the last call, by time."""
         lines = self._logs.arrived()
         if "random" not in self._selector:
-            with contextlib.suppress(NoLeader):  # Between two leaders, continue with the former one.
+            # Between two leaders, and when the cluster has ended, continue with the former one.
+            with contextlib.suppress(NoLeader, Unreachable):
                 self._nodes = chosen_by_files(self._selector, self._record)
         return [line for line in lines if self._is_of_interest(line)]
+
+    def close(self) -> None:
+        """Close the files."""
+        self._logs.close()
 
     def _is_of_interest(self, line: LogLine) -> bool:
         # A new leader's first lines are written before the launcher knows of it.
