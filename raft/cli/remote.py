@@ -89,7 +89,7 @@ class RemoteCluster:
         self._failed = failed  # How an error of a client ends a verb.
         self._seconds = REQUEST_SECONDS
         self._handlers: dict[type, Callable[[Any], object]] = {
-            GetClusterStatus: lambda _: self._status(),
+            GetClusterStatus: lambda _: self.status_of(*self._said()),
             GetLeader: self._leader,
             GetMembers: lambda _: _listed(self._change(lambda client: client.members())),
             ListFaults: lambda _: self._faults(),
@@ -166,8 +166,8 @@ class RemoteCluster:
         said = {node: answer for node, answer in answers.items() if isinstance(answer, NodeStatus)}
         return said, list(members)
 
-    def _status(self) -> ClusterStatus:
-        said, addresses = self._said()
+    def status_of(self, said: dict[int, NodeStatus], addresses: list[int]) -> ClusterStatus:
+        """The cluster, from what nodes say of themselves; `addresses`: the nodes that were asked."""
         leader = _leader_of(said)
         voters, learners = _members_of(said, leader)
         nodes = sorted({*voters, *learners}) or addresses  # A node may know of more that are no members.

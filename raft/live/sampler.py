@@ -199,7 +199,7 @@ class LauncherSource:
 
 
 class Asker(Protocol):
-    """Takes a launcher's requests; the nodes of a cluster without one do as well, see `raft.cli.remote`."""
+    """Takes the questions of a view; see `raft.cli.remote_looks`."""
 
     def ask(self, verb: object, expected: type[A], timeout_seconds: float) -> A:
         """Raises VerbFailed."""
@@ -207,6 +207,10 @@ class Asker(Protocol):
 
     def members(self) -> dict[int, str]:
         """Where all nodes are. Raises VerbFailed."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections; the next question opens them again."""
         ...
 
 
@@ -263,7 +267,8 @@ class NodesSource:
         return False
 
     def close(self) -> None:
-        """Let go of the connection to the nodes."""
+        """Let go of the connections to the nodes."""
+        self._asker.close()
         nodes, self._nodes = self._nodes, None
         if nodes is not None:
             nodes.close()

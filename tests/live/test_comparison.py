@@ -55,6 +55,9 @@ class Nodes:
     def members(self) -> dict[int, str]:
         return {}
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def test_nodes_without_a_launcher_are_shown_with_what_has_happened_between_looks() -> None:
     nodes = Nodes()

@@ -69,9 +69,10 @@ def source_of(session: Session, cluster: str | None) -> Source:
     if session.is_remote(cluster):
         from raft.cli.connection import verb_failed
         from raft.cli.remote import RemoteCluster
+        from raft.cli.remote_looks import RemoteLooks
 
         target = session.target(cluster)
-        asker = RemoteCluster(target, verb_failed)
+        asker = RemoteLooks(RemoteCluster(target, verb_failed))
         return NodesSource(asker, text_of, partial(NodesConnection, target.cluster, target.keys))
     return LauncherSource(partial(session.run_directory, cluster), text_of)
 
