@@ -5,7 +5,7 @@ setup:            ## install the project, its tests and its tools into the activ
 	pip install -e '.[test,dev]'
 
 fast:             ## the tests that need no processes: under a minute
-	python -m pytest -m "not processes and not slow and not live"
+	python -m pytest -n logical -m "not processes and not slow and not live"
 
 test:             ## all tests
 	python -m pytest

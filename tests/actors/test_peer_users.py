@@ -183,17 +183,21 @@ def test_one_that_has_closed_its_end_is_of_no_user_not_of_root(
     assert Users(log_by_loguru).is_stranger(other.fileno(), port)
 
 
-def book() -> Connections:
+@pytest.fixture
+def connections() -> Iterator[Connections]:
     limits = dict.fromkeys(
         ("held_bytes_max", "unread_bytes_max", "held_all_bytes_max", "unread_all_bytes_max"), 1 << 30
     )
     connections = Connections(Counter(), log_by_loguru, connections_max=64, **limits)
     connections.is_stranger = lambda _descriptor: False
-    return connections
+    yield connections
+    connections.close()
 
 
-def test_a_frame_of_one_that_has_gone_is_not_laid_to_who_has_its_descriptor_now() -> None:
-    connections, descriptor = book(), 9_999
+def test_a_frame_of_one_that_has_gone_is_not_laid_to_who_has_its_descriptor_now(
+    connections: Connections,
+) -> None:
+    descriptor = 9_999
     connections.accepted(descriptor)
     connections.gone(descriptor)
     connections.accepted(descriptor)
@@ -204,8 +208,8 @@ def test_a_frame_of_one_that_has_gone_is_not_laid_to_who_has_its_descriptor_now(
     assert not connections.meet(b"now", descriptor, "").cut
 
 
-def test_the_last_words_of_one_that_was_known_are_still_its_own() -> None:
-    connections, descriptor = book(), 9_999
+def test_the_last_words_of_one_that_was_known_are_still_its_own(connections: Connections) -> None:
+    descriptor = 9_999
     connections.accepted(descriptor)
     known = connections.meet(b"route", descriptor, "")
     connections.gone(descriptor)

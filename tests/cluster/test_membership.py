@@ -82,10 +82,13 @@ def test_a_learner_that_has_to_catch_up_is_promoted_when_it_has(cluster: Cluster
     assert leader.asked == 21
 
 
-def test_a_learner_that_never_catches_up_is_reported_with_the_leaders_reason(cluster: Cluster) -> None:
+def test_a_learner_that_never_catches_up_is_reported_with_the_leaders_reason(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raft.cluster.membership.CATCH_UP_SECONDS_MAX", 10.0)
     cluster.script(1, CATCH_UP)
     pending = cluster.begin()
-    cluster.lab.live(119.0)
+    cluster.lab.live(9.0)
     assert not pending.done
     cluster.lab.live(2.0)
     said = pending.result()

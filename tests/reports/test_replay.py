@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from raft.cli.views import Paint, event_line
 from raft.cluster.records.events import FaultCleared, FaultInjected, NodeStarted
 from raft.lab.reports.replay import OPERATIONS_MAX, PICTURES_MAX, as_text, feed_of
@@ -65,6 +67,7 @@ def test_the_ways_that_a_fault_breaks_are_read_from_its_words() -> None:
     assert links("link", [1], "words that say nothing") == {}
 
 
+@pytest.mark.slow
 def test_a_very_long_run_has_a_bounded_file() -> None:
     flaps = [
         kind(t=10.0 + n / 100, id=n, kind="pause", nodes=[3], text="pause n3")
