@@ -100,18 +100,39 @@ def status_table(
         hidden = hidden | {"ALARMS"}
     shown = [title for title in _STATUS_TITLES if title not in hidden]
     rows = [dict(zip(_STATUS_TITLES, _status_row(node, last), strict=True)) for node in status.nodes]
-    while True:
-        cells = [[row[title] for title in shown] for row in rows]
-        left = {shown.index(title) for title in shown if title in _STATUS_LEFT}
-        text = table(shown, cells, paint, left=left, styles=styles)
-        spare = [title for title in _STATUS_SPARE if title in shown]
-        if columns is None or not spare or _width(shown, cells) <= columns:
-            return f"{header}\n{text}"
-        shown.remove(spare[0])
+    if columns is not None:
+        _fit(shown, rows, columns)
+    cells = [[row[title] for title in shown] for row in rows]
+    left = {shown.index(title) for title in shown if title in _STATUS_LEFT}
+    return f"{header}\n{table(shown, cells, paint, left=left, styles=styles)}"
 
 
-def _width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)) - 2
+def _fit(shown: list[str], rows: Sequence[dict[str, str]], columns: int) -> None:
+    """Leave columns out of `shown` until a line fits; then shorten the cells that are lists."""
+
+    def width(titles: Sequence[str]) -> int:
+        return sum(max(len(title), *(len(row[title]) for row in rows)) + 2 for title in titles) - 2
+
+    for title in _STATUS_SPARE:
+        if title in shown and width(shown) > columns:
+            shown.remove(title)
+    for title in ("FAULTS", "HEARS"):
+        if title in shown and width(shown) > columns:
+            room = columns - 2 - width([other for other in shown if other != title])
+            for row in rows:
+                row[title] = _within(row[title], room)
+
+
+def _within(words: str, room: int) -> str:
+    """As many of the words as there is room for, and how many more there are; of faults their ids alone."""
+    if len(words) <= room:
+        return words
+    short = [word[max(word.find("#"), 0) :] for word in words.split()]
+    for kept in range(len(short), 0, -1):
+        text = " ".join([*short[:kept], *([f"+{len(short) - kept}"] if kept < len(short) else [])])
+        if len(text) <= room:
+            return text
+    return f"+{len(short)}"
 
 
 def _quorum_words(status: ClusterStatus, paint: Paint) -> str:

@@ -153,3 +153,20 @@ def test_an_alarm_has_a_column_and_only_then(by_nodes: bool) -> None:
     said = status_table(shown, Paint(False), by_nodes=by_nodes).splitlines()
     assert "ALARMS" in said[1]
     assert [number for number, line in enumerate(said) if "disk-full out-of-space" in line] == [4]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (200, "partition#1 isolate#2 link#3 link#4 disk#5 clock#6"),
+        (80, "#1 #2 #3 #4 #5 #6"),
+        (58, "#1 #2 +4"),
+    ],
+)
+def test_many_faults_are_shortened_to_their_ids_where_they_do_not_fit(columns: int, shown: str) -> None:
+    faults = ["partition#1", "isolate#2", "link#3", "link#4", "disk#5", "clock#6"]
+    found = status(5)
+    found.nodes[0] = msgspec.structs.replace(found.nodes[0], faults=faults)
+    lines = status_table(found, Paint(False), columns).splitlines()[1:]
+    assert lines[1].endswith(f"  {shown}")
+    assert max(map(len, lines)) <= columns
