@@ -64,7 +64,7 @@ EVENT_KINDS: Final[dict[str, str]] = {
 class NodeEvent(Struct, frozen=True):
     """Something that has happened at a node, which had `role` and `term` then."""
 
-    number: int  # Each is greater by 1 than the one before.
+    number: int  # Each is greater than the one before; by 1, unless some between were forgotten.
     at_seconds: float  # Unix time, by the node's clock: to show and to merge by, never to decide by.
     role: str
     term: int

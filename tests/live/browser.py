@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "" if CHROMIUM and DRIVER else "chromium is missing: apt-get install chromium chromium-driver"
 PATIENCE_SECONDS = 60.0
+SCRIPT_SECONDS = 240  # For one script; the driver's own 30 are few on a machine with other things to do.
 
 
 class Browser:
@@ -82,6 +83,7 @@ def chromium() -> Iterator[Browser]:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options, Service(DRIVER))
+        driver.set_script_timeout(SCRIPT_SECONDS)
         try:
             yield Browser(driver)
         finally:

@@ -31,7 +31,8 @@ class Stage:
         self.failure = ""
         self.token = TOKEN
         self.orders: list[Order] = []
-        self._t = 10.0
+        self.t = 10.0
+        self.tick = 0.1  # Seconds from look to look; at 0.0 what the page shows for some seconds stays.
         self._lock = threading.Lock()
         self.read_only = False
         self.open(port)
@@ -46,9 +47,9 @@ class Stage:
         if self.failure:
             raise VerbFailed(self.failure)
         with self._lock:
-            self._t += 0.1
+            self.t += self.tick
             records, self.records = self.records, []
-        picture = msgspec.structs.replace(picture_of(self.status, self.faults, self._t), **self.more)
+        picture = msgspec.structs.replace(picture_of(self.status, self.faults, self.t), **self.more)
         return Look(picture, records)
 
     def has_news(self) -> bool:

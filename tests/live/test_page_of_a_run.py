@@ -67,8 +67,9 @@ def test_a_run_is_played_from_the_moment_that_is_shown(browser: Browser, opened)
 
 def test_an_anomaly_leads_to_the_operations_that_prove_it(browser: Browser, opened) -> None:
     opened(an_illegal_run())
-    whole = browser.js("return document.querySelectorAll('#operations .operation').length")
-    assert whole == 4
+    browser.until(
+        lambda: browser.js("return document.querySelectorAll('#operations .operation').length") == 4
+    )
     assert browser.js("return document.querySelectorAll('#operations .proof').length") >= 2
     assert "get k" in browser.text("#operations .proof.reads title")
     browser.click("#anomalies button")

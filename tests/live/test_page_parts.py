@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from raft.cluster.rpc.messages import FaultEntry
@@ -93,6 +94,7 @@ def test_a_tail_that_the_leader_does_not_have_is_framed_and_its_end_is_shown(
     browser: Browser, stage: Stage
 ) -> None:
     leads = {"role": "leader", "term": 3, "log_terms": [(1, 1), (4, 3)], "last": 6}
+    stage.tick = 0.0  # What was cut away is shown for some seconds.
     stage.status = status([node(1, **leads), node(2, log_terms=[(1, 1), (4, 2)], last=8)])
     browser.until(lambda: browser.js("return document.querySelectorAll('#logs .tail').length") == 1)
     assert browser.text("#logs .tail title") == "5 entries that the leader does not have"
@@ -119,14 +121,15 @@ def test_entries_and_votes_move_as_dots_with_their_count(browser: Browser, stage
     def kinds() -> set[str]:
         return {dot[0] for dot in browser.js("return window.dots")}
 
+    stage.tick = 0.0  # A vote is drawn for five seconds, entries are counted for two.
     browser.js(WATCH_DOTS)
     leader = node(1, role="leader", last=20, match={2: 17, 3: 5})
     stage.status = status([leader, node(2), node(3)])
     browser.until(lambda: ["dot entries", "12"] in browser.js("return window.dots"))
     browser.until(lambda: "a second acknowledged by 1 follower" in browser.text("#traffic-words"))
-    stage.more = {"elections": [Story(10.0, 1, True, 3, [1], [], False, 1)]}
+    stage.more = {"elections": [Story(stage.t, 1, True, 3, [1], [], False, 1)]}
     browser.until(lambda: "n3" in browser.text("#elections"))
-    stage.more = {"elections": [STORY]}
+    stage.more = {"elections": [msgspec.structs.replace(STORY, t=stage.t)]}
     browser.until(lambda: {"dot asked", "dot given", "dot refused"} <= kinds())
     browser.until(lambda: browser.js("return document.getElementById('traffic').childElementCount") == 0)
 
@@ -135,8 +138,10 @@ def test_each_node_has_a_lane_with_what_it_was_and_what_was_broken(browser: Brow
     full(stage)
     browser.until(lambda: browser.js("return document.querySelectorAll('#time .lane').length") == 5)
     browser.until(lambda: browser.text("#time .fault-words") == "isolate n5")
-    assert browser.js("return document.querySelectorAll('#time .vote-mark.asked').length") == 1
-    assert browser.js("return document.querySelectorAll('#time .cut-span').length") >= 1
+    browser.until(
+        lambda: browser.js("return document.querySelectorAll('#time .vote-mark.asked').length") == 1
+    )
+    browser.until(lambda: browser.js("return document.querySelectorAll('#time .cut-span').length") >= 1)
 
 
 def test_an_open_page_whose_secret_is_no_longer_valid_says_what_to_do(browser: Browser, stage: Stage) -> None:
@@ -200,7 +205,6 @@ def test_a_page_that_stays_open_keeps_its_memory(browser: Browser, stage: Stage)
         browser.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
         return browser.driver.execute_cdp_cmd("Runtime.getHeapUsage", {})["usedSize"] / 1e6
 
-    browser.driver.set_script_timeout(120)
     stage.failure = "only what is fed below is shown"
     browser.until(lambda: "only what is fed" in browser.text("#banner"))
     after(6_000)

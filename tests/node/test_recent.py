@@ -11,7 +11,15 @@ import pytest
 
 from raft.core.messages import PreVote, RequestVote
 from raft.node.process.roles import Role, why_not
-from raft.node.requests.recent import EVENTS_KEPT, PAGE_MAX, TEXT_CHARACTERS_MAX, Ring, keep_line
+from raft.node.requests.recent import (
+    EVENTS_KEPT,
+    PAGE_MAX,
+    TEXT_CHARACTERS_MAX,
+    EventRing,
+    Kept,
+    Ring,
+    keep_line,
+)
 from raft.protocol.records import EVENT_KINDS, GetRecords, NodeEvent, Records
 from raft.protocol.registry import address_of
 from tests.node.cluster import Cluster
@@ -139,12 +147,13 @@ def test_of_many_events_the_last_are_kept_and_the_others_counted() -> None:
         node.recent.note("busy", f"{number}", {})
     newest = told(cluster, 1).newest
     first = told(cluster, 1)
-    assert first.forgotten == newest - EVENTS_KEPT
+    assert first.forgotten == newest - EVENTS_KEPT - 1, "its election is kept"
     assert len(first.events) == PAGE_MAX
     assert first.upto == first.forgotten + PAGE_MAX == first.events[-1].number
     second = told(cluster, 1, incarnation=1, after=first.upto)
     assert second.forgotten == 0
-    assert (second.upto, second.events[-1].text) == (newest, f"{EVENTS_KEPT + 9}")
+    third = told(cluster, 1, incarnation=1, after=second.upto)
+    assert (third.upto, third.events[-1].text) == (newest, f"{EVENTS_KEPT + 9}")
     assert [event.number for event in told(cluster, 1, incarnation=1, after=first.upto, limit=3).events] == [
         first.upto + 1,
         first.upto + 2,
@@ -175,6 +184,27 @@ def test_a_ring_numbers_from_one() -> None:
     assert ring.after(0, 10) == (1, ["b", "c", "d"])
     assert ring.after(2, 1) == (0, ["c"])
     assert ring.after(4, 10) == (0, [])
+
+
+def test_of_leaderships_more_is_kept_than_of_the_rest() -> None:
+    def event(kind: str) -> Kept:
+        return (1.0, "leader", 1, kind, kind, {})
+
+    ring = EventRing(3)
+    for kind in ("node-started", "leader-elected", "votes-asked", "leader-lost", *["votes-asked"] * 5):
+        ring.add(event(kind))
+    forgotten, told = ring.numbered(0, 10)
+    assert [(number, kept[3]) for number, kept in told] == [
+        (2, "leader-elected"), (4, "leader-lost"), (7, "votes-asked"), (8, "votes-asked"), (9, "votes-asked")
+    ]  # fmt: skip
+    assert forgotten == 4
+    pages, after = [], 0
+    while after < ring.newest:
+        skipped, page = ring.numbered(after, 2)
+        pages.append((skipped, [number for number, _ in page]))
+        after = page[-1][0]
+    assert pages == [(2, [2, 4]), (2, [7, 8]), (0, [9])], "no more are said to be forgotten than are"
+    assert ring.numbered(9, 10) == (0, [])
 
 
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.READER])

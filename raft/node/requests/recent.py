@@ -20,6 +20,10 @@ from raft.protocol.records import GetRecords, NodeEvent, Records
 
 EVENTS_KEPT: Final = 1_000
 LINES_KEPT: Final = 1_000
+LEADERS_KEPT: Final = 100
+LASTING: Final = frozenset({"leader-elected", "leader-lost"})
+"""Kept for longer than the rest: a node that is cut off asks for pre-votes for hours, and why the last
+leader ended is what is then looked for."""
 PAGE_MAX: Final = 500
 TEXT_CHARACTERS_MAX: Final = 4_096  # Of a message that is kept, and of the end of a traceback.
 
@@ -48,6 +52,32 @@ class Ring(Generic[T]):
         first = self.newest - len(items)
         skipped = max(number - first, 0)
         return max(first - number, 0), list(islice(items, skipped, skipped + limit))
+
+
+Kept = tuple[float, str, int, str, str, Mapping[str, Any]]
+"""An event: when, in which role and term, its kind, text and values."""
+
+
+class EventRing(Ring[Kept]):
+    """The last events; of leaderships also some older ones."""
+
+    def __init__(self, kept: int = EVENTS_KEPT) -> None:
+        super().__init__(kept)
+        self._lasting: deque[tuple[int, Kept]] = deque(maxlen=LEADERS_KEPT)
+
+    def add(self, item: Kept) -> None:
+        """Keep this; the oldest is forgotten, unless it is of a leadership."""
+        items = self._items
+        if len(items) == items.maxlen and items[0][3] in LASTING:
+            self._lasting.append((self.newest - len(items) + 1, items[0]))
+        super().add(item)
+
+    def numbered(self, number: int, limit: int) -> tuple[int, list[tuple[int, Kept]]]:
+        """As `after`, each with its number; forgotten are those that are missing before the last of these."""
+        older = [pair for pair in self._lasting if pair[0] > number]
+        skipped, found = self.after(number, limit)
+        told = [*older, *enumerate(found, number + skipped + 1)][:limit]
+        return (told[-1][0] - number - len(told) if told else 0), told
 
 
 LogLines = Ring[Mapping[str, Any]]
@@ -79,7 +109,7 @@ class Recent:
         self._incarnation = incarnation
         self._wall = wall
         self._lines = lines
-        self._events: Ring[tuple[float, str, int, str, str, Mapping[str, Any]]] = Ring(EVENTS_KEPT)
+        self._events = EventRing()
 
     def note(self, kind: str, text: str, values: Mapping[str, Any]) -> None:
         """Keep an event; `kind` is one of `raft.protocol.records.EVENT_KINDS`."""
@@ -96,24 +126,30 @@ class Recent:
 
     def answer(self, request: GetRecords) -> Records:
         """A page of what is asked for."""
-        ring: Ring[Any] = self._lines if request.log else self._events
-        after = request.after if request.incarnation == self._incarnation else 0
-        after = min(after, ring.newest)
-        forgotten, found = ring.after(after, min(request.limit, PAGE_MAX))
-        first = after + forgotten + 1
+        newest = self._lines.newest if request.log else self._events.newest
+        after = min(request.after if request.incarnation == self._incarnation else 0, newest)
+        limit = min(request.limit, PAGE_MAX)
+        events: list[tuple[int, Kept]] = []
+        lines: list[Mapping[str, Any]] = []
+        if request.log:
+            forgotten, lines = self._lines.after(after, limit)
+            upto = after + forgotten + len(lines) if lines else after
+        else:
+            forgotten, events = self._events.numbered(after, limit)
+            upto = events[-1][0] if events else after
         return Records(
             node=self._raft.id,
             incarnation=self._incarnation,
-            upto=first + len(found) - 1 if found else after,
-            newest=ring.newest,
+            upto=upto,
+            newest=newest,
             forgotten=forgotten,
-            events=[] if request.log else [_event(n, kept) for n, kept in enumerate(found, first)],
-            lines=[_encode(line).decode() for line in found] if request.log else [],
+            events=[_event(number, kept) for number, kept in events],
+            lines=[_encode(line).decode() for line in lines],
             leader=self._raft.leader,
             term=self._raft.term,
         )
 
 
-def _event(number: int, kept: tuple[float, str, int, str, str, Mapping[str, Any]]) -> NodeEvent:
+def _event(number: int, kept: Kept) -> NodeEvent:
     at_seconds, role, term, kind, text, values = kept
     return NodeEvent(number, at_seconds, role, term, kind, text[:TEXT_CHARACTERS_MAX], dict(values))
