@@ -15,7 +15,7 @@ from raft.core.errors import (
     Unavailable,
 )
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
-from raft.core.progress import REPLICATE, SNAPSHOT, Progress
+from raft.core.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from raft.core.state import RaftState
 from raft.core.types import NO_NODE, Entry, EntryKind, NodeId, payload_size
 
@@ -63,7 +63,7 @@ def broadcast_append(raft: RaftState) -> None:
 def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty: bool = True) -> bool:
     """Send one append, or a snapshot if the log no longer reaches back; False if nothing was sent."""
     if peer.flow_paused or peer.state is SNAPSHOT:
-        return False
+        return peer.state is PROBE and _add_to_unsent(raft, node, peer)
     log = raft.log
     previous = peer.next - 1
     entries: list[Entry] = []
@@ -81,6 +81,22 @@ def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty:
     peer.sent_entries(len(entries), payload_size(entries) if raft.config.max_inflight_bytes else 0)
     peer.sent_commit = commit
     return True
+
+
+def _add_to_unsent(raft: RaftState, node: NodeId, peer: Progress) -> bool:
+    """Put new entries into the peer's probe if it was not handed out yet; False if there is none.
+
+    So a new leader's first append has the commands that waited for it, besides its own first entry.
+    """
+    if raft.config.unsafe_as_etcd or raft.observer is not None or peer.next < raft.log.offset:
+        return False
+    for message in raft.messages:
+        if type(message) is not AppendEntries or (message.to, message.term) != (node, raft.term):
+            continue
+        if message.previous_index == peer.next - 1:
+            message.entries = raft.log.slice(peer.next, raft.log.last + 1, raft.config.max_size_per_msg)
+            return True
+    return False
 
 
 def _send_snapshot(raft: RaftState, node: NodeId, peer: Progress) -> bool:

@@ -141,6 +141,8 @@ class Node(Actor):
             parts.reads,
         )
         applier.resume()
+        if parts.client_requests.held.waiting:
+            parts.client_requests.held.release()
         if parts.client_requests.commands:
             parts.client_requests.propose()
         if reads.waiting:
@@ -228,8 +230,7 @@ class Node(Actor):
             parts.proposals.leadership_lost(now)
         if raft.leader != NO_NODE:
             parts.failover.leader_known()
-            if parts.client_requests.held.release():
-                self.take_another_turn()
+            parts.client_requests.held.led_term = raft.term
             if raft.leader != before.leader:
                 parts.reads.ask_again(now)
         if raft.role is Role.CANDIDATE:
@@ -262,8 +263,6 @@ class Node(Actor):
         parts.space.check(now)
         parts.applier.timing.arm()
         parts.proposals.expire(now)
-        if parts.client_requests.held.release():  # A transfer may have failed.
-            self.take_another_turn()
         parts.membership.requests.expire(now)
         parts.reads.expire(now)
 

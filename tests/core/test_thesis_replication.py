@@ -328,3 +328,42 @@ def test_a_heartbeat_reply_of_a_follower_that_lags_makes_the_leader_send_again()
     leader.core.report_unreachable(3)
     leader.core.step(HeartbeatReply(3, 1, 1))
     assert sent(leader.run_until_idle(), AppendEntries, 3)[0].entries[0].data == b"a"
+
+
+def winner(**options) -> Server:
+    """A server that has just won its election, and has not handed out its first append."""
+    server = new_server(1, max_size_per_msg=options.pop("max_size_per_msg", 2**20), **options)
+    server.core.campaign()
+    server.run_until_idle()
+    server.core.step(VoteReply(2, 1, server.core.term))
+    assert server.core.role is Role.LEADER
+    return server
+
+
+def test_commands_proposed_before_a_new_leaders_first_append_has_left_travel_in_it():
+    server = winner()
+    server.core.propose_batch([b"a", b"b"])
+    server.core.propose(b"c")
+    first = sent(server.run_until_idle(), AppendEntries, 2)
+    assert [[each.data for each in append.entries] for append in first] == [[None, b"a", b"b", b"c"]]
+    (append,) = first
+    server.core.propose(b"d")
+    assert not sent(server.run_until_idle(), AppendEntries, 2), "it has left, and its answer is awaited"
+    server.core.step(AppendReply(2, 1, server.core.term, append.entries[-1].index))
+    assert server.core.log.committed == append.entries[-1].index
+    (later,) = sent(server.run_until_idle(), AppendEntries, 2)
+    assert [each.data for each in later.entries] == [b"d"]
+
+
+def test_what_does_not_fit_into_a_new_leaders_first_append_follows_its_answer():
+    server = winner(max_size_per_msg=100)
+    server.core.propose_batch([b"x" * 60, b"y" * 60])
+    (append,) = sent(server.run_until_idle(), AppendEntries, 3)
+    assert [each.data for each in append.entries] == [None, b"x" * 60]
+
+
+def test_with_unsafe_as_etcd_a_new_leaders_first_append_has_its_own_first_entry_only():
+    server = winner(unsafe_as_etcd=True)
+    server.core.propose(b"a")
+    first = sent(server.run_until_idle(), AppendEntries, 2)
+    assert [[each.data for each in append.entries] for append in first] == [[None]]

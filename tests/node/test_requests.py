@@ -341,8 +341,9 @@ def test_a_command_that_waits_for_a_successor_in_vain_is_refused_and_was_never_l
     cluster = Cluster(3)
     leader = cluster.elect()
     cluster.advance(0.2)
-    last = cluster[leader].raft.log.last
     cluster[leader].cut(*cluster.followers())
+    cluster.ask(leader, command(b"k", b"v"))  # The successor lacks it, so it is not asked to campaign.
+    last = cluster[leader].raft.log.last
     handing_over(cluster, leader, how)
     held = [cluster.client.ask(address_of(leader), command(b"k", b"v"), 5.0) for _ in range(HELD_MAX + 1)]
     cluster.client.run_turn(0.0)
@@ -377,10 +378,52 @@ def test_requests_that_come_before_there_is_a_leader_are_answered_as_soon_as_the
     answers = dict(zip(others, (ask.result() for ask in held), strict=True))
     (leader,) = cluster.leaders()
     if isinstance(request_of(), Query):
-        assert all(isinstance(answer, QueryResult) for answer in answers.values())
+        assert isinstance(answers.pop(leader), QueryResult), "it answers itself"
     else:
         assert isinstance(answers.pop(leader), Committed), "it takes the command itself"
-        assert [answer.leader for answer in answers.values()] == [leader]
+    assert [answer.leader for answer in answers.values()] == [leader]
+
+
+def test_a_command_that_waits_at_a_candidate_is_in_its_first_append() -> None:
+    cluster = Cluster(3)
+    others = leaderless(cluster)
+    cluster[others[0]].heal()
+    for node in others:
+        cluster[node].disk.holding = True  # So no vote is durable yet.
+    cluster.until(lambda: any(cluster[node].raft.role is Role.CANDIDATE for node in others))
+    candidate, voter = sorted(others, key=lambda node: cluster[node].raft.role is not Role.CANDIDATE)
+    held = cluster.ask(candidate, command(b"k", b"v"))
+    writes = len(cluster[voter].log.writes)
+    for node in others:
+        cluster[node].disk.holding = False
+        cluster[node].disk.do_next()
+    cluster.until(lambda: held.done)
+    assert isinstance(held.result(), Committed)
+    appended = [entries for _, entries, _ in cluster[voter].log.writes[writes:] if entries]
+    assert [len(entries) for entries in appended] == [2], "the leader's own first entry, and the command"
+
+
+def test_a_node_that_has_voted_sends_clients_to_its_candidate_until_a_leader_of_the_term_is_known() -> None:
+    cluster = Cluster(3)
+    voter, candidate = leaderless(cluster)
+    raft = cluster[voter].raft
+    address = cluster[candidate].actor.context.address
+    end = raft.log.last_term, raft.log.last
+    cluster[candidate].runtime.tell(
+        address_of(voter), RequestVote(candidate, voter, raft.term + 1, *end, transfer=True)
+    )
+    cluster.network.settle()
+    assert raft.vote == candidate and raft.leader == NO_NODE and address.process == f"n{candidate}"
+    sent_on = cluster.ask(voter, command(b"k", b"v"))
+    assert sent_on.result() == NotLeader(candidate, f"ipc:///n{candidate}", raft.term)
+
+
+def test_a_dead_leader_is_never_named_as_the_next_one_though_a_node_has_voted_for_it() -> None:
+    cluster = Cluster(3)
+    others = leaderless(cluster)
+    assert any(cluster[node].raft.vote not in (NO_NODE, node) for node in others)
+    for node in others:
+        assert cluster[node].actor.components.client_requests.held.successor == NO_NODE
 
 
 def test_requests_that_wait_for_a_leader_in_vain_are_refused_soon_and_were_never_logged() -> None:

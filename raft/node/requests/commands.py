@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, Role
+from raft.core.types import NO_NODE, NodeId, Role
 from raft.machines.agreement import SINCE_LEVEL
 from raft.machines.codec import decode_call, question_tag
 from raft.machines.commands import Call, Campaign, DeleteRange, Own, Proclaim, Transaction
@@ -126,6 +126,8 @@ class ClientRequests:
     def _refuse_or_hold(
         self, request: Command | Query, reply_handle: Callable[[], Answerable]
     ) -> object | None:
+        if (successor := self.held.successor) != NO_NODE:
+            return self.not_leader(successor)
         if self.held.may_hold:
             self.held.hold(request, reply_handle())
             return None
@@ -185,7 +187,7 @@ class ClientRequests:
         for reply in replies:
             reply.send(refusal)
 
-    def not_leader(self) -> NotLeader:
-        """The refusal that names the leader."""
-        leader = self._raft.leader
+    def not_leader(self, successor: NodeId = NO_NODE) -> NotLeader:
+        """The refusal that names the leader, or the node that will probably be the next one."""
+        leader = successor or self._raft.leader
         return NotLeader(leader, self._peers.endpoints.get(leader, ""), self._raft.term)

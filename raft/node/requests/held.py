@@ -1,8 +1,10 @@
 """Requests that came while no leader was known: admitted again as soon as there is one.
 
-Owns which requests wait, how many, and for how long. So a client is told who leads as soon as this node
-knows it, and need not ask one node after the other; a node that becomes leader takes what waits at once. What
-waits is in no log: a refusal, or a retry at another node, is safe. Knows nothing of what a request asks for.
+Owns which requests wait, how many, and for how long, and which node will probably lead next: that is the one
+to which leadership is being transferred, or for which this node has voted. Clients are sent there at once,
+wait there until it is elected, and are taken into its first append: they need not ask one node after the
+other. What waits is in no log, so a refusal, or a retry at another node, is safe. Knows nothing of what a
+request asks for.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from raft.core.raft import Raft
-from raft.core.types import NO_NODE, Role, Term
+from raft.core.types import NO_NODE, NodeId, Role, Term
 from raft.node.requests.proposals import Answerable
 from raft.protocol.client import Command, Query
 
@@ -45,8 +47,27 @@ class HeldRequests:
         self._refuse = refuse
         self._held: list[tuple[Command | Query, Answerable]] = []
         self._timer: Timer | None = None
-        self._term: Term = 0  # Since which the first one waits.
+        self._handover_term: Term = 0  # The term of this leader, if the first one came during its hand-over.
         self._ending = False
+        self.led_term: Term = 0
+        """The last term of which a leader is known."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any request is held."""
+        return bool(self._held)
+
+    @property
+    def successor(self) -> NodeId:
+        """The other node that will probably lead next; NO_NODE if none is known, or one leads already."""
+        raft = self._raft
+        if raft.role is Role.LEADER:
+            peer = raft.tracker.progress.get(raft.transferee)
+            # It was asked to campaign once it had the whole log.
+            return raft.transferee if peer is not None and peer.match == raft.log.last else NO_NODE
+        # Without a leader in its term so far; the one of an earlier term has lost its leadership.
+        elected = raft.leader != NO_NODE or self.led_term == raft.term
+        return NO_NODE if elected or raft.vote == raft.id else raft.vote
 
     @property
     def may_hold(self) -> bool:
@@ -63,15 +84,14 @@ class HeldRequests:
         """Admit a request later."""
         self._held.append((request, reply))
         if self._timer is None:
-            leads, self._term = self._raft.role is Role.LEADER, self._raft.term
+            leads = self._raft.role is Role.LEADER
+            self._handover_term = self._raft.term if leads else 0
             self._timer = self._after(HANDOVER_SECONDS_MAX if leads else LEADERLESS_SECONDS_MAX, self.end)
 
-    def release(self) -> bool:
-        """Admit what waits, if there is a leader now; returns whether anything did."""
-        if not self._held or self._is_leaderless:
-            return False
-        self.end()
-        return True
+    def release(self) -> None:
+        """Admit what waits, if a node leads now, or if it is known which one probably will."""
+        if not self._is_leaderless or self.successor != NO_NODE:
+            self.end()
 
     def end(self) -> None:
         """Admit or refuse what waits: a leader is known, or it takes too long, or the node stops."""
@@ -80,7 +100,8 @@ class HeldRequests:
             self._timer.cancel()
             self._timer = None
         self._ending = True
-        stays = self._raft.role is Role.LEADER and self._raft.term == self._term
+        raft = self._raft
+        stays = raft.role is Role.LEADER and raft.term == self._handover_term and self.successor == NO_NODE
         for request, reply in held:
             if stays:
                 self._refuse(reply)
