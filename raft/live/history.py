@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from raft.cluster.records.events import Event, LeaderElected, LeaderLost
-from raft.cluster.records.told import LEADER_KINDS, Told, story
+from raft.cluster.records.told import LEADER_KINDS, SEEN, Told, story
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry, FaultList
 from raft.protocol.records import NodeEvent
 
@@ -37,6 +37,7 @@ class LeaderHistory:
             None  # Not said to have ended, and nowhere to be seen.
         )
         self._news: set[tuple[str, int, int, str]] = set()
+        self._known: dict[tuple[str, int, int, str], float] = {}  # Since when each is, by the view's clock.
         self.events: list[Event] = []
         """All of them, in no order."""
 
@@ -63,8 +64,9 @@ class LeaderHistory:
                 continue
             is_end = isinstance(event, LeaderLost)
             key = ("lost" if is_end else "elected", event.node, event.term, event.reason if is_end else "")
-            is_seen = any(event is one for one in self._seen)
-            if key not in self._news and not (is_seen and t - event.t < self._within):
+            is_seen = event.reason == SEEN or any(event is one for one in self._seen)
+            known_t = self._known.setdefault(key, t)
+            if key not in self._news and not (is_seen and t - known_t < self._within):
                 self._news.add(key)
                 fresh.append(event)
         return fresh

@@ -69,6 +69,11 @@ def test_a_leader_that_follows_itself_is_not_said_to_have_followed_another() -> 
     assert event_line(again, Paint(False)).endswith("(leads again)")
 
 
+def test_a_leader_that_was_only_seen_has_no_votes_and_its_predecessor_is_not_said_to_have_timed_out() -> None:
+    seen = msgspec.structs.replace(ELECTED, votes=0, voters=0, took_ms=0.0, reason="seen")
+    assert event_line(seen, Paint(False)) == "12.031s  LEADER n3  term 4  (seen)"
+
+
 def test_lines_are_plain_without_a_terminal_and_coloured_with_one() -> None:
     assert "\x1b" not in event_line(ELECTED, Paint(False))
     assert "\x1b[" in event_line(ELECTED, Paint(True))

@@ -117,6 +117,16 @@ def test_what_is_only_seen_is_news_once_no_node_has_told_of_it_in_time() -> None
     assert view.news == ["LeaderLost 1 unreachable"]
 
 
+def test_an_election_of_which_followers_tell_first_is_news_with_the_votes_of_which_the_leader_tells() -> None:
+    view = View()
+    view.look(1.0, led_by(2, 2), (1, event(-9.0, "leader-seen", 2, leader=2)))
+    assert view.news == []
+    view.look(1.5, led_by(2, 2), (2, elected(-9.0, 2)))
+    assert view.news == ["LeaderElected 2 timeout"]
+    view.look(3.0, led_by(2, 2))
+    assert view.news == []
+
+
 def test_a_broken_way_of_which_a_node_tells_is_a_fault_with_its_links() -> None:
     seen = status([node(1, role="leader", faults=["link to n2,n3: cut", "disk: full"]), node(2), node(3)])
     picture = Feed(1.0).picture(seen, faults_told(seen), 1.0)

@@ -61,8 +61,9 @@ def event_words(event: Event, paint: Paint = plain) -> str:
     """One event without its time."""
     match event:
         case LeaderElected():
-            votes = f"term {event.term}  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms"
-            return f"{paint(f'LEADER n{event.node}', 'bold', 'green')}  {votes}  ({_why_elected(event)})"
+            votes = f"  {event.votes}/{event.voters} votes  in {event.took_ms:.1f} ms" if event.votes else ""
+            words = f"term {event.term}{votes}  ({_why_elected(event)})"
+            return f"{paint(f'LEADER n{event.node}', 'bold', 'green')}  {words}"
         case LeaderLost():
             return f"{paint(f'LOST n{event.node}', 'yellow')}  term {event.term}  ({event.reason})"
         case NodeStarted():
@@ -108,11 +109,12 @@ def _space(event: SpaceAlarm | SpaceAgain) -> str:
 def _why_elected(event: LeaderElected) -> str:
     if event.reason == "transfer":
         return f"transfer from n{event.previous}" if event.previous else "transfer"
-    if event.reason == "startup" or not event.previous:
+    ended = {"leader-died": "died", "timeout": "timed out"}.get(event.reason)
+    if ended is None or not event.previous:
         return event.reason
     if event.previous == event.node:
         return "leads again"
-    return f"leader n{event.previous} " + ("died" if event.reason == "leader-died" else "timed out")
+    return f"leader n{event.previous} {ended}"
 
 
 def _exit_words(event: NodeExited, paint: Paint) -> str:

@@ -9,8 +9,8 @@ export function drawLeaders() {
   const picture = shown();
   if (!picture || !changed("leaders", picture.leaders)) return;
   byId("leaders").replaceChildren(...[...(picture.leaders ?? [])].reverse().map((one) =>
-    row(one.term, `n${one.node}`, one.ended ? spell(one.lasted_s) : "leads", one.votes,
-      `${one.reason}, in ${Math.round(one.took_ms)} ms`, one.ended ?? "")));
+    row(one.term, `n${one.node}`, one.ended ? spell(one.lasted_s) : "leads", one.votes || "–",
+      one.votes ? `${one.reason}, in ${Math.round(one.took_ms)} ms` : one.reason, one.ended ?? "")));
 }
 
 const NOTHING = "nothing. Click a node, or a way in the matrix, to break it.";
