@@ -27,7 +27,7 @@ Runner = Callable[[Callable[[], None]], None]
 _deadline_of = attrgetter("deadline")
 
 
-class Book(Protocol):
+class AskTable(Protocol):
     """Where an ask is open."""
 
     def forget(self, pending: Pending[Any]) -> None:
@@ -41,13 +41,13 @@ class Pending(Generic[R]):
     """
 
     __slots__ = (
-        "_book",
         "_cancelled",
         "_first",
         "_group",
         "_on_failure",
         "_on_reply",
         "_run",
+        "_table",
         "correlation",
         "deadline",
         "done",
@@ -59,7 +59,7 @@ class Pending(Generic[R]):
 
     def __init__(
         self,
-        book: Book,
+        table: AskTable,
         correlation: int,
         target: Address,
         timeout_seconds: float | None,
@@ -67,7 +67,7 @@ class Pending(Generic[R]):
         run: Runner | None,
         group: set[Pending[Any]] | None,
     ) -> None:
-        self._book = book
+        self._table = table
         self._run = run
         self._group = group
         self._cancelled = False
@@ -127,7 +127,7 @@ class Pending(Generic[R]):
     def cancel(self) -> None:
         """Lose interest: neither callback is called, and the reply is dropped."""
         self._cancelled = True
-        self._book.forget(self)
+        self._table.forget(self)
         if self._group is not None:
             self._group.discard(self)
 

@@ -235,3 +235,24 @@ def test_every_exit_code_of_a_verb_is_in_the_table() -> None:
     )
     listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in row.split(",")}
     assert listed == {*ExitCode, 130}
+
+
+def test_the_tree_in_the_architecture_names_every_folder_of_the_code_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    tree = page[page.index("launcher.py ") : page.index("benchmarks/ tests/")]
+    named: set[str] = set()
+    above: list[str] = []
+    for line in tree.splitlines():
+        place, _, words = line.strip().partition(" ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], place.rstrip("/")]
+        folder = "/".join(above)
+        below = {f"{folder}/{name}" for name in re.findall(r"(\w+)/(?!\w)", words)}
+        named |= {folder} | {path for path in below if (ROOT / path).is_dir()}
+    packages = {
+        path.parent.relative_to(ROOT).as_posix()
+        for top in ("actors", "raft")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert [place for place in named if not (ROOT / place).exists()] == []
+    assert {folder for folder in packages if folder.count("/") <= 2} - named == set()

@@ -176,7 +176,7 @@ def keys_with(name: str, public: bytes, secret: bytes, entries: Mapping[str, Ent
     )
 
 
-class Doorkeeper:
+class Authenticator:
     """Answers libzmq's question, at each handshake, whether that key may come in (ZAP, RFC 27).
 
     Without one, libzmq lets every key in. It listens inside one zmq context, and has to be there before

@@ -25,7 +25,7 @@ from actors.errors import TransportError
 from actors.transport import sockets
 from actors.transport.base import NO_KEY, TransportEvent
 from actors.transport.connections import Connection, Connections
-from actors.transport.curve import ALLOWED_FILE, KEY_PROPERTY, Doorkeeper, Keys, KeysError
+from actors.transport.curve import ALLOWED_FILE, KEY_PROPERTY, Authenticator, Keys, KeysError
 from actors.transport.endpoints import EndpointError, check_endpoint, claim_ipc_path, split_tcp, to_listen_at
 from actors.transport.frames import FrameKind, FrameWriter, introduction_in
 from actors.transport.links import Link, Links
@@ -100,7 +100,7 @@ class ZeroMqTransport:
         self._link_to, self._retry_at = self._links.by_process, self._links.retry_at
         self._inbox: Socket | None = None
         self._inbox_monitor: Socket | None = None
-        self._doorkeeper: Doorkeeper | None = None
+        self._authenticator: Authenticator | None = None
         self._strangers_named: dict[str, float] = {}
         self._read_keys, self._read_keys_at = read_keys, 0.0
         self._connections = _connections(self._tuning, self._tracker, log)
@@ -170,8 +170,8 @@ class ZeroMqTransport:
             keys = msgspec.structs.replace(keys, **own)
         gone = before.owners().keys() - keys.owners().keys()
         self._keys = keys
-        if self._doorkeeper is not None:
-            self._doorkeeper.allow(keys)
+        if self._authenticator is not None:
+            self._authenticator.allow(keys)
         for process in self._connections.cut_keys({key.decode() for key in gone}):
             self._tracker.lost(process, "its key was removed")
         self._links.follow(keys)
@@ -434,9 +434,11 @@ class ZeroMqTransport:
         # Or it drops what it cannot send, and calls that success.
         inbox.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if self._keys is not None:
-            doorkeeper = self._doorkeeper = Doorkeeper(self._opened.context, self._keys, self._turn_away)
-            doorkeeper.guard(inbox)
-            self._opened.listen_to(doorkeeper.socket, Order.MONITORS, doorkeeper.answer)
+            authenticator = self._authenticator = Authenticator(
+                self._opened.context, self._keys, self._turn_away
+            )
+            authenticator.guard(inbox)
+            self._opened.listen_to(authenticator.socket, Order.MONITORS, authenticator.answer)
         monitor = self._inbox_monitor = inbox.get_monitor_socket(sockets.INBOX_EVENTS)
         try:
             inbox.bind(endpoint)

@@ -16,8 +16,8 @@ from raft.cli.remote import STATUS_SECONDS, RemoteCluster
 from raft.client.survey import Survey
 from raft.cluster.failures import BadUsage, ExitCode, VerbFailed
 from raft.cluster.records.logs import LogLine, parse_line
+from raft.cluster.records.node_events import ANSWERS, FORGOTTEN, UNREACHABLE, Told, event_as_line, remark
 from raft.cluster.records.timestamps import wall_now
-from raft.cluster.records.told import ANSWERS, FORGOTTEN, UNREACHABLE, Told, event_as_line, remark
 from raft.protocol.client import Invalid
 from raft.protocol.records import GetRecords, Records
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from raft.cluster.records.events import Event, LeaderElected, LeaderLost
-from raft.cluster.records.told import LEADER_KINDS, SEEN, Told, story
+from raft.cluster.records.node_events import LEADER_KINDS, SEEN, Told, leader_events
 from raft.cluster.rpc.messages import ClusterStatus, FaultEntry, FaultList
 from raft.protocol.records import NodeEvent
 
@@ -72,7 +72,7 @@ class LeaderHistory:
         return fresh
 
     def _together(self) -> list[Event]:
-        told = story(self._told, self._zero)
+        told = leader_events(self._told, self._zero)
         elected = {event.term for event in told if isinstance(event, LeaderElected)}
         lost = {(event.node, event.term) for event in told if isinstance(event, LeaderLost)}
         seen = [

@@ -41,12 +41,12 @@ class Rejection(Struct, frozen=True, gc=False):
     reason: str
 
 
-class Elsewhere(Struct, frozen=True, gc=False):
+class AnsweredLater(Struct, frozen=True, gc=False):
     """The user's own machine will answer."""
 
 
-ELSEWHERE = Elsewhere()
-Outcome = bytes | Rejection | Elsewhere | None
+ANSWERED_LATER = AnsweredLater()
+Outcome = bytes | Rejection | AnsweredLater | None
 """What became of an entry: the machine's answer, its rejection, or nothing for an entry of Raft's own."""
 
 
@@ -261,7 +261,7 @@ class Applier:
                 if not self._end_unfinished(limit, outcomes):
                     return
             else:
-                outcomes.append(ELSEWHERE if outcome is None else outcome)
+                outcomes.append(ANSWERED_LATER if outcome is None else outcome)
             if history.added >= limit:
                 return
 

@@ -30,7 +30,7 @@ from raft.node.requests.admin import Faults
 from raft.node.requests.recent import LINES_KEPT, LogLines, Ring
 from raft.node.snapshots.contents import State, pack_state
 from raft.node.snapshots.taker import SnapshotLog
-from raft.node.space import Held
+from raft.node.space import LogSize
 from raft.node.worker import InlineWorker, WorkDone, Worker
 from raft.storage.snapshots import sealed
 
@@ -49,7 +49,7 @@ def process_usage() -> dict[str, float]:
     }
 
 
-class NodeStore(Storage, Log, SnapshotLog, Held, Protocol):
+class NodeStore(Storage, Log, SnapshotLog, LogSize, Protocol):
     """A log that the core can read and the node can write."""
 
 

@@ -14,7 +14,7 @@ from raft.machines.application import Application
 from raft.machines.codec import encode_nodes_own
 from raft.node.applier import Applier
 from raft.node.members.versions import Versions
-from raft.node.requests.leases import LeaseKeeper, Surroundings
+from raft.node.requests.leases import LeaseContext, LeaseKeeper
 from raft.node.requests.proposals import Answerable
 from raft.node.requests.pushed_watches import PushedWatches
 from raft.node.requests.reads import Reads
@@ -35,7 +35,7 @@ class MachineServices:
         raft: Raft,
         applier: Applier,
         reads: Reads,
-        context: Surroundings,
+        context: LeaseContext,
         versions: Versions,
     ) -> None:
         self._machine = machine

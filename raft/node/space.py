@@ -51,7 +51,7 @@ _GROWING = (Put, Own, Proclaim)
 _SMALL = (Grant, OpenSession, Campaign)
 
 
-class Held(Protocol):
+class LogSize(Protocol):
     """The part of the log that is asked."""
 
     @property
@@ -76,7 +76,7 @@ class Space:
         *,
         quota_bytes: int,
         machine: Application,
-        log: Held,
+        log: LogSize,
         raft: Raft,
         journal: Journal,
         want_snapshot: Callable[[], None],

@@ -24,7 +24,7 @@ class ReadKeys(Struct, frozen=True):
     """Read the keys again."""
 
 
-class Door(Protocol):
+class KeyedTransport(Protocol):
     """A transport that hears only those whose keys are allowed."""
 
     def allow(self, keys: Keys) -> frozenset[str]:
@@ -36,11 +36,11 @@ class KeyReader(Actor):
     """Hosted beside a node; `tell` logs an event and a text. Without a key file there is nothing to read."""
 
     def __init__(
-        self, path: str, door: Door, permissions: Permissions, tell: Callable[[str, str], None]
+        self, path: str, transport: KeyedTransport, permissions: Permissions, tell: Callable[[str, str], None]
     ) -> None:
         self._path = path
         self._permissions = permissions
-        self._door = door
+        self._transport = transport
         self._tell = tell
 
     def on_read(self, _: ReadKeys) -> None:
@@ -53,7 +53,7 @@ class KeyReader(Actor):
         except KeysError as error:
             self._tell("keys-refused", f"the keys stay as they were: {error}")
             return
-        gone = self._door.allow(keys)
+        gone = self._transport.allow(keys)
         self._permissions.follow(keys)
         removed = f"; not heard any more: {', '.join(sorted(gone))}" if gone else ""
         self._tell("keys-read", f"{len(keys.allowed)} keys are allowed{removed}")

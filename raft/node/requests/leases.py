@@ -36,7 +36,7 @@ LEASES_TOLD, ATTACHED_TOLD, ATTACHED_CHARACTERS_MAX = 8, 3, 60  # In a status.
 LEADERSHIP_LOST = Refused("leadership was lost before the lease could be looked at")
 
 
-class Surroundings(Protocol):
+class LeaseContext(Protocol):
     """The part of an actor's context that is needed."""
 
     @property
@@ -69,7 +69,7 @@ class LeaseKeeper:
     """The leases of an application, as their node sees them."""
 
     def __init__(
-        self, application: Application, raft: Raft, applier: Applier, reads: Reads, context: Surroundings
+        self, application: Application, raft: Raft, applier: Applier, reads: Reads, context: LeaseContext
     ) -> None:
         self._application = application
         self._raft = raft

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.types import Entry, Index, Term
-from raft.node.applier import ELSEWHERE, Outcome, Rejection
+from raft.node.applier import ANSWERED_LATER, Outcome, Rejection
 from raft.protocol.client import Committed, Failed, NotLeader, OutOfSpace, Refused, TooNew, Unknown
 
 OVERWRITTEN = Refused("another leader's entry took its place")
@@ -103,7 +103,7 @@ class Proposals:
                     reply.send(OVERWRITTEN)
                 elif type(outcome) is bytes:
                     reply.send(Committed(entry.index, outcome, configuration))
-                elif outcome is ELSEWHERE:
+                elif outcome is ANSWERED_LATER:
                     waiting[entry.index] = reply
                 elif isinstance(outcome, Rejection):
                     others += 1

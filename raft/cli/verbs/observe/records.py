@@ -25,9 +25,9 @@ from raft.cli.views import event_line, log_line, report_table
 from raft.cluster.failures import BadUsage, NoLeader, Unreachable
 from raft.cluster.records.events import Event, EventReader, encode_event, kind_of, nodes_of, read_events
 from raft.cluster.records.logs import ClusterLogs, LogFilter, LogLine, log_filter
+from raft.cluster.records.node_events import begins_at, report_told
 from raft.cluster.records.report import encode_report, leader_report
 from raft.cluster.records.timestamps import Stamp, TimeStyle, stamp_for, wall_now, wall_seconds
-from raft.cluster.records.told import begins_at, report_told
 from raft.cluster.rundir import RunDirectory
 from raft.cluster.selectors import SelectionScope, select
 from raft.cluster.spec import ClusterRecord

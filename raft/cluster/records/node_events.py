@@ -1,6 +1,6 @@
-"""What nodes tell of themselves, in the forms in which a launcher's records are shown.
+"""The events that nodes record themselves, in the forms in which a launcher's records are shown.
 
-Owns their events as lines and as JSON, and the story of leaders that follows from them: a node that has ended
+Owns their events as lines and as JSON, and the history of leaders: a node that has ended
 tells nothing of its time as a leader, but those that followed it do. Times are the nodes' wall clocks, since
 they have no other in common. Pure; knows nothing of how nodes are asked.
 """
@@ -22,7 +22,7 @@ UNREACHABLE: Final = "unreachable"
 ANSWERS: Final = "answers"
 FORGOTTEN: Final = "records-lost"
 LEADER_KINDS: Final = frozenset({"leader-elected", "leader-lost", "leader-seen", "leader-gone"})
-"""The events of which the story of leaders is made."""
+"""The events of which the history of leaders is made."""
 SEEN: Final = "seen"
 """The reason of an election of which only followers tell."""
 
@@ -64,7 +64,7 @@ def remark(node: int, event: str, text: str, at_seconds: float) -> LogLine:
     return LogLine(at_seconds, wall, node, "WARNING", "", None, event, text, raw)
 
 
-def story(told: Sequence[Told], zero_seconds: float) -> list[Event]:
+def leader_events(told: Sequence[Told], zero_seconds: float) -> list[Event]:
     """Elections, losses and violations as events, at seconds since `zero_seconds` by the wall clock."""
     events: list[Event] = []
     elected: dict[int, int] = {}  # By term, who told of its own election.
@@ -101,7 +101,7 @@ def report_told(
     A leader of which no node knows any more has ended when the last one that followed it noticed that.
     """
     zero = begins_at(told)
-    found = leader_report(story(told, zero), now_seconds - zero)
+    found = leader_report(leader_events(told, zero), now_seconds - zero)
     last = found.leaders[-1] if found.leaders else None
     if last is not None and last.ended is None and last.node != leader:
         gone = [

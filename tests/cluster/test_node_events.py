@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from raft.cluster.records.told import event_as_line, remark, report_told
+from raft.cluster.records.node_events import event_as_line, remark, report_told
 from raft.protocol.records import NodeEvent
 
 
