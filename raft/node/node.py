@@ -181,7 +181,11 @@ class Node(Actor):
             if not raft.has_ready():
                 return
             ready = raft.ready()
-            for message in ready.messages:
+            messages = ready.messages
+            if ready.committed and raft.role is Role.LEADER:
+                # Clients wait for the machine; a leader's write counts when others have written, too.
+                messages.insert(-1, messages.pop())
+            for message in messages:
                 if type(message) is StorageAppend:
                     self.context.flush()  # Before the disk's thread competes for the interpreter.
                     parts.log_writer.append(message)

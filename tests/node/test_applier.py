@@ -15,7 +15,8 @@ from raft.machines.application import Application
 from raft.node.applier import Applier
 from raft.node.log_writer import QUICK_WRITES_MIN
 from raft.node.worker import InlineWorker
-from tests.node.cluster import Cluster
+from raft.protocol.registry import address_of
+from tests.node.cluster import Cluster, command
 
 WORK_MAX = 6  # A put counts for two: itself, and the event that it makes.
 
@@ -66,3 +67,36 @@ def test_a_follower_acknowledges_before_it_applies_what_the_same_append_commits(
     monkeypatch.setattr(follower.machine, "begin", noting_begin)
     cluster.put(leader, b"k", b"last")
     assert done == ["sent", "applied"]
+
+
+def test_a_leader_answers_what_is_committed_before_it_writes_what_came_with_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(3)
+    leader = cluster[cluster.elect()]
+    followers = [cluster[node] for node in cluster.ids if node != leader.node]
+    for number in range(QUICK_WRITES_MIN + 1):  # From then on the loop itself writes.
+        cluster.put(leader.node, b"k", b"%d" % number)
+    for follower in followers:
+        follower.disk.holding = True
+    first = cluster.ask(leader.node, command(b"k", b"first"))
+    assert not first.done
+    done: list[str] = []
+    send, write = leader.transport.send, leader.log.write
+
+    def noting_send(process: str, payload: bytes) -> str | None:
+        done.append("answered" if process == "client" else "appended")
+        return send(process, payload)
+
+    def noting_write(*arguments: Any) -> None:
+        done.append("written")
+        write(*arguments)
+
+    monkeypatch.setattr(leader.transport, "send", noting_send)
+    monkeypatch.setattr(leader.log, "write", noting_write)
+    cluster.client.ask(address_of(leader.node), command(b"k", b"second"), 5.0)
+    cluster.client.run_turn()
+    followers[0].disk.do_next()
+    followers[0].runtime.run_turn()
+    leader.runtime.run_turn()
+    assert done == ["appended", "appended", "answered", "written"]
