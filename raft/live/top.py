@@ -32,7 +32,7 @@ MARKS = {
     "paused": "‖", "dead": "✗", "gave-up": "✗", "unreachable": "?", "unknown": "?",
 }  # fmt: skip
 LINK_MARKS = {"heard": "●", "cut": "✗", "bad": "~"}
-LINK_WORDS = "rows send, columns hear: ● heard of late  ✗ cut  ~ slow or lossy  · quiet"
+LINK_WORDS = "rows send, columns hear: ● heard  ✗ cut  ~ slow or lossy  · quiet  - not up"
 RUNS_NOT = frozenset({"dead", "gave-up", "paused", "starting", "unreachable"})
 STRIP_SECONDS = 3600
 FAULTS_NAMED = 4  # As on the page.

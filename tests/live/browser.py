@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "" if CHROMIUM and DRIVER else "chromium is missing: apt-get install chromium chromium-driver"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 SCRIPT_SECONDS = 240  # For one script; the driver's own 30 are few on a machine with other things to do.
 
 

@@ -22,7 +22,7 @@ def test_the_page_of_a_durable_cluster_has_the_same_address_after_a_restart(tmp_
             assert cluster.process.stderr is not None
             words, url = cluster.process.stderr.readline().split()
             assert words == "page:"
-            with urllib.request.urlopen(url, timeout=30) as response:
+            with urllib.request.urlopen(url, timeout=120) as response:
                 assert b"raft-actors" in response.read()
             urls.append(url)
     assert urls[0] == urls[1]

@@ -23,7 +23,7 @@ class Source:
         self.fails = False
 
     def look(self) -> Look:
-        assert self.allowed.acquire(timeout=30)
+        assert self.allowed.acquire(timeout=120)
         self.looks += 1
         if self.fails:
             raise VerbFailed("the launcher does not answer")
@@ -47,7 +47,7 @@ class Watched:
 
     def look(self) -> None:
         self.source.allowed.release()
-        assert self._looked.acquire(timeout=30)
+        assert self._looked.acquire(timeout=120)
 
 
 def test_without_a_viewer_the_cluster_is_not_asked() -> None:

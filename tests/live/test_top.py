@@ -11,7 +11,7 @@ from textual.widgets import DataTable, RichLog, Static
 from raft.cluster.rpc.messages import FaultEntry
 from raft.live.actions import Order, request_of
 from raft.live.sampler import Look, Record
-from raft.live.top import Top, matrix, node_row, strip, words
+from raft.live.top import LINK_MARKS, LINK_WORDS, Top, matrix, node_row, strip, words
 from tests.live.pictures import node, picture_of, status, three
 
 MARKUP = "[bold red]x[/] [@click=app.quit]y[/]"
@@ -62,7 +62,7 @@ def drive(steps: Callable[[Pilot[None], Stage], Awaitable[None]], *, read_only: 
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():
             await pilot.pause(0.02)
 
@@ -157,6 +157,11 @@ def test_the_words_below_the_headline_name_what_is_broken_and_the_groups_that_he
 def test_a_node_that_does_not_run_is_marked_otherwise_than_a_quiet_way() -> None:
     seen = picture_of(status([node(1, role="leader"), node(2), node(3, state="down", role=None)]))
     assert matrix(seen).splitlines()[1:] == ["n1        ·  -", "n2     ·     -", "n3     -  -   "]
+
+
+def test_each_mark_of_the_matrix_is_explained_in_one_line_of_80_columns() -> None:
+    assert len(LINK_WORDS) <= 80
+    assert all(f"{mark} " in LINK_WORDS for mark in [*LINK_MARKS.values(), "·", "-"])
 
 
 def test_what_nodes_tell_late_stands_where_it_happened() -> None:

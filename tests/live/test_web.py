@@ -65,7 +65,7 @@ class Served:
         return f"raft-actors {command}", ["done"]
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         self._open.callback(connection.close)
         connection.request(method, path, body or None, headers or {})
         response = connection.getresponse()
