@@ -17,7 +17,7 @@ from actors.errors import TransportError
 from raft.cli import options
 from raft.cli.app import session_of
 from raft.cli.terminal import completion
-from raft.cluster.failures import BadUsage, ExitCode, Unreachable, VerbFailed
+from raft.cluster.failures import BadUsage, ExitCode, NoLeader, Unreachable, VerbFailed
 from raft.cluster.selectors import SelectionScope, select
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ def connected(
     from raft.client import client, errors  # Here, since few verbs need them.
 
     everyone = tuple(target.endpoints)
-    known = select(via, SelectionScope(everyone, everyone), random.Random())
+    try:
+        known = select(via, SelectionScope(everyone, everyone), random.Random())
+    except NoLeader:
+        raise BadUsage(f"--via {via}: name nodes by their ids; a client learns by itself who leads") from None
     try:
         with client.Client(
             {node: target.endpoints[node] for node in known},

@@ -369,3 +369,8 @@ def test_nodes_with_keys_answer_those_who_have_one_and_do_for_each_what_its_role
     said = verb("health", *keyed, *bound, code=ExitCode.NOT_ALLOWED).err
     assert "the key of bound has the role reader, which is bound to what is below 'app/'" in said
     assert "do they need no key (--keys)?" in verb("status", *keyed, code=ExitCode.UNREACHABLE).err
+
+
+def test_nodes_to_connect_to_are_named_by_their_ids(nodes: Nodes, verb: Verb) -> None:
+    done = verb("get", "k", "--via", "leader", *some(nodes, 1), code=ExitCode.USAGE)
+    assert "--via leader: name nodes by their ids" in done.err

@@ -117,7 +117,7 @@ def _check_command(name: str) -> None:
 
 def _cannot_run(name: str, error: OSError) -> VerbFailed:
     if error.errno == errno.ENOENT:
-        return VerbFailed(f"{name} is not found", ExitCode.COMMAND_NOT_FOUND)
+        return VerbFailed(f"{name or repr(name)} is not found", ExitCode.COMMAND_NOT_FOUND)
     why = os.strerror(error.errno) if error.errno else str(error)
     return VerbFailed(f"{name} cannot be executed: {why}", ExitCode.COMMAND_NOT_EXECUTABLE)
 
