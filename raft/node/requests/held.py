@@ -45,17 +45,13 @@ class HeldRequests:
         self._after = after
         self._admit = admit
         self._refuse = refuse
-        self._held: list[tuple[Command | Query, Answerable]] = []
+        self.waiting: list[tuple[Command | Query, Answerable]] = []
+        """What is held; each turn looks whether there is anything."""
         self._timer: Timer | None = None
         self._handover_term: Term = 0  # The term of this leader, if the first one came during its hand-over.
         self._ending = False
         self.led_term: Term = 0
         """The last term of which a leader is known."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether any request is held."""
-        return bool(self._held)
 
     @property
     def successor(self) -> NodeId:
@@ -72,7 +68,7 @@ class HeldRequests:
     @property
     def may_hold(self) -> bool:
         """Whether no node leads for the moment, and there is room for another request."""
-        return len(self._held) < HELD_MAX and not self._ending and self._is_leaderless
+        return len(self.waiting) < HELD_MAX and not self._ending and self._is_leaderless
 
     @property
     def _is_leaderless(self) -> bool:
@@ -82,7 +78,7 @@ class HeldRequests:
 
     def hold(self, request: Command | Query, reply: Answerable) -> None:
         """Admit a request later."""
-        self._held.append((request, reply))
+        self.waiting.append((request, reply))
         if self._timer is None:
             leads = self._raft.role is Role.LEADER
             self._handover_term = self._raft.term if leads else 0
@@ -95,7 +91,7 @@ class HeldRequests:
 
     def end(self) -> None:
         """Admit or refuse what waits: a leader is known, or it takes too long, or the node stops."""
-        held, self._held = self._held, []
+        held, self.waiting = self.waiting, []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
