@@ -14,7 +14,7 @@ import msgspec
 
 from actors.address import Address
 from actors.asks import Pending, Reply
-from actors.coroutines import Strand
+from actors.coroutines import RunningCoroutine
 from actors.envelope import ActorInfo, Exit, ProcessDown, ProcessUp, Terminated
 from actors.errors import LinkedActorDown
 from actors.failures.dead_letters import Reason
@@ -63,6 +63,7 @@ class Cell:
         "behaviour",
         "children",
         "context",
+        "coroutines",
         "entered",
         "factory",
         "handled",
@@ -80,7 +81,6 @@ class Cell:
         "scheduled",
         "stashed",
         "state",
-        "strands",
         "supervisor",
         "table",
         "timers",
@@ -127,7 +127,7 @@ class Cell:
         self.stashed: list[QueuedMessage] = []
         self.timers: set[Timer] = set()
         self.keyed_timers: dict[Hashable, Timer] = {}
-        self.strands: dict[Strand, None] = {}
+        self.coroutines: dict[RunningCoroutine, None] = {}
         self.asks: set[Pending[Any]] = set()
         self.pending_replies: dict[Reply, None] = {}
         self.links: dict[Address, Pending[Any]] = {}
@@ -286,9 +286,9 @@ class Cell:
                     yield queued[1], queued[2]
         for pending_reply in self.pending_replies:
             yield pending_reply.to, pending_reply.correlation
-        for strand in self.strands:
-            if strand.pending_ask and strand.queued[1] is not None:
-                yield strand.queued[1], strand.pending_ask
+        for running in self.coroutines:
+            if running.pending_ask and running.queued[1] is not None:
+                yield running.queued[1], running.pending_ask
         yield from self.linked_by.items()
 
     def end_incarnation(self, reason: str, *, failed: bool) -> None:
@@ -297,11 +297,11 @@ class Cell:
         for pending_reply in list(self.pending_replies):
             pending_reply.drop()
             self._office.answer_refused(pending_reply.to, pending_reply.correlation, reason, delivered=True)
-        for strand in self.strands:
-            if strand.pending_ask:
-                self._office.refuse(strand.queued, reason, delivered=True)
-            strand.cancel()
-        self.strands.clear()
+        for running in self.coroutines:
+            if running.pending_ask:
+                self._office.refuse(running.queued, reason, delivered=True)
+            running.cancel()
+        self.coroutines.clear()
         for timer in list(self.timers):
             timer.cancel()
         self.keyed_timers.clear()

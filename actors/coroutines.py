@@ -28,7 +28,7 @@ REENTRANT_MAX: Final = 1000
 """Coroutines of one re-entrant actor; when there are so many, messages wait until one ends."""
 
 
-class Strand:
+class RunningCoroutine:
     """One coroutine of an actor, with the letter that it is about."""
 
     __slots__ = ("_begun", "_cell", "_coroutine", "_over", "doing", "pending_ask", "queued", "task")
@@ -59,7 +59,7 @@ class Strand:
             self.task.cancel()
 
     async def run(
-        self, ended: Callable[[Strand, BaseException | None], None], wake: Callable[[], None]
+        self, ended: Callable[[RunningCoroutine, BaseException | None], None], wake: Callable[[], None]
     ) -> None:
         """Run it to its end, and say how it ended, unless its incarnation has ended before."""
         error: BaseException | None = None
@@ -100,9 +100,9 @@ class Strand:
 
 
 def start(
-    strand: Strand,
+    running: RunningCoroutine,
     coroutine: Coroutine[Any, Any, object],
-    ended: Callable[[Strand, BaseException | None], None],
+    ended: Callable[[RunningCoroutine, BaseException | None], None],
     wake: Callable[[], None],
 ) -> None:
     """Make a task of it in the running loop; raises ActorsError where there is none."""
@@ -113,7 +113,7 @@ def start(
     except RuntimeError:
         coroutine.close()
         raise ActorsError(
-            f"{strand.doing} awaits, and this process has no asyncio loop: spawn the actor with"
+            f"{running.doing} awaits, and this process has no asyncio loop: spawn the actor with"
             " `spawn_process`, which gives one to a process whose actor has `async def` methods"
         ) from None
-    strand.task = loop.create_task(strand.run(ended, wake))
+    running.task = loop.create_task(running.run(ended, wake))

@@ -20,7 +20,7 @@ from actors.address import Address, check_actor_name
 from actors.cell import NO_MESSAGE, Callback, Cell, State
 from actors.clock import Clock
 from actors.context import Context
-from actors.coroutines import REENTRANT_MAX, Strand, start
+from actors.coroutines import REENTRANT_MAX, RunningCoroutine, start
 from actors.delivery import Delivery
 from actors.envelope import Terminated
 from actors.errors import GaveUp, NameTaken
@@ -255,27 +255,27 @@ class Lifecycle:
         queued, pending_ask = (
             (cell.queued, cell.pending_ask) if alone or cell.actor.reentrant else (NO_MESSAGE, 0)
         )
-        strand = Strand(cell, coroutine, queued, pending_ask)
-        start(strand, coroutine, partial(self.ended, cell), self.wake)
+        running = RunningCoroutine(cell, coroutine, queued, pending_ask)
+        start(running, coroutine, partial(self.ended, cell), self.wake)
         if pending_ask:
             cell.pending_ask = 0
-        cell.strands[strand] = None
-        if alone or len(cell.strands) >= REENTRANT_MAX:
+        cell.coroutines[running] = None
+        if alone or len(cell.coroutines) >= REENTRANT_MAX:
             cell.state = State.AWAITING
 
-    def end_coroutine(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
+    def end_coroutine(self, cell: Cell, running: RunningCoroutine, error: BaseException | None) -> None:
         """A coroutine has ended, in an incarnation that goes on."""
-        strand.task = None
+        running.task = None
         if error is not None:
             if not isinstance(error, self._is_crash):
                 error = RuntimeError(
-                    f"{strand.doing} was cancelled, and not by the end of its actor: {error!r}"
+                    f"{running.doing} was cancelled, and not by the end of its actor: {error!r}"
                 )
-            self._fail(cell, strand.doing, error)
+            self._fail(cell, running.doing, error)
             return
-        del cell.strands[strand]
-        if strand.pending_ask:
-            self._office.refuse(strand.queued, "not answered", delivered=True)
+        del cell.coroutines[running]
+        if running.pending_ask:
+            self._office.refuse(running.queued, "not answered", delivered=True)
         if cell.state is State.LEAVING:
             self._leave(cell)
         elif cell.state is State.AWAITING:

@@ -20,7 +20,7 @@ from actors.actor import Actor
 from actors.address import Address
 from actors.cell import Callback, Cell, State
 from actors.clock import Clock
-from actors.coroutines import Strand
+from actors.coroutines import RunningCoroutine
 from actors.delivery import Delivery
 from actors.envelope import (
     HANDLERS_TOLD_MAX,
@@ -191,7 +191,7 @@ class Observer:
         self._since = 0.0
         self._times: dict[tuple[str, str], list[float]] = {}
         self._traces: dict[str, _Trace] = {}
-        self._open: dict[Strand, _Open] = {}
+        self._open: dict[RunningCoroutine, _Open] = {}
 
     def answer(self, sender: Address, correlation: int, message: Observe | Trace) -> None:
         """Answer a request, and measure for as long as it says; or refuse it."""
@@ -280,9 +280,9 @@ class Observer:
             handled = run(cell, 1)
             took = now() - began
             total += handled
-            strand = next(reversed(cell.strands), None)
-            if strand is not None and strand.queued is queued:
-                self._keep_open(strand, _Open(cell, queued, arrived, began))
+            running = next(reversed(cell.coroutines), None)
+            if running is not None and running.queued is queued:
+                self._keep_open(running, _Open(cell, queued, arrived, began))
                 continue
             self._add(cell, kind_of(queued[0]), took)
             if trace is not None:
@@ -298,11 +298,11 @@ class Observer:
         trace = self._traces.get(cell.name)
         return trace if trace is not None and trace.cell is cell else None
 
-    def _keep_open(self, strand: Strand, opened: _Open) -> None:
+    def _keep_open(self, running: RunningCoroutine, opened: _Open) -> None:
         if len(self._open) >= HANDLERS_MAX:  # Those of incarnations that have ended are never told of.
-            self._open = {key: kept for key, kept in self._open.items() if key in kept.cell.strands}
+            self._open = {key: kept for key, kept in self._open.items() if key in kept.cell.coroutines}
         if len(self._open) < HANDLERS_MAX:
-            self._open[strand] = opened
+            self._open[running] = opened
 
     def _end_turn(self) -> None:
         """As Lifecycle.end_all_turns, a cell at a time."""
@@ -314,11 +314,11 @@ class Observer:
             if measured:
                 self._add(cell, "the end of a turn", self._clock.now() - began)
 
-    def _ended(self, cell: Cell, strand: Strand, error: BaseException | None) -> None:
+    def _ended(self, cell: Cell, running: RunningCoroutine, error: BaseException | None) -> None:
         """As Lifecycle.end_coroutine."""
-        opened = self._open.pop(strand, None)
-        answered = opened is not None and opened.queued[2] and not strand.pending_ask
-        self._lifecycle.end_coroutine(cell, strand, error)
+        opened = self._open.pop(running, None)
+        answered = opened is not None and opened.queued[2] and not running.pending_ask
+        self._lifecycle.end_coroutine(cell, running, error)
         if opened is None:
             return
         took = self._clock.now() - opened.began
