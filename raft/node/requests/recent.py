@@ -20,8 +20,8 @@ from raft.protocol.records import GetRecords, NodeEvent, Records
 
 EVENTS_KEPT: Final = 1_000
 LINES_KEPT: Final = 1_000
-LEADERS_KEPT: Final = 100
-LASTING: Final = frozenset({"leader-elected", "leader-lost"})
+LEADERS_KEPT: Final = 200
+LASTING: Final = frozenset({"leader-elected", "leader-lost", "leader-seen", "leader-gone"})
 """Kept for longer than the rest: a node that is cut off asks for pre-votes for hours, and why the last
 leader ended is what is then looked for."""
 PAGE_MAX: Final = 500
