@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from raft.cluster.rundir import RunDirectory, run_base
 from raft.cluster.spec import ClusterRecord
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.py"
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0  # Also on a busy machine.
 POLL_SECONDS = 0.002
 NAME = f"bench-{os.getpid()}"
 
@@ -39,20 +40,35 @@ class Running:
 
     def __init__(self, nodes: int, *options: str) -> None:
         self.started = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, str(LAUNCHER), "--nodes", str(nodes), "--name", NAME, *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
-        directory = RunDirectory(run_base() / NAME)
-        wait_until(directory.record.exists)
+        self._complaints = Path(tempfile.gettempdir()) / f"{NAME}.err"
+        with self._complaints.open("wb") as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, str(LAUNCHER), "--nodes", str(nodes), "--name", NAME, *options],
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                stdin=subprocess.DEVNULL,
+            )
+        try:
+            self._await_start(RunDirectory(run_base() / NAME))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_start(self, directory: RunDirectory) -> None:
+        wait_until(lambda: directory.record.exists() or self._has_ended())
         self.record = ClusterRecord.read(directory.record)
         self._directory = directory
         self.record_path = directory.record
         wait_until(Path(self.record.events).exists)
         self._reader = EventReader(Path(self.record.events))
         self.ready = self.await_event(lambda event: isinstance(event, ClusterReady))
+
+    def _has_ended(self) -> bool:
+        """Whether the launcher has ended by itself; raises RuntimeError with its last words if so."""
+        if self._process.poll() is None:
+            return False
+        told = self._complaints.read_text(errors="replace").strip().splitlines()
+        raise RuntimeError(f"the launcher ended with {self._process.returncode}: {' '.join(told[-3:])}")
 
     def seconds_of(self, event: Event) -> float:
         """When it happened, on the monotonic clock."""
@@ -110,6 +126,7 @@ class Running:
         """End it gracefully."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(TIMEOUT_SECONDS)
+        self._complaints.unlink()
 
 
 @contextlib.contextmanager

@@ -56,18 +56,20 @@ def peers(record: Record) -> str:
 
 
 def table(record: Record, rows: Iterable[Row]) -> str:
-    """A line a figure, a column a peer, and how many times better this project is than the yardstick."""
+    """A line a figure, a column a peer; last, how many times better this project is than the yardstick."""
     rows = list(rows)
     names = [name for name in record.peers if any(name in row.medians for row in rows)]
-    heads = ["", "nodes", *names, f"{OURS} : {YARDSTICK}"]
+    compared = {OURS, YARDSTICK} <= set(names)
+    heads = ["", "nodes", *names, *([f"{OURS} : {YARDSTICK}"] if compared else [])]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for row in rows:
         cells = [written(row.medians.get(name), row.unit) for name in names]
-        ratio = row.ratio(OURS, YARDSTICK)
-        told = f"{ratio:.2f}" if ratio else ""
-        lines.append("| " + " | ".join([row.what, str(row.nodes), *cells, told]) + " |")
+        if compared:
+            ratio = row.ratio(OURS, YARDSTICK)
+            cells.append(f"{ratio:.2f}" if ratio else "")
+        lines.append("| " + " | ".join([row.what, str(row.nodes), *cells]) + " |")
     note = "The last column is above 1 where this project is the better one."
-    return "\n".join(lines) + (f"\n\n{note}" if {OURS, YARDSTICK} <= set(names) else "")
+    return "\n".join(lines) + (f"\n\n{note}" if compared else "")
 
 
 def written(value: float | None, unit: str) -> str:

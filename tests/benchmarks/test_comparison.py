@@ -90,6 +90,14 @@ def test_the_tables_name_who_was_left_out_and_what_failed() -> None:
     assert "- etcd, watch: gone" in told
 
 
+def test_without_one_of_the_two_that_are_compared_there_is_no_column_for_their_ratio() -> None:
+    kept = record(figure("etcd", 10_000.0))
+    told = markdown(kept, rows_of(kept.figures))
+    assert "| writes | 3 | 10,000/s |\n" in told + "\n"
+    assert ":" not in told.split("### ")[1].splitlines()[2], told
+    assert "The last column" not in told
+
+
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     kept = record(figure("etcd", 1.5))
     kept.write(tmp_path / "new")
