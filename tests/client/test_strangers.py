@@ -29,7 +29,7 @@ def test_nothing_is_sent_to_another_node_than_is_meant_and_the_error_names_both(
 ) -> None:
     at = nodes.endpoints
     endpoints = [at[node] for node in told] if isinstance(told, list) else {n: at[m] for n, m in told.items()}
-    with Client(endpoints, cluster=name, timeout_seconds=0.5) as client:
+    with Client(endpoints, cluster=name, timeout_seconds=2.0) as client:
         with pytest.raises(Unreachable, match=expected) as caught:
             client.put("astray", "1")
         assert caught.value.retry_is_safe

@@ -208,7 +208,7 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
         nodes.start(node, *({1, 2, 3} - {node}))
     own = ["recover", "--data-dir", str(tmp_path / "1")]
     peers = ["--peers", f"2={nodes.at[2]},3={nodes.at[3]}"]
-    old = Client({1: nodes.at[1]}, cluster="new", timeout_seconds=2.0)
+    old = Client({1: nodes.at[1]}, cluster="new", timeout_seconds=10.0)
     request.addfinalizer(old.close)
     with nodes.client(1, 2, 3) as client:
         client.put("k", "v")
