@@ -90,7 +90,8 @@ def test_a_cluster_grows_from_three_to_five_and_shrinks_again_under_a_writing_cl
     with Writer(shell) as writer:
         assert "4 voters" in shell.ok("member add")
         assert "as a learner" in shell.ok("member add --learner")
-        assert {view["id"]: view["role"] for view in shell.status()["nodes"]}[5] == "learner"
+        # It learns from the leader what it is.
+        until(lambda: {view["id"]: view["role"] for view in shell.status()["nodes"]}[5] == "learner")
         until(lambda: (shell.status()["voters"], shell.status()["can_lose"]) == (4, 1))
         assert "5 voters" in shell.ok("member promote n5")
         assert {member["role"] for member in members(shell).values()} == {"voter"}
