@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from raft.client.asyncio_client import AsyncClient
     from raft.machines.results import Event
 
+    Follow = Callable[[AsyncClient], Coroutine[Any, Any, None]]
+
 Result = TypeVar("Result")
 
+LOOK_SECONDS = 0.5  # How soon it is noticed that the cluster has ended.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -59,7 +63,7 @@ def observe(
         async for event in client.election(name).observe():
             _show(event, output)
 
-    run_with_client(context, cluster, follow)
+    run_with_client(context, cluster, _as_long_as_it_runs(context, cluster, follow))
 
 
 @app.command(rich_help_panel=STORE, epilog="Example: launcher.py watch jobs/ --prefix")
@@ -84,7 +88,30 @@ def watch(
         async for event in client.watch(os.fsencode(key), prefix=prefix, start_revision=revision):
             _show(event, output)
 
-    run_with_client(context, cluster, follow)
+    run_with_client(context, cluster, _as_long_as_it_runs(context, cluster, follow))
+
+
+def _as_long_as_it_runs(context: typer.Context, cluster: str | None, follow: Follow) -> Follow:
+    """The same, but ending with the cluster if it is a launcher's; one by endpoints may come back."""
+    session = session_of(context)
+    if session.is_remote(cluster):
+        return follow
+    record = session.run_directory(cluster).record
+    return lambda client: while_there(record, follow(client))
+
+
+async def while_there(record: Path, following: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, or until the file is gone."""
+    import asyncio
+
+    task = asyncio.create_task(following)
+    try:
+        while record.exists():
+            done, _ = await asyncio.wait({task}, timeout=LOOK_SECONDS)
+            if done:
+                return task.result()
+    finally:
+        task.cancel()
 
 
 def _title(context: typer.Context, titles: str, output: options.LineFormat) -> None:
