@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -256,12 +257,16 @@ def test_a_program_whose_input_is_a_pipe_may_ask_at_the_terminal_and_ctrl_z_stop
 def test_ctrl_z_stops_nothing_where_no_shell_could_continue_it() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 1")
-        (shell.home / "work").write_text("echo up; while ! test -e go; do sleep 0.01; done; echo down\n")
+        # It starts no process of its own: a shell that waits for one to exec cannot be stopped meanwhile.
+        (shell.home / "work").write_text("echo up; read word <pipe; echo $word\n")
+        os.mkfifo(shell.home / "pipe")
+        pipe = os.open(shell.home / "pipe", os.O_RDWR)
         terminal = shell.at_terminal("lock door --ttl 60s -- sh work")
         terminal.expect("up")
         terminal.type("\x1a")
         terminal.expect("^Z")
-        (shell.home / "go").touch()
+        os.write(pipe, b"down\n")
         terminal.expect("down")
+        os.close(pipe)
         assert terminal.wait() == 0
         assert finish(up).code == 0
