@@ -86,7 +86,7 @@ def from_peers(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]
     """Wrap a handler so that it accepts messages only from members that are up."""
 
     def handler(node: Any, message: Any) -> None:
-        if node.is_from_member(message.sender) and node.has_plausible_term(message):
+        if node.is_from_member(message.sender, message) and node.has_plausible_term(message):
             handle(node, message)
 
     return handler
@@ -314,7 +314,7 @@ class Node(Actor):
 
     def on_expelled(self, message: Expelled) -> None:
         """A member has applied the removal of this node."""
-        if self.is_from_member(message.sender):
+        if self.is_from_member(message.sender, message):
             self.components.membership.expelled(message)
 
     def on_process_up(self, event: ProcessUp) -> None:
@@ -363,7 +363,7 @@ class Node(Actor):
         if parts.failover.leader_gone(leader):
             parts.reporter.leader_gone(leader, reason)
 
-    def is_from_member(self, sender: NodeId) -> bool:
+    def is_from_member(self, sender: NodeId, message: object) -> bool:
         """Whether the message is from its sender's current process, which must not be known to have ended.
 
         Messages that a dead leader left in the inbox must not count as contact with it.
@@ -375,7 +375,7 @@ class Node(Actor):
         is_peer = parts.peers.nodes.get(source.process) == sender
         is_up = is_peer and sender in parts.peers.up
         if not is_up and not (is_peer and parts.handshakes.recognize(sender)):
-            parts.membership.reject(source.process, sender)
+            parts.membership.reject(source.process, sender, message)
             return False
         now = self.context.now()
         if now >= parts.ticker.due_at:

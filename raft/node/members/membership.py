@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from raft.core.changes import AnyConfChange, decode_conf_change
 from raft.core.errors import ConfChangeRefused
+from raft.core.messages import AppendEntries, Heartbeat
 from raft.core.quorum import VoteResult
 from raft.core.raft import Raft
 from raft.core.types import ConfState, Entry, Index, NodeId, Role, Term
@@ -111,11 +112,11 @@ class Membership:
 
     def connect_all(self, state: State) -> None:
         """Connect to all members in the snapshot and on the command line."""
-        self._peers.removed.update(state.removed)
-        for peer in state.removed:
-            self._peers.remove(peer, state.removed[peer])
+        removed = {peer: at for peer, at in state.removed.items() if peer not in self.members}
+        for peer, removed_at in removed.items():
+            self._peers.remove(peer, removed_at)
         for peer, endpoint in {**state.members, **self._configured}.items():
-            if peer not in state.removed and peer != self._raft.id:
+            if peer not in removed and peer != self._raft.id:
                 self._addresses.admit(peer, endpoint)
                 if state.members.get(peer, endpoint) != endpoint:
                     self._addresses.also(peer, state.members[peer])
@@ -146,6 +147,8 @@ class Membership:
             self._handshakes.learn(named)
             return
         self._peers.voters = conf_state.voters
+        for peer in self.members - before:
+            self._peers.removed.pop(peer, None)  # Itself, too: snapshots tell others.
         for peer, endpoint in decode_endpoints(change.as_v2().context).items():
             if peer in self.members:
                 self._listens_at(peer, endpoint, entry.index)
@@ -163,8 +166,9 @@ class Membership:
         for peer, endpoint in state.members.items():
             self._addresses.admit(peer, endpoint)
         for peer, removed_at in state.removed.items():
-            self._peers.remove(peer, removed_at)
-            self._disconnect(peer)
+            if peer not in self.members:  # An earlier version's snapshot may name its sender.
+                self._peers.remove(peer, removed_at)
+                self._disconnect(peer)
         self._note_endpoint(conf_state, index)
 
     def _listens_at(self, peer: NodeId, endpoint: str, index: Index) -> None:
@@ -276,15 +280,19 @@ class Membership:
 
     # -- unknown senders --------------------------------------------------------------------------------
 
-    def reject(self, process: str, sender: NodeId) -> None:
+    def reject(self, process: str, sender: NodeId, message: object) -> None:
         """A message for the core came from a process that is not known as a member that is up.
 
         Former members are informed of their removal, and can't disrupt (thesis section 4.2.3). An unknown
         node may have joined while this node was down, and may even lead, so it is asked for the members.
+        So is one whose removal this node has applied, if it was elected after that.
         """
         if process != process_of(sender) or sender == self._raft.id:
             return
         removed_at = self._peers.removed.get(sender)
+        if removed_at is not None and self._was_elected_since(message, removed_at):
+            del self._peers.removed[sender]
+            removed_at = None
         if removed_at is not None:
             self._context.tell(address_of(sender), Expelled(self._raft.id, removed_at))
         elif sender not in self._peers.endpoints and sender not in self._asked:
@@ -293,6 +301,19 @@ class Membership:
             pending.then(
                 lambda answer: self._learn(sender, answer), lambda _failure: self._asked.discard(sender)
             )
+
+    def _was_elected_since(self, message: object, index: Index) -> bool:
+        """Is it from a leader of a later term than the entry's, which has removed it?
+
+        It was added again by an entry that this node lacks, and that only this leader can send. Without
+        that entry it could only have been elected by those who did not know of the removal: then it
+        leads all the same.
+        """
+        if not isinstance(message, AppendEntries | Heartbeat):
+            return False
+        log = self._raft.log
+        # What is before the log has no later term than its beginning.
+        return message.term > log.term(max(index, log.first_index() - 1))
 
     def _learn(self, stranger: NodeId, answer: object) -> None:
         self._asked.discard(stranger)
