@@ -57,6 +57,7 @@ class MembershipOperator:
     def shrink(self, node: int) -> None:
         """Remove a node, unless too few are left."""
         if node in self._voters and len(self._voters) > self._voters_min:
+            self._voters.discard(node)  # As of now, since the outcome may never be known.
             self._lead("removed", membership.remove(self._caller.view, node, self._tries()))
 
     def swap(self, node: int) -> None:
@@ -68,21 +69,16 @@ class MembershipOperator:
 
     def wipe(self, member: Member) -> None:
         """Let a node lose its disk if all others are healthy; it returns once it is added again."""
+        whole = (Condition.UP, Condition.DOWN, Condition.GONE)
         others = [other for other in self._members.values() if other is not member]
         if (
             member.node in self._voters
             and len(self._voters) >= VOTERS_MIN
-            and all(self._is_healthy(other) for other in others)
+            and all(other.condition in whole and not other.wiped for other in others)
         ):
             member.wipe()
             self._event_queue.after(RETRY_SECONDS, member.start)
             self._event_queue.after(2 * RETRY_SECONDS, partial(self._take_out, member))
-
-    def _is_healthy(self, member: Member) -> bool:
-        # One that has left is missed if it counts as a voter here: the outcome of its removal is unknown.
-        is_there = member.condition in (Condition.UP, Condition.DOWN)
-        has_left = member.condition is Condition.GONE and member.node not in self._voters
-        return (is_there or has_left) and not member.wiped
 
     def repair(self, member: Member) -> None:
         """Let a node with a damaged log rejoin with an empty one, as `--repair-from-peers` does."""
