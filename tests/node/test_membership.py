@@ -282,42 +282,6 @@ def test_a_node_that_is_added_again_ignores_its_earlier_removal() -> None:
     assert isinstance(asked(cluster, Promote(4)), Members)
 
 
-def test_a_leader_that_was_removed_and_added_again_is_followed_by_a_node_that_knows_only_the_removal() -> (
-    None
-):
-    cluster = Cluster(5)
-    leader = cluster.elect()
-    again, behind = cluster.followers()[:2]
-    others = [node for node in range(1, 6) if node not in (again, behind)]
-
-    def cut(node: int) -> None:
-        rest = [other for other in range(1, 6) if other != node]
-        cluster[node].cut(*rest)
-        for other in rest:
-            cluster[other].cut(node)
-
-    cut(again)  # So that it does not leave.
-    asked(cluster, Remove(again))
-    cluster.until(lambda: again not in cluster[behind].raft.tracker.progress, 2.0)
-    cut(behind)
-    asked(cluster, AddLearner(again, endpoint(again)))
-    for node in (*others, again):
-        cluster[node].heal()
-    for node in (*others, again):
-        cluster[node].cut(behind)
-    cluster.until(lambda: again in cluster[again].raft.tracker.configuration.learners, 5.0)
-    assert isinstance(asked(cluster, Promote(again)), Members)
-    assert cluster.answer(leader, Transfer(again)) == Done()
-    cluster.until(lambda: cluster[again].raft.role is Role.LEADER, 5.0)
-    for node in range(1, 6):
-        cluster[node].heal()
-    cluster.until(lambda: cluster[behind].raft.leader == again, 10.0)
-    cluster.until(lambda: again in cluster[behind].raft.tracker.configuration.voter_ids(), 5.0)
-    cluster.advance(3.0)
-    assert cluster[again].raft.role is Role.LEADER
-    assert [cluster[node].actor.components.peers.removed for node in range(1, 6)] == [{}] * 5
-
-
 def test_a_sent_snapshot_holds_the_state_the_members_and_their_endpoints() -> None:
     cluster = Cluster(3)
     leader = cluster.elect()
