@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -257,12 +259,8 @@ def test_one_turn_reads_no_more_than_so_many_bytes(net: Net) -> None:
     assert most <= 4
 
 
-def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    book = Connections(
+def a_book() -> Connections:
+    return Connections(
         Counter(),
         log_by_loguru,
         connections_max=64,
@@ -271,6 +269,14 @@ def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
         held_all_bytes_max=64 * MIB,
         unread_all_bytes_max=64 * MIB,
     )
+
+
+def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    book = a_book()
     assert book.due_seconds() is None
 
     def due_after_a_look() -> float | None:
@@ -289,4 +295,20 @@ def test_a_process_is_woken_more_often_only_while_a_connection_holds_much(
                 peer.sendall(bytes(MIB // 16))
                 accepted.recv(MIB // 16, socket.MSG_WAITALL)
             assert due_after_a_look() == pytest.approx(LOOK_SECONDS)
+    book.close()
+
+
+def test_without_a_descriptor_for_the_memory_s_size_connections_are_accepted_and_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("io.FileIO", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+    now = [100.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    book = a_book()
+    one, other = socket.socketpair()
+    with one, other:
+        book.accepted(one.fileno())
+        now[0] += LOOK_SECONDS
+        book.look()
+    assert len(book) == 1
     book.close()

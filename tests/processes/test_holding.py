@@ -14,6 +14,7 @@ import pytest
 
 from raft.cluster.failures import ExitCode
 from tests.processes.shell import LAUNCHER, Shell, finish, has_process, until
+from tests.processes.terminal import Terminal
 
 pytestmark = pytest.mark.processes
 
@@ -186,6 +187,17 @@ def test_a_stopped_holder_s_program_has_ended_before_the_next_one_begins() -> No
         assert finish(up).code == 0
 
 
+def stop_continue_and_interrupt(terminal: Terminal) -> None:
+    """Ctrl-Z, `fg` and Ctrl-C while the program, a sleep, has the terminal."""
+    until(lambda: terminal.foreground() == "sleep")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.type("echo the shell is back; fg\n")
+    terminal.expect("the shell is back")
+    until(lambda: terminal.foreground() == "sleep")
+    terminal.type("\x03")
+
+
 def test_a_program_keeps_the_terminal_and_ctrl_z_stops_it_with_its_holder() -> None:
     with Shell() as shell:
         up = shell.up("--nodes 1")
@@ -197,13 +209,7 @@ def test_a_program_keeps_the_terminal_and_ctrl_z_stops_it_with_its_holder() -> N
         terminal.type("hello\n")
         terminal.expect("heard hello")
         terminal.expect("waiting")
-        until(lambda: terminal.foreground() == "sleep")
-        terminal.type("\x1a")
-        terminal.expect("Stopped")
-        terminal.type("echo the shell is back; fg\n")
-        terminal.expect("the shell is back")
-        until(lambda: terminal.foreground() == "sleep")
-        terminal.type("\x03")
+        stop_continue_and_interrupt(terminal)
         terminal.type("echo code $?\n")
         terminal.expect("code 130")
         terminal.type("exit\n")
@@ -241,13 +247,7 @@ def test_a_program_whose_input_is_a_pipe_may_ask_at_the_terminal_and_ctrl_z_stop
         terminal.expect("is held")
         terminal.type("typed\n")
         terminal.expect("piped, typed")
-        until(lambda: terminal.foreground() == "sleep")
-        terminal.type("\x1a")
-        terminal.expect("Stopped")
-        terminal.type("echo the shell is back; fg\n")
-        terminal.expect("the shell is back")
-        until(lambda: terminal.foreground() == "sleep")
-        terminal.type("\x03")
+        stop_continue_and_interrupt(terminal)
         terminal.type("echo ended\n")
         terminal.expect("ended")
         terminal.type("exit\n")
