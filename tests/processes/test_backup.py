@@ -240,7 +240,7 @@ def test_a_node_that_is_left_becomes_a_cluster_only_when_the_majority_is_lost(
     with nodes.client(1) as client:
         assert client.get("k") == b"v"
         with pytest.raises(Unreachable):  # By a client of before.
-            old.get("k")
+            old.get("k", timeout_seconds=2.0)
         # A lost member comes back on its old data: it is not heard, and not added.
         nodes.start(2, 1, 3)
         ask_each({2: nodes.at[2]}, WhoLeads(), cluster="new", timeout_seconds=PATIENCE_SECONDS)  # It is up.
