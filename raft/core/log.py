@@ -12,12 +12,45 @@ from raft.core.types import (
     Entry,
     EntryKind,
     Index,
+    Size,
     Snapshot,
     Storage,
     Term,
     entries_size,
     limit_size,
+    measure,
 )
+
+# Of so many appends the sizes are known: many more than are under way at a time.
+APPENDS_MAX = 64
+
+
+class Sizes:
+    """Sums of the sizes of what was appended lately, up to the end of each append, from some index on.
+
+    Each peer, the disk and the machine mostly take entries from the end of one append to that of another, so
+    that a difference is all that has to be computed.
+    """
+
+    __slots__ = ("_up_to",)
+
+    def __init__(self) -> None:
+        self._up_to: dict[Index, tuple[int, int]] = {}
+
+    def append(self, first: Index, last: Index, size: Size) -> None:
+        """Note the size of the entries from `first` to `last`, which is the end of the log now."""
+        before = self._up_to.get(first - 1)
+        if before is None or len(self._up_to) > APPENDS_MAX:
+            before = 0, 0
+            self._up_to = {first - 1: before}
+        self._up_to[last] = before[0] + size.total, before[1] + size.payload
+
+    def between(self, first: Index, last: Index) -> Size | None:
+        """Return the size of the entries from `first` to `last`, if it is known."""
+        before, up_to = self._up_to.get(first - 1), self._up_to.get(last)
+        if before is None or up_to is None:
+            return None
+        return Size(up_to[0] - before[0], up_to[1] - before[1])
 
 
 class Log:
@@ -25,7 +58,7 @@ class Log:
 
     __slots__ = (
         "_applies_unstable",
-        "_cut",
+        "_sizes",
         "_storage",
         "_tail_start",
         "applied",
@@ -55,8 +88,7 @@ class Log:
         # Entries from here to the end are known to be of the last term: most look-ups end there.
         self._tail_start: Index = last
         self.unstable: list[Entry] = []
-        # The last slice of it that was measured, and what was asked for: followers get the same entries.
-        self._cut: tuple[tuple[Index, Index, int], list[Entry]] | None = None
+        self._sizes = Sizes()
         self.offset: Index = last + 1
         self.offset_in_progress: Index = last + 1
         self.unstable_snapshot: Snapshot | None = None
@@ -134,16 +166,16 @@ class Log:
 
     def slice(self, lo: Index, hi: Index, bytes_max: int) -> list[Entry]:
         """Return entries lo to hi-1, cut to those that fit, at least one; raises Compacted."""
+        if hi - lo < 2:
+            bytes_max = NO_LIMIT
+        elif bytes_max < NO_LIMIT:
+            size = self._sizes.between(lo, hi - 1)
+            if size is not None and size.total <= bytes_max:
+                bytes_max = NO_LIMIT
         offset = self.offset
         if lo >= offset:
-            if hi - lo < 2:
-                return self.unstable[lo - offset : hi - offset]
-            asked = (lo, hi, bytes_max)
-            measured = self._cut
-            if measured is None or measured[0] != asked:
-                entries = limit_size(self.unstable[lo - offset : hi - offset], bytes_max)
-                measured = self._cut = asked, entries
-            return measured[1]
+            entries = self.unstable[lo - offset : hi - offset]
+            return entries if bytes_max == NO_LIMIT else limit_size(entries, bytes_max)
         if self.unstable_snapshot is not None:
             raise Compacted  # It covers all that is stored.
         cut = min(hi, offset)
@@ -162,6 +194,12 @@ class Log:
         if len(rest) == 1 and rest[0].size() > room:
             return stored
         return stored + rest
+
+    def size_of(self, entries: list[Entry]) -> Size:
+        """Return the size of consecutive entries of this log."""
+        if len(entries) == 1:
+            return measure(entries)
+        return self._sizes.between(entries[0].index, entries[-1].index) or measure(entries)
 
     def has_conf_change_to_apply(self) -> bool:
         """Tell whether an entry that is committed and not yet applied changes the configuration."""
@@ -200,28 +238,36 @@ class Log:
             self.commit_to(commit if commit < verified else verified)
         return True
 
-    def append(self, entries: list[Entry]) -> None:
-        """Append entries, replacing all existing ones from the first one's index on."""
-        self._cut = None
+    def append(self, entries: list[Entry], size: Size | None = None) -> None:
+        """Append entries, replacing all existing ones from the first one's index on.
+
+        `size` is what `measure` has returned for them, if it was called already.
+        """
         first = entries[0].index
         if first <= self.committed:
             raise BrokenStorage(f"entry {first} is to be replaced, but {self.committed} is committed")
-        offset = self.offset
         if first > self.last:
             self.unstable += entries
-        elif first <= offset:
-            self.unstable = entries.copy()
-            self.offset = self.offset_in_progress = first
         else:
-            del self.unstable[first - offset :]
-            self.unstable += entries
-            # What is being written above `first` is being overwritten: it must be handed out anew.
-            self.offset_in_progress = min(self.offset_in_progress, first)
+            self._replace(first, entries)
         tail = entries[-1]
         self.last = tail.index
+        if tail.index > first:
+            self._sizes.append(first, tail.index, size or measure(entries))
         if tail.term != self.last_term or first <= self._tail_start:
             self.last_term = tail.term
             self._tail_start = first if entries[0].term == tail.term else tail.index
+
+    def _replace(self, first: Index, entries: list[Entry]) -> None:
+        self._sizes = Sizes()
+        if first <= self.offset:
+            self.unstable = entries.copy()
+            self.offset = self.offset_in_progress = first
+        else:
+            del self.unstable[first - self.offset :]
+            self.unstable += entries
+            # What is being written above `first` is being overwritten: it must be handed out anew.
+            self.offset_in_progress = min(self.offset_in_progress, first)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the whole log by a snapshot that is not durable yet."""
@@ -229,7 +275,7 @@ class Log:
         self.committed = snapshot.index
         self.offset = self.offset_in_progress = snapshot.index + 1
         self.unstable = []
-        self._cut = None
+        self._sizes = Sizes()
         self.unstable_snapshot = snapshot
         self.snapshot_in_progress = False
         self.last = self._tail_start = snapshot.index
@@ -256,7 +302,6 @@ class Log:
         """Note that the log is durable up to an entry, unless that has been overwritten since."""
         if self.offset <= index <= self.last and self.unstable[index - self.offset].term == term:
             del self.unstable[: index + 1 - self.offset]
-            self._cut = None
             self.offset = index + 1
             if self.offset_in_progress <= index:
                 self.offset_in_progress = index + 1
@@ -301,18 +346,18 @@ class Log:
             room -= self.applying_bytes
         return self.slice(self.applying + 1, last + 1, room)
 
-    def accept_applying(self, entries: list[Entry]) -> int:
-        """Note that these entries have been handed out for applying; returns their size in bytes."""
+    def accept_applying(self, entries: list[Entry]) -> Size:
+        """Note that these entries have been handed out for applying; returns their size."""
         last = entries[-1].index
         assert last <= self.committed, f"applying {last} is past commit {self.committed}"
         self.applying = last
-        size_bytes = entries_size(entries)
-        self.applying_bytes += size_bytes
+        size = self.size_of(entries)
+        self.applying_bytes += size.total
         # A batch that stopped short did so for its size: nothing more before some of it is applied.
         self.applying_paused = self.applying_bytes >= self.applying_bytes_max or (
             last < self.committed and last < self._appliable()
         )
-        return size_bytes
+        return size
 
     def applied_to(self, index: Index, size_bytes: int) -> None:
         """Note that the machine has applied everything up to `index`."""

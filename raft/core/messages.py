@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from raft.core.types import Count, Entry, HardState, Index, NodeId, Snapshot, Term
+from raft.core.types import Count, Entry, HardState, Index, NodeId, Size, Snapshot, Term
 
 ReadContext = Annotated[bytes, msgspec.Meta(max_length=1024)]
 
@@ -176,19 +176,19 @@ class StorageAppendReply(msgspec.Struct, gc=False):
 
 
 class StorageApplyReply(msgspec.Struct, gc=False):
-    """From the apply thread: these entries, whose `entries_size` that is, have been applied."""
+    """From the apply thread: these entries, of that size, have been applied."""
 
     sender: NodeId
     to: NodeId
     term: Term
     entries: list[Entry]
-    size_bytes: int
+    size: Size
 
 
 class StorageAppend(msgspec.Struct, gc=False):
     """To the append thread: make all of it durable, then deliver `responses` in order.
 
-    `term` is the hard state's, 0 without one.
+    `term` is the hard state's, 0 without one; `size_bytes` the size of the entries.
     """
 
     sender: NodeId
@@ -198,16 +198,18 @@ class StorageAppend(msgspec.Struct, gc=False):
     hard_state: HardState | None
     snapshot: Snapshot | None
     responses: list[AppendReply | VoteReply | PreVoteReply | StorageAppendReply]
+    size_bytes: int
 
 
 class StorageApply(msgspec.Struct, gc=False):
-    """To the apply thread: apply these, then deliver `responses`."""
+    """To the apply thread: apply these, of that size, then deliver `responses`."""
 
     sender: NodeId
     to: NodeId
     term: Term
     entries: list[Entry]
     responses: list[StorageApplyReply]
+    size_bytes: int
 
 
 PeerMessage = (

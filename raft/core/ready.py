@@ -33,7 +33,6 @@ from raft.core.types import (
     Role,
     Snapshot,
     SoftState,
-    payload_size,
 )
 
 
@@ -114,7 +113,8 @@ def take_ready(raft: RaftState) -> Ready:
     if raft.config.async_storage_writes:
         _add_storage_work(raft, messages, entries, hard_state, snapshot, waiting, append_reply)
         if apply_reply is not None:
-            messages.append(StorageApply(raft.id, APPLY_THREAD, 0, committed, [apply_reply]))
+            size_bytes = apply_reply.size.total
+            messages.append(StorageApply(raft.id, APPLY_THREAD, 0, committed, [apply_reply], size_bytes))
     else:
         steps = raft.steps_on_advance
         assert not steps, "a Ready was handed out and has not been advanced"
@@ -162,7 +162,10 @@ def _add_storage_work(
     if append_reply is not None:
         responses.append(append_reply)
     term = hard_state.term if hard_state is not None else 0
-    messages.append(StorageAppend(raft.id, APPEND_THREAD, term, entries, hard_state, snapshot, responses))
+    size_bytes = raft.log.size_of(entries).total if entries else 0
+    messages.append(
+        StorageAppend(raft.id, APPEND_THREAD, term, entries, hard_state, snapshot, responses, size_bytes)
+    )
 
 
 def on_storage_append_reply(raft: RaftState, message: StorageAppendReply) -> None:
@@ -178,9 +181,9 @@ def on_storage_apply_reply(raft: RaftState, message: StorageApplyReply) -> None:
     entries = message.entries
     if not entries:
         return
-    applied_to(raft, entries[-1].index, message.size_bytes)
+    applied_to(raft, entries[-1].index, message.size.total)
     if raft.uncommitted_size:
-        raft.uncommitted_size = max(0, raft.uncommitted_size - payload_size(entries))
+        raft.uncommitted_size = max(0, raft.uncommitted_size - message.size.payload)
 
 
 def snapshot_saved(raft: RaftState, snapshot: Snapshot) -> None:

@@ -17,7 +17,7 @@ from raft.core.errors import (
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from raft.core.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from raft.core.state import RaftState
-from raft.core.types import NO_NODE, Entry, EntryKind, NodeId, payload_size
+from raft.core.types import NO_NODE, Entry, EntryKind, NodeId, Size, measure
 
 
 def check_accepting(raft: RaftState) -> None:
@@ -30,24 +30,24 @@ def check_accepting(raft: RaftState) -> None:
 
 def append_accepted(raft: RaftState, entries: list[Entry]) -> None:
     """Append entries with index and term, and send them; raises ProposalDropped above the size limit."""
-    limit = raft.config.max_uncommitted_size
+    limit, size = raft.config.max_uncommitted_size, measure(entries)
     if limit:
-        size = payload_size(entries)
+        payload = size.payload
         # With nothing uncommitted, an entry larger than the limit is let through, or it never could be.
-        if size and raft.uncommitted_size and raft.uncommitted_size + size > limit:
+        if payload and raft.uncommitted_size and raft.uncommitted_size + payload > limit:
             raise ProposalDropped(f"{raft.uncommitted_size} bytes of proposals are not applied yet")
-        raft.uncommitted_size += size
-    append_to_log(raft, entries)
+        raft.uncommitted_size += payload
+    append_to_log(raft, entries, size)
     broadcast_append(raft)
 
 
-def append_to_log(raft: RaftState, entries: list[Entry]) -> None:
+def append_to_log(raft: RaftState, entries: list[Entry], size: Size | None = None) -> None:
     """Append as the leader, which acknowledges the entries to itself once they are durable."""
     if raft.observer is not None:
         for entry in entries:
             if entry.kind is EntryKind.NORMAL:
                 raft.notify(trace.REPLICATE)
-    raft.log.append(entries)
+    raft.log.append(entries, size)
     if raft.id in raft.tracker.progress or raft.config.unsafe_as_etcd:
         raft.send_when_durable(AppendReply(raft.id, raft.id, raft.term, raft.log.last))
 
@@ -78,7 +78,8 @@ def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty:
         return False
     commit = log.committed
     raft.send(AppendEntries(raft.id, node, raft.term, previous_term, previous, commit, entries))
-    peer.sent_entries(len(entries), payload_size(entries) if raft.config.max_inflight_bytes else 0)
+    payload = log.size_of(entries).payload if entries and raft.config.max_inflight_bytes else 0
+    peer.sent_entries(len(entries), payload)
     peer.sent_commit = commit
     return True
 

@@ -44,8 +44,8 @@ class EntryKind(enum.IntEnum):
     CONF_CHANGE_V2 = 2
 
 
-# Of a number with so many bits: a byte for the field's tag, and one for each seven bits; a zero is left out.
-_FIELD_BYTES = (0, *((bits + 13) // 7 for bits in range(1, 65)))
+FIELD_BYTES = (0, *((bits + 13) // 7 for bits in range(1, 65)))
+"""What a number of so many bits counts for: a byte for a tag, one for each seven bits; a zero is left out."""
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
@@ -88,12 +88,12 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         size = self.size_cache
         if not size:
             data = self.data
-            size = _FIELD_BYTES[self.term.bit_length()] + _FIELD_BYTES[self.index.bit_length()]
+            size = FIELD_BYTES[self.term.bit_length()] + FIELD_BYTES[self.index.bit_length()]
             if self.kind:
                 size += 2
             if data is not None:
                 length = len(data)
-                size += length + (_FIELD_BYTES[length.bit_length()] or 2)
+                size += length + (FIELD_BYTES[length.bit_length()] or 2)
             self.size_cache = size
         return size
 
@@ -124,13 +124,34 @@ def entries_size(entries: Sequence[Entry]) -> int:
     return total
 
 
-def payload_size(entries: Sequence[Entry]) -> int:
-    """Return the bytes of data alone."""
-    total = 0
+class Size(msgspec.Struct, frozen=True, gc=False):
+    """The size of some entries in bytes, and that of their data alone."""
+
+    total: int = 0
+    payload: int = 0
+
+
+def measure(entries: Sequence[Entry]) -> Size:
+    """Count the size of consecutive entries; from then on each of them knows its own."""
+    first, last = entries[0], entries[-1]
+    if first is last:
+        return Size(first.size_cache or first.size(), len(first.data or b""))
+    numbers = FIELD_BYTES[first.term.bit_length()] + FIELD_BYTES[first.index.bit_length()]
+    # Terms and indexes only grow, so between two entries with equally large ones all have such.
+    if numbers != FIELD_BYTES[last.term.bit_length()] + FIELD_BYTES[last.index.bit_length()]:
+        return Size(entries_size(entries), sum(len(entry.data or b"") for entry in entries))
+    total = payload = 0
     for entry in entries:
-        if entry.data:
-            total += len(entry.data)
-    return total
+        data = entry.data
+        if entry.kind or not data:
+            total += entry.size()
+            payload += len(data or b"")
+            continue
+        length = len(data)
+        size = entry.size_cache = numbers + length + FIELD_BYTES[length.bit_length()]
+        total += size
+        payload += length
+    return Size(total, payload)
 
 
 def limit_size(entries: list[Entry], bytes_max: int) -> list[Entry]:

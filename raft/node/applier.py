@@ -17,7 +17,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.messages import Message, StorageApply
-from raft.core.types import Entry, EntryKind, Index, Term, entries_size
+from raft.core.types import Entry, EntryKind, Index, Term
 from raft.machines import elections, store
 from raft.machines.application import UNFINISHED, Application, Unfinished
 from raft.machines.commands import Call, Operation, Own
@@ -206,6 +206,7 @@ class Applier:
                     self._again()
                     return
                 self._queue.popleft()
+                self.bytes_applied += work.message.size_bytes
                 self._answer(work.message.responses)
             elif isinstance(work, _Restore):
                 self._queue.popleft()
@@ -287,7 +288,6 @@ class Applier:
             if entry.kind is not EntryKind.NORMAL:
                 self._on_config(entry)
                 self.configuration = entry.index
-        self.bytes_applied += entries_size(entries)
         self.applied = entries[-1].index
         if self.timing.due:
             self.timing.applied(self.applied)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raft.core.messages import DurableReply, Message, StorageAppend, StorageAppendReply
-from raft.core.types import Entry, HardState, Index, NodeId, Snapshot, entries_size
+from raft.core.types import Entry, HardState, Index, NodeId, Snapshot
 from raft.node.histogram import Histogram
 from raft.node.worker import Worker
 from raft.storage.errors import StoreFull
@@ -218,7 +218,7 @@ class LogWriter:
             if self._queue and not self._writing:
                 self._write_next()
 
-        if snapshot is None and self._placement.on_loop(entries_size(entries)):
+        if snapshot is None and self._placement.on_loop(sum(message.size_bytes for message in group)):
             self._worker.do_here(write, written)
         else:
             self._worker.submit(write, written)
@@ -307,5 +307,12 @@ def fold(waiting: Sequence[StorageAppend]) -> StorageAppend:
             last_words[key] = response
     newest = waiting[-1]
     return StorageAppend(
-        newest.sender, newest.to, newest.term, [*entries], hard_state, None, [*last_words.values()]
+        newest.sender,
+        newest.to,
+        newest.term,
+        [*entries],
+        hard_state,
+        None,
+        [*last_words.values()],
+        sum(message.size_bytes for message in waiting),
     )

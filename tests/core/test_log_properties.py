@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft.core.errors import Compacted, Unavailable
-from raft.core.log import Log
+from raft.core.log import APPENDS_MAX, Log, Sizes
 from raft.core.progress import Inflights, Progress, ProgressState
 from raft.core.status import log_terms
-from raft.core.types import NO_LIMIT, Entry, EntryKind, decode_entry
+from raft.core.types import NO_LIMIT, Entry, EntryKind, Size, decode_entry, measure
 from raft.storage.memory import MemoryStorage
 
 checked = settings(max_examples=300, deadline=None, database=None, derandomize=True)
@@ -18,7 +18,7 @@ TERMS = st.lists(st.integers(0, 2), max_size=5)
 
 def entries_from(index: int, terms: list[int]) -> list[Entry]:
     return [
-        Entry(term, index + offset, EntryKind.NORMAL, b"%d.%d" % (term, index + offset))
+        Entry(term, index + offset, EntryKind.NORMAL, b"%d.%d" % (term, index + offset) + bytes(term))
         for offset, term in enumerate(terms)
     ]
 
@@ -83,8 +83,18 @@ class Model:
         assert [log.term(at) for at in range(first - 1, len(self.terms))] == self.terms[first - 1 :]
         held = log.slice(first, log.last_index() + 1, NO_LIMIT) if first <= log.last_index() else []
         assert [(entry.index, entry.term) for entry in held] == list(enumerate(self.terms))[first:]
+        self.check_sizes(held[-6:])
         assert self.applied == list(range(1, log.applied + 1))
         assert log.applied <= log.committed < len(self.terms)
+
+    def check_sizes(self, held: list[Entry]) -> None:
+        for begin, end in itertools.combinations(range(len(held) + 1), 2):
+            assert self.log.size_of(held[begin:end]) == counted(held[begin:end])
+
+
+def counted(entries: list[Entry]) -> Size:
+    fresh = [Entry(entry.term, entry.index, entry.kind, entry.data) for entry in entries]
+    return Size(sum(entry.size() for entry in fresh), sum(len(entry.data or b"") for entry in fresh))
 
 
 ACTIONS = st.lists(
@@ -125,6 +135,37 @@ def test_a_slice_is_the_longest_prefix_that_fits_wherever_its_entries_are(sizes,
             break
         expected.append(entry)
     assert log.slice(lo, len(entries) + 1, bytes_max) == expected
+
+
+KINDS_AND_DATA = st.tuples(
+    st.sampled_from(EntryKind), st.none() | st.integers(0, 300).map(bytes) | st.just(bytes(20_000))
+)
+
+
+@checked
+@given(st.integers(1, 300), st.integers(1, 300), st.lists(KINDS_AND_DATA, min_size=1, max_size=8))
+def test_what_is_measured_at_once_is_what_each_entry_counts_for(term, first, contents):
+    entries = [Entry(term, index, kind, data) for index, (kind, data) in enumerate(contents, first)]
+    assert measure(entries) == counted(entries)
+    sized = [(entry.size_cache or entry.size(), entry) for entry in entries]
+    assert all(size == counted([entry]).total for size, entry in sized)
+
+
+def test_sizes_are_right_after_any_number_of_appends():
+    log = Log(MemoryStorage(), NO_LIMIT, applies_unstable=False)
+    for first in range(1, 12 * APPENDS_MAX, 3):
+        log.append(entries_from(first, [first % 7 + first // 100] * 3))
+        log.commit_to(first)
+    assert [log.size_of(log.unstable[at:]) == counted(log.unstable[at:]) for at in range(len(log.unstable))]
+
+
+def test_sizes_of_long_ago_are_forgotten():
+    sizes = Sizes()
+    for first in range(1, 2 * APPENDS_MAX, 2):
+        sizes.append(first, first + 1, Size(1, 1))
+    assert sizes.between(1, 2) == Size(1, 1)
+    sizes.append(2 * APPENDS_MAX + 1, 2 * APPENDS_MAX + 2, Size(1, 1))
+    assert sizes.between(1, 2) is None
 
 
 @checked

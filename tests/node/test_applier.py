@@ -35,12 +35,13 @@ def test_a_turn_applies_a_limited_amount_for_any_grouping_of_entries(monkeypatch
         entries = [Entry(1, index, data=put_request(b"k%d" % index, b"v")) for index in range(1, 13)]
         size = len(entries) // parts
         for begin in range(0, len(entries), size):
-            applier.apply(StorageApply(1, 1, 1, entries[begin : begin + size], []))
+            applier.apply(StorageApply(1, 1, 1, entries[begin : begin + size], [], 100))
         turns = [applier.applied]
         while applier.applied < len(entries):
             applier.resume()
             turns.append(applier.applied)
         assert turns == [3, 6, 9, 12], f"in {parts} parts"
+        assert applier.bytes_applied == 100 * parts
         assert asked, "for another turn"
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft.core.messages import AppendReply, Message, StorageAppend
-from raft.core.types import Entry, HardState, Snapshot
+from raft.core.types import Entry, HardState, Snapshot, entries_size
 from raft.node.log_writer import (
     LOOP_BYTES_MAX,
     QUICK_WRITES_MIN,
@@ -31,7 +31,8 @@ def append(
 ) -> StorageAppend:
     entries = [Entry(term, index, data=b"%d" % term) for index in indexes]
     last = indexes[-1] if indexes else 0
-    return StorageAppend(1, 2, term, entries, hard_state, snapshot, [AppendReply(1, 2, term, last)])
+    responses = [AppendReply(1, 2, term, last)]
+    return StorageAppend(1, 2, term, entries, hard_state, snapshot, responses, entries_size(entries))
 
 
 class Watch:
@@ -394,7 +395,7 @@ def test_a_large_write_and_a_snapshot_are_left_to_the_thread() -> None:
     rig.worker.on_loop.clear()
     index = QUICK_WRITES_MIN + 1
     large = [Entry(1, index, data=bytes(LOOP_BYTES_MAX + 1))]
-    rig.disk.append(StorageAppend(1, 2, 1, large, None, None, []))
+    rig.disk.append(StorageAppend(1, 2, 1, large, None, None, [], entries_size(large)))
     rig.worker.do_next()
     rig.disk.append(append(snapshot=Snapshot(index + 1, 1)))
     rig.worker.do_next()

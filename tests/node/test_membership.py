@@ -357,10 +357,10 @@ def test_all_parts_of_a_snapshot_are_of_one_index() -> None:
         return True
 
     entries = [Entry(1, 1, EntryKind.CONF_CHANGE_V2, b""), Entry(1, 2)]
-    applier.apply(StorageApply(1, APPLY_THREAD, 1, entries, []))
+    applier.apply(StorageApply(1, APPLY_THREAD, 1, entries, [], 0))
     worker.holding = True
     applier.freeze(begin, parts.append)
-    applier.apply(StorageApply(1, APPLY_THREAD, 1, [Entry(1, 3)], []))
+    applier.apply(StorageApply(1, APPLY_THREAD, 1, [Entry(1, 3)], [], 0))
     assert seen == [1]
     assert not parts, "the user's own machine has yet to come to that state"
     worker.do_next()
