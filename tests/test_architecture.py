@@ -25,7 +25,7 @@ FOLDER_FILES_MAX = 21  # With __init__.py.
 LARGE_FOLDERS = {"raft/core": 27}
 
 PURE = {
-    "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib",
+    "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools", "_blake2",
     "heapq", "importlib", "inspect", "itertools", "math", "operator", "random", "struct", "types", "typing",
     "weakref", "zlib", "msgspec",
 }  # fmt: skip
@@ -390,6 +390,13 @@ def test_a_node_loads_what_breaks_it_only_where_it_is_started_for_that() -> None
 def test_a_node_process_never_loads_what_only_the_terminal_needs() -> None:
     loaded = loaded_after("import raft.node.process.main")
     assert not loaded & (TERMINAL | {"hypothesis", "pytest"})
+
+
+def test_a_node_process_does_without_what_is_large_and_hardly_used() -> None:
+    large = {"typing_extensions", "_hashlib", "ctypes"}
+    if sys.version_info < (3, 12):  # From there on pyzmq's compiled half loads it.
+        large |= {"inspect", "dis"}
+    assert not modules_after("import raft.node.__main__") & large
 
 
 def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:

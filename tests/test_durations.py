@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from raft.cluster.failures import BadUsage
 from raft.cluster.quantities import DurationRange, parse_duration, parse_duration_range
 from raft.durations import range_of, seconds_of, timeout_of, ttl_ms_of
-from raft.node.__main__ import duration, duration_range
+from raft.node.process.command_line import duration, duration_range
 
 WRITTEN = {
     "250us": 0.00025, "500ms": 0.5, ".5s": 0.5, "5s": 5, "1.5m": 90, "1m30s": 90, "2h": 7200, "1d": 86400,

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from actors.processes.channel import Answer, Channel, Request
 
 _BOOT = (
-    "import sys, os; sys.path[:] = sys.argv[1].split(os.pathsep);"
-    "from actors.processes.fork_server import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+    "import sys, os; sys.path[:] = sys.argv[1].split(os.pathsep)\n"
+    "from actors.processes.loading import loading\n"
+    "with loading(): from actors.processes.fork_server import main\n"
+    "main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _REPORT_SECONDS_MAX = 1.0
 

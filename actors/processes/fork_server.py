@@ -40,6 +40,7 @@ from actors.processes.channel import (
     Started,
     Stop,
 )
+from actors.processes.loading import loading
 
 Target = Callable[[bytes, int], int | None]
 
@@ -140,8 +141,9 @@ class ForkServerLoop:
 
     def _prepare(self, preload: list[str]) -> None:
         try:
-            for name in preload:
-                importlib.import_module(name)
+            with loading():
+                for name in preload:
+                    importlib.import_module(name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises is the answer
             self._broken = Failed(0, f"preloading failed: {error!r}", traceback.format_exc())
         # Frozen objects are never visited by the collector, so the pages they are on stay shared.

@@ -7,9 +7,9 @@ an exception. Knows nothing of sockets, and not whether a frame is fresh.
 from __future__ import annotations
 
 import enum
-import hashlib
 import struct
 import zlib
+from _blake2 import blake2b  # As hashlib has it, which brings all of OpenSSL into each process.
 from typing import Final
 
 import msgspec
@@ -140,4 +140,4 @@ def introduction_in(raw: bytes) -> tuple[int, str, str] | None:
 
 def cluster_digest(cluster: str) -> bytes:
     """What a frame says of its cluster."""
-    return hashlib.blake2b(cluster.encode(), digest_size=CLUSTER_BYTES).digest()
+    return blake2b(cluster.encode(), digest_size=CLUSTER_BYTES).digest()

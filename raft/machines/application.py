@@ -15,9 +15,9 @@ it has run all tasks up to that index.
 
 from __future__ import annotations
 
+from _blake2 import blake2b  # As hashlib has it, which brings all of OpenSSL into each process.
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from enum import Enum
-from hashlib import blake2b
 from typing import Any, Final
 from zlib import crc32
 

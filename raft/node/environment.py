@@ -7,10 +7,8 @@ a cluster. Knows nothing of the node's parts.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -49,6 +47,11 @@ def process_usage() -> dict[str, float]:
     }
 
 
+def drawn_identity() -> str:
+    """A new cluster's identity, from the operating system: as by `secrets`, whose imports are large."""
+    return os.urandom(IDENTITY_BYTES).hex()
+
+
 class NodeStore(Storage, Log, SnapshotLog, LogSize, Protocol):
     """A log that the core can read and the node can write."""
 
@@ -83,7 +86,7 @@ class NodeEnvironment(Struct, kw_only=True):
     pledges: PledgeRecord = ForgottenPledges()
     # The identity of a new cluster, if this node is the first to lead it. Not from `random`, which may have a
     # seed that another cluster has, too.
-    draw_identity: Callable[[], str] = partial(secrets.token_hex, IDENTITY_BYTES)
+    draw_identity: Callable[[], str] = drawn_identity
     pid: int = 0
     # CPU seconds of the loop's thread: they distinguish a long turn from a stall.
     worked: Callable[[], float] = time.thread_time

@@ -6,8 +6,8 @@ import pytest
 
 from raft.cluster.spec import ClusterSpec
 from raft.durations import Duration
-from raft.node.__main__ import parse
 from raft.node.config import NodeConfig
+from raft.node.process.command_line import parse
 from raft.node.settings import ProcessSettings, configure
 from raft.node.tuning import Tuning
 

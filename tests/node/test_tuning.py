@@ -8,9 +8,9 @@ import pytest
 
 from raft.cluster.failures import BadUsage
 from raft.cluster.spec import ClusterSpec
-from raft.node.__main__ import parse
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.environment import core_config
+from raft.node.process.command_line import parse
 from raft.node.tuning import BadTuning, Tuning, parse_tuning
 
 
