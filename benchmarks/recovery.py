@@ -101,6 +101,10 @@ class Prober:
 
     def holds(self, node: int, key: str, prefix: bytes) -> bool:
         """Does the node itself believe that the key's value begins like that?"""
+        if not self._connection.is_up(node):
+            # Asking would fail at once, and the connection would get no turn to be made in.
+            self._connection.runtime.run_turn(ASK_AGAIN_SECONDS)
+            return False
         request = Query(get_request(key), Consistency.STALE)
         answers: list[object] = []
         self._connection.runtime.ask(address_of(node), request, 1.0).then(answers.append, answers.append)
