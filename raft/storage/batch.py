@@ -29,6 +29,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import Struct
+
 from raft.storage.record import Kind
 
 HEADER_BYTES = 16
@@ -47,7 +49,7 @@ _BLANK_SECTOR = bytes(SECTOR_BYTES)
 _BLANK_PAGE = bytes(64 * 1024)
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """One record as it lies in a segment; the offset is that of its own header."""
 
     offset: int
@@ -159,13 +161,13 @@ def _read_records(data: bytes, offset: int, end: int) -> list[Record] | int:
     if end > len(data) or data[end - 1] != _END_MARK[0]:
         return offset
     records: list[Record] = []
-    add, unpack = records.append, _RECORD.unpack_from
+    add, unpack, size = records.append, _RECORD.unpack_from, _RECORD.size
     last = end - len(_END_MARK)
     while offset < last:
-        if offset + _RECORD.size > last:
+        start = offset + size
+        if start > last:
             return offset
         word, checksum = unpack(data, offset)
-        start = offset + _RECORD.size
         stop = start + (word >> 3)
         payload = data[start:stop]
         if stop > last or crc32(payload, word * _SPREAD + 1) != checksum:

@@ -67,7 +67,7 @@ def _dump_segment(name: str, data: bytes, sequence: int) -> Iterator[DumpedRecor
 
 
 def _describe(segment: str, record: Record) -> DumpedRecord:
-    offset, kind, payload = record
+    offset, kind, payload = record.offset, record.kind, record.payload
     try:
         if kind == Kind.ENTRY:
             entry = decode_entry(payload)
