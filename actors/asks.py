@@ -13,6 +13,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+import msgspec
+
 from actors.address import Address
 from actors.clock import Clock
 from actors.envelope import Refused
@@ -34,55 +36,28 @@ class AskTable(Protocol):
         """Drop an ask: its end is not wanted any more."""
 
 
-class Pending(Generic[R]):
+class Pending(msgspec.Struct, Generic[R], eq=False):
     """A reply that has not come yet. Ends exactly once: with a reply, with an AskFailed, or cancelled.
 
     A coroutine may await it: cancelled, it loses interest.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_first",
-        "_group",
-        "_on_failure",
-        "_on_reply",
-        "_run",
-        "_table",
-        "correlation",
-        "deadline",
-        "done",
-        "failure",
-        "reply",
-        "target",
-        "timeout_seconds",
-    )
-
-    def __init__(
-        self,
-        table: AskTable,
-        correlation: int,
-        target: Address,
-        timeout_seconds: float | None,
-        deadline: float,
-        run: Runner | None,
-        group: set[Pending[Any]] | None,
-    ) -> None:
-        self._table = table
-        self._run = run
-        self._group = group
-        self._cancelled = False
-        self.reply: Any = None
-        self.failure: AskFailed | None = None
-        self._first: Callable[[Any], object] | None = None
-        self._on_reply: Callable[[Any], object] | None = None
-        self._on_failure: Callable[[AskFailed], object] | None = None
-        self.correlation = correlation
-        self.target = target
-        self.timeout_seconds = timeout_seconds
-        self.deadline = deadline
-        self.done = False
-        if group is not None:
-            group.add(self)
+    _table: AskTable
+    correlation: int
+    target: Address
+    timeout_seconds: float | None
+    deadline: float
+    _run: Runner | None = None
+    """What calls the callbacks; they are called at once without it."""
+    _group: set[Pending[Any]] | None = None
+    """Where it is until it ends."""
+    done: bool = False
+    _cancelled: bool = False
+    reply: Any = None
+    failure: AskFailed | None = None
+    _first: Callable[[Any], object] | None = None
+    _on_reply: Callable[[Any], object] | None = None
+    _on_failure: Callable[[AskFailed], object] | None = None
 
     def result(self) -> R:
         """The reply; raises the AskFailed that it ended with. Only when `done`."""
@@ -149,13 +124,14 @@ class Pending(Generic[R]):
         self._call_back()
 
     def _call_back(self) -> None:
-        if self.failure is None:
+        failure = self.failure
+        if failure is None:
             if self._first is not None:
                 self._first(self.reply)
             if self._on_reply is not None:
                 self._on_reply(self.reply)
         elif self._on_failure is not None:
-            self._on_failure(self.failure)
+            self._on_failure(failure)
 
 
 class Asks:
@@ -190,6 +166,8 @@ class Asks:
                 self._expire_at(deadline)
         self._last = self._last + 1 & _CORRELATION_MASK or 1
         pending: Pending[Any] = Pending(self, self._last, target, timeout_seconds, deadline, run, group)
+        if group is not None:
+            group.add(pending)
         self._open[self._last] = pending
         return pending
 
@@ -244,36 +222,39 @@ class Asks:
             self._expire_at(earliest)
 
 
-class Reply:
+class Answerable(Protocol):
+    """What can be answered: a Reply, or what stands for one."""
+
+    def send(self, message: object) -> None:
+        """Answer it."""
+
+
+class Reply(msgspec.Struct, eq=False):
     """The right to answer one ask, once, and until then a debt.
 
     When the actor that took it crashes or stops without having answered, the asker is told.
     """
 
-    __slots__ = ("_pending_replies", "_send", "correlation", "to")
-
-    def __init__(
-        self,
-        to: Address,
-        correlation: int,
-        send: Callable[[Address, int, object], None],
-        pending_replies: dict[Reply, None] | None = None,
-    ) -> None:
-        self._send: Callable[[Address, int, object], None] | None = send
-        self._pending_replies = pending_replies
-        self.to = to
-        self.correlation = correlation
-        if pending_replies is not None:
-            pending_replies[self] = None
+    to: Address
+    correlation: int
+    _answer: Callable[[Address, int, object], None]
+    _debts: dict[Reply, None] | None = None
+    """Where it is until it is used up."""
+    _open: bool = True
 
     def send(self, message: object) -> None:
         """Answer. A second answer does nothing; one that comes too late is a dead letter over there."""
-        send = self._send
-        if send is not None:
-            self._send = None
-            if self._pending_replies is not None:
-                self._pending_replies.pop(self, None)
-            send(self.to, self.correlation, message)
+        if self.claim():
+            self._answer(self.to, self.correlation, message)
+
+    def claim(self) -> bool:
+        """Use the right up; False if it was used up before."""
+        if not self._open:
+            return False
+        self._open = False
+        if self._debts is not None:
+            self._debts.pop(self, None)
+        return True
 
     def refuse(self, reason: str) -> None:
         """Answer with a failure: the asker is given AskRefused, with that reason."""
@@ -281,6 +262,4 @@ class Reply:
 
     def drop(self) -> None:
         """Never answer; the asker waits until its time is up."""
-        self._send = None
-        if self._pending_replies is not None:
-            self._pending_replies.pop(self, None)
+        self.claim()

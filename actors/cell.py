@@ -7,7 +7,7 @@ what becomes of an exception (see lifecycle), or of how letters travel (see post
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -156,6 +156,13 @@ class Cell:
         if not self.scheduled:
             self.enqueue()
 
+    def put_all(self, letters: Sequence[QueuedMessage]) -> None:
+        """As `put` for each of them, in their order."""
+        for lost in self.mailbox.put_all(letters):
+            self._office.undelivered(self.address, lost, Reason.MAILBOX_FULL)
+        if not self.scheduled:
+            self.enqueue()
+
     def put_counted(self, queued: tuple[Any, Address | None, int, int]) -> None:
         """As `put`, for a letter that knows its bytes."""
         for lost in self.mailbox.put_counted(queued):
@@ -273,7 +280,10 @@ class Cell:
             return Reply(sender or self._office.itself, 0, self._answer_to_a_tell)
         assert sender is not None and self.pending_ask, "the message being handled was answered already"
         self.pending_ask = 0
-        return Reply(sender, correlation, self._office.answer, self.pending_replies)
+        debts = self.pending_replies
+        reply = Reply(sender, correlation, self._office.answer, debts)
+        debts[reply] = None
+        return reply
 
     def _answer_to_a_tell(self, to: Address, _correlation: int, answer: object) -> None:
         self._office.dead_letters.add(Reason.NO_REPLY_EXPECTED, to, self.address, type(answer).__qualname__)

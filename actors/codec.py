@@ -8,7 +8,7 @@ the others in its frame are read and written as if it were not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -69,7 +69,11 @@ class Registry:
         return self._decoders[tag]
 
 
+Encodable = tuple[str, str, int, int, object]
+"""The target's name, the sender's, the correlation, the tag and the message: an envelope to be encoded."""
+
 _encode_into = msgspec.msgpack.Encoder().encode_into
+_encode = msgspec.msgpack.Encoder().encode
 # More than any sender puts into one: each becomes an object, which takes more memory than its bytes.
 _Envelopes = Annotated[list[Envelope], msgspec.Meta(max_length=ENVELOPES_MAX)]
 _decode_envelopes = msgspec.msgpack.Decoder(_Envelopes).decode
@@ -113,6 +117,23 @@ class FrameBuilder:
         self._last_at = end
         self.count += 1
         return len(buffer)
+
+    def add_all(self, envelopes: Sequence[Encodable], bytes_max: int) -> bool:
+        """Encode many envelopes at once, with names and tags that are known to be right.
+
+        False, and nothing is added, when one of them can't be encoded, or the frame would be too long.
+        """
+        try:
+            encoded = memoryview(_encode(envelopes))
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            return False
+        if len(self._buffer) + len(encoded) > bytes_max:
+            return False
+        count = len(envelopes)
+        header_bytes = 1 if count < 16 else 3 if count < 2**16 else 5  # Of msgpack's list.
+        self._buffer += encoded[header_bytes:]
+        self.count += count
+        return True
 
     def drop_last(self) -> bytes:
         """Take the envelope that was added last out again, once; returns its bytes."""

@@ -6,14 +6,14 @@ how they are started.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from actors.address import Address
-from actors.asks import Asks, Pending, Runner
+from actors.asks import Answerable, Asks, Pending, Reply, Runner
 from actors.cell import LIFECYCLE_MESSAGES, Cell, State
 from actors.clock import Clock
-from actors.codec import Registry, read_envelopes
+from actors.codec import Encodable, Registry, read_envelopes
 from actors.envelope import (
     ACTORS_TOLD_MAX,
     DIRECTORY_TAG_MAX,
@@ -38,6 +38,7 @@ from actors.errors import AskFailed, CodecError
 from actors.failures.crash_reports import CrashReport
 from actors.failures.dead_letters import DeadLetters, Reason
 from actors.failures.exits import Links
+from actors.failures.refused_tells import RefusedTells
 from actors.mailbox import QueuedMessage
 from actors.timers import Timer, Timers
 from actors.transport.base import IncarnationUsed, PeerDown, PeerUp, Received, Transport, TransportEvent
@@ -46,7 +47,6 @@ from actors.transport.outbox import Outbox
 PROBE_SECONDS: Final = 1.0
 UNCOUNTED_BYTES_MAX: Final = 1024
 """Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
-_REFUSED_NOTED_MAX: Final = 1024
 _SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
 _PARTED_KEPT_MAX: Final = 4096
 Judge = Callable[[object], object | None]
@@ -66,11 +66,8 @@ class Delivery:
         self.asks = Asks(transport.incarnation, clock, timers)
         self.outbox = Outbox(transport, registry, self.asks, self.dead_letters, clock, timers)
         self.outbox.on_resync = self._say_again
-        self.outbox.on_refused_tells = self._note_refused
-        self.refused: dict[tuple[Address, Address, str], int] = {}
-        """Tells that were refused since the last `tell_refused`: by sender, target and reason, how many."""
-        self.refused_here: dict[Address, str] = {}
-        """Of those that came from no actor: the last reason, by target."""
+        self.refused_tells = RefusedTells(self)
+        self.outbox.on_refused_tells = self.refused_tells.note_own
         self.directory: Address | None = None
         self.peers: dict[str, int] = {}
         self.judges: Mapping[str, Judge | None] | None = None
@@ -133,6 +130,27 @@ class Delivery:
             self.dead_letters.add(Reason.UNENCODABLE, to, None, type(message).__qualname__)
             self.answer_refused(to, correlation, f"its answer cannot be sent: {error}", delivered=True)
 
+    def answer_all(self, answers: Iterable[tuple[Answerable, object]]) -> None:
+        """As `send` of each of these replies; those to one process are encoded together, in less time."""
+        tags, by_process = self._registry.tags, dict[str, list[Encodable]]()
+        for reply, message in answers:
+            tag = tags.get(type(message))
+            if (
+                tag is None
+                or type(reply) is not Reply
+                or not reply.correlation
+                or (to := reply.to).process == self.name
+            ):
+                reply.send(message)
+            elif reply.claim():
+                if (put := by_process.get(to.process)) is None:
+                    put = by_process[to.process] = []
+                put.append((to.actor, "", -reply.correlation, tag, message))
+        for process, put in by_process.items():
+            if not self.outbox.put_all(process, put):
+                for actor, _, correlation, _, message in put:
+                    self.answer(Address(process, actor), -correlation, message)
+
     def answer_refused(self, to: Address, correlation: int, reason: str, *, delivered: bool) -> None:
         """Tell an asker that no reply will come."""
         self._answer_for_runtime(to, correlation, Refused(reason, delivered))
@@ -151,7 +169,7 @@ class Delivery:
 
     def _settle_here(self, to: Address, correlation: int, message: object) -> None:
         if not self.asks.settle(self.name, correlation, message):
-            self.dead_letters.add(Reason.UNASKED_REPLY, to, None, type(message).__qualname__)
+            self._unasked(to, None, message)
 
     def refuse(self, queued: QueuedMessage, reason: str, *, delivered: bool) -> None:
         """Tell the sender of a letter that no reply will come, if it was an ask."""
@@ -163,37 +181,9 @@ class Delivery:
         """Count a dead letter, and let its sender know if it was an ask."""
         message, sender = queued[:2]
         if reason is Reason.MAILBOX_FULL and sender is not None and not queued[2]:
-            self._note(sender, to, reason, 1)
+            self.refused_tells.note(sender, to, reason, 1)
         self.dead_letters.add(reason, to, sender, type(message).__qualname__)
         self.refuse(queued, f"{reason}: {detail}" if detail else reason, delivered=False)
-
-    def tell_refused(self) -> None:
-        """Let those know whose tells were refused: an actor here, if it handles that, or another process."""
-        refused, self.refused = self.refused, {}
-        for (sender, to, reason), count in refused.items():
-            told = Undelivered(to, reason, count)
-            if sender.process == self.name:
-                self._tell_undelivered(sender, told)
-            else:
-                self.outbox.put(sender, "", 0, told)
-
-    def _tell_undelivered(self, sender: Address, told: Undelivered) -> None:
-        if not sender.actor:
-            if len(self.refused_here) >= _REFUSED_NOTED_MAX:
-                self.refused_here.clear()
-            self.refused_here[told.to] = told.reason
-            return
-        cell = self.cells.get(sender.actor)
-        if cell is not None and Undelivered in cell.behaviour:
-            cell.put((told, None, 0))
-
-    def _note_refused(self, sender: str, to: Address, reason: str, count: int) -> None:
-        self._note(Address(self.name, sender), to, reason, count)
-
-    def _note(self, sender: Address, to: Address, reason: str, count: int) -> None:
-        key = (sender, to, reason)
-        if key in self.refused or len(self.refused) < _REFUSED_NOTED_MAX:
-            self.refused[key] = self.refused.get(key, 0) + count
 
     def watch(self, cell: Cell, target: Address) -> None:
         """Tell `cell` once when `target` is gone: an ask whose answer is the end."""
@@ -281,35 +271,54 @@ class Delivery:
         senders = self._senders.setdefault(process, {})
         if len(senders) > _SENDERS_KEPT_MAX:
             senders.clear()
-        cells, aliases, decode = self.cells, self.aliases, self._registry.decode
+        decode = self._registry.decode
         counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
         judge = None if self.judges is None else self.judges[process]
+        cell, name = None, None
+        letters: list[QueuedMessage] = []  # One after another for `cell`, which is called `name`.
         for envelope in envelopes:
-            sender = senders.get(envelope.sender)
-            if sender is None:
-                sender = senders[envelope.sender] = Address(process, envelope.sender)
+            correlation, to = envelope.correlation, envelope.to
+            if to != name or correlation < 0:
+                if letters and cell is not None:
+                    cell.put_all(letters)
+                    letters = []
+                name = None  # What a reply leads to may end an actor.
             try:
                 message = decode(envelope.tag, envelope.payload)
             except CodecError as error:
-                self._undecodable(envelope, sender, error)
+                self._undecodable(envelope, Address(process, envelope.sender), error)
                 continue
-            correlation = envelope.correlation
-            if correlation < 0 or envelope.tag < 0:
+            if correlation < 0:
+                if not self.asks.settle(process, -correlation, message):
+                    self._unasked(Address(self.name, to), Address(process, envelope.sender), message)
+                continue
+            sender = senders.get(envelope.sender)
+            if sender is None:
+                sender = senders[envelope.sender] = Address(process, envelope.sender)
+            if envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
-                continue
-            if judge is not None and (refusal := judge(message)) is not None:
-                self._forbid(Address(self.name, envelope.to), (message, sender, correlation), refusal)
-                continue
-            cell = aliases.get(envelope.to)  # As clients of a cluster do; it may have stopped.
-            if cell is None or cell.state is State.STOPPED:
-                cell = cells.get(envelope.to)
-            if cell is None:
-                to = Address(self.name, envelope.to)
-                self.undelivered(to, (message, sender, correlation), Reason.NO_SUCH_ACTOR)
-            elif counted:
-                cell.put_counted((message, sender, correlation, len(envelope.payload)))
+                name = None
+            elif judge is not None and (refusal := judge(message)) is not None:
+                self._forbid(Address(self.name, to), (message, sender, correlation), refusal)
             else:
-                cell.put((message, sender, correlation))
+                if name is None:
+                    cell, name = self._cell_of(to), to
+                if cell is None:
+                    queued = (message, sender, correlation)
+                    self.undelivered(Address(self.name, to), queued, Reason.NO_SUCH_ACTOR)
+                elif counted:
+                    cell.put_counted((message, sender, correlation, len(envelope.payload)))
+                else:
+                    letters.append((message, sender, correlation))
+        if letters and cell is not None:
+            cell.put_all(letters)
+
+    def _cell_of(self, name: str) -> Cell | None:
+        cell = self.aliases.get(name)  # As clients of a cluster do; it may have stopped.
+        return cell if cell is not None and cell.state is not State.STOPPED else self.cells.get(name)
+
+    def _unasked(self, to: Address, sender: Address | None, message: object) -> None:
+        self.dead_letters.add(Reason.UNASKED_REPLY, to, sender, type(message).__qualname__)
 
     def _forbid(self, to: Address, queued: QueuedMessage, refusal: object) -> None:
         """Answer in the actor's place what its asker may not ask for."""
@@ -330,11 +339,8 @@ class Delivery:
 
     def _deliver_special(self, envelope: Envelope, sender: Address, message: object) -> None:
         to = Address(self.name, envelope.to)
-        if envelope.correlation > 0:
+        if envelope.correlation:
             self._deliver_ask(to, (message, sender, envelope.correlation))
-        elif envelope.correlation < 0:
-            if not self.asks.settle(sender.process, -envelope.correlation, message):
-                self.dead_letters.add(Reason.UNASKED_REPLY, to, sender, type(message).__qualname__)
         elif type(message) is Unwatch:
             self._forget_watcher(envelope.to, sender, message.watch)
         elif type(message) is Resync:
@@ -342,7 +348,7 @@ class Delivery:
             self._say_again(sender.process)
         elif type(message) is Undelivered and message.to.process == sender.process:
             self.dead_letters.add(f"{message.reason} there", message.to, to, "tell", message.count)
-            self._tell_undelivered(to, message)
+            self.refused_tells.tell_sender(to, message)
         elif type(message) is OpenAsks:
             self._refuse_unknown(sender.process, message.correlations)
         elif type(message) is CrashReport and message.address.process == sender.process:

@@ -291,8 +291,11 @@ class Lifecycle:
 
     def call_back(self, call: Callable[[], None]) -> None:
         """Call something that is no actor's: what it raises is reported, and costs nothing else its turn."""
-        error = self._catch(call)
-        if error is not None:
+        try:
+            call()
+        except KeyboardInterrupt:
+            raise
+        except self._is_crash as error:  # As in `_catch`, without another call for each reply.
             self.report(CrashReport.of(self._office.itself, "a callback", error, "all else goes on"))
 
     def _catch(self, call: Callable[[], object]) -> BaseException | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -78,6 +78,13 @@ class Mailbox:
         self.take_from_count(oldest)
         ordinary.append(queued)
         return oldest
+
+    def put_all(self, letters: Sequence[QueuedMessage]) -> Sequence[QueuedMessage]:
+        """As `put` for each of them, in their order."""
+        if len(self.ordinary) + len(letters) <= self._messages_max:
+            self.ordinary.extend(letters)
+            return ()
+        return [lost for queued in letters if (lost := self.put(queued)) is not None]
 
     def put_counted(self, queued: tuple[Any, Address | None, int, int]) -> list[QueuedMessage]:
         """As `put`, for a letter that knows its bytes; several old ones may have to make way for it."""

@@ -159,7 +159,7 @@ class Runtime:
 
     def take_refusal(self, to: Address) -> str | None:
         """Why the last `tell` to an actor was refused, as far as it is known, and not asked for before."""
-        return self._office.refused_here.pop(to, None)
+        return self._office.refused_tells.by_no_actor.pop(to, None)
 
     @overload
     def ask(
@@ -185,8 +185,8 @@ class Runtime:
     def flush(self) -> None:
         """Let what was told and asked since the last turn leave now, not in the next one."""
         self._outbox.flush()
-        if self._office.refused:
-            self._office.tell_refused()
+        if self._office.refused_tells.noted:
+            self._office.refused_tells.tell()
 
     def post(self, to: Address, message: object) -> None:
         """Send a message without a sender; from any thread."""
@@ -280,8 +280,8 @@ class Runtime:
             lifecycle.end_turn()
             if outbox.frames:
                 outbox.flush()
-            if self._office.refused:
-                self._office.tell_refused()
+            if self._office.refused_tells.noted:
+                self._office.refused_tells.tell()
             if self._stop_asked or lifecycle.failure is not None:
                 self._shut_down()
             return handled

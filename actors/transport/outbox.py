@@ -10,7 +10,7 @@ until they are taken or the peer is down.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from actors.address import Address
 from actors.asks import Asks
 from actors.clock import Clock
-from actors.codec import FrameBuilder, Registry, read_envelopes
+from actors.codec import Encodable, FrameBuilder, Registry, read_envelopes
 from actors.envelope import (
     DIRECTORY_TAG_MAX,
     SYSTEM_TAGS,
@@ -111,6 +111,14 @@ class Outbox:
             size = frame.add(to.actor, sender, correlation, message)
         if size > FRAME_BYTES_SOFT_MAX:
             self._part_with(process, frame, type(message).__qualname__)
+
+    def put_all(self, process: str, envelopes: Sequence[Encodable]) -> bool:
+        """Encode many small messages for one process at once; False, and nothing is put, if that fails."""
+        frame = self.frames.get(process) or FrameBuilder(self._registry)
+        if not frame.add_all(envelopes, FRAME_BYTES_SOFT_MAX):
+            return False
+        self.frames[process] = frame
+        return True
 
     @property
     def kept(self) -> dict[str, int]:

@@ -49,7 +49,7 @@ def test_an_ask_of_the_program_leaves_before_the_first_wait_for_its_answer(
     at_first: list[dict[Address, str]] = []
 
     def wait(_timeout_seconds: float | None) -> None:
-        at_first.append(dict(a.office.refused_here))
+        at_first.append(dict(a.office.refused_tells.by_no_actor))
         b.run_turn()
 
     monkeypatch.setattr(a.transport, "poll", wait)
