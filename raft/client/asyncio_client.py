@@ -95,13 +95,13 @@ class AsyncClient(AsyncCalls):
 
     async def _command(self, body: bytes, timeout_seconds: Duration | None) -> Committed:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        view, began_at = self.view, self.now()
+        view, began_at = self.view, self._clock.now()
         node, tried = view.responsive_leader(began_at), None
         if node:
             # The common case, without the cost of a generator.
-            view.note_request(node, began_at)
+            view.note_command(node, began_at)
             answer = await self._ask(node, store.command(body), seconds)
-            view.note_outcome(node, answer, began_at, self.now())
+            view.note_outcome(node, answer, began_at, self._clock.now())
             if type(answer) is Committed and answer.configuration <= view.configuration:
                 view.leader = node
                 return answer
@@ -111,13 +111,13 @@ class AsyncClient(AsyncCalls):
 
     async def _query(self, body: bytes, timeout_seconds: Duration | None, *, stale: bool) -> QueryResult:
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_of(timeout_seconds)
-        view, began_at = self.view, self.now()
+        view, began_at = self.view, self._clock.now()
         request = store.query(body, stale=stale)
         node, tried = view.responsive_leader(began_at), None
         if node:
             soon_seconds = min(seconds, view.note_request(node, began_at))
             answer = await self._ask(node, request, soon_seconds)
-            view.note_outcome(node, answer, began_at, self.now())
+            view.note_outcome(node, answer, began_at, self._clock.now())
             if type(answer) is QueryResult and answer.configuration <= view.configuration:
                 return answer
             tried = node, answer

@@ -7,8 +7,6 @@ leader. Knows nothing of the requests, or of who leads.
 
 from __future__ import annotations
 
-import math
-
 # The shortest silence that raises suspicion; a busy node may take twice as long as its slowest recent answer.
 ANSWER_SECONDS_MIN = 0.100
 ANSWER_SECONDS_MAX = 1.0
@@ -31,13 +29,15 @@ class FailureDetector:
 
     def asked(self, node: int, now: float) -> None:
         """The node was sent a request that it should answer soon."""
-        if now - self._asked_at.get(node, -math.inf) >= SILENCE_SECONDS_MAX:
+        asked_at = self._asked_at.get(node)
+        if asked_at is None or now - asked_at >= SILENCE_SECONDS_MAX:
             self._asked_at[node] = now
 
     def answered(self, node: int, asked_at: float, now: float) -> None:
         """The node has answered a request sent at that time."""
         self._asked_at.pop(node, None)
-        self._slowest_seconds = max(now - asked_at, SLOWEST_DECAY * self._slowest_seconds)
+        seconds, slowest_seconds = now - asked_at, SLOWEST_DECAY * self._slowest_seconds
+        self._slowest_seconds = seconds if seconds > slowest_seconds else slowest_seconds
 
     def gone(self, node: int) -> None:
         """The connection to the node has ended; the next one begins without suspicion."""
@@ -46,4 +46,6 @@ class FailureDetector:
     def is_suspected(self, node: int, now: float) -> bool:
         """Has the node been silent for too long to send it another request?"""
         asked_at = self._asked_at.get(node)
-        return asked_at is not None and self.seconds <= now - asked_at < SILENCE_SECONDS_MAX
+        if asked_at is None or (silent_seconds := now - asked_at) < ANSWER_SECONDS_MIN:
+            return False
+        return self.seconds <= silent_seconds < SILENCE_SECONDS_MAX

@@ -20,7 +20,7 @@ from raft.core.messages import Message, StorageApply
 from raft.core.types import Entry, EntryKind, Index, Term
 from raft.machines import elections, store
 from raft.machines.application import UNFINISHED, Application, Unfinished
-from raft.machines.commands import Call, Operation, Own
+from raft.machines.commands import Call, Operation
 from raft.machines.machine import COMMAND_ERRORS, reason_of
 from raft.machines.state import parts_of
 from raft.node.histogram import Histogram
@@ -169,21 +169,22 @@ class Applier:
         if self._queue:
             self._next()
 
-    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
-        """Ask the machine; only while `free`. The user's own machine may answer later, as of now or later."""
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> bytes | Rejection | None:
+        """The machine's answer; only while `free`.
+
+        None if the user's own machine answers, as of now or later: then `then` is called with its answer.
+        """
         assert self.free, "the machine is in another thread's hands"
         try:
             answer = self._machine.look_up(body)
         except COMMAND_ERRORS as error:
-            then(Rejection(reason_of(error)))
-            return
+            return Rejection(reason_of(error))
         except MemoryError:  # A command would end the node; a query has changed nothing.
-            then(Rejection("this node has no memory left for the answer: ask for less of it"))
-            return
-        if isinstance(answer, Own):
-            self.own_machine.query(answer.body, then)
-        else:
-            then(answer)
+            return Rejection("this node has no memory left for the answer: ask for less of it")
+        if isinstance(answer, bytes):
+            return answer
+        self.own_machine.query(answer.body, then)
+        return None
 
     def too_big(self, operation: Operation) -> Invalid | None:
         """Why a command would be too much work by the state of now. The machine judges again."""

@@ -138,7 +138,7 @@ class NodeComponents:
     def _build_replication(self, applied: Index) -> None:
         env, config, context, node = self._environment, self._environment.config, self._context, self._node
         timeout_seconds = 2 * config.election_seconds_max
-        self.proposals = Proposals(timeout_seconds)
+        self.proposals = Proposals(timeout_seconds, context.answer_all)
         self.membership = Membership(
             config, self.raft, self.peers, self.handshakes, self.journal, self.proposals, context,
             node.removed_from_cluster, leader_removed=lambda leader: node.leader_gone(leader, "transfer"),
@@ -161,7 +161,7 @@ class NodeComponents:
         self.reads = Reads(
             node=config.node, incarnation=env.incarnation, machine=self.applier,
             confirm=self.raft.read_index, timeout_seconds=timeout_seconds,
-            retry_seconds=config.election_seconds_min,
+            retry_seconds=config.election_seconds_min, answer_all=context.answer_all,
         )  # fmt: skip
 
     def _build_requests(self) -> None:
@@ -227,7 +227,7 @@ class NodeComponents:
 
     def stop(self) -> None:
         """Refuse what still waits, let the write in progress end, and write the journal."""
-        self.client_requests.held.end()
+        self.client_requests.stop()
         self.proposals.stop()
         self.membership.requests.stop()
         self.reads.stop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from actors.asks import Answerable
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
 from raft.core.types import Role, Term
@@ -15,7 +16,6 @@ from raft.machines.codec import encode_nodes_own
 from raft.node.applier import Applier
 from raft.node.members.versions import Versions
 from raft.node.requests.leases import LeaseContext, LeaseKeeper
-from raft.node.requests.proposals import Answerable
 from raft.node.requests.pushed_watches import PushedWatches
 from raft.node.requests.reads import Reads
 from raft.node.requests.watches import WatchRequests

@@ -143,7 +143,7 @@ class Node(Actor):
         applier.resume()
         if parts.client_requests.held.waiting:
             parts.client_requests.held.release()
-        if parts.client_requests.commands:
+        if parts.client_requests.arrived:
             parts.client_requests.propose()
         if reads.waiting:
             parts.ticker.pass_time(now)  # A lease is judged by the time after the reads have arrived.
@@ -415,10 +415,8 @@ class Node(Actor):
             parts.journal.event("step-refused", str(refused), sender=message.sender)
 
     def on_command(self, command: Command) -> None:
-        """A command of a client: the most frequent request, so it has its own handler."""
-        parts = self.components
-        if (refusal := parts.client_requests.command(command, self.context.reply_handle)) is not None:
-            self.context.reply(parts.proposals.refused(refusal))
+        """A command of a client: judged with all others of the turn when it ends."""
+        self.components.client_requests.arrived.append((command, self.context.reply_handle()))
 
     def on_request(self, request: object) -> None:
         """Another request of a client or supervisor: answered now, or later through its handle."""

@@ -32,7 +32,10 @@ def call_bytes(call: Call) -> bytes:
 
 def plain(operation: Answered[Any]) -> bytes:
     """A command outside of any session: applied as often as it is in the log."""
-    return call_bytes(Call(0, 0, 0, operation))  # type: ignore[arg-type]  # All operations are allowed.
+    try:
+        return encode_call(Call(0, 0, 0, operation))  # type: ignore[arg-type]  # All operations are allowed.
+    except MachineError as error:
+        raise CommandRefused(str(error)) from None
 
 
 def question_bytes(question: Answered[Any]) -> bytes:

@@ -79,7 +79,9 @@ class ClusterView:
     def responsive_leader(self, now: float) -> int:
         """The leader, if it is known, is not suspected, and has left no command unanswered; otherwise 0."""
         leader = self.leader
-        return 0 if leader in self._doubted or self.detector.is_suspected(leader, now) else leader
+        if not leader or leader in self._doubted or self.detector.is_suspected(leader, now):
+            return 0
+        return leader
 
     def choose(self, avoid: int, now: float) -> int:
         """The leader if it is known, responsive and not to be avoided.
@@ -151,11 +153,13 @@ class ClusterView:
         if self.leader == node:
             self.leader = 0
 
-    def note_request(self, node: int, now: float) -> float:
-        """The node is being asked; returns how soon it should answer.
+    def note_command(self, node: int, now: float) -> None:
+        """The node is being asked. An unconnected one is not suspected."""
+        if self.is_up(node):
+            self.detector.asked(node, now)
 
-        An unconnected node is not suspected.
-        """
+    def note_request(self, node: int, now: float) -> float:
+        """As `note_command`; returns how soon the node should answer."""
         if not self.is_up(node):
             return ANSWER_SECONDS_MAX
         self.detector.asked(node, now)
@@ -165,8 +169,9 @@ class ClusterView:
         """Note the outcome of a request that a node was asked at that time."""
         if not isinstance(outcome, AskFailed):
             self.detector.answered(node, asked_at, now)
-            self._doubted.discard(node)
-            self._unreachable.discard(node)
+            if self._doubted or self._unreachable:
+                self._doubted.discard(node)
+                self._unreachable.discard(node)
         elif not isinstance(outcome, AskTimeout):
             self.detector.gone(node)
             self._doubted.discard(node)

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from actors.asks import Answerable
 from raft.core.types import Index, Snapshot
 from raft.machines.state import agreement_in
 from raft.node.applier import Applier
-from raft.node.requests.proposals import Answerable
 from raft.node.requests.reads import Reads
 from raft.node.requests.slow_requests import SlowRequests
 from raft.node.snapshots.contents import unpack_state

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from actors.asks import Answerable
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE, NodeId, Role, Term
-from raft.node.requests.proposals import Answerable
 from raft.protocol.client import Command, Query
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Protocol
 
 from actors.address import Address
+from actors.asks import Answerable
 from actors.timers import Timer
 from raft.core.errors import ProposalDropped
 from raft.core.raft import Raft
@@ -22,7 +23,6 @@ from raft.machines.commands import Expire
 from raft.machines.lease_clock import LeaseClock
 from raft.machines.leases import Leases
 from raft.node.applier import Applier
-from raft.node.requests.proposals import Answerable
 from raft.node.requests.reads import Reads
 from raft.protocol.admin import LeaseStatus
 from raft.protocol.client import KeepAlive, LeaseProbe, LeaseTime, Refused, TimeLeft

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from actors.asks import Answerable
 from actors.context import Context
 from actors.errors import AskFailed
 from raft.core.types import NodeId
 from raft.node.members.peers import Peers
-from raft.node.requests.proposals import Answerable
 from raft.protocol.admin import CannotDo, Measure, Measured
 from raft.protocol.registry import Handshake, address_of
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from actors.asks import Answerable
 from actors.transport.endpoints import EndpointError, canonical, check_target
 from raft.core.changes import ConfChangeKind, ConfChangeSingle, ConfChangeV2
 from raft.core.errors import ConfChangeRefused, ProposalDropped
@@ -18,7 +19,7 @@ from raft.core.types import NO_NODE, ConfState, Index, NodeId, Role
 from raft.node.config import NODE_ID_MAX
 from raft.node.members.handshakes import Handshakes
 from raft.node.members.peers import Peers, encode_endpoints
-from raft.node.requests.proposals import Answerable, Proposals
+from raft.node.requests.proposals import Proposals
 from raft.protocol.client import (
     MEMBERS_MAX,
     AddLearner,

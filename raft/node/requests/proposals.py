@@ -7,11 +7,11 @@ as unknown. Knows nothing of how entries are replicated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
+from actors.asks import Answerable
 from raft.core.types import Entry, Index, Term
 from raft.node.applier import ANSWERED_LATER, Outcome, Rejection
 from raft.protocol.client import Committed, Failed, NotLeader, OutOfSpace, Refused, TooNew, Unknown
@@ -33,12 +33,10 @@ REFUSALS: dict[type, str] = {
 STUCK_SECONDS = 60.0
 
 
-class Answerable(Protocol):
-    """The right to answer one request."""
-
-    def send(self, message: object) -> None:
-        """Answer it."""
-        ...
+def send_each(answers: Iterable[tuple[Answerable, object]]) -> None:
+    """Answer one after the other."""
+    for reply, message in answers:
+        reply.send(message)
 
 
 class LeaderTerm(Struct):
@@ -56,10 +54,15 @@ class Proposals:
     wait go on waiting until the index is applied, by whichever term, or for `timeout_seconds`.
     """
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        timeout_seconds: float,
+        answer_all: Callable[[Iterable[tuple[Answerable, object]]], None] = send_each,
+    ) -> None:
         self.results: Counter[str] = Counter()
         """How many commands ended how; none is counted twice."""
         self._timeout_seconds = timeout_seconds
+        self._answer_all = answer_all
         self._leader_terms: list[LeaderTerm] = []
         self._leading = False
         self._oldest: tuple[Index, float] = (0, 0.0)  # The first index that is waited for, and since when.
@@ -92,6 +95,7 @@ class Proposals:
             if not waiting:
                 continue
             take, before, others = waiting.pop, len(waiting), 0
+            answers: list[tuple[Answerable, object]] = []
             for entry, outcome in zip(entries, outcomes, strict=True):
                 reply = take(entry.index, None)
                 if reply is None:
@@ -102,7 +106,7 @@ class Proposals:
                     self.results["overwritten"] += 1
                     reply.send(OVERWRITTEN)
                 elif type(outcome) is bytes:
-                    reply.send(Committed(entry.index, outcome, configuration))
+                    answers.append((reply, Committed(entry.index, outcome, configuration)))
                 elif outcome is ANSWERED_LATER:
                     waiting[entry.index] = reply
                 elif isinstance(outcome, Rejection):
@@ -111,6 +115,7 @@ class Proposals:
                     reply.send(Failed(entry.index, outcome.reason))
                 else:
                     reply.send(Committed(entry.index, b"", configuration))
+            self._answer_all(answers)
             self.results["committed"] += before - len(waiting) - others
 
     def answered(self, index: Index, answer: bytes, configuration: Index = 0) -> None:

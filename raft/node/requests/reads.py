@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from msgspec import Struct
 
+from actors.asks import Answerable
 from raft.core.types import Index, ReadState
 from raft.node.applier import Rejection
-from raft.node.requests.proposals import Answerable
+from raft.node.requests.proposals import send_each
 from raft.protocol.client import Invalid, QueryResult, Refused
 
 ROUNDS_MAX = 2  # One in flight, and one that collects; more would only split the same queries.
@@ -38,8 +39,8 @@ class Machine(Protocol):
         """The machine may be queried now."""
         ...
 
-    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> None:
-        """Call `then` with the machine's answer, at once or later."""
+    def query(self, body: bytes, then: Callable[[bytes | Rejection], None]) -> bytes | Rejection | None:
+        """The machine's answer; None if `then` will be called with it later."""
         ...
 
 
@@ -74,11 +75,13 @@ class Reads:
         confirm: Callable[[bytes], object],
         timeout_seconds: float,
         retry_seconds: float,
+        answer_all: Callable[[Iterable[tuple[Answerable, object]]], None] = send_each,
     ) -> None:
         self.results: Counter[str] = Counter()
         self._identity = struct.pack(">IQ", node, incarnation)
         self._machine = machine
         self._confirm = confirm
+        self._answer_all = answer_all
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
         self.waiting = False
@@ -119,17 +122,37 @@ class Reads:
     def answer(self) -> None:
         """Answer all confirmed queries whose index has been applied."""
         machine = self._machine
+        answers: list[tuple[Answerable, object]] = []
         if self._stale and machine.free:
             stale, self._stale = self._stale, []
             self.results["stale"] += len(stale)
             for waiting in stale:
-                answer_query(machine, waiting, stale=True)
+                self._look_up(waiting, answers, stale=True)
         while self._confirmed and machine.free and self._confirmed[0][0] <= machine.applied:
             _, queries = self._confirmed.popleft()
             self.results["linearizable"] += len(queries)
             for waiting in queries:
-                answer_query(machine, waiting)
+                self._look_up(waiting, answers, stale=False)
+        if answers:
+            self._answer_all(answers)
         self.waiting = bool(self._arrived or self._rounds or self._confirmed or self._stale)
+
+    def _look_up(self, waiting: Waiting, answers: list[tuple[Answerable, object]], *, stale: bool) -> None:
+        """Answer from the machine's present state; the user's own machine may answer later."""
+        question, reply, machine = waiting.question, waiting.reply, self._machine
+        if not isinstance(question, bytes):
+            answers.append((reply, question()))
+            return
+        applied = machine.applied
+
+        def answer_of(found: bytes | Rejection) -> object:
+            if isinstance(found, Rejection):
+                return Invalid(found.reason)
+            return QueryResult(applied, found, stale, machine.configuration)
+
+        found = machine.query(question, lambda found: reply.send(answer_of(found)))
+        if found is not None:
+            answers.append((reply, answer_of(found)))
 
     def ask_again(self, now: float) -> None:
         """The leader changed or did not answer: repeat all rounds, with new contexts."""
@@ -182,20 +205,3 @@ class Reads:
         context = self._identity + self._serial.to_bytes(8, "big")
         self._rounds[context] = Round(queries, now)
         self._confirm(context)
-
-
-def answer_query(machine: Machine, waiting: Waiting, *, stale: bool = False) -> None:
-    """Answer from the machine's present state; the user's own machine may answer later."""
-    question, reply = waiting.question, waiting.reply
-    if not isinstance(question, bytes):
-        reply.send(question())
-        return
-    applied = machine.applied
-
-    def answered(result: bytes | Rejection) -> None:
-        if isinstance(result, Rejection):
-            reply.send(Invalid(result.reason))
-        else:
-            reply.send(QueryResult(applied, result, stale, machine.configuration))
-
-    machine.query(question, answered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from raft.node.requests.proposals import Answerable
+from actors.asks import Answerable
 from raft.protocol.client import AwaitAnswer, Committed, QueryResult, StillRunning, Unknown
 
 SOON_SECONDS = 0.030  # Less than any client waits before it asks another node.

@@ -11,6 +11,7 @@ from typing import get_args
 
 from msgspec import Struct
 
+from actors.asks import Answerable
 from raft.core.raft import Raft
 from raft.core.types import NO_NODE
 from raft.machines.application import Application
@@ -19,7 +20,6 @@ from raft.machines.commands import Watch
 from raft.machines.results import Answer, Events
 from raft.machines.watchers import Watchers
 from raft.node.applier import Applier
-from raft.node.requests.proposals import Answerable
 from raft.protocol.client import AwaitEvents, Invalid, QueryResult, Refused
 
 HOLD_SECONDS_MAX = 10.0
