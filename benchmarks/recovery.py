@@ -227,8 +227,8 @@ def memory_rows(writes: int) -> Iterator[Row]:
     yield Row(f"{writes:,} writes, per second", writes / took, "/s", float("inf"))
     half = [size for number, size in sizes if writes / 4 <= number <= writes / 2]
     end = [size for number, size in sizes if number > writes * 3 / 4]
-    yield Row("memory, a quarter to half way", max(half), "MiB", 80.0)
-    yield Row("memory, last quarter", max(end), "MiB", 80.0)
+    yield Row("memory, a quarter to half way", max(half), "MiB", 90.0)
+    yield Row("memory, last quarter", max(end), "MiB", 90.0)
 
 
 def main(arguments: Sequence[str]) -> int:

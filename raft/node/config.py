@@ -171,8 +171,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
         self._check_members()
         self._check_times()
         self._check_endpoints()
-        if min(self.snapshots.entries_max, self.snapshots.bytes_max, self.snapshots.entries_kept) < 0:
-            raise BadConfig(f"the limits for snapshots are numbers from 0 on, not {self.snapshots}")
+        policy = self.snapshots
+        if min(policy.entries_max or 0, policy.bytes_max, policy.entries_kept) < 0:
+            raise BadConfig(f"the limits for snapshots are numbers from 0 on, not {policy}")
         if self.tuning.quota_bytes < 0:
             raise BadConfig(f"quota_bytes is a number from 0 on, not {self.tuning.quota_bytes}")
         if self.links and not self.fault_injection:

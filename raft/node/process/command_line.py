@@ -30,6 +30,7 @@ HELP_COLUMNS = 100
 LEASE_READS_HELP = (
     "reads rely on clocks, not on a quorum; by default only where a leader's death can be proved"
 )
+SNAPSHOT_ENTRIES_HELP = "0: not by entries; without it, when the log has outgrown the last snapshot"
 TUNE_HELP = f"a limit or habit of the core: {', '.join(Tuning.__struct_fields__)}"
 
 
@@ -97,7 +98,7 @@ def command_line() -> argparse.ArgumentParser:
     add("--election-timeout", type=duration_range, metavar="MIN-MAX")
     add("--machine", metavar="MODULE:CLASS", help="a state machine of your own, to be replicated")
     add("--tune", action="append", metavar="NAME=VALUE", help=TUNE_HELP)
-    add("--snapshot-entries", type=int, dest="entries_max", metavar="N", help="0: not by entries")
+    add("--snapshot-entries", type=int, dest="entries_max", metavar="N", help=SNAPSHOT_ENTRIES_HELP)
     add("--snapshot-bytes", type=int, dest="bytes_max", metavar="N", help="0: not by bytes")
     add("--keep-entries", type=int, dest="entries_kept", metavar="N", help="of those in a snapshot")
     add("--no-pre-vote", action="store_false", dest="pre_vote")

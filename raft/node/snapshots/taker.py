@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from raft.core.raft import Raft
-from raft.core.types import NO_LIMIT, ConfState, Index, Snapshot, Term
+from raft.core.types import ConfState, Index, Snapshot, Term
 from raft.node.applier import Applier
 from raft.node.log_writer import DiskFailed
 from raft.node.reporter import Journal
@@ -175,11 +175,9 @@ class Snapshotter:
         self._applier.freeze(self._begin, self._frozen)
 
     def _is_due(self) -> bool:
-        policy, newest = self._policy, self._log.snapshot()
-        bytes_max = max(policy.bytes_max, len(newest.data)) if policy.bytes_max > 0 else 0
-        self.due_index = newest.index + policy.entries_max if policy.entries_max > 0 else NO_LIMIT
-        self.due_bytes = self._bytes_covered + bytes_max if bytes_max > 0 else NO_LIMIT
-        applier = self._applier
+        applier, newest = self._applier, self._log.snapshot()
+        entries, size = self._policy.limits(applier.applied - newest.index, len(newest.data))
+        self.due_index, self.due_bytes = newest.index + entries, self._bytes_covered + size
         return applier.applied >= self.due_index or applier.bytes_applied >= self.due_bytes
 
     def _begin(self) -> bool:

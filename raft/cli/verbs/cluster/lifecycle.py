@@ -34,7 +34,7 @@ from raft.cluster.records.timestamps import Stamp, stamp_of_run
 from raft.cluster.rpc import messages
 from raft.cluster.rundir import check_is_text
 from raft.cluster.spec import ClusterRecord, ClusterSpec
-from raft.node.snapshots.policy import SnapshotPolicy
+from raft.node.snapshots.policy import ENTRIES_MAX, ENTRIES_MIN, SnapshotPolicy
 
 if TYPE_CHECKING:
     import psutil
@@ -103,8 +103,14 @@ Tune = Annotated[
     typer.Option(metavar="NAME=VALUE", help="A parameter of the cores; repeatable.", show_default=False),
 ]
 SnapshotEntries = Annotated[
-    int,
-    typer.Option(metavar="N", min=0, help="A node takes a snapshot after this many entries; 0: no limit."),
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="A node takes a snapshot after this many entries; 0: no limit. Without: when the log has more "
+        f"bytes than the last one, after {ENTRIES_MIN:,} to {ENTRIES_MAX:,} entries.",
+        show_default=False,
+    ),
 ]
 SnapshotBytes = Annotated[
     int, typer.Option(metavar="N", min=0, help="Or after this many bytes of commands; 0: no limit.")
@@ -178,7 +184,7 @@ def up(
     machine: Machine = None,
     trace: Trace = None,
     tune: Tune = None,
-    snapshot_entries: SnapshotEntries = POLICY.entries_max,
+    snapshot_entries: SnapshotEntries = None,
     snapshot_bytes: SnapshotBytes = POLICY.bytes_max,
     keep_entries: KeepEntries = POLICY.entries_kept,
     no_pre_vote: NoPreVote = False,
@@ -231,7 +237,7 @@ def _session_at_a_shell(context: typer.Context) -> Session:
     return session
 
 
-def _policy(entries: int, bytes_max: int, kept: int) -> SnapshotPolicy:
+def _policy(entries: int | None, bytes_max: int, kept: int) -> SnapshotPolicy:
     return SnapshotPolicy(entries_max=entries, bytes_max=bytes_max, entries_kept=kept)
 
 
