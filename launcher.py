@@ -53,7 +53,7 @@ def _main() -> None:
     from raft.cli.terminal.detach import split_off
 
     ready_fd = split_off() if "--detach" in arguments else -1
-    from raft.cli.config_file import files
+    from raft.cli.config_paths import files
 
     if files() or any(argument.startswith("--machine") for argument in arguments):
         sys.path.append("")  # The user's own module is where the user is.

@@ -1,44 +1,23 @@
-"""Defaults of options from files: raft-actors.toml in the working directory, then the user's own.
+"""Defaults of options from files: see config_paths.
 
-Owns where these files are, what they may contain, and errors with file and line. Options on the command line
-come first, then the environment, then these files. Imports nothing slow: often there is no file.
+Owns what they may contain, and errors with file and line. Options on the command line come first, then the
+environment, then these files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from raft.cli.config_paths import FILE, files
 from raft.cluster.failures import BadUsage
 
-FILE = "raft-actors.toml"
 CONTEXTS = "contexts"
 CONTEXT_KEYS = ("endpoints", "keys", "cluster-id")
 NOT_HERE = {"help", "version", "detach"}  # `detach` forks the process before any file is read.
-
-
-def files() -> list[Path]:
-    """The existing files, in order of precedence; RAFT_CONFIG names another file instead, or "" for none.
-
-    One in a directory that this user may not search, as another user's home, does not exist.
-    """
-    named = os.environ.get("RAFT_CONFIG")
-    if named is not None:
-        return [Path(named)] if named else []
-    config = os.environ.get("XDG_CONFIG_HOME", "")
-    home = Path(config) if config.startswith("/") else Path("~/.config").expanduser()
-    return [path for path in (Path(FILE), home / "raft-actors" / "config.toml") if _is_file(path)]
-
-
-def _is_file(path: Path) -> bool:
-    with contextlib.suppress(OSError):  # Not permitted, or its name is too long.
-        return path.is_file()
-    return False
 
 
 def context_table(name: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The fast path: a known verb loads only its own module.
 
-Owns which module a verb is in. A command line that does not begin with such a verb (options, help, a typing
-error) takes the slow path, where all verbs are loaded.
+Owns which module a verb is in. A command line that does not begin with such a verb (help, a typing error)
+takes the slow path, where all verbs are loaded.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from raft.cli.config_file import files
+from actors.processes.loading import loading
+from raft.cli.config_paths import files
 
 if TYPE_CHECKING:
     from actors.processes.child import ForkServer
 
 _VERBS = {
+    "cluster.lifecycle": ("up", "down"),
     "observe.status": ("status", "leader", "wal"),
     "observe.records": ("report", "events", "logs"),
     "data.store": ("put", "get", "del", "cas"),
@@ -33,8 +35,10 @@ HOMES = {verb: f"raft.cli.verbs.{module}" for module, verbs in _VERBS.items() fo
 def run(
     arguments: Sequence[str], fork_server: ForkServer | None, started_seconds: float, ready_fd: int
 ) -> int:
-    """Run one command line; returns the exit code."""
+    """Run one command line, for which `fork_server` was started if it is `up`; returns the exit code."""
     verb = arguments[2:3] if arguments[:1] == ["--cluster"] else arguments[:1]
+    if fork_server is not None:
+        verb = ["up"]  # Which may have been left out.
     if arguments[:1] == ["__complete"]:
         from raft.cli.terminal.shells import print_completions
 
@@ -45,7 +49,9 @@ def run(
         from raft.cli import main
 
         return main.run(arguments, fork_server, started_seconds, ready_fd)
-    importlib.import_module(home)
-    from raft.cli.app import Session, run_verb
+    with loading():
+        importlib.import_module(home)
+        from raft.cli.app import Session, run_verb
 
-    return run_verb(arguments, Session(started_seconds=started_seconds))
+    session = Session(fork_server=fork_server, started_seconds=started_seconds, ready_fd=ready_fd)
+    return run_verb(arguments, session)

@@ -12,7 +12,8 @@ import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from raft.cli.config_file import CONTEXT_KEYS, context_table, defaults, files
+from raft.cli.config_file import CONTEXT_KEYS, context_table, defaults
+from raft.cli.config_paths import files
 from raft.cluster.failures import BadUsage
 
 PROGRAM = "launcher.py"  # As written in help and epilogs.

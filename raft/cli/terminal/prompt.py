@@ -78,6 +78,7 @@ class Prompt:
 
     def _run(self) -> None:
         # Here, since they take long to import: the cluster is up by now.
+        import raft.cli.main  # noqa: F401 - The verbs that are typed here.
         from raft.cli.terminal.completion import candidates
         from raft.cli.terminal.line_editor import Editor, open_terminal
 

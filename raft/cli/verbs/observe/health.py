@@ -22,7 +22,7 @@ from msgspec import Struct
 from actors.errors import TransportError
 from raft.cli import options
 from raft.cli.app import CLUSTER, OBSERVE, app, out, out_json, paint, say
-from raft.cli.config_file import files
+from raft.cli.config_paths import files
 from raft.cli.connection import everyone
 from raft.cli.views import table
 from raft.cluster.failures import ExitCode, Unreachable, VerbFailed
