@@ -9,13 +9,14 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Any)  # Anything that can be ordered and hashed.
 
 CHUNK_KEYS = 512
 REBUILD_RATIO = 16
+RUN_KEYS = 512  # Read from a frozen view at once.
 FRESH_KEYS_MAX = 1024  # Put in their places in a millisecond or two.
 
 
@@ -162,15 +163,16 @@ class _View(Generic[K, V]):
         self._keys = keys
         self.before: dict[K, V] = {}
 
-    def __iter__(self) -> Iterator[tuple[K, V]]:
-        for key in self._keys:
-            # In this order: the table notes the old value first and changes the new one then.
-            value = self._live.get(key, _MISSING)
-            old = self.before.get(key, _MISSING)
-            if not isinstance(old, _Missing):
-                value = old
-            assert not isinstance(value, _Missing), f"{key!r} is gone, and nothing was noted of it"
-            yield key, value
+    def runs(self) -> Iterator[tuple[list[K], list[V]]]:
+        """Some keys at a time, and their values: reading each for itself takes twice as long."""
+        while keys := list(islice(self._keys, RUN_KEYS)):
+            # Of each key the value of now is read first: the table notes the old one and changes it then.
+            now = map(self._live.get, keys, repeat(_MISSING))
+            values: list[Any] = list(map(self.before.get, keys, now))
+            assert _MISSING not in values, (
+                f"{keys[values.index(_MISSING)]!r} is gone, and nothing was noted of it"
+            )
+            yield keys, values
 
 
 class Table(Generic[K, V]):
@@ -225,15 +227,22 @@ class Table(Generic[K, V]):
 
     def frozen(self) -> Iterator[tuple[K, V]]:
         """The contents of this moment in the order of their keys, to be drawn later, from any thread."""
-        view: _View[K, V] = _View(self.live, self._keys.frozen())
-        self.views = [*self._living(), weakref.ref(view)]
-        return iter(view)
+        return chain.from_iterable(zip(keys, values, strict=True) for keys, values in self._freeze().runs())
+
+    def frozen_values(self) -> Iterator[V]:
+        """The values of this moment in the order of their keys, likewise."""
+        return chain.from_iterable(values for _, values in self._freeze().runs())
 
     def fill(self, ordered: Iterable[tuple[K, V]]) -> None:
         """Have these and no others, given in the order of their keys."""
         self.live = dict(ordered)
         self._keys = SortedKeys.in_order(list(self.live))
         self.views = []
+
+    def _freeze(self) -> _View[K, V]:
+        view: _View[K, V] = _View(self.live, self._keys.frozen())
+        self.views = [*self._living(), weakref.ref(view)]
+        return view
 
     def _note(self, key: K) -> None:
         self.views = self._living()

@@ -5,8 +5,9 @@ Owns the encoding: equal states give equal bytes on every replica. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain, islice
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from raft.machines.agreement import Agreement
 from raft.machines.answer_checksum import SEVERAL, LastCheck
-from raft.machines.history import weight_of
+from raft.machines.history import EVENT_BYTES, weight_of
 from raft.machines.machine import MachineError
 from raft.machines.results import Candidate, Event, Item
 from raft.machines.sessions import SessionState
@@ -107,9 +108,9 @@ def parts_of(frozen: Frozen, own: Iterable[bytes]) -> Iterator[bytes]:
     return chain(
         () if frozen.label is None else (frozen.label,),
         (_HEAD + _ENCODER.encode(frozen.head),),
-        (_EVENTS + part for part in in_parts(frozen.events, weight_of)),
-        (_ITEMS + part for part in in_parts(frozen.items, weight_of)),
-        (_LEASES + part for part in in_parts(frozen.leases, lambda _: _LEASE_BYTES)),
+        (_EVENTS + part for part in in_parts(frozen.events, _event_bytes)),
+        (_ITEMS + part for part in in_parts(frozen.items, _event_bytes)),
+        (_LEASES + part for part in in_parts(frozen.leases, _lease_bytes)),
         (_ELECTIONS + part for part in in_parts(frozen.elections, _election_bytes)),
         (_SESSIONS + part for part in in_parts(frozen.sessions, _session_bytes)),
         own,
@@ -195,31 +196,50 @@ def own_metadata_of(
     return own_metadata, machine
 
 
-def _election_bytes(election: tuple[str, int, list[Candidate]]) -> int:
-    return 64 + sum(64 + len(candidate.value) for candidate in election[2])
+def _event_bytes(events: Sequence[Event]) -> list[int]:
+    return [
+        # An item is weighed here, as almost all of them are that: a call for each would take longer.
+        EVENT_BYTES + len(event.key) + len(event.value) if type(event) is Item else weight_of(event)
+        for event in events
+    ]
 
 
-def _session_bytes(session: SessionState) -> int:
-    return 64 + sum(32 + len(kept.answer) for _, kept in session.kept)
+def _lease_bytes(leases: Sequence[tuple[int, int]]) -> list[int]:
+    return [_LEASE_BYTES] * len(leases)
+
+
+def _election_bytes(elections: Sequence[tuple[str, int, list[Candidate]]]) -> list[int]:
+    return [64 + sum(64 + len(candidate.value) for candidate in queue) for _, _, queue in elections]
+
+
+def _session_bytes(sessions: Sequence[SessionState]) -> list[int]:
+    return [64 + sum(32 + len(kept.answer) for _, kept in session.kept) for session in sessions]
 
 
 T = TypeVar("T")
 
 # Other threads can run only between parts, and must not wait long.
 PART_BYTES = 128 * 1024
+RUN_VALUES = 512  # Weighed at once.
 
-_ENCODER = msgspec.msgpack.Encoder()
 
+def in_parts(values: Iterable[T], bytes_of: Callable[[Sequence[T]], Sequence[int]]) -> Iterator[bytes]:
+    """The values in their order, as msgpack arrays of about `PART_BYTES` each; none at all is no part.
 
-def in_parts(values: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[bytes]:
-    """The values in their order, as msgpack arrays of about `PART_BYTES` each; none at all is no part."""
+    Where a part ends depends on nothing but the values and their bytes, which are above 0.
+    """
     batch: list[T] = []
     size = 0
-    for value in values:
-        batch.append(value)
-        size += bytes_of(value)
-        if size >= PART_BYTES:
+    rest = iter(values)
+    while run := list(islice(rest, RUN_VALUES)):
+        sizes = list(accumulate(bytes_of(run), initial=size))  # Of the batch without the first, with it, ...
+        begin = before = 0
+        while sizes[-1] - before >= PART_BYTES:
+            end = bisect_left(sizes, before + PART_BYTES)
+            batch += run[begin:end]
             yield _ENCODER.encode(batch)
-            batch, size = [], 0
+            batch, begin, before = [], end, sizes[end]
+        batch += run[begin:]
+        size = sizes[-1] - before
     if batch:
         yield _ENCODER.encode(batch)

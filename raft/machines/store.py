@@ -216,7 +216,7 @@ class Store:
 
     def frozen(self) -> Iterator[Item]:
         """The items of this moment in the order of their keys, to be drawn later; the call is quick."""
-        return (item for _, item in self._table.frozen())
+        return self._table.frozen_values()
 
     def restore(self, items: Sequence[Item]) -> None:
         """Restore the state of an earlier `snapshot`."""

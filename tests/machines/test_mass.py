@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft.machines import history as history_module
-from raft.machines import lease_clock
+from raft.machines import keys, lease_clock
 from raft.machines.application import Application, Unfinished
 from raft.machines.codec import encode_call
 from raft.machines.commands import (
@@ -207,8 +208,13 @@ changes = st.tuples(st.sampled_from(["put", "pop", "freeze", "draw", "drop"]), s
 
 
 @settings(deadline=None)
-@given(st.lists(changes, max_size=80))
-def test_a_frozen_view_of_a_table_does_not_change(story: list[tuple[str, int]]) -> None:
+@given(st.lists(changes, max_size=80), st.sampled_from([1, 3, keys.RUN_KEYS]))
+def test_a_frozen_view_of_a_table_does_not_change(story: list[tuple[str, int]], run_keys: int) -> None:
+    with patch.object(keys, "RUN_KEYS", run_keys):
+        live_through(story)
+
+
+def live_through(story: list[tuple[str, int]]) -> None:
     table: Table[int, int] = Table()
     frozen = []
     for number, (what, key) in enumerate(story):
