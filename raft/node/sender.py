@@ -44,10 +44,15 @@ class MessageSender:
 
     def _send_append(self, message: AppendEntries) -> None:
         entries, before = message.entries, self._entries
+        if not entries:
+            packed: list[Raw] = []
         # Most followers get the same entries. Within one log, equal ends mean equal entries.
-        if not (len(entries) == len(before) > 0 and entries[0] is before[0] and entries[-1] is before[-1]):
-            self._entries, self._packed = entries, pack_entries(entries)
-        self._context.tell(address_of(message.to), pack_append(message, self._packed))
+        elif len(entries) == len(before) and entries[0] is before[0] and entries[-1] is before[-1]:
+            packed = self._packed
+        else:
+            packed = pack_entries(entries)
+            self._entries, self._packed = entries, packed
+        self._context.tell(address_of(message.to), pack_append(message, packed))
 
 
 class RoundTrips:
