@@ -65,14 +65,15 @@ def _follow(raft: RaftState, leader: NodeId) -> None:
 def accept_entries(raft: RaftState, message: AppendEntries) -> None:
     """Append if the logs match, else reply with a hint where they may."""
     log, entries, previous = raft.log, message.entries, message.previous_index
+    last = previous + len(entries)
     if previous < log.committed:
         if not raft.config.unsafe_as_etcd:
             _check_agrees(raft, message)
         reply = AppendReply(raft.id, message.sender, raft.term, log.committed)
-    elif entries and not entries[0].index == previous + 1 == entries[-1].index + 1 - len(entries):
+    elif entries and (entries[0].index != previous + 1 or entries[-1].index != last):
         return  # Indexes have gaps: no leader sends that.
     elif log.try_append(previous, message.previous_term, message.commit, entries):
-        reply = AppendReply(raft.id, message.sender, raft.term, previous + len(entries))
+        reply = AppendReply(raft.id, message.sender, raft.term, last)
     else:
         # Entries of a later term than the leader's entry cannot match its log: skip them all.
         hint = log.find_conflict_by_term(min(previous, log.last), message.previous_term)

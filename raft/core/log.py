@@ -233,8 +233,8 @@ class Log:
                 if not self.matches(entry.index, entry.term):
                     self.append(entries[position:] if position else entries)
                     break
-        verified = previous_index + len(entries)
         if commit > self.committed:
+            verified = previous_index + len(entries)
             self.commit_to(commit if commit < verified else verified)
         return True
 

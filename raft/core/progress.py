@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 
-from raft.core.types import Index
+from raft.core.types import NO_LIMIT, Index
 
 
 class ProgressState(enum.Enum):
@@ -33,7 +33,7 @@ class Inflights:
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         """Start empty; a `bytes_max` of 0 is no limit."""
         self.messages_max = messages_max
-        self.bytes_max = bytes_max
+        self.bytes_max = bytes_max or NO_LIMIT
         self.bytes_in_flight = 0
         self.full = False
         """Whether the window is full; the last append may have exceeded the limit of bytes."""
@@ -47,14 +47,14 @@ class Inflights:
         assert not self.full, f"{len(self._window)} appends are in flight, no more are allowed"
         self._window.append((last_index, size_bytes))
         self.bytes_in_flight += size_bytes
-        self.full = len(self._window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
+        self.full = len(self._window) >= self.messages_max or self.bytes_in_flight >= self.bytes_max
 
     def free_up_to(self, index: Index) -> None:
         """Remove every append whose entries are all at or below `index`."""
         window = self._window
         while window and window[0][0] <= index:
             self.bytes_in_flight -= window.popleft()[1]
-            self.full = len(window) >= self.messages_max or 0 < self.bytes_max <= self.bytes_in_flight
+        self.full = len(window) >= self.messages_max or self.bytes_in_flight >= self.bytes_max
 
     def clear(self) -> None:
         """Remove all appends."""
@@ -139,17 +139,20 @@ class Progress:
         return self.flow_paused or self.state is SNAPSHOT
 
     def sent_entries(self, count: int, payload_bytes: int) -> None:
-        """Note an append of `count` entries; an empty one is a probe or a commit index."""
+        """Note an append of `count` entries."""
         if self.state is REPLICATE:
-            inflights = self.inflights
-            if count:
-                self.next += count
-                inflights.add(self.next - 1, payload_bytes)
-            # A full window, or an append sent despite one, counts as a probe: wait for a reply.
-            self.flow_paused = inflights.full
-        elif count:
+            last = self.next + count - 1
+            self.next = last + 1
+            self.inflights.add(last, payload_bytes)
+            self.flow_paused = self.inflights.full
+        else:
             assert self.state is PROBE, "entries must not be sent while a snapshot is in flight"
             self.flow_paused = True
+
+    def sent_empty(self) -> None:
+        """Note an append without entries: a probe, or a commit index."""
+        if self.inflights.full:
+            self.flow_paused = True  # It was sent despite a full window, as a probe: wait for a reply.
 
     def can_bump_commit(self, commit: Index) -> bool:
         """Tell whether sending this commit index may advance the peer's."""

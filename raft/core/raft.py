@@ -61,7 +61,7 @@ from raft.core.messages import (
     TransferLeader,
 )
 from raft.core.ready import Ready, has_ready, take_ready
-from raft.core.state import Observer, RaftState, Roles
+from raft.core.state import Handlers, Observer, RaftState, Roles
 from raft.core.status import Status, status_of
 from raft.core.types import (
     NO_NODE,
@@ -77,12 +77,24 @@ from raft.core.types import (
     Term,
 )
 
+
+def _ignore(_raft: RaftState, _message: Message) -> None:
+    """Do nothing: the kinds that a role ignores."""
+
+
+def _total(handlers: Handlers, ignored: frozenset[type]) -> Handlers:
+    return {**handlers, **dict.fromkeys(ignored, _ignore)}
+
+
 _ROLES: Roles = MappingProxyType(
     {
-        Role.FOLLOWER: (follower.HANDLERS, elections.tick),
-        Role.PRE_CANDIDATE: (candidate.PRE_CANDIDATE_HANDLERS, elections.tick),
-        Role.CANDIDATE: (candidate.CANDIDATE_HANDLERS, elections.tick),
-        Role.LEADER: (leader.HANDLERS, leader.tick),
+        Role.FOLLOWER: (_total(follower.HANDLERS, follower.IGNORED), elections.tick),
+        Role.PRE_CANDIDATE: (
+            _total(candidate.PRE_CANDIDATE_HANDLERS, candidate.PRE_CANDIDATE_IGNORED),
+            elections.tick,
+        ),
+        Role.CANDIDATE: (_total(candidate.CANDIDATE_HANDLERS, candidate.CANDIDATE_IGNORED), elections.tick),
+        Role.LEADER: (_total(leader.HANDLERS, leader.IGNORED), leader.tick),
     }
 )
 
@@ -159,9 +171,7 @@ class Raft(RaftState):
             and not elections.settle_term(self, message)
         ):
             return
-        handler = self.handlers.get(kind)
-        if handler is not None:
-            handler(self, message)
+        self.handlers[kind](self, message)
 
     # Requests
 
@@ -182,11 +192,7 @@ class Raft(RaftState):
             return 0, 0
         replication.check_accepting(self)
         term, first = self.term, self.log.last + 1
-        index = first
-        entries = []
-        for data in commands:
-            entries.append(Entry(term, index, EntryKind.NORMAL, data))
-            index += 1
+        entries = [Entry(term, index, data=data) for index, data in enumerate(commands, first)]
         replication.append_accepted(self, entries)
         return first, term
 
@@ -317,8 +323,7 @@ class Raft(RaftState):
     def advance(self, _ready: Ready | None = None) -> None:
         """Report that the last Ready is saved, sent and applied; not with asynchronous storage writes."""
         assert not self.config.async_storage_writes, "storage replies take the place of advance"
-        steps = self.steps_on_advance
-        self.steps_on_advance = []
+        steps, self.steps_on_advance = self.steps_on_advance, []
         for message in steps:
             self._take(message)
 

@@ -86,9 +86,9 @@ def take_ready(raft: RaftState) -> Ready:
 
     Without asynchronous storage writes, `advance` must follow before the next one.
     """
-    log, previous = raft.log, raft.previous_hard_state
+    log, previous, previous_soft = raft.log, raft.previous_hard_state, raft.previous_soft_state
     soft_state: SoftState | None = None
-    if raft.leader != raft.previous_soft_state.leader or raft.role is not raft.previous_soft_state.role:
+    if raft.leader != previous_soft.leader or raft.role is not previous_soft.role:
         soft_state = raft.previous_soft_state = SoftState(raft.leader, raft.role)
     hard_state: HardState | None = None
     must_sync = raft.term != previous.term or raft.vote != previous.vote
@@ -106,8 +106,15 @@ def take_ready(raft: RaftState) -> Ready:
     messages, raft.messages = raft.messages, []
     waiting, raft.after_append = raft.after_append, []
 
-    append_reply = _append_reply(raft, snapshot) if log.unstable or snapshot is not None else None
-    apply_reply = None
+    # Also made when only earlier writes are in progress: if an entry is overwritten and appended again in
+    # between, the acknowledgement of the first write no longer counts, and this one does.
+    append_reply = apply_reply = None
+    if log.unstable:
+        append_reply = StorageAppendReply(
+            APPEND_THREAD, raft.id, raft.term, log.last_term, log.last, snapshot
+        )
+    elif snapshot is not None:
+        append_reply = StorageAppendReply(APPEND_THREAD, raft.id, raft.term, snapshot=snapshot)
     if committed:
         apply_reply = StorageApplyReply(APPLY_THREAD, raft.id, 0, committed, log.accept_applying(committed))
     if raft.config.async_storage_writes:
@@ -132,18 +139,6 @@ def take_ready(raft: RaftState) -> Ready:
     if raft.observer is not None:
         raft.notify(trace.READY)
     return Ready(soft_state, hard_state, read_states, entries, snapshot, committed, messages, must_sync)
-
-
-def _append_reply(raft: RaftState, snapshot: Snapshot | None) -> StorageAppendReply:
-    """Make the acknowledgement of this write, for the current end of the log.
-
-    Also made when only earlier writes are in progress: if an entry is overwritten and appended again in
-    between, the acknowledgement of the first write no longer counts, and this one does.
-    """
-    log = raft.log
-    if log.unstable:
-        return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, log.last_term, log.last, snapshot)
-    return StorageAppendReply(APPEND_THREAD, raft.id, raft.term, 0, 0, snapshot)
 
 
 def _add_storage_work(

@@ -15,7 +15,7 @@ from raft.core.errors import (
     Unavailable,
 )
 from raft.core.messages import AppendEntries, AppendReply, InstallSnapshot
-from raft.core.progress import PROBE, REPLICATE, SNAPSHOT, Progress
+from raft.core.progress import PROBE, SNAPSHOT, Progress
 from raft.core.state import RaftState
 from raft.core.types import NO_NODE, Entry, EntryKind, NodeId, Size, measure
 
@@ -70,7 +70,7 @@ def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty:
     try:
         previous_term = log.term(previous)
         # With a full window only empty appends are sent: if all in it were lost, their rejection shows it.
-        if previous < log.last and not (peer.state is REPLICATE and peer.inflights.full):
+        if previous < log.last and not peer.inflights.full:
             entries = log.slice(peer.next, log.last + 1, raft.config.max_size_per_msg)
     except (Compacted, Unavailable):
         return _send_snapshot(raft, node, peer)
@@ -78,8 +78,11 @@ def send_append(raft: RaftState, node: NodeId, peer: Progress, *, even_if_empty:
         return False
     commit = log.committed
     raft.send(AppendEntries(raft.id, node, raft.term, previous_term, previous, commit, entries))
-    payload = log.size_of(entries).payload if entries and raft.config.max_inflight_bytes else 0
-    peer.sent_entries(len(entries), payload)
+    if entries:
+        payload = log.size_of(entries).payload if raft.config.max_inflight_bytes else 0
+        peer.sent_entries(len(entries), payload)
+    else:
+        peer.sent_empty()
     peer.sent_commit = commit
     return True
 
@@ -119,11 +122,12 @@ def try_commit(raft: RaftState) -> bool:
 
     Counting replicas is not enough for an entry of an earlier term (thesis section 3.6.2, figure 3.7).
     """
-    log = raft.log
-    index = raft.tracker.committed()
-    advanced = index > log.committed and log.matches(index, raft.term)
-    if advanced:
-        log.commit_to(index)
+    log, advanced = raft.log, False
+    if log.committed < log.last:
+        index = raft.tracker.committed()
+        advanced = index > log.committed and log.matches(index, raft.term)
+        if advanced:
+            log.commit_to(index)
     if raft.observer is not None:
         raft.notify(trace.COMMIT)
     return advanced

@@ -143,12 +143,13 @@ def measure(entries: Sequence[Entry]) -> Size:
     total = payload = 0
     for entry in entries:
         data = entry.data
-        if entry.kind or not data:
-            total += entry.size()
-            payload += len(data or b"")
-            continue
-        length = len(data)
-        size = entry.size_cache = numbers + length + FIELD_BYTES[length.bit_length()]
+        length = len(data) if data else 0
+        size = entry.size_cache
+        if not size:
+            if length and not entry.kind:
+                size = entry.size_cache = numbers + length + FIELD_BYTES[length.bit_length()]
+            else:
+                size = entry.size()
         total += size
         payload += length
     return Size(total, payload)

@@ -77,12 +77,14 @@ class MemoryStorage:
         Entries at or below the compaction point are skipped. Raises Unavailable, and changes nothing,
         if the log would get a gap.
         """
-        if not entries or entries[-1].index <= self._compacted_index:
+        if not entries:
             return
         position = entries[0].index - self._compacted_index - 1
         if position == len(self._entries):
             self._entries += entries
             self.size_bytes += entries_size(entries)
+            return
+        if entries[-1].index <= self._compacted_index:
             return
         if position > len(self._entries):
             raise Unavailable
