@@ -24,7 +24,7 @@ from raft.core.types import NO_NODE, ConfState, Index, Role, Snapshot, Term
 from raft.lab.simulation.hosts.member import Member
 from raft.lab.simulation.lease_guards import LEASE_SABOTAGES
 from raft.lab.simulation.patches import Patch, Sabotage, replaced
-from raft.machines.codec import encode_answer
+from raft.machines.codec import decode_call, encode_answer
 from raft.machines.commands import Put
 from raft.machines.elections import Elections
 from raft.machines.lease_clock import LeaseClock
@@ -342,10 +342,11 @@ def _answers_before_commit() -> AbstractContextManager[None]:
     propose = ClientRequests.propose
 
     def hasty(service: Any) -> None:
-        first, calls, replies = service._raft.log.last + 1, service._calls, service._replies
+        first, arrived = service._raft.log.last + 1, service.arrived
         propose(service)
-        for index, (call, reply) in enumerate(zip(calls, replies, strict=True), first):
-            if service._raft.role is Role.LEADER and isinstance(call.operation, Put):
+        for index, (command, reply) in enumerate(arrived, first):
+            call = decode_call(command.body)
+            if service._raft.role is Role.LEADER and call and isinstance(call.operation, Put):
                 reply.send(Committed(index, encode_answer(Stored(index))))
 
     return replaced(ClientRequests, "propose", hasty)
