@@ -30,7 +30,7 @@ VOTERS = ConfState(voters=(1, 2, 3))
 class Taking:
     """A snapshotter whose machine stands at 10; the worker waits."""
 
-    def __init__(self, newest: int) -> None:
+    def __init__(self, newest: int, bytes_max: int = 0) -> None:
         self.newest = Snapshot(newest, 1, VOTERS)
         self.accepted: list[int] = []
         self.told: list[int] = []
@@ -46,7 +46,7 @@ class Taking:
             accept_compaction=lambda index: None,
             release=lambda index: None,
         )
-        applier = SimpleNamespace(
+        self.applier = SimpleNamespace(
             applied=10, bytes_applied=0, freeze=lambda begin, then: begin() and then(iter((b"",)))
         )
         tracker = SimpleNamespace(configuration=SimpleNamespace(conf_state=lambda: VOTERS))
@@ -55,11 +55,11 @@ class Taking:
         self.snapshotter = Snapshotter(
             raft=raft,
             log=log,
-            applier=applier,  # type: ignore[arg-type]
+            applier=self.applier,  # type: ignore[arg-type]
             worker=self.worker,
             state=State,
             held=lambda: None,
-            policy=SnapshotPolicy(entries_max=0, bytes_max=0, entries_kept=0),
+            policy=SnapshotPolicy(entries_max=0, bytes_max=bytes_max, entries_kept=0),
             journal=Events(),
             now=lambda: 0.0,
         )
@@ -91,6 +91,20 @@ def test_a_snapshot_overtaken_by_a_leaders_is_discarded() -> None:
     taking.worker.do_next()
     assert taking.accepted == []
     assert taking.told == [20]
+
+
+def test_what_was_applied_before_a_leaders_snapshot_makes_no_snapshot_due() -> None:
+    taking = Taking(newest=10, bytes_max=100)
+    taking.go()
+    taking.applier.bytes_applied = 1000
+    taking.newest = Snapshot(20, 2, VOTERS)
+    taking.snapshotter.installed()
+    taking.applier.applied = 21
+    taking.go()
+    assert taking.worker.waiting == 0
+    taking.applier.bytes_applied += 100
+    taking.go()
+    assert taking.worker.waiting == 1
 
 
 # -- installed --------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ class SnapshotCoordinator:
 
     def installed(self) -> None:
         """A snapshot of the leader has replaced the log: free the old one in small steps."""
-        self.taker.due_index = 0
+        self.taker.installed()
         self._worker.submit(self._log.sweep, lambda _result, _error: None)
 
     def term_is(self, term: Term) -> None:

@@ -166,6 +166,11 @@ class Snapshotter:
         """Whether that snapshot is known to be damaged, and must not be sent."""
         return 0 < snapshot.index == self._damaged
 
+    def installed(self) -> None:
+        """A snapshot of the leader is the newest: what was applied before makes no other one due."""
+        self._bytes_covered = self._applier.bytes_applied
+        self.due_index = 0
+
     def consider(self) -> None:
         """Begin a snapshot if one is `wanted` or due; at the end of a turn."""
         if self._busy or self._now() < self._not_before or not (self.wanted or self._is_due()):
