@@ -408,6 +408,10 @@ def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:
     assert "prompt_toolkit" not in loaded_after("import raft.cli.main")
 
 
+def test_all_verbs_together_load_nothing_that_few_of_them_need() -> None:
+    assert not modules_after("import raft.cli.main") & {"asyncio", "email", "_hashlib", "importlib.metadata"}
+
+
 def test_a_verb_never_loads_what_only_the_live_views_need() -> None:
     assert not loaded_after("import raft.cli.main, raft.live.sampler") & {"starlette", "uvicorn", "textual"}
 

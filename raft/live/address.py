@@ -7,7 +7,6 @@ cluster. Loads nothing that only serving needs.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -84,7 +83,9 @@ def address_at(place: str, kept_in: Path | None = None) -> Address:
     host, _, port = place.rpartition(":")
     host = host.strip("[]")
     before = _read(kept_in)
-    token = secrets.token_urlsafe(SECRET_BYTES) if before is None else before.token
+    from secrets import token_urlsafe  # Here, since every verb may load this module.
+
+    token = token_urlsafe(SECRET_BYTES) if before is None else before.token
     listener = None
     if before is not None and int(port) == 0:
         with contextlib.suppress(VerbFailed):

@@ -7,7 +7,6 @@ belongs to the command line.
 from __future__ import annotations
 
 import os
-import secrets
 from types import TracebackType
 from typing import TypeVar
 
@@ -37,7 +36,7 @@ def connect_to_launcher(
     record: ClusterRecord, run_directory: RunDirectory
 ) -> tuple[Runtime, ZeroMqTransport]:
     """A runtime that connects to the launcher of a cluster."""
-    name = f"verb-{os.getpid()}-{secrets.token_hex(4)}"
+    name = f"verb-{os.getpid()}-{os.urandom(4).hex()}"
     transport = ZeroMqTransport(name, 1, cluster=record.cluster, tuning=_TUNING)
     transport.connect(SUPERVISOR_PROCESS, run_directory.launcher_endpoint)
     return Runtime(name, transport=transport, registry=Registry(VERB_TAGS)), transport

@@ -6,7 +6,6 @@ is the client library's.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import shutil
@@ -124,6 +123,8 @@ def _cannot_run(name: str, error: OSError) -> VerbFailed:
 
 def _pass_signals_on(program: Program, grace_seconds: float) -> None:
     """Forward signals to the program, which then has its grace period to end."""
+    import asyncio  # Here, since few verbs need it.
+
     from raft.client.child_program import has_terminal
 
     loop = asyncio.get_running_loop()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -139,6 +138,8 @@ def _run(campaign: Campaign, jobs: int, output: options.Format, *, progress: boo
             say(f"{len(digests)} of {campaign.seeds} seeds, {speed:.0f} simulated seconds per second")
     for result in failed[:SHRUNK_MAX]:
         _shrink(campaign, result)
+    from hashlib import blake2b  # Here, since it is slow to load.
+
     digest = blake2b("".join(digests[seed] for seed in sorted(digests)).encode(), digest_size=8).hexdigest()
     speed = simulated_seconds / max(time.monotonic() - start, 1e-9)
     if output is options.Format.JSON:

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,6 +160,8 @@ def doctor(output: options.Output = options.Format.TABLE) -> None:
 
 
 def _findings() -> Iterator[Finding]:
+    from importlib.metadata import version  # Here, since it is slow to load.
+
     yield Finding(
         subject="versions",
         well=True,

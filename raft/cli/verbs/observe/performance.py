@@ -5,7 +5,6 @@ Owns their command lines, the progress and how figures are shown. The load is in
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +62,8 @@ def perf(
 ) -> None:
     """Load the cluster for a short time, with temporary keys; exit 1 if it performs badly."""
     target = session_of(context).target(cluster)
+    import asyncio  # Here, since few verbs need it.
+
     from raft.client.errors import ClientError
     from raft.cluster.performance import Load, run_load
 

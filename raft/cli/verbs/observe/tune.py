@@ -6,7 +6,7 @@ raft.cluster.timing.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,7 +113,7 @@ def _measure(context: typer.Context, target: Target, cluster: str | None) -> Mea
             if isinstance(answer, Invalid):
                 raise VerbFailed(answer.reason, ExitCode.NOT_ALLOWED if answer.not_allowed else None)
         with connected(context, cluster, "all", ANSWER_SECONDS) as client:
-            key = f"tune/{secrets.token_hex(4)}"
+            key = f"tune/{os.urandom(4).hex()}"
             for number in range(WRITES):
                 client.put(key, str(number))
             client.delete(key)
