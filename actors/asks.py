@@ -108,20 +108,16 @@ class Pending(msgspec.Struct, Generic[R], eq=False):
 
     def end(self, reply: Any, failure: AskFailed | None) -> None:
         """End it, by way of its runner of callbacks; for the table that has just dropped it."""
-        if self._run is None:
-            self._finish(reply, failure)
-        else:
-            self._run(partial(self._finish, reply, failure))
-
-    def _finish(self, reply: Any, failure: AskFailed | None) -> None:
-        if self._cancelled:
-            return
-        self.reply = reply
-        self.failure = failure
-        self.done = True
-        if self._group is not None:
-            self._group.discard(self)
-        self._call_back()
+        if self._run is not None:
+            run, self._run = self._run, None
+            run(partial(self.end, reply, failure))
+        elif not self._cancelled:
+            self.reply = reply
+            self.failure = failure
+            self.done = True
+            if self._group is not None:
+                self._group.discard(self)
+            self._call_back()
 
     def _call_back(self) -> None:
         failure = self.failure

@@ -47,7 +47,6 @@ from actors.transport.outbox import Outbox
 PROBE_SECONDS: Final = 1.0
 UNCOUNTED_BYTES_MAX: Final = 1024
 """Messages of a frame that are no longer than this on average count in mailboxes as messages only."""
-_SENDERS_KEPT_MAX: Final = 64  # For each of the processes, of which there may be thousands.
 _PARTED_KEPT_MAX: Final = 4096
 Judge = Callable[[object], object | None]
 """What is answered instead to a message that its sender may not send; None for one that it may."""
@@ -82,7 +81,6 @@ class Delivery:
         self._probe: Timer | None = None
         self._registry = registry
         self._transport = transport
-        self._senders: dict[str, dict[str, Address]] = {}
         self._process_watchers: dict[str, dict[Cell, None]] = {}
 
     def tell(self, sender: Address | None, to: Address, message: object) -> None:
@@ -268,13 +266,11 @@ class Delivery:
             self.dead_letters.add(
                 Reason.UNDECODABLE, self.itself, Address(process, ""), "part of a frame", broken
             )
-        senders = self._senders.setdefault(process, {})
-        if len(senders) > _SENDERS_KEPT_MAX:
-            senders.clear()
         decode = self._registry.decode
         counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
         judge = None if self.judges is None else self.judges[process]
         cell, name = None, None
+        sender = Address(process, "")
         letters: list[QueuedMessage] = []  # One after another for `cell`, which is called `name`.
         for envelope in envelopes:
             correlation, to = envelope.correlation, envelope.to
@@ -292,9 +288,8 @@ class Delivery:
                 if not self.asks.settle(process, -correlation, message):
                     self._unasked(Address(self.name, to), Address(process, envelope.sender), message)
                 continue
-            sender = senders.get(envelope.sender)
-            if sender is None:
-                sender = senders[envelope.sender] = Address(process, envelope.sender)
+            if envelope.sender != sender.actor:
+                sender = Address(process, envelope.sender)
             if envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
                 name = None
@@ -432,7 +427,6 @@ class Delivery:
             self._parted[process] = incarnation
             if len(self._parted) > _PARTED_KEPT_MAX:
                 del self._parted[next(iter(self._parted))]
-        self._senders.pop(process, None)
         self.outbox.peer_down(process)
         self.asks.fail_process(process, reason)
         self._forget_watchers(process)

@@ -6,6 +6,7 @@ an error that says what to do about it. Knows nothing of how a request reaches a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from raft.client.errors import (
@@ -73,32 +74,38 @@ def own_result(result: bytes) -> bytes:
     return answer.result
 
 
+def _reused(answer: results.Answer) -> CommandRefused:
+    return CommandRefused(f"two programs use the same session: {answer}")
+
+
+def _too_new(answer: results.TooNew) -> UnsupportedVersion:
+    return UnsupportedVersion(
+        f"the command needs version {answer.since} of the machine, but the cluster's version had been "
+        f"lowered to {answer.version} before it was applied; it was not carried out",
+        answer.since,
+        answer.version,
+    )
+
+
+_ERRORS: dict[type, Callable[[Any], Exception]] = {
+    results.SessionExpired: lambda it: SessionExpired(f"the session {it.session} has expired"),
+    results.LeaseGone: lambda it: LeaseEnded(f"the lease {it.lease} has ended"),
+    results.FenceRejected: lambda it: FenceRejected(it.election, it.token, it.holder),
+    results.TooNew: _too_new,
+    results.Refused: lambda it: CommandRefused(it.reason),
+    results.AnswersFull: lambda it: Rejected(
+        f"the session holds {it.kept_bytes} bytes of answers that were not acknowledged"
+    ),
+    results.SequenceReused: _reused,
+    results.Acknowledged: _reused,
+    results.WindowFull: _reused,
+}
+
+
 def decode_or_raise(result: bytes) -> results.Answer:
     """The answer, or the error that a refusal stands for, raised."""
     answer = decode_answer(result)
-    if type(answer) is not results.Stored:  # The most frequent one is no refusal.
-        _raise_refusal(answer)
+    error = _ERRORS.get(type(answer))
+    if error is not None:
+        raise error(answer)
     return answer
-
-
-def _raise_refusal(answer: results.Answer) -> None:
-    match answer:
-        case results.SessionExpired(session):
-            raise SessionExpired(f"the session {session} has expired")
-        case results.LeaseGone(lease):
-            raise LeaseEnded(f"the lease {lease} has ended")
-        case results.FenceRejected(election, token, holder):
-            raise FenceRejected(election, token, holder)
-        case results.TooNew(since, version):
-            raise UnsupportedVersion(
-                f"the command needs version {since} of the machine, but the cluster's version had been "
-                f"lowered to {version} before it was applied; it was not carried out",
-                since,
-                version,
-            )
-        case results.Refused(reason):
-            raise CommandRefused(reason)
-        case results.AnswersFull(_, kept_bytes):
-            raise Rejected(f"the session holds {kept_bytes} bytes of answers that were not acknowledged")
-        case results.SequenceReused() | results.Acknowledged() | results.WindowFull():
-            raise CommandRefused(f"two programs use the same session: {answer}")
