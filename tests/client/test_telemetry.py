@@ -79,14 +79,19 @@ def test_each_call_of_a_blocking_client_is_one_span_and_never_has_keys_or_values
 
 
 def test_the_nodes_that_were_asked_and_where_they_sent_the_client_are_in_its_span(nodes: Nodes) -> None:
-    follower, leader = follower_and_leader(nodes)
-    recorder = Recorder()
-    with trace_calls(Client({follower: nodes.endpoints[follower]}), recorder.provider) as client:
-        client.put("k", "v")
-    (span,) = recorder.spans
+    for _ in range(10):  # On a busy machine the follower may lead by the time it is asked.
+        follower, _ = follower_and_leader(nodes)
+        recorder = Recorder()
+        with trace_calls(Client({follower: nodes.endpoints[follower]}), recorder.provider) as client:
+            client.put("k", "v")
+        (span,) = recorder.spans
+        if (follower, "NotLeader") in attempts(span):
+            break
     attributes = dict(span.attributes or {})
     assert (follower, "NotLeader") in attempts(span)
-    assert attempts(span)[-1] == (leader, "Committed")
+    leader, answer = attempts(span)[-1]
+    assert answer == "Committed"
+    assert leader != follower
     assert attributes["raft.node"] == leader
     assert attributes["raft.redirects"] == attempts(span).count((follower, "NotLeader"))
 
