@@ -402,6 +402,13 @@ def test_a_node_process_does_without_what_is_large_and_hardly_used() -> None:
 def test_a_launcher_starts_its_nodes_before_it_loads_what_other_verbs_need() -> None:
     loaded = modules_after("import raft.cli.entry, raft.cli.verbs.cluster.lifecycle, raft.cluster.launch")
     assert not loaded & {"asyncio", "rich", "raft.cli.main", "raft.client", "importlib.metadata"}
+    # Nodes are other processes.
+    assert not loaded & {
+        "raft.core.raft",
+        "raft.machines.application",
+        "raft.storage.store",
+        "raft.node.node",
+    }
 
 
 def test_a_verb_from_a_shell_never_loads_the_editor_of_the_prompt() -> None:

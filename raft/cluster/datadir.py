@@ -25,7 +25,7 @@ from actors.processes.private_files import check_private, make_private, replace_
 from raft.cluster import rundir
 from raft.cluster.failures import BadUsage, Unreachable, VerbFailed
 from raft.cluster.spec import ClusterRecord, ClusterSpec
-from raft.node.process.data_dir import PERMIT, permit_first_start
+from raft.node.process.permit import PERMIT, permit_first_start
 
 if TYPE_CHECKING:
     from raft.node.process.restore import NewCluster

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from raft.client import Client
 from raft.embedding import Node, NodeRefused, Settings
-from raft.node.process.data_dir import INCARNATION, permit_first_start
+from raft.node.process.data_dir import INCARNATION
+from raft.node.process.permit import permit_first_start
 from raft.protocol.admin import NodeStatus
 
 PORT: Final = 7000  # Plus the id, where no endpoints are given.

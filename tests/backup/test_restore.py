@@ -15,7 +15,8 @@ from raft.machines.results import Campaigned, Compacted, Granted
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.members.versions import check_version
 from raft.node.process import replacement
-from raft.node.process.data_dir import open_store, permit_first_start
+from raft.node.process.data_dir import open_store
+from raft.node.process.permit import permit_first_start
 from raft.node.process.restore import INDEX_STEP, Token, first_index, planned, restore
 from raft.protocol.client import (
     Command,

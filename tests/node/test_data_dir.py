@@ -21,10 +21,10 @@ from raft.node.process.data_dir import (
     mark_rolled_back,
     note_incarnation,
     open_store,
-    permit_first_start,
     repair_of,
 )
 from raft.node.process.faults import Trap
+from raft.node.process.permit import permit_first_start
 from raft.node.process.repair import CannotRejoin
 from raft.protocol.client import Members
 from raft.storage.device import no_crash

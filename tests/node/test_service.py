@@ -16,8 +16,8 @@ from raft.client.survey import ask_each
 from raft.cluster.processes import processes
 from raft.embedding import node_supervisor
 from raft.node import config
-from raft.node.process.data_dir import permit_first_start
 from raft.node.process.exit_codes import DATA_NEED_A_DECISION, ENDINGS, RESTART_IS_OF_NO_USE
+from raft.node.process.permit import permit_first_start
 from raft.node.process.readiness import notify
 from raft.protocol.client import LeaderIs, WhoLeads
 from tests.processes.clusters import PATIENCE_SECONDS, ROOT

@@ -1,11 +1,8 @@
 """A node's data directory at its start: whether the node may begin, continue, or has to rejoin.
 
 Owns the rule that an id begins with an empty directory only once, the incarnation number, and the setting
-aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined.
-
-The command that makes a cluster or reserves an id puts a permit into the node's directory, and the node
-destroys it once its log is durable. So a directory that was wiped has neither log nor permit, and the node
-does not start: it would vote a second time in terms in which it has voted (restate#2415, dragonboat#256).
+aside of a damaged log. Knows nothing of how a log is laid out, or of how a cluster is joined; who permits a
+beginning is in permit.
 """
 
 from __future__ import annotations
@@ -14,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
-from actors.processes.private_files import make_private, replace_file, sync_directory
+from actors.processes.private_files import replace_file, sync_directory
 from raft.core.types import HardState
 from raft.node.config import BadConfig, NodeConfig
 from raft.node.environment import bootstrap
+from raft.node.process.permit import PERMIT
 from raft.protocol.client import Members
 from raft.storage.device import CrashPoint
 from raft.storage.errors import CorruptLog, DirectoryUnusable, LogRolledBack
@@ -27,7 +25,6 @@ from raft.storage.segment import SEGMENT_SUFFIX
 from raft.storage.snapshots import SNAPSHOT_SUFFIX
 from raft.storage.store import Store
 
-PERMIT = ".first-start"
 INCARNATION = "incarnation"
 REPAIR = ".repair"  # Says how far a repair has come.
 ROLLED_BACK = ".rolled-back"  # Says why the log can't be believed, though nothing in it is damaged.
@@ -37,12 +34,6 @@ LEAVING, JOINED = "leaving", "joined"
 
 Rejoin = Callable[[NodeConfig], Members]
 """Leaves the cluster and joins it as a learner; the configuration then."""
-
-
-def permit_first_start(directory: Path) -> None:
-    """Let a node that has never run begin in this directory; durable. Raises OSError."""
-    make_private(directory)
-    replace_file(directory / PERMIT, b"", sync=True)
 
 
 def open_store(config: NodeConfig, files: FileSystem, crash_point: CrashPoint, rejoin: Rejoin) -> Store:

@@ -17,7 +17,6 @@ from pathlib import Path
 from actors.processes.private_files import replace_file, sync_directory
 from raft.core.types import HardState, Snapshot
 from raft.node.process.data_dir import (
-    PERMIT,
     REPAIR,
     ROLLED_BACK,
     UNFINISHED,
@@ -25,6 +24,7 @@ from raft.node.process.data_dir import (
     read_word,
     set_aside,
 )
+from raft.node.process.permit import PERMIT
 from raft.storage.record import Identity
 from raft.storage.store import Store
 

@@ -32,7 +32,8 @@ from actors.processes.private_files import make_private
 from raft.core.types import ConfState, Index, NodeId, Snapshot
 from raft.machines.state import rebased
 from raft.node.config import NODE_ID_MAX, BadConfig
-from raft.node.process.data_dir import INCARNATION, PERMIT, RESTORED, UNFINISHED, checked_word
+from raft.node.process.data_dir import INCARNATION, RESTORED, UNFINISHED, checked_word
+from raft.node.process.permit import PERMIT
 from raft.node.process.replacement import replace_log
 from raft.node.snapshots.contents import State, pack_state, unpack_state
 from raft.protocol.client import MEMBERS_MAX

@@ -66,7 +66,7 @@ def init(
     From the first start on, start the node with --existing: it then refuses a directory that is empty because
     its disk was lost.
     """
-    from raft.node.process.data_dir import PERMIT, permit_first_start
+    from raft.node.process.permit import PERMIT, permit_first_start
     from raft.node.process.restore import lock_directory
     from raft.storage.errors import StoreError
 
