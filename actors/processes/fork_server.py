@@ -15,7 +15,6 @@ import gc
 import importlib
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -300,6 +299,8 @@ def _remove_unless_locked(path: Path) -> None:
 
     A launcher that was killed lets go of its lock a moment after its connection to us has ended.
     """
+    import shutil  # Here, since children need not wait for it, and with it for all kinds of compression.
+
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(fd)
