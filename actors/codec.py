@@ -60,8 +60,14 @@ class Registry:
         except BaseException as error:
             raise CodecError(f"tag {tag}: {describe(error)}") from error
 
+    def prepare(self, kind: type) -> None:
+        """Make a type's decoder now, so that its first message is read as quickly as those after it."""
+        tag = self.tag(kind)
+        if tag not in self._decoders:
+            self._make_decoder(tag)
+
     def _make_decoder(self, tag: int) -> Callable[[Any], Any]:
-        """Not made beforehand: it takes long, and a process that has just started needs few."""
+        """Not made with the registry: it takes long, and a process that has just started needs few."""
         kind = self._kinds.get(tag)
         if kind is None:
             raise CodecError(f"there is no message type with the tag {tag} here")

@@ -66,6 +66,8 @@ from raft.protocol.client import AwaitAnswer, Command, Query, WhoLeads
 from raft.protocol.records import GetRecords
 from raft.protocol.registry import (
     CORE_MESSAGES,
+    FAILOVER_MESSAGES,
+    REGISTRY,
     Append,
     BadEntry,
     Expelled,
@@ -105,6 +107,7 @@ class Node(Actor):
         environment, config, context = self._environment, self._environment.config, self.context
         self.components = parts = NodeComponents(environment, context, self, self._supervisor)
         self._ballot: dict[NodeId, bool] = {}
+        self._to_prepare = list(FAILOVER_MESSAGES)
         self._request_handlers = self._make_request_handlers()
         if environment.faults is not None:
             orders = fault_handlers(environment.faults, self._supervisor.process, parts.processes.clock_runs)
@@ -269,6 +272,8 @@ class Node(Actor):
         parts.proposals.expire(now)
         parts.membership.requests.expire(now)
         parts.reads.expire(now)
+        if self._to_prepare:  # One at a time, as each takes some tenths of a millisecond.
+            REGISTRY.prepare(self._to_prepare.pop())
 
     def on_append(self, append: Append) -> None:
         """Entries from the leader."""

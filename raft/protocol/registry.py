@@ -303,6 +303,9 @@ TAGS: Final[dict[int, type]] = {
 
 REGISTRY: Final = Registry(TAGS)
 
+FAILOVER_MESSAGES: Final = (*CORE_MESSAGES, Append, Leaving, Command, Query, WhoLeads)
+"""What a node may have to read for the first time while the cluster waits for its next leader."""
+
 
 def process_of(node: int) -> str:
     """The name of a node's process."""

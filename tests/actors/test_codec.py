@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from actors import ActorInfo, Address, CrashReport, Terminated
 from actors.codec import FrameBuilder, Registry, read_envelopes
 from actors.envelope import DIRECTORY_TAG_MAX, SYSTEM_TAGS, Refused
+from actors.errors import UnregisteredMessage
 from actors.transport.base import Received
 from tests.actors.world import REGISTRY, Handshake, Note, Probe, World, notes
 
@@ -126,3 +127,15 @@ def test_garbage_is_counted_and_never_a_crash() -> None:
 def test_nesting_without_end_and_lengths_that_lie_are_refused(opening: bytes) -> None:
     assert read_envelopes(opening * 100_000) == ([], 1)
     assert read_envelopes(b"\x91\x95\xa1a\xa1b\x00\x01" + opening * 100_000) == ([], 1)
+
+
+def test_a_message_type_that_was_prepared_needs_no_decoder_when_its_first_message_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry({1: Note, 2: Handshake})
+    registry.prepare(Note)
+    with monkeypatch.context() as patched:
+        patched.setattr(msgspec.msgpack, "Decoder", lambda kind: pytest.fail(f"a decoder for {kind}"))
+        assert registry.decode(1, msgspec.msgpack.encode(Note("here"))) == Note("here")
+    with pytest.raises(UnregisteredMessage):
+        registry.prepare(Address)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
+import pytest
+from msgspec.msgpack import Decoder
+
+from actors.codec import Registry
 from raft.core.messages import RequestVote
 from raft.core.types import NO_NODE, Role
+from raft.node import node
 from raft.node.leadership import failover
 from raft.node.leadership.failover import Failover, FastElection, rank
 from raft.node.members.peers import Peers
+from raft.protocol.registry import FAILOVER_MESSAGES, TAGS
+from tests.node.cluster import Cluster
 from tests.node.waits import Waits
 
 
@@ -105,3 +113,16 @@ def test_a_candidate_that_may_have_won_this_term_is_given_time() -> None:
     failover_.vote_requested(RequestVote(2, 3, 5, 1, 1, False))
     waits.fire()
     assert core.campaigns == [6, 6], "a rival of an earlier term has lost"
+
+
+def test_a_node_has_prepared_to_read_what_a_failover_takes_before_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry(TAGS)
+    made: list[object] = []
+    monkeypatch.setattr(msgspec.msgpack, "Decoder", lambda kind: made.append(kind) or Decoder(kind))
+    monkeypatch.setattr(node, "REGISTRY", registry)
+    cluster = Cluster(1)
+    cluster.elect()
+    cluster.advance(3.0)
+    assert set(FAILOVER_MESSAGES) <= set(made)
