@@ -6,7 +6,7 @@ by the lifecycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -92,7 +92,7 @@ class Context:
         """Let what was told so far in this turn leave now, before something that takes long is begun."""
         self._office.outbox.flush()
 
-    def answer_all(self, answers: Iterable[tuple[Answerable, object]]) -> None:
+    def answer_all(self, answers: Sequence[tuple[Answerable, object]]) -> None:
         """Send all these replies: as one `send` after another, in less time."""
         self._office.answer_all(answers)
 

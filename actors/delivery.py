@@ -6,7 +6,7 @@ how they are started.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from actors.address import Address
@@ -128,8 +128,11 @@ class Delivery:
             self.dead_letters.add(Reason.UNENCODABLE, to, None, type(message).__qualname__)
             self.answer_refused(to, correlation, f"its answer cannot be sent: {error}", delivered=True)
 
-    def answer_all(self, answers: Iterable[tuple[Answerable, object]]) -> None:
+    def answer_all(self, answers: Sequence[tuple[Answerable, object]]) -> None:
         """As `send` of each of these replies; those to one process are encoded together, in less time."""
+        if len(answers) == 1:
+            answers[0][0].send(answers[0][1])
+            return
         tags, by_process = self._registry.tags, dict[str, list[Encodable]]()
         for reply, message in answers:
             tag = tags.get(type(message))
@@ -267,10 +270,10 @@ class Delivery:
                 Reason.UNDECODABLE, self.itself, Address(process, ""), "part of a frame", broken
             )
         decode = self._registry.decode
-        counted = len(payload) > UNCOUNTED_BYTES_MAX * len(envelopes)
+        size = len(payload)
+        counted = size > UNCOUNTED_BYTES_MAX and size > UNCOUNTED_BYTES_MAX * len(envelopes)
         judge = None if self.judges is None else self.judges[process]
-        cell, name = None, None
-        sender = Address(process, "")
+        cell, name, sender = None, None, None
         letters: list[QueuedMessage] = []  # One after another for `cell`, which is called `name`.
         for envelope in envelopes:
             correlation, to = envelope.correlation, envelope.to
@@ -288,7 +291,7 @@ class Delivery:
                 if not self.asks.settle(process, -correlation, message):
                     self._unasked(Address(self.name, to), Address(process, envelope.sender), message)
                 continue
-            if envelope.sender != sender.actor:
+            if sender is None or envelope.sender != sender.actor:
                 sender = Address(process, envelope.sender)
             if envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)

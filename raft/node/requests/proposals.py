@@ -7,7 +7,7 @@ as unknown. Knows nothing of how entries are replicated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -33,7 +33,7 @@ REFUSALS: dict[type, str] = {
 STUCK_SECONDS = 60.0
 
 
-def send_each(answers: Iterable[tuple[Answerable, object]]) -> None:
+def send_each(answers: Sequence[tuple[Answerable, object]]) -> None:
     """Answer one after the other."""
     for reply, message in answers:
         reply.send(message)
@@ -57,7 +57,7 @@ class Proposals:
     def __init__(
         self,
         timeout_seconds: float,
-        answer_all: Callable[[Iterable[tuple[Answerable, object]]], None] = send_each,
+        answer_all: Callable[[Sequence[tuple[Answerable, object]]], None] = send_each,
     ) -> None:
         self.results: Counter[str] = Counter()
         """How many commands ended how; none is counted twice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -75,7 +75,7 @@ class Reads:
         confirm: Callable[[bytes], object],
         timeout_seconds: float,
         retry_seconds: float,
-        answer_all: Callable[[Iterable[tuple[Answerable, object]]], None] = send_each,
+        answer_all: Callable[[Sequence[tuple[Answerable, object]]], None] = send_each,
     ) -> None:
         self.results: Counter[str] = Counter()
         self._identity = struct.pack(">IQ", node, incarnation)
@@ -145,14 +145,12 @@ class Reads:
             return
         applied = machine.applied
 
-        def answer_of(found: bytes | Rejection) -> object:
-            if isinstance(found, Rejection):
-                return Invalid(found.reason)
-            return QueryResult(applied, found, stale, machine.configuration)
+        def then(found: bytes | Rejection) -> None:
+            reply.send(answer_with(found, applied, machine.configuration, stale=stale))
 
-        found = machine.query(question, lambda found: reply.send(answer_of(found)))
+        found = machine.query(question, then)
         if found is not None:
-            answers.append((reply, answer_of(found)))
+            answers.append((reply, answer_with(found, applied, machine.configuration, stale=stale)))
 
     def ask_again(self, now: float) -> None:
         """The leader changed or did not answer: repeat all rounds, with new contexts."""
@@ -205,3 +203,13 @@ class Reads:
         context = self._identity + self._serial.to_bytes(8, "big")
         self._rounds[context] = Round(queries, now)
         self._confirm(context)
+
+
+def answer_with(found: bytes | Rejection, applied: Index, configuration: Index, *, stale: bool) -> object:
+    """The answer to a query: what the machine has found, as of an index."""
+    if isinstance(found, bytes):
+        return QueryResult(applied, found, stale, configuration)
+    assert isinstance(found, Rejection), (
+        f"a machine answers a query with bytes, or turns it down, unlike {found!r}"
+    )
+    return Invalid(found.reason)
