@@ -277,11 +277,11 @@ class Delivery:
         letters: list[QueuedMessage] = []  # One after another for `cell`, which is called `name`.
         for envelope in envelopes:
             correlation, to = envelope.correlation, envelope.to
-            if to != name or correlation < 0:
+            if to != name or correlation < 0 or envelope.tag < 0:
                 if letters and cell is not None:
-                    cell.put_all(letters)
+                    cell.put_all(letters)  # Before what this one leads to, which may also start an actor.
                     letters = []
-                name = None  # What a reply leads to may end an actor.
+                name = None
             try:
                 message = decode(envelope.tag, envelope.payload)
             except CodecError as error:
@@ -295,7 +295,6 @@ class Delivery:
                 sender = Address(process, envelope.sender)
             if envelope.tag < 0:
                 self._deliver_special(envelope, sender, message)
-                name = None
             elif judge is not None and (refusal := judge(message)) is not None:
                 self._forbid(Address(self.name, to), (message, sender, correlation), refusal)
             else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors import Address, MailboxPolicy, Overflow, Reply, Runtime
+from actors import Address, CrashReport, MailboxPolicy, Overflow, Reply, Runtime
 from actors.codec import FrameBuilder, read_envelopes
 from actors.errors import TargetDown
 from actors.failures.dead_letters import Reason
@@ -84,8 +84,18 @@ def test_answers_that_are_too_big_for_one_frame_leave_in_several() -> None:
     world = World()
     b, ends, kept, there = asked(world, 3)
     big = "x" * (FRAME_BYTES_SOFT_MAX // 2)
+    sizes: list[int] = []
+    inner = world.faults["b"].inner
+    send = inner.send
+
+    def send_counted(process: str, payload: bytes) -> str | None:
+        sizes.append(len(payload))
+        return send(process, payload)
+
+    inner.send = send_counted  # type: ignore[method-assign]
     answer(world, b, there, [(reply, Answer(big)) for reply, _ in kept])
     assert ends == [[Answer(big)]] * 3
+    assert max(sizes) <= FRAME_BYTES_SOFT_MAX
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 65_535, 65_536])
@@ -117,6 +127,40 @@ def test_messages_of_one_frame_keep_their_order_among_actors_and_replies() -> No
     assert notes(ones) == ["one 0", "one 1", "one 2"]
     assert notes(twos) == [f"two {number}{again}" for number in range(3) for again in ("", " again")]
     assert ends == [Answer("?")]
+
+
+def test_a_message_of_the_runtime_keeps_its_place_among_others_of_its_frame() -> None:
+    world = World()
+    a, b = world.process("a", "b"), world.process("b")
+    there, seen = world.probe(b)
+    world.settle()
+    report = CrashReport(Address("a", "child"), "a letter", "it broke", "", "it starts again")
+    for message in (Note("before"), report, Note("behind")):
+        a.tell(there, message)
+    world.settle()
+    assert [type(message) for message in seen if not isinstance(message, str)] == [Note, CrashReport, Note]
+
+
+def test_a_reply_to_an_actor_keeps_its_place_among_what_it_is_told_in_the_same_frame() -> None:
+    world = World()
+    a, b = world.process("a", "b"), world.process("b")
+    asker, seen = world.probe(b, "asker")
+
+    def answer_in_between(probe: Probe, _: Question) -> None:
+        probe.context.tell(asker, Note("before"))
+        probe.context.reply(Answer("!"))
+        probe.context.tell(asker, Note("behind"))
+
+    there, _ = world.probe(a, "there", on_question=answer_in_between)
+    world.settle()
+    world.do(
+        b, asker, lambda probe: probe.context.ask(there, Question("?"), 1.0).then(probe.on_any, probe.on_any)
+    )
+    assert [message for message in seen if not isinstance(message, str)] == [
+        Note("before"),
+        Answer("!"),
+        Note("behind"),
+    ]
 
 
 def test_an_actor_that_a_reply_has_started_gets_what_follows_in_the_same_frame() -> None:
