@@ -93,6 +93,15 @@ def test_a_node_that_is_not_connected_yet_has_not_gone_silent() -> None:
     assert talk.view.responsive_leader(talk.clock.now()) == PAUSED
 
 
+def test_a_command_to_a_node_that_is_not_connected_yet_does_not_make_it_suspect() -> None:
+    for up in ((), (PAUSED,)):
+        talk = Talk(1, 2, 3, up=up)
+        talk.view.leader = PAUSED
+        talk.view.note_command(PAUSED, talk.clock.now())
+        talk.clock.advance(ANSWER_SECONDS_MIN)
+        assert talk.view.responsive_leader(talk.clock.now()) == (0 if up else PAUSED)
+
+
 def test_a_command_that_only_waited_may_be_tried_again() -> None:
     talk = Talk(1, 2, 3)
     unanswered(talk)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raft.core.types import Entry
 from raft.node.applier import Rejection
+from raft.node.requests import commands
 from raft.node.requests.proposals import (
     LEADERSHIP_LOST,
     NODE_STOPPED,
@@ -12,7 +15,9 @@ from raft.node.requests.proposals import (
     SNAPSHOT_PASSED,
     Proposals,
 )
-from raft.protocol.client import Committed, Failed
+from raft.protocol.client import Committed, Failed, NotLeader, Refused
+from raft.protocol.registry import address_of
+from tests.node.cluster import Cluster, command
 
 
 class Waiter:
@@ -113,3 +118,28 @@ def test_a_leader_that_applies_slowly_answers_all_commands() -> None:
         apply(proposals, 1, 5 + moment // 50)
     assert [len(waiter.told) for waiter in waiters] == [1, 1, 1]
     assert NOT_APPLIED not in [waiter.told[0] for waiter in waiters]
+
+
+def test_of_the_commands_of_a_turn_no_more_are_taken_than_a_leader_may_have_in_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    monkeypatch.setattr(commands, "PENDING_MAX", 2)
+    asks = [cluster.client.ask(address_of(leader), command(b"%d" % n, b"v"), 5.0) for n in range(4)]
+    cluster.advance(0.5)
+    answers = [ask.result() for ask in asks]
+    assert [type(answer) for answer in answers[:2]] == [Committed, Committed]
+    assert answers[2:] == [commands.TOO_MANY, commands.TOO_MANY]
+
+
+def test_commands_that_arrived_in_the_turn_in_which_a_node_stops_are_refused_and_in_no_log() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect()
+    for node, refusal in ((leader, Refused), (cluster.followers()[0], NotLeader)):
+        parts, waiter = cluster[node].actor.components, Waiter()
+        last = parts.raft.log.last
+        parts.client_requests.arrived.append((command(b"k", b"v"), waiter))
+        parts.client_requests.stop()
+        assert [type(told) for told in waiter.told] == [refusal]
+        assert (parts.raft.log.last, parts.client_requests.arrived) == (last, [])
