@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 THREADS = 4  # As a node has besides its first.
+START_SECONDS_MAX = 60.0
 VICTIM = """
 import socket, sys, threading, time
 port, size, threads = map(int, sys.argv[1:])
@@ -36,6 +37,7 @@ def seconds_until_heard(megabytes: int) -> float:
     with socket.create_server(("127.0.0.1", 0)) as server:
         arguments = [str(server.getsockname()[1]), str(megabytes << 20), str(THREADS)]
         victim = subprocess.Popen([sys.executable, "-c", VICTIM, *arguments])
+        server.settimeout(START_SECONDS_MAX)
         connection, _ = server.accept()
         with connection:
             connection.recv(1)
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("megabytes", nargs="*", type=int, default=[0, 10, 20, 40, 80])
     parser.add_argument("--times", type=int, default=15)
     given = parser.parse_args(arguments)
+    if given.times < 1 or min(given.megabytes) < 0:
+        parser.error("a process touches 0 MB or more, and is killed once or more often")
     print("| touched, MB | until the other end hears of it, ms |\n| ---: | ---: |")
     for megabytes in given.megabytes:
         median = statistics.median(seconds_until_heard(megabytes) for _ in range(given.times))
